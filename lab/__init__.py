@@ -1,0 +1,1 @@
+"""A local inference cluster: Kubernetes API, controllers, simulated model servers, Envoy, Prometheus."""
