@@ -1,0 +1,103 @@
+"""The catalogue of container images: what each does when it runs, from `lab/images.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from lab.model_server.faults import Faults
+from lab.model_server.timing import Timing
+
+CATALOGUE = Path(__file__).parents[1] / "images.yaml"
+Entry = TypeVar("Entry")
+
+
+class Kind(StrEnum):
+    """What a container of an image is."""
+
+    VLLM = "vllm"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """How containers of an image behave; durations in seconds.
+
+    `crash_after` ends the process with status 1 so long after its start. A server that is
+    `never_ready` loads for ever. `served_name` is what the model calls itself whatever it is told.
+    """
+
+    kind: Kind = Kind.PLAIN
+    version: str = "0"
+    pull: float = 1.0
+    load: float = 0.0
+    crash_after: float | None = None
+    never_ready: bool = False
+    served_name: str | None = None
+    max_model_len: int = 131072
+    kv_cache_tokens: int = 400_000
+    characters_per_token: float = 4.0
+    answer_tokens: float = 40.0
+    timing: Timing = field(default_factory=Timing)
+    faults: Faults = field(default_factory=Faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter that can be loaded: its rank and the base model it was trained for."""
+
+    rank: int
+    base: str
+    faults: Faults = field(default_factory=Faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Images and adapters by pattern; the first pattern that matches wins."""
+
+    images: Mapping[str, Image]
+    adapters: Mapping[str, Adapter]
+
+    def image(self, name: str) -> Image | None:
+        """The image of that name, or None: it cannot be pulled."""
+        return _first(self.images, name)
+
+    def adapter(self, path: str) -> Adapter | None:
+        """The adapter at that path, or None: there is none."""
+        return _first(self.adapters, path)
+
+
+def load_catalogue(path: Path = CATALOGUE) -> Catalogue:
+    """Read the catalogue; ValueError names the entry that makes no sense."""
+    document = yaml.safe_load(path.read_text())
+    return Catalogue(
+        {name: _built(name, Image, entry) for name, entry in document["images"].items()},
+        {name: _built(name, Adapter, entry) for name, entry in (document.get("adapters") or {}).items()},
+    )
+
+
+def _first(entries: Mapping[str, Entry], name: str) -> Entry | None:
+    return next((entry for pattern, entry in entries.items() if fnmatchcase(name, pattern)), None)
+
+
+def _built(name: str, kind: type[Any], entry: Mapping[str, Any] | None) -> Any:
+    values = dict(entry or {})
+    unknown = values.keys() - {item.name for item in fields(kind)}
+    if unknown:
+        raise ValueError(f"{name}: unknown field {', '.join(sorted(unknown))}")
+    try:
+        if "kind" in values:
+            values["kind"] = Kind(values["kind"])
+        if "timing" in values:
+            values["timing"] = Timing(**values["timing"])
+        if "faults" in values:
+            values["faults"] = Faults().changed(values["faults"])
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error
