@@ -52,7 +52,7 @@ def _check_bindable(address: str, port: int) -> None:
         except OSError as error:
             raise AddressError(
                 f"the lab needs port {port} on loopback addresses of its own, but {address}:{port} cannot be "
-                f"used ({error.strerror}); a program that listens on 0.0.0.0:{port} takes it everywhere: stop it"
+                f"used ({error.strerror}); a program that listens on 0.0.0.0:{port} takes it everywhere"
             ) from error
 
 

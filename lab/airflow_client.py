@@ -54,7 +54,7 @@ class AirflowClient:
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """The DAG run: `state`, `start_date`, `end_date`, `conf`..."""
-        return self.get(_run(dag_id, run_id))
+        return dict(self.get(_run(dag_id, run_id)))
 
     def wait(self, dag_id: str, run_id: str, timeout: float = 300) -> str:
         """The state in which the run ended: "success" or "failed"."""
