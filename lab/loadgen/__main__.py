@@ -1,0 +1,110 @@
+"""The load generator: `python -m lab.loadgen --url URL --model NAME --rate 60 --dir DIR --port P`.
+
+HTTP on 127.0.0.1:P: `GET /stats`, `POST /rate {"rate": 30}`, `GET /healthz`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from aiohttp import web
+
+from lab.loadgen.arrivals import Traced, read_trace
+from lab.loadgen.client import TIMEOUT, Client
+from lab.loadgen.generator import Generator
+from lab.loadgen.log import RequestLog
+from lab.loadgen.stats import WINDOW
+
+HIGHEST_RATE = 2000.0
+
+
+def main() -> None:
+    """Run until SIGTERM or Ctrl-C, or to the end of a trace."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.loadgen",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--url", required=True, help="the gateway")
+    parser.add_argument("--model", required=True, help="the model to ask for")
+    parser.add_argument("--rate", type=_rate, default=60.0, help="requests a second (default 60)")
+    parser.add_argument("--dir", type=Path, required=True, help="the log is written to DIR/loadgen")
+    parser.add_argument("--port", type=int, default=0, help="control port on 127.0.0.1")
+    parser.add_argument("--stream-share", type=float, default=1.0, help="share of streamed answers")
+    parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds a client waits")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trace", type=Path, help="replay this CSV file instead")
+    parser.add_argument("--speed", type=float, default=1.0, help="how much faster than recorded")
+    arguments = parser.parse_args()
+    try:
+        trace = list(read_trace(arguments.trace)) if arguments.trace else None
+    except (OSError, ValueError) as error:
+        parser.error(f"cannot replay: {error}")
+    uvloop.run(_run(arguments, trace))
+
+
+async def _run(arguments: argparse.Namespace, trace: list[Traced] | None) -> None:
+    log = RequestLog(arguments.dir / "loadgen")
+    async with Client(arguments.url, arguments.model, arguments.timeout) as client:
+        generator = Generator(client, log, arguments.rate, arguments.stream_share, arguments.seed)
+        runner = web.AppRunner(control(generator), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", arguments.port).start()
+        print(f"load generator on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, generator.stop)
+        try:
+            await generator.run(trace, arguments.speed)
+        finally:
+            log.close()
+            await runner.cleanup()
+
+
+def control(generator: Generator) -> web.Application:
+    """The HTTP interface of a generator."""
+    started = time.time()
+
+    async def stats(request: web.Request) -> web.Response:
+        now, seconds = time.monotonic(), float(request.query.get("window", WINDOW))
+        body: dict[str, Any] = {
+            "started": started,
+            "rate_asked": generator.poisson.rate,
+            "sent": generator.sent,
+            "in_flight": generator.in_flight,
+            "totals": generator.stats.totals(),
+            "window": generator.stats.window(now, seconds),
+            "generator": generator.stats.own_delays(now, seconds),
+        }
+        return web.json_response(body)
+
+    async def rate(request: web.Request) -> web.Response:
+        try:
+            generator.set_rate(_rate((await request.json())["rate"]))
+        except (ValueError, TypeError, KeyError) as error:
+            return web.json_response({"error": f'want {{"rate": number}}: {error}'}, status=400)
+        return web.json_response({"rate": generator.poisson.rate})
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.add_routes([web.get("/stats", stats), web.post("/rate", rate), web.get("/healthz", healthz)])
+    return app
+
+
+def _rate(value: Any) -> float:
+    rate = float(value)
+    if not math.isfinite(rate) or not 0 <= rate <= HIGHEST_RATE:
+        raise ValueError(f"a rate is between 0 and {HIGHEST_RATE:.0f} requests a second, not {value}")
+    return rate
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The open loop: requests start when they are due, whatever became of those before."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from random import Random
+
+from lab.loadgen.arrivals import Lengths, Poisson, Traced
+from lab.loadgen.client import Client
+from lab.loadgen.log import RequestLog
+from lab.loadgen.prompts import Prompts
+from lab.loadgen.stats import KEPT, Stats
+
+FLUSH = 0.5
+LAG_PROBE = 0.05
+LAST_ANSWERS = 5.0
+
+
+class LoopLag:
+    """Measures how late this process runs what is due."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque(maxlen=int(KEPT / LAG_PROBE))
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            due = time.monotonic() + LAG_PROBE
+            await asyncio.sleep(LAG_PROBE)
+            now = time.monotonic()
+            self._samples.append((now, now - due))
+
+    def worst_since(self, moment: float) -> float:
+        """The largest lag sampled since `moment` (monotonic clock), at least 0."""
+        worst = 0.0
+        for sampled, lag in reversed(self._samples):
+            if sampled < moment:
+                break
+            worst = max(worst, lag)
+        return worst
+
+
+class Generator:
+    """Sends requests by a schedule and keeps count of them."""
+
+    def __init__(self, client: Client, log: RequestLog, rate: float, stream_share: float, seed: int) -> None:
+        self.stats = Stats()
+        self.poisson = Poisson(rate, Random(f"{seed}/arrivals"))
+        self.in_flight = 0
+        self.sent = 0
+        self._client = client
+        self._log = log
+        self._stream_share = stream_share
+        self._rng = Random(f"{seed}/stream")
+        self._prompts = Prompts(Random(f"{seed}/prompts"))
+        self._lag = LoopLag()
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._feeder: asyncio.Task[None] | None = None
+
+    def set_rate(self, rate: float) -> None:
+        """Requests a second from now on; 0 pauses."""
+        self.poisson.rate = rate
+        self._changed.set()
+
+    async def run(self, trace: Iterable[Traced] | None = None, speed: float = 1.0) -> None:
+        """Send until `stop`, or to the end of the trace (sped up by `speed`); then wait for the last
+        answers, `LAST_ANSWERS` seconds at most.
+        """
+        feed = self._synthetic() if trace is None else self._replay(trace, speed)
+        self._feeder = asyncio.create_task(feed)
+        helpers = [asyncio.create_task(self._lag.run()), asyncio.create_task(self._flush_regularly())]
+        try:
+            await asyncio.wait([self._feeder])
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=LAST_ANSWERS)
+            if not self._feeder.cancelled():
+                self._feeder.result()
+        finally:
+            unfinished = [self._feeder, *helpers, *self._tasks]
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        if self._feeder:
+            self._feeder.cancel()
+
+    async def _synthetic(self) -> None:
+        due = time.monotonic()
+        while True:
+            due += self.poisson.gap()
+            if await self._rate_changed_before(due):
+                due = time.monotonic()
+            else:
+                self._start(due, self.poisson.lengths())
+
+    async def _rate_changed_before(self, due: float) -> bool:
+        self._changed.clear()
+        with suppress(TimeoutError):
+            rest = due - time.monotonic()
+            await asyncio.wait_for(self._changed.wait(), rest if rest < float("inf") else None)
+        return self._changed.is_set()
+
+    async def _replay(self, trace: Iterable[Traced], speed: float) -> None:
+        began = time.monotonic()
+        for request in trace:
+            due = began + request.offset / speed
+            await asyncio.sleep(due - time.monotonic())
+            self._start(due, request.lengths)
+
+    def _start(self, due: float, lengths: Lengths) -> None:
+        prompt = self._prompts.draw(lengths.prompt)
+        stream = self._rng.random() < self._stream_share
+        task = asyncio.create_task(self._send(due, prompt, lengths, stream))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, due: float, prompt: str, lengths: Lengths, stream: bool) -> None:
+        started = time.monotonic()
+        self.sent += 1
+        self.in_flight += 1
+        try:
+            record = await self._client.send(prompt, lengths, stream=stream)
+        finally:
+            self.in_flight -= 1
+        record.late = max(0.0, started - due)
+        record.lag = self._lag.worst_since(started)
+        self._log.write(record)
+        self.stats.add(record, time.monotonic())
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH)
+            self._log.flush()
