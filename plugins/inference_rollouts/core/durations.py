@@ -1,0 +1,60 @@
+"""Durations as people write them (`90s`, `5m`, `1h30m`), as seconds inside."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: Any) -> float:
+    """Seconds of a number or of text such as `90s`, `5m`, `1h30m`.
+
+    Raises ValueError for anything else; negative durations do not exist.
+    """
+    if isinstance(text, bool) or not isinstance(text, int | float | str):
+        raise ValueError(f"{text!r} is not a duration; write it like 90s, 5m or 1h30m")
+    if isinstance(text, int | float):
+        seconds = float(text)
+    else:
+        stripped = text.strip()
+        parts = _PART.findall(stripped)
+        if not parts or "".join(number + unit for number, unit in parts) != stripped:
+            raise ValueError(f"{text!r} is not a duration; write it like 90s, 5m or 1h30m")
+        seconds = sum(float(number) * _UNIT[unit] for number, unit in parts)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{text!r} is not a duration: it must be 0 or longer")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest text that `parse_duration` reads back, to the second: 5400 -> `1h30m`."""
+    rest = round(seconds)
+    if rest <= 0:
+        return "0s"
+    out = ""
+    for unit in ("d", "h", "m", "s"):
+        count, rest = divmod(rest, int(_UNIT[unit]))
+        out += f"{count}{unit}" if count else ""
+    return out
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Field(ge=0),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"},
+                {"type": "number", "minimum": 0},
+            ],
+            "examples": ["90s", "5m", "1h30m"],
+        }
+    ),
+]
+"""A duration field of the plan: text such as `5m` in the file, seconds inside."""

@@ -1,0 +1,93 @@
+"""Manifest templates: YAML trees whose leaves may name values, filled in without touching text.
+
+A placeholder is `${name}` in a string leaf. A leaf that is nothing but a placeholder takes the value
+with its type; inside a list it may be replaced by several items. Values never pass through YAML, so no
+value can add a field or end a string.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors import PlanInvalid
+
+WHERE_SERVED = "inference-rollouts.dev/apply"
+OWNER_LABEL = "app.kubernetes.io/managed-by"
+OWNER = "inference-rollouts"
+PLAN_LABEL = "inference-rollouts.dev/plan"
+
+_PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
+
+
+def render(template: Any, values: Mapping[str, Any]) -> Any:
+    """The tree with every placeholder replaced; raises PlanInvalid for one that has no value."""
+    match template:
+        case Mapping():
+            return {key: render(item, values) for key, item in template.items()}
+        case list():
+            return [out for item in template for out in _items(item, values)]
+        case str():
+            return _leaf(template, values)
+        case _:
+            return template
+
+
+def is_optional(manifest: Mapping[str, Any]) -> bool:
+    """Whether it is applied only on clusters that serve its kind (GKE's policies, say)."""
+    annotations = manifest["metadata"].get("annotations") or {}
+    return annotations.get(WHERE_SERVED) == "where-served"
+
+
+def owned(manifest: Mapping[str, Any], plan: str) -> dict[str, Any]:
+    """The manifest with the labels that say whose it is, and without our own directives."""
+    meta = dict(manifest["metadata"])
+    meta["labels"] = {**(meta.get("labels") or {}), OWNER_LABEL: OWNER, PLAN_LABEL: plan}
+    annotations = {k: v for k, v in (meta.pop("annotations", None) or {}).items() if k != WHERE_SERVED}
+    if annotations:
+        meta["annotations"] = annotations
+    return {**manifest, "metadata": meta}
+
+
+def is_ours(thing: Mapping[str, Any], plan: str) -> bool:
+    """Whether a live object carries the labels that this plan's rollouts put on what they create."""
+    labels = thing["metadata"].get("labels") or {}
+    return labels.get(OWNER_LABEL) == OWNER and labels.get(PLAN_LABEL) == plan
+
+
+def clone_for(thing: Mapping[str, Any], stable: str, canary: str) -> dict[str, Any]:
+    """An InferenceObjective or InferenceModelRewrite with the same content for the canary pool."""
+    name = thing["metadata"]["name"]
+    new_name = name.replace(stable, canary, 1) if stable in name else f"{name}-{canary}"
+    spec = {**thing["spec"], "poolRef": {**thing["spec"]["poolRef"], "name": canary}}
+    meta = {"name": new_name, "namespace": thing["metadata"]["namespace"]}
+    return {"apiVersion": thing["apiVersion"], "kind": thing["kind"], "metadata": meta, "spec": spec}
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form, to tell two frozen rollouts apart."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _items(item: Any, values: Mapping[str, Any]) -> Sequence[Any]:
+    rendered = render(item, values)
+    spliced = isinstance(item, str) and isinstance(rendered, list | tuple)
+    return rendered if spliced else [rendered]
+
+
+def _leaf(text: str, values: Mapping[str, Any]) -> Any:
+    if whole := _PLACEHOLDER.fullmatch(text):
+        return _value(whole[1], values)
+    return _PLACEHOLDER.sub(lambda match: str(_value(match[1], values)), text)
+
+
+def _value(name: str, values: Mapping[str, Any]) -> Any:
+    if name not in values:
+        raise PlanInvalid(
+            f"A manifest names ${{{name}}}, which has no value; known are {', '.join(sorted(values))}."
+        )
+    return values[name]

@@ -1,0 +1,57 @@
+"""How a rollout ended, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from .plan import Plan
+
+
+class Outcome(StrEnum):
+    """Where the traffic is at the end; each has a sentence."""
+
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled back"
+    NOT_STARTED = "not started"
+    ASTRAY = "astray"
+
+    @property
+    def sentence(self) -> str:
+        return {
+            Outcome.PROMOTED: "all traffic is on the canary",
+            Outcome.ROLLED_BACK: "the route is exactly as it was found",
+            Outcome.NOT_STARTED: "the route was never touched",
+            Outcome.ASTRAY: "THE ROUTE COULD NOT BE RESTORED, see the log of task rollback",
+        }[self]
+
+
+def outcome_of(states: Mapping[str, str]) -> Outcome:
+    """The outcome, from the states of a run's tasks `promote` and `rollback`."""
+    match states.get("rollback"), states.get("promote"):
+        case "success", _:
+            return Outcome.ROLLED_BACK
+        case "skipped", "success":
+            return Outcome.PROMOTED
+        case "skipped", _:
+            return Outcome.NOT_STARTED
+        case _:
+            return Outcome.ASTRAY
+
+
+def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Mapping[str, Any]]) -> str:
+    """A summary that reads well in a log and in a note."""
+    lines = [
+        f"## {plan.stable} -> {plan.canary}: {outcome.value}",
+        "",
+        f"{reason[:1].upper()}{reason[1:]} Now {outcome.sentence}.",
+        "",
+        "| step | weight | verdict | why |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {step} | {plan.steps[step - 1].weight} % | {judgement['verdict']} | {judgement['reason']} |"
+        for step, judgement in enumerate(judgements, start=1)
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,126 @@
+"""Plan -> DAG: the whole pipeline on one screen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
+from inference_rollouts.sensors.judge import Judge
+
+from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.plan import Plan
+from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
+from inference_rollouts.operators.deploy_pool import DeployPool
+from inference_rollouts.operators.gate import Gate
+from inference_rollouts.operators.preflight import Preflight
+from inference_rollouts.operators.report import Report
+from inference_rollouts.operators.traffic import Promote, Rollback, ShiftWeight
+from inference_rollouts.operators.warm_up import WarmUp
+from inference_rollouts.sensors.ready import ProvisionNodes
+
+
+def build_dag(plan: Plan) -> DAG:
+    """The DAG of one plan. It has as many steps as the plan; a run with fewer weights skips the rest."""
+    schedule = plan.schedule
+    with DAG(
+        dag_id=plan.dag_id,
+        description=plan.description
+        or f"Moves {plan.route.name} from {plan.stable} to a new pool, step by step.",
+        doc_md=_doc(plan),
+        schedule=CronTriggerTimetable(schedule.cron, timezone=schedule.timezone) if schedule else None,
+        start_date=datetime(2026, 1, 1),
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=schedule is not None,
+        default_args=RETRIES,
+        params=parameters(plan),
+        tags=["inference-rollout", plan.kind.value],
+        render_template_as_native_obj=True,
+    ) as dag:
+        preflight = Preflight(task_id=PREFLIGHT, plan=plan.model_dump(mode="json")).as_setup()
+        promote = Promote(task_id="promote", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+        rollback = Rollback(task_id="rollback", **ROLLBACK_RETRIES)
+        report = Report(task_id="report")
+
+        previous = preflight >> ProvisionNodes(task_id="provision_nodes") >> DeployPool(task_id="deploy_pool")
+        previous = previous >> WarmUp(task_id="warm_up")
+        for step in range(1, len(plan.steps) + 1):
+            previous = _step(plan, step, previous)
+            previous >> [promote, rollback]
+        promote >> rollback >> report
+        for teardown in (rollback, report):
+            teardown.as_teardown(setups=preflight, on_failure_fail_dagrun=True)
+    return dag
+
+
+def _step(plan: Plan, step: int, previous: Any) -> Gate:
+    """shift -> judge -> gate, as one group in the UI."""
+    weight = plan.steps[step - 1].weight
+    later = [
+        f"step_{n}.{task}"
+        for n in range(step + 1, len(plan.steps) + 1)
+        for task in ("shift", "judge", "gate")
+    ]
+    with TaskGroup(f"step_{step}", tooltip=f"{weight} % by plan") as group:
+        shift = ShiftWeight(task_id="shift", step=step)
+        judge = Judge(task_id="judge", step=step)
+        gate = Gate(
+            task_id="gate",
+            step=step,
+            judge=f"{group.group_id}.judge",
+            later=later,
+            promote="promote",
+            trigger_rule=TriggerRule.ALL_DONE,
+        )
+        previous >> shift >> judge >> gate
+    return gate
+
+
+def parameters(plan: Plan) -> dict[str, Param]:
+    """The trigger form: what one run may change of its plan."""
+    name = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$"}
+    text = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^\S+$"}
+    weights = [step.weight for step in plan.steps]
+    bakes = ", ".join(format_duration(step.bake) for step in plan.steps)
+    return {
+        "stable": Param(
+            plan.stable, **name, title="Stable pool", description="The InferencePool that serves today."
+        ),
+        "canary": Param(
+            plan.canary, **name, title="Canary pool", description="The name of the new InferencePool."
+        ),
+        "image": Param(
+            plan.workload.image, **text, title="Image", description="The new pool's model server image."
+        ),
+        "model": Param(
+            plan.workload.model, **text, title="Model", description="What the new pool's servers load."
+        ),
+        "weights": Param(
+            weights,
+            type="array",
+            items={"type": "integer", "minimum": 1, "maximum": 100},
+            minItems=1,
+            maxItems=len(weights),
+            title="Weights (%)",
+            description=f"The canary's share, step by step, rising to 100. At most {len(weights)} steps.",
+        ),
+        "bake": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^(\d+(\.\d+)?(ms|s|m|h))+$",
+            title="Bake time",
+            description=f"How long each step must look good, such as 90s or 5m. Empty: as planned ({bakes}).",
+        ),
+    }
+
+
+def _doc(plan: Plan) -> str:
+    steps = ", ".join(f"{step.weight} % for {format_duration(step.bake)}" for step in plan.steps)
+    return (
+        f"{plan.description}\n\n"
+        f"Moves HTTPRoute `{plan.route.name}` (namespace `{plan.namespace}`) from InferencePool "
+        f"`{plan.stable}` to `{plan.canary}`: {steps}. Each step is judged on the metric set "
+        f"`{plan.metrics}`; an alarm, a failed task or a run marked as failed puts the route back exactly "
+        "as it was found."
+    )

@@ -1,0 +1,50 @@
+"""What waiting tasks wait for: each check reads the cluster and answers with a phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.readiness import (
+    Readiness,
+    nodes_readiness,
+    pool_readiness,
+    route_readiness,
+    workload_readiness,
+    worst,
+)
+from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.hooks.traffic import GATEWAY_API
+
+Check = Callable[[ClusterHook, Frozen], Readiness]
+
+
+def nodes(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+    """Ready nodes with enough free accelerators for every replica of the canary."""
+    plan = frozen.plan
+    found = cluster.list("v1", "Node", plan.nodes.selector)
+    pods = cluster.list_everywhere("v1", "Pod")
+    resource = plan.workload.accelerator.resource
+    return nodes_readiness(found, pods, resource, plan.accelerators_needed, plan.pod_labels(plan.canary))
+
+
+def workloads(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+    """Every Deployment that the rollout applied is available at its current template."""
+    answers = []
+    for manifest in frozen.manifests:
+        if manifest["kind"] == "Deployment":
+            live = cluster.get("apps/v1", "Deployment", manifest["metadata"]["name"])
+            pods = cluster.list("v1", "Pod", live["spec"]["selector"]["matchLabels"])
+            answers.append(workload_readiness(live, pods))
+    return worst(answers)
+
+
+def attachment(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+    """The gateway accepted the canary pool and the route that now names it."""
+    pool_api = next(m["apiVersion"] for m in frozen.manifests if m["kind"] == "InferencePool")
+    pool = cluster.get(pool_api, "InferencePool", frozen.plan.canary)
+    route = cluster.get(GATEWAY_API, "HTTPRoute", frozen.plan.route.name)
+    return worst([pool_readiness(pool, frozen.gateway), route_readiness(route, frozen.gateway)])
+
+
+CHECKS: dict[str, Check] = {"nodes": nodes, "workloads": workloads, "attachment": attachment}

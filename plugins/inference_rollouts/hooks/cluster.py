@@ -1,0 +1,191 @@
+"""The cluster through an Airflow Kubernetes connection: read, apply, patch, tell."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+from kubernetes.client.exceptions import ApiException
+
+from inference_rollouts.core.errors import ClusterRefused
+
+FIELD_MANAGER = "inference-rollouts"
+TIMEOUT = 30.0  # seconds for one request; a hung API server is an error that a retry may mend
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+
+class NotFound(ClusterRefused):
+    """The object, or its kind, is not on this cluster."""
+
+
+class PatchRefused(ClusterRefused):
+    """A guarded patch was refused: what it tested had changed, or the result would be invalid."""
+
+
+class ClusterHook:
+    """One cluster and namespace. Safe to use from a thread; opens its connection on first use."""
+
+    def __init__(self, conn_id: str, namespace: str) -> None:
+        self.conn_id = conn_id
+        self.namespace = namespace
+        self._resources: dict[str, dict[str, Object]] = {}
+
+    @cached_property
+    def _client(self) -> Any:
+        return KubernetesHook(conn_id=self.conn_id).get_conn()
+
+    def get(self, api_version: str, kind: str, name: str) -> Object:
+        """An object; raises NotFound."""
+        return self._call("GET", self._path(api_version, kind, name))
+
+    def find(self, api_version: str, kind: str, name: str) -> Object | None:
+        """An object, or None where it or its kind does not exist."""
+        try:
+            return self.get(api_version, kind, name)
+        except NotFound:
+            return None
+
+    def list(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+        """All objects of a kind in the namespace (or cluster, for kinds without one) with these labels."""
+        return self._list(self._path(api_version, kind), labels)
+
+    def list_everywhere(self, api_version: str, kind: str) -> list[Object]:
+        """All objects of a namespaced kind in all namespaces."""
+        resource = self._resource(api_version, kind)
+        return self._list(f"{_root(api_version)}/{resource['name']}", None)
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Whether the cluster serves a kind in this group and version."""
+        return kind in self._discover(api_version)
+
+    def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        """Server-side apply, never by force: raises ClusterRefused naming who owns a field already."""
+        path = self._path(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+        query = {"fieldManager": FIELD_MANAGER, "force": "false"} | ({"dryRun": "All"} if dry_run else {})
+        return self._call("PATCH", path, query, manifest, "application/apply-patch+yaml")
+
+    def patch(self, api_version: str, kind: str, name: str, patch: list[Object]) -> Object:
+        """A JSON patch; raises PatchRefused when one of its tests fails."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return self._call(
+            "PATCH", self._path(api_version, kind, name), query, patch, "application/json-patch+json"
+        )
+
+    def event(self, about: Object, reason: str, message: str, *, warning: bool = False) -> None:
+        """A Kubernetes Event on an object. Telling is best effort: a failure is logged, never raised."""
+        now = datetime.now(UTC)
+        meta = about["metadata"]
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{meta['name']}.{secrets.token_hex(8)}", "namespace": self.namespace},
+            "involvedObject": {
+                "apiVersion": about["apiVersion"],
+                "kind": about["kind"],
+                "name": meta["name"],
+                "namespace": meta.get("namespace", self.namespace),
+                "uid": meta["uid"],
+                "resourceVersion": meta["resourceVersion"],
+            },
+            "reason": reason,
+            "message": message[:1024],
+            "type": "Warning" if warning else "Normal",
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "reportingInstance": FIELD_MANAGER,
+            "firstTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "count": 1,
+        }
+        try:
+            self._call("POST", self._path("v1", "Event"), {"fieldManager": FIELD_MANAGER}, body)
+        except Exception as error:
+            log.warning("could not write the Event %s (%s): %s", reason, message, error)
+
+    def _list(self, path: str, labels: Mapping[str, str] | None) -> list[Object]:
+        query = {"limit": "500"}
+        if labels:
+            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+        items: list[Object] = []
+        while True:
+            page = self._call("GET", path, query)
+            items += page["items"]
+            if not (token := page["metadata"].get("continue")):
+                return items
+            query["continue"] = token
+
+    def _path(self, api_version: str, kind: str, name: str | None = None) -> str:
+        resource = self._resource(api_version, kind)
+        scope = f"/namespaces/{quote(self.namespace, safe='')}" if resource["namespaced"] else ""
+        tail = f"/{quote(name, safe='')}" if name else ""
+        return f"{_root(api_version)}{scope}/{resource['name']}{tail}"
+
+    def _resource(self, api_version: str, kind: str) -> Object:
+        try:
+            return self._discover(api_version)[kind]
+        except KeyError:
+            raise NotFound(f"The cluster does not serve {kind} of {api_version}.") from None
+
+    def _discover(self, api_version: str) -> dict[str, Object]:
+        if api_version not in self._resources:
+            try:
+                found = self._call("GET", _root(api_version))["resources"]
+            except NotFound:
+                found = []
+            self._resources[api_version] = {r["kind"]: r for r in found if "/" not in r["name"]}
+        return self._resources[api_version]
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        try:
+            answer = self._client.call_api(
+                path,
+                method,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json", "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+                _return_http_data_only=True,
+                _preload_content=False,
+                _request_timeout=TIMEOUT,
+            )
+        except ApiException as error:
+            raise _refusal(method, path, error) from error
+        return json.loads(answer.data)  # type: ignore[no-any-return]
+
+
+def _root(api_version: str) -> str:
+    return f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+
+
+def _refusal(method: str, path: str, error: ApiException) -> Exception:
+    """The error of ours that an answer of the API server stands for; others stay and are retried."""
+    try:
+        said = json.loads(error.body)["message"]
+    except (TypeError, ValueError, KeyError):
+        said = str(error.reason)
+    match error.status:
+        case 404:
+            return NotFound(f"The cluster has no {path}: {said}")
+        case 409 | 422 if method == "PATCH":
+            return PatchRefused(f"The cluster refused a change of {path}: {said}")
+        case 401 | 403:
+            return ClusterRefused(f"The cluster does not allow {method} {path}: {said}")
+        case _:
+            return error

@@ -1,0 +1,56 @@
+"""What the tasks of a rollout share: the frozen plan, the cluster, and which errors are worth a retry."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.context import Context
+from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+
+from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.hooks.traffic import Traffic
+
+PREFLIGHT = "preflight"
+
+# A RolloutError is a decision and will not change by itself; anything else may be the network.
+RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=2),
+    "retry_exponential_backoff": True,
+    "retry_policy": ExceptionRetryPolicy(
+        rules=[
+            RetryRule(exception=RolloutError, action=RetryAction.FAIL, reason="a decision, not an accident")
+        ]
+    ),
+}
+
+# Restoring traffic is worth insisting on: about half an hour of a cluster that does not answer.
+ROLLBACK_RETRIES: dict[str, Any] = {"retries": 40, "max_retry_delay": timedelta(minutes=1)}
+
+
+def run_identity(context: Context) -> str:
+    """Who this run is to the cluster: the same for every task, try and clear of one DAG run."""
+    run = context["dag_run"]
+    return f"{run.dag_id}/{run.run_id}"
+
+
+def frozen_plan(context: Context) -> Frozen:
+    """What preflight froze; raises PlanInvalid when it is missing or was changed."""
+    return Frozen.from_json(context["ti"].xcom_pull(task_ids=PREFLIGHT) or {})
+
+
+def cluster_of(frozen: Frozen) -> ClusterHook:
+    return ClusterHook(frozen.plan.connections.kubernetes, frozen.plan.namespace)
+
+
+class RolloutOperator(BaseOperator):
+    """A task that reads only what preflight froze."""
+
+    def traffic(self, context: Context) -> Traffic:
+        """This run's hold on its route."""
+        frozen = frozen_plan(context)
+        return Traffic(cluster_of(frozen), frozen.plan, frozen.run)

@@ -1,0 +1,41 @@
+"""Deploy the canary pool and attach it to the route at weight 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk.definitions.context import Context
+
+from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.operators.base import cluster_of, frozen_plan
+from inference_rollouts.sensors.ready import WaitingOperator
+
+
+class DeployPool(WaitingOperator):
+    """Applies the frozen manifests, waits for the pods, attaches the pool, waits for the gateway.
+
+    Attaching comes before the gateway's word, because a gateway reports on a pool only while a route
+    names it; at weight 0 no request goes there.
+    """
+
+    ui_color = "#e6f4ea"
+
+    def execute(self, context: Context) -> None:
+        frozen = frozen_plan(context)
+        cluster = cluster_of(frozen)
+        for manifest in frozen.manifests:
+            live = cluster.apply(manifest)
+            self.log.info("applied %s %s", live["kind"], live["metadata"]["name"])
+        self.wait_for(frozen, "workloads", frozen.plan.deadlines.ready, "workloads_decided")
+        self._attach(context, frozen)
+
+    def workloads_decided(self, context: Context, event: dict[str, Any], waited: float) -> None:
+        self.require_ready(event, waited)
+        self._attach(context, frozen_plan(context))
+
+    def _attach(self, context: Context, frozen: Frozen) -> None:
+        self.traffic(context).attach()
+        self.wait_for(frozen, "attachment", frozen.plan.deadlines.route, "attachment_decided")
+
+    def attachment_decided(self, context: Context, event: dict[str, Any], waited: float) -> None:
+        self.require_ready(event, waited)

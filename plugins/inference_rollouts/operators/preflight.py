@@ -1,0 +1,146 @@
+"""Preflight: read everything the rollout relies on, refuse what cannot work, write nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.context import Context
+from inference_rollouts.hooks.arms import arms_of, snapshot
+
+from inference_rollouts.core import route as routes
+from inference_rollouts.core.errors import ClusterRefused, RouteRefused
+from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.manifests import clone_for, is_optional, is_ours, owned, render
+from inference_rollouts.core.plan import Plan, apply_parameters, manifest_values, parse_plan
+from inference_rollouts.core.readiness import Phase, gateway_name, pool_readiness, ready_pods, route_readiness
+from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.hooks.include import load_manifests, load_metric_set
+from inference_rollouts.hooks.prometheus import PrometheusHook
+from inference_rollouts.hooks.traffic import GATEWAY_API, POOL_API
+from inference_rollouts.operators.base import run_identity
+
+# Where objectives and rewrites live, newest first; a cluster is asked which it serves.
+EXTENSION_APIS = ("llm-d.ai/v1alpha2", "inference.networking.x-k8s.io/v1alpha2")
+CLONED_KINDS = ("InferenceObjective", "InferenceModelRewrite")
+
+
+class Preflight(BaseOperator):
+    """Checks plan, route, pools, cluster and Prometheus, then freezes what later tasks read."""
+
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, plan: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        plan = apply_parameters(parse_plan(self.plan), context["params"])
+        run = run_identity(context)
+        cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
+        gateway = _check_route(cluster, plan, run)
+        _check_pools(cluster, plan, gateway)
+        manifests = _manifests(cluster, plan)
+        _check_manifests(cluster, plan, manifests)
+        frozen = Frozen(run, plan, gateway, load_metric_set(plan.metrics), tuple(manifests))
+        _check_metrics(frozen)
+        weights = [step.weight for step in plan.steps]
+        self.log.info("%s -> %s on %s: weights %s", plan.stable, plan.canary, plan.route.name, weights)
+        return frozen.to_json()
+
+
+def _check_route(cluster: ClusterHook, plan: Plan, run: str) -> str:
+    """The route may be moved as the plan says. Returns the name of its gateway."""
+    route = cluster.find(GATEWAY_API, "HTTPRoute", plan.route.name)
+    if route is None:
+        raise RouteRefused(f"There is no HTTPRoute {plan.route.name} in namespace {plan.namespace}.")
+    held = routes.read_record(route)
+    if held is not None and held.run != run:
+        raise RouteRefused(
+            f"HTTPRoute {plan.route.name} is held by rollout {held.run}, which gives {held.canary} "
+            f"{held.percent} %; wait for it to end, or clear its rollback task."
+        )
+    if held is None:
+        rule = routes.select_rule(route, plan.stable, plan.route.rule)
+        routes.check_rule(route, rule, plan.stable, plan.canary)
+    gateway = gateway_name(route, plan.route.gateway)
+    if gateway is None:
+        parents = ", ".join(parent["name"] for parent in route["spec"].get("parentRefs", ())) or "none"
+        raise RouteRefused(
+            f"HTTPRoute {plan.route.name} has the gateways {parents}; "
+            "set `route.gateway` in the plan to one of them."
+        )
+    if (seen := route_readiness(route, gateway)).phase is not Phase.READY:
+        raise RouteRefused(f"The route does not work as it is: {seen.message}.")
+    return gateway
+
+
+def _check_pools(cluster: ClusterHook, plan: Plan, gateway: str) -> None:
+    """The stable pool serves and can take all traffic back; the canary's names are free, or this plan's."""
+    pool = cluster.find(POOL_API, "InferencePool", plan.stable)
+    if pool is None:
+        raise ClusterRefused(f"There is no InferencePool {plan.stable} in namespace {plan.namespace}.")
+    if (seen := pool_readiness(pool, gateway)).phase is not Phase.READY:
+        raise ClusterRefused(f"The stable pool does not work as it is: {seen.message}.")
+    pods = cluster.list("v1", "Pod", pool["spec"]["selector"]["matchLabels"])
+    if not ready_pods(pods):
+        raise ClusterRefused(
+            f"InferencePool {plan.stable} has no ready pod, so it could not take traffic back."
+        )
+    for api, kind in (("apps/v1", "Deployment"), (POOL_API, "InferencePool")):
+        existing = cluster.find(api, kind, plan.canary)
+        if existing is not None and not is_ours(existing, plan.name):
+            raise ClusterRefused(
+                f"{kind} {plan.canary} exists and was not created by a rollout of plan {plan.name}; "
+                "choose another name for the canary."
+            )
+
+
+def _manifests(cluster: ClusterHook, plan: Plan) -> list[dict[str, Any]]:
+    """What the rollout will apply: rendered templates, and clones of the stable pool's objectives."""
+    values = manifest_values(plan)
+    rendered = [render(template, values) for template in load_manifests()]
+    wanted = [
+        manifest
+        for manifest in rendered
+        if not is_optional(manifest) or cluster.serves(manifest["apiVersion"], manifest["kind"])
+    ]
+    return [owned(manifest, plan.name) for manifest in [*wanted, *_clones(cluster, plan)]]
+
+
+def _clones(cluster: ClusterHook, plan: Plan) -> list[dict[str, Any]]:
+    """The stable pool's objectives and rewrites, for the canary, in the group that this cluster serves."""
+    clones: list[dict[str, Any]] = []
+    for kind in CLONED_KINDS:
+        served = next((api for api in EXTENSION_APIS if cluster.serves(api, kind)), None)
+        things = cluster.list(served, kind) if served else []
+        clones += [
+            clone_for({**thing, "apiVersion": served, "kind": kind}, plan.stable, plan.canary)
+            for thing in things
+            if thing["spec"].get("poolRef", {}).get("name") == plan.stable
+        ]
+    return clones
+
+
+def _check_manifests(cluster: ClusterHook, plan: Plan, manifests: list[dict[str, Any]]) -> None:
+    """The cluster would accept every manifest, and none of them would overwrite somebody else's object."""
+    for manifest in manifests:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        existing = cluster.find(manifest["apiVersion"], kind, name)
+        if existing is not None and not is_ours(existing, plan.name):
+            raise ClusterRefused(
+                f"{kind} {name} exists and is not this plan's; choose another name for the canary."
+            )
+        cluster.apply(manifest, dry_run=True)
+
+
+def _check_metrics(frozen: Frozen) -> None:
+    """Prometheus answers and knows the stable pool's requests."""
+    plan = frozen.plan
+    samples = snapshot(PrometheusHook(plan.connections.prometheus), frozen).samples
+    stable = arms_of(plan).stable
+    if not any(stable.matches(labels) for found in samples.values() for labels, _ in found):
+        raise ClusterRefused(
+            f"Prometheus has no series with {stable.label}={plan.stable!r} and namespace={plan.namespace!r}: "
+            "the judge would be blind. Scrape the stable pool's pods with that label (see docs/operations.md)."
+        )

@@ -1,0 +1,39 @@
+"""What has happened in a run so far, read from Airflow: verdicts and the states of its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk.definitions.context import Context
+from inference_rollouts.core.judge import Verdict
+
+DEAD = frozenset({"failed", "upstream_failed"})
+
+
+def task_states(context: Context) -> dict[str, str]:
+    """State of every task of this run, by task id."""
+    ti, run = context["ti"], context["dag_run"]
+    states: Mapping[str, Mapping[str, Any]] = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])
+    return {task: str(getattr(state, "value", state)) for task, state in states.get(run.run_id, {}).items()}
+
+
+def judgements(context: Context) -> list[dict[str, Any]]:
+    """What each judge concluded, in the order of the steps that were judged."""
+    tasks = sorted(
+        (task for task in context["dag"].task_ids if task.endswith(".judge")),
+        key=lambda task: int(task.removeprefix("step_").removesuffix(".judge")),
+    )
+    found = [context["ti"].xcom_pull(task_ids=task) for task in tasks]
+    return [judgement for judgement in found if judgement]
+
+
+def why_rolled_back(context: Context) -> str:
+    """One sentence: the verdict against the canary, else the task that failed, else a person's doing."""
+    said = judgements(context)
+    if said and said[-1]["verdict"] == Verdict.ROLLBACK.value:
+        return str(said[-1]["reason"])
+    failed = sorted(task for task, state in task_states(context).items() if state == "failed")
+    if failed:
+        return f"task {', '.join(failed)} failed"
+    return "the run was stopped before it was decided"

@@ -1,0 +1,61 @@
+"""Move weights: one step up, to the end, or back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from airflow.sdk.definitions.context import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from inference_rollouts.core.errors import NotReady
+from inference_rollouts.core.readiness import ready_pods
+from inference_rollouts.hooks.traffic import POOL_API, Restored
+from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
+from inference_rollouts.operators.story import why_rolled_back
+
+
+class ShiftWeight(RolloutOperator):
+    """Gives the canary the weight of step `step` (counted from 1) of this run's plan."""
+
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, step: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step = step
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        frozen = frozen_plan(context)
+        plan, cluster = frozen.plan, cluster_of(frozen)
+        for pool in (plan.stable, plan.canary):
+            selector = cluster.get(POOL_API, "InferencePool", pool)["spec"]["selector"]["matchLabels"]
+            if not ready_pods(cluster.list("v1", "Pod", selector)):
+                raise NotReady(f"InferencePool {pool} has no ready pod; the weights were not raised.")
+        record = self.traffic(context).shift(plan.steps[self.step - 1].weight, self.step, time.time())
+        self.log.info("%s has %d %% of the traffic", plan.canary, record.percent)
+        return {"percent": record.percent, "since": record.since}
+
+
+class Promote(RolloutOperator):
+    """Lets the route go with all traffic on the canary; the stable pool keeps running for a rollback."""
+
+    ui_color = "#ceead6"
+
+    def execute(self, context: Context) -> None:
+        self.traffic(context).promote()
+
+
+class Rollback(RolloutOperator):
+    """Puts the weights back exactly as found if this run still holds the route; skips itself otherwise.
+
+    A teardown: it runs after an alarm, after any task died, and when a person marks the run as failed.
+    """
+
+    ui_color = "#fad2cf"
+
+    def execute(self, context: Context) -> str:
+        restored = self.traffic(context).restore(why_rolled_back(context))
+        if restored is Restored.NOTHING:
+            raise AirflowSkipException("This run does not hold the route: there is nothing to restore.")
+        self.log.info("weights restored as found (%s)", restored)
+        return str(restored)

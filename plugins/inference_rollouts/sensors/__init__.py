@@ -1,0 +1,1 @@
+"""The deferrable sensors of a rollout."""

@@ -1,0 +1,65 @@
+import pytest
+
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.manifests import clone_for, digest, is_optional, is_ours, owned, render
+
+
+def test_a_leaf_that_is_a_placeholder_keeps_the_type_of_its_value():
+    assert render({"replicas": "${replicas}", "name": "${pool}-epp"}, {"replicas": 3, "pool": "llm"}) == {
+        "replicas": 3,
+        "name": "llm-epp",
+    }
+
+
+def test_a_list_value_is_spliced_into_the_list_around_it():
+    assert render(["--a", "${args}", "--z"], {"args": ["--b", "--c"]}) == ["--a", "--b", "--c", "--z"]
+    assert render(["--a", "${args}"], {"args": []}) == ["--a"]
+
+
+def test_a_value_cannot_add_fields_or_placeholders():
+    hostile = 'x"\nprivileged: true\n${other}'
+    assert render({"image": "${image}"}, {"image": hostile}) == {"image": hostile}
+    assert render({"arg": "--model=${image}"}, {"image": hostile}) == {"arg": f"--model={hostile}"}
+
+
+def test_a_placeholder_without_value_is_refused():
+    with pytest.raises(PlanInvalid, match="imgae"):
+        render({"image": "${imgae}"}, {"image": "x"})
+
+
+def test_ownership_is_labelled_and_directives_are_dropped():
+    manifest = {
+        "kind": "PodMonitoring",
+        "metadata": {"name": "x", "annotations": {"inference-rollouts.dev/apply": "where-served"}},
+    }
+    assert is_optional(manifest)
+    mine = owned(manifest, "llm")
+    assert "annotations" not in mine["metadata"]
+    assert is_ours(mine, "llm")
+    assert not is_ours(mine, "other")
+    assert not is_ours(manifest, "llm")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("llm-pool-standard", "llm-pool-v2-standard"), ("standard", "standard-llm-pool-v2")],
+)
+def test_clones_keep_the_content_and_change_name_and_pool(name, expected):
+    live = {
+        "apiVersion": "llm-d.ai/v1alpha2",
+        "kind": "InferenceObjective",
+        "metadata": {"name": name, "namespace": "default", "uid": "1", "resourceVersion": "9"},
+        "spec": {"priority": 10, "poolRef": {"group": "inference.networking.k8s.io", "name": "llm-pool"}},
+        "status": {"conditions": []},
+    }
+    clone = clone_for(live, "llm-pool", "llm-pool-v2")
+    assert clone["metadata"] == {"name": expected, "namespace": "default"}
+    assert clone["spec"] == {
+        "priority": 10,
+        "poolRef": {"group": "inference.networking.k8s.io", "name": "llm-pool-v2"},
+    }
+    assert "status" not in clone
+
+
+def test_the_digest_does_not_depend_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1, "b": [3]})
