@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 from lab.kube import Kube, Obj, key_of
 
+REMEMBERED = 4096  # uids of deleted objects, against news that arrives late
+
 Listener = Callable[[Obj | None, Obj | None], None]
 
 
@@ -25,7 +27,7 @@ class Informer:
         self._kube = kube
         self._params = params
         self._listeners: list[Listener] = []
-        self._forgotten: set[str] = set()
+        self._gone: dict[str, None] = {}
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener(before, after)` on every change from now on."""
@@ -50,14 +52,13 @@ class Informer:
             if kind == "SYNCED":
                 self.synced.set()
             elif kind == "DELETED":
-                self._forgotten.discard(obj["metadata"]["uid"])
-                self._remove(obj)
+                self.forget(obj)
             else:
                 self.observe(obj)
 
     def observe(self, obj: Obj) -> None:
-        """Take in `obj` unless the copy already has a newer one."""
-        if obj["metadata"]["uid"] in self._forgotten:
+        """Take in `obj` unless the copy already has a newer one, or knows that it has gone."""
+        if obj["metadata"]["uid"] in self._gone:
             return
         before = self.items.get(key_of(obj))
         if before is None or _version(before) < _version(obj):
@@ -65,14 +66,13 @@ class Informer:
             self._tell(before, obj)
 
     def forget(self, obj: Obj) -> None:
-        """`obj` has been deleted for good, whatever older events still say."""
-        if self.items.get(key_of(obj), {}).get("metadata", {}).get("uid") == obj["metadata"]["uid"]:
-            self._forgotten.add(obj["metadata"]["uid"])
-            self._remove(obj)
-
-    def _remove(self, obj: Obj) -> None:
+        """`obj` has been deleted for good, whatever older news still says."""
+        uid = obj["metadata"]["uid"]
+        self._gone[uid] = None
+        if len(self._gone) > REMEMBERED:
+            del self._gone[next(iter(self._gone))]
         before = self.items.get(key_of(obj))
-        if before and before["metadata"]["uid"] == obj["metadata"]["uid"]:
+        if before and before["metadata"]["uid"] == uid:
             del self.items[key_of(obj)]
             self._tell(before, None)
 

@@ -1,0 +1,1 @@
+"""The controllers of the lab: workloads, scheduling, node loss, garbage collection and the gateway."""

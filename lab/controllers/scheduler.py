@@ -1,0 +1,82 @@
+"""Pods -> Nodes."""
+
+from __future__ import annotations
+
+from lab.controllers.clock import created, now
+from lab.controllers.conditions import condition, find, settle
+from lab.controllers.loop import Loop
+from lab.controllers.placement import place
+from lab.controllers.store import Store
+from lab.kube import KubeError, Obj, key_of, path_of_object
+
+MANAGER = "kube-scheduler"
+COMPONENT = "default-scheduler"
+
+
+class Scheduler:
+    """Binds pods that wait for a node, the oldest first; all wait again when anything makes room."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.loop: Loop[str] = Loop("scheduler", self._schedule_all)
+        store["Pod"].subscribe(self._pod_changed)
+        store["Node"].subscribe(self._node_changed)
+
+    def _pod_changed(self, before: Obj | None, after: Obj | None) -> None:
+        if after is None or (before is None and not after["spec"].get("nodeName")):
+            self.loop.add("pods")
+
+    def _node_changed(self, before: Obj | None, after: Obj | None) -> None:
+        if after and (before is None or _capacity(before) != _capacity(after)):
+            self.loop.add("pods")
+
+    async def _schedule_all(self, _: str) -> None:
+        waiting = [pod for pod in self._store["Pod"].items.values() if _waits(pod)]
+        for pod in sorted(waiting, key=created):
+            nodes = list(self._store["Node"].items.values())
+            placement = place(pod, nodes, self._store["Pod"].items.values())
+            if placement.node:
+                await self._bind(pod, placement.node)
+            else:
+                await self._explain(pod, placement.message)
+
+    async def _bind(self, pod: Obj, node: str) -> None:
+        namespace, name = key_of(pod)
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name, "namespace": namespace, "uid": pod["metadata"]["uid"]},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        try:
+            await self._store.kube.create(path_of_object(pod, "binding"), binding, fieldManager=MANAGER)
+        except KubeError as error:
+            if error.status != 404:
+                raise
+            return
+        self._store["Pod"].observe(await self._store.kube.get(path_of_object(pod)))
+        message = f"Successfully assigned {namespace}/{name} to {node}"
+        await self._store.event(pod, "Normal", "Scheduled", message, COMPONENT)
+
+    async def _explain(self, pod: Obj, message: str) -> None:
+        conditions = pod.get("status", {}).get("conditions") or []
+        before = find(conditions, "PodScheduled")
+        if before and (before["reason"], before["message"]) == ("Unschedulable", message):
+            return
+        why = condition("PodScheduled", False, "Unschedulable", message)
+        why["lastProbeTime"] = None
+        changed = settle(conditions, [why], now())
+        await self._store.patch(pod, {"status": {"conditions": changed}}, MANAGER, "strategic", "status")
+        await self._store.event(pod, "Warning", "FailedScheduling", message, COMPONENT)
+
+
+def _waits(pod: Obj) -> bool:
+    spec, ended = pod["spec"], pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    ours = spec.get("schedulerName", "default-scheduler") == "default-scheduler"
+    return ours and not ended and not spec.get("nodeName") and "deletionTimestamp" not in pod["metadata"]
+
+
+def _capacity(node: Obj) -> tuple[object, ...]:
+    spec = node["spec"]
+    labels, allocatable = node["metadata"].get("labels"), node.get("status", {}).get("allocatable")
+    return spec.get("taints"), spec.get("unschedulable"), labels, allocatable
