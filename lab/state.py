@@ -1,13 +1,22 @@
 """The lab's state directory and the record in it, `lab.json`."""
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.processes import Process
+
+LOCK = "lab.lock"
+
+
+class StateError(Exception):
+    """The state directory cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +24,28 @@ class StateDirectory:
     """Where one lab keeps everything it writes."""
 
     path: Path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory, made if need be; StateError if it is held, or is not a lab's."""
+        lock = self.path / LOCK
+        if self.path.exists() and not lock.exists() and any(self.path.iterdir()):
+            raise StateError(f"{self.path} is not empty and not a lab's state directory; choose another")
+        self.path.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StateError(f"another `up` or `down` is at work in {self.path}") from error
+            yield
+
+    def empty(self) -> None:
+        """Remove what an earlier lab left; only while locked."""
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != LOCK:
+                entry.unlink()
 
     @property
     def record_file(self) -> Path:
@@ -31,6 +62,10 @@ class StateDirectory:
             return dict(json.loads(self.record_file.read_text()))
         except FileNotFoundError:
             return None
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Replace the record."""
+        write_json(self.record_file, record)
 
     def processes(self) -> list[Process]:
         """The recorded processes, running or not."""
