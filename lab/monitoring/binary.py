@@ -10,8 +10,8 @@ from pathlib import Path
 
 PATIENCE = 180.0
 ADVICE = (
-    "Install it with `sudo apt-get install prometheus` (Debian, Ubuntu), `brew install prometheus` (macOS), or "
-    "put the `prometheus` binary of https://prometheus.io/download/ on PATH."
+    "Install it with `sudo apt-get install prometheus` (Debian, Ubuntu) or `brew install prometheus` (macOS), "
+    "or put the `prometheus` binary of https://prometheus.io/download/ on PATH."
 )
 
 
