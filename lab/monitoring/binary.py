@@ -10,7 +10,7 @@ from pathlib import Path
 
 PATIENCE = 180.0
 ADVICE = (
-    "Install it with `sudo apt-get install prometheus` (Debian, Ubuntu) or `brew install prometheus` (macOS), "
+    "Install it with `sudo apt-get install prometheus` (Debian, Ubuntu) or `brew install prometheus`, "
     "or put the `prometheus` binary of https://prometheus.io/download/ on PATH."
 )
 
