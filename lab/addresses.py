@@ -29,7 +29,7 @@ def free_subnet() -> str:
 def free_port(address: str = "127.0.0.1", preferred: int = 0) -> int:
     """`preferred` where it is free on `address`, else any free port."""
     for port in (preferred, 0):
-        with socket.socket() as probe:
+        with _probe() as probe:
             try:
                 probe.bind((address, port))
             except OSError:
@@ -45,8 +45,15 @@ def is_listening(address: str, port: int) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
+def _probe() -> socket.socket:
+    """Refused only by what listens, not by connections that linger after their end."""
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return probe
+
+
 def _check_bindable(address: str, port: int) -> None:
-    with socket.socket() as probe:
+    with _probe() as probe:
         try:
             probe.bind((address, port))
         except OSError as error:

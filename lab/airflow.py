@@ -23,9 +23,8 @@ from lab import processes
 from lab.addresses import free_port
 from lab.airflow_client import AirflowClient
 from lab.processes import Process, ProcessError
-from lab.state import write_json
+from lab.state import CHECKOUT, write_json
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 USERS = {"admin": "admin", "viewer": "viewer"}
 COMPONENTS = ("scheduler", "dag_processor", "triggerer")
 

@@ -13,25 +13,26 @@ STABLE_POOL = "llm-pool"
 STABLE_PODS = 3
 
 
-async def problems(record: dict[str, Any], *, fresh: bool = False) -> list[str]:
-    """What does not work in the lab that `record` describes, a sentence each; empty when all does.
+async def problems(record: dict[str, Any], *, fresh: bool = False) -> dict[str, str]:
+    """What does not work in the lab that `record` describes, by part; empty when all does.
 
     A `fresh` lab also has the pods it starts with, each ready and scraped.
     """
     probes = SERVING + FRESH if fresh else SERVING
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as session:
         found = await asyncio.gather(*(_asked(probe, session, record) for probe in probes))
-    return [problem for problem in found if problem]
+    names = (probe.__name__.strip("_") for probe in probes)
+    return {name: f"{name}: {problem}" for name, problem in zip(names, found, strict=True) if problem}
 
 
 async def _asked(probe: Probe, session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
     try:
         return await probe(session, record)
     except (aiohttp.ClientError, TimeoutError, KubeError, OSError) as error:
-        return f"{probe.__name__.strip('_').replace('_', ' ')}: {error or type(error).__name__}"
+        return str(error) or type(error).__name__
 
 
-async def _api_server(_: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
+async def _apiserver(_: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
     async with Kube.from_kubeconfig(record["kubeconfig"]) as kube:
         await kube.get("/version")
     return None
@@ -41,17 +42,17 @@ async def _pods(_: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
     async with Kube.from_kubeconfig(record["kubeconfig"]) as kube:
         pods = await kube.list(path_of("Pod", "default"), labelSelector=f"inference-pool={STABLE_POOL}")
     ready = sum(_is_ready(pod) for pod in pods)
-    return None if ready >= STABLE_PODS else f"pods: {ready} of {STABLE_PODS} of {STABLE_POOL} are ready"
+    return None if ready >= STABLE_PODS else f"{ready} of {STABLE_PODS} of {STABLE_POOL} are ready"
 
 
 async def _gateway(session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
     async with session.get(f"{record['gateway']['url']}/v1/models") as answer:
-        return None if answer.status == 200 else f"gateway: answers {answer.status}"
+        return None if answer.status == 200 else f"answers {answer.status}"
 
 
 async def _prometheus(session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
     async with session.get(f"{record['prometheus']['url']}/-/ready") as answer:
-        return None if answer.status == 200 else f"prometheus: answers {answer.status}"
+        return None if answer.status == 200 else f"answers {answer.status}"
 
 
 async def _targets(session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
@@ -59,15 +60,15 @@ async def _targets(session: aiohttp.ClientSession, record: dict[str, Any]) -> st
     async with session.get(f"{record['prometheus']['url']}/api/v1/query", params=query) as answer:
         result = (await answer.json())["data"]["result"]
     scraped = int(result[0]["value"][1]) if result else 0
-    return None if scraped >= STABLE_PODS else f"targets: Prometheus scrapes {scraped} of {STABLE_PODS} pods"
+    return None if scraped >= STABLE_PODS else f"Prometheus scrapes {scraped} of {STABLE_PODS} pods"
 
 
-async def _load_generator(session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
+async def _loadgen(session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
     async with session.get(f"{record['loadgen']['url']}/healthz") as answer:
-        return None if answer.status == 200 else f"load generator: answers {answer.status}"
+        return None if answer.status == 200 else f"answers {answer.status}"
 
 
-SERVING: tuple[Probe, ...] = (_api_server, _gateway, _prometheus, _load_generator)
+SERVING: tuple[Probe, ...] = (_apiserver, _gateway, _prometheus, _loadgen)
 FRESH: tuple[Probe, ...] = (_pods, _targets)
 
 

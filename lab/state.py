@@ -12,6 +12,7 @@ from typing import Any
 
 from lab.processes import Process
 
+CHECKOUT = Path(__file__).resolve().parent.parent
 LOCK = "lab.lock"
 
 
@@ -52,9 +53,23 @@ class StateDirectory:
         """`lab.json`: there from the first started process until the last one has ended."""
         return self.path / "lab.json"
 
+    @property
+    def kubeconfig(self) -> Path:
+        """What kubectl and the pipeline are given."""
+        return self.path / "kubeconfig"
+
+    def link_kubeconfig(self, written: Path) -> None:
+        """Offer the file that the API server wrote as the lab's kubeconfig."""
+        self.kubeconfig.symlink_to(written.relative_to(self.path))
+
+    @property
+    def logs(self) -> Path:
+        """Where every process writes its log."""
+        return self.path / "logs"
+
     def log(self, name: str) -> Path:
         """The log file of one process."""
-        return self.path / "logs" / f"{name}.log"
+        return self.logs / f"{name}.log"
 
     def read(self) -> dict[str, Any] | None:
         """The record, or None where no lab runs."""

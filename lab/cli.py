@@ -1,0 +1,137 @@
+"""The command line: `python -m lab up|down|status`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import health, processes
+from lab.addresses import AddressError
+from lab.monitoring.binary import PrometheusNotFound
+from lab.processes import ProcessError
+from lab.state import StateDirectory, StateError
+from lab.up import Report, Startup, down, urls
+
+OK, BROKEN, NOT_RUNNING = 0, 1, 3
+EXPECTED = (AddressError, PrometheusNotFound, ProcessError, StateError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status 0 if all is well, 1 if not, 3 if `status` finds no lab."""
+    arguments = _parser().parse_args(argv)
+    directory = StateDirectory(arguments.dir.absolute())
+    try:
+        match arguments.command:
+            case "up":
+                return _up(directory, arguments.rate, arguments.foreground)
+            case "down":
+                return _down(directory)
+            case _:
+                return _status(directory)
+    except EXPECTED as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return BROKEN
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("lab: stopped, nothing is left running", file=sys.stderr)
+        return 130
+
+
+def run_until_signalled(work: Coroutine[Any, Any, None]) -> None:
+    """asyncio.run, with TERM and HUP cancelling the work as Ctrl-C does."""
+
+    async def watched() -> None:
+        task = asyncio.current_task()
+        assert task
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        await work
+
+    asyncio.run(watched())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lab", description="A local inference cluster.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start the lab and wait until it serves")
+    up.add_argument("--rate", type=float, default=60.0, help="client requests a second (default 60)")
+    up.add_argument("--foreground", action="store_true", help="stay, and stop the lab at Ctrl-C or TERM")
+    commands.add_parser("down", help="end every process of the lab")
+    commands.add_parser(
+        "status", help="is it running and whole? the exit status tells: 0, 1 broken, 3 not there"
+    )
+    for command in commands.choices.values():
+        command.add_argument("--dir", type=Path, default=Path(".lab"), help="state directory (default .lab)")
+    return parser
+
+
+def _up(directory: StateDirectory, rate: float, foreground: bool) -> int:
+    if record := directory.read():
+        return _already_there(directory, record)
+    startup = Startup(directory, rate, _timed_report())
+    run_until_signalled(_stay(startup) if foreground else startup.run())
+    if not foreground:
+        _print_addresses(startup.record)
+    return OK
+
+
+async def _stay(startup: Startup) -> None:
+    """Run the lab until cancelled, until it is stopped elsewhere, or until one of its processes ends."""
+    await startup.run()
+    _print_addresses(startup.record)
+    try:
+        while startup.directory.read():
+            for process in startup.directory.processes():
+                process.check_alive()
+            await asyncio.sleep(1)
+    finally:
+        down(startup.directory)
+
+
+def _already_there(directory: StateDirectory, record: dict[str, Any]) -> int:
+    if not record["ready"] or not all(process.is_alive() for process in directory.processes()):
+        print(f"half a lab is left in {directory.path}: run `python -m lab down` first", file=sys.stderr)
+        return BROKEN
+    print("already up")
+    _print_addresses(record)
+    return OK
+
+
+def _down(directory: StateDirectory) -> int:
+    running = directory.path.exists() and down(directory)
+    print("lab down" if running else "no lab is running")
+    return OK
+
+
+def _status(directory: StateDirectory) -> int:
+    record = directory.read()
+    if record is None:
+        print(f"no lab is running in {directory.path}")
+        return NOT_RUNNING
+    dead = 0
+    for process in directory.processes():
+        alive = process.is_alive()
+        dead += not alive
+        size = f"{processes.resident_bytes([process]) / 1e6:6.0f} MB" if alive else "    ENDED"
+        print(f"  {process.name:12} pid {process.pid:<8} {size}  {process.log}")
+    _print_addresses(record)
+    found = (
+        asyncio.run(health.problems(record)) if record["ready"] else {"": "the lab did not come up wholly"}
+    )
+    for problem in found.values():
+        print(f"  PROBLEM {problem}")
+    return BROKEN if dead or found else OK
+
+
+def _print_addresses(record: dict[str, Any]) -> None:
+    for url in urls(record):
+        print(f"  {url}")
+    print(f"  KUBECONFIG={record['kubeconfig']}")
+
+
+def _timed_report() -> Report:
+    began = time.monotonic()
+    return lambda text: print(f"[{time.monotonic() - began:5.1f} s] {text}", flush=True)

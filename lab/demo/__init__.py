@@ -1,0 +1,1 @@
+"""The demo: two rollouts in the lab, seen as a person would see them, through Airflow and the cluster."""

@@ -1,0 +1,172 @@
+"""Watching a rollout from outside: the cluster's API, Prometheus, the clients, Airflow's REST API."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite
+from typing import Any, TypeVar
+
+import aiohttp
+
+from lab.airflow_client import AirflowClient, AirflowError
+from lab.demo.snapshot import Arm, Clients, Json, Snapshot, Task, asked_shares, backends
+from lab.demo.view import ENDINGS, PREPARATION, STEP_TASKS
+from lab.kube import Kube, KubeError, path_of
+
+ROUTE = path_of("HTTPRoute", "default", "routes-to-llm")
+PODS = path_of("Pod", "default")
+WINDOW = "5s"
+RATE = f"sum by (inference_pool) (rate(http_requests_total[{WINDOW}]))"
+ERROR_RATE = f'sum by (inference_pool) (rate(http_requests_total{{status="5xx"}}[{WINDOW}]))'
+TTFT_P95 = (
+    "histogram_quantile(0.95, sum by (inference_pool, le) "
+    f"(rate(vllm:time_to_first_token_seconds_bucket[{WINDOW}])))"
+)
+T = TypeVar("T")
+UNREACHABLE = (aiohttp.ClientError, TimeoutError, KubeError, AirflowError, KeyError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A DAG run under observation. `bake` is seconds; `before` are the clients' counts at its start."""
+
+    run_id: str
+    stable: str
+    canary: str
+    bake: float
+    began: float
+    before: Clients
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Everything the demo reads. A source that does not answer leaves its part of a snapshot empty."""
+
+    dag_id: str
+    airflow: AirflowClient
+    kube: Kube
+    http: aiohttp.ClientSession
+    prometheus_url: str
+    loadgen_url: str
+
+    async def snapshot(self, run: Run) -> Snapshot:
+        """One look at the run and at both of its pools."""
+        tasks, arms, clients = await asyncio.gather(
+            self.tasks(run.run_id),
+            self.arms((run.stable, run.canary)),
+            self.clients(),
+        )
+        elapsed = time.time() - run.began
+        snapshot = Snapshot(elapsed, tasks, arms, clients.since(run.before))
+        verdict = await _or(self.verdict(run.run_id, tasks), "")
+        done, text = progress(snapshot, run.bake, time.time())
+        return Snapshot(elapsed, tasks, arms, snapshot.clients, done, text, verdict)
+
+    async def tasks(self, run_id: str) -> tuple[Task, ...]:
+        """The run's tasks in the order of the pipeline."""
+        listed = await _or(asyncio.to_thread(self.airflow.task_instances, self.dag_id, run_id), [])
+        return tuple(sorted((_task(entry) for entry in listed), key=_pipeline_order))
+
+    async def verdict(self, run_id: str, tasks: tuple[Task, ...]) -> str:
+        """What the last judgement said, in words."""
+        judged = [
+            t.task_id for t in tasks if t.task_id.endswith(".judge") and t.state in ("success", "failed")
+        ]
+        if not judged:
+            return ""
+        said = await asyncio.to_thread(self.airflow.xcom, self.dag_id, run_id, judged[-1])
+        return f"{said['verdict']}: {said['reason']}" if said else ""
+
+    async def arms(self, pools: tuple[str, ...]) -> tuple[Arm, ...]:
+        """Both pools: what the route asks for, what Prometheus saw, how many pods there are."""
+        asked, rate, errors, ttft, pods = await asyncio.gather(
+            _or(self._asked(pools[0]), {}),
+            self._by_pool(RATE),
+            self._by_pool(ERROR_RATE),
+            self._by_pool(TTFT_P95),
+            _or(self._pods(), {}),
+        )
+        total = sum(rate.get(pool, 0.0) for pool in pools)
+        return tuple(
+            Arm(
+                pool=pool,
+                asked=asked.get(pool),
+                observed=rate.get(pool, 0.0) / total if total else None,
+                rate=rate.get(pool),
+                errors=errors.get(pool, 0.0) / rate[pool] if rate.get(pool) else None,
+                ttft_p95=ttft.get(pool),
+                pods=len(pods.get(pool, ())),
+                pods_ready=sum(pods.get(pool, ())),
+            )
+            for pool in pools
+        )
+
+    async def route(self) -> Json:
+        """The HTTPRoute as it is now."""
+        return await self.kube.get(ROUTE)
+
+    async def clients(self) -> Clients:
+        """What the load generator's clients have seen since it started."""
+        return Clients(Counter(await _or(self._outcomes(), {})))
+
+    async def _asked(self, pool: str) -> dict[str, float]:
+        return asked_shares(backends(await self.route(), pool))
+
+    async def _pods(self) -> dict[str, list[bool]]:
+        pods: dict[str, list[bool]] = {}
+        for pod in await self.kube.list(PODS, labelSelector="inference-pool"):
+            conditions = pod.get("status", {}).get("conditions", [])
+            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+            pods.setdefault(pod["metadata"]["labels"]["inference-pool"], []).append(ready)
+        return pods
+
+    async def _by_pool(self, query: str) -> dict[str, float]:
+        return await _or(self._query(query), {})
+
+    async def _query(self, query: str) -> dict[str, float]:
+        url = f"{self.prometheus_url}/api/v1/query"
+        async with self.http.get(url, params={"query": query}) as answer:
+            result = (await answer.json())["data"]["result"]
+        values = {r["metric"].get("inference_pool", ""): float(r["value"][1]) for r in result}
+        return {pool: value for pool, value in values.items() if isfinite(value)}
+
+    async def _outcomes(self) -> dict[str, int]:
+        async with self.http.get(f"{self.loadgen_url}/stats") as answer:
+            return dict((await answer.json())["totals"]["outcomes"])
+
+
+def progress(snapshot: Snapshot, bake: float, now: float) -> tuple[float | None, str]:
+    """How far the task at work is, where that can be seen from outside; None where it cannot."""
+    task, canary = snapshot.current, snapshot.arms[-1]
+    if task is None:
+        return None, ""
+    if task.task_id.endswith(".judge"):
+        elapsed = now - task.since
+        return elapsed / bake, f"{elapsed:.0f} s, at least {bake:.0f} s of good service"
+    if task.task_id == "deploy_pool" and canary.pods:
+        return canary.pods_ready / canary.pods, f"{canary.pods_ready} of {canary.pods} pods ready"
+    return None, ""
+
+
+def _pipeline_order(task: Task) -> tuple[int, int, int]:
+    group, _, name = task.task_id.rpartition(".")
+    if group:
+        return len(PREPARATION), int(group.removeprefix("step_")), STEP_TASKS.index(name)
+    order = [*PREPARATION, "", *ENDINGS]
+    return order.index(name), 0, 0
+
+
+async def _or(reading: Awaitable[T], otherwise: T) -> T:
+    try:
+        return await reading
+    except UNREACHABLE:
+        return otherwise
+
+
+def _task(entry: dict[str, Any]) -> Task:
+    started = entry.get("start_date")
+    since = datetime.fromisoformat(started).timestamp() if started else 0.0
+    return Task(entry["task_id"], entry.get("state") or "", since)

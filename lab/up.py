@@ -1,0 +1,203 @@
+"""Start a whole lab: every process as early as what it needs is there, and none left over on failure."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from lab import addresses, health, processes
+from lab.gateway import envoy
+from lab.kubeconfig import load_kubeconfig
+from lab.monitoring.binary import find_prometheus
+from lab.monitoring.prometheus import prometheus_argv, write_config
+from lab.processes import Process, ProcessError
+from lab.state import CHECKOUT, StateDirectory, StateError
+
+MODEL = "llama-3.1-8b"
+PATIENCE = 60.0
+MILESTONES = {
+    "gateway": "gateway answers at {gateway[url]}",
+    "pods": "every pod of today's pool is ready",
+    "targets": "Prometheus scrapes them at {prometheus[url]}",
+}
+Report = Callable[[str], None]
+
+
+@dataclass
+class Startup:
+    """One lab coming up. `record` becomes `lab.json` and is kept current from the first process on.
+
+    `rate` is the clients' requests/s; `report` is told of every milestone.
+    """
+
+    directory: StateDirectory
+    rate: float
+    report: Report
+    prometheus: Path = field(default_factory=find_prometheus)
+    record: dict[str, Any] = field(init=False)
+    deadline: float = field(default_factory=lambda: time.monotonic() + PATIENCE)
+    _started: list[Process] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        subnet = addresses.free_subnet()
+        gateway, port = f"{subnet}.1", addresses.GATEWAY_PORT
+        self.record = {
+            "ready": False,
+            "subnet": f"{subnet}.0/24",
+            "gateway": {"address": gateway, "port": port, "url": f"http://{gateway}:{port}"},
+            "prometheus": {"url": f"http://127.0.0.1:{addresses.free_port(preferred=9090)}"},
+            "envoy": {"admin_url": f"http://127.0.0.1:{addresses.free_port(preferred=9901)}"},
+            "loadgen": {"url": f"http://127.0.0.1:{addresses.free_port(preferred=9100)}"},
+            "kubeconfig": str(self.directory.kubeconfig),
+            "processes": {},
+        }
+
+    async def run(self) -> None:
+        """Return when the lab serves: pods ready, the gateway answering, Prometheus scraping.
+
+        Raises ProcessError when it does not come to that; all that was started is ended then. StateError
+        if the directory is in use.
+        """
+        began = time.monotonic()
+        with self.directory.locked():
+            if self.directory.read():
+                raise StateError(f"there is a lab in {self.directory.path} already")
+            self.directory.empty()
+            try:
+                await self._control_plane()
+                await self._until_fresh()
+                await self._send_load()
+            except BaseException:
+                _end(self.directory)
+                raise
+        self.report(f"lab up in {time.monotonic() - began:.1f} s")
+
+    async def _control_plane(self) -> None:
+        """Start what needs nothing, then, once there is an API server, what works through it."""
+        state, admin = self.directory.path, self.record["envoy"]["admin_url"]
+        self._python("apiserver", "--port", "0", "--dir", state / "apiserver")
+        self._start("envoy", envoy.prepare(state, port_of(admin)))
+        write_config(state, admin)
+        port = port_of(self.record["prometheus"]["url"])
+        self._start("prometheus", prometheus_argv(self.prometheus, state, port))
+        kubeconfig = state / "apiserver" / "kubeconfig"
+        while not kubeconfig.exists():
+            await self._pause("the API server wrote no kubeconfig")
+        self.directory.link_kubeconfig(kubeconfig)
+        self.record["apiserver"] = {"url": load_kubeconfig(kubeconfig).server}
+        self.report(f"API server at {self.record['apiserver']['url']}")
+        self._workers(kubeconfig)
+        await self._apply_cluster(kubeconfig)
+
+    def _workers(self, kubeconfig: Path) -> None:
+        gateway, subnet = self.record["gateway"], self.record["subnet"].removesuffix(".0/24")
+        access = ("--kubeconfig", kubeconfig, "--dir", self.directory.path)
+        self._python("controllers", *access, "--gateway-address", gateway["address"])
+        self._python("kubelet", *access, "--subnet", subnet)
+        self._python("monitoring", *access)
+        clients = ("--url", gateway["url"], "--model", MODEL, "--rate", "0")
+        port = str(port_of(self.record["loadgen"]["url"]))
+        self._python("loadgen", *clients, "--dir", self.directory.path, "--port", port)
+
+    async def _apply_cluster(self, kubeconfig: Path) -> None:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "lab.cluster", "--kubeconfig", kubeconfig),
+            cwd=CHECKOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            output, _ = await child.communicate()
+        finally:
+            if child.returncode is None:
+                child.kill()
+        if child.returncode:
+            raise ProcessError(f"the cluster's first objects were not accepted:\n{output.decode()[-2000:]}")
+
+    async def _until_fresh(self) -> None:
+        waiting = set(MILESTONES)
+        while found := await health.problems(self.record, fresh=True):
+            for name in sorted(waiting - found.keys()):
+                waiting.remove(name)
+                self.report(MILESTONES[name].format(**self.record))
+            await self._pause("; ".join(found.values()))
+        for name in sorted(waiting):
+            self.report(MILESTONES[name].format(**self.record))
+
+    async def _send_load(self) -> None:
+        url = f"{self.record['loadgen']['url']}/rate"
+        async with aiohttp.ClientSession() as session, session.post(url, json={"rate": self.rate}) as answer:
+            answer.raise_for_status()
+        self.record["ready"] = True
+        self.directory.write(self.record)
+        self.report(f"clients send {self.rate:g} requests/s")
+
+    async def _pause(self, reason: str) -> None:
+        """Wait a little, but neither for a dead process nor for ever."""
+        for process in self._started:
+            process.check_alive()
+        if time.monotonic() > self.deadline:
+            raise ProcessError(
+                f"the lab is not up after {PATIENCE:.0f} s: {reason}; see {self.directory.logs}"
+            )
+        await asyncio.sleep(0.1)
+
+    def _python(self, module: str, *arguments: str | Path) -> None:
+        self._start(module, [sys.executable, "-m", f"lab.{module}", *arguments])
+
+    def _start(self, name: str, argv: Sequence[str | Path]) -> None:
+        process = processes.start(name, argv, self.directory.log(name), env=_environment(), cwd=CHECKOUT)
+        self._started.append(process)
+        self.record["processes"][name] = process.record()
+        self.directory.write(self.record)
+
+
+def down(directory: StateDirectory) -> bool:
+    """End every recorded process, those of half a lab too; false if none was recorded.
+
+    Raises ProcessError when one survives, or when something else took over one of its ports.
+    """
+    with directory.locked():
+        return _end(directory)
+
+
+def _end(directory: StateDirectory) -> bool:
+    record = directory.read()
+    if record is None:
+        return False
+    processes.stop(directory.processes())
+    deadline = time.monotonic() + 5
+    while busy := [url for url in urls(record) if addresses.is_listening(*_address(url))]:
+        if time.monotonic() > deadline:
+            raise ProcessError(f"every process has ended, but {', '.join(busy)} still accepts connections")
+        time.sleep(0.05)
+    directory.record_file.unlink(missing_ok=True)
+    return True
+
+
+def urls(record: dict[str, Any]) -> list[str]:
+    """Every address that the lab serves on."""
+    parts = ("apiserver", "gateway", "prometheus", "envoy", "loadgen")
+    return [url for part in parts for key, url in record.get(part, {}).items() if key.endswith("url")]
+
+
+def port_of(url: str) -> int:
+    """The port in a URL that names one."""
+    return _address(url)[1]
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return str(parts.hostname), int(parts.port or 0)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
