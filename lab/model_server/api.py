@@ -165,8 +165,6 @@ class Api:
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         body = await _json(request)
-        if not isinstance(body, dict):
-            raise ProtocolError("the body must be a JSON object")
         self.models.resolve(body.get("model"))
         tokens = words.token_ids(prompt_text(body), self.image.characters_per_token)
         limit = self.image.max_model_len
@@ -202,16 +200,19 @@ class Api:
         body = await _json(request)
         try:
             self.faults = self.faults.changed(body)
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             raise ProtocolError(str(error)) from error
         return await self._show_faults(request)
 
 
-async def _json(request: web.Request) -> Any:
+async def _json(request: web.Request) -> dict[str, Any]:
     try:
-        return json.loads(await request.read())
+        body = json.loads(await request.read())
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise ProtocolError("the body must be a JSON object")
+    return body
 
 
 async def _fail_early(job: Job) -> None:

@@ -36,11 +36,9 @@ class Completion:
     ignore_eos: bool
 
 
-def parse_completion(body: Any, *, chat: bool) -> Completion:
+def parse_completion(body: Mapping[str, Any], *, chat: bool) -> Completion:
     """Raises ProtocolError as vLLM refuses the body."""
-    if not isinstance(body, dict):
-        raise ProtocolError("the body must be a JSON object")
-    options = body.get("stream_options") or {}
+    options = _typed(body, "stream_options", dict) or {}
     stream = _typed(body, "stream", bool) or False
     if options and not stream:
         raise ProtocolError("Stream options can only be defined when `stream=True`.")
