@@ -1,0 +1,1 @@
+"""Progressive rollouts of LLM inference pools behind the GKE Inference Gateway."""

@@ -1,0 +1,87 @@
+"""What the plan says about judging, and what the judge is told at each look beside the counts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .durations import Seconds
+from .judge_value import Value
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Guardrails(Value):
+    """Limits that act within one look, beside the statistics."""
+
+    storm_share: Annotated[
+        float, Field(gt=0, le=1, description="bad share of one window that is a storm")
+    ] = 0.5
+    storm_requests: Annotated[int, Field(ge=1, description="in that window, at least so many bad")] = 20
+    restarts: Annotated[
+        int, Field(ge=1, description="container restarts in a step that are a crash loop")
+    ] = 3
+
+
+class Policy(Value):
+    """How a rollout judges: the plan's `analysis`."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5, description="false alarms, over the whole rollout")] = 0.01
+    beta: Annotated[
+        float, Field(gt=0, lt=0.5, description="false promotions of a canary worse by margin")
+    ] = 0.05
+    margin: Annotated[float, Field(gt=0, le=10)] | None = Field(
+        1.0, description="promote only when odds below 1 + margin are shown; null: bake time is enough"
+    )
+    min_requests: Annotated[int, Field(ge=1, description="a step needs so many on each arm")] = 50
+    tolerances: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
+        default={}, description="by metric, instead of the metric set's"
+    )
+    objectives: bool = Field(True, description="judge the metric set's absolute limits too")
+    kappa: Annotated[float, Field(gt=0, le=1)] | Literal["estimate"] = Field(
+        0.5, description="tempering of evidence, 1 / overdispersion"
+    )
+    kappa_bounds: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.1, 1.0)
+    look: Annotated[Seconds, Field(gt=0, description="time between looks")] = 5.0
+    lag: Annotated[Seconds, Field(description="how late the metrics store may be")] = 0.5
+    patience: Annotated[Seconds, Field(description="how long a step may take beyond its bake time")] = 900.0
+    on_timeout: Literal["rollback", "ask", "advance"] = "rollback"
+    guardrails: Guardrails = Guardrails()
+
+
+class StepContext(Value):
+    """One step of the rollout. `started_at` (Unix seconds) is when its weight was seen in force."""
+
+    index: Annotated[int, Field(ge=1, description="1 for the first step")]
+    steps: Annotated[int, Field(ge=1, description="how many the plan has")]
+    weight: Annotated[int, Field(ge=1, le=100, description="the canary's share in percent")]
+    started_at: float
+    settle: Seconds = 0.0
+    bake: Seconds
+    last_compared: bool = Field(False, description="the last step on which stable still has traffic")
+
+    @property
+    def anchor(self) -> float:
+        """The first edge of the step's grid: what happens before is not counted."""
+        return self.started_at + self.settle
+
+    @property
+    def baked_at(self) -> float:
+        return self.anchor + self.bake
+
+    @property
+    def compared(self) -> bool:
+        """Whether stable gets traffic to compare with."""
+        return self.weight < 100
+
+
+class Health(Value):
+    """The cluster as last seen. None: not known, because the cluster did not answer."""
+
+    ready_canary: int | None = None
+    ready_stable: int | None = None
+    restarts: int = Field(0, description="of the canary's containers since the step began")
+    crash_loop: bool = False
+    route_ok: bool = Field(True, description="accepted, references resolved, still ours")
+    prometheus_ok: bool = True
