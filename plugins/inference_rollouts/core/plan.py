@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .durations import Seconds
 from .errors import PlanInvalid
-from .judge import Policy
+from .judge_policy import Policy, StepContext
+from .metrics import Arm
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$", description="a Kubernetes name")]
 Text = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s\x00-\x1f]+$")]
@@ -111,16 +112,6 @@ class Deadlines(Model):
     route: Seconds = 300.0
 
 
-class Traffic(Model):
-    """What must be seen after each shift before judging begins.
-
-    `settle` is discarded: weights spread, slow requests finish late, caches are cold.
-    """
-
-    settle: Seconds = 30.0
-    min_requests: Annotated[int, Field(ge=1)] = 50
-
-
 class Schedule(Model):
     """When the DAG runs by itself: a cron expression in a time zone."""
 
@@ -138,7 +129,10 @@ class Schedule(Model):
 
 
 class Plan(Model):
-    """What a rollout is. See include/rollouts/ for commented examples."""
+    """What a rollout is. See include/rollouts/ for commented examples.
+
+    After each shift `settle` is not judged: weights spread, slow requests finish late, caches are cold.
+    """
 
     name: Name
     description: str = ""
@@ -154,8 +148,8 @@ class Plan(Model):
     warm_up: WarmUp = WarmUp()
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=20)]
     metrics: Name = "vllm"
+    settle: Seconds = 30.0
     analysis: Policy = Policy()
-    traffic: Traffic = Traffic()
     deadlines: Deadlines = Deadlines()
     schedule: Schedule | None = None
 
@@ -168,6 +162,8 @@ class Plan(Model):
         weights = [step.weight for step in self.steps]
         if any(later <= earlier for earlier, later in pairwise(weights)) or weights[-1] != 100:
             raise ValueError(f"weights {weights} must rise step by step and end at 100")
+        if self.analysis.on_timeout == "ask":
+            raise ValueError("analysis.on_timeout may be rollback or advance: nobody is asked yet")
         return self
 
     @property
@@ -181,6 +177,23 @@ class Plan(Model):
     def pod_labels(self, pool: str) -> dict[str, str]:
         """The label that selects a pool's pods and that Prometheus keeps as `inference_pool`."""
         return {"inference-pool": pool}
+
+    def arm(self, pool: str) -> Arm:
+        """The series of a pool in Prometheus."""
+        return Arm("inference_pool", pool, self.namespace)
+
+    def step_context(self, index: int, since: float) -> StepContext:
+        """What the judge is told of step `index` (from 1), whose weight was set at Unix time `since`."""
+        step, compared = self.steps[index - 1], [i for i, s in enumerate(self.steps, 1) if s.weight < 100]
+        return StepContext(
+            index=index,
+            steps=len(self.steps),
+            weight=step.weight,
+            started_at=since,
+            settle=self.settle,
+            bake=step.bake,
+            last_compared=bool(compared) and index == compared[-1],
+        )
 
 
 class Parameters(Model):

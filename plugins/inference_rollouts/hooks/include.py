@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from inference_rollouts.core.metrics import MetricSet, parse_metric_set
 
 from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.metrics import MetricSet, parse_metric_set
 from inference_rollouts.core.plan import Plan, parse_plan
 
 

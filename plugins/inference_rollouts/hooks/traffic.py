@@ -76,6 +76,19 @@ class Traffic:
             self._tell(route, "WeightShifted", f"step {step}: weights are {weights}")
         return record
 
+    def retreat(self, why: str) -> None:
+        """Take all traffic off the canary at once, keeping the hold: the rollback completes the story."""
+
+        def decide(route: Object) -> Patch:
+            record = self._held(route)
+            return (
+                [] if record.percent == 0 else routes.shift_patch(route, record, 0, record.step, record.since)
+            )
+
+        route, wrote = self._write(decide)
+        if wrote:
+            self._tell(route, "CanaryAlarm", f"all traffic taken off {self.plan.canary}: {why}", warning=True)
+
     def promote(self) -> Object:
         """Let the route go at 100 % on the canary."""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
-from inference_rollouts.core.judge import Verdict
 
+from inference_rollouts.core.judge import Verdict
 from inference_rollouts.operators.base import RolloutOperator, frozen_plan
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
-from inference_rollouts.hooks.arms import arms_of, snapshot
 
 from inference_rollouts.core import route as routes
+from inference_rollouts.core.counts import missing
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
 from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.manifests import clone_for, is_optional, is_ours, owned, render
@@ -16,6 +17,7 @@ from inference_rollouts.core.plan import Plan, apply_parameters, manifest_values
 from inference_rollouts.core.readiness import Phase, gateway_name, pool_readiness, ready_pods, route_readiness
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.include import load_manifests, load_metric_set
+from inference_rollouts.hooks.observation import pods_of, snapshot
 from inference_rollouts.hooks.prometheus import PrometheusHook
 from inference_rollouts.hooks.traffic import GATEWAY_API, POOL_API
 from inference_rollouts.operators.base import run_identity
@@ -82,8 +84,7 @@ def _check_pools(cluster: ClusterHook, plan: Plan, gateway: str) -> None:
         raise ClusterRefused(f"There is no InferencePool {plan.stable} in namespace {plan.namespace}.")
     if (seen := pool_readiness(pool, gateway)).phase is not Phase.READY:
         raise ClusterRefused(f"The stable pool does not work as it is: {seen.message}.")
-    pods = cluster.list("v1", "Pod", pool["spec"]["selector"]["matchLabels"])
-    if not ready_pods(pods):
+    if not ready_pods(pods_of(cluster, plan.stable)):
         raise ClusterRefused(
             f"InferencePool {plan.stable} has no ready pod, so it could not take traffic back."
         )
@@ -135,12 +136,12 @@ def _check_manifests(cluster: ClusterHook, plan: Plan, manifests: list[dict[str,
 
 
 def _check_metrics(frozen: Frozen) -> None:
-    """Prometheus answers and knows the stable pool's requests."""
+    """Prometheus answers and knows what the judge needs of the stable pool."""
     plan = frozen.plan
-    samples = snapshot(PrometheusHook(plan.connections.prometheus), frozen).samples
-    stable = arms_of(plan).stable
-    if not any(stable.matches(labels) for found in samples.values() for labels, _ in found):
+    seen = snapshot(PrometheusHook(plan.connections.prometheus), frozen, time.time())
+    if lacking := missing(frozen.metric_set, plan.arm(plan.stable), seen):
         raise ClusterRefused(
-            f"Prometheus has no series with {stable.label}={plan.stable!r} and namespace={plan.namespace!r}: "
-            "the judge would be blind. Scrape the stable pool's pods with that label (see docs/operations.md)."
+            f"The judge would be blind: Prometheus lacks {'; '.join(lacking)}. Scrape the pods of "
+            f"{plan.stable} with the labels inference_pool={plan.stable} and namespace={plan.namespace} "
+            "(docs/operations.md)."
         )

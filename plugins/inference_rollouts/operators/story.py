@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk.definitions.context import Context
+
 from inference_rollouts.core.judge import Verdict
 
 DEAD = frozenset({"failed", "upstream_failed"})

@@ -10,9 +10,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.readiness import ready_pods
-from inference_rollouts.hooks.traffic import POOL_API, Restored
+from inference_rollouts.hooks.observation import pods_of
+from inference_rollouts.hooks.traffic import Restored
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
 from inference_rollouts.operators.story import why_rolled_back
+
+
+class StableUnavailable(Exception):
+    """Going back would lose traffic now. Not a RolloutError: it is retried until it can be done."""
 
 
 class ShiftWeight(RolloutOperator):
@@ -28,8 +33,7 @@ class ShiftWeight(RolloutOperator):
         frozen = frozen_plan(context)
         plan, cluster = frozen.plan, cluster_of(frozen)
         for pool in (plan.stable, plan.canary):
-            selector = cluster.get(POOL_API, "InferencePool", pool)["spec"]["selector"]["matchLabels"]
-            if not ready_pods(cluster.list("v1", "Pod", selector)):
+            if not ready_pods(pods_of(cluster, pool)):
                 raise NotReady(f"InferencePool {pool} has no ready pod; the weights were not raised.")
         record = self.traffic(context).shift(plan.steps[self.step - 1].weight, self.step, time.time())
         self.log.info("%s has %d %% of the traffic", plan.canary, record.percent)
@@ -54,6 +58,13 @@ class Rollback(RolloutOperator):
     ui_color = "#fad2cf"
 
     def execute(self, context: Context) -> str:
+        frozen = frozen_plan(context)
+        plan, cluster = frozen.plan, cluster_of(frozen)
+        if ready_pods(pods_of(cluster, plan.canary)) and not ready_pods(pods_of(cluster, plan.stable)):
+            raise StableUnavailable(
+                f"{plan.stable} has no ready pod while {plan.canary} serves: going back now would lose all "
+                "traffic. The weights stay as they are; this is tried again until the stable pool is back."
+            )
         restored = self.traffic(context).restore(why_rolled_back(context))
         if restored is Restored.NOTHING:
             raise AirflowSkipException("This run does not hold the route: there is nothing to restore.")

@@ -1,0 +1,53 @@
+"""One look at a rollout: the counters of both arms, and the health of route and pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inference_rollouts.core import route as routes
+from inference_rollouts.core.counts import Snapshot
+from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.judge_policy import Health
+from inference_rollouts.core.metrics import queries
+from inference_rollouts.core.readiness import Phase, ready_pods, restarts, route_readiness
+from inference_rollouts.hooks.cluster import ClusterHook, Object
+from inference_rollouts.hooks.prometheus import PrometheusHook
+from inference_rollouts.hooks.traffic import GATEWAY_API, POOL_API
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The cluster at one look. `route` says whether the gateway has followed the last shift."""
+
+    health: Health
+    route_follows: bool
+    route_message: str
+
+
+def snapshot(prometheus: PrometheusHook, frozen: Frozen, at: float) -> Snapshot:
+    """Both arms' counters at Unix time `at`; raises PrometheusUnavailable."""
+    plan = frozen.plan
+    asked = queries(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
+    return Snapshot.of_vectors(at, {query.key: prometheus.query(query.promql, at) for query in asked})
+
+
+def sight(cluster: ClusterHook, frozen: Frozen) -> Sight:
+    """Route and pools as they are now. Raises HoldLost or RouteDrift when the route is not ours any more."""
+    route = cluster.get(GATEWAY_API, "HTTPRoute", frozen.plan.route.name)
+    routes.held_record(route, frozen.run)
+    seen = route_readiness(route, frozen.gateway)
+    canary, stable = pods_of(cluster, frozen.plan.canary), pods_of(cluster, frozen.plan.stable)
+    health = Health(
+        ready_canary=len(ready_pods(canary)), ready_stable=len(ready_pods(stable)), restarts=restarts(canary)
+    )
+    return Sight(health, seen.phase is Phase.READY, seen.message)
+
+
+def pods_of(cluster: ClusterHook, pool: str) -> list[Object]:
+    """The pods that an InferencePool selects; none when there is no such pool."""
+    found = cluster.find(POOL_API, "InferencePool", pool)
+    labels = found["spec"]["selector"].get("matchLabels", {}) if found else {}
+    if found and not labels:
+        raise ClusterRefused(f"InferencePool {pool} selects pods by nothing; give it matchLabels.")
+    return cluster.list("v1", "Pod", labels) if found else []
