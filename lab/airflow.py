@@ -4,20 +4,19 @@ The pipeline reaches the lab only through two connections in the environment, as
 cluster: `kubernetes_default` (a kubeconfig) and `prometheus_default` (an address).
 """
 
+import asyncio
 import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import requests
+import aiohttp
 
 from lab import processes
 from lab.addresses import free_port
@@ -26,6 +25,8 @@ from lab.processes import Process, ProcessError
 from lab.state import CHECKOUT, write_json
 
 USERS = {"admin": "admin", "viewer": "viewer"}
+PATIENCE = 120.0
+RECORD = "processes.json"
 COMPONENTS = ("scheduler", "dag_processor", "triggerer")
 
 
@@ -62,7 +63,7 @@ class Airflow:
         """A REST client signed in as one of the two users, `admin` or `viewer`."""
         return AirflowClient(self.url, username, self.passwords[username])
 
-    def start(self, timeout: float = 120) -> None:
+    async def start(self) -> None:
         """Make the database, start the components and wait until all are healthy."""
         stop_recorded(self.home)
         shutil.rmtree(self.home, ignore_errors=True)
@@ -70,9 +71,16 @@ class Airflow:
         _write_private(self.home / "passwords.json", json.dumps(self.passwords))
         environment = settings(self.home, self.port) | dict(self.extra)
         try:
-            self._migrate(environment)
-            self._start_components(environment)
-            self._wait_healthy(time.monotonic() + timeout)
+            async with asyncio.timeout(PATIENCE):
+                await self._migrate(environment)
+                for name, arguments in self._commands().items():
+                    self._start(name, arguments, environment)
+                await self._healthy()
+        except TimeoutError as error:
+            self.stop()
+            raise ProcessError(
+                f"Airflow is not up after {PATIENCE:.0f} s; see {self.home / 'logs'}"
+            ) from error
         except BaseException:
             self.stop()
             raise
@@ -81,10 +89,10 @@ class Airflow:
         """End every component, its workers included."""
         stopping, self.processes = self.processes, {}
         processes.stop(stopping.values(), patience=15)
-        (self.home / "airflow.json").unlink(missing_ok=True)
+        (self.home / RECORD).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
-        self.start()
+        asyncio.run(self.start())
         return self
 
     def __exit__(
@@ -92,55 +100,41 @@ class Airflow:
     ) -> None:
         self.stop()
 
-    def _migrate(self, environment: Mapping[str, str]) -> None:
-        result = subprocess.run(
-            [sys.executable, "-m", "airflow", "db", "migrate"],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        if result.returncode:
-            raise ProcessError(f"airflow db migrate failed:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
-        self.report("Airflow's database made")
+    async def _migrate(self, environment: Mapping[str, str]) -> None:
+        migration = self._start("db-migrate", ["db", "migrate"], environment)
+        await migration.succeeded()
+        del self.processes[migration.name]
+        self.report("Airflow's database is made")
 
-    def _start_components(self, environment: Mapping[str, str]) -> None:
-        commands = {
+    def _commands(self) -> dict[str, list[str]]:
+        return {
             "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(self.port)],
             "scheduler": ["scheduler", "--skip-serve-logs"],
             "dag-processor": ["dag-processor"],
             "triggerer": ["triggerer", "--skip-serve-logs"],
         }
-        for name, arguments in commands.items():
-            self.processes[name] = processes.start(
-                name,
-                [sys.executable, "-m", "airflow", *arguments],
-                self.home / "logs" / f"{name}.log",
-                env=environment,
-                cwd=self.home,
-            )
-            record = {name: process.record() for name, process in self.processes.items()}
-            write_json(self.home / "airflow.json", {"url": self.url, "processes": record})
 
-    def _wait_healthy(self, deadline: float) -> None:
-        while waiting := self._unhealthy():
-            for process in self.processes.values():
-                process.check_alive()
-            if time.monotonic() > deadline:
-                raise ProcessError(f"Airflow is not healthy: {', '.join(waiting)}; see {self.home / 'logs'}")
-            time.sleep(0.2)
-        self.report(f"Airflow healthy at {self.url}")
+    def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Process:
+        argv = [sys.executable, "-m", "airflow", *arguments]
+        log = self.home / "logs" / f"{name}.log"
+        process = processes.start(name, argv, log, env=environment, cwd=self.home)
+        self.processes[name] = process
+        record = {name: process.record() for name, process in self.processes.items()}
+        write_json(self.home / RECORD, {"url": self.url, "processes": record})
+        return process
 
-    def _unhealthy(self) -> list[str]:
-        try:
-            health = _get_json(f"{self.url}/api/v2/monitor/health")
-        except requests.RequestException:
-            return ["api-server"]
-        return [name for name in COMPONENTS if (health.get(name) or {}).get("status") != "healthy"]
+    async def _healthy(self) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            while not await _all_healthy(session, f"{self.url}/api/v2/monitor/health"):
+                for process in self.processes.values():
+                    process.check_alive()
+                await asyncio.sleep(0.2)
+        self.report(f"Airflow is healthy at {self.url}")
 
 
 def stop_recorded(home: Path) -> bool:
     """End an Airflow that an earlier interpreter left running in `home`; true if there was one."""
-    record = home / "airflow.json"
+    record = home / RECORD
     if not record.exists():
         return False
     left = json.loads(record.read_text())["processes"]
@@ -181,12 +175,13 @@ def settings(home: Path, port: int) -> dict[str, str]:
     )
 
 
-def _get_json(url: str) -> dict[str, Any]:
-    with requests.Session() as session:
-        session.trust_env = False
-        answer = session.get(url, timeout=5)
-        answer.raise_for_status()
-        return dict(answer.json())
+async def _all_healthy(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as answer:
+            health = await answer.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return False
+    return all((health.get(name) or {}).get("status") == "healthy" for name in COMPONENTS)
 
 
 def _write_private(path: Path, text: str) -> None:

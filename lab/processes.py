@@ -4,6 +4,7 @@ A pid alone does not name a process, because the kernel uses pids again. A pid a
 process started do, so both are recorded and compared before anything is signalled.
 """
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -46,6 +47,11 @@ class Process:
         stat = _stat(self.pid)
         return stat is not None and stat.state not in "ZX" and stat.started == self.started
 
+    async def succeeded(self) -> None:
+        """Wait for the end of a process that this interpreter started; ProcessError if it failed."""
+        if await asyncio.to_thread(_children[self.pid].wait):
+            raise self.failure("failed")
+
     def log_tail(self, lines: int = 15) -> str:
         """The last lines it wrote, for an error message."""
         try:
@@ -53,10 +59,14 @@ class Process:
         except FileNotFoundError:
             return ""
 
+    def failure(self, what: str) -> ProcessError:
+        """An error that says what happened to this process, with the end of its log."""
+        return ProcessError(f"{self.name} {what}; the end of {self.log}:\n{self.log_tail()}")
+
     def check_alive(self) -> None:
         """Raise ProcessError if it has ended."""
         if not self.is_alive():
-            raise ProcessError(f"{self.name} ended; the end of {self.log}:\n{self.log_tail()}")
+            raise self.failure("ended")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import Any
 from lab.processes import Process
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-LOCK = "lab.lock"
+LOCK, MARK = ".lock", ".made-by-lab"
+OWN = ("apiserver", "envoy", "kubeconfig", "loadgen", "logs", "prometheus")
 
 
 class StateError(Exception):
@@ -28,12 +29,9 @@ class StateDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory, made if need be; StateError if it is held, or is not a lab's."""
-        lock = self.path / LOCK
-        if self.path.exists() and not lock.exists() and any(self.path.iterdir()):
-            raise StateError(f"{self.path} is not empty and not a lab's state directory; choose another")
+        """Hold the directory, made if need be; StateError if another command holds it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
+        with (self.path / LOCK).open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -41,17 +39,26 @@ class StateDirectory:
             yield
 
     def empty(self) -> None:
-        """Remove what an earlier lab left; only while locked."""
-        for entry in self.path.iterdir():
+        """Remove what an earlier lab left; StateError where the files may be somebody else's."""
+        left = [entry for name in OWN if (entry := self.path / name).exists() or entry.is_symlink()]
+        if left and not (self.path / MARK).exists():
+            raise StateError(f"{left[0]} was not made by a lab; choose another state directory")
+        for entry in left:
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name != LOCK:
+            else:
                 entry.unlink()
+        (self.path / MARK).touch()
 
     @property
     def record_file(self) -> Path:
         """`lab.json`: there from the first started process until the last one has ended."""
         return self.path / "lab.json"
+
+    @property
+    def airflow_home(self) -> Path:
+        """For the Airflow that is started beside this lab, if one is."""
+        return self.path / "airflow"
 
     @property
     def kubeconfig(self) -> Path:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from lab import addresses, health, processes
+from lab.airflow import stop_recorded
 from lab.gateway import envoy
 from lab.kubeconfig import load_kubeconfig
 from lab.monitoring.binary import find_prometheus
@@ -108,19 +108,10 @@ class Startup:
         self._python("loadgen", *clients, "--dir", self.directory.path, "--port", port)
 
     async def _apply_cluster(self, kubeconfig: Path) -> None:
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "lab.cluster", "--kubeconfig", kubeconfig),
-            cwd=CHECKOUT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            output, _ = await child.communicate()
-        finally:
-            if child.returncode is None:
-                child.kill()
-        if child.returncode:
-            raise ProcessError(f"the cluster's first objects were not accepted:\n{output.decode()[-2000:]}")
+        apply = self._python("cluster", "--kubeconfig", kubeconfig)
+        await apply.succeeded()
+        del self.record["processes"][apply.name]
+        self._started.remove(apply)
 
     async def _until_fresh(self) -> None:
         waiting = set(MILESTONES)
@@ -150,23 +141,25 @@ class Startup:
             )
         await asyncio.sleep(0.1)
 
-    def _python(self, module: str, *arguments: str | Path) -> None:
-        self._start(module, [sys.executable, "-m", f"lab.{module}", *arguments])
+    def _python(self, module: str, *arguments: str | Path) -> Process:
+        return self._start(module, [sys.executable, "-m", f"lab.{module}", *arguments])
 
-    def _start(self, name: str, argv: Sequence[str | Path]) -> None:
+    def _start(self, name: str, argv: Sequence[str | Path]) -> Process:
         process = processes.start(name, argv, self.directory.log(name), env=_environment(), cwd=CHECKOUT)
         self._started.append(process)
         self.record["processes"][name] = process.record()
         self.directory.write(self.record)
+        return process
 
 
 def down(directory: StateDirectory) -> bool:
-    """End every recorded process, those of half a lab too; false if none was recorded.
+    """End every recorded process, of half a lab and of its Airflow too; false if none was recorded.
 
     Raises ProcessError when one survives, or when something else took over one of its ports.
     """
     with directory.locked():
-        return _end(directory)
+        left = stop_recorded(directory.airflow_home)
+        return _end(directory) or left
 
 
 def _end(directory: StateDirectory) -> bool:

@@ -80,6 +80,13 @@ class Observer:
         said = await asyncio.to_thread(self.airflow.xcom, self.dag_id, run_id, judged[-1])
         return f"{said['verdict']}: {said['reason']}" if said else ""
 
+    async def outcome(self, run_id: str) -> tuple[str | None, str | None]:
+        """How the pipeline says that the run ended, and why."""
+        xcom, where = self.airflow.xcom, (self.dag_id, run_id, "report")
+        return await asyncio.to_thread(xcom, *where, "outcome"), await asyncio.to_thread(
+            xcom, *where, "reason"
+        )
+
     async def arms(self, pools: tuple[str, ...]) -> tuple[Arm, ...]:
         """Both pools: what the route asks for, what Prometheus saw, how many pods there are."""
         asked, rate, errors, ttft, pods = await asyncio.gather(

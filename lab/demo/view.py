@@ -28,12 +28,11 @@ class Style:
         return f"\x1b[{CODES[style]}m{text}\x1b[0m" if self.colours and text else text
 
 
-def block(snapshot: Snapshot, title: str, weights: list[int], style: Style) -> list[str]:
+def block(snapshot: Snapshot, weights: list[int], style: Style) -> list[str]:
     """The live view of one rollout, at most 100 columns wide."""
     clients = snapshot.clients
     failed = ", ".join(f"{n} {cause}" for cause, n in clients.failures.items())
     return [
-        f"{style('bold', title)}  {style('dim', clock(snapshot.elapsed))}",
         "",
         *_chain(snapshot.tasks, weights, style),
         "",
@@ -132,7 +131,7 @@ def _arm(arm: Arm, style: Style) -> str:
 
 def _now(snapshot: Snapshot, style: Style) -> str:
     task = snapshot.current
-    text = f"  {'now':10}{task.task_id if task else 'between tasks':17}"
+    text = f"  {clock(snapshot.elapsed):10}{task.task_id if task else 'between tasks':17}"
     if snapshot.progress is not None:
         text += f" {progress_bar(snapshot.progress, style)} {snapshot.progress_text}"
     return text

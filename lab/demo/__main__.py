@@ -1,0 +1,43 @@
+"""`python -m lab.demo [--exit]`: two rollouts in a lab of its own, live."""
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from lab.airflow_client import AirflowError
+from lab.cli import EXPECTED, run_until_signalled
+from lab.demo.play import Failed, play
+from lab.demo.screen import Screen
+from lab.state import StateDirectory
+
+
+def main() -> int:
+    """Exit status 0 if both rollouts ended as they should, 1 if not, 130 when interrupted."""
+    arguments = _parser().parse_args()
+    live = sys.stdout.isatty()
+    colours = live and "NO_COLOR" not in os.environ
+    screen = Screen(live=live, colours=colours, width=shutil.get_terminal_size((100, 30)).columns)
+    directory = StateDirectory(arguments.dir.absolute())
+    try:
+        run_until_signalled(play(screen, directory, arguments.rate, arguments.exit))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    except (Failed, AirflowError, *EXPECTED) as error:
+        screen.say(f"demo: {error}")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
+    parser.add_argument("--exit", action="store_true", help="end after the rollouts instead of staying up")
+    parser.add_argument("--rate", type=float, default=60.0, help="client requests a second (default 60)")
+    parser.add_argument("--dir", type=Path, default=Path(".lab"), help="state directory (default .lab)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

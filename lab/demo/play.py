@@ -1,0 +1,143 @@
+"""Playing the story: start everything, run the rollouts one after the other, stop everything."""
+
+import asyncio
+import time
+from contextlib import suppress
+
+import aiohttp
+
+from lab.airflow import Airflow, connections
+from lab.airflow_client import TERMINAL
+from lab.demo.observe import Observer, Run
+from lab.demo.screen import Screen
+from lab.demo.snapshot import backends, describe
+from lab.demo.story import CHAPTERS, DAG_ID, Chapter, Ending, disappointments
+from lab.demo.view import block, clock, line
+from lab.kube import Kube
+from lab.state import StateDirectory
+from lab.up import Startup, down
+
+LOOK_SECONDS = 1.0
+PLAIN_SECONDS = 3.0
+LONGEST_ROLLOUT = 300.0
+
+
+class Failed(Exception):
+    """A rollout did not end as the story promises."""
+
+
+async def play(screen: Screen, directory: StateDirectory, rate: float, leave: bool) -> None:
+    """The whole demo; ends by itself if `leave`, else when cancelled. Nothing is left running.
+
+    Raises Failed when a rollout ended otherwise than promised, and what the lab and Airflow raise.
+    """
+    if directory.path.exists() and down(directory):
+        screen.say("stopped what an earlier demo had left running")
+    began = time.monotonic()
+    lab = Startup(directory, rate, lambda text: screen.say(f"  {clock(time.monotonic() - began)}  {text}"))
+    airflow = Airflow(
+        directory.airflow_home,
+        connections(directory.kubeconfig, lab.record["prometheus"]["url"]),
+        report=lab.report,
+    )
+    try:
+        screen.say(screen.style("bold", "Starting a local inference cluster and Airflow"))
+        await _start(lab, airflow)
+        failure = await _tell(screen, lab, airflow)
+        if not leave:
+            await _stay(screen, lab, airflow)
+        if failure:
+            raise Failed(failure)
+    finally:
+        screen.say("stopping everything")
+        airflow.stop()
+        down(directory)
+
+
+async def _start(lab: Startup, airflow: Airflow) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lab.run())
+            group.create_task(airflow.start())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+
+
+async def _tell(screen: Screen, lab: Startup, airflow: Airflow) -> str:
+    """Both rollouts; what was not as promised, empty if all was."""
+    client = airflow.client()
+    await asyncio.to_thread(client.wait_for_dag, DAG_ID)
+    await asyncio.to_thread(client.set_paused, DAG_ID, False)
+    screen.say(f"  Airflow  {airflow.url}   user admin   password {airflow.passwords['admin']}")
+    record = lab.record
+    async with (
+        Kube.from_kubeconfig(record["kubeconfig"]) as kube,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
+    ):
+        observer = Observer(DAG_ID, client, kube, http, record["prometheus"]["url"], record["loadgen"]["url"])
+        for number, chapter in enumerate(CHAPTERS, start=1):
+            screen.say()
+            screen.say(screen.style("bold", f"Rollout {number} of {len(CHAPTERS)}: {chapter.title}"))
+            screen.say(f"  {chapter.stable} -> {chapter.canary}   {chapter.image}")
+            ending = await _observed(screen, observer, chapter)
+            _sum_up(screen, ending, chapter)
+            if found := disappointments(chapter, ending):
+                return "; ".join(found)
+    return ""
+
+
+async def _observed(screen: Screen, observer: Observer, chapter: Chapter) -> Ending:
+    """Trigger the run and show it until it has ended."""
+    before, clients = await observer.route(), await observer.clients()
+    run_id = await asyncio.to_thread(observer.airflow.trigger, observer.dag_id, chapter.conf)
+    run = Run(run_id, chapter.stable, chapter.canary, chapter.bake_seconds, time.time(), clients)
+    state, said = "queued", 0.0
+    while state not in TERMINAL:
+        snapshot = await observer.snapshot(run)
+        if snapshot.elapsed > LONGEST_ROLLOUT:
+            raise Failed(f"the run is still {state} after {LONGEST_ROLLOUT:.0f} s")
+        screen.paint(block(snapshot, list(chapter.weights), screen.style))
+        if not screen.live and snapshot.elapsed - said >= PLAIN_SECONDS:
+            screen.say(line(snapshot))
+            said = snapshot.elapsed
+        await asyncio.sleep(LOOK_SECONDS)
+        state = (await asyncio.to_thread(observer.airflow.run, observer.dag_id, run_id))["state"]
+    snapshot = await observer.snapshot(run)
+    screen.paint(block(snapshot, list(chapter.weights), screen.style))
+    screen.keep()
+    outcome, reason = await observer.outcome(run_id)
+    return Ending(
+        outcome=outcome or f"run {state} without an outcome",
+        reason=reason or "",
+        seconds=snapshot.elapsed,
+        before=before,
+        after=await observer.route(),
+        clients=snapshot.clients,
+    )
+
+
+def _sum_up(screen: Screen, ending: Ending, chapter: Chapter) -> None:
+    expected = ending.outcome == chapter.outcome
+    clients, failures = ending.clients, ending.clients.failures
+    failed = ", ".join(f"{n} {cause}" for cause, n in failures.items()) or "none"
+    mark = screen.style("green", "✓") if expected else screen.style("red", "✗")
+    unchanged = " (exactly as before)" if ending.after["spec"] == ending.before["spec"] else ""
+    screen.say()
+    screen.say(f"{mark} {screen.style('bold', ending.outcome)} after {ending.seconds:.0f} s: {ending.reason}")
+    screen.say(f"  clients  {clients.ended:,} requests answered, failed: {failed}")
+    screen.say(f"  before   {describe(backends(ending.before, chapter.stable))}")
+    screen.say(f"  after    {describe(backends(ending.after, chapter.stable))}{unchanged}")
+
+
+async def _stay(screen: Screen, lab: Startup, airflow: Airflow) -> None:
+    """Until Ctrl-C or TERM, or until one of the processes ends."""
+    screen.say()
+    screen.say(screen.style("bold", "It is all still running; Ctrl-C stops it:"))
+    screen.say(f"  Airflow     {airflow.url}   user admin   password {airflow.passwords['admin']}")
+    screen.say(f"  kubectl     export KUBECONFIG={lab.record['kubeconfig']}")
+    screen.say(f"  Prometheus  {lab.record['prometheus']['url']}")
+    with suppress(asyncio.CancelledError):
+        while True:
+            for process in (*lab.directory.processes(), *airflow.processes.values()):
+                process.check_alive()
+            await asyncio.sleep(1)
