@@ -20,7 +20,7 @@ from lab.loadgen.arrivals import Traced, read_trace
 from lab.loadgen.client import TIMEOUT, Client
 from lab.loadgen.generator import Generator
 from lab.loadgen.log import RequestLog
-from lab.loadgen.stats import WINDOW
+from lab.loadgen.stats import KEPT, WINDOW
 
 HIGHEST_RATE = 2000.0
 
@@ -72,7 +72,10 @@ def control(generator: Generator) -> web.Application:
     started = time.time()
 
     async def stats(request: web.Request) -> web.Response:
-        now, seconds = time.monotonic(), float(request.query.get("window", WINDOW))
+        try:
+            now, seconds = time.monotonic(), _seconds(request.query.get("window", WINDOW))
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
         body: dict[str, Any] = {
             "started": started,
             "rate_asked": generator.poisson.rate,
@@ -80,7 +83,7 @@ def control(generator: Generator) -> web.Application:
             "in_flight": generator.in_flight,
             "totals": generator.stats.totals(),
             "window": generator.stats.window(now, seconds),
-            "generator": generator.stats.own_delays(now, seconds),
+            "generator": generator.stats.own_delays(now, generator.lag.since(now - seconds), seconds),
         }
         return web.json_response(body)
 
@@ -97,6 +100,13 @@ def control(generator: Generator) -> web.Application:
     app = web.Application()
     app.add_routes([web.get("/stats", stats), web.post("/rate", rate), web.get("/healthz", healthz)])
     return app
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not 0 < seconds <= KEPT:
+        raise ValueError(f"a window is at most {KEPT:.0f} seconds, not {value}")
+    return seconds
 
 
 def _rate(value: Any) -> float:

@@ -4,44 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from random import Random
 
 from lab.loadgen.arrivals import Lengths, Poisson, Traced
 from lab.loadgen.client import Client
+from lab.loadgen.lag import LoopLag
 from lab.loadgen.log import RequestLog
 from lab.loadgen.prompts import Prompts
-from lab.loadgen.stats import KEPT, Stats
+from lab.loadgen.stats import Stats
 
 FLUSH = 0.5
-LAG_PROBE = 0.05
 LAST_ANSWERS = 5.0
-
-
-class LoopLag:
-    """Measures how late this process runs what is due."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, float]] = deque(maxlen=int(KEPT / LAG_PROBE))
-
-    async def run(self) -> None:
-        """Sample until cancelled."""
-        while True:
-            due = time.monotonic() + LAG_PROBE
-            await asyncio.sleep(LAG_PROBE)
-            now = time.monotonic()
-            self._samples.append((now, now - due))
-
-    def worst_since(self, moment: float) -> float:
-        """The largest lag sampled since `moment` (monotonic clock), at least 0."""
-        worst = 0.0
-        for sampled, lag in reversed(self._samples):
-            if sampled < moment:
-                break
-            worst = max(worst, lag)
-        return worst
 
 
 class Generator:
@@ -57,7 +32,7 @@ class Generator:
         self._stream_share = stream_share
         self._rng = Random(f"{seed}/stream")
         self._prompts = Prompts(Random(f"{seed}/prompts"))
-        self._lag = LoopLag()
+        self.lag = LoopLag()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._feeder: asyncio.Task[None] | None = None
@@ -73,7 +48,7 @@ class Generator:
         """
         feed = self._synthetic() if trace is None else self._replay(trace, speed)
         self._feeder = asyncio.create_task(feed)
-        helpers = [asyncio.create_task(self._lag.run()), asyncio.create_task(self._flush_regularly())]
+        helpers = [asyncio.create_task(self.lag.run()), asyncio.create_task(self._flush_regularly())]
         try:
             await asyncio.wait([self._feeder])
             if self._tasks:
@@ -130,7 +105,7 @@ class Generator:
         finally:
             self.in_flight -= 1
         record.late = max(0.0, started - due)
-        record.lag = self._lag.worst_since(started)
+        record.lag = max(self.lag.since(started))
         self._log.write(record)
         self.stats.add(record, time.monotonic())
 

@@ -11,6 +11,7 @@ from lab.loadgen.record import Record
 
 WINDOW = 10.0
 KEPT = 60.0
+DISTURBING = 0.05
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 UNKNOWN_POOL = "unknown"
 
@@ -42,12 +43,15 @@ class Stats:
         summary = _summary(records, seconds)
         return {**summary, "pools": {name: _summary(part, seconds) for name, part in sorted(pools.items())}}
 
-    def own_delays(self, now: float, seconds: float = WINDOW) -> dict[str, Any]:
-        """How late the generator itself was: sending, and in its event loop."""
+    def own_delays(self, now: float, lags: Sequence[float], seconds: float = WINDOW) -> dict[str, Any]:
+        """How late the generator itself was: sending, and in its event loop (`lags`); the latencies of
+        `disturbed` requests may be its own fault.
+        """
         records = [record for ended, record in self._recent if ended > now - seconds]
         return {
             "lateness": quantiles([record.late for record in records]),
-            "loop_lag": quantiles([record.lag for record in records]),
+            "loop_lag": quantiles(lags),
+            "disturbed": sum(max(record.late, record.lag) > DISTURBING for record in records),
         }
 
 
