@@ -8,13 +8,13 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
-from kubernetes.client.exceptions import ApiException
-
 from inference_rollouts.core.errors import ClusterRefused
+
+if TYPE_CHECKING:
+    from kubernetes.client.exceptions import ApiException
 
 FIELD_MANAGER = "inference-rollouts"
 TIMEOUT = 30.0  # seconds for one request; a hung API server is an error that a retry may mend
@@ -42,6 +42,9 @@ class ClusterHook:
 
     @cached_property
     def _client(self) -> Any:
+        # Imported on use: this module is imported whenever Airflow parses the DAGs.
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
         return KubernetesHook(conn_id=self.conn_id).get_conn()
 
     def get(self, api_version: str, kind: str, name: str) -> Object:
@@ -153,6 +156,8 @@ class ClusterHook:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Object:
+        from kubernetes.client.exceptions import ApiException
+
         try:
             answer = self._client.call_api(
                 path,

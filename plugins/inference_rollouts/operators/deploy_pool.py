@@ -29,13 +29,13 @@ class DeployPool(WaitingOperator):
         self.wait_for(frozen, "workloads", frozen.plan.deadlines.ready, "workloads_decided")
         self._attach(context, frozen)
 
-    def workloads_decided(self, context: Context, event: dict[str, Any], waited: float) -> None:
-        self.require_ready(event, waited)
+    def workloads_decided(self, context: Context, event: dict[str, Any]) -> None:
+        self.require_ready(event)
         self._attach(context, frozen_plan(context))
 
     def _attach(self, context: Context, frozen: Frozen) -> None:
         self.traffic(context).attach()
         self.wait_for(frozen, "attachment", frozen.plan.deadlines.route, "attachment_decided")
 
-    def attachment_decided(self, context: Context, event: dict[str, Any], waited: float) -> None:
-        self.require_ready(event, waited)
+    def attachment_decided(self, context: Context, event: dict[str, Any]) -> None:
+        self.require_ready(event)

@@ -8,7 +8,6 @@ from typing import Any
 
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.readiness import Phase
@@ -38,15 +37,14 @@ class WaitingOperator(RolloutOperator):
                 frozen=frozen.to_json(), check=check, deadline=time.time() + seconds, poll=self.poll
             ),
             method_name=method,
-            kwargs={"waited": seconds},
             timeout=timedelta(seconds=seconds) + SLACK,
         )
 
-    def require_ready(self, event: dict[str, Any], waited: float) -> None:
+    def require_ready(self, event: dict[str, Any]) -> None:
         """Raises NotReady unless the event of a ReadyTrigger says ready."""
         if event["phase"] == Phase.READY:
             return
-        late = f" after {format_duration(waited)}" if event["phase"] == Phase.WAITING else ""
+        late = " before the deadline" if event["phase"] == Phase.WAITING else ""
         raise NotReady(f"Not ready{late}: {event['message']}. No traffic was moved to the canary.")
 
 
@@ -59,5 +57,5 @@ class ProvisionNodes(WaitingOperator):
         frozen = frozen_plan(context)
         self.wait_for(frozen, "nodes", frozen.plan.deadlines.nodes, "nodes_decided")
 
-    def nodes_decided(self, context: Context, event: dict[str, Any], waited: float) -> None:
-        self.require_ready(event, waited)
+    def nodes_decided(self, context: Context, event: dict[str, Any]) -> None:
+        self.require_ready(event)

@@ -1,0 +1,56 @@
+"""Counters of two pools that grow with the weights of a FakeCluster's route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference_rollouts.core.metrics import SERIES, STARTED, Latency, Rate, parse_metric_set, series
+from inference_rollouts.hooks.include import load_metric_set
+from inference_rollouts.hooks.prometheus import PrometheusUnavailable
+
+from .fake_cluster import FakeCluster
+
+RATE = 4000.0  # requests/s of both pools together: enough to decide within a second
+
+
+@dataclass
+class FakePrometheus:
+    """Each pool has one pod; `failing` is the share of requests that it answers with an error."""
+
+    cluster: FakeCluster
+    failing: dict[str, float] = field(default_factory=dict)
+    down: bool = False
+    requests: dict[str, float] = field(default_factory=dict)
+    last: float | None = None
+
+    def query(self, promql: str, at: float) -> list[dict[str, Any]]:
+        if self.down:
+            raise PrometheusUnavailable("Prometheus at http://127.0.0.1:9 does not answer: refused")
+        self._grow(at)
+        pools = {name for kind, name in self.cluster.objects if kind == "InferencePool"}
+        return [sample for pool in pools for sample in self._samples(pool, at)]
+
+    def _grow(self, at: float) -> None:
+        weights = self.cluster.weights()
+        total = sum(weights.values())
+        for pool, weight in weights.items():
+            elapsed = max(0.0, at - self.last) if self.last is not None else 0.0
+            self.requests[pool] = self.requests.get(pool, 0.0) + elapsed * RATE * weight / total
+        self.last = at if self.last is None else max(at, self.last)
+
+    def _samples(self, pool: str, at: float) -> list[dict[str, Any]]:
+        n = self.requests.get(pool, 0.0)
+        out = [self._sample(pool, at, STARTED, 1.0)]
+        for metric in parse_metric_set(load_metric_set("vllm").model_dump(mode="json")).metrics:
+            for tag, _ in series(metric):
+                if isinstance(metric, Rate):
+                    bad = n * self.failing.get(pool, 0.0) if metric.name == "errors" else 0.0
+                    out.append(self._sample(pool, at, tag, bad if "/bad/" in tag else n))
+                elif isinstance(metric, Latency):
+                    out += [self._sample(pool, at, tag, n, le) for le in (*map(str, metric.edges), "+Inf")]
+        return out
+
+    def _sample(self, pool: str, at: float, tag: str, value: float, le: str | None = None) -> dict[str, Any]:
+        labels = {"inference_pool": pool, "pod": f"{pool}-0", SERIES: tag} | ({"le": le} if le else {})
+        return {"metric": labels, "value": [at, str(int(value))]}
