@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -48,6 +49,10 @@ class Policy(Value):
     patience: Annotated[Seconds, Field(description="how long a step may take beyond its bake time")] = 900.0
     on_timeout: Literal["rollback", "ask", "advance"] = "rollback"
     guardrails: Guardrails = Guardrails()
+    catch: Annotated[float, Field(gt=1, le=100, description="the odds ratio each step should detect")] = 3.0
+    when_blind: Literal["ignore", "warn", "refuse"] = Field(
+        "warn", description="what preflight does when a step is too short, or traffic too thin, for `catch`"
+    )
 
 
 class StepContext(Value):
@@ -60,6 +65,22 @@ class StepContext(Value):
     settle: Seconds = 0.0
     bake: Seconds
     last_compared: bool = Field(False, description="the last step on which stable still has traffic")
+
+    @classmethod
+    def of(
+        cls, weights: Sequence[int], index: int, *, started_at: float, settle: float, bake: float
+    ) -> StepContext:
+        """Step `index` (from 1) of a rollout with these weights."""
+        compared = [place for place, weight in enumerate(weights, start=1) if weight < 100]
+        return cls(
+            index=index,
+            steps=len(weights),
+            weight=weights[index - 1],
+            started_at=started_at,
+            settle=settle,
+            bake=bake,
+            last_compared=bool(compared) and index == compared[-1],
+        )
 
     @property
     def anchor(self) -> float:
