@@ -327,18 +327,15 @@ def test_other_probes_connect() -> None:
             port, closed = free_port(), free_port()
             container = made.start({"image": "plain:good", "ports": [{"containerPort": port}]})
             await until(lambda: container.state.ready)
-            for action in (
-                {"tcpSocket": {"port": port}},
-                {"grpc": {"port": port}},
-                {"exec": {"command": ["x"]}},
-            ):
-                probe = parse_probe(action, [])
-                assert probe
-                assert await probe.attempt(made.session, HOST) is None
-            for action in ({"tcpSocket": {"port": closed}}, {"httpGet": {"port": "nameless"}}):
-                probe = parse_probe(action, [])
-                assert probe
-                assert await probe.attempt(made.session, HOST)
+
+            async def passes(action: dict[str, Any]) -> bool:
+                return await Probe(action, {}).attempt(made.session, HOST) is None
+
+            assert await passes({"tcpSocket": {"port": port}})
+            assert await passes({"grpc": {"port": port}})
+            assert await passes({"exec": {"command": ["true"]}})
+            assert not await passes({"tcpSocket": {"port": closed}})
+            assert not await passes({"httpGet": {"port": "nameless"}})
 
     asyncio.run(scenario())
 
