@@ -1,0 +1,28 @@
+"""What every test relies on. Airflow reads its environment when it is imported, so that comes first."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from lab.airflow import settings
+
+HOME = Path(tempfile.mkdtemp(prefix="inference-rollouts-airflow-"))
+for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+    del os.environ[name]
+os.environ.update({name: v for name, v in settings(HOME, 0).items() if name.startswith("AIRFLOW_")})
+os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
+
+
+@pytest.fixture(scope="session")
+def database() -> None:
+    """Airflow's tables, in a database of this test session."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
