@@ -32,7 +32,7 @@ def build_dag(plan: Plan) -> DAG:
         start_date=datetime(2026, 1, 1),
         catchup=False,
         max_active_runs=1,
-        is_paused_upon_creation=schedule is not None,
+        is_paused_upon_creation=False,  # a plan in git is a decision: a schedule runs by itself
         default_args=RETRIES,
         params=parameters(plan),
         tags=["inference-rollout", plan.kind.value],

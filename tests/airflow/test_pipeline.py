@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import shutil
+import time
 
 import pytest
 import yaml
 
-from .conftest import ROOT
+from . import ROOT
 from .fake_cluster import FakeCluster
 from .fake_prometheus import FakePrometheus
 
@@ -65,7 +66,14 @@ def answers(monkeypatch):
 
 
 @pytest.fixture
-def rollout(include, cluster, prometheus, answers):
+def quick_runner(monkeypatch):
+    """`dag.test()` sleeps a second each time it finds nothing to run; a moment is enough here."""
+    sleep = time.sleep
+    monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
+
+
+@pytest.fixture
+def rollout(include, cluster, prometheus, answers, quick_runner):
     """Runs the DAG once; `raising` names a task whose execute raises."""
     from airflow.dag_processing.dagbag import DagBag
 

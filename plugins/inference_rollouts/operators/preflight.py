@@ -38,17 +38,24 @@ class Preflight(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         plan = apply_parameters(parse_plan(self.plan), context["params"])
-        run = run_identity(context)
         cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
-        gateway = _check_route(cluster, plan, run)
-        _check_pools(cluster, plan, gateway)
-        manifests = _manifests(cluster, plan)
-        _check_manifests(cluster, plan, manifests)
-        frozen = Frozen(run, plan, gateway, load_metric_set(plan.metrics), tuple(manifests))
-        _check_metrics(frozen)
+        prometheus = PrometheusHook(plan.connections.prometheus)
+        frozen = freeze(plan, run_identity(context), cluster, prometheus)
         weights = [step.weight for step in plan.steps]
         self.log.info("%s -> %s on %s: weights %s", plan.stable, plan.canary, plan.route.name, weights)
         return frozen.to_json()
+
+
+def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHook) -> Frozen:
+    """Everything that later tasks read. Raises a RolloutError, one sentence, for what cannot work."""
+    metric_set = load_metric_set(plan.metrics)
+    gateway = _check_route(cluster, plan, run)
+    _check_pools(cluster, plan, gateway)
+    manifests = _manifests(cluster, plan)
+    _check_manifests(cluster, plan, manifests)
+    frozen = Frozen(run, plan, gateway, metric_set, tuple(manifests))
+    _check_metrics(prometheus, frozen)
+    return frozen
 
 
 def _check_route(cluster: ClusterHook, plan: Plan, run: str) -> str:
@@ -135,10 +142,10 @@ def _check_manifests(cluster: ClusterHook, plan: Plan, manifests: list[dict[str,
         cluster.apply(manifest, dry_run=True)
 
 
-def _check_metrics(frozen: Frozen) -> None:
+def _check_metrics(prometheus: PrometheusHook, frozen: Frozen) -> None:
     """Prometheus answers and knows what the judge needs of the stable pool."""
     plan = frozen.plan
-    seen = snapshot(PrometheusHook(plan.connections.prometheus), frozen, time.time())
+    seen = snapshot(prometheus, frozen, time.time())
     if lacking := missing(frozen.metric_set, plan.arm(plan.stable), seen):
         raise ClusterRefused(
             f"The judge would be blind: Prometheus lacks {'; '.join(lacking)}. Scrape the pods of "

@@ -1,0 +1,107 @@
+"""The shape of the DAG that a plan becomes."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from . import ROOT
+
+
+def dag_of(**changes):
+    from inference_rollouts.core.plan import parse_plan
+    from inference_rollouts.dag import build_dag
+
+    plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | changes
+    return build_dag(parse_plan(plan))
+
+
+@pytest.fixture(scope="module")
+def dag():
+    return dag_of()
+
+
+def test_the_chain_reads_like_the_plan(dag):
+    chain, task = [], "preflight"
+    while task not in ("promote", "rollback"):
+        chain.append(task)
+        following = dag.task_dict[task].downstream_task_ids - {"rollback", "report", "promote"}
+        task = next(iter(following), "promote")
+    steps = [f"step_{n}.{part}" for n in range(1, 5) for part in ("shift", "judge", "gate")]
+    assert chain == ["preflight", "provision_nodes", "deploy_pool", "warm_up", *steps]
+
+
+def test_every_gate_branches_to_promote_and_rollback(dag):
+    for step in range(1, 5):
+        assert {"promote", "rollback"} <= dag.task_dict[f"step_{step}.gate"].downstream_task_ids
+    assert dag.task_dict["promote"].downstream_task_ids == {"rollback"}
+    assert dag.task_dict["rollback"].downstream_task_ids == {"report"}
+
+
+def test_rollback_and_report_are_teardowns_so_that_a_failed_run_still_restores(dag):
+    assert dag.task_dict["preflight"].is_setup
+    for task in ("rollback", "report"):
+        assert dag.task_dict[task].is_teardown
+        assert dag.task_dict[task].on_failure_fail_dagrun
+        assert dag.task_dict[task].trigger_rule == "all_done_setup_success"
+
+
+def test_a_gate_runs_after_a_dead_judge_and_promotion_after_none(dag):
+    assert dag.task_dict["step_1.gate"].trigger_rule == "all_done"
+    assert dag.task_dict["promote"].trigger_rule == "none_failed_min_one_success"
+
+
+def test_every_task_may_be_retried_and_rollback_insists(dag):
+    assert min(task.retries for task in dag.tasks) >= 1
+    assert dag.task_dict["rollback"].retries >= 30
+
+
+def test_one_run_at_a_time_and_none_by_itself_without_a_schedule(dag):
+    assert dag.max_active_runs == 1
+    assert dag.timetable.can_be_scheduled is False
+    assert dag.catchup is False
+
+
+def test_a_schedule_runs_by_itself_in_its_time_zone():
+    dag = dag_of(schedule={"cron": "0 2 * * 1-5", "timezone": "Europe/Berlin"})
+    assert dag.timetable.expression == "0 2 * * 1-5"
+    assert str(dag.timetable.timezone) == "Europe/Berlin"
+    assert dag.is_paused_upon_creation is False
+
+
+def test_the_form_offers_what_a_run_may_change(dag):
+    assert set(dag.params) == {"stable", "canary", "image", "model", "weights", "bake"}
+    assert dag.params["weights"] == [5, 25, 50, 100]
+    assert dag.params["canary"] == "llm-pool-version-2"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weights", [0]),
+        ("weights", []),
+        ("weights", [1] * 5),
+        ("canary", "A b"),
+        ("image", ""),
+        ("bake", "soon"),
+    ],
+)
+def test_the_form_refuses_nonsense(dag, name, value):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        dag.params.get_param(name).resolve(value)
+
+
+def test_the_dags_file_builds_a_dag_per_plan_and_names_broken_ones(tmp_path, monkeypatch, database):
+    from airflow.dag_processing.dagbag import DagBag
+
+    plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text())
+    folder = tmp_path / "rollouts"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
+    monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
+    assert set(DagBag(str(ROOT / "dags")).dags) == {"rollout_chat"}
+    (folder / "b.yaml").write_text(yaml.safe_dump(plan | {"name": "broken", "canary": "llm-pool"}))
+    errors = DagBag(str(ROOT / "dags")).import_errors
+    assert "b.yaml: The plan is invalid: stable and canary are both 'llm-pool'" in next(iter(errors.values()))

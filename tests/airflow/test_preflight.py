@@ -1,0 +1,176 @@
+"""Bad input is refused with one clear sentence, and nothing is written."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+
+from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, RolloutError, RouteRefused
+from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.plan import apply_parameters, parse_plan
+from inference_rollouts.core.route import HELD_BY, RECORD, Record
+from inference_rollouts.hooks.cluster import PatchRefused
+from inference_rollouts.operators.preflight import freeze
+from tests.unit.routes import ref, service
+
+from . import ROOT
+from .fake_cluster import FakeCluster
+from .fake_prometheus import FakePrometheus
+
+RUN = "rollout_llm/test"
+
+
+def plan(**changes):
+    return yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | changes
+
+
+def preflight(cluster, params=None, prometheus=None, **changes):
+    decided = apply_parameters(parse_plan(plan(**changes)), params or {})
+    return freeze(decided, RUN, cluster, prometheus or FakePrometheus(cluster))
+
+
+def refused(error, said, cluster=None, **kwargs):
+    cluster = cluster or FakeCluster()
+    before = copy.deepcopy(cluster.objects)
+    with pytest.raises(error) as caught:
+        preflight(cluster, **kwargs)
+    assert isinstance(caught.value, RolloutError)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not cluster.writes
+    assert not cluster.events
+    assert cluster.objects == before
+
+
+def test_a_good_plan_is_frozen_and_nothing_is_written():
+    cluster = FakeCluster()
+    frozen = preflight(cluster, {"weights": [10, 100], "bake": "90s", "image": "vllm/vllm-openai:v9"})
+    assert not cluster.writes
+    assert [(s.weight, s.bake) for s in frozen.plan.steps] == [(10, 90), (100, 90)]
+    kinds = [manifest["kind"] for manifest in frozen.manifests]
+    assert kinds == ["Deployment", "Deployment", "Service", "InferencePool", "InferenceObjective"]
+    container = frozen.manifests[0]["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "vllm/vllm-openai:v9"
+    assert container["ports"][0]["containerPort"] == 8000
+    assert "--max-num-seqs=64" in container["args"]
+    assert Frozen.from_json(frozen.to_json()) == frozen
+
+
+def test_a_frozen_plan_that_was_changed_is_refused():
+    frozen = preflight(FakeCluster()).to_json()
+    frozen["plan"]["stable"] = "other"
+    with pytest.raises(PlanInvalid, match="changed after preflight"):
+        Frozen.from_json(frozen)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"weights": [50, 25, 100]}, "must rise"),
+        ({"weights": [5, 50]}, "end at 100"),
+        ({"weights": [5, 5, 100]}, "must rise"),
+        ({"weights": [0, 100]}, "weights.0"),
+        ({"weights": [5, 120]}, "weights.1"),
+        ({"weights": []}, "weights"),
+        ({"weights": "all"}, "weights"),
+        ({"weights": [1, 2, 3, 4, 100]}, "this plan's DAG has 4"),
+        ({"bake": "-5s"}, "not a duration"),
+        ({"bake": -5}, "not a duration"),
+        ({"bake": "soon"}, "not a duration"),
+        ({"canary": "llm-pool"}, "needs a name of its own"),
+        ({"canary": "New Pool"}, "canary"),
+        ({"image": "a b"}, "image"),
+        ({"image": "x\nprivileged: true"}, "image"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_wrong_parameters(params, said):
+    refused(PlanInvalid, said, params=params)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"stable": "no-such-pool"}, RouteRefused, "no rule"),
+        ({"route": {"name": "no-such-route"}}, RouteRefused, "no HTTPRoute no-such-route"),
+        ({"route": {"name": "routes-to-llm", "gateway": "other"}}, RouteRefused, "my-inference-gateway"),
+        ({"metrics": "nothing"}, PlanInvalid, "no metric set 'nothing'"),
+        ({"steps": []}, PlanInvalid, "steps"),
+        ({"steps": [{"weight": 100, "bake": "-1m"}]}, PlanInvalid, "not a duration"),
+        ({"schedule": {"cron": "0 2 * * *", "timezone": "Mars/Olympus"}}, PlanInvalid, "time zone"),
+        ({"analysis": {"on_timeout": "ask"}}, PlanInvalid, "on_timeout"),
+        ({"surprise": 1}, PlanInvalid, "surprise"),
+    ],
+)
+def test_wrong_plans(changes, error, said):
+    refused(error, said, **changes)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([[ref("llm-pool"), service("web")]], "mixes InferencePools with other backends (web)"),
+        ([[ref("llm-pool"), ref("llm-pool")]], "more than once"),
+        ([[ref("llm-pool"), ref("other")]], "several InferencePools"),
+        ([[ref("llm-pool")], [ref("llm-pool")]], "2 rules"),
+        ([[service("web")]], "no rule"),
+    ],
+)
+def test_routes_that_cannot_be_moved(rules, said):
+    refused(RouteRefused, said, FakeCluster(*rules))
+
+
+def test_a_route_that_another_rollout_holds():
+    cluster = FakeCluster()
+    record = Record("rollout_llm/other", 0, "llm-pool", "x", (ref("llm-pool"),), percent=25)
+    notes = {HELD_BY: record.run, RECORD: record.to_json()}
+    cluster.route["metadata"]["annotations"] = notes
+    refused(RouteRefused, "held by rollout rollout_llm/other, which gives x 25 %", cluster)
+
+
+def test_a_stable_pool_that_the_gateway_has_not_accepted():
+    cluster = FakeCluster()
+    cluster.objects["InferencePool", "llm-pool"]["status"]["parents"] = []
+    refused(ClusterRefused, "The stable pool does not work as it is", cluster)
+
+
+def test_a_stable_pool_without_ready_pods():
+    cluster = FakeCluster()
+    for kind, name in list(cluster.objects):
+        if kind == "Pod":
+            del cluster.objects[kind, name]
+    refused(ClusterRefused, "no ready pod", cluster)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "InferencePool"])
+def test_a_canary_name_that_somebody_else_uses(kind):
+    cluster = FakeCluster()
+    cluster.put_pool("llm-pool-version-2")
+    other = {"Deployment": "InferencePool", "InferencePool": "Deployment"}[kind]
+    del cluster.objects[other, "llm-pool-version-2"]
+    refused(ClusterRefused, f"{kind} llm-pool-version-2 exists", cluster)
+
+
+def test_a_manifest_that_the_cluster_would_refuse(monkeypatch):
+    cluster = FakeCluster()
+
+    def refuse(manifest, *, dry_run):
+        assert dry_run
+        raise PatchRefused("The cluster refused a change of deployments/x: spec.replicas: too many")
+
+    monkeypatch.setattr(cluster, "apply", refuse)
+    refused(PatchRefused, "too many", cluster)
+
+
+def test_no_prometheus():
+    cluster = FakeCluster()
+    refused(RolloutError, "does not answer", cluster, prometheus=FakePrometheus(cluster, down=True))
+
+
+def test_a_prometheus_that_does_not_know_the_stable_pool(monkeypatch):
+    cluster = FakeCluster()
+    prometheus = FakePrometheus(cluster)
+    monkeypatch.setattr(prometheus, "query", lambda *_: [])
+    refused(ClusterRefused, "The judge would be blind", cluster, prometheus=prometheus)

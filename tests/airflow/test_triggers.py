@@ -1,0 +1,162 @@
+"""Triggers survive serialization, and end with one event."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import time
+
+import pytest
+
+from inference_rollouts.core.readiness import Phase, Readiness
+from inference_rollouts.triggers import ready
+from inference_rollouts.triggers.judge import JudgeTrigger
+from inference_rollouts.triggers.ready import ReadyTrigger
+
+from .fake_cluster import FakeCluster
+from .fake_prometheus import FakePrometheus
+from .test_preflight import RUN, preflight
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    fake = FakeCluster()
+    prometheus = FakePrometheus(fake)
+    monkeypatch.setattr(ready, "ClusterHook", lambda *_: fake)
+    monkeypatch.setattr("inference_rollouts.hooks.looking.ClusterHook", lambda *_: fake)
+    monkeypatch.setattr("inference_rollouts.hooks.looking.PrometheusHook", lambda *_: prometheus)
+    fake.prometheus = prometheus
+    return fake
+
+
+def again(trigger):
+    """The trigger as another triggerer would build it."""
+    path, kwargs = trigger.serialize()
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)(**kwargs)
+
+
+def event_of(trigger):
+    async def collect():
+        return [event.payload async for event in again(trigger).run()]
+
+    events = asyncio.run(asyncio.wait_for(collect(), 20))
+    assert len(events) == 1
+    return events[0]
+
+
+def quick(cluster, **changes):
+    fast = {"look": "50ms", "lag": 0, "patience": "1s", **changes.pop("analysis", {})}
+    return preflight(cluster, {"weights": [50, 100], "bake": "200ms"}, settle=0, analysis=fast, **changes)
+
+
+def held(cluster, frozen, percent):
+    from inference_rollouts.hooks.traffic import Traffic
+
+    cluster.put_pool(frozen.plan.canary)
+    traffic = Traffic(cluster, frozen.plan, RUN)
+    traffic.attach()
+    return traffic.shift(percent, 1, time.time())
+
+
+def judged(cluster, frozen, since):
+    return event_of(JudgeTrigger(frozen=frozen.to_json(), step=1, since=since))
+
+
+def test_readiness_is_told_once_it_is_there(cluster, monkeypatch):
+    answers = iter(
+        [Readiness(Phase.WAITING, "1 of 3"), Readiness(Phase.WAITING, "2 of 3"), Readiness(Phase.READY, "ok")]
+    )
+    monkeypatch.setitem(ready.CHECKS, "nodes", lambda *_: next(answers))
+    frozen = preflight(cluster).to_json()
+    trigger = ReadyTrigger(frozen=frozen, check="nodes", deadline=time.time() + 60, poll=0)
+    assert event_of(trigger) == {"phase": "ready", "message": "ok"}
+
+
+def test_a_passed_deadline_is_told_as_still_waiting(cluster, monkeypatch):
+    monkeypatch.setitem(ready.CHECKS, "nodes", lambda *_: Readiness(Phase.WAITING, "1 of 3"))
+    frozen = preflight(cluster).to_json()
+    trigger = ReadyTrigger(frozen=frozen, check="nodes", deadline=time.time() - 1, poll=0)
+    assert event_of(trigger) == {"phase": "waiting", "message": "1 of 3"}
+
+
+def test_a_cluster_that_does_not_answer_is_waited_for(cluster, monkeypatch):
+    calls = []
+
+    def flaky(*_):
+        calls.append(1)
+        if len(calls) < 3:
+            raise ConnectionError("refused")
+        return Readiness(Phase.READY, "ok")
+
+    monkeypatch.setitem(ready.CHECKS, "nodes", flaky)
+    trigger = ReadyTrigger(
+        frozen=preflight(cluster).to_json(), check="nodes", deadline=time.time() + 60, poll=0
+    )
+    assert event_of(trigger)["phase"] == "ready"
+
+
+def test_a_good_step_advances(cluster):
+    frozen = quick(cluster, analysis={"margin": None})
+    event = judged(cluster, frozen, held(cluster, frozen, 50).since)
+    assert event["judgement"]["verdict"] == "advance"
+    assert event["judgement"]["canary"]["requests"] > 50
+
+
+def test_an_alarm_takes_the_traffic_away_before_the_dag_hears_of_it(cluster):
+    frozen = quick(cluster)
+    record = held(cluster, frozen, 50)
+    cluster.prometheus.failing[frozen.plan.canary] = 0.2
+    event = judged(cluster, frozen, record.since)
+    assert event["judgement"]["verdict"] == "rollback"
+    assert "HTTP 5xx" in event["judgement"]["reason"]
+    assert cluster.weights() == {"llm-pool": 1, "llm-pool-version-2": 0}
+    assert cluster.events[-1] == "CanaryAlarm"
+
+
+def test_a_reflex_that_fails_leaves_the_rollback_to_the_dag(cluster, monkeypatch):
+    frozen = quick(cluster)
+    record = held(cluster, frozen, 50)
+    cluster.prometheus.failing[frozen.plan.canary] = 0.2
+
+    def unreachable(*_):
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(cluster, "patch", unreachable)
+    assert judged(cluster, frozen, record.since)["judgement"]["verdict"] == "rollback"
+
+
+def test_a_dead_prometheus_holds_and_rolls_back_only_when_patience_ends(cluster):
+    frozen = quick(cluster)
+    record = held(cluster, frozen, 50)
+    cluster.prometheus.down = True
+    event = judged(cluster, frozen, record.since)
+    assert event["judgement"]["verdict"] == "rollback"
+    assert "does not answer" in event["judgement"]["reason"]
+    assert event["judgement"]["time"] - record.since >= 1.2
+
+
+def test_weights_that_are_not_in_force_never_pass(cluster, monkeypatch):
+    frozen = quick(cluster, analysis={"margin": None}, deadlines={"route": "300ms"})
+    record = held(cluster, frozen, 50)
+    monkeypatch.setattr(cluster, "weights", lambda: {"llm-pool": 95, "llm-pool-version-2": 5})
+    event = judged(cluster, frozen, record.since)
+    assert event["judgement"]["verdict"] == "rollback"
+    assert "not in force" in event["judgement"]["reason"]
+
+
+def test_somebody_elses_weights_end_the_judging(cluster):
+    frozen = quick(cluster)
+    record = held(cluster, frozen, 50)
+    cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
+    event = judged(cluster, frozen, record.since)
+    assert "was changed by" in event["error"]
+
+
+def test_a_canary_without_ready_pods_is_an_alarm(cluster):
+    frozen = quick(cluster)
+    record = held(cluster, frozen, 50)
+    for number in range(3):
+        del cluster.objects["Pod", f"llm-pool-version-2-{number}"]
+    event = judged(cluster, frozen, record.since)
+    assert event["judgement"]["reason"] == "The canary has no ready endpoints."
