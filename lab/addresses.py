@@ -15,7 +15,7 @@ class AddressError(Exception):
 
 def free_subnet() -> str:
     """The first two numbers of an unused `127.A.B.0/24`, as "127.A.B"."""
-    used = _listening_subnets()
+    used = listening_subnets()
     numbers = random.SystemRandom()
     for _ in range(200):
         subnet = f"127.{numbers.randint(16, 250)}.{numbers.randint(1, 250)}"
@@ -63,7 +63,8 @@ def _check_bindable(address: str, port: int) -> None:
             ) from error
 
 
-def _listening_subnets() -> set[str]:
+def listening_subnets() -> set[str]:
+    """Every /24, written "A.B.C", in which some socket is bound or connected."""
     rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
     locals_ = (row.split()[1].split(":")[0] for row in rows)
     addresses = (socket.inet_ntoa(struct.pack("=I", int(word, 16))) for word in locals_)

@@ -11,7 +11,7 @@ from typing import Any
 
 from lab import health, processes
 from lab.addresses import AddressError
-from lab.monitoring.binary import PrometheusNotFound
+from lab.monitoring.binary import PrometheusNotFound, find_prometheus
 from lab.processes import ProcessError
 from lab.state import StateDirectory, StateError
 from lab.up import Report, Startup, down, urls
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def _up(directory: StateDirectory, rate: float, foreground: bool) -> int:
     if record := directory.read():
         return _already_there(directory, record)
-    startup = Startup(directory, rate, _timed_report())
+    startup = Startup(directory, rate, find_prometheus(), _timed_report())
     run_until_signalled(_stay(startup) if foreground else startup.run())
     if not foreground:
         _print_addresses(startup.record)

@@ -16,7 +16,6 @@ from lab import addresses, health, processes
 from lab.airflow import stop_recorded
 from lab.gateway import envoy
 from lab.kubeconfig import load_kubeconfig
-from lab.monitoring.binary import find_prometheus
 from lab.monitoring.prometheus import prometheus_argv, write_config
 from lab.processes import Process, ProcessError
 from lab.state import CHECKOUT, StateDirectory, StateError
@@ -35,13 +34,13 @@ Report = Callable[[str], None]
 class Startup:
     """One lab coming up. `record` becomes `lab.json` and is kept current from the first process on.
 
-    `rate` is the clients' requests/s; `report` is told of every milestone.
+    `rate` is the clients' requests/s, `prometheus` the program; `report` is told of every milestone.
     """
 
     directory: StateDirectory
     rate: float
+    prometheus: Path
     report: Report
-    prometheus: Path = field(default_factory=find_prometheus)
     record: dict[str, Any] = field(init=False)
     deadline: float = field(default_factory=lambda: time.monotonic() + PATIENCE)
     _started: list[Process] = field(default_factory=list)

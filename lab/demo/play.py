@@ -14,6 +14,7 @@ from lab.demo.snapshot import backends, describe
 from lab.demo.story import CHAPTERS, DAG_ID, Chapter, Ending, disappointments
 from lab.demo.view import block, clock, line
 from lab.kube import Kube
+from lab.monitoring.binary import find_prometheus
 from lab.state import StateDirectory
 from lab.up import Startup, down
 
@@ -33,12 +34,16 @@ async def play(screen: Screen, directory: StateDirectory, rate: float, leave: bo
     """
     if directory.path.exists() and down(directory):
         screen.say("stopped what an earlier demo had left running")
-    began = time.monotonic()
-    lab = Startup(directory, rate, lambda text: screen.say(f"  {clock(time.monotonic() - began)}  {text}"))
+    prometheus, began = find_prometheus(), time.monotonic()
+
+    def report(text: str) -> None:
+        screen.say(f"  {clock(time.monotonic() - began)}  {text}")
+
+    lab = Startup(directory, rate, prometheus, report)
     airflow = Airflow(
         directory.airflow_home,
         connections(directory.kubeconfig, lab.record["prometheus"]["url"]),
-        report=lab.report,
+        report,
     )
     try:
         screen.say(screen.style("bold", "Starting a local inference cluster and Airflow"))
