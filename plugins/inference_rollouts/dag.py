@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
-from inference_rollouts.sensors.judge import Judge
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan import Plan
@@ -17,6 +16,7 @@ from inference_rollouts.operators.preflight import Preflight
 from inference_rollouts.operators.report import Report
 from inference_rollouts.operators.traffic import Promote, Rollback, ShiftWeight
 from inference_rollouts.operators.warm_up import WarmUp
+from inference_rollouts.sensors.judge import Judge
 from inference_rollouts.sensors.ready import ProvisionNodes
 
 
@@ -79,8 +79,8 @@ def _step(plan: Plan, step: int, previous: Any) -> Gate:
 
 def parameters(plan: Plan) -> dict[str, Param]:
     """The trigger form: what one run may change of its plan."""
-    name = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$"}
-    text = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^\S+$"}
+    name: dict[str, Any] = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$"}
+    text: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^\S+$"}
     weights = [step.weight for step in plan.steps]
     bakes = ", ".join(format_duration(step.bake) for step in plan.steps)
     return {

@@ -71,7 +71,7 @@ class FakeCluster:
     def find(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
         return copy.deepcopy(self.objects.get((kind, name)))
 
-    def list(
+    def select(
         self, api_version: str, kind: str, labels: Mapping[str, str] | None = None
     ) -> list[dict[str, Any]]:
         wanted = (labels or {}).items()
@@ -81,8 +81,8 @@ class FakeCluster:
             if k == kind and wanted <= thing["metadata"].get("labels", {}).items()
         ]
 
-    def list_everywhere(self, api_version: str, kind: str) -> list[dict[str, Any]]:
-        return self.list(api_version, kind)
+    def select_everywhere(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+        return self.select(api_version, kind)
 
     def serves(self, api_version: str, kind: str) -> bool:
         return (api_version, kind) in SERVED

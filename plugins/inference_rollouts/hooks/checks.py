@@ -22,8 +22,8 @@ Check = Callable[[ClusterHook, Frozen], Readiness]
 def nodes(cluster: ClusterHook, frozen: Frozen) -> Readiness:
     """Ready nodes with enough free accelerators for every replica of the canary."""
     plan = frozen.plan
-    found = cluster.list("v1", "Node", plan.nodes.selector)
-    pods = cluster.list_everywhere("v1", "Pod")
+    found = cluster.select("v1", "Node", plan.nodes.selector)
+    pods = cluster.select_everywhere("v1", "Pod")
     resource = plan.workload.accelerator.resource
     return nodes_readiness(found, pods, resource, plan.accelerators_needed, plan.pod_labels(plan.canary))
 
@@ -34,7 +34,7 @@ def workloads(cluster: ClusterHook, frozen: Frozen) -> Readiness:
     for manifest in frozen.manifests:
         if manifest["kind"] == "Deployment":
             live = cluster.get("apps/v1", "Deployment", manifest["metadata"]["name"])
-            pods = cluster.list("v1", "Pod", live["spec"]["selector"]["matchLabels"])
+            pods = cluster.select("v1", "Pod", live["spec"]["selector"]["matchLabels"])
             answers.append(workload_readiness(live, pods))
     return worst(answers)
 

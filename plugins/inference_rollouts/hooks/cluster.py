@@ -58,11 +58,11 @@ class ClusterHook:
         except NotFound:
             return None
 
-    def list(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+    def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         """All objects of a kind in the namespace (or cluster, for kinds without one) with these labels."""
         return self._list(self._path(api_version, kind), labels)
 
-    def list_everywhere(self, api_version: str, kind: str) -> list[Object]:
+    def select_everywhere(self, api_version: str, kind: str) -> list[Object]:
         """All objects of a namespaced kind in all namespaces."""
         resource = self._resource(api_version, kind)
         return self._list(f"{_root(api_version)}/{resource['name']}", None)
@@ -193,4 +193,5 @@ def _refusal(method: str, path: str, error: ApiException) -> Exception:
         case 401 | 403:
             return ClusterRefused(f"The cluster does not allow {method} {path}: {said}")
         case _:
-            return error
+            other: Exception = error
+            return other

@@ -50,4 +50,4 @@ def pods_of(cluster: ClusterHook, pool: str) -> list[Object]:
     labels = found["spec"]["selector"].get("matchLabels", {}) if found else {}
     if found and not labels:
         raise ClusterRefused(f"InferencePool {pool} selects pods by nothing; give it matchLabels.")
-    return cluster.list("v1", "Pod", labels) if found else []
+    return cluster.select("v1", "Pod", labels) if found else []

@@ -121,7 +121,7 @@ def _clones(cluster: ClusterHook, plan: Plan) -> list[dict[str, Any]]:
     clones: list[dict[str, Any]] = []
     for kind in CLONED_KINDS:
         served = next((api for api in EXTENSION_APIS if cluster.serves(api, kind)), None)
-        things = cluster.list(served, kind) if served else []
+        things = cluster.select(served, kind) if served else []
         clones += [
             clone_for({**thing, "apiVersion": served, "kind": kind}, plan.stable, plan.canary)
             for thing in things

@@ -27,7 +27,7 @@ class WarmUp(RolloutOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         frozen = frozen_plan(context)
         plan = frozen.plan
-        pods = ready_pods(cluster_of(frozen).list("v1", "Pod", plan.pod_labels(plan.canary)))
+        pods = ready_pods(cluster_of(frozen).select("v1", "Pod", plan.pod_labels(plan.canary)))
         if len(pods) < plan.workload.replicas:
             raise WarmUpFailed(
                 f"{len(pods)} of {plan.workload.replicas} pods of {plan.canary} are ready; "
