@@ -15,15 +15,16 @@ from lab.controllers.nodes import Nodes
 from lab.controllers.replicasets import ReplicaSets
 from lab.controllers.scheduler import Scheduler
 from lab.controllers.store import Store
+from lab.gateway import controller as gateway
 from lab.kube import Kube
 
-KINDS = (
+KINDS = {
     "Node",
     "Pod",
     "ReplicaSet",
     "Deployment",
-    "Service",
-)
+    *gateway.KINDS,
+}
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -31,6 +32,7 @@ async def run(options: argparse.Namespace) -> None:
     async with Kube.from_kubeconfig(options.kubeconfig) as kube, asyncio.TaskGroup() as group:
         store = Store(kube, KINDS, options.namespace)
         nodes = Nodes(store, options.evict_after)
+        front = gateway.GatewayController(store, options.dir.absolute() / "envoy", options.gateway_address)
         loops: list[Loop[Any]] = [
             Deployments(store).loop,
             ReplicaSets(store).loop,
@@ -38,6 +40,8 @@ async def run(options: argparse.Namespace) -> None:
             nodes.loop,
             nodes.orphans,
             Garbage(store).loop,
+            front.loop,
+            front.status_loop,
         ]
         store.watch_all(group)
         await store.synced()
