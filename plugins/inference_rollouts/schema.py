@@ -1,0 +1,8 @@
+"""Prints the JSON schema of plan files, for editors: `python -m inference_rollouts.schema`."""
+
+import json
+
+from inference_rollouts.core.plan import Plan
+
+if __name__ == "__main__":
+    print(json.dumps(Plan.model_json_schema(), indent=2))

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+import yaml
+
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.plan import Plan, apply_parameters, manifest_values, parse_plan
+
+from . import ROOT
+
+PLANS = sorted((ROOT / "include/rollouts").glob("*.yaml"))
+
+
+def value(**changes):
+    return yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | changes
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_the_plans_that_come_with_the_project_are_valid(path):
+    assert parse_plan(yaml.safe_load(path.read_text())).name == path.stem
+
+
+def test_a_plan_survives_json():
+    plan = parse_plan(value())
+    assert parse_plan(json.loads(json.dumps(plan.model_dump(mode="json")))) == plan
+
+
+def test_parameters_override_and_empty_ones_do_not():
+    plan = parse_plan(value())
+    same = apply_parameters(plan, {"image": None, "bake": None, "weights": None})
+    assert same == plan
+    changed = apply_parameters(plan, {"image": "a/b:1", "model": "m", "weights": [1, 100], "bake": "8s"})
+    assert (changed.workload.image, changed.workload.model) == ("a/b:1", "m")
+    assert [(step.weight, step.bake) for step in changed.steps] == [(1, 8), (100, 8)]
+    assert changed.workload.replicas == plan.workload.replicas
+
+
+def test_weights_keep_the_bake_time_of_their_place():
+    plan = apply_parameters(parse_plan(value()), {"weights": [1, 2, 100]})
+    assert [(step.weight, step.bake) for step in plan.steps] == [(1, 300), (2, 300), (100, 600)]
+
+
+def test_every_mistake_is_named_at_once():
+    with pytest.raises(PlanInvalid) as caught:
+        parse_plan(value(canary="Bad Name", settle="soon", surprise=1))
+    assert all(word in str(caught.value) for word in ("canary", "settle", "surprise"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [None, [], "plan", 3])
+def test_what_is_no_mapping_is_no_plan(wrong):
+    with pytest.raises(PlanInvalid):
+        parse_plan(wrong)
+
+
+def test_only_the_last_step_with_stable_traffic_asks_for_non_inferiority():
+    plan = parse_plan(value())
+    last = [plan.step_context(i, 0.0).last_compared for i in range(1, 5)]
+    assert last == [False, False, True, False]
+    only = parse_plan(value(steps=[{"weight": 100, "bake": 1}]))
+    assert only.step_context(1, 0.0).last_compared is False
+
+
+def test_manifests_get_typed_values():
+    values = manifest_values(parse_plan(value()))
+    assert values["replicas"] == 3
+    assert values["accelerators"] == {"nvidia.com/gpu": "1"}
+
+
+def test_the_published_schema_is_the_plan_s():
+    published = json.loads((ROOT / "docs/plan.schema.json").read_text())
+    assert published == Plan.model_json_schema(), "run: make schema"

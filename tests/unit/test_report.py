@@ -1,0 +1,45 @@
+import pytest
+import yaml
+
+from inference_rollouts.core.plan import parse_plan
+from inference_rollouts.core.report import Outcome, markdown, outcome_of
+
+from . import ROOT
+
+
+@pytest.mark.parametrize(
+    ("rollback", "promote", "outcome"),
+    [
+        ("skipped", "success", Outcome.PROMOTED),
+        ("success", "skipped", Outcome.ROLLED_BACK),
+        ("success", "failed", Outcome.ROLLED_BACK),
+        ("skipped", "upstream_failed", Outcome.NOT_STARTED),
+        ("skipped", "skipped", Outcome.NOT_STARTED),
+        ("failed", "skipped", Outcome.ASTRAY),
+        ("failed", "success", Outcome.ASTRAY),
+        ("upstream_failed", "upstream_failed", Outcome.ASTRAY),
+    ],
+)
+def test_the_outcome_follows_from_how_the_last_tasks_ended(rollback, promote, outcome):
+    assert outcome_of({"rollback": rollback, "promote": promote}) is outcome
+
+
+def test_every_outcome_says_where_the_traffic_is():
+    assert len({outcome.sentence for outcome in Outcome}) == len(Outcome)
+
+
+def test_the_summary_names_each_step_and_why():
+    plan = parse_plan(yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()))
+    text = markdown(
+        plan,
+        Outcome.ROLLED_BACK,
+        "the canary is worse.",
+        [
+            {"verdict": "advance", "reason": "fine."},
+            {"verdict": "rollback", "reason": "the canary is worse."},
+        ],
+    )
+    assert text.startswith("## llm-pool -> llm-pool-version-2: rolled back")
+    assert "The canary is worse. Now the route is exactly as it was found." in text
+    assert "| 1 | 5 % | advance | fine. |" in text
+    assert "| 2 | 25 % | rollback | the canary is worse. |" in text

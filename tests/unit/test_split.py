@@ -1,0 +1,42 @@
+import pytest
+
+from inference_rollouts.core.counts import ArmCounts, Counts, WindowCounts
+from inference_rollouts.core.split import Split, observed_split
+
+
+def window(canary, stable):
+    counts = Counts.model_construct(
+        canary=ArmCounts.model_construct(n=canary), stable=ArmCounts.model_construct(n=stable)
+    )
+    return WindowCounts.model_construct(start=0.0, end=1.0, counts={"errors": counts})
+
+
+@pytest.mark.parametrize(
+    ("declared", "observed", "requests", "matches"),
+    [
+        (0.05, 0.05, 1000, True),
+        (0.05, 0.14, 1000, True),
+        (0.05, 0.20, 1000, False),
+        (0.05, 0.30, 20, False),
+        (0.05, 0.25, 20, True),
+        (0.50, 0.00, 30, False),
+        (1.00, 1.00, 10, True),
+        (1.00, 0.85, 10, False),
+        (0.05, None, 0, False),
+    ],
+)
+def test_a_share_may_be_off_by_a_tenth_or_by_chance(declared, observed, requests, matches):
+    assert Split(declared, observed, requests).matches is matches
+
+
+def test_the_latest_windows_count_and_no_more_than_needed():
+    old, new = window(0, 1000), window(30, 30)
+    assert observed_split([old, new], "errors", 50, enough=50) == Split(0.5, 0.5, 60)
+    assert observed_split([old, new], "errors", 50, enough=100) == Split(0.5, 30 / 1060, 1060)
+
+
+def test_without_requests_nothing_is_seen():
+    split = observed_split([window(0, 0)], "errors", 5, enough=50)
+    assert split.observed is None
+    assert "no requests" in str(split)
+    assert observed_split([window(9, 9)], "other", 5, enough=50).observed is None
