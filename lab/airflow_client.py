@@ -81,10 +81,9 @@ class AirflowClient:
         return None if answer.status_code == 404 else _decoded(answer)["value"]
 
     def logs(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """What a task logged in one try, as text."""
+        """What a task logged in one try, as text; errors in one line each."""
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"
-        lines = self.get(path, full_content="true")["content"]
-        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else line for line in lines)
+        return "\n".join(_log_text(line) for line in self.get(path, full_content="true")["content"])
 
     def run_page(self, dag_id: str, run_id: str) -> str:
         """Where a person looks at the run."""
@@ -121,6 +120,13 @@ def _decoded(answer: requests.Response) -> Any:
         request = answer.request
         raise AirflowError(f"{request.method} {request.url}: {answer.status_code} {answer.text[:500]}")
     return answer.json()
+
+
+def _log_text(line: Any) -> str:
+    if not isinstance(line, dict):
+        return str(line)
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
+    return "\n".join([str(line.get("event", "")), *errors])
 
 
 @contextmanager

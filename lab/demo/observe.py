@@ -80,12 +80,25 @@ class Observer:
         said = await asyncio.to_thread(self.airflow.xcom, self.dag_id, run_id, judged[-1])
         return f"{said['verdict']}: {said['reason']}" if said else ""
 
-    async def outcome(self, run_id: str) -> tuple[str | None, str | None]:
-        """How the pipeline says that the run ended, and why."""
+    async def outcome(self, run_id: str) -> tuple[str, str]:
+        """How the pipeline says that the run ended, and why; what failed where it says nothing."""
         xcom, where = self.airflow.xcom, (self.dag_id, run_id, "report")
-        return await asyncio.to_thread(xcom, *where, "outcome"), await asyncio.to_thread(
-            xcom, *where, "reason"
-        )
+        outcome = await asyncio.to_thread(xcom, *where, "outcome")
+        reason = await asyncio.to_thread(xcom, *where, "reason")
+        if outcome is None:
+            return "ended without an outcome", await self._failure(run_id)
+        return str(outcome), str(reason)
+
+    async def _failure(self, run_id: str) -> str:
+        entries = await asyncio.to_thread(self.airflow.task_instances, self.dag_id, run_id)
+        failed = [entry for entry in entries if entry["state"] == "failed"]
+        if not failed:
+            return "no task has failed"
+        first = min(failed, key=lambda entry: str(entry["end_date"]))
+        where = (self.dag_id, run_id, first["task_id"], first["try_number"])
+        log = await _or(asyncio.to_thread(self.airflow.logs, *where), "")
+        errors = [text for text in log.splitlines() if "rror" in text.partition(":")[0]]
+        return f"{first['task_id']} failed: {errors[-1] if errors else 'see its log'}"
 
     async def arms(self, pools: tuple[str, ...]) -> tuple[Arm, ...]:
         """Both pools: what the route asks for, what Prometheus saw, how many pods there are."""

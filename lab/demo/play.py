@@ -112,8 +112,8 @@ async def _observed(screen: Screen, observer: Observer, chapter: Chapter) -> End
     screen.keep()
     outcome, reason = await observer.outcome(run_id)
     return Ending(
-        outcome=outcome or f"run {state} without an outcome",
-        reason=reason or "",
+        outcome=outcome,
+        reason=reason,
         seconds=snapshot.elapsed,
         before=before,
         after=await observer.route(),
