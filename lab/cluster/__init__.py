@@ -1,0 +1,44 @@
+"""The objects a lab starts with, as Google's guide to the GKE Inference Gateway leaves a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import yaml
+
+from lab.kube import Kube, KubeError, Obj, path_of_object
+
+MANAGER = "lab"
+FILES = ("nodes.yaml", "serving.yaml", "gateway.yaml")
+
+
+def initial_objects() -> list[Obj]:
+    """The objects, in the order in which they should be created."""
+    folder = Path(__file__).parent
+    return [obj for name in FILES for obj in yaml.safe_load_all((folder / name).read_text())]
+
+
+async def apply(kube: Kube, patience: float = 30.0) -> None:
+    """Apply the initial objects server-side, as often as one likes.
+
+    Waits up to `patience` seconds for an API server, and for kinds, that are not there yet; KubeError
+    after that, and at once if an object is refused.
+    """
+    deadline = asyncio.get_running_loop().time() + patience
+    for obj in initial_objects():
+        await _apply_one(kube, obj, deadline)
+
+
+async def _apply_one(kube: Kube, obj: Obj, deadline: float) -> None:
+    while True:
+        try:
+            await kube.apply(obj, MANAGER)
+            if "status" in obj:
+                await kube.patch(path_of_object(obj, "status"), obj, "apply", MANAGER, force=True)
+            return
+        except KubeError as error:
+            missing = error.status in (0, 404, 503)
+            if not missing or asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.1)
