@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -14,6 +15,8 @@ from lab.controllers.store import Store
 from lab.kube import KubeError, Obj, path_of
 from lab.kubelet.addresses import Addresses
 from lab.model_server.images import Catalogue
+
+log = logging.getLogger(__name__)
 
 COMPONENT = "kubelet"
 HEARTBEAT = 10.0
@@ -51,7 +54,10 @@ class Machine:
         """Send Events until cancelled; nobody waits for them."""
         while True:
             about, kind, reason, message = await self._events.get()
-            await self.store.event(about, kind, reason, message, COMPONENT)
+            try:
+                await self.store.event(about, kind, reason, message, COMPONENT)
+            except Exception:
+                log.exception("an Event about %s was lost", about["metadata"]["name"])
 
     async def write_status(self, pod: Obj, status: Obj) -> Obj:
         """Report a pod's status; KubeError 409 if the pod is another one by now."""
