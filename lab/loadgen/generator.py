@@ -50,11 +50,12 @@ class Generator:
         self._feeder = asyncio.create_task(feed)
         helpers = [asyncio.create_task(self.lag.run()), asyncio.create_task(self._flush_regularly())]
         try:
-            await asyncio.wait([self._feeder])
+            ended, _ = await asyncio.wait([self._feeder, *helpers], return_when=asyncio.FIRST_COMPLETED)
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=LAST_ANSWERS)
-            if not self._feeder.cancelled():
-                self._feeder.result()
+            for task in ended:
+                if not task.cancelled():
+                    task.result()
         finally:
             unfinished = [self._feeder, *helpers, *self._tasks]
             for task in unfinished:
@@ -106,8 +107,8 @@ class Generator:
             self.in_flight -= 1
         record.late = max(0.0, started - due)
         record.lag = max(self.lag.since(started))
-        self._log.write(record)
         self.stats.add(record, time.monotonic())
+        self._log.write(record)
 
     async def _flush_regularly(self) -> None:
         while True:
