@@ -74,7 +74,6 @@ class GatewayController:
                 await asyncio.sleep(_delay(world, PROPAGATION_DELAY))
             await self._bring_to(world, plan)
         except (Unconfirmed, Rejected) as error:
-            log.warning("%s", error)
             self._reporter.trouble(world, str(error))
             return RETRY
         self._accept(world)

@@ -46,7 +46,8 @@ def prepare(directory: Path, admin_port: int) -> list[str]:
     }
     path = home / "bootstrap.json"
     write_atomically(path, bootstrap)
-    return [executable(), "--config-path", str(path), "--concurrency", "1", "--log-level", "warning"]
+    quiet = ("--log-level", "warning", "--disable-hot-restart")
+    return [executable(), "--config-path", str(path), "--concurrency", "1", *quiet]
 
 
 def executable() -> str:
@@ -78,15 +79,21 @@ class Admin:
         """Counters, gauges and texts whose names match; Unconfirmed if Envoy does not answer."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
+        url = f"http://{self._address()}/stats"
         try:
-            bootstrap = json.loads((self._home / "bootstrap.json").read_text())
-            address = bootstrap["admin"]["address"]["socket_address"]
-            url = f"http://{address['address']}:{address['port_value']}/stats"
             async with self._session.get(url, params={"format": "json", "filter": pattern}) as response:
                 listing = await response.json()
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise Unconfirmed(f"Envoy does not answer: {error}") from error
+            raise Unconfirmed(f"Envoy does not answer at {url}") from error
         return {each["name"]: each["value"] for each in listing["stats"] if "name" in each}
+
+    def _address(self) -> str:
+        try:
+            bootstrap = json.loads((self._home / "bootstrap.json").read_text())
+        except FileNotFoundError as error:
+            raise Unconfirmed(f"there is no Envoy in {self._home}") from error
+        socket = bootstrap["admin"]["address"]["socket_address"]
+        return f"{socket['address']}:{socket['port_value']}"
 
     async def in_force(self, subscription: str, version: str) -> bool:
         """Whether a subscription is at `version`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from lab.gateway.statuses import (
     settle_gateway,
 )
 from lab.kube import KubeError, Obj
+
+log = logging.getLogger(__name__)
 
 MANAGER = "gateway-controller"
 
@@ -61,6 +64,8 @@ class Reporter:
 
     def trouble(self, world: World, message: str) -> None:
         """The gateways of `world` are not programmed, for the reason in `message`."""
+        if self._trouble is None or self._trouble[1] != message:
+            log.warning("not programmed: %s", message)
         self._trouble = world, message
         self.loop.add("all")
 
