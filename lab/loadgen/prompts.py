@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 CHARACTERS_PER_TOKEN = 4
-PREFIXES = 24
+PREFIXES = 12
 PREFIX_SHARE = 0.6
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz     "
 

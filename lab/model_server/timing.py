@@ -17,8 +17,8 @@ class Timing:
     lognormal factor with median 1) and `warmup_decay` (relative, for each request served).
     """
 
-    prefill_base: float = 0.06
-    prefill_per_token: float = 0.00015
+    prefill_base: float = 0.12
+    prefill_per_token: float = 0.0001
     inter_token: float = 0.015
     batch_slowdown: float = 0.004
     noise: float = 0.25

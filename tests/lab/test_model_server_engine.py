@@ -113,7 +113,7 @@ def test_prefill_grows_with_the_prompt_and_the_batch_and_falls_as_it_warms() -> 
     timing = Timing(noise=0.0)
     cold, warm = (timing.prefill(100, 1, served, Random(1)) for served in (0, 50))
     assert cold - warm == pytest.approx(timing.warmup_extra)
-    assert timing.prefill(1000, 1, 50, Random(1)) > 2 * warm
+    assert timing.prefill(1000, 1, 50, Random(1)) > 1.5 * warm
     assert timing.prefill(100, 60, 50, Random(1)) > 1.2 * warm
     assert timing.decode(8, 60, Random(1)) > 1.2 * timing.decode(8, 1, Random(1))
 
