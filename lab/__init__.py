@@ -1,1 +1,1 @@
-"""A local inference cluster: Kubernetes API, controllers, simulated model servers, Envoy, Prometheus."""
+"""The local inference cluster: real protocols on loopback addresses, simulated accelerators."""

@@ -1,0 +1,43 @@
+"""`python -m lab.apiserver --port 0 --dir STATE [--crds FOLDER]`"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import uvloop
+
+from .server import Server
+
+OWN_DEFINITIONS = Path(__file__).parents[1] / "crds"
+
+
+async def serve(port: int, directory: Path, definitions: Path) -> None:
+    server = Server(directory, definitions)
+    url = await server.start(port)
+    print(url, flush=True)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    await server.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="lab.apiserver", description="A Kubernetes API server on 127.0.0.1."
+    )
+    parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one")
+    parser.add_argument("--dir", type=Path, required=True, help="state, certificates and kubeconfig")
+    parser.add_argument("--crds", type=Path, default=OWN_DEFINITIONS, help="folder of definitions to install")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    uvloop.run(serve(args.port, args.dir, args.crds))
+
+
+if __name__ == "__main__":
+    main()

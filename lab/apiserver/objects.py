@@ -1,0 +1,79 @@
+"""The objects there are: found, checked, stored, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import rules
+from .admission import Call
+from .checks import MODIFIED, custom_errors
+from .conversion import to_served, to_stored
+from .errors import conflict, invalid, not_found
+from .metadata import immutable_errors, metadata_errors
+from .ownership import Manager
+from .resources import Catalog, Resource
+from .schema import Object
+from .store import Entry, Store
+
+
+class Objects:
+    """What every write and delete shares. `after_write` is told of each: the resource, the object before
+    (None if it is new) and after (None if it is gone)."""
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self.store = store
+        self.catalog = catalog
+        self.after_write: list[Callable[[Resource, Object | None, Object | None], None]] = []
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Entry:
+        """Raises ApiError 404."""
+        entry = self.store.get(resource.table, namespace, name)
+        if entry is None:
+            raise not_found(resource.plural, resource.group, name)
+        return entry
+
+    def served(self, resource: Resource, entry: Entry) -> Object:
+        return to_served(resource, entry.object())
+
+    def stored(self, table: str) -> list[Object]:
+        return [entry.object() for entry in self.store.select(table)]
+
+    def owner(self, resource: Resource, call: Call, subresource: str) -> Manager:
+        return Manager(call.manager, "Update", resource.api_version, subresource)
+
+    def check_version(self, resource: Resource, old: Object, new: Object) -> None:
+        version = new["metadata"].get("resourceVersion")
+        if version not in (None, "", "0", old["metadata"]["resourceVersion"]):
+            raise conflict(resource.plural, resource.group, old["metadata"]["name"], MODIFIED)
+
+    def validate(self, resource: Resource, new: Object, old: Object | None) -> None:
+        metadata = new["metadata"]
+        errors = metadata_errors(metadata, resource.name_rule)
+        if old is not None:
+            errors += immutable_errors(metadata, old["metadata"])
+        if resource.custom:
+            errors += custom_errors(resource, new, old)
+        else:
+            errors += rules.object_errors(resource.kind, resource.schema, new, old)
+        if errors:
+            raise invalid(resource.kind, resource.group, metadata.get("name", ""), errors)
+
+    def may_go(self, document: Object) -> bool:
+        metadata = document["metadata"]
+        waiting = metadata.get("deletionGracePeriodSeconds", 0)
+        held = document.get("spec", {}).get("finalizers") if document["kind"] == "Namespace" else None
+        return not metadata.get("finalizers") and not waiting and not held
+
+    def put(self, resource: Resource, new: Object, old: Object | None) -> Object:
+        entry = self.store.put(resource.table, to_stored(resource, new))
+        new["metadata"]["resourceVersion"] = str(entry.version)
+        for listener in self.after_write:
+            listener(resource, old, new)
+        return new
+
+    def remove(self, resource: Resource, document: Object) -> Object:
+        metadata = document["metadata"]
+        last = self.store.delete(resource.table, metadata.get("namespace", ""), metadata["name"])
+        for listener in self.after_write:
+            listener(resource, document, None)
+        return self.served(resource, last)

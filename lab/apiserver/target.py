@@ -1,0 +1,56 @@
+"""What a URL path addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from .errors import page_not_found
+from .resources import Catalog, Resource
+
+COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A collection, an object, or a subresource of an object. `rest` is what follows a proxy's name."""
+
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+
+    def verb(self, method: str, watch: bool) -> str:
+        """The request's verb as access rules name it; empty where the method is not allowed."""
+        if method == "HEAD":
+            method = "GET"
+        if self.subresource:
+            return "create" if method == "POST" else OBJECT_VERBS.get(method, "")
+        if self.name:
+            return "watch" if watch and method == "GET" else OBJECT_VERBS.get(method, "")
+        return "watch" if watch and method == "GET" else COLLECTION_VERBS.get(method, "")
+
+
+def find(catalog: Catalog, path: str) -> Target:
+    """Raises ApiError 404 where nothing is served."""
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    group, version, rest = ("", parts[1], parts[2:]) if parts[0] == "api" else (parts[1], parts[2], parts[3:])
+    watch = bool(rest) and rest[0] == "watch"
+    rest = rest[1:] if watch else rest
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) >= 3 and not _is_sub(catalog, rest):
+        namespace, rest = rest[1], rest[2:]
+    resource = catalog.find(group, version, rest[0])
+    if resource is None or (namespace and not resource.namespaced):
+        raise page_not_found()
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = rest[2] if len(rest) > 2 else ""
+    tail = "/".join(path.strip("/").split("/")[-len(rest) + 3 :]) if len(rest) > 3 else ""
+    return Target(resource, namespace, name, subresource, tail)
+
+
+def _is_sub(catalog: Catalog, rest: list[str]) -> bool:
+    """Whether /namespaces/NAME/X is a subresource of the namespace itself."""
+    return len(rest) == 3 and rest[2] in ("status", "finalize")
