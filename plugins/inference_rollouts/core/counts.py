@@ -17,6 +17,7 @@ from .judge_value import Value
 from .metrics import SERIES, STARTED, Arm, Latency, MetricSet, Rate, series
 
 Sample = tuple[Mapping[str, str], float]
+MOST = 10**9  # events of one pod in one window; more is no count but a broken counter
 Key = tuple[str, float | None]
 """Tag of a series and, for a bucket, its edge."""
 
@@ -86,8 +87,7 @@ def window(
     None means: keep `before` and try again at the next edge.
     """
     arms = (canary, stable)
-    old = [_pods(before, arm, metric_set.pod) for arm in arms]
-    new = [_pods(after, arm, metric_set.pod) for arm in arms]
+    old, new = (_pods(snapshot, arms, metric_set.pod) for snapshot in (before, after))
     if not any(old) or not any(new):
         return None
     counts = {}
@@ -117,7 +117,7 @@ def windows(
 
 def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     """One phrase for each metric that this arm does not export as the set expects; optional ones may miss."""
-    pods = _pods(snapshot, arm, metric_set.pod)
+    (pods,) = _pods(snapshot, [arm], metric_set.pod)
     found = []
     for metric in metric_set.metrics:
         if metric.optional:
@@ -132,10 +132,13 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     return found
 
 
-def _pods(snapshot: Snapshot, arm: Arm, pod_label: str) -> dict[str, _Pod]:
-    pods: dict[str, _Pod] = {}
+def _pods(snapshot: Snapshot, arms: Sequence[Arm], pod_label: str) -> list[dict[str, _Pod]]:
+    """The pods of each arm, by name."""
+    found: dict[str, dict[str, _Pod]] = {arm.value: {} for arm in arms}
+    label = arms[0].label
     for labels, value in (sample for samples in snapshot.samples.values() for sample in samples):
-        if labels.get(arm.label) != arm.value or not (math.isfinite(value) and value >= 0):
+        pods = found.get(labels.get(label, ""))
+        if pods is None or not 0 <= value < math.inf:
             continue
         pod = pods.setdefault(labels.get(pod_label, ""), _Pod())
         tag, le = labels.get(SERIES, ""), labels.get("le")
@@ -143,7 +146,7 @@ def _pods(snapshot: Snapshot, arm: Arm, pod_label: str) -> dict[str, _Pod]:
             pod.started = value
         else:
             pod.values[tag, None if le is None else float(le)] = value
-    return pods
+    return [found[arm.value] for arm in arms]
 
 
 def _exported(metric: Rate | Latency, pods: Mapping[str, _Pod]) -> bool:
@@ -197,8 +200,10 @@ def _restarted(old: _Pod, new: _Pod) -> bool:
 def _pod_counts(
     metric: Rate | Latency, pod: _Pod, events: Key, growth: Callable[[Key], int]
 ) -> ArmCounts | None:
-    """None when a bucket edge is not exported. Scrapes may tear counters: bad is kept within 0 and all."""
+    """None where nothing credible is exported. Scrapes may tear counters: bad is kept within 0 and all."""
     n = growth(events)
+    if n > MOST:
+        return None
     if isinstance(metric, Latency):
         keys = [(events[0], edge) for edge in metric.edges]
         if any(key not in pod.values for key in keys):

@@ -27,7 +27,8 @@ SHARE_RATIOS = (0.75, 0.5, 0.25, 0.05)
 
 _TABLE = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, 8192)))])
 _CHUNK = 1 << 20  # array elements worked on at once
-_REACH = 12  # standard deviations of a support beyond which nothing is left in double precision
+_WIDE = 512  # support beyond which each effect is summed near its own mode
+_REACH = 9  # standard deviations of a support beyond which nothing is left in double precision
 
 
 def log_factorial(k: Integers) -> Array:
@@ -48,6 +49,11 @@ def log_mean(n_c: Integers, n_b: Integers, bad: Integers, deltas: Array) -> Arra
     first, last = _support(n_c, n_b, bad, deltas)
     out = np.empty(deltas.shape)
     width = last - first + 1
+    if deltas.shape[1] > 1 and (wide := width > _WIDE).any():  # then each effect needs another part of it
+        one, other, both = (np.repeat(counts[wide], deltas.shape[1]) for counts in (n_c, n_b, bad))
+        out[wide] = log_mean(one, other, both, deltas[wide].reshape(-1, 1)).reshape(-1, deltas.shape[1])
+        out[~wide] = log_mean(n_c[~wide], n_b[~wide], bad[~wide], deltas[~wide])
+        return out
     order = np.argsort(width, kind="stable")
     while len(order):
         cost = np.arange(1, len(order) + 1) * width[order] * deltas.shape[1]
@@ -73,18 +79,18 @@ def _support(n_c: Integers, n_b: Integers, bad: Integers, deltas: Array) -> tupl
 def _log_mean(
     n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, first: Integers, last: Integers
 ) -> Array:
+    """The sum from `first` to `last`; each term follows from the one before by a ratio of whole numbers."""
     s = first[:, None] + np.arange(int((last - first).max()) + 1)
-    inside = s <= last[:, None]
-    s = np.minimum(s, last[:, None])
-    canary, stable = n_c[:, None], n_b[:, None]
-    rest = bad[:, None] - s
-    log_ways = np.where(
-        inside,
-        log_factorial(canary) - log_factorial(s) - log_factorial(canary - s)
-        + log_factorial(stable) - log_factorial(rest) - log_factorial(stable - rest),
-        -np.inf,
-    )  # fmt: skip
+    canary, left = n_c[:, None] - s[:, :-1], bad[:, None] - s[:, :-1]
+    ratio = (canary / s[:, 1:]) * (left / (n_b[:, None] - left + 1))
+    ratio = np.where(s[:, 1:] <= last[:, None], ratio, 0.0)
+    start = _log_choose(n_c, first) + _log_choose(n_b, bad - first)
+    log_ways = np.concatenate([start[:, None], start[:, None] + np.cumsum(log(ratio), axis=1)], axis=1)
     return log_sum(log_ways[:, None, :] + deltas[:, :, None] * s[:, None, :])
+
+
+def _log_choose(n: Integers, k: Integers) -> Array:
+    return log_factorial(n) - log_factorial(k) - log_factorial(n - k)
 
 
 def log_sum(terms: Array) -> Array:

@@ -25,13 +25,14 @@ from .counts import WindowCounts
 from .evidence import log, log_sum
 from .judge_policy import Guardrails, Health, Policy, StepContext
 from .judge_rows import rounded, rows_of, step_totals, window_totals
+from .judge_rules import problems
 from .judge_tally import Carried, Tally, absorb, begin, carried_of, log_evidence
 from .judge_verdict import Judgement, Opinion, Row, Totals, Verdict, figure, percent, worst
 from .metrics import MetricSet
 
 __all__ = [
     "Carried", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Tally", "Totals",
-    "Verdict",    "absorb", "assess", "begin", "conclude",
+    "Verdict",    "absorb", "assess", "begin", "conclude", "problems",
 ]  # fmt: skip
 
 UNEQUAL_LOAD = 1.5  # requests per pod of one arm over the other's, from which latency is not comparable

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import evidence
 from .counts import WindowCounts
@@ -26,23 +25,16 @@ def rounded(log_value: float) -> float:
 
 def rows_of(tally: Tally) -> tuple[Row, ...]:
     """One row per metric, in the metric set's order."""
-    rules = tally.rules
-    tests = [cell.metric.name for cell in rules.cells]
-    tests += [tests[i] for i in rules.objectives]
     log_e, kappa = log_evidence(tally), temper(tally)
-    return tuple(
-        _row(tally, np.array([test == metric.name for test in tests]), log_e, kappa)
-        for metric in rules.metric_set.metrics
-    )
+    return tuple(_row(tally, metric, log_e, kappa) for metric in tally.rules.metric_set.metrics)
 
 
-def _row(tally: Tally, mine: NDArray[np.bool_], log_e: Array, kappa: Array) -> Row:
+def _row(tally: Tally, metric: Rate | Latency, log_e: Array, kappa: Array) -> Row:
     rules, policy = tally.rules, tally.rules.policy
-    cells = np.flatnonzero(mine[: len(rules.cells)])
-    weight = rules.weights[mine].sum()
-    shares = rules.weights[mine] / weight if weight else np.full(mine.sum(), 1 / mine.sum())
-    loudest = int(cells[np.argmax(log_e[cells])])
-    metric = rules.cells[loudest].metric
+    cells, tests = rules.places[metric.name], rules.tests[metric.name]
+    weight = float(rules.weights[tests].sum())
+    shares = rules.weights[tests] / weight if weight else np.full(len(tests), 1 / len(tests))
+    loudest = cells.start + int(np.argmax(log_e[cells]))
     asked = tally.step.last_compared and policy.margin is not None and weight > 0 and _counted(tally, metric)
     return Row(
         metric=metric.name,
@@ -50,9 +42,9 @@ def _row(tally: Tally, mine: NDArray[np.bool_], log_e: Array, kappa: Array) -> R
         edge=metric.edges[rules.cells[loudest].place],
         canary=_share(tally, 0, loudest),
         stable=_share(tally, 1, loudest),
-        evidence=rounded(float(evidence.log_sum(log_e[mine] + evidence.log(shares)))),
+        evidence=rounded(float(evidence.log_sum(log_e[tests] + evidence.log(shares)))),
         threshold=float(f"{1 / (policy.alpha * weight):.6g}") if weight else None,
-        goodness=rounded(log_goodness(tally, mine[: len(rules.cells)])) if asked else None,
+        goodness=rounded(log_goodness(tally, metric.name)) if asked else None,
         needed=1 / policy.beta if asked else None,
         kappa=float(f"{kappa[cells].min():.6g}"),
     )

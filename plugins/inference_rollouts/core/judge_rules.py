@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +37,16 @@ class Test:
 class Rules:
     """`cells` are compared between the arms; `objectives` are the cells with an absolute limit as well.
 
-    `weights` (the comparisons, then the objectives) sum to 1. `worse` and `breach` are the tests of the
+    `places` are the cells of each metric, by name, and `tests` those with the metric's objective, if any.
+    `weights` (of the comparisons, then the objectives) sum to 1. `worse` and `breach` are the tests of the
     alarm, `close` (odds) and `small` (shares) those of the promotion.
     """
 
     policy: Policy
     metric_set: MetricSet
     cells: tuple[Cell, ...]
+    places: Mapping[str, slice]
+    tests: Mapping[str, NDArray[np.int64]]
     objectives: NDArray[np.int64]
     weights: Array
     worse: Test
@@ -54,6 +58,8 @@ class Rules:
 def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
     """The layout. Metrics without a weight have cells too: they are shown, and have no say."""
     cells = tuple(Cell(metric, place) for metric in metric_set.metrics for place in range(len(metric.edges)))
+    names = [cell.metric.name for cell in cells]
+    places = {m.name: slice(start := names.index(m.name), start + len(m.edges)) for m in metric_set.metrics}
     limited = [
         i for i, cell in enumerate(cells) if policy.objectives and cell.metric.weight and _limits(cell)
     ]
@@ -66,6 +72,8 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
         policy=policy,
         metric_set=metric_set,
         cells=cells,
+        places=places,
+        tests={name: _tests(place, limited, len(cells)) for name, place in places.items()},
         objectives=np.array(limited, dtype=np.int64),
         weights=np.array(weights) / sum(weights),
         worse=_worse([policy.tolerances.get(cell.metric.name, cell.metric.tolerance) for cell in cells]),
@@ -73,6 +81,29 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
         close=_close(policy.margin, len(cells)),
         small=_small([cell.metric.negligible for cell in cells]),
     )
+
+
+def problems(policy: Policy, metric_set: MetricSet) -> list[str]:
+    """One sentence for each way in which this policy does not fit this metric set."""
+    known = {metric.name: metric for metric in metric_set.metrics}
+    found = [
+        f"analysis.tolerances: the metric set {metric_set.name!r} has no metric {name!r}."
+        for name in policy.tolerances
+        if name not in known
+    ]
+    for metric in known.values():
+        tolerance = policy.tolerances.get(metric.name, metric.tolerance)
+        if policy.margin is not None and metric.weight and tolerance >= policy.margin:
+            found.append(
+                f"analysis.margin {policy.margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}."
+            )
+    return found
+
+
+def _tests(place: slice, limited: list[int], cells: int) -> NDArray[np.int64]:
+    """A metric's comparisons and, behind all comparisons, its objective."""
+    objectives = [cells + j for j, i in enumerate(limited) if place.start <= i < place.stop]
+    return np.array([*range(place.start, place.stop), *objectives])
 
 
 def _limits(cell: Cell) -> bool:

@@ -132,13 +132,14 @@ def log_evidence(tally: Tally) -> Array:
     return np.asarray(np.logaddexp(evidence.log_sum(tally.alarm + prior), unbegun))
 
 
-def log_goodness(tally: Tally, mine: NDArray[np.bool_]) -> float:
-    """ln E that a metric (its cells `mine`) is good enough: not worse by the margin, or negligible.
+def log_goodness(tally: Tally, metric: str) -> float:
+    """ln E that a metric is good enough: not worse by the margin, or negligible.
 
     The mean of two e-processes. One is against "worse by the margin at every edge": the mean over the edges.
     The other is against "at some edge it matters": the least over the edges of the evidence that the canary's
     bad share, or all that stable does better, is negligible.
     """
+    mine = tally.rules.places[metric]
     close, small = tally.rules.close.prior[mine], tally.rules.small.prior[mine]
     good = tally.good[mine]
     odds = evidence.log_sum(evidence.log_sum(good[:, 0] + close)) - np.log(len(close))
@@ -148,11 +149,8 @@ def log_goodness(tally: Tally, mine: NDArray[np.bool_]) -> float:
 
 def totals(tally: Tally, arm: int) -> dict[str, tuple[int, tuple[int, ...]]]:
     """Events and bad events of one arm (0 canary, 1 stable) in this step, by metric."""
-    found = {}
-    for metric in tally.rules.metric_set.metrics:
-        cells = [i for i, cell in enumerate(tally.rules.cells) if cell.metric.name == metric.name]
-        found[metric.name] = int(tally.n[arm, cells[0]]), tuple(int(tally.bad[arm, i]) for i in cells)
-    return found
+    n, bad = tally.n[arm].tolist(), tally.bad[arm].tolist()
+    return {name: (n[place.start], tuple(bad[place])) for name, place in tally.rules.places.items()}
 
 
 def _exported(window: WindowCounts) -> frozenset[tuple[int, str]]:

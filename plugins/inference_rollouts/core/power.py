@@ -54,7 +54,7 @@ def information(share: float, odds: float, weight: float, tolerance: float = 0.0
     `share` is stable's bad share, `weight` the canary's share of the requests (0 to 1).
     """
     start, end = math.log1p(tolerance), math.log(odds)
-    if end <= start:
+    if end <= start or not 0 < share < 1:
         return 0.0
     canary = share * odds / (1 - share + share * odds)
     bad = weight * canary + (1 - weight) * share

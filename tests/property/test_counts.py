@@ -1,0 +1,103 @@
+"""Laws of counting and quoting."""
+
+import re
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference_rollouts.core import counts
+from inference_rollouts.core.counts import Snapshot
+from inference_rollouts.core.metrics import Arm, queries, quoted, quoted_pattern
+from tests.unit.judging import CANARY, STABLE, rate_samples, sample, small_set
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+SET = small_set()
+LITERAL = re.compile(r'"((?:[^"\\\n\x00-\x1f]|\\["\\]|\\x[0-9a-f]{2})*)"')
+
+
+def unquoted(literal: str) -> str:
+    """What a PromQL parser makes of a literal that uses only the escapes we write."""
+    found = LITERAL.fullmatch(literal)
+    assert found, literal
+    return re.sub(r"\\x(..)|\\(.)", lambda m: chr(int(m[1], 16)) if m[1] else m[2], found[1])
+
+
+@given(TEXT)
+def test_quoted_text_reads_back(text: str) -> None:
+    assert unquoted(quoted(text)) == text
+
+
+@given(TEXT.filter(bool), TEXT.filter(bool), TEXT)
+def test_a_quoted_pattern_matches_its_texts_and_nothing_else(one: str, other: str, stranger: str) -> None:
+    pattern = unquoted(quoted_pattern(one, other))
+    assert re.fullmatch(pattern, one)
+    assert re.fullmatch(pattern, other)
+    assert bool(re.fullmatch(pattern, stranger)) == (stranger in (one, other))
+
+
+@given(TEXT, TEXT, TEXT)
+def test_no_name_escapes_from_the_query(canary: str, stable: str, namespace: str) -> None:
+    """With all literals taken out, the query is the same whatever the names."""
+    if canary == stable:
+        return
+    (query,) = queries(SET, Arm("pool", canary, namespace), Arm("pool", stable, namespace))
+    (plain,) = queries(SET, Arm("pool", "a", "n"), Arm("pool", "b", "n"))
+    assert LITERAL.sub("", query.promql) == LITERAL.sub("", plain.promql)
+
+
+increments = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 60)), min_size=2, max_size=12)
+gaps = st.lists(st.booleans(), min_size=12, max_size=12)
+
+
+def snapshots(steps: list[tuple[int, int]]) -> list[Snapshot]:
+    """One canary pod that counts steps of (good, bad), beside a quiet stable pod."""
+    found, total, bad = [], 0, 0
+    for time, (good, worse) in enumerate(steps):
+        total, bad = total + good + worse, bad + worse
+        samples = rate_samples(CANARY, "c", total, bad) + rate_samples(STABLE, "s", 5, 0)
+        found.append(Snapshot(float(time), {"counts": samples}))
+    return found
+
+
+@given(increments, gaps)
+def test_gaps_lose_and_invent_nothing(steps: list[tuple[int, int]], missing: list[bool]) -> None:
+    full = snapshots(steps)
+    holed: list[Snapshot | None] = [None if gap else s for s, gap in zip(full, missing, strict=False)]
+    holed[0], holed[-1] = full[0], full[-1]
+    found = [w.counts["errors"].canary for w in counts.windows(SET, CANARY, STABLE, holed)]
+    assert sum(c.n for c in found) == sum(good + bad for good, bad in steps[1:])
+    assert sum(c.bad[0] for c in found) == sum(bad for _, bad in steps[1:])
+
+
+values = st.one_of(st.none(), st.floats(), st.integers(-5, 10**7).map(float))
+TAGS = [
+    *[("started", None), ("errors/total/0", None), ("errors/bad/0", None)],
+    *[("ttft/le/0", "0.5"), ("ttft/le/0", "1"), ("ttft/le/0", "+Inf")],
+]
+pods = st.lists(st.lists(values, min_size=6, max_size=6), max_size=3)
+
+
+@given(st.lists(st.tuples(pods, pods), min_size=2, max_size=5), st.randoms(use_true_random=False))
+def test_whatever_is_scraped_counts_are_whole_and_consistent(looks: list[Any], random: Any) -> None:
+    """Restarts, NaN, missing series, pods that come and go: 0 <= bad <= all, in whatever order."""
+    series, shuffled = [], []
+    for time, arms in enumerate(looks):
+        samples = [
+            sample(arm, str(i), tag, value, le)
+            for arm, found in zip((CANARY, STABLE), arms, strict=True)
+            for i, pod in enumerate(found)
+            for (tag, le), value in zip(TAGS, pod, strict=True)
+            if value is not None
+        ]
+        series.append(Snapshot(float(time), {"counts": samples}))
+        shuffled.append(Snapshot(float(time), {"counts": random.sample(samples, len(samples))}))
+    found = counts.windows(SET, CANARY, STABLE, series)
+    assert found == counts.windows(SET, CANARY, STABLE, shuffled)
+    for window in found:
+        assert window.start < window.end
+        for metric in window.counts.values():
+            for arm in (metric.canary, metric.stable):
+                assert arm.n >= 0
+                assert all(0 <= bad <= arm.n for bad in arm.bad)
+            assert all(chi2 >= 0 for chi2 in metric.chi2)
