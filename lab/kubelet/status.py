@@ -28,7 +28,7 @@ class ContainerState:
         return {
             "name": self.name,
             "image": self.image,
-            "imageID": f"lab://{self.image}" if began else "",
+            "imageID": f"lab://{self.image}",
             "containerID": f"lab://{pod}/{self.name}/{self.restarts}" if began else "",
             "state": self.state,
             "lastState": self.last_state,
