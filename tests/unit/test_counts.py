@@ -208,3 +208,13 @@ def test_windows_survive_json() -> None:
 
 def test_a_counter_that_jumps_beyond_belief_is_left_out() -> None:
     assert errors(rate_samples(CANARY, "c", 5, 0), rate_samples(CANARY, "c", 2e15, 0)).pods == 0
+
+
+def test_the_order_of_an_answer_changes_no_bit() -> None:
+    """Sums of fractions depend on their order: pods are always taken in the same one."""
+    before = [s for pod in "abcdef" for s in rate_samples(STABLE, pod, 0, 0)]
+    after = [s for i, pod in enumerate("abcdef") for s in rate_samples(STABLE, pod, 97 + 13 * i, 1 + i * i)]
+    found = {grown(before, after[k:] + after[:k]).counts["errors"].chi2 for k in range(0, 12, 2)} | {
+        grown(before, after[::-1]).counts["errors"].chi2
+    }
+    assert len(found) == 1

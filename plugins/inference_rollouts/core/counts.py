@@ -164,9 +164,9 @@ def _events(metric: Rate | Latency, pod: _Pod) -> Key | None:
 def _grown(
     metric: Rate | Latency, old: Mapping[str, _Pod], new: Mapping[str, _Pod], since: float
 ) -> list[ArmCounts]:
-    """What each pod counted since `since`; pods without a known baseline are left out."""
+    """What each pod counted since `since`, in one order; pods without a known baseline are left out."""
     found = []
-    for name, pod in new.items():
+    for name, pod in sorted(new.items(), key=lambda item: item[0]):
         growth = _growth(old.get(name), pod, since)
         events = _events(metric, pod)
         if growth and events and (counts := _pod_counts(metric, pod, events, growth)):

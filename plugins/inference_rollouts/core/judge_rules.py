@@ -92,10 +92,10 @@ def problems(policy: Policy, metric_set: MetricSet) -> list[str]:
         if name not in known
     ]
     for metric in known.values():
-        tolerance = policy.tolerances.get(metric.name, metric.tolerance)
-        if policy.margin is not None and metric.weight and tolerance >= policy.margin:
+        tolerance, margin = policy.tolerances.get(metric.name, metric.tolerance), policy.margin
+        if margin is not None and metric.weight and tolerance >= margin:
             found.append(
-                f"analysis.margin {policy.margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}."
+                f"analysis.margin: {margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}."
             )
     return found
 
