@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
+from . import protobuf
 from .errors import bad_request, unsupported_media
+from .resources import Resource
 from .schema import Object
 
 JSON_TYPE = "application/json"
@@ -40,15 +43,27 @@ def media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
 
-def read_object(raw: bytes, content_type: str, kind: str) -> Object:
-    """The object that a body states. Raises ApiError 400, or 415 for other media types."""
+def read_object(raw: bytes, content_type: str, kind: str, kinds: Mapping[str, Resource]) -> Object:
+    """The object that a body states; `kinds` are those that have a binary form.
+
+    Raises ApiError 400, or 415 for other media types.
+    """
     media = media_type(content_type) or JSON_TYPE
+    if media == PROTOBUF_TYPE and kinds:
+        return _read_protobuf(raw, kinds)
     if media not in (JSON_TYPE, YAML_TYPE, "application/*", "*/*"):
         raise unsupported_media([JSON_TYPE, YAML_TYPE, PROTOBUF_TYPE])
     document = read_yaml(raw) if media == YAML_TYPE else read_json(raw, kind)
     if not isinstance(document, dict):
         raise bad_request(_unrecognized(kind, raw, "the body is no object"))
     return document
+
+
+def _read_protobuf(raw: bytes, kinds: Mapping[str, Resource]) -> Object:
+    try:
+        return protobuf.read(raw, kinds)
+    except (protobuf.ProtobufError, UnicodeDecodeError) as error:
+        raise bad_request(f"couldn't decode the body: {error}") from error
 
 
 def read_json(raw: bytes, kind: str) -> Any:

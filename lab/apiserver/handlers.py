@@ -141,10 +141,15 @@ class Handlers:
         agent = request.headers.get("User-Agent", "")
         return write_options(request.query, agent, now_text(), user.name, kind, media)
 
+    def _object(self, request: web.BaseRequest, raw: bytes, resource: Resource) -> Object:
+        media = request.headers.get("Content-Type", "")
+        kinds = {} if resource.custom else {resource.kind: resource}
+        return read_object(raw, media, resource.kind, kinds)
+
     def _create(self, request: web.BaseRequest, target: Target, user: User, raw: bytes) -> Answer:
         call = self._options(request, user, CREATE)
         resource = target.resource
-        document = read_object(raw, request.headers.get("Content-Type", ""), resource.kind)
+        document = self._object(request, raw, resource)
         if resource.is_review:
             return Answer(
                 encode(self.subresources.review(resource, target.namespace, document, user, call)), 201
@@ -154,7 +159,7 @@ class Handlers:
 
     def _update(self, request: web.BaseRequest, target: Target, user: User, raw: bytes) -> Answer:
         call = self._options(request, user, UPDATE)
-        document = read_object(raw, request.headers.get("Content-Type", ""), target.resource.kind)
+        document = self._object(request, raw, target.resource)
         new, created = self.operations.replace(
             target.resource, target.namespace, target.name, document, call, target.subresource
         )
@@ -194,7 +199,8 @@ class Handlers:
         return Answer(body)
 
     def _delete_options(self, request: web.BaseRequest, user: User, raw: bytes) -> tuple[Object, Any]:
-        options = read_object(raw, request.headers.get("Content-Type", ""), DELETE) if raw.strip() else {}
+        media = request.headers.get("Content-Type", "")
+        options = read_object(raw, media, DELETE, {}) if raw.strip() else {}
         query = request.query
         for name in ("gracePeriodSeconds", "propagationPolicy"):
             if name in query:
@@ -213,7 +219,7 @@ class Handlers:
         if verb == "patch":
             document = patch_function(target.resource, media, raw)
         elif verb in ("create", "update"):
-            document = read_object(raw, media, target.subresource)
+            document = read_object(raw, media, target.subresource, self.objects.catalog.embedded)
         made, code = self.subresources.answer(target, verb, document, call)
         return Answer(encode(made), code)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .crds import established
-from .decode import decode
+from .decode import decode, fill_defaults
 from .fields import FieldSet
 from .resources import Resource
 from .schema import Object
@@ -40,6 +40,7 @@ def prepare_create(resource: Resource, document: Object, stored: Callable[[str],
     if resource.custom:
         if resource.has_status:
             document.pop("status", None)
+            fill_defaults(resource.schema, document)
     elif resource.has_status and resource.kind not in ("Node", "CustomResourceDefinition"):
         document["status"] = decode(resource.schema.properties["status"], {}, "", [])
     if resource.custom or resource.counts_generations:
