@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import logging
 import signal
 from pathlib import Path
@@ -28,11 +29,19 @@ def main() -> None:
     parser.add_argument(
         "--dir", type=Path, required=True, help="state directory; its images.yaml, if any, rules"
     )
-    parser.add_argument("--subnet", required=True, help='pod addresses, as "127.A.B"')
+    parser.add_argument("--subnet", type=subnet, required=True, help='pod addresses, as "127.A.B"')
     parser.add_argument("--namespace", help="only pods of this namespace (all by default)")
     parser.add_argument("--time-scale", type=float, default=1.0, help="multiplies pull, load and back-off")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     uvloop.run(_run(parser.parse_args()))
+
+
+def subnet(text: str) -> str:
+    """The first three numbers of a loopback network; ValueError for anything else."""
+    network = ipaddress.IPv4Network(f"{text}.0/24")
+    if not network.is_loopback:
+        raise ValueError(f"not a loopback network: {text}")
+    return text
 
 
 async def _run(arguments: argparse.Namespace) -> None:

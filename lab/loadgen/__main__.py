@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import signal
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvloop
 from aiohttp import web
@@ -32,9 +32,9 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--url", required=True, help="the gateway")
+    parser.add_argument("--url", type=url, required=True, help="the gateway")
     parser.add_argument("--model", required=True, help="the model to ask for")
-    parser.add_argument("--rate", type=_rate, default=60.0, help="requests a second (default 60)")
+    parser.add_argument("--rate", type=rate, default=60.0, help="requests a second (default 60)")
     parser.add_argument("--dir", type=Path, required=True, help="the log is written to DIR/loadgen")
     parser.add_argument("--port", type=int, default=0, help="control port on 127.0.0.1")
     parser.add_argument("--stream-share", type=float, default=1.0, help="share of streamed answers")
@@ -87,9 +87,9 @@ def control(generator: Generator) -> web.Application:
         }
         return web.json_response(body)
 
-    async def rate(request: web.Request) -> web.Response:
+    async def change_rate(request: web.Request) -> web.Response:
         try:
-            generator.set_rate(_rate((await request.json())["rate"]))
+            generator.set_rate(rate((await request.json())["rate"]))
         except (ValueError, TypeError, KeyError) as error:
             return web.json_response({"error": f'want {{"rate": number}}: {error}'}, status=400)
         return web.json_response({"rate": generator.poisson.rate})
@@ -98,8 +98,16 @@ def control(generator: Generator) -> web.Application:
         return web.Response(text="ok")
 
     app = web.Application()
-    app.add_routes([web.get("/stats", stats), web.post("/rate", rate), web.get("/healthz", healthz)])
+    app.add_routes([web.get("/stats", stats), web.post("/rate", change_rate), web.get("/healthz", healthz)])
     return app
+
+
+def url(text: str) -> str:
+    """`text`, if it is an HTTP URL; ValueError otherwise."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"not an HTTP URL: {text}")
+    return text
 
 
 def _seconds(value: Any) -> float:
@@ -109,11 +117,12 @@ def _seconds(value: Any) -> float:
     return seconds
 
 
-def _rate(value: Any) -> float:
-    rate = float(value)
-    if not math.isfinite(rate) or not 0 <= rate <= HIGHEST_RATE:
+def rate(value: Any) -> float:
+    """Requests a second; ValueError for what cannot be one."""
+    number = float(value)
+    if not 0 <= number <= HIGHEST_RATE:
         raise ValueError(f"a rate is between 0 and {HIGHEST_RATE:.0f} requests a second, not {value}")
-    return rate
+    return number
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The request log: JSON lines in a directory, rotated by size.
 
-`python -m lab.loadgen.log DIR [--since T] [--until T]` counts what is in it by outcome; the exit status
-is 1 when a request failed.
+`python -m lab.loadgen.log DIR [--since T] [--until T]` counts what is in it by outcome. Exit status: 0 when
+every request succeeded, 1 when one failed, 2 when there is none.
 """
 
 from __future__ import annotations
@@ -87,13 +87,16 @@ def _moment(text: str) -> float:
 
 
 def main() -> int:
-    """Print the outcomes; returns 1 if any request failed."""
+    """Print the outcomes; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lab.loadgen.log", description=__doc__)
     parser.add_argument("directory", type=Path, help="the log's directory")
     parser.add_argument("--since", type=_moment, default=0.0, help="Unix time or ISO 8601")
     parser.add_argument("--until", type=_moment, default=float("inf"), help="Unix time or ISO 8601")
     arguments = parser.parse_args()
     outcomes = count_outcomes(read_log(arguments.directory, arguments.since, arguments.until))
+    if not outcomes:
+        print("no request in that interval")
+        return 2
     for outcome, records in sorted(outcomes.items()):
         print(
             f"{outcome:<16}{len(records):>9}  {_when(records[0])} .. {_when(records[-1])}  {_where(records)}"

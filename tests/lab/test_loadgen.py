@@ -346,11 +346,12 @@ def test_another_process_counts_failures_by_cause(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "lab.loadgen.log", str(tmp_path), *more]
         return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
-    everything, later = query(), query("--since", "11.5")
+    everything, good, none = query(), query("--until", "11"), query("--since", "11.5")
     assert everything.returncode == 1
     assert "http_500" in everything.stdout
     assert "canary" in everything.stdout
-    assert later.returncode == 0
+    assert good.returncode == 0
+    assert none.returncode == 2, "an empty log proves nothing"
     log.close()
 
 
