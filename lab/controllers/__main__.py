@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +20,29 @@ from lab.controllers.store import Store
 from lab.gateway import controller as gateway
 from lab.kube import Kube
 
-KINDS = {
-    "Node",
-    "Pod",
-    "ReplicaSet",
-    "Deployment",
-    *gateway.KINDS,
-}
+WORKLOAD_KINDS = ("Node", "Pod", "ReplicaSet", "Deployment")
 
 
 async def run(options: argparse.Namespace) -> None:
     """Run until cancelled."""
     async with Kube.from_kubeconfig(options.kubeconfig) as kube, asyncio.TaskGroup() as group:
-        store = Store(kube, KINDS, options.namespace)
-        nodes = Nodes(store, options.evict_after)
+        store = Store(kube, {*WORKLOAD_KINDS, *gateway.KINDS}, options.namespace)
+        nodes = Nodes(store, options.node_grace, options.evict_after)
+        workloads: list[Loop[Any]] = [Deployments(store).loop, ReplicaSets(store).loop, Scheduler(store).loop]
+        upkeep: list[Loop[Any]] = [nodes.loop, nodes.orphans, Garbage(store).loop]
         front = gateway.GatewayController(store, options.dir.absolute() / "envoy", options.gateway_address)
-        loops: list[Loop[Any]] = [
-            Deployments(store).loop,
-            ReplicaSets(store).loop,
-            Scheduler(store).loop,
-            nodes.loop,
-            nodes.orphans,
-            Garbage(store).loop,
-            front.loop,
-            front.status_loop,
-        ]
         store.watch_all(group)
-        await store.synced()
-        for loop in loops:
-            group.create_task(loop.run())
+        group.create_task(_start(group, store, WORKLOAD_KINDS, [*workloads, *upkeep]))
+        group.create_task(_start(group, store, gateway.KINDS, [front.loop, front.status_loop]))
+
+
+async def _start(
+    group: asyncio.TaskGroup, store: Store, kinds: Iterable[str], loops: Iterable[Loop[Any]]
+) -> None:
+    """Run `loops` once their kinds are known; a cluster may lack the gateway's for a while."""
+    await store.synced(kinds)
+    for loop in loops:
+        group.create_task(loop.run())
 
 
 def main() -> None:
@@ -56,15 +52,14 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, required=True, help="state directory; Envoy's files live in it")
     parser.add_argument("--gateway-address", default="127.0.0.1", help="address that gateways listen on")
     parser.add_argument("--namespace", help="only objects of this namespace (all by default)")
-    parser.add_argument(
-        "--evict-after",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="how long pods stay bound to a node that is not ready",
-    )
+    for name, default, meaning in (
+        ("--node-grace", 40.0, "age of a node's lease at which the node counts as lost"),
+        ("--evict-after", 10.0, "how long pods stay bound to a node that is not ready"),
+    ):
+        parser.add_argument(name, type=float, default=default, metavar="SECONDS", help=meaning)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(run(parser.parse_args()))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(run(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Loop(Generic[Key]):
         try:
             again = await self._reconcile(key)
         except KubeError as error:
-            level = logging.DEBUG if error.status == 409 else logging.WARNING
+            level = logging.DEBUG if error.status in (404, 409) else logging.WARNING
             log.log(level, "%s %s: %s", self.name, key, error)
             self._retry(key)
         except Exception:

@@ -13,15 +13,17 @@ MANAGER = "kube-controller-manager"
 COMPONENT = "node-controller"
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
-LOOK_AGAIN = 5.0
-LEASE_SECONDS = 40.0
+LOOK_AGAIN = 2.0
 
 
 class Nodes:
-    """Reconciles Nodes. `patience` is how long a pod stays bound to a node that is not ready, in seconds."""
+    """Reconciles Nodes. In seconds: `grace` is how old a node's lease may be before the node counts as
+    lost, `patience` how long pods then stay bound to it.
+    """
 
-    def __init__(self, store: Store, patience: float) -> None:
+    def __init__(self, store: Store, grace: float, patience: float) -> None:
         self._store = store
+        self._grace = grace
         self._patience = patience
         self.loop: Loop[tuple[str, str]] = Loop("node", self._reconcile)
         self.orphans: Loop[tuple[str, str]] = Loop("pod garbage", self._collect)
@@ -65,7 +67,7 @@ class Nodes:
         ready = find(conditions, "Ready")
         if ready is None or ready["status"] == "Unknown":
             return node
-        if age(lease["spec"]["renewTime"], now()) < LEASE_SECONDS:
+        if age(lease["spec"]["renewTime"], now()) < self._grace:
             return node
         unknown = condition("Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
         changed = settle(conditions, [unknown], now())

@@ -39,10 +39,10 @@ class Store:
         for informer in self._informers.values():
             group.create_task(informer.run())
 
-    async def synced(self) -> None:
-        """Return when every collection has been listed once."""
-        for informer in self._informers.values():
-            await informer.synced.wait()
+    async def synced(self, kinds: Iterable[str] | None = None) -> None:
+        """Return when the collections of `kinds` (None: all) have been listed once."""
+        for kind in self._informers if kinds is None else kinds:
+            await self[kind].synced.wait()
 
     async def create(self, obj: Obj, manager: str) -> Obj:
         """Create `obj`, whose name may be left to `generateName`."""
