@@ -62,7 +62,7 @@ def _step(plan: Plan, step: int, previous: Any) -> Gate:
         for n in range(step + 1, len(plan.steps) + 1)
         for task in ("shift", "judge", "gate")
     ]
-    with TaskGroup(f"step_{step}", tooltip=f"{weight} % by plan") as group:
+    with TaskGroup(f"step_{step}", group_display_name=f"step {step}: {weight} % by plan") as group:
         shift = ShiftWeight(task_id="shift", step=step)
         judge = Judge(task_id="judge", step=step)
         gate = Gate(

@@ -14,6 +14,8 @@ from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.judge import Carried, Verdict
 from inference_rollouts.hooks.looking import Look, Looker
 
+TELL_EVERY = 10.0  # seconds between two log lines that say the same
+
 
 class JudgeTrigger(BaseTrigger):
     """One step's judge. Its event is `{"judgement": ...}`, or `{"error": ...}` when the route was lost.
@@ -42,16 +44,18 @@ class JudgeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         carried = Carried.from_json(self.carried) if self.carried else Carried()
         looker = Looker(Frozen.from_json(self.frozen), self.step, self.since, carried)
-        said = ""
+        said: tuple[Verdict, str | None] | None = None
+        told = 0.0
         while True:
             try:
                 look = await asyncio.to_thread(looker.look, time.time())
             except RolloutError as error:
                 yield TriggerEvent({"error": str(error)})
                 return
-            if str(look) != said:
-                said = str(look)
-                self.log.info("%s", said)
+            opinion = (look.judgement.verdict, look.judgement.blame)
+            if opinion != said or look.judgement.time >= told + TELL_EVERY:
+                said, told = opinion, look.judgement.time
+                self.log.info("%s", look)
             if look.judgement.verdict.final:
                 if look.judgement.verdict is Verdict.ROLLBACK:
                     await asyncio.to_thread(self._retreat, looker, look)
