@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import defaults
@@ -16,7 +17,10 @@ ENVELOPE = frozenset({"apiVersion", "kind", "metadata"})
 
 @dataclass
 class Call:
-    """What a request says beside its object. `now` is RFC 3339; warnings go into the answer's headers."""
+    """What a request says beside its object. `now` is RFC 3339; warnings go into the answer's headers.
+
+    `may_create` raises ApiError 403 where an update that turns out to be a creation is not allowed.
+    """
 
     manager: str
     now: str
@@ -25,6 +29,7 @@ class Call:
     validation: str = "Warn"
     force: bool = False
     warnings: list[str] = field(default_factory=list)
+    may_create: Callable[[], None] = lambda: None
 
 
 def read(resource: Resource, document: Object, call: Call) -> Object:

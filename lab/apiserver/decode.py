@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .quantity import canonical
-from .schema import ANY, UNSET, Object, Schema, clone
+from .schema import UNSET, Object, Schema, clone
 
 INTEGER_RANGES = {"int32": 2**31, "int64": 2**63}
 
@@ -199,9 +199,10 @@ def _drop_nulls(schema: Schema, value: Object) -> None:
 
 def fill_static_defaults(schema: Schema, value: Any) -> None:
     """Fills the unconditional defaults of a built-in kind, in place."""
-    if isinstance(value, list):
+    items = schema.items
+    if isinstance(value, list) and items is not None:
         for item in value:
-            fill_static_defaults(schema.items or ANY, item)
+            fill_static_defaults(items, item)
     if not isinstance(value, dict):
         return
     for key, child in schema.properties.items():

@@ -26,6 +26,7 @@ from .patch import (
     merge_patch,
     strategic_merge_patch,
 )
+from .rbac import Authorizer
 from .resources import Resource
 from .schema import Object
 from .store import Entry, encode
@@ -54,7 +55,14 @@ def now_text() -> str:
 class Handlers:
     """The verbs of the REST API on top of `operations`."""
 
-    def __init__(self, operations: Operations, deletion: Deletion, subresources: Subresources) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        deletion: Deletion,
+        subresources: Subresources,
+        authorizer: Authorizer,
+    ) -> None:
+        self.authorizer = authorizer
         self.operations = operations
         self.objects = operations.objects
         self.store = operations.objects.store
@@ -141,6 +149,9 @@ class Handlers:
         agent = request.headers.get("User-Agent", "")
         return write_options(request.query, agent, now_text(), user.name, kind, media)
 
+    def _creation(self, target: Target, user: User) -> Callable[[], None]:
+        return lambda: self.authorizer.demand(user, target.action("create"))
+
     def _object(self, request: web.BaseRequest, raw: bytes, resource: Resource) -> Object:
         media = request.headers.get("Content-Type", "")
         kinds = {} if resource.custom else {resource.kind: resource}
@@ -159,6 +170,7 @@ class Handlers:
 
     def _update(self, request: web.BaseRequest, target: Target, user: User, raw: bytes) -> Answer:
         call = self._options(request, user, UPDATE)
+        call.may_create = self._creation(target, user)
         document = self._object(request, raw, target.resource)
         new, created = self.operations.replace(
             target.resource, target.namespace, target.name, document, call, target.subresource
@@ -172,6 +184,7 @@ class Handlers:
         if media not in offered:
             raise unsupported_media(offered)
         call = self._options(request, user, PATCH, media)
+        call.may_create = self._creation(target, user)
         place = (resource, target.namespace, target.name)
         if media == APPLY:
             config = read_yaml(raw)

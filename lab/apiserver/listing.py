@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .conversion import converts, to_served
@@ -57,8 +57,7 @@ class Selection:
                 yield entry
 
 
-def _renamed(resource: Resource, fields: object) -> dict[str, str]:
-    named = dict(fields)  # type: ignore[call-overload]
+def _renamed(resource: Resource, named: Mapping[str, str]) -> Mapping[str, str]:
     if not converts(resource):
         return named
     return {

@@ -15,6 +15,9 @@ from .resources import Catalog, Resource
 from .schema import Object
 from .store import Entry, Store
 
+NO_CAUSES = ("apps",)
+"""Groups whose validation errors stand in the message alone, as recorded from a server of version 1.36."""
+
 
 class Objects:
     """What every write and delete shares. `after_write` is told of each: the resource, the object before
@@ -56,7 +59,8 @@ class Objects:
         else:
             errors += rules.object_errors(resource.kind, resource.schema, new, old)
         if errors:
-            raise invalid(resource.kind, resource.group, metadata.get("name", ""), errors)
+            name = metadata.get("name", "")
+            raise invalid(resource.kind, resource.group, name, errors, resource.group not in NO_CAUSES)
 
     def may_go(self, document: Object) -> bool:
         metadata = document["metadata"]

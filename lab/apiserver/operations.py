@@ -116,6 +116,7 @@ class Operations:
         if entry is None:
             if not resource.upsert or subresource:
                 raise not_found(resource.plural, resource.group, name)
+            call.may_create()
             return self.create(resource, namespace, document, call), True
         if (resource.custom or resource.conditional) and metadata.get("resourceVersion") in (None, "", "0"):
             error = invalid_value("metadata.resourceVersion", 0, UNVERSIONED)
@@ -231,6 +232,7 @@ class Operations:
                 "and no existing object was found"
             )
             raise conflict(resource.plural, resource.group, name, why)
+        call.may_create()
         self.check_namespace_open(resource, namespace)
         ignored = strategy.ignored_fields(resource, "")
         live = strategy.empty(resource)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 PATTERN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))((?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?)")
-BINARY = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}
+BINARY: dict[str, int] = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}
 DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
@@ -16,9 +16,9 @@ def amount(text: str) -> Decimal:
     matched = PATTERN.fullmatch(text)
     if not matched:
         raise ValueError(f"not a quantity: {text!r}")
-    number, suffix = Decimal(matched[1]), matched[2]
+    number, suffix = Decimal(matched[1]), str(matched[2])
     if suffix in BINARY:
-        return number * BINARY[suffix]
+        return number * Decimal(BINARY[suffix])
     if suffix in DECIMAL:
         return number.scaleb(DECIMAL[suffix])
     return number.scaleb(int(suffix[1:]))

@@ -13,12 +13,13 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from . import certificates, crds, discovery, openapi, reviews, target
+from . import certificates, crds, discovery, openapi, rbac, reviews, target
 from .admission import Call
-from .auth import Tokens, User
+from .auth import Authenticator
 from .deletion import Deletion
 from .errors import ApiError, method_not_allowed, page_not_found
 from .handlers import Answer, Handlers, now_text
+from .identity import user_of
 from .negotiation import view_of
 from .objects import Objects
 from .operations import Operations
@@ -56,10 +57,12 @@ class Server:
         objects = Objects(self.store, self.catalog)
         self.operations = Operations(objects)
         deletion = Deletion(objects)
-        self.tokens = Tokens(directory)
-        subresources = Subresources(self.operations, deletion, reviews.answers(self.tokens))
-        self.handlers = Handlers(self.operations, deletion, subresources)
-        objects.after_write.append(self._follow_definitions)
+        self.authenticator = Authenticator(directory, self.store)
+        self.authorizer = rbac.Authorizer(self.store)
+        answers = reviews.answers(self.authenticator, self.authorizer)
+        subresources = Subresources(self.operations, deletion, self.authenticator.accounts, answers)
+        self.handlers = Handlers(self.operations, deletion, subresources, self.authorizer)
+        objects.after_write += [self._follow_definitions, self._follow_roles]
         self.watches: set[Any] = set()
         self.url = ""
         self._documents: dict[str, bytes] = {}
@@ -82,7 +85,7 @@ class Server:
         port = self._runner.addresses[0][1]
         self.url = f"https://127.0.0.1:{port}"
         self._sync = asyncio.create_task(self._sync_often())
-        write_kubeconfig(self.directory / "kubeconfig", self.url, ca, self.tokens.admin())
+        write_kubeconfig(self.directory / "kubeconfig", self.url, ca, self.authenticator.file.admin())
         return self.url
 
     async def stop(self) -> None:
@@ -107,6 +110,10 @@ class Server:
         for name in FIRST_NAMESPACES:
             if not self.store.get("namespaces", "", name):
                 self.operations.create(namespace, "", {"metadata": {"name": name}}, call)
+        for plural, document in rbac.first_roles():
+            resource = self._resource(rbac.GROUP, plural)
+            if not self.store.get(resource.table, "", document["metadata"]["name"]):
+                self.operations.create(resource, "", document, call)
         for document in read_documents(definitions) if definitions else []:
             name = document["metadata"]["name"]
             call = Call(manager="lab", now=now_text(), force=True)
@@ -132,6 +139,10 @@ class Server:
             return
         self._install(new)
 
+    def _follow_roles(self, resource: Resource, old: Object | None, new: Object | None) -> None:
+        if resource.kind in rbac.KINDS:
+            self.authorizer.forget()
+
     def _install(self, definition: Object) -> None:
         crds.install(self.catalog, definition)
         for resource in crds.resources_of(definition):
@@ -155,23 +166,19 @@ class Server:
         path = request.path
         if OPEN_PATHS.fullmatch(path):
             return _open_answer(path)
-        user = self._user(request)
+        user = user_of(request.headers, self.authenticator, self.authorizer)
         if not RESOURCE_PATH.fullmatch(path):
+            self.authorizer.demand(user, rbac.Action(request.method.lower(), path=path))
             return self._describe(request, path)
         found = target.find(self.catalog, request.rel_url.raw_path)
         verb = found.verb(request.method, request.query.get("watch", "") in ("1", "true"))
         if not verb or (verb not in found.resource.verbs and not found.subresource):
             raise method_not_allowed()
+        if not user.is_master:
+            self.authorizer.demand(user, found.action(verb))
         if verb == "watch":
             return await self._watch(request, found)
         return _response(await self.handlers.answer(request, found, verb, user))
-
-    def _user(self, request: web.BaseRequest) -> User:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        user = self.tokens.users().get(token.strip()) if scheme.lower() == "bearer" else None
-        if user is None:
-            raise ApiError(401, "Unauthorized", "Unauthorized")
-        return user
 
     async def _watch(self, request: web.BaseRequest, found: target.Target) -> web.StreamResponse:
         watch = self.handlers.watch(found, request.query, request.headers.get("Accept", ""))

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .admission import Call, read
-from .auth import User
+from .auth import AccountTokens, User
 from .checks import check_kind
-from .deletion import Deletion
+from .deletion import Deletion, later
 from .errors import bad_request, invalid, invalid_value, method_not_allowed, not_found
 from .operations import Operations
 from .resources import Resource
@@ -22,7 +22,10 @@ Review = Callable[[Resource, str, Object, User], Object]
 class Subresources:
     """What hangs below an object's name, and the kinds that are questions."""
 
-    def __init__(self, operations: Operations, deletion: Deletion, reviews: dict[str, Review]) -> None:
+    def __init__(
+        self, operations: Operations, deletion: Deletion, accounts: AccountTokens, reviews: dict[str, Review]
+    ) -> None:
+        self.accounts = accounts
         self.operations = operations
         self.objects = operations.objects
         self.deletion = deletion
@@ -44,6 +47,8 @@ class Subresources:
             return self._evict(target, document, call), 201
         if name == "binding" and resource.table == "pods" and verb == "create":
             return self._bind(target, document, call), 201
+        if name == "token" and resource.table == "serviceaccounts" and verb == "create":
+            return self._token(target, document, call), 201
         if name == "finalize" and resource.table == "namespaces" and verb == "update":
             return self._finalize(target, document, call), 200
         if name in (*resource.subresources, "scale"):
@@ -117,6 +122,23 @@ class Subresources:
         }
         self.operations.update(target.resource, old, new, call, "binding")
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+    def _token(self, target: Target, document: Object, call: Call) -> Object:
+        request = self.objects.catalog.embedded["TokenRequest"]
+        asked = read(request, document, call)
+        seconds = asked["spec"].get("expirationSeconds", 3600)
+        if seconds < 600:
+            error = invalid_value(
+                "spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"
+            )
+            raise invalid("TokenRequest", "authentication.k8s.io", "", [error])
+        account = self.objects.find(target.resource, target.namespace, target.name).object()
+        audiences = asked["spec"].get("audiences") or []
+        uid = account["metadata"]["uid"]
+        token = self.accounts.issue(target.namespace, target.name, uid, seconds, audiences)
+        asked["metadata"] = {"name": target.name, "namespace": target.namespace}
+        asked["status"] = {"token": token, "expirationTimestamp": later(call.now, seconds)}
+        return asked
 
     def _finalize(self, target: Target, document: Object, call: Call) -> Object:
         entry = self.objects.find(target.resource, "", target.name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from .errors import page_not_found
+from .rbac import Action
 from .resources import Catalog, Resource
 
 COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
@@ -31,6 +32,12 @@ class Target:
         if self.name:
             return "watch" if watch and method == "GET" else OBJECT_VERBS.get(method, "")
         return "watch" if watch and method == "GET" else COLLECTION_VERBS.get(method, "")
+
+    def action(self, verb: str) -> Action:
+        """The request as access rules see it."""
+        resource = self.resource
+        namespace = self.name if resource.table == "namespaces" else self.namespace
+        return Action(verb, resource.group, resource.plural, self.subresource, self.name, namespace)
 
 
 def find(catalog: Catalog, path: str) -> Target:
