@@ -197,6 +197,7 @@ def test_a_container_is_pulled_started_and_found_ready() -> None:
             await until(lambda: container.state.ready)
             assert made.reasons()[:4] == ["Pulling", "Pulled", "Created", "Started"]
             assert container.state.started
+            assert made.pulled == {"vllm:good"}
             async with made.session.get(f"http://{HOST}:{port}/v1/models") as response:
                 assert response.headers["x-served-by"] == "p"
                 assert response.headers["x-inference-pool"] == "llm"

@@ -141,6 +141,13 @@ def test_the_prefix_cache_forgets_the_oldest() -> None:
     assert cache.lookup("e" * BLOCK_CHARACTERS) == BLOCK_CHARACTERS
 
 
+def test_a_prefix_without_its_beginning_is_of_no_use() -> None:
+    cache = PrefixCache(blocks=2)
+    prompt = "".join(letter * BLOCK_CHARACTERS for letter in "abc")
+    assert cache.lookup(prompt) == 0
+    assert cache.lookup(prompt) == 0
+
+
 def test_text_depends_on_prompt_and_model_only() -> None:
     def text(model: str, prompt: str) -> str:
         return words.Text(model, prompt).slice(0, 300)
