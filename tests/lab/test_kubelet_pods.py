@@ -162,7 +162,11 @@ def test_a_pod_that_vanishes_is_killed(subnet: str) -> None:
     asyncio.run(scenario())
 
 
-def test_an_outage_of_the_api_delays_reports_and_nothing_else(subnet: str) -> None:
+def test_an_outage_of_the_api_delays_reports_and_nothing_else(
+    subnet: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.kubelet.pod.RETRY", 0.02)
+
     async def scenario() -> None:
         kube = FakeKube()
         kube.add(node())
