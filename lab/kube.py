@@ -182,8 +182,8 @@ class Kube:
             except KubeError as error:
                 if error.status == 410:
                     version = ""
-                else:
-                    log.warning("watch %s: %s; again in %.1f s", path, error, backoff)
+                elif backoff == SHORTEST_BACKOFF:
+                    log.warning("watch %s: %s; tried again until it works", path, error)
             await asyncio.sleep(backoff * random.uniform(0.5, 1))
             backoff = min(2 * backoff, LONGEST_BACKOFF)
 

@@ -57,10 +57,14 @@ class Cluster:
         """Start an Envoy without listeners."""
         self._start("envoy", prepare(self.directory, free_port()))
 
-    def restart_envoy(self) -> None:
-        """Kill Envoy, and start it with the files as they are."""
+    @contextmanager
+    def without_envoy(self) -> Iterator[None]:
+        """Envoy is dead for a while, then starts with the files as they are."""
         process = self.kill("envoy")
-        self._start("envoy", process.args)
+        try:
+            yield
+        finally:
+            self._start("envoy", process.args)
 
     def kill(self, name: str) -> subprocess.Popen[bytes]:
         """SIGKILL."""
