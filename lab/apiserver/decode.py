@@ -185,9 +185,9 @@ def fill_defaults(schema: Schema, value: Any) -> None:
             if child.default is not UNSET and key not in value:
                 value[key] = clone(child.default)
     for key, item in value.items():
-        child = schema.child(key)
-        if child is not None and isinstance(item, (dict, list)):
-            fill_defaults(child, item)
+        below = schema.child(key)
+        if below is not None and isinstance(item, (dict, list)):
+            fill_defaults(below, item)
 
 
 def _drop_nulls(schema: Schema, value: Object) -> None:

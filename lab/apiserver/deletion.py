@@ -37,7 +37,8 @@ class Deletion:
         if not finalizers:
             del marked["metadata"]["finalizers"]
         grace = self._grace(resource, document, options)
-        if not finalizers and grace == 0 and not self._content(resource, document):
+        content = resource.table == "namespaces" and document["spec"].get("finalizers")
+        if not finalizers and grace == 0 and not content:
             if not call.dry_run:
                 marked = self.objects.remove(resource, marked)
             return marked if resource.returns_deleted else _success(resource, metadata)
@@ -67,12 +68,6 @@ class Deletion:
         asked = options.get("gracePeriodSeconds")
         usual: int = document["spec"].get("terminationGracePeriodSeconds", 30)
         return usual if asked is None else max(0, int(asked))
-
-    def _content(self, resource: Resource, document: Object) -> bool:
-        """Whether a namespace still waits for its content to go, or a definition for its objects."""
-        if resource.table == "namespaces":
-            return bool(document.get("spec", {}).get("finalizers"))
-        return False
 
     def _check_preconditions(self, resource: Resource, metadata: Object, options: Object) -> None:
         wanted = options.get("preconditions") or {}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from . import listing, tables
 from .auth import User
+from .cluster import now_text
 from .conversion import to_served
 from .deletion import Deletion
 from .documents import media_type, read_json, read_object, read_yaml
-from .errors import ApiError, bad_request, unsupported_media
+from .errors import ApiError, bad_request, not_found, unsupported_media
 from .negotiation import View, view_of
 from .operations import Operations
 from .options import APPLY, ListOptions, list_options, write_options
@@ -29,7 +29,7 @@ from .patch import (
 from .rbac import Authorizer
 from .resources import Resource
 from .schema import Object
-from .store import Entry, encode
+from .store import Entry, Reader, encode
 from .subresources import Subresources
 from .target import Target
 
@@ -46,10 +46,6 @@ class Answer:
     body: bytes
     code: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-
-
-def now_text() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Handlers:
@@ -69,18 +65,20 @@ class Handlers:
         self.deletion = deletion
         self.subresources = subresources
 
-    async def answer(self, request: web.BaseRequest, target: Target, verb: str, user: User) -> Answer:
-        """Everything but watches and proxies, which stream. Raises ApiError."""
+    async def answer(
+        self, request: web.BaseRequest, target: Target, verb: str, user: User, reader: Reader
+    ) -> Answer:
+        """Everything but watches and proxies; reads see what `reader` shows. Raises ApiError."""
         view = view_of(request.headers.get("Accept", ""))
         if verb == "get" and not target.subresource:
-            return self._get(target, view)
+            return self._get(target, view, reader)
         if verb == "list":
-            return self._list(target, list_options(request.query), view)
+            return self._list(target, list_options(request.query), view, reader)
         raw = await request.read()
         if target.subresource and target.subresource != "status":
             return self._subresource(request, target, verb, user, raw)
         methods: dict[str, Callable[..., Answer]] = {
-            "get": lambda *_: self._get(target, view),
+            "get": lambda *_: self._get(target, view, reader),
             "create": self._create,
             "update": self._update,
             "patch": self._patch,
@@ -121,9 +119,11 @@ class Handlers:
 
         return frame
 
-    def _get(self, target: Target, view: View) -> Answer:
+    def _get(self, target: Target, view: View, reader: Reader) -> Answer:
         resource = target.resource
-        entry = self.objects.find(resource, target.namespace, target.name)
+        entry = reader.get(resource.table, target.namespace, target.name)
+        if entry is None:
+            raise not_found(resource.plural, resource.group, target.name)
         if view.plain:
             return Answer(listing.body_of(resource, entry))
         document = to_served(resource, entry.object())
@@ -132,10 +132,10 @@ class Handlers:
             return Answer(encode(tables.table(resource, [document], view.include, metadata)))
         return Answer(encode(tables.partial(document)))
 
-    def _list(self, target: Target, options: ListOptions, view: View) -> Answer:
+    def _list(self, target: Target, options: ListOptions, view: View, reader: Reader) -> Answer:
         resource = target.resource
         selection = listing.Selection.of(resource, target.namespace, options)
-        found = listing.page(self.store, selection, options)
+        found = listing.page(reader, selection, options)
         if view.plain:
             return Answer(listing.list_body(resource, found))
         objects = [to_served(resource, entry.object()) for entry in found.entries]

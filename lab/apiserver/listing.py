@@ -15,7 +15,7 @@ from .options import ListOptions, version_too_large
 from .resources import Resource
 from .schema import Object
 from .selectors import Matcher, field_selector, label_selector
-from .store import Change, Entry, Key, Store, encode
+from .store import Change, Entry, Key, Reader, Store, encode
 
 BOOKMARK_SECONDS = 60.0
 LAST_BOOKMARK_SECONDS = 2.0
@@ -51,7 +51,7 @@ class Selection:
         fields = _renamed(self.resource, entry.fields)
         return self.fields({**fields, **names})
 
-    def entries(self, store: Store) -> Iterator[Entry]:
+    def entries(self, store: Reader) -> Iterator[Entry]:
         for entry in store.select(self.resource.table, self.namespace):
             if self.holds(entry):
                 yield entry
@@ -81,7 +81,7 @@ class Page:
     metadata: Object
 
 
-def page(store: Store, selection: Selection, options: ListOptions) -> Page:
+def page(store: Reader, selection: Selection, options: ListOptions) -> Page:
     """Raises ApiError: 410 for versions that are gone, 504 for those to come."""
     table = store.table(selection.resource.table)
     version, after = store.version, None
@@ -107,7 +107,7 @@ def page(store: Store, selection: Selection, options: ListOptions) -> Page:
     return Page(found, metadata)
 
 
-def _check_list_version(store: Store, since: int, history: deque[Change], options: ListOptions) -> None:
+def _check_list_version(store: Reader, since: int, history: deque[Change], options: ListOptions) -> None:
     wanted = int(options.version)
     if wanted > store.version:
         raise version_too_large(wanted, store.version)

@@ -62,11 +62,16 @@ class Objects:
             name = metadata.get("name", "")
             raise invalid(resource.kind, resource.group, name, errors, resource.group not in NO_CAUSES)
 
-    def may_go(self, document: Object) -> bool:
-        metadata = document["metadata"]
-        waiting = metadata.get("deletionGracePeriodSeconds", 0)
-        held = document.get("spec", {}).get("finalizers") if document["kind"] == "Namespace" else None
-        return not metadata.get("finalizers") and not waiting and not held
+    def settle(self, resource: Resource, old: Object, new: Object) -> Object:
+        """Stores an update; what was only held by finalizers and has lost the last of them goes instead."""
+        metadata = new["metadata"]
+        held = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+        if resource.table == "namespaces":
+            held = held or new["spec"].get("finalizers")
+        if metadata.get("deletionTimestamp") and not held:
+            self.remove(resource, new)
+            return new
+        return self.put(resource, new, old)
 
     def put(self, resource: Resource, new: Object, old: Object | None) -> Object:
         entry = self.store.put(resource.table, to_stored(resource, new))

@@ -181,11 +181,7 @@ class Operations:
             return old
         if call.dry_run:
             return new
-        metadata = new["metadata"]
-        if metadata.get("deletionTimestamp") and self.objects.may_go(new):
-            self.objects.remove(resource, new)
-            return new
-        return self.objects.put(resource, new, old)
+        return self.objects.settle(resource, old, new)
 
     def apply(
         self, resource: Resource, namespace: str, name: str, config: Object, call: Call, subresource: str = ""

@@ -73,17 +73,20 @@ SUBRESOURCES = {
 
 @dataclass
 class Catalog:
-    """All served resources, by where they are served."""
+    """All served resources, by where they are served; `revision` grows as they come and go."""
 
     by_path: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
     embedded: dict[str, Resource] = field(default_factory=dict)
+    revision: int = 0
 
     def add(self, resource: Resource) -> None:
         self.by_path[resource.group, resource.version, resource.plural] = resource
+        self.revision += 1
 
     def remove(self, group: str, plural: str) -> None:
         for key in [key for key in self.by_path if key[0] == group and key[2] == plural]:
             del self.by_path[key]
+        self.revision += 1
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         return self.by_path.get((group, version, plural))

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .schema import Object
 from .selectors import fields_at
@@ -71,6 +71,43 @@ class Table:
             listener(change)
 
 
+class Reader(Protocol):
+    """What reads need: the store, or a snapshot of it."""
+
+    version: int
+
+    def table(self, name: str) -> Table: ...
+    def get(self, table: str, namespace: str, name: str) -> Entry | None: ...
+    def select(self, table: str, namespace: str = "") -> Iterator[Entry]: ...
+
+
+class Snapshot:
+    """The objects as of an earlier version, as far back as the history of changes goes."""
+
+    def __init__(self, store: Store, version: int) -> None:
+        self.store = store
+        self.version = version
+
+    def table(self, name: str) -> Table:
+        now = self.store.table(name)
+        entries = dict(now.entries)
+        for change in reversed(now.history):
+            if change.version <= self.version:
+                break
+            key = (change.entry.namespace, change.entry.name)
+            if change.previous is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = change.previous
+        return Table(now.since, now.indexed, entries)
+
+    def get(self, table: str, namespace: str, name: str) -> Entry | None:
+        return self.table(table).entries.get((namespace, name))
+
+    def select(self, table: str, namespace: str = "") -> Iterator[Entry]:
+        return _in_order(self.table(table).entries, namespace)
+
+
 def encode(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -101,10 +138,7 @@ class Store:
 
     def select(self, table: str, namespace: str = "") -> Iterator[Entry]:
         """The entries of a table, of one namespace if given, by namespace and name."""
-        entries = self.table(table).entries
-        for key in sorted(entries):
-            if not namespace or key[0] == namespace:
-                yield entries[key]
+        return _in_order(self.table(table).entries, namespace)
 
     def index(self, table: str, fields: tuple[str, ...]) -> None:
         """Says which fields of a table's objects selectors look at, as dotted paths."""
@@ -146,15 +180,15 @@ class Store:
         """Forgets a table that holds nothing any more, with its history."""
         self.tables.pop(name, None)
 
-    def sync(self) -> None:
-        """Brings what was written to the disk."""
-        if self.dirty:
-            self.dirty = False
-            os.fsync(self._file)
+    def unsynced(self) -> int | None:
+        """A file descriptor to bring to the disk and to close, if anything was written since the last."""
+        if not self.dirty:
+            return None
+        self.dirty = False
+        return os.dup(self._file)
 
     def close(self) -> None:
-        self.dirty = True
-        self.sync()
+        os.fsync(self._file)
         os.close(self._file)
 
     def compact(self) -> None:
@@ -220,6 +254,12 @@ class Store:
             entries[namespace, name] = Entry(namespace, name, version, body, metadata.get("labels") or {}, {})
         else:
             entries.pop((namespace, name), None)
+
+
+def _in_order(entries: Mapping[Key, Entry], namespace: str) -> Iterator[Entry]:
+    for key in sorted(entries):
+        if not namespace or key[0] == namespace:
+            yield entries[key]
 
 
 def _line(version: int, table: str, key: Key, body: bytes) -> bytes:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .crds import established
+from .crds import CLEANUP, established
 from .decode import decode, fill_defaults
 from .fields import FieldSet
 from .resources import Resource
@@ -163,6 +163,9 @@ def _node_ports(spec: Object, others: list[Object]) -> None:
 
 
 def _definition(document: Object, stored: Callable[[str], Iterable[Object]]) -> None:
+    finalizers = document["metadata"].setdefault("finalizers", [])
+    if CLEANUP not in finalizers:
+        finalizers.append(CLEANUP)
     document["status"] = established(document, document["metadata"]["creationTimestamp"])
 
 

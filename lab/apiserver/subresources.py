@@ -9,7 +9,7 @@ from .admission import Call, read
 from .auth import AccountTokens, User
 from .checks import check_kind
 from .deletion import Deletion, later
-from .errors import bad_request, invalid, invalid_value, method_not_allowed, not_found
+from .errors import ApiError, bad_request, invalid, invalid_value, method_not_allowed, not_found
 from .operations import Operations
 from .resources import Resource
 from .schema import Object
@@ -51,6 +51,9 @@ class Subresources:
             return self._token(target, document, call), 201
         if name == "finalize" and resource.table == "namespaces" and verb == "update":
             return self._finalize(target, document, call), 200
+        if name == "log" and resource.table == "pods" and verb == "get":
+            self.objects.find(resource, target.namespace, target.name)
+            raise ApiError(501, "NotImplemented", "the lab keeps no logs of its simulated containers")
         if name in (*resource.subresources, "scale"):
             raise method_not_allowed()
         raise not_found(resource.plural, resource.group, target.name)
