@@ -164,3 +164,22 @@ def test_prometheus_that_dies_holds_and_never_passes(rollout, cluster, prometheu
     assert run.ran("step_1.judge", "rollback")
     assert run.states["promote"] == "skipped"
     assert cluster.route["spec"] == before["spec"]
+
+
+def test_going_back_waits_while_only_the_canary_serves(rollout, cluster, monkeypatch):
+    """Once the canary is the only healthy pool, halting beats reverting."""
+    shift = cluster.patch
+
+    def stable_dies_after_the_first_shift(*args):
+        answer = shift(*args)
+        if cluster.weights()["llm-pool-version-2"] > 0:
+            for number in range(3):
+                cluster.objects.pop(("Pod", f"llm-pool-{number}"), None)
+        return answer
+
+    monkeypatch.setattr(cluster, "patch", stable_dies_after_the_first_shift)
+    run = rollout()
+    assert run.state == "failed"
+    assert run.states["rollback"] == "failed"
+    assert run.states["report"] == "failed"
+    assert cluster.weights() == {"llm-pool": 50, "llm-pool-version-2": 50}

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.readiness import ready_pods
+from inference_rollouts.core.route import read_record
 from inference_rollouts.hooks.observation import pods_of
 from inference_rollouts.hooks.traffic import Restored
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
@@ -58,15 +59,25 @@ class Rollback(RolloutOperator):
     ui_color = "#fad2cf"
 
     def execute(self, context: Context) -> str:
-        frozen = frozen_plan(context)
-        plan, cluster = frozen.plan, cluster_of(frozen)
-        if ready_pods(pods_of(cluster, plan.canary)) and not ready_pods(pods_of(cluster, plan.stable)):
-            raise StableUnavailable(
-                f"{plan.stable} has no ready pod while {plan.canary} serves: going back now would lose all "
-                "traffic. The weights stay as they are; this is tried again until the stable pool is back."
-            )
+        self._check_way_back(context)
         restored = self.traffic(context).restore(why_rolled_back(context))
         if restored is Restored.NOTHING:
             raise AirflowSkipException("This run does not hold the route: there is nothing to restore.")
         self.log.info("weights restored as found (%s)", restored)
         return str(restored)
+
+    def _check_way_back(self, context: Context) -> None:
+        """Raises StableUnavailable while the canary carries traffic that the stable pool could not take."""
+        frozen = frozen_plan(context)
+        plan, cluster = frozen.plan, cluster_of(frozen)
+        record = read_record(self.traffic(context).read())
+        moved = record is not None and record.run == frozen.run and record.percent > 0
+        if (
+            moved
+            and ready_pods(pods_of(cluster, plan.canary))
+            and not ready_pods(pods_of(cluster, plan.stable))
+        ):
+            raise StableUnavailable(
+                f"{plan.stable} has no ready pod while {plan.canary} serves: going back now would lose traffic. "
+                "The weights stay as they are; this is tried again until the stable pool is back."
+            )
