@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,7 @@ from cel.stdlib import add_stdlib_to_context
 from .errors import FieldError, invalid_value
 from .fields import TypeMismatch, item_element
 from .quantity import amount
-from .schema import Object, Schema
+from .schema import Schema
 
 RESERVED = {
     "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if",
@@ -46,11 +46,7 @@ def check(schema: Schema, new: Any, old: Any = MISSING, path: str = "") -> list[
     """
     if not schema.has_rules or (old is not MISSING and new == old):
         return []
-    errors = [
-        error
-        for rule in schema.rules
-        if new is not None and (error := _broken(rule, schema, new, old, path)) is not None
-    ]
+    errors = _rule_errors(schema, new, old, path) if schema.rules and new is not None else []
     for name, child, value, before in _children(schema, new, old, path):
         errors += check(child, value, before, name)
     return errors
@@ -82,22 +78,43 @@ def _key(schema: Schema, item: Any) -> str:
         return ""
 
 
-def _broken(rule: Any, schema: Schema, new: Any, old: Any, path: str) -> FieldError | None:
-    text = rule["rule"]
+def _rule_errors(schema: Schema, new: Any, old: Any, path: str) -> list[FieldError]:
     variables = {"self": _escaped(schema, new)}
-    if re.search(r"\boldSelf\b", text):
-        if old is MISSING or old is None:
-            return None
+    if old is not MISSING and old is not None:
         variables["oldSelf"] = _escaped(schema, old)
+    context = cel.Context(variables)
+    if any(_needs_library(text) for rule in schema.rules for text in _expressions(rule)):
+        add_stdlib_to_context(context)
+        for name, function in LIBRARY.items():
+            context.add_function(name, function)
+    found = (
+        _broken(rule, context, path)
+        for rule in schema.rules
+        if "oldSelf" in variables or not _is_transition(rule["rule"])
+    )
+    return [error for error in found if error is not None]
+
+
+def _expressions(rule: Mapping[str, Any]) -> list[str]:
+    return [rule[name] for name in ("rule", "messageExpression") if rule.get(name)]
+
+
+@lru_cache(maxsize=4096)
+def _is_transition(text: str) -> bool:
+    return "oldSelf" in compiled(text).variables()
+
+
+def _broken(rule: Mapping[str, Any], context: cel.Context, path: str) -> FieldError | None:
+    text = rule["rule"]
     try:
-        held = _evaluate(text, variables)
+        held = compiled(text).execute(context)
     except Exception as error:
         return invalid_value(path, None, f"rule evaluation error: {error}: {text.strip()}")
     if held is True:
         return None
     reason = rule.get("reason", "FieldValueInvalid")
     place = path + _field_path(rule.get("fieldPath", ""))
-    message = _message(rule, variables)
+    message = _message(rule, context)
     return FieldError(reason if reason in REASONS else "FieldValueInvalid", place, message, None, False)
 
 
@@ -105,28 +122,17 @@ def _field_path(text: str) -> str:
     return re.sub(r"\['([^']*)'\]", r".\1", text)
 
 
-def _message(rule: Any, variables: Object) -> str:
+def _message(rule: Mapping[str, Any], context: cel.Context) -> str:
     expression = rule.get("messageExpression")
     if expression:
         try:
-            text = _evaluate(expression, variables)
+            text = compiled(expression).execute(context)
         except Exception:
             text = None
         if isinstance(text, str) and text.strip() and "\n" not in text:
             return text.strip()
     text = rule.get("message") or f"failed rule: {rule['rule'].strip()}"
     return str(text).strip()
-
-
-def _evaluate(text: str, variables: Object) -> Any:
-    program = compiled(text)
-    if not _needs_library(text):
-        return program.execute(variables)
-    context = cel.Context(variables)
-    add_stdlib_to_context(context)
-    for name, function in LIBRARY.items():
-        context.add_function(name, function)
-    return program.execute(context)
 
 
 @lru_cache(maxsize=4096)

@@ -14,7 +14,7 @@ from .errors import ApiError, bad_request, expired
 from .options import ListOptions, version_too_large
 from .resources import Resource
 from .schema import Object
-from .selectors import Matcher, field_selector, label_selector
+from .selectors import Matcher, everything, field_selector, label_selector
 from .store import Change, Entry, Key, Reader, Store, encode
 
 BOOKMARK_SECONDS = 60.0
@@ -47,6 +47,8 @@ class Selection:
             return True
         if not self.labels(entry.labels):
             return False
+        if self.fields is everything:
+            return True
         names = {"metadata.name": entry.name, "metadata.namespace": entry.namespace}
         fields = _renamed(self.resource, entry.fields)
         return self.fields({**fields, **names})

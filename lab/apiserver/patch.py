@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-from .schema import ANY, Object, Schema
+from .schema import ANY, Object, Schema, clone
 
 MOST_OPERATIONS = 10_000
 
@@ -22,7 +21,7 @@ def json_patch(target: Any, operations: Any) -> Any:
     """A copy of the target with the operations done. Raises PatchFailed, PatchMalformed."""
     if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
         raise PatchMalformed("a JSON patch is a list of operations")
-    holder = {"": copy.deepcopy(target)}
+    holder = {"": clone(target)}
     for operation in operations:
         _operate(holder, operation)
     return holder[""]
@@ -36,16 +35,16 @@ def _operate(holder: Object, operation: Object) -> None:
     if name in ("add", "replace", "test") and "value" not in operation and name != "test":
         raise PatchMalformed(f"{name} lacks its value")
     if name == "add":
-        _add(holder, path, copy.deepcopy(operation["value"]))
+        _add(holder, path, clone(operation["value"]))
     elif name == "remove":
         _take(holder, path)
     elif name == "replace":
-        _replace(holder, path, copy.deepcopy(operation["value"]))
+        _replace(holder, path, clone(operation["value"]))
     elif name == "test":
         _test(holder, path, operation.get("value"))
     elif name in ("move", "copy"):
         source = _parse(str(operation.get("from", "")))
-        value = _take(holder, source) if name == "move" else copy.deepcopy(_find(holder, source))
+        value = _take(holder, source) if name == "move" else clone(_find(holder, source))
         _add(holder, path, value)
     else:
         raise PatchMalformed(f"unknown operation {name!r}")
@@ -134,7 +133,7 @@ def same(one: Any, other: Any) -> bool:
 def merge_patch(target: Any, patch: Any) -> Any:
     """The target with a merge patch applied; the inputs are not changed."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return clone(patch)
     out = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:
@@ -147,13 +146,13 @@ def merge_patch(target: Any, patch: Any) -> Any:
 def strategic_merge_patch(schema: Schema, target: Any, patch: Any) -> Any:
     """The target with a strategic merge patch applied; the inputs are not changed. Raises PatchFailed."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return clone(patch)
     directive = patch.get("$patch")
     if directive == "delete":
         return {}
     rest = {key: value for key, value in patch.items() if not key.startswith("$")}
     if directive == "replace":
-        return copy.deepcopy(rest)
+        return clone(rest)
     out = dict(target) if isinstance(target, dict) else {}
     if "$retainKeys" in patch:
         out = {key: value for key, value in out.items() if key in patch["$retainKeys"]}
@@ -170,7 +169,7 @@ def strategic_merge_patch(schema: Schema, target: Any, patch: Any) -> Any:
 
 def _merge_list(schema: Schema, target: list[Any], patch: list[Any], parent: Object, key: str) -> list[Any]:
     if "merge" not in schema.patch_strategies or any(_directive(item) == "replace" for item in patch):
-        return [copy.deepcopy(item) for item in patch if _directive(item) != "replace"]
+        return [clone(item) for item in patch if _directive(item) != "replace"]
     order = parent.get(f"$setElementOrder/{key}")
     if schema.merge_key is None:
         merged = target + [item for item in patch if item not in target]

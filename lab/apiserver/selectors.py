@@ -131,13 +131,14 @@ def field_selector(text: str, known: frozenset[str]) -> tuple[Matcher, dict[str,
 
 
 def fields_at(document: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, str]:
-    """The values that field selectors see at dotted paths."""
+    """The values that field selectors see at dotted paths; what is absent counts as empty."""
     out = {}
     for name in names:
         node: Any = document
         for part in name.split("."):
             node = node.get(part) if isinstance(node, Mapping) else None
-        out[name] = "" if node is None else _text(node)
+        if node is not None:
+            out[name] = _text(node)
     return out
 
 

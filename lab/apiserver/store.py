@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -55,13 +56,31 @@ Listener = Callable[[Change], None]
 
 @dataclass
 class Table:
-    """All objects of one kind. Changes after `since` up to now are all in `history`."""
+    """All objects of one kind, `keys` in order. Changes after `since` up to now are all in `history`."""
 
     since: int
     indexed: tuple[str, ...] = ()
     entries: dict[Key, Entry] = field(default_factory=dict)
+    keys: list[Key] = field(default_factory=list)
     history: deque[Change] = field(default_factory=lambda: deque(maxlen=HISTORY))
     listeners: set[Listener] = field(default_factory=set)
+
+    def set(self, key: Key, entry: Entry) -> None:
+        if key not in self.entries:
+            insort(self.keys, key)
+        self.entries[key] = entry
+
+    def pop(self, key: Key) -> Entry:
+        del self.keys[bisect_left(self.keys, key)]
+        return self.entries.pop(key)
+
+    def select(self, namespace: str) -> Iterator[Entry]:
+        """The entries by namespace and name, of one namespace if given."""
+        first = bisect_left(self.keys, (namespace, "")) if namespace else 0
+        for key in self.keys[first:]:
+            if namespace and key[0] != namespace:
+                return
+            yield self.entries[key]
 
     def record(self, change: Change) -> None:
         if len(self.history) == HISTORY:
@@ -99,13 +118,13 @@ class Snapshot:
                 entries.pop(key, None)
             else:
                 entries[key] = change.previous
-        return Table(now.since, now.indexed, entries)
+        return Table(now.since, now.indexed, entries, sorted(entries))
 
     def get(self, table: str, namespace: str, name: str) -> Entry | None:
         return self.table(table).entries.get((namespace, name))
 
     def select(self, table: str, namespace: str = "") -> Iterator[Entry]:
-        return _in_order(self.table(table).entries, namespace)
+        return self.table(table).select(namespace)
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
@@ -138,7 +157,7 @@ class Store:
 
     def select(self, table: str, namespace: str = "") -> Iterator[Entry]:
         """The entries of a table, of one namespace if given, by namespace and name."""
-        return _in_order(self.table(table).entries, namespace)
+        return self.table(table).select(namespace)
 
     def index(self, table: str, fields: tuple[str, ...]) -> None:
         """Says which fields of a table's objects selectors look at, as dotted paths."""
@@ -156,7 +175,7 @@ class Store:
         key = (entry.namespace, entry.name)
         known = self.tables[table].entries.get(key)
         self._append(self.version, table, key, entry.body)
-        self.tables[table].entries[key] = entry
+        self.tables[table].set(key, entry)
         self.live_bytes += len(entry.body) - (len(known.body) if known else 0)
         change = Change("MODIFIED" if known else "ADDED", self.version, entry, known)
         self.tables[table].record(change)
@@ -165,7 +184,7 @@ class Store:
 
     def delete(self, table: str, namespace: str, name: str) -> Entry:
         """Removes an object; returns it as it was, under the resource version of its deletion."""
-        known = self.tables[table].entries.pop((namespace, name))
+        known = self.tables[table].pop((namespace, name))
         self.version += 1
         document = known.object()
         document["metadata"]["resourceVersion"] = str(self.version)
@@ -240,6 +259,8 @@ class Store:
                 whole += len(line)
                 self._replay(line)
         os.truncate(self.path, whole)
+        for table in self.tables.values():
+            table.keys = sorted(table.entries)
         self.live_bytes = sum(len(e.body) for t in self.tables.values() for e in t.entries.values())
 
     def _replay(self, line: bytes) -> None:
@@ -254,12 +275,6 @@ class Store:
             entries[namespace, name] = Entry(namespace, name, version, body, metadata.get("labels") or {}, {})
         else:
             entries.pop((namespace, name), None)
-
-
-def _in_order(entries: Mapping[Key, Entry], namespace: str) -> Iterator[Entry]:
-    for key in sorted(entries):
-        if not namespace or key[0] == namespace:
-            yield entries[key]
 
 
 def _line(version: int, table: str, key: Key, body: bytes) -> bytes:

@@ -129,8 +129,7 @@ def _string_limits(schema: Schema, value: str, path: str) -> Iterator[FieldError
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
     """A RE2 pattern for Python: `$` is the end of the text only, classes are ASCII."""
-    text = re.sub(r"(?<!\\)\$$", r"\\Z", pattern)
-    return re.compile(text, re.ASCII)
+    return re.compile(re.sub(r"(?<!\\)\$$", r"\\Z", pattern), re.ASCII)
 
 
 def _has_format(name: str, value: str) -> bool:
