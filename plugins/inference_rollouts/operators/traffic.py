@@ -71,13 +71,11 @@ class Rollback(RolloutOperator):
         frozen = frozen_plan(context)
         plan, cluster = frozen.plan, cluster_of(frozen)
         record = read_record(self.traffic(context).read())
-        moved = record is not None and record.run == frozen.run and record.percent > 0
-        if (
-            moved
-            and ready_pods(pods_of(cluster, plan.canary))
-            and not ready_pods(pods_of(cluster, plan.stable))
-        ):
+        if record is None or record.run != frozen.run or record.percent == 0:
+            return
+        canary, stable = (ready_pods(pods_of(cluster, pool)) for pool in (plan.canary, plan.stable))
+        if canary and not stable:
             raise StableUnavailable(
-                f"{plan.stable} has no ready pod while {plan.canary} serves: going back now would lose traffic. "
-                "The weights stay as they are; this is tried again until the stable pool is back."
+                f"{plan.stable} has no ready pod while {plan.canary} serves: going back now would lose "
+                "traffic. The weights stay as they are; this is tried again until the stable pool is back."
             )
