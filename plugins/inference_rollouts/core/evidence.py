@@ -121,6 +121,17 @@ def share_increments(n: Integers, x: Integers, shares: Array, null: Array) -> Ar
     return gain
 
 
+def tendency(n_c: Integers, n_b: Integers, bad: Integers, odds: Array) -> tuple[Array, Array]:
+    """Mean and variance of the canary's bad count, given the totals, in the large-sample approximation."""
+    a, b, c = odds - 1, odds * (n_c + bad) + n_b - bad, odds * n_c * bad
+    root = b + np.sqrt(np.maximum(b * b - 4 * a * c, 0.0))
+    mean = np.where(root > 0, 2 * c / np.where(root > 0, root, 1.0), 0.0)
+    parts = np.stack([mean, n_c - mean, bad - mean, n_b - bad + mean])
+    certain = (parts <= 0).any(axis=0)
+    variance = np.where(certain, 0.0, 1 / (1 / np.where(certain, 1.0, parts)).sum(axis=0))
+    return mean, variance
+
+
 def log_prior(usable: NDArray[np.bool_]) -> Array:
     """Equal log weights on the usable effects of the last axis, none on the others."""
     return log(usable / np.maximum(usable.sum(axis=-1, keepdims=True), 1))

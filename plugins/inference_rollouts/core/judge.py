@@ -223,5 +223,5 @@ def _warnings(tally: Tally, canary: Totals, stable: Totals, health: Health) -> I
                 f"A canary pod gets {load:.2g} times the requests of a stable pod: "
                 "latency differs by load alone; match replicas to weights."
             )
-    if tally.rules.policy.kappa == "estimate" and tally.seconds and not tally.df.any():
+    if tally.rules.policy.kappa == "estimate" and tally.seconds and not tally.dispersion.df.any():
         yield "Stable has too few pods or events to estimate overdispersion; the default tempering is used."

@@ -10,7 +10,7 @@ import numpy as np
 from . import evidence
 from .counts import WindowCounts
 from .evidence import Array
-from .judge_tally import Tally, log_evidence, log_goodness, temper, totals
+from .judge_tally import Tally, log_evidence, log_goodness, totals
 from .judge_verdict import ArmShare, Row, Totals
 from .metrics import Latency, MetricSet, Rate
 
@@ -25,11 +25,11 @@ def rounded(log_value: float) -> float:
 
 def rows_of(tally: Tally) -> tuple[Row, ...]:
     """One row per metric, in the metric set's order."""
-    log_e, kappa = log_evidence(tally), temper(tally)
-    return tuple(_row(tally, metric, log_e, kappa) for metric in tally.rules.metric_set.metrics)
+    log_e = log_evidence(tally)
+    return tuple(_row(tally, metric, log_e) for metric in tally.rules.metric_set.metrics)
 
 
-def _row(tally: Tally, metric: Rate | Latency, log_e: Array, kappa: Array) -> Row:
+def _row(tally: Tally, metric: Rate | Latency, log_e: Array) -> Row:
     rules, policy = tally.rules, tally.rules.policy
     cells, tests = rules.places[metric.name], rules.tests[metric.name]
     weight = float(rules.weights[tests].sum())
@@ -46,7 +46,7 @@ def _row(tally: Tally, metric: Rate | Latency, log_e: Array, kappa: Array) -> Ro
         threshold=float(f"{1 / (policy.alpha * weight):.6g}") if weight else None,
         goodness=rounded(log_goodness(tally, metric.name)) if asked else None,
         needed=1 / policy.beta if asked else None,
-        kappa=float(f"{kappa[cells].min():.6g}"),
+        kappa=float(f"{tally.kappa[cells].min():.6g}"),
     )
 
 

@@ -94,9 +94,8 @@ def problems(policy: Policy, metric_set: MetricSet) -> list[str]:
     for metric in known.values():
         tolerance, margin = policy.tolerances.get(metric.name, metric.tolerance), policy.margin
         if margin is not None and metric.weight and tolerance >= margin:
-            found.append(
-                f"analysis.margin: {margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}."
-            )
+            said = f"{margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}"
+            found.append(f"analysis.margin: {said}.")
     return found
 
 

@@ -11,30 +11,32 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from . import evidence
 from .counts import WindowCounts
 from .evidence import Array
 from .judge_policy import Policy, StepContext
 from .judge_rules import Rules, rules_of
+from .judge_temper import ASSUMED_KAPPA, Dispersion, kept, observe, resumed
+from .judge_temper import kappa as estimated
 from .judge_value import Value
 from .metrics import MetricSet
 
-PRIOR_TESTS = 10.0  # how many degrees of freedom the overdispersion assumed at first is worth
-ASSUMED_KAPPA = 0.5
+Tempers = tuple[Array, Array]
+"""Kappa of this window's comparisons, and of its tests of one arm's share."""
 
 
 class Carried(Value):
     """The evidence of the steps so far, for the next step's judge; `Carried()` begins a rollout.
 
-    `alarm` is W of every test and alternative (None: minus infinity), `chi2` and `df` the dispersion tests of
-    stable against itself. Of use only with the same policy and metric set.
+    `alarm` is W of every test and alternative (None: minus infinity), `dispersion` the sums behind kappa. Of
+    use only with the same policy and metric set.
     """
 
     steps: int = 0
     alarm: tuple[tuple[float | None, ...], ...] = ()
-    chi2: tuple[float, ...] = ()
-    df: tuple[float, ...] = ()
+    dispersion: dict[str, tuple[float, ...]] = Field(default={})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +44,8 @@ class Tally:
     """What all windows of a step, and the steps before, amount to.
 
     `n` and `bad` are totals of this step: (canary, stable) x cells. `good` is the state of the promotion's
-    tests: cells x (odds, canary's share, stable's share) x effects. `seen`: which arm (0 canary, 1 stable)
-    has exported which metric.
+    tests: cells x (odds, canary's share, stable's share) x effects. `kappa` tempered the last
+    window. `seen`: which arm (0 canary, 1 stable) has exported which metric.
     """
 
     rules: Rules
@@ -51,8 +53,8 @@ class Tally:
     begun: int
     alarm: Array
     good: Array
-    chi2: Array
-    df: Array
+    dispersion: Dispersion
+    kappa: Array
     n: NDArray[np.int64]
     bad: NDArray[np.int64]
     seen: frozenset[tuple[int, str]] = frozenset()
@@ -65,40 +67,52 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
     rules = rules_of(policy, metric_set)
     cells, tests = len(rules.cells), len(rules.weights)
     alarm = np.full((tests, len(evidence.WORSE_ODDS)), -np.inf)
-    chi2, df = np.zeros(cells), np.zeros(cells)
     if carried.alarm:
         alarm = np.array([[-np.inf if w is None else w for w in row] for row in carried.alarm])
-        chi2, df = np.array(carried.chi2), np.array(carried.df)
-        if alarm.shape[0] != tests or chi2.shape[0] != cells:
-            raise ValueError("the evidence of the earlier steps is of another policy or metric set")
+    if alarm.shape[0] != tests:
+        raise ValueError("the evidence of the earlier steps is of another policy or metric set")
+    if carried.steps >= step.steps:
+        raise ValueError(f"all {step.steps} steps of the plan have been judged already")
     return Tally(
         rules=rules,
         step=step,
         begun=carried.steps + 1,
-        alarm=np.logaddexp(alarm, -np.log(max(step.steps, carried.steps + 1))),
+        alarm=np.logaddexp(alarm, np.log(_gamma(carried.steps + 1, step.steps))),
         good=np.zeros((cells, 3, len(evidence.SHARE_RATIOS))),
-        chi2=chi2,
-        df=df,
+        dispersion=resumed(carried.dispersion, cells),
+        kappa=np.full(cells, ASSUMED_KAPPA if policy.kappa == "estimate" else policy.kappa),
         n=np.zeros((2, cells), dtype=np.int64),
         bad=np.zeros((2, cells), dtype=np.int64),
     )
 
 
+def _gamma(step: int, steps: int) -> float:
+    """Prior weight of a canary that turns bad in this step: half for the first, the rest shared evenly."""
+    return (1.0 if steps == 1 else 0.5) if step == 1 else 0.5 / (steps - 1)
+
+
 def absorb(tally: Tally, window: WindowCounts) -> Tally:
-    """The tally after one more window. The tempering of a window knows only the windows before it."""
-    rules = tally.rules
+    """The tally after one more window.
+
+    Comparisons are tempered by the window's totals, on which they are conditioned, and the windows before;
+    tests of one arm's share by the windows before alone, since totals would give its own count away.
+    """
+    rules, seconds = tally.rules, window.end - window.start
     n, bad, chi2, df = _arrays(rules, window)
-    kappa = temper(tally)
+    known, kappa = tally.dispersion, tally.kappa
+    if rules.policy.kappa == "estimate":
+        kappa = estimated(known, n[0], n[1], bad.sum(axis=0), seconds, rules.policy.kappa_bounds)
     return replace(
         tally,
-        alarm=tally.alarm + _alarm_increments(rules, n, bad, kappa),
-        good=tally.good + (_good_increments(rules, n, bad, kappa) if tally.step.last_compared else 0.0),
-        chi2=tally.chi2 + chi2,
-        df=tally.df + df,
+        alarm=tally.alarm + _alarm_increments(rules, n, bad, (kappa, tally.kappa)),
+        good=tally.good
+        + (_good_increments(rules, n, bad, (kappa, tally.kappa)) if tally.step.last_compared else 0.0),
+        dispersion=observe(known, n[0], bad[0], n[1], bad[1], chi2, df, seconds),
+        kappa=kappa,
         n=tally.n + n,
         bad=tally.bad + bad,
         seen=tally.seen | _exported(window),
-        seconds=tally.seconds + window.end - window.start,
+        seconds=tally.seconds + seconds,
         last=window,
     )
 
@@ -109,26 +123,15 @@ def carried_of(tally: Tally) -> Carried:
     return Carried(
         steps=tally.begun,
         alarm=tuple(map(tuple, alarm)),
-        chi2=tuple(round(v, 6) for v in tally.chi2.tolist()),
-        df=tuple(tally.df.tolist()),
+        dispersion=kept(tally.dispersion),
     )
-
-
-def temper(tally: Tally) -> Array:
-    """Kappa of each cell: the policy's, or 1 / overdispersion as stable has shown it so far."""
-    policy = tally.rules.policy
-    if policy.kappa != "estimate":
-        return np.full(len(tally.rules.cells), float(policy.kappa))
-    dispersion = (tally.chi2 + PRIOR_TESTS / ASSUMED_KAPPA) / (tally.df + PRIOR_TESTS)
-    return np.clip(1 / np.maximum(dispersion, 1e-9), *policy.kappa_bounds)
 
 
 def log_evidence(tally: Tally) -> Array:
     """ln E of each test (comparisons, then objectives) against the canary, over the whole rollout."""
-    rules = tally.rules
+    rules, steps = tally.rules, tally.step.steps
     prior = np.concatenate([rules.worse.prior, rules.breach.prior])
-    steps = max(tally.step.steps, tally.begun)
-    unbegun = evidence.log(np.array((steps - tally.begun) / steps))
+    unbegun = evidence.log(np.array(sum(_gamma(step, steps) for step in range(tally.begun + 1, steps + 1))))
     return np.asarray(np.logaddexp(evidence.log_sum(tally.alarm + prior), unbegun))
 
 
@@ -169,18 +172,20 @@ def _arrays(rules: Rules, window: WindowCounts) -> tuple[NDArray[np.int64], NDAr
     return n, bad, chi2, df
 
 
-def _alarm_increments(rules: Rules, n: NDArray[np.int64], bad: NDArray[np.int64], kappa: Array) -> Array:
+def _alarm_increments(rules: Rules, n: NDArray[np.int64], bad: NDArray[np.int64], kappa: Tempers) -> Array:
     worse, breach, limited = rules.worse, rules.breach, rules.objectives
     odds = evidence.odds_increments(n[0], bad[0], n[1], bad[1], worse.effects, worse.null)
     shares = evidence.share_increments(n[0][limited], bad[0][limited], breach.effects, breach.null)
-    return np.concatenate([odds * kappa[:, None], shares * kappa[limited, None]])
+    now, before = kappa
+    return np.concatenate([odds * now[:, None], shares * before[limited, None]])
 
 
-def _good_increments(rules: Rules, n: NDArray[np.int64], bad: NDArray[np.int64], kappa: Array) -> Array:
+def _good_increments(rules: Rules, n: NDArray[np.int64], bad: NDArray[np.int64], kappa: Tempers) -> Array:
     close, small = rules.close, rules.small
     tests = (
         evidence.odds_increments(n[0], bad[0], n[1], bad[1], close.effects, close.null),
         evidence.share_increments(n[0], bad[0], small.effects, small.null),
         evidence.share_increments(n[1], n[1] - bad[1], small.effects, small.null),
     )
-    return np.stack(tests, axis=1) * kappa[:, None, None]
+    now, before = kappa
+    return np.stack(tests, axis=1) * np.stack([now, before, before], axis=1)[:, :, None]

@@ -15,7 +15,7 @@ import numpy as np
 from .counts import WindowCounts
 from .judge_policy import Policy
 from .judge_rules import OBJECTIVE_SHARE
-from .judge_tally import ASSUMED_KAPPA
+from .judge_temper import ASSUMED_KAPPA
 from .judge_value import Value
 from .metrics import Latency, MetricSet, Rate
 
