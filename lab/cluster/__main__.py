@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--kubeconfig", type=Path, required=True)
     try:
         asyncio.run(_run(parser.parse_args().kubeconfig))
-    except KubeError as error:
+    except (KubeError, OSError, ValueError) as error:
         print(f"the initial objects could not be applied: {error}", file=sys.stderr)
         return 1
     return 0
