@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
@@ -26,6 +26,16 @@ from lab.state import CHECKOUT, write_json
 
 USERS = {"admin": "admin", "viewer": "viewer"}
 PATIENCE = 120.0
+
+# Imported once for all tasks instead of once in each, which is most of the time that a short task takes.
+PRELOADED = ",".join(
+    (
+        "airflow.executors.local_executor",
+        "airflow.sdk.execution_time.task_runner",
+        "airflow.providers.cncf.kubernetes.hooks.kubernetes",
+        "scipy.special",
+    )
+)
 RECORD = "processes.json"
 COMPONENTS = ("scheduler", "dag_processor", "triggerer")
 
@@ -124,12 +134,19 @@ class Airflow:
         return process
 
     async def _healthy(self) -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-            while not await _all_healthy(session, f"{self.url}/api/v2/monitor/health"):
-                for process in self.processes.values():
-                    process.check_alive()
-                await asyncio.sleep(0.2)
+        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        async with aiohttp.ClientSession(self.url, timeout=timeout) as session:
+            # Airflow builds its task API at the first request, for seconds in which it answers nobody.
+            while await _answer(session, "/execution/health") is None:
+                await self._pause()
+            while not _all_healthy(await _answer(session, "/api/v2/monitor/health")):
+                await self._pause()
         self.report(f"Airflow is healthy at {self.url}")
+
+    async def _pause(self) -> None:
+        for process in self.processes.values():
+            process.check_alive()
+        await asyncio.sleep(0.2)
 
 
 def stop_recorded(home: Path) -> bool:
@@ -161,6 +178,8 @@ def settings(home: Path, port: int) -> dict[str, str]:
         "API__SECRET_KEY": secrets.token_urlsafe(64),
         "API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "CORE__MP_FORKSERVER_PRELOAD": PRELOADED,
+        "SCHEDULER__MP_START_METHOD": "forkserver",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
@@ -175,13 +194,18 @@ def settings(home: Path, port: int) -> dict[str, str]:
     )
 
 
-async def _all_healthy(session: aiohttp.ClientSession, url: str) -> bool:
+async def _answer(session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:
     try:
-        async with session.get(url) as answer:
-            health = await answer.json(content_type=None)
+        async with session.get(path) as answer:
+            return dict(await answer.json(content_type=None)) if answer.ok else None
     except (aiohttp.ClientError, TimeoutError, ValueError):
-        return False
-    return all((health.get(name) or {}).get("status") == "healthy" for name in COMPONENTS)
+        return None
+
+
+def _all_healthy(health: dict[str, Any] | None) -> bool:
+    return health is not None and all(
+        (health.get(name) or {}).get("status") == "healthy" for name in COMPONENTS
+    )
 
 
 def _write_private(path: Path, text: str) -> None:

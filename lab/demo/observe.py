@@ -1,6 +1,7 @@
 """Watching a rollout from outside: the cluster's API, Prometheus, the clients, Airflow's REST API."""
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable
@@ -25,6 +26,7 @@ TTFT_P95 = (
     "histogram_quantile(0.95, sum by (inference_pool, le) "
     f"(rate(vllm:time_to_first_token_seconds_bucket[{WINDOW}])))"
 )
+JUDGED = re.compile(r"step \d+ at ")
 T = TypeVar("T")
 UNREACHABLE = (aiohttp.ClientError, TimeoutError, KubeError, AirflowError, KeyError, ValueError)
 
@@ -71,14 +73,18 @@ class Observer:
         return tuple(sorted((_task(entry) for entry in listed), key=_pipeline_order))
 
     async def verdict(self, run_id: str, tasks: tuple[Task, ...]) -> str:
-        """What the last judgement said, in words."""
-        judged = [
-            t.task_id for t in tasks if t.task_id.endswith(".judge") and t.state in ("success", "failed")
-        ]
-        if not judged:
-            return ""
-        said = await asyncio.to_thread(self.airflow.xcom, self.dag_id, run_id, judged[-1])
-        return f"{said['verdict']}: {said['reason']}" if said else ""
+        """What the last judgement said: in its log while it judges, afterwards as its result."""
+        judges = [t for t in tasks if t.task_id.endswith(".judge") and t.since and t.state != "skipped"]
+        for judge in reversed(judges):
+            where = (self.dag_id, run_id, judge.task_id)
+            if judge.is_active:
+                log = await asyncio.to_thread(self.airflow.logs, *where)
+                said = [text for text in log.splitlines() if JUDGED.match(text)]
+                if said:
+                    return said[-1]
+            elif result := await asyncio.to_thread(self.airflow.xcom, *where):
+                return f"{result['verdict']}: {result['reason']}"
+        return ""
 
     async def outcome(self, run_id: str) -> tuple[str, str]:
         """How the pipeline says that the run ended, and why; what failed where it says nothing."""
