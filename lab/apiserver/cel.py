@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
-import cel
+from cel.cel import Context, Program
+from cel.cel import compile as compile_rule
 from cel.stdlib import add_stdlib_to_context
 
 from .errors import FieldError, invalid_value
@@ -31,10 +32,10 @@ class CelError(ValueError):
 
 
 @lru_cache(maxsize=4096)
-def compiled(rule: str) -> cel.Program:
+def compiled(rule: str) -> Program:
     """Raises CelError."""
     try:
-        return cel.compile(rule.strip())
+        return compile_rule(rule.strip())
     except ValueError as error:
         raise CelError(str(error)) from error
 
@@ -82,7 +83,7 @@ def _rule_errors(schema: Schema, new: Any, old: Any, path: str) -> list[FieldErr
     variables = {"self": _escaped(schema, new)}
     if old is not MISSING and old is not None:
         variables["oldSelf"] = _escaped(schema, old)
-    context = cel.Context(variables)
+    context = Context(variables)
     if any(_needs_library(text) for rule in schema.rules for text in _expressions(rule)):
         add_stdlib_to_context(context)
         for name, function in LIBRARY.items():
@@ -104,7 +105,7 @@ def _is_transition(text: str) -> bool:
     return "oldSelf" in compiled(text).variables()
 
 
-def _broken(rule: Mapping[str, Any], context: cel.Context, path: str) -> FieldError | None:
+def _broken(rule: Mapping[str, Any], context: Context, path: str) -> FieldError | None:
     text = rule["rule"]
     try:
         held = compiled(text).execute(context)
@@ -122,7 +123,7 @@ def _field_path(text: str) -> str:
     return re.sub(r"\['([^']*)'\]", r".\1", text)
 
 
-def _message(rule: Mapping[str, Any], context: cel.Context) -> str:
+def _message(rule: Mapping[str, Any], context: Context) -> str:
     expression = rule.get("messageExpression")
     if expression:
         try:

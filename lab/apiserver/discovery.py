@@ -76,8 +76,13 @@ def _described(resource: Resource) -> Object:
     return out
 
 
+def sub_verbs(name: str) -> tuple[str, ...]:
+    """What can be done with a subresource."""
+    return SUB_KINDS[name][3] if name in SUB_KINDS else ("get", "patch", "update")
+
+
 def _sub_kind(resource: Resource, name: str) -> tuple[str, str, str, tuple[str, ...]]:
-    status = (resource.group, resource.version, resource.kind, ("get", "patch", "update"))
+    status = (resource.group, resource.version, resource.kind, sub_verbs(name))
     return SUB_KINDS.get(name, status)
 
 

@@ -141,7 +141,8 @@ class Operations:
         """PATCH with anything but an apply: `change` makes the new object out of the current one."""
         old = self.objects.served(resource, self.objects.find(resource, namespace, name))
         patched = change(old)
-        check_name((patched.get("metadata") or {}).get("name", name), name)
+        check_name(patched["metadata"].get("name", name), name)
+        check_namespace(resource, patched["metadata"], namespace)
         try:
             new, unknown = parse(resource, patched)
         except DecodeError as error:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from . import reviews, target
+from . import discovery, reviews, target
 from .auth import User
 from .cluster import Cluster
 from .descriptions import Descriptions
 from .documents import read_json
-from .errors import ApiError, method_not_allowed
+from .errors import ApiError, method_not_allowed, page_not_found
 from .faults import Faults, Rule
 from .handlers import Answer, Handlers
 from .identity import user_of
@@ -89,8 +89,7 @@ class Router:
             return self._describe(request, path)
         found = target.find(self.cluster.catalog, request.rel_url.raw_path)
         verb = found.verb(request.method, request.query.get("watch", "") in ("1", "true"))
-        if not verb or (verb not in found.resource.verbs and not found.subresource):
-            raise method_not_allowed()
+        _check_served(found, verb)
         if not user.is_master:
             self.cluster.authorizer.demand(user, found.action(verb))
         struck = self.faults.strike(verb, path, user.name) if self.faults.rules else ()
@@ -157,6 +156,18 @@ class Router:
         elif request.method != "GET":
             raise method_not_allowed()
         return _response(Answer(encode(self.faults.describe())))
+
+
+def _check_served(found: Target, verb: str) -> None:
+    """Raises ApiError: 404 for subresources that a kind does not have, 405 for verbs it does not know."""
+    if not found.subresource:
+        allowed: Sequence[str] = found.resource.verbs
+    elif found.subresource in discovery.subresources(found.resource):
+        allowed = discovery.sub_verbs(found.subresource)
+    else:
+        raise page_not_found()
+    if verb not in allowed:
+        raise method_not_allowed()
 
 
 def _reset(request: web.BaseRequest) -> ConnectionError:

@@ -9,7 +9,7 @@ from .admission import Call, read
 from .auth import AccountTokens, User
 from .checks import check_kind
 from .deletion import Deletion, later
-from .errors import ApiError, bad_request, invalid, invalid_value, method_not_allowed, not_found
+from .errors import ApiError, bad_request, invalid, invalid_value, method_not_allowed
 from .operations import Operations
 from .resources import Resource
 from .schema import Object
@@ -54,9 +54,7 @@ class Subresources:
         if name == "log" and resource.table == "pods" and verb == "get":
             self.objects.find(resource, target.namespace, target.name)
             raise ApiError(501, "NotImplemented", "the lab keeps no logs of its simulated containers")
-        if name in (*resource.subresources, "scale"):
-            raise method_not_allowed()
-        raise not_found(resource.plural, resource.group, target.name)
+        raise method_not_allowed()
 
     def _scale(self, target: Target, verb: str, document: Any, call: Call) -> Object:
         resource = target.resource
@@ -65,8 +63,6 @@ class Subresources:
         scale = self.scale_of(resource, old)
         if verb == "get":
             return scale
-        if verb not in ("patch", "update"):
-            raise method_not_allowed()
         wanted = document(scale) if verb == "patch" else document
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
         if not isinstance(replicas, int) or replicas < 0:
