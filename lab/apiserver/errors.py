@@ -173,6 +173,10 @@ def unsupported_media(accepted: Sequence[str]) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message)
 
 
+def unsupported_patch() -> ApiError:
+    return ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+
+
 def not_acceptable(offered: Sequence[str]) -> ApiError:
     message = f"only the following media types are accepted: {', '.join(offered)}"
     return ApiError(406, "NotAcceptable", message)

@@ -14,7 +14,7 @@ from .cluster import now_text
 from .conversion import to_served
 from .deletion import Deletion
 from .documents import media_type, read_json, read_object, read_yaml
-from .errors import ApiError, bad_request, not_found, unsupported_media
+from .errors import ApiError, bad_request, not_found, unsupported_media, unsupported_patch
 from .negotiation import View, view_of
 from .operations import Operations
 from .options import APPLY, ListOptions, list_options, write_options
@@ -182,7 +182,7 @@ class Handlers:
         media = media_type(request.headers.get("Content-Type", ""))
         offered = [JSON_PATCH, MERGE_PATCH, *([] if resource.custom else [STRATEGIC_PATCH]), APPLY]
         if media not in offered:
-            raise unsupported_media(offered)
+            raise unsupported_media(offered) if resource.custom else unsupported_patch()
         call = self._options(request, user, PATCH, media)
         call.may_create = self._creation(target, user)
         place = (resource, target.namespace, target.name)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from . import ownership, strategy
+from . import last_applied, ownership, strategy
 from .admission import Call, parse, read
 from .checks import check_kind, check_name, check_namespace
 from .decode import DecodeError
@@ -22,7 +23,7 @@ from .errors import (
 )
 from .metadata import generated_name
 from .objects import Objects
-from .ownership import Manager, Managers
+from .ownership import Application, Manager, Managers
 from .resources import Resource
 from .schema import Object
 
@@ -185,58 +186,67 @@ class Operations:
         return self.objects.settle(resource, old, new)
 
     def apply(
-        self, resource: Resource, namespace: str, name: str, config: Object, call: Call, subresource: str = ""
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        config: Object,
+        call: Call,
+        subresource: str = "",
     ) -> tuple[Object, bool]:
         """Server-side apply. Returns the object and whether it was created."""
         check_kind(resource, config)
         metadata = config.setdefault("metadata", {})
         check_name(metadata.setdefault("name", name), name)
         check_namespace(resource, metadata, namespace)
-        owner = Manager(call.manager, "Apply", resource.api_version, subresource)
-        ignored = strategy.ignored_fields(resource, subresource)
-        place = f"{namespace}/{name}" if namespace else f"/{name}"
-        described = f"{place}; {resource.api_version}, Kind={resource.kind}"
+        application = Application(
+            owner=Manager(call.manager, "Apply", resource.api_version, subresource),
+            config=config,
+            ignored=strategy.ignored_fields(resource, subresource),
+            force=call.force,
+            described=f"{namespace}/{name}; {resource.api_version}, Kind={resource.kind}",
+        )
         entry = self.objects.store.get(resource.table, namespace, name)
         if entry is None:
-            return self._apply_new(resource, namespace, config, call, owner, described, subresource), True
+            if subresource:
+                raise not_found(resource.plural, resource.group, name)
+            return self._apply_new(resource, namespace, application, call), True
         old = self.objects.served(resource, entry)
-        applied = ownership.apply(resource.schema, old, config, owner, ignored, call.force, described)
+        return self._apply_to(resource, old, application, call, subresource), False
+
+    def _apply_to(
+        self, resource: Resource, old: Object, application: Application, call: Call, subresource: str
+    ) -> Object:
+        by_kubectl = call.manager == last_applied.MANAGER and not subresource
+        if by_kubectl:
+            yielded = last_applied.own_fields(resource.schema, old)
+            application = replace(application, yielded=yielded)
+        applied = ownership.apply(resource.schema, old, application)
         if not applied.changed:
-            return old, False
+            return old
         new = self._parse_applied(resource, applied.object)
-        applied.managers.times[owner] = call.now
+        if by_kubectl:
+            last_applied.renew(application.config, new)
+        applied.managers.times[application.owner] = call.now
         self.objects.check_version(resource, old, new)
         _keep(new["metadata"], old["metadata"])
         new["metadata"]["managedFields"] = applied.managers.write()
-        return self.finish(resource, old, new, call, subresource), False
+        return self.finish(resource, old, new, call, subresource)
 
-    def _apply_new(
-        self,
-        resource: Resource,
-        namespace: str,
-        config: Object,
-        call: Call,
-        owner: Manager,
-        described: str,
-        subresource: str,
-    ) -> Object:
-        name = config["metadata"]["name"]
-        if subresource:
-            raise not_found(resource.plural, resource.group, name)
-        if config["metadata"].get("uid"):
+    def _apply_new(self, resource: Resource, namespace: str, application: Application, call: Call) -> Object:
+        metadata = application.config["metadata"]
+        if metadata.get("uid"):
             why = (
-                f"uid mismatch: the provided object specified uid {config['metadata']['uid']}, "
+                f"uid mismatch: the provided object specified uid {metadata['uid']}, "
                 "and no existing object was found"
             )
-            raise conflict(resource.plural, resource.group, name, why)
+            raise conflict(resource.plural, resource.group, metadata["name"], why)
         call.may_create()
         self.check_namespace_open(resource, namespace)
-        ignored = strategy.ignored_fields(resource, "")
-        live = strategy.empty(resource)
-        applied = ownership.apply(resource.schema, live, config, owner, ignored, call.force, described)
+        applied = ownership.apply(resource.schema, strategy.empty(resource), application)
         new = self._parse_applied(resource, applied.object)
         self._begin(resource, namespace, new["metadata"], call)
-        applied.managers.times[owner] = call.now
+        applied.managers.times[application.owner] = call.now
         new["metadata"]["managedFields"] = applied.managers.write()
         return self.insert(resource, new, call)
 

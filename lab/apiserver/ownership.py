@@ -151,16 +151,22 @@ class Applied:
     changed: bool
 
 
-def apply(
-    schema: Schema,
-    live: Object,
-    config: Object,
-    owner: Manager,
-    ignored: FieldSet,
-    force: bool,
-    described: str,
-) -> Applied:
+@dataclass(frozen=True)
+class Application:
+    """One server-side apply: `described` names the object in errors, `ignored` are fields that this
+    endpoint does not set, `yielded` are those that other managers leave to this one without force."""
+
+    owner: Manager
+    config: Object
+    ignored: FieldSet = EMPTY
+    yielded: FieldSet = EMPTY
+    force: bool = False
+    described: str = ""
+
+
+def apply(schema: Schema, live: Object, application: Application) -> Applied:
     """Server-side apply. Raises ApiError: 409 with every conflict, 500 for what no schema knows."""
+    config, owner, ignored = application.config, application.owner, application.ignored
     if config.get("metadata", {}).get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     managers = Managers.read(live.get("metadata", {}).get("managedFields", []))
@@ -169,13 +175,14 @@ def apply(
         asked = _without(fields_of(schema, config), ignored)
         merged = merge(schema, live, config)
     except TypeMismatch as error:
-        raise ApiError(500, "", f"failed to create typed patch object ({described}): {error}") from error
+        text = f"failed to create typed patch object ({application.described}): {error}"
+        raise ApiError(500, "", text) from error
     last = managers.fields.get(owner, EMPTY)
     managers.fields[owner] = asked
     merged = _drop_released(schema, merged, last, managers)
     difference = compare(schema, live, merged)
     touched = _without(difference.added | difference.modified, ignored)
-    _settle_conflicts(managers, owner, touched, force)
+    _settle_conflicts(managers, application, touched)
     managers.take(None, difference.removed)
     left = {manager: fields for manager, fields in managers.fields.items() if fields}
     return Applied(merged, managers, changed=left != before or bool(touched or difference.removed))
@@ -191,14 +198,15 @@ def _drop_released(schema: Schema, merged: Object, last: FieldSet, managers: Man
     return out
 
 
-def _settle_conflicts(managers: Managers, owner: Manager, touched: FieldSet, force: bool) -> None:
+def _settle_conflicts(managers: Managers, application: Application, touched: FieldSet) -> None:
     conflicts = {
         manager: fields & touched
         for manager, fields in managers.fields.items()
-        if manager != owner and fields & touched
+        if manager != application.owner and fields & touched
     }
-    if conflicts and not force:
-        raise _conflict_error(managers, conflicts)
+    refused = {manager: fields - application.yielded for manager, fields in conflicts.items()}
+    if any(refused.values()) and not application.force:
+        raise _conflict_error(managers, refused)
     for manager, fields in conflicts.items():
         managers.fields[manager] -= fields
 

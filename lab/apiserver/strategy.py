@@ -169,8 +169,16 @@ def _definition(document: Object, stored: Callable[[str], Iterable[Object]]) -> 
     document["status"] = established(document, document["metadata"]["creationTimestamp"])
 
 
+def _node(document: Object, stored: Callable[[str], Iterable[Object]]) -> None:
+    """A node takes pods only after a controller has seen it ready."""
+    taints = document["spec"].setdefault("taints", [])
+    if not any(taint.get("key") == NOT_READY[0] for taint in taints):
+        taints.append({"key": NOT_READY[0], "effect": "NoSchedule"})
+
+
 PREPARE: dict[str, Callable[[Object, Callable[[str], Iterable[Object]]], Any]] = {
     "Namespace": _namespace,
+    "Node": _node,
     "Pod": _pod,
     "Service": _service,
     "CustomResourceDefinition": _definition,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from . import ownership, strategy
 from .admission import Call, read
 from .auth import AccountTokens, User
 from .checks import check_kind
 from .deletion import Deletion, later
 from .errors import ApiError, bad_request, invalid, invalid_value, method_not_allowed
 from .operations import Operations
+from .ownership import Manager
 from .resources import Resource
 from .schema import Object
 from .selectors import selector_text
@@ -35,6 +37,16 @@ class Subresources:
         """Answers a question that came as an object."""
         check_kind(resource, document)
         asked = read(resource, document, call)
+        owner = Manager(call.manager, "Update", resource.api_version)
+        asked["metadata"]["managedFields"] = ownership.after_update(
+            resource.schema,
+            strategy.empty(resource),
+            asked,
+            ownership.Managers(),
+            owner,
+            strategy.STATUS,
+            call.now,
+        )
         asked["status"] = self.reviews[resource.kind](resource, namespace, asked, user)
         return asked
 
