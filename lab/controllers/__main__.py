@@ -30,7 +30,8 @@ async def run(options: argparse.Namespace) -> None:
         nodes = Nodes(store, options.node_grace, options.evict_after)
         workloads: list[Loop[Any]] = [Deployments(store).loop, ReplicaSets(store).loop, Scheduler(store).loop]
         upkeep: list[Loop[Any]] = [nodes.loop, nodes.orphans, Garbage(store).loop]
-        front = gateway.GatewayController(store, options.dir.absolute() / "envoy", options.gateway_address)
+        home, address = options.dir.absolute() / "envoy", options.gateway_address
+        front = gateway.GatewayController(store, home, address, options.endpoint_pickers)
         store.watch_all(group)
         group.create_task(_start(group, store, WORKLOAD_KINDS, [*workloads, *upkeep]))
         group.create_task(_start(group, store, gateway.KINDS, [front.loop, front.status_loop]))
@@ -51,6 +52,9 @@ def main() -> None:
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--dir", type=Path, required=True, help="state directory; Envoy's files live in it")
     parser.add_argument("--gateway-address", default="127.0.0.1", help="address that gateways listen on")
+    parser.add_argument(
+        "--endpoint-pickers", action="store_true", help="let the pools' pickers (lab.gateway.picker) choose"
+    )
     parser.add_argument("--namespace", help="only objects of this namespace (all by default)")
     for name, default, meaning in (
         ("--node-grace", 40.0, "age of a node's lease at which the node counts as lost"),

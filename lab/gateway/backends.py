@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lab.controllers.conditions import condition
 from lab.gateway.model import (
@@ -60,14 +61,22 @@ def _resolve_pool(world: World, namespace: str, name: str) -> Resolution:
     if "False" in (accepted["status"], resolved["status"]):
         return Resolution(None)
     spec = pool["spec"]
+    picker = spec["endpointPickerRef"]
     target = Target(
         name=pool_cluster(namespace, name),
         namespace=namespace,
         labels=tuple(sorted(spec["selector"]["matchLabels"].items())),
         ports=tuple(port["number"] for port in spec["targetPorts"]),
         http2=spec.get("appProtocol") == "kubernetes.io/h2c",
+        picker=_picker(world, namespace, picker) if world.pickers else None,
+        fail_open=picker.get("failureMode") == "FailOpen",
     )
     return Resolution(target)
+
+
+def _picker(world: World, namespace: str, picker: Obj) -> Target | None:
+    found = _resolve_service(world, namespace, picker["name"], picker["port"]["number"]).target
+    return replace(found, http2=True) if found else None
 
 
 def _resolve_service(world: World, namespace: str, name: str, port: int | None) -> Resolution:

@@ -34,8 +34,10 @@ def compile_world(world: World) -> Plan:
             continue
         route = attachment.route
         for reference in references(route):
-            if target := resolve(world, route, reference).target:
-                targets[target.name] = target
+            target = resolve(world, route, reference).target
+            for each in (target, target and target.picker):
+                if each:
+                    targets[each.name] = each
         _add_routes(world, attachment, ports, tables)
     return Plan(ports, targets, tables)
 

@@ -42,12 +42,13 @@ class GatewayController:
     """Serves the Gateways whose class is of `CONTROLLER_NAME` with one Envoy, on one address.
 
     A route that cannot be served is refused alone: what was in force of it before stays in force, and
-    the other routes go on changing.
+    the other routes go on changing. With `pickers`, pools' endpoint pickers choose the endpoints.
     """
 
-    def __init__(self, store: Store, home: Path, address: str) -> None:
+    def __init__(self, store: Store, home: Path, address: str, pickers: bool = False) -> None:
         self._store = store
         self._home = home
+        self._pickers = pickers
         self._plane = DataPlane(home, address, lambda namespace: store["Pod"].list(namespace))
         self._reporter = Reporter(store, address)
         self._accepted: dict[str, Obj] = {}
@@ -95,6 +96,7 @@ class GatewayController:
             routes=dict(self._store["HTTPRoute"].items),
             pools=dict(self._store["InferencePool"].items),
             services=dict(self._store["Service"].items),
+            pickers=self._pickers,
         )
 
     async def _bring_to(self, world: World, plan: Plan) -> None:

@@ -23,19 +23,24 @@ class Unsupported(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A snapshot of the cluster: only gateways of our class, everything by `(namespace, name)`."""
+    """A snapshot of the cluster: only gateways of our class, everything by `(namespace, name)`.
+
+    With `pickers`, each pool's endpoint picker is asked for the endpoint of every request.
+    """
 
     gateways: Mapping[Name, Obj]
     routes: Mapping[Name, Obj]
     pools: Mapping[Name, Obj]
     services: Mapping[Name, Obj]
+    pickers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a cluster's endpoints come from: pods of `namespace` with `labels`, on `ports`.
 
-    A port is a number, or the name of a container port.
+    A port is a number, or the name of a container port. `picker` chooses among the endpoints; without
+    one, or while it does not answer and `fail_open`, Envoy chooses by itself.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Target:
     labels: tuple[tuple[str, str], ...]
     ports: tuple[int | str, ...]
     http2: bool = False
+    picker: Target | None = None
+    fail_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

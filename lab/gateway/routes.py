@@ -9,6 +9,7 @@ from typing import Any
 from lab.controllers.clock import created
 from lab.gateway.backends import is_mirror
 from lab.gateway.model import INVALID_BACKEND, Resolution, Unsupported
+from lab.gateway.picking import picking
 from lab.kube import Obj
 
 Resolve = Callable[[Obj], Resolution]
@@ -111,8 +112,10 @@ def _action(rule: Obj, resolve: Resolve) -> Obj:
 
 
 def _weighted(resolution: Resolution, weight: int, reference: Obj) -> Obj:
-    name = resolution.target.name if resolution.target else INVALID_BACKEND
-    return {"name": name, "weight": weight, **_header_changes(reference.get("filters") or [])}
+    target = resolution.target
+    name = target.name if target else INVALID_BACKEND
+    made = {"name": name, "weight": weight, **_header_changes(reference.get("filters") or [])}
+    return {**made, **picking(target)} if target else made
 
 
 def _mirror(mirror: Obj, resolve: Resolve) -> Obj | None:

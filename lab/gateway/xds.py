@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from lab.controllers.conditions import is_true
 from lab.gateway.model import Target
+from lab.gateway.picking import load_balancing, picker_filter
 from lab.gateway.routes import Ranked
 from lab.kube import Obj
 
@@ -18,6 +19,7 @@ MANAGER = PREFIX + "extensions.filters.network.http_connection_manager.v3.HttpCo
 ROUTER = PREFIX + "extensions.filters.http.router.v3.Router"
 HTTP_OPTIONS = PREFIX + "extensions.upstreams.http.v3.HttpProtocolOptions"
 MANY = 1_000_000
+LONGEST_BODY = 8 * 1024 * 1024  # a picker reads whole request bodies, and retries repeat them
 
 
 def file_source(path: str) -> Obj:
@@ -35,7 +37,10 @@ def listener(address: str, port: int, routes_path: str) -> Obj:
         "request_timeout": "0s",
         "use_remote_address": True,
         "normalize_path": True,
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}],
+        "http_filters": [
+            picker_filter(),
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}},
+        ],
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     return {
@@ -43,6 +48,7 @@ def listener(address: str, port: int, routes_path: str) -> Obj:
         "name": f"port-{port}",
         "address": {"socket_address": {"address": address, "port_value": port}},
         "filter_chains": [chain],
+        "per_connection_buffer_limit_bytes": LONGEST_BODY,
     }
 
 
@@ -92,7 +98,7 @@ def cluster(target: Target, endpoints_path: str) -> Obj:
         "name": target.name,
         "type": "EDS",
         "eds_cluster_config": {"eds_config": file_source(endpoints_path)},
-        "lb_policy": "LEAST_REQUEST",
+        **load_balancing(target),
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "connect_timeout": "2s",
         "circuit_breakers": {"thresholds": [limits]},
@@ -103,23 +109,27 @@ def cluster(target: Target, endpoints_path: str) -> Obj:
 
 
 def load_assignment(target: Target, pods: Iterable[Obj]) -> Obj:
-    """The endpoints of a cluster: every port of every pod that may get requests."""
-    found = sorted(
+    """The endpoints of a cluster, as Envoy wants them."""
+    found = [
+        {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}
+        for address, port in endpoints(target, pods)
+    ]
+    return {
+        "@type": ENDPOINTS,
+        "cluster_name": target.name,
+        "endpoints": [{"lb_endpoints": found}] if found else [],
+    }
+
+
+def endpoints(target: Target, pods: Iterable[Obj]) -> list[tuple[str, int]]:
+    """Address and port: every port of every pod that may get requests."""
+    return sorted(
         (pod["status"]["podIP"], port)
         for pod in pods
         if serves(pod, target)
         for wanted in target.ports
         if (port := _number(pod, wanted))
     )
-    endpoints = [
-        {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}
-        for address, port in found
-    ]
-    return {
-        "@type": ENDPOINTS,
-        "cluster_name": target.name,
-        "endpoints": [{"lb_endpoints": endpoints}] if endpoints else [],
-    }
 
 
 def serves(pod: Obj, target: Target) -> bool:

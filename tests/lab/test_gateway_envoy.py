@@ -37,8 +37,9 @@ class Server:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> Server:
-        app = web.Application()
+        app = web.Application(client_max_size=10_000_000)
         app.router.add_route("*", "/stream", self._stream)
+        app.router.add_post("/echo", self._echo)
         app.router.add_route("*", "/{tail:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0)
         await self._runner.setup()
@@ -56,6 +57,9 @@ class Server:
 
     async def _answer(self, request: web.Request) -> web.Response:
         return web.Response(text=self.name)
+
+    async def _echo(self, request: web.Request) -> web.Response:
+        return web.Response(text=f"{self.name} {(await request.json())['model']}")
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

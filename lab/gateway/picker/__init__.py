@@ -1,0 +1,1 @@
+"""The endpoint picker: for each request of a pool it chooses the pod and, by rewrites, the model."""

@@ -1,0 +1,144 @@
+"""Runs the pickers of a cluster: every ready pod that is told `--pool-name` picks, on its own address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+
+import aiohttp
+import grpc  # type: ignore[import-untyped]
+from aiohttp import web
+from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as rpc  # type: ignore[import-untyped]
+
+from lab.controllers.conditions import is_true
+from lab.controllers.store import Store
+from lab.gateway.model import Target
+from lab.gateway.picker.load import Watcher
+from lab.gateway.picker.service import Picker
+from lab.gateway.xds import endpoints
+from lab.kube import Obj, key_of
+
+log = logging.getLogger(__name__)
+
+KINDS = ("Pod", "InferencePool", "InferenceModelRewrite")
+GRPC_PORT = 9002
+METRICS_PORT = 9090
+FLAGS = ("--pool-name", "--pool-namespace")
+
+
+@dataclass
+class Running:
+    """One picker pod at work."""
+
+    uid: str
+    watcher: Watcher
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    server: grpc.aio.Server | None = None
+    runner: web.AppRunner | None = None
+
+    async def stop(self) -> None:
+        """Stop serving; requests that are being decided are cut, as when a pod dies."""
+        for task in self.tasks:
+            task.cancel()
+        if self.server:
+            await self.server.stop(None)
+        if self.runner:
+            await self.runner.cleanup()
+
+
+def pool_of(pod: Obj) -> tuple[str, str] | None:
+    """`(namespace, name)` of the pool that a picker pod is for; None if the pod is no picker."""
+    said = {}
+    for container in pod["spec"]["containers"]:
+        for argument in container.get("args") or []:
+            flag, _, value = argument.partition("=")
+            if flag in FLAGS:
+                said[flag] = value
+    if "--pool-name" not in said:
+        return None
+    return said.get("--pool-namespace", pod["metadata"]["namespace"]), said["--pool-name"]
+
+
+class PickerPods:
+    """Reconciles picker pods with servers. Must `run` inside an event loop."""
+
+    def __init__(self, store: Store, session: aiohttp.ClientSession) -> None:
+        self._store = store
+        self._session = session
+        self._running: dict[tuple[str, str], Running] = {}
+        self._dirty = asyncio.Event()
+        for kind in ("Pod", "InferencePool"):
+            store.on_change(kind, lambda _: self._dirty.set())
+
+    async def run(self) -> None:
+        """Work until cancelled, then stop every picker."""
+        try:
+            while True:
+                await self._dirty.wait()
+                self._dirty.clear()
+                await self._reconcile()
+        finally:
+            for running in self._running.values():
+                await running.stop()
+
+    async def _reconcile(self) -> None:
+        wanted = {key_of(pod): pod for pod in self._store["Pod"].items.values() if _picks(pod)}
+        for key, running in list(self._running.items()):
+            if key not in wanted or wanted[key]["metadata"]["uid"] != running.uid:
+                await self._running.pop(key).stop()
+        for key, pod in wanted.items():
+            if key not in self._running:
+                with contextlib.suppress(OSError, RuntimeError):
+                    self._running[key] = await self._start(pod)
+            if key in self._running and (pool := pool_of(pod)):
+                self._running[key].watcher.follow(self._endpoints(pool))
+
+    def _endpoints(self, pool: tuple[str, str]) -> set[str]:
+        found = self._store["InferencePool"].get(*pool)
+        if found is None:
+            return set()
+        labels = tuple(found["spec"]["selector"]["matchLabels"].items())
+        ports = tuple(port["number"] for port in found["spec"]["targetPorts"])
+        target = Target(pool[1], pool[0], labels, ports)
+        return {f"{address}:{port}" for address, port in endpoints(target, self._store["Pod"].list(pool[0]))}
+
+    async def _start(self, pod: Obj) -> Running:
+        namespace, pool = pool_of(pod) or ("", "")
+        watcher = Watcher(self._session)
+        picker = Picker(
+            pool, lambda: watcher.loads, lambda: self._store["InferenceModelRewrite"].list(namespace)
+        )
+        address = pod["status"]["podIP"]
+        running = Running(pod["metadata"]["uid"], watcher)
+        try:
+            running.runner = await _serve_metrics(picker, watcher, address)
+            running.server = grpc.aio.server()
+            rpc.add_ExternalProcessorServicer_to_server(picker, running.server)
+            running.server.add_insecure_port(f"{address}:{GRPC_PORT}")
+            await running.server.start()
+        except (OSError, RuntimeError):
+            log.exception("picker %s cannot listen on %s", pod["metadata"]["name"], address)
+            await running.stop()
+            raise
+        running.tasks.append(asyncio.create_task(watcher.run()))
+        log.info("picker %s of pool %s/%s on %s", pod["metadata"]["name"], namespace, pool, address)
+        return running
+
+
+def _picks(pod: Obj) -> bool:
+    here = "deletionTimestamp" not in pod["metadata"] and bool(pod.get("status", {}).get("podIP"))
+    return here and is_true(pod, "Ready") and pool_of(pod) is not None
+
+
+async def _serve_metrics(picker: Picker, watcher: Watcher, address: str) -> web.AppRunner:
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=picker.metrics.text(watcher.loads))
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", page)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, address, METRICS_PORT).start()
+    return runner
