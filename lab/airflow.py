@@ -27,15 +27,15 @@ from lab.state import CHECKOUT, write_json
 USERS = {"admin": "admin", "viewer": "viewer"}
 PATIENCE = 120.0
 
-# Imported once for all tasks instead of once in each, which is most of the time that a short task takes.
-PRELOADED = ",".join(
-    (
-        "airflow.executors.local_executor",
-        "airflow.sdk.execution_time.task_runner",
-        "airflow.providers.cncf.kubernetes.hooks.kubernetes",
-        "scipy.special",
-    )
-)
+# The scheduler's workers are forks of it, and every task is a fork of a worker: what the scheduler has
+# imported no task imports again, which is most of the time that a short task takes.
+SCHEDULER = """
+import airflow.sdk.execution_time.task_runner
+import airflow.providers.cncf.kubernetes.hooks.kubernetes
+import scipy.special
+from airflow.__main__ import main
+main()
+"""
 RECORD = "processes.json"
 COMPONENTS = ("scheduler", "dag_processor", "triggerer")
 
@@ -111,21 +111,21 @@ class Airflow:
         self.stop()
 
     async def _migrate(self, environment: Mapping[str, str]) -> None:
-        migration = self._start("db-migrate", ["db", "migrate"], environment)
+        migration = self._start("db-migrate", ["-m", "airflow", "db", "migrate"], environment)
         await migration.succeeded()
         del self.processes[migration.name]
         self.report("Airflow's database is made")
 
     def _commands(self) -> dict[str, list[str]]:
         return {
-            "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(self.port)],
-            "scheduler": ["scheduler", "--skip-serve-logs"],
-            "dag-processor": ["dag-processor"],
-            "triggerer": ["triggerer", "--skip-serve-logs"],
+            "api-server": ["-m", "airflow", "api-server", "--host", "127.0.0.1", "--port", str(self.port)],
+            "scheduler": ["-c", SCHEDULER, "scheduler", "--skip-serve-logs"],
+            "dag-processor": ["-m", "airflow", "dag-processor"],
+            "triggerer": ["-m", "airflow", "triggerer", "--skip-serve-logs"],
         }
 
     def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Process:
-        argv = [sys.executable, "-m", "airflow", *arguments]
+        argv = [sys.executable, *arguments]
         log = self.home / "logs" / f"{name}.log"
         process = processes.start(name, argv, log, env=environment, cwd=self.home)
         self.processes[name] = process
@@ -178,8 +178,7 @@ def settings(home: Path, port: int) -> dict[str, str]:
         "API__SECRET_KEY": secrets.token_urlsafe(64),
         "API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
-        "CORE__MP_FORKSERVER_PRELOAD": PRELOADED,
-        "SCHEDULER__MP_START_METHOD": "forkserver",
+        "SCHEDULER__MP_START_METHOD": "fork",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
