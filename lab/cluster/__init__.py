@@ -33,9 +33,10 @@ async def apply(kube: Kube, patience: float = 30.0) -> None:
 async def _apply_one(kube: Kube, obj: Obj, deadline: float) -> None:
     while True:
         try:
-            await kube.apply(obj, MANAGER)
+            await kube.apply({name: part for name, part in obj.items() if name != "status"}, MANAGER)
             if "status" in obj:
-                await kube.patch(path_of_object(obj, "status"), obj, "apply", MANAGER, force=True)
+                status = {name: part for name, part in obj.items() if name != "spec"}
+                await kube.patch(path_of_object(obj, "status"), status, "apply", MANAGER, force=True)
             return
         except KubeError as error:
             missing = error.status in (0, 404, 503)

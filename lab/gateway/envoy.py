@@ -46,7 +46,7 @@ def prepare(directory: Path, admin_port: int) -> list[str]:
     }
     path = home / "bootstrap.json"
     write_atomically(path, bootstrap)
-    quiet = ("--log-level", "warning", "--disable-hot-restart")
+    quiet = ("--log-level", "warning", "--component-log-level", "ext_proc:error", "--disable-hot-restart")
     return [executable(), "--config-path", str(path), "--concurrency", "1", *quiet]
 
 

@@ -57,6 +57,11 @@ class Cluster:
         """Start an Envoy without listeners."""
         self._start("envoy", prepare(self.directory, free_port()))
 
+    def start_picker(self) -> None:
+        """Start `python -m lab.gateway.picker`."""
+        program = [sys.executable, "-m", "lab.gateway.picker"]
+        self._start("picker", [*program, "--kubeconfig", self.kubeconfig])
+
     @contextmanager
     def without_envoy(self) -> Iterator[None]:
         """Envoy is dead for a while, then starts with the files as they are."""

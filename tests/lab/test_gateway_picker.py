@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,15 +15,19 @@ import pytest
 
 pytest.importorskip("envoy.service.ext_proc.v3", reason="xds-protos is not installed")
 
+import aiohttp
 import grpc
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as rpc
 
+from lab.addresses import free_subnet
 from lab.gateway.compile import compile_world
 from lab.gateway.envoy import executable
 from lab.gateway.picker.load import Load, choose, parse
 from lab.gateway.picker.pods import pool_of
 from lab.gateway.picker.rewrite import Decision, decide
 from lab.gateway.picker.service import Picker
+from lab.kube import Kube, path_of, path_of_object
+from tests.lab.cluster import Cluster, add_node, node, running, until
 from tests.lab.gateway_objects import backend, gateway, metadata, pod, pool, route, rule, service, world
 from tests.lab.test_gateway_envoy import Bench, bench
 
@@ -253,3 +257,50 @@ def test_bodies_that_are_no_json_pass(tmp_path: Path) -> None:
                 assert response.status == 200
 
     run(tmp_path, body)
+
+
+def test_picker_pods_pick_while_they_are_ready(tmp_path: Path) -> None:
+    async def body(kube: Kube) -> None:
+        address = f"{cluster.subnet}.10"
+        container = {"name": "epp", "image": "x", "args": ["--pool-name=a"]}
+        made = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "epp", "namespace": "default"},
+            "spec": {"nodeName": "big", "containers": [container]},
+        }
+        labelled = {**made, "metadata": {**made["metadata"], "name": "a1", "labels": {"inference-pool": "a"}}}
+        spec = pool("a")["spec"]
+        kind = {"apiVersion": "inference.networking.k8s.io/v1", "kind": "InferencePool"}
+        await kube.apply({**kind, "metadata": {"name": "a", "namespace": "default"}, "spec": spec}, "test")
+        await add_node(kube, node("big"))
+        for each, where in ((made, address), (labelled, f"{cluster.subnet}.11")):
+            await kube.create(path_of("Pod", "default"), each)
+            status = {"status": running(each, True, where)}
+            await kube.patch(path_of_object(each, "status"), status, "strategic")
+
+        async def page() -> str:
+            with suppress(aiohttp.ClientError):
+                async with session.get(f"http://{address}:9090/metrics") as response:
+                    return await response.text()
+            return ""
+
+        async def sees_the_pod() -> bool:
+            return 'llm_d_epp_ready_endpoints{name="a"} 1' in await page()
+
+        async def silent() -> bool:
+            return not await page()
+
+        async with aiohttp.ClientSession() as session:
+            await until(sees_the_pod)
+            await kube.delete(path_of_object(made), gracePeriodSeconds=0)
+            await until(silent)
+
+    cluster = Cluster(tmp_path, free_subnet(), {})
+    try:
+        cluster.start_apiserver()
+        cluster.start_picker()
+        cluster.run(body, kubelet=False)
+    finally:
+        for name in list(cluster.processes):
+            cluster.kill(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from dataclasses import dataclass, field
 
@@ -89,9 +88,8 @@ class PickerPods:
             if key not in wanted or wanted[key]["metadata"]["uid"] != running.uid:
                 await self._running.pop(key).stop()
         for key, pod in wanted.items():
-            if key not in self._running:
-                with contextlib.suppress(OSError, RuntimeError):
-                    self._running[key] = await self._start(pod)
+            if key not in self._running and (started := await self._start(pod)):
+                self._running[key] = started
             if key in self._running and (pool := pool_of(pod)):
                 self._running[key].watcher.follow(self._endpoints(pool))
 
@@ -104,26 +102,25 @@ class PickerPods:
         target = Target(pool[1], pool[0], labels, ports)
         return {f"{address}:{port}" for address, port in endpoints(target, self._store["Pod"].list(pool[0]))}
 
-    async def _start(self, pod: Obj) -> Running:
+    async def _start(self, pod: Obj) -> Running | None:
+        """Serve for one pod; None if its ports are taken, which is tried again when pods change."""
         namespace, pool = pool_of(pod) or ("", "")
-        watcher = Watcher(self._session)
-        picker = Picker(
-            pool, lambda: watcher.loads, lambda: self._store["InferenceModelRewrite"].list(namespace)
-        )
-        address = pod["status"]["podIP"]
-        running = Running(pod["metadata"]["uid"], watcher)
+        running = Running(pod["metadata"]["uid"], Watcher(self._session))
+        rewrites = self._store["InferenceModelRewrite"]
+        picker = Picker(pool, lambda: running.watcher.loads, lambda: rewrites.list(namespace))
+        name, address = pod["metadata"]["name"], pod["status"]["podIP"]
         try:
-            running.runner = await _serve_metrics(picker, watcher, address)
+            running.runner = await _serve_metrics(picker, running.watcher, address)
             running.server = grpc.aio.server()
             rpc.add_ExternalProcessorServicer_to_server(picker, running.server)
             running.server.add_insecure_port(f"{address}:{GRPC_PORT}")
             await running.server.start()
-        except (OSError, RuntimeError):
-            log.exception("picker %s cannot listen on %s", pod["metadata"]["name"], address)
+        except (OSError, RuntimeError) as error:
+            log.warning("picker %s cannot listen: %s", name, error)
             await running.stop()
-            raise
-        running.tasks.append(asyncio.create_task(watcher.run()))
-        log.info("picker %s of pool %s/%s on %s", pod["metadata"]["name"], namespace, pool, address)
+            return None
+        running.tasks.append(asyncio.create_task(running.watcher.run()))
+        log.info("picker %s of pool %s/%s listens on %s", name, namespace, pool, address)
         return running
 
 
