@@ -19,7 +19,8 @@ ENVELOPE = frozenset({"apiVersion", "kind", "metadata"})
 class Call:
     """What a request says beside its object. `now` is RFC 3339; warnings go into the answer's headers.
 
-    `may_create` raises ApiError 403 where an update that turns out to be a creation is not allowed.
+    `repeated` are fields that the object states twice. `may_create` raises ApiError 403 where an update
+    that turns out to be a creation is not allowed.
     """
 
     manager: str
@@ -29,6 +30,7 @@ class Call:
     validation: str = "Warn"
     force: bool = False
     warnings: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
     may_create: Callable[[], None] = lambda: None
 
 
@@ -66,9 +68,10 @@ def _with_defaults(resource: Resource, document: Object) -> Object:
 
 
 def report_unknown(resource: Resource, unknown: list[str], call: Call) -> None:
-    if not unknown or call.validation == "Ignore":
+    texts = [f'duplicate field "{name}"' for name in call.repeated]
+    texts += [f'unknown field "{name}"' for name in unknown]
+    if not texts or call.validation == "Ignore":
         return
-    texts = [f'unknown field "{name}"' for name in unknown]
     if call.validation == "Strict":
         raise bad_request(f"{_cannot_handle(resource)}: strict decoding error: {', '.join(texts)}")
     call.warnings += texts

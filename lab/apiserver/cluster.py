@@ -49,6 +49,7 @@ class Cluster:
         self._create_first_objects()
         for document in read_documents(definitions) if definitions else []:
             self._install(document)
+        self.store.forget_changes()
 
     def resource(self, group: str, plural: str) -> Resource:
         """A built-in resource."""

@@ -43,20 +43,23 @@ def media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
 
-def read_object(raw: bytes, content_type: str, kind: str, kinds: Mapping[str, Resource]) -> Object:
-    """The object that a body states; `kinds` are those that have a binary form.
+def read_object(
+    raw: bytes, content_type: str, kind: str, kinds: Mapping[str, Resource]
+) -> tuple[Object, list[str]]:
+    """The object that a body states and the paths of fields that it states twice.
 
-    Raises ApiError 400, or 415 for other media types.
+    `kinds` are those that may come in binary form. Raises ApiError 400, or 415 for other media types.
     """
     media = media_type(content_type) or JSON_TYPE
     if media == PROTOBUF_TYPE and kinds:
-        return _read_protobuf(raw, kinds)
+        return _read_protobuf(raw, kinds), []
     if media not in (JSON_TYPE, YAML_TYPE, "application/*", "*/*"):
         raise unsupported_media([JSON_TYPE, YAML_TYPE, PROTOBUF_TYPE])
-    document = read_yaml(raw) if media == YAML_TYPE else read_json(raw, kind)
+    repeated: list[str] = []
+    document = read_yaml(raw) if media == YAML_TYPE else _read_json_once(raw, kind, repeated)
     if not isinstance(document, dict):
         raise bad_request(_unrecognized(kind, raw, "the body is no object"))
-    return document
+    return document, repeated
 
 
 def _read_protobuf(raw: bytes, kinds: Mapping[str, Resource]) -> Object:
@@ -67,22 +70,71 @@ def _read_protobuf(raw: bytes, kinds: Mapping[str, Resource]) -> Object:
 
 
 def read_json(raw: bytes, kind: str) -> Any:
+    """Raises ApiError 400."""
     try:
         return json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise bad_request(_unrecognized(kind, raw, f"json parse error: {error}")) from error
+
+
+def _read_json_once(raw: bytes, kind: str, repeated: list[str]) -> Any:
+    """Like `read_json`; the paths of fields stated twice go to `repeated`."""
+    twice: list[tuple[Object, str]] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> Object:
+        out = dict(pairs)
+        if len(out) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice.extend((out, name) for name in out if names.count(name) > 1)
+        return out
+
+    try:
+        document = json.loads(raw, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise bad_request(_unrecognized(kind, raw, f"json parse error: {error}")) from error
+    for holder, name in twice:
+        repeated.append(f"{_path_to(document, holder)}.{name}".lstrip("."))
+    return document
+
+
+def _path_to(node: Any, wanted: Object) -> str | None:
+    """Where an object stands in a document; empty for the document itself."""
+    if node is wanted:
+        return ""
+    steps: list[tuple[str, Any]] = []
+    if isinstance(node, dict):
+        steps = [(f".{key}", value) for key, value in node.items()]
+    elif isinstance(node, list):
+        steps = [(f"[{i}]", value) for i, value in enumerate(node)]
+    for step, value in steps:
+        below = _path_to(value, wanted)
+        if below is not None:
+            return step + below
+    return None
 
 
 def read_yaml(raw: bytes) -> Any:
     """A YAML or JSON document. Raises ApiError 400."""
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
-        return yaml.load(raw, Loader)
-    except yaml.YAMLError as error:
+        return _with_text_keys(yaml.load(raw, Loader))
+    except (yaml.YAMLError, RecursionError) as error:
         raise bad_request(f"error decoding YAML: {error}") from error
+
+
+def _with_text_keys(node: Any) -> Any:
+    """JSON has no keys but text: `on: 1` is `"true": 1`."""
+    if isinstance(node, list):
+        return [_with_text_keys(item) for item in node]
+    if isinstance(node, dict):
+        return {
+            key if isinstance(key, str) else json.dumps(key): _with_text_keys(value)
+            for key, value in node.items()
+        }
+    return node
 
 
 def _unrecognized(kind: str, raw: bytes, why: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from . import listing, tables
+from .admission import Call
 from .auth import User
 from .cluster import now_text
 from .conversion import to_served
@@ -152,15 +153,16 @@ class Handlers:
     def _creation(self, target: Target, user: User) -> Callable[[], None]:
         return lambda: self.authorizer.demand(user, target.action("create"))
 
-    def _object(self, request: web.BaseRequest, raw: bytes, resource: Resource) -> Object:
+    def _object(self, request: web.BaseRequest, raw: bytes, resource: Resource, call: Call) -> Object:
         media = request.headers.get("Content-Type", "")
         kinds = {} if resource.custom else {resource.kind: resource}
-        return read_object(raw, media, resource.kind, kinds)
+        document, call.repeated = read_object(raw, media, resource.kind, kinds)
+        return document
 
     def _create(self, request: web.BaseRequest, target: Target, user: User, raw: bytes) -> Answer:
         call = self._options(request, user, CREATE)
         resource = target.resource
-        document = self._object(request, raw, resource)
+        document = self._object(request, raw, resource, call)
         if resource.is_review:
             return Answer(
                 encode(self.subresources.review(resource, target.namespace, document, user, call)), 201
@@ -171,7 +173,7 @@ class Handlers:
     def _update(self, request: web.BaseRequest, target: Target, user: User, raw: bytes) -> Answer:
         call = self._options(request, user, UPDATE)
         call.may_create = self._creation(target, user)
-        document = self._object(request, raw, target.resource)
+        document = self._object(request, raw, target.resource, call)
         new, created = self.operations.replace(
             target.resource, target.namespace, target.name, document, call, target.subresource
         )
@@ -213,7 +215,7 @@ class Handlers:
 
     def _delete_options(self, request: web.BaseRequest, user: User, raw: bytes) -> tuple[Object, Any]:
         media = request.headers.get("Content-Type", "")
-        options = read_object(raw, media, DELETE, {}) if raw.strip() else {}
+        options = read_object(raw, media, DELETE, {})[0] if raw.strip() else {}
         query = request.query
         for name in ("gracePeriodSeconds", "propagationPolicy"):
             if name in query:
@@ -232,7 +234,7 @@ class Handlers:
         if verb == "patch":
             document = patch_function(target.resource, media, raw)
         elif verb in ("create", "update"):
-            document = read_object(raw, media, target.subresource, self.objects.catalog.embedded)
+            document, _ = read_object(raw, media, target.subresource, self.objects.catalog.embedded)
         made, code = self.subresources.answer(target, verb, document, call)
         return Answer(encode(made), code)
 

@@ -190,9 +190,10 @@ def _budget(new: Object) -> Iterator[FieldError]:
 
 
 def _event(new: Object) -> Iterator[FieldError]:
-    about = (new.get("involvedObject") or {}).get("namespace") or "default"
+    field = "regarding" if "regarding" in new else "involvedObject"
+    about = (new.get(field) or {}).get("namespace") or "default"
     if about != new["metadata"].get("namespace"):
-        yield invalid_value("involvedObject.namespace", about, "does not match event.namespace")
+        yield invalid_value(f"{field}.namespace", about, "does not match event.namespace")
 
 
 def _settled_pod(new: Object, old: Object) -> Iterator[FieldError]:

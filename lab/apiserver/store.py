@@ -144,8 +144,13 @@ class Store:
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self.written = os.fstat(self._file).st_size
         self.dirty = False
+        self.forget_changes()
+
+    def forget_changes(self) -> None:
+        """Lets watches start from here only, as after a restart."""
         for table in self.tables.values():
             table.since = self.version
+            table.history.clear()
 
     def table(self, name: str) -> Table:
         if name not in self.tables:

@@ -55,7 +55,7 @@ def prepare_update(resource: Resource, new: Object, old: Object, subresource: st
     """The object that an update through this endpoint amounts to, with its generation."""
     if subresource == "status":
         new = _status_only(resource, new, old)
-    elif resource.has_status:
+    elif resource.has_status and subresource != "binding":
         new = _with_status_of(new, old)
     if (resource.custom or resource.counts_generations) and _counts(resource, new, old):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1

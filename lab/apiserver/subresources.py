@@ -10,7 +10,7 @@ from .admission import Call, read
 from .auth import AccountTokens, User
 from .checks import check_kind
 from .deletion import Deletion, later
-from .errors import ApiError, bad_request, invalid, invalid_value, method_not_allowed
+from .errors import ApiError, bad_request, conflict, invalid, invalid_value, method_not_allowed
 from .operations import Operations
 from .ownership import Manager
 from .resources import Resource
@@ -118,6 +118,10 @@ class Subresources:
             raise bad_request("target.name: Required value")
         entry = self.objects.find(target.resource, target.namespace, target.name)
         old = self.objects.served(target.resource, entry)
+        known = old["spec"].get("nodeName")
+        if known:
+            why = f'pod {target.name} is already assigned to node "{known}"'
+            raise conflict("pods/binding", "", target.name, why)
         bound = {
             "type": "PodScheduled",
             "status": "True",
