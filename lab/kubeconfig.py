@@ -24,11 +24,16 @@ class Endpoint:
 
 def load_kubeconfig(path: Path) -> Endpoint:
     """The current context of the file at `path`; ValueError when it is incomplete or unsupported."""
-    config = yaml.safe_load(path.read_text())
+    try:
+        config = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not a kubeconfig: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} is not a kubeconfig")
     context = _named(config, "context", config.get("current-context"), path)
     cluster = _named(config, "cluster", context.get("cluster"), path)
+    if not cluster.get("server"):
+        raise ValueError(f"{path}: this kubeconfig's cluster has no server")
     user = _named(config, "user", context.get("user"), path) if context.get("user") else {}
     if "exec" in user or "auth-provider" in user:
         raise ValueError(f"{path}: users that log in by a plugin are not supported, use a token")

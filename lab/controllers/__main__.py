@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +24,9 @@ from lab.kube import Kube
 WORKLOAD_KINDS = ("Node", "Pod", "ReplicaSet", "Deployment")
 
 
-async def run(options: argparse.Namespace) -> None:
+async def run(client: Kube, options: argparse.Namespace) -> None:
     """Run until cancelled."""
-    async with Kube.from_kubeconfig(options.kubeconfig) as kube, asyncio.TaskGroup() as group:
+    async with client as kube, asyncio.TaskGroup() as group:
         store = Store(kube, {*WORKLOAD_KINDS, *gateway.KINDS}, options.namespace)
         nodes = Nodes(store, options.node_grace, options.evict_after)
         workloads: list[Loop[Any]] = [Deployments(store).loop, ReplicaSets(store).loop, Scheduler(store).loop]
@@ -46,8 +47,8 @@ async def _start(
         group.create_task(loop.run())
 
 
-def main() -> None:
-    """Parse the command line and run."""
+def main() -> int:
+    """Parse the command line and run; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lab.controllers", description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--dir", type=Path, required=True, help="state directory; Envoy's files live in it")
@@ -62,9 +63,16 @@ def main() -> None:
     ):
         parser.add_argument(name, type=float, default=default, metavar="SECONDS", help=meaning)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    options = parser.parse_args()
+    try:
+        client = Kube.from_kubeconfig(options.kubeconfig)
+    except (OSError, ValueError) as error:
+        print(f"no cluster: {error}", file=sys.stderr)
+        return 1
     with suppress(KeyboardInterrupt):
-        asyncio.run(run(parser.parse_args()))
+        asyncio.run(run(client, options))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

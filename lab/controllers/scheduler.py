@@ -14,31 +14,39 @@ COMPONENT = "default-scheduler"
 
 
 class Scheduler:
-    """Binds pods that wait for a node, the oldest first; all wait again when anything makes room."""
+    """Binds pods that wait for a node; all that wait are tried again when anything makes room."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.loop: Loop[str] = Loop("scheduler", self._schedule_all)
+        self.loop: Loop[tuple[str, str]] = Loop("scheduler", self._schedule)
         store["Pod"].subscribe(self._pod_changed)
         store["Node"].subscribe(self._node_changed)
 
     def _pod_changed(self, before: Obj | None, after: Obj | None) -> None:
-        if after is None or (before is None and not after["spec"].get("nodeName")):
-            self.loop.add("pods")
+        if after is None or (before and _holds(before) and not _holds(after)):
+            self._try_all()
+        elif before is None and _waits(after):
+            self.loop.add(key_of(after))
 
     def _node_changed(self, before: Obj | None, after: Obj | None) -> None:
         if after and (before is None or _capacity(before) != _capacity(after)):
-            self.loop.add("pods")
+            self._try_all()
 
-    async def _schedule_all(self, _: str) -> None:
+    def _try_all(self) -> None:
         waiting = [pod for pod in self._store["Pod"].items.values() if _waits(pod)]
         for pod in sorted(waiting, key=created):
-            nodes = list(self._store["Node"].items.values())
-            placement = place(pod, nodes, self._store["Pod"].items.values())
-            if placement.node:
-                await self._bind(pod, placement.node)
-            else:
-                await self._explain(pod, placement.message)
+            self.loop.add(key_of(pod))
+
+    async def _schedule(self, key: tuple[str, str]) -> None:
+        pod = self._store["Pod"].get(*key)
+        if pod is None or not _waits(pod):
+            return
+        nodes = list(self._store["Node"].items.values())
+        placement = place(pod, nodes, self._store["Pod"].items.values())
+        if placement.node:
+            await self._bind(pod, placement.node)
+        else:
+            await self._explain(pod, placement.message)
 
     async def _bind(self, pod: Obj, node: str) -> None:
         namespace, name = key_of(pod)
@@ -70,10 +78,15 @@ class Scheduler:
         await self._store.event(pod, "Warning", "FailedScheduling", message, COMPONENT)
 
 
+def _holds(pod: Obj) -> bool:
+    """Whether the pod has not ended, and so holds what it asked for."""
+    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+
+
 def _waits(pod: Obj) -> bool:
-    spec, ended = pod["spec"], pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    spec = pod["spec"]
     ours = spec.get("schedulerName", "default-scheduler") == "default-scheduler"
-    return ours and not ended and not spec.get("nodeName") and "deletionTimestamp" not in pod["metadata"]
+    return ours and _holds(pod) and not spec.get("nodeName") and "deletionTimestamp" not in pod["metadata"]
 
 
 def _capacity(node: Obj) -> tuple[object, ...]:

@@ -43,6 +43,7 @@ class DataPlane:
         New clusters come before the routes that name them, and old ones go after. Raises Rejected if
         Envoy refused (what it refused is taken back), Unconfirmed if it does not answer.
         """
+        await self.admin.check_alive()
         self._targets |= plan.targets
         self.refresh_endpoints()
         await self._publish_clusters()

@@ -75,6 +75,10 @@ class Admin:
         if self._session:
             await self._session.close()
 
+    async def check_alive(self) -> None:
+        """Unconfirmed if Envoy does not answer."""
+        await self.statistics("^none$")
+
     async def statistics(self, pattern: str) -> dict[str, str | int]:
         """Counters, gauges and texts whose names match; Unconfirmed if Envoy does not answer."""
         if self._session is None:

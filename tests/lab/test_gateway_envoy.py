@@ -127,7 +127,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def started(made: Bench) -> None:
     while True:
         try:
-            await made.plane.admin.statistics("^none$")
+            await made.plane.admin.check_alive()
             return
         except Unconfirmed:
             await asyncio.sleep(0.01)
@@ -298,11 +298,12 @@ def test_envoy_keeps_its_configuration_when_it_starts_again(tmp_path: Path) -> N
 def test_no_envoy_is_reported(tmp_path: Path) -> None:
     async def body() -> None:
         plane = DataPlane(tmp_path / "envoy", "127.0.0.1", lambda _: [])
+        plan = compile_world(world(*BASE, route("r", rule(backend("a")))))
         with pytest.raises(Unconfirmed):
-            await plane.bring_to(compile_world(world(*BASE)))
+            await plane.bring_to(plan)
         prepare(tmp_path, free_port())
         with pytest.raises(Unconfirmed):
-            await plane.bring_to(compile_world(world(*BASE)))
+            await plane.bring_to(plan)
         await plane.close()
 
     asyncio.run(body())

@@ -120,7 +120,16 @@ def test_kubeconfig_gives_server_namespace_and_token(tmp_path: Path) -> None:
     assert endpoint.headers == {"Authorization": "Bearer s3cret"}
 
 
-@pytest.mark.parametrize("text", ["", "current-context: x", "current-context: x\ncontexts: []"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no: [yaml",
+        "current-context: x",
+        "current-context: x\ncontexts: []",
+        "{current-context: x, contexts: [{name: x, context: {cluster: x}}], clusters: [{name: x, cluster: {}}]}",
+    ],
+)
 def test_nonsense_is_no_kubeconfig(tmp_path: Path, text: str) -> None:
     (tmp_path / "kubeconfig").write_text(text)
     with pytest.raises(ValueError, match="kubeconfig"):
