@@ -127,7 +127,8 @@ def test_kubeconfig_gives_server_namespace_and_token(tmp_path: Path) -> None:
         "no: [yaml",
         "current-context: x",
         "current-context: x\ncontexts: []",
-        "{current-context: x, contexts: [{name: x, context: {cluster: x}}], clusters: [{name: x, cluster: {}}]}",
+        "{current-context: x, contexts: [{name: x, context: {cluster: y}}], "
+        "clusters: [{name: y, cluster: {}}]}",
     ],
 )
 def test_nonsense_is_no_kubeconfig(tmp_path: Path, text: str) -> None:
