@@ -20,8 +20,11 @@ from lab.kube import Kube, KubeError, path_of
 ROUTE = path_of("HTTPRoute", "default", "routes-to-llm")
 PODS = path_of("Pod", "default")
 WINDOW = "5s"
-RATE = f"sum by (inference_pool) (rate(http_requests_total[{WINDOW}]))"
-ERROR_RATE = f'sum by (inference_pool) (rate(http_requests_total{{status="5xx"}}[{WINDOW}]))'
+RATE = f"sum by (envoy_cluster_name) (rate(envoy_cluster_upstream_rq_total[{WINDOW}]))"
+ERROR_RATE = (
+    "sum by (envoy_cluster_name) "
+    f'(rate(envoy_cluster_upstream_rq_xx{{envoy_response_code_class="5"}}[{WINDOW}]))'
+)
 TTFT_P95 = (
     "histogram_quantile(0.95, sum by (inference_pool, le) "
     f"(rate(vllm:time_to_first_token_seconds_bucket[{WINDOW}])))"
@@ -107,7 +110,10 @@ class Observer:
         return f"{first['task_id']} failed: {errors[-1] if errors else 'see its log'}"
 
     async def arms(self, pools: tuple[str, ...]) -> tuple[Arm, ...]:
-        """Both pools: what the route asks for, what Prometheus saw, how many pods there are."""
+        """Both pools: what the route asks for, what Prometheus saw, how many pods there are.
+
+        Requests and errors are those that went through the gateway, so that warm-up is not among them.
+        """
         asked, rate, errors, ttft, pods = await asyncio.gather(
             _or(self._asked(pools[0]), {}),
             self._by_pool(RATE),
@@ -156,7 +162,7 @@ class Observer:
         url = f"{self.prometheus_url}/api/v1/query"
         async with self.http.get(url, params={"query": query}) as answer:
             result = (await answer.json())["data"]["result"]
-        values = {r["metric"].get("inference_pool", ""): float(r["value"][1]) for r in result}
+        values = {_pool(r["metric"]): float(r["value"][1]) for r in result}
         return {pool: value for pool, value in values.items() if isfinite(value)}
 
     async def _outcomes(self) -> dict[str, int]:
@@ -190,6 +196,11 @@ async def _or(reading: Awaitable[T], otherwise: T) -> T:
         return await reading
     except UNREACHABLE:
         return otherwise
+
+
+def _pool(labels: dict[str, str]) -> str:
+    """The pool of a series: pods are labelled with it, the gateway calls it "default_POOL"."""
+    return labels.get("inference_pool") or labels.get("envoy_cluster_name", "").removeprefix("default_")
 
 
 def _task(entry: dict[str, Any]) -> Task:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -10,7 +11,7 @@ from lab.airflow import Airflow, connections
 from lab.airflow_client import TERMINAL
 from lab.demo.observe import Observer, Run
 from lab.demo.screen import Screen
-from lab.demo.snapshot import backends, describe
+from lab.demo.snapshot import Snapshot, backends, describe
 from lab.demo.story import CHAPTERS, DAG_ID, Chapter, Ending, disappointments
 from lab.demo.view import block, clock, line
 from lab.kube import Kube
@@ -96,19 +97,16 @@ async def _observed(screen: Screen, observer: Observer, chapter: Chapter) -> End
     before, clients = await observer.route(), await observer.clients()
     run_id = await asyncio.to_thread(observer.airflow.trigger, observer.dag_id, chapter.conf)
     run = Run(run_id, chapter.stable, chapter.canary, chapter.bake_seconds, time.time(), clients)
-    state, said = "queued", 0.0
+    state, teller = "queued", _Teller(screen, list(chapter.weights))
     while state not in TERMINAL:
         snapshot = await observer.snapshot(run)
         if snapshot.elapsed > LONGEST_ROLLOUT:
             raise Failed(f"the run is still {state} after {LONGEST_ROLLOUT:.0f} s")
-        screen.paint(block(snapshot, list(chapter.weights), screen.style))
-        if not screen.live and snapshot.elapsed - said >= PLAIN_SECONDS:
-            screen.say(line(snapshot))
-            said = snapshot.elapsed
+        teller.show(snapshot)
         await asyncio.sleep(LOOK_SECONDS)
         state = (await asyncio.to_thread(observer.airflow.run, observer.dag_id, run_id))["state"]
     snapshot = await observer.snapshot(run)
-    screen.paint(block(snapshot, list(chapter.weights), screen.style))
+    teller.show(snapshot)
     screen.keep()
     outcome, reason = await observer.outcome(run_id)
     return Ending(
@@ -119,6 +117,27 @@ async def _observed(screen: Screen, observer: Observer, chapter: Chapter) -> End
         after=await observer.route(),
         clients=snapshot.clients,
     )
+
+
+@dataclass
+class _Teller:
+    """Shows snapshots: on a terminal a block, else a line now and then and every new verdict."""
+
+    screen: Screen
+    weights: list[int]
+    told: float = 0.0
+    verdict: str = ""
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.screen.paint(block(snapshot, self.weights, self.screen.style))
+        if self.screen.live:
+            return
+        if snapshot.elapsed - self.told >= PLAIN_SECONDS:
+            self.screen.say(line(snapshot))
+            self.told = snapshot.elapsed
+        if snapshot.verdict != self.verdict:
+            self.screen.say(f"{clock(snapshot.elapsed)}  {snapshot.verdict}")
+            self.verdict = snapshot.verdict
 
 
 def _sum_up(screen: Screen, ending: Ending, chapter: Chapter) -> None:

@@ -1,6 +1,7 @@
 """A snapshot as text: a block of lines that is painted over and over, or one plain line."""
 
-from dataclasses import dataclass
+import textwrap
+from dataclasses import dataclass, replace
 
 from lab.demo.snapshot import Arm, Snapshot, Task
 
@@ -43,7 +44,7 @@ def block(snapshot: Snapshot, weights: list[int], style: Style) -> list[str]:
         *(_arm(arm, style) for arm in snapshot.arms),
         "",
         _now(snapshot, style),
-        f"  {'verdict':10}{snapshot.verdict or style('dim', 'none yet')}"[:100],
+        *_verdict(snapshot.verdict or "none yet"),
         f"  {'clients':10}{clients.ended:,} answered, "
         + (style("yellow", f"failed: {failed}") if failed else style("green", "none failed")),
     ]
@@ -60,9 +61,8 @@ def line(snapshot: Snapshot) -> str:
         "req/s " + "/".join(number(arm.rate) for arm in snapshot.arms),
         "errors " + "/".join(share(arm.errors, 1) for arm in snapshot.arms),
         "TTFT p95 " + "/".join(milliseconds(arm.ttft_p95) for arm in snapshot.arms),
-        snapshot.verdict,
     ]
-    return "  ".join(column for column in columns if column)
+    return "  ".join(columns)
 
 
 def clock(seconds: float) -> str:
@@ -94,14 +94,24 @@ def progress_bar(done: float, style: Style) -> str:
 def _chain(tasks: tuple[Task, ...], weights: list[int], style: Style) -> list[str]:
     """The pipeline in two lines, preparation and steps; a step shows its weight and the task it is at."""
     states = {task.task_id: task for task in tasks}
-    before = [name for name in PREPARATION if name in states]
+    alarmed = _alarmed_step(states)
     steps = []
     for count, weight in enumerate(weights, start=1):
         group = [states[name] for part in STEP_TASKS if (name := f"step_{count}.{part}") in states]
         if group:
-            steps.append(_mark(_foremost(group), f"{weight} %", style))
+            task = replace(group[0], state="failed") if count == alarmed else _foremost(group)
+            steps.append(_mark(task, f"{weight} %", style))
+    before = [_mark(states[name], name, style) for name in PREPARATION if name in states]
     steps += [_mark(states[name], name, style) for name in ENDINGS if name in states]
-    return ["  " + "  ".join(_mark(states[name], name, style) for name in before), "  " + "  ".join(steps)]
+    return ["  " + "  ".join(before), "  " + "  ".join(steps)]
+
+
+def _alarmed_step(states: dict[str, Task]) -> int:
+    """The step whose verdict led to the rollback; 0 if nothing is rolled back."""
+    if not (rollback := states.get("rollback")) or not rollback.since or rollback.state == "skipped":
+        return 0
+    judged = [name for name, task in states.items() if name.endswith(".judge") and task.state == "success"]
+    return max((int(name.partition(".")[0].removeprefix("step_")) for name in judged), default=0)
 
 
 def _foremost(tasks: list[Task]) -> Task:
@@ -127,6 +137,12 @@ def _arm(arm: Arm, style: Style) -> str:
         f"{style('red', errors) if arm.errors else errors}{milliseconds(arm.ttft_p95):>10}"
         f"{f'{arm.pods_ready}/{arm.pods}':>8}"
     )
+
+
+def _verdict(text: str) -> list[str]:
+    """Always two lines, so that the block keeps its height."""
+    lines = textwrap.wrap(text, 84, max_lines=2, placeholder=" ...")
+    return [f"  {'verdict':10}{lines[0]}", f"  {'':10}{lines[1] if len(lines) > 1 else ''}"]
 
 
 def _now(snapshot: Snapshot, style: Style) -> str:

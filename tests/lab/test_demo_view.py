@@ -66,6 +66,27 @@ def test_a_failed_judge_marks_its_step() -> None:
     assert "✗ 50 %" in text
 
 
+def test_the_step_that_raised_the_alarm_is_marked() -> None:
+    ended = {task.task_id: task for task in run_at("step_2.gate", "success")}
+    ended["rollback"] = Task("rollback", "running", 100.0)
+    rolling_back = replace(snapshot(), tasks=tuple(ended.values()))
+    text = "\n".join(block(rolling_back, [10, 50, 100], PLAIN))
+    assert "✓ 10 %" in text
+    assert "✗ 50 %" in text
+    assert "○ 100 %" in text
+
+
+def test_a_rollback_that_had_nothing_to_do_marks_no_step() -> None:
+    tasks = run_at("report")
+    skipped = tuple(Task("rollback", "skipped", 1.0) if t.task_id == "rollback" else t for t in tasks)
+    assert "✗" not in "\n".join(block(replace(snapshot(), tasks=skipped), [10, 50, 100], PLAIN))
+
+
+def test_a_long_verdict_keeps_the_blocks_height() -> None:
+    long = replace(snapshot(), verdict="too slow " * 60)
+    assert len(block(long, [10, 50, 100], PLAIN)) == len(block(snapshot(), [10, 50, 100], PLAIN))
+
+
 def test_nothing_known_yet_is_shown_as_such() -> None:
     empty = Snapshot(0.0, (), (Arm("a"), Arm("b")), Clients())
     assert "none yet" in "\n".join(block(empty, [100], PLAIN))
@@ -74,7 +95,7 @@ def test_nothing_known_yet_is_shown_as_such() -> None:
 
 def test_a_plain_line_holds_the_same_figures() -> None:
     text = line(snapshot())
-    for figure in ("1:02", "step_2.judge", "50 %/50 %", "49 %/51 %", "28.4/29.6", "0.0 %/4.0 %", "hold: why"):
+    for figure in ("1:02", "step_2.judge", "50 %/50 %", "49 %/51 %", "28.4/29.6", "0.0 %/4.0 %"):
         assert figure in text
     assert "\n" not in text
 
