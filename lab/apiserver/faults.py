@@ -87,10 +87,9 @@ class Faults:
 
     def set(self, plan: Object, version: int) -> None:
         """Replaces all rules by a plan `{"seed": N, "rules": [...]}`. Raises ApiError 400."""
-        seed = plan.get("seed", 0)
-        documents = plan.get("rules", [])
-        if not isinstance(documents, list):
-            raise bad_request("rules must be a list")
+        if not isinstance(plan, dict) or not isinstance(plan.get("rules", []), list):
+            raise bad_request("a plan is an object with a list of rules")
+        seed, documents = plan.get("seed", 0), plan.get("rules", [])
         self.rules = [_rule(document, f"{seed}/{i}", version) for i, document in enumerate(documents)]
 
     def clear(self) -> None:
@@ -105,6 +104,8 @@ class Faults:
 
 
 def _rule(document: Object, seed: str, version: int) -> Rule:
+    if not isinstance(document, dict):
+        raise bad_request("a rule must be an object")
     known = {
         **document,
         "verbs": tuple(document.get("verbs", ())),

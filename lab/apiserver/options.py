@@ -54,7 +54,7 @@ def write_options(
         user=user,
         dry_run=dry_run == "All",
         validation=validation or "Warn",
-        force=is_true(query["force"]) if "force" in query else False,
+        force=is_true(query.get("force")),
     )
 
 
@@ -76,7 +76,6 @@ class ListOptions:
 
 def list_options(query: Mapping[str, str]) -> ListOptions:
     """Raises ApiError for values that are not allowed."""
-    watch = is_true(query["watch"]) if "watch" in query else False
     options = ListOptions(
         label_selector=query.get("labelSelector", ""),
         field_selector=query.get("fieldSelector", ""),
@@ -84,7 +83,7 @@ def list_options(query: Mapping[str, str]) -> ListOptions:
         continued=query.get("continue", ""),
         version=query.get("resourceVersion", ""),
         match=query.get("resourceVersionMatch", ""),
-        watch=watch,
+        watch=is_true(query.get("watch")),
         bookmarks=is_true(query.get("allowWatchBookmarks", "false")),
         initial_events=is_true(query.get("sendInitialEvents", "false")),
         timeout=_number(query, "timeoutSeconds") or None,

@@ -20,6 +20,7 @@ from .faults import Faults, Rule
 from .handlers import Answer, Handlers
 from .identity import user_of
 from .listing import Watch
+from .options import is_true
 from .proxy import PodProxy
 from .rbac import Action
 from .store import Reader, Snapshot, encode
@@ -88,7 +89,7 @@ class Router:
             self.cluster.authorizer.demand(user, Action(request.method.lower(), path=path))
             return self._describe(request, path)
         found = target.find(self.cluster.catalog, request.rel_url.raw_path)
-        verb = found.verb(request.method, request.query.get("watch", "") in ("1", "true"))
+        verb = found.verb(request.method, is_true(request.query.get("watch")))
         _check_served(found, verb)
         if not user.is_master:
             self.cluster.authorizer.demand(user, found.action(verb))
@@ -102,6 +103,9 @@ class Router:
         for rule in struck:
             if rule.kind == "latency":
                 await asyncio.sleep(rule.seconds)
+            elif rule.kind == "expired" and verb == "watch":
+                gone = {"type": "ERROR", "object": rule.error().status()}
+                return _response(Answer(encode(gone) + b"\n"))
             elif rule.kind in ("error", "expired"):
                 raise rule.error()
             elif rule.kind == "reset-before":
