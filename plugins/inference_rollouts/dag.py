@@ -8,11 +8,11 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.plan import Plan
+from inference_rollouts.core.plan import Plan, dag_id_of
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.gate import Gate
-from inference_rollouts.operators.preflight import Preflight
+from inference_rollouts.operators.preflight import InvalidPlan, Preflight
 from inference_rollouts.operators.report import Report
 from inference_rollouts.operators.traffic import Promote, Rollback, ShiftWeight
 from inference_rollouts.operators.warm_up import WarmUp
@@ -51,6 +51,19 @@ def build_dag(plan: Plan) -> DAG:
         promote >> rollback >> report
         for teardown in (rollback, report):
             teardown.as_teardown(setups=preflight, on_failure_fail_dagrun=True)
+    return dag
+
+
+def build_invalid_dag(name: str, mistake: str) -> DAG:
+    """What stands for a plan that is not valid: it names the mistake and fails when triggered."""
+    with DAG(
+        dag_id=dag_id_of(name),
+        description=mistake,
+        doc_md=f"**This plan is not valid.** {mistake}",
+        schedule=None,
+        tags=["inference-rollout", "invalid-plan"],
+    ) as dag:
+        InvalidPlan(task_id="plan_is_invalid", mistake=mistake)
     return dag
 
 

@@ -93,15 +93,25 @@ def test_the_form_refuses_nonsense(dag, name, value):
         dag.params.get_param(name).resolve(value)
 
 
-def test_the_dags_file_builds_a_dag_per_plan_and_names_broken_ones(tmp_path, monkeypatch, database):
+def test_the_dags_file_builds_a_dag_per_plan_and_a_broken_plan_breaks_no_other(
+    tmp_path, monkeypatch, database
+):
     from airflow.dag_processing.dagbag import DagBag
+
+    from inference_rollouts.core.errors import PlanInvalid
 
     plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text())
     folder = tmp_path / "rollouts"
     folder.mkdir()
-    (folder / "a.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
+    (folder / "chat.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
+    (folder / "same-pool.yaml").write_text(yaml.safe_dump(plan | {"name": "x", "canary": "llm-pool"}))
+    (folder / "not-yaml.yaml").write_text("{")
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
-    assert set(DagBag(str(ROOT / "dags")).dags) == {"rollout_chat"}
-    (folder / "b.yaml").write_text(yaml.safe_dump(plan | {"name": "broken", "canary": "llm-pool"}))
-    errors = DagBag(str(ROOT / "dags")).import_errors
-    assert "b.yaml: The plan is invalid: stable and canary are both 'llm-pool'" in next(iter(errors.values()))
+    bag = DagBag(str(ROOT / "dags"))
+    assert not bag.import_errors
+    assert set(bag.dags) == {"rollout_chat", "rollout_same_pool", "rollout_not_yaml"}
+    broken = bag.dags["rollout_same_pool"].task_dict["plan_is_invalid"]
+    with pytest.raises(
+        PlanInvalid, match=r"same-pool.yaml: .*stable and canary are both 'llm-pool'.*Nothing"
+    ):
+        type(broken).execute.__wrapped__(broken, {})

@@ -13,7 +13,7 @@ from inference_rollouts.core.plan import apply_parameters, parse_plan
 from inference_rollouts.core.route import HELD_BY, RECORD, Record
 from inference_rollouts.hooks.cluster import PatchRefused
 from inference_rollouts.operators.preflight import freeze
-from tests.unit.routes import ref, service
+from tests.unit.routes import ref, route, service
 
 from . import ROOT
 from .fake_cluster import FakeCluster
@@ -174,3 +174,11 @@ def test_a_prometheus_that_does_not_know_the_stable_pool(monkeypatch):
     prometheus = FakePrometheus(cluster)
     monkeypatch.setattr(prometheus, "query", lambda *_: [])
     refused(ClusterRefused, "The judge would be blind", cluster, prometheus=prometheus)
+
+
+def test_a_canary_that_serves_another_route():
+    cluster = FakeCluster()
+    other = route([ref("llm-pool-version-2")])
+    other["metadata"]["name"] = "other-route"
+    cluster.put("gateway.networking.k8s.io/v1", "HTTPRoute", other)
+    refused(RouteRefused, "HTTPRoute other-route sends traffic to InferencePool llm-pool-version-2", cluster)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from itertools import pairwise
@@ -168,7 +169,7 @@ class Plan(Model):
 
     @property
     def dag_id(self) -> str:
-        return f"rollout_{self.name.replace('-', '_')}"
+        return dag_id_of(self.name)
 
     @property
     def accelerators_needed(self) -> int:
@@ -205,6 +206,11 @@ class Parameters(Model):
     model: Text | None = None
     weights: Annotated[tuple[Percent, ...], Field(min_length=1)] | None = None
     bake: Seconds | None = None
+
+
+def dag_id_of(name: str) -> str:
+    """The id of a plan's DAG: `rollout_` and the name, with what a DAG id may not hold replaced."""
+    return "rollout_" + re.sub(r"[^a-z0-9]", "_", name.lower())
 
 
 def parse_plan(value: Any) -> Plan:

@@ -54,4 +54,11 @@ def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Map
         f"| {step} | {plan.steps[step - 1].weight} % | {judgement['verdict']} | {judgement['reason']} |"
         for step, judgement in enumerate(judgements, start=1)
     ]
+    if outcome is Outcome.PROMOTED:
+        lines += ["", f"`{plan.stable}` keeps running, so that all traffic can go back to it."]
+    elif judgements:
+        lines += [
+            "",
+            f"The pods of `{plan.canary}` keep running for a look; docs/operations.md says how to end them.",
+        ]
     return "\n".join(lines)

@@ -214,6 +214,17 @@ def release_patch(route: Route) -> Patch:
     return [{"op": "remove", "path": _annotation_path(key)} for key in ours]
 
 
+def is_held_by(route: Route, run: str) -> bool:
+    """Whether this run holds the route."""
+    return _annotations(route).get(HELD_BY) == run
+
+
+def carries(route: Route, pool: str) -> bool:
+    """Whether any rule of the route sends requests to an InferencePool."""
+    refs = (ref for rule in _rules(route) for ref in rule.get("backendRefs") or ())
+    return any(pool_name(ref, _namespace(route)) == pool and weight_of(ref) > 0 for ref in refs)
+
+
 def is_restored(route: Route, record: Record) -> bool:
     """Whether some rule carries exactly the weights that the rollout found."""
     return any(list(rule.get("backendRefs", ())) == list(record.found) for rule in _rules(route))

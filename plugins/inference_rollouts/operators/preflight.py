@@ -10,7 +10,7 @@ from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core import route as routes
 from inference_rollouts.core.counts import missing
-from inference_rollouts.core.errors import ClusterRefused, RouteRefused
+from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, RouteRefused
 from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.manifests import clone_for, is_optional, is_ours, owned, render
 from inference_rollouts.core.plan import Plan, apply_parameters, manifest_values, parse_plan
@@ -46,11 +46,22 @@ class Preflight(BaseOperator):
         return frozen.to_json()
 
 
+class InvalidPlan(BaseOperator):
+    """Stands for a plan that could not be read."""
+
+    def __init__(self, *, mistake: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mistake = mistake
+
+    def execute(self, context: Context) -> None:
+        raise PlanInvalid(f"{self.mistake} Nothing was written.")
+
+
 def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHook) -> Frozen:
     """Everything that later tasks read. Raises a RolloutError, one sentence, for what cannot work."""
     metric_set = load_metric_set(plan.metrics)
     gateway = _check_route(cluster, plan, run)
-    _check_pools(cluster, plan, gateway)
+    _check_pools(cluster, plan, gateway, run)
     manifests = _manifests(cluster, plan)
     _check_manifests(cluster, plan, manifests)
     frozen = Frozen(run, plan, gateway, metric_set, tuple(manifests))
@@ -84,7 +95,7 @@ def _check_route(cluster: ClusterHook, plan: Plan, run: str) -> str:
     return gateway
 
 
-def _check_pools(cluster: ClusterHook, plan: Plan, gateway: str) -> None:
+def _check_pools(cluster: ClusterHook, plan: Plan, gateway: str, run: str) -> None:
     """The stable pool serves and can take all traffic back; the canary's names are free, or this plan's."""
     pool = cluster.find(POOL_API, "InferencePool", plan.stable)
     if pool is None:
@@ -95,6 +106,12 @@ def _check_pools(cluster: ClusterHook, plan: Plan, gateway: str) -> None:
         raise ClusterRefused(
             f"InferencePool {plan.stable} has no ready pod, so it could not take traffic back."
         )
+    for route in cluster.select(GATEWAY_API, "HTTPRoute"):
+        if routes.carries(route, plan.canary) and not routes.is_held_by(route, run):
+            raise RouteRefused(
+                f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary} already; "
+                "a canary must be a pool that serves nobody."
+            )
     for api, kind in (("apps/v1", "Deployment"), (POOL_API, "InferencePool")):
         existing = cluster.find(api, kind, plan.canary)
         if existing is not None and not is_ours(existing, plan.name):
