@@ -93,9 +93,7 @@ def test_the_form_refuses_nonsense(dag, name, value):
         dag.params.get_param(name).resolve(value)
 
 
-def test_the_dags_file_builds_a_dag_per_plan_and_a_broken_plan_breaks_no_other(
-    tmp_path, monkeypatch, database
-):
+def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(tmp_path, monkeypatch, database):
     from airflow.dag_processing.dagbag import DagBag
 
     from inference_rollouts.core.errors import PlanInvalid
@@ -106,12 +104,12 @@ def test_the_dags_file_builds_a_dag_per_plan_and_a_broken_plan_breaks_no_other(
     (folder / "chat.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
     (folder / "same-pool.yaml").write_text(yaml.safe_dump(plan | {"name": "x", "canary": "llm-pool"}))
     (folder / "not-yaml.yaml").write_text("{")
+    (folder / "other-name.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
     bag = DagBag(str(ROOT / "dags"))
     assert not bag.import_errors
-    assert set(bag.dags) == {"rollout_chat", "rollout_same_pool", "rollout_not_yaml"}
+    assert set(bag.dags) == {f"rollout_{name}" for name in ("chat", "same_pool", "not_yaml", "other_name")}
+    assert "must be named" in bag.dags["rollout_other_name"].description
     broken = bag.dags["rollout_same_pool"].task_dict["plan_is_invalid"]
-    with pytest.raises(
-        PlanInvalid, match=r"same-pool.yaml: .*stable and canary are both 'llm-pool'.*Nothing"
-    ):
+    with pytest.raises(PlanInvalid, match=r"same-pool.yaml: .*are both 'llm-pool'.*Nothing"):
         type(broken).execute.__wrapped__(broken, {})

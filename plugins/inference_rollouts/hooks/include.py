@@ -24,9 +24,12 @@ def plan_files() -> list[Path]:
 
 
 def load_plan(path: Path) -> Plan:
-    """Raises PlanInvalid, naming the file."""
+    """Raises PlanInvalid, naming the file, which must be named after its plan."""
     try:
-        return parse_plan(yaml.safe_load(path.read_text()))
+        plan = parse_plan(yaml.safe_load(path.read_text()))
+        if plan.name != path.stem:
+            raise PlanInvalid(f"the file of plan {plan.name!r} must be named {plan.name}.yaml.")
+        return plan
     except (PlanInvalid, yaml.YAMLError, OSError) as error:
         raise PlanInvalid(f"{path.name}: {error}") from error
 

@@ -109,8 +109,8 @@ def _check_pools(cluster: ClusterHook, plan: Plan, gateway: str, run: str) -> No
     for route in cluster.select(GATEWAY_API, "HTTPRoute"):
         if routes.carries(route, plan.canary) and not routes.is_held_by(route, run):
             raise RouteRefused(
-                f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary} already; "
-                "a canary must be a pool that serves nobody."
+                f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary}; "
+                "a canary must be a pool that serves nobody yet."
             )
     for api, kind in (("apps/v1", "Deployment"), (POOL_API, "InferencePool")):
         existing = cluster.find(api, kind, plan.canary)
