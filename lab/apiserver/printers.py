@@ -209,7 +209,7 @@ def _budget(item: Object) -> Row:
     return [name, *bounds, status.get("disruptionsAllowed", 0), since]
 
 
-def _role(item: Object) -> Row:
+def _name_and_creation(item: Object) -> Row:
     return [item["metadata"]["name"], item["metadata"].get("creationTimestamp")]
 
 
@@ -222,10 +222,6 @@ def _binding(item: Object) -> Row:
         subjects[subject["kind"]].append(prefix + subject["name"])
     role = f"{reference.get('kind', '')}/{reference.get('name', '')}"
     return [name, role, since, *(", ".join(names) for names in subjects.values())]
-
-
-def _definition(item: Object) -> Row:
-    return [item["metadata"]["name"], item["metadata"].get("creationTimestamp")]
 
 
 def _slice(item: Object) -> Row:
@@ -292,11 +288,11 @@ CELLS: dict[str, Callable[[Object], Row]] = {
     "Event": _event,
     "Lease": _lease,
     "PodDisruptionBudget": _budget,
-    "Role": _role,
-    "ClusterRole": _role,
+    "Role": _name_and_creation,
+    "ClusterRole": _name_and_creation,
     "RoleBinding": _binding,
     "ClusterRoleBinding": _binding,
-    "CustomResourceDefinition": _definition,
+    "CustomResourceDefinition": _name_and_creation,
     "EndpointSlice": _slice,
     "Endpoints": _endpoints,
     "PriorityClass": _priority,
