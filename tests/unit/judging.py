@@ -76,8 +76,8 @@ def window(
         name: Counts(
             canary=canary[name],
             stable=stable[name],
-            chi2=(chi2,) * len(canary[name].bad),
-            df=(df,) * len(canary[name].bad),
+            chi2=chi2,
+            df=df,
         )
         for name in canary
     }

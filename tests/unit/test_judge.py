@@ -297,7 +297,7 @@ def test_tempering_divides_the_evidence() -> None:
     assert half.rows[0].kappa == 0.5
 
 
-def test_estimated_tempering_learns_from_the_past_of_stable_only() -> None:
+def test_estimated_tempering_learns_from_the_past() -> None:
     rules = {"kappa": "estimate", "kappa_bounds": (0.1, 1.0)} | NEVER_SURE
 
     def kappas(chi2: float, count: int) -> list[float]:
@@ -305,9 +305,9 @@ def test_estimated_tempering_learns_from_the_past_of_stable_only() -> None:
         windows = [window(10.0 * i, counts, counts, chi2=chi2, df=2) for i in range(count)]
         return [judged(windows[:k], rules=rules).rows[0].kappa for k in range(count + 1)]
 
-    calm, wild = kappas(2.0, 50), kappas(40.0, 50)
+    calm, wild = kappas(2.0, 90), kappas(40.0, 90)
     assert calm[0] == wild[0] == 0.5
-    assert calm[-1] > 0.9
+    assert calm[-1] > 0.8
     assert wild[-1] == 0.1
     counts = {"errors": counted(100, 9), "ttft": counted(100, 9, 2)}
     first = judge.begin(policy(**rules), SET, step(), Carried())

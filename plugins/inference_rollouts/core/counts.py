@@ -50,12 +50,15 @@ class ArmCounts(Value):
 
 
 class Counts(Value):
-    """One metric in one window. `chi2[j]` with `df[j]` is Pearson's test that stable's pods are alike."""
+    """One metric in one window.
+
+    `chi2` with `df` degrees of freedom is Pearson's test, summed over the edges, that stable's pods are alike.
+    """
 
     canary: ArmCounts
     stable: ArmCounts
-    chi2: tuple[float, ...]
-    df: tuple[int, ...]
+    chi2: float
+    df: int
 
 
 class WindowCounts(Value):
@@ -219,11 +222,10 @@ def _pod_counts(
 
 
 def _summed(metric: Rate | Latency, canary: Sequence[ArmCounts], stable: Sequence[ArmCounts]) -> Counts:
-    cells = range(len(metric.edges))
-    tests = [_pearson([(pod.n, pod.bad[j]) for pod in stable if pod.n]) for j in cells]
+    tests = [_pearson([(pod.n, pod.bad[j]) for pod in stable if pod.n]) for j in range(len(metric.edges))]
     canary_sum, stable_sum = (total(pods, len(metric.edges)) for pods in (canary, stable))
-    chi2, df = zip(*tests, strict=True)
-    return Counts(canary=canary_sum, stable=stable_sum, chi2=chi2, df=df)
+    chi2, df = (sum(column) for column in zip(*tests, strict=True))
+    return Counts(canary=canary_sum, stable=stable_sum, chi2=chi2, df=int(df))
 
 
 def total(arms: Sequence[ArmCounts], cells: int) -> ArmCounts:

@@ -77,7 +77,7 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
         rules=rules,
         step=step,
         begun=carried.steps + 1,
-        alarm=np.logaddexp(alarm, np.log(_gamma(carried.steps + 1, step.steps))),
+        alarm=np.logaddexp(alarm, np.log(gamma(carried.steps + 1, step.steps))),
         good=np.zeros((cells, 3, len(evidence.SHARE_RATIOS))),
         dispersion=resumed(carried.dispersion, cells),
         kappa=np.full(cells, ASSUMED_KAPPA if policy.kappa == "estimate" else policy.kappa),
@@ -86,7 +86,7 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
     )
 
 
-def _gamma(step: int, steps: int) -> float:
+def gamma(step: int, steps: int) -> float:
     """Prior weight of a canary that turns bad in this step: half for the first, the rest shared evenly."""
     return (1.0 if steps == 1 else 0.5) if step == 1 else 0.5 / (steps - 1)
 
@@ -131,7 +131,7 @@ def log_evidence(tally: Tally) -> Array:
     """ln E of each test (comparisons, then objectives) against the canary, over the whole rollout."""
     rules, steps = tally.rules, tally.step.steps
     prior = np.concatenate([rules.worse.prior, rules.breach.prior])
-    unbegun = evidence.log(np.array(sum(_gamma(step, steps) for step in range(tally.begun + 1, steps + 1))))
+    unbegun = evidence.log(np.array(sum(gamma(step, steps) for step in range(tally.begun + 1, steps + 1))))
     return np.asarray(np.logaddexp(evidence.log_sum(tally.alarm + prior), unbegun))
 
 
@@ -168,7 +168,7 @@ def _arrays(rules: Rules, window: WindowCounts) -> tuple[NDArray[np.int64], NDAr
         if counts := window.counts.get(cell.metric.name):
             n[:, i] = counts.canary.n, counts.stable.n
             bad[:, i] = counts.canary.bad[cell.place], counts.stable.bad[cell.place]
-            chi2[i], df[i] = counts.chi2[cell.place], counts.df[cell.place]
+            chi2[i], df[i] = counts.chi2, counts.df
     return n, bad, chi2, df
 
 

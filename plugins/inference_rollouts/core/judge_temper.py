@@ -12,7 +12,7 @@ cell in their last axis; leading axes are free.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,23 +21,15 @@ from .evidence import Array, Integers
 
 ASSUMED_KAPPA = 0.5  # before stable has shown anything
 BLOCK = 60.0  # seconds within which noise is taken to last
-PRIOR_TESTS = 10.0  # degrees of freedom that the assumed overdispersion is worth
+PRIOR_TESTS = 30.0  # degrees of freedom that the assumed overdispersion is worth
 PRIOR_NOISE = 0.1  # variance of the log odds assumed at first...
 PRIOR_SPREAD = 5.0  # ...and the information (nats per squared log odds) that this assumption is worth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Dispersion:
-    """Running sums. `chi2` and `df`: pods against pods. `up` and `down`: the canary's odds ratio (Mantel and
-    Haenszel). `excess` and `spread`: surprises beyond chance, and the information they were seen with.
-    `score`, `variance`, `seconds`: the open block; `last`, `last_variance`: the one before (NaN: none)."""
+class Block:
+    """The minute under way (score, its variance, seconds), and the surprise of the one before (NaN: none)."""
 
-    chi2: Array
-    df: Array
-    up: Array
-    down: Array
-    excess: Array
-    spread: Array
     score: Array
     variance: Array
     last: Array
@@ -45,13 +37,35 @@ class Dispersion:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Dispersion:
+    """Running sums: pods against pods (`chi2`, `df`), the canary's odds ratio by Mantel and Haenszel (`up`,
+    `down`), surprises beyond chance (`excess`) and the information with which they were seen (`spread`)."""
+
+    block: Block
+    chi2: Array
+    df: Array
+    up: Array
+    down: Array
+    excess: Array
+    spread: Array
+
+
 _KEPT = ("chi2", "df", "up", "down", "excess", "spread")
 
 
 def nothing_known(*shape: int) -> Dispersion:
     """Before the first window."""
-    zeros = {field.name: np.zeros(shape) for field in fields(Dispersion) if field.name != "seconds"}
-    return Dispersion(**zeros | {"last": np.full(shape, np.nan)})
+    return Dispersion(_no_block(shape), *(np.zeros(shape) for _ in _KEPT))
+
+
+def without_block(known: Dispersion) -> Dispersion:
+    """The lasting sums alone, where a new step begins."""
+    return replace(known, block=_no_block(known.df.shape))
+
+
+def _no_block(shape: tuple[int, ...]) -> Block:
+    return Block(np.zeros(shape), np.zeros(shape), np.full(shape, np.nan), np.zeros(shape))
 
 
 def kept(known: Dispersion) -> dict[str, tuple[float, ...]]:
@@ -61,13 +75,11 @@ def kept(known: Dispersion) -> dict[str, tuple[float, ...]]:
 
 def resumed(sums: Mapping[str, Sequence[float]], cells: int) -> Dispersion:
     """The inverse of `kept`, or nothing known. Raises ValueError when the sums are not of so many cells."""
-    known = nothing_known(cells)
     if not sums:
-        return known
+        return nothing_known(cells)
     if set(sums) != set(_KEPT) or any(len(values) != cells for values in sums.values()):
         raise ValueError("the evidence of the earlier steps is of another policy or metric set")
-    chi2, df, up, down, excess, spread = (np.array(sums[name]) for name in _KEPT)
-    return replace(known, chi2=chi2, df=df, up=up, down=down, excess=excess, spread=spread)
+    return Dispersion(_no_block((cells,)), *(np.array(sums[name]) for name in _KEPT))
 
 
 def kappa(
@@ -92,32 +104,37 @@ def observe(
 ) -> Dispersion:  # fmt: skip
     """What is known after one more window."""
     mean, variance = evidence.tendency(n_c, n_b, x_c + x_b, (known.up + 1) / (known.down + 1))
-    requests = np.maximum(n_c + n_b, 1)
+    requests, block = np.maximum(n_c + n_b, 1), known.block
     grown = replace(
         known,
         chi2=known.chi2 + chi2,
         df=known.df + df,
         up=known.up + x_c * (n_b - x_b) / requests,
         down=known.down + x_b * (n_c - x_c) / requests,
-        score=known.score + x_c - mean,
-        variance=known.variance + variance,
-        seconds=known.seconds + seconds,
+        block=replace(
+            block,
+            score=block.score + x_c - mean,
+            variance=block.variance + variance,
+            seconds=block.seconds + seconds,
+        ),
     )
-    return _closed(grown) if grown.seconds >= BLOCK else grown
+    return _closed(grown) if grown.block.seconds >= BLOCK else grown
 
 
 def _closed(known: Dispersion) -> Dispersion:
-    """The open block compared with the one before: half their squared difference is 1 by chance alone."""
-    told = known.variance > 0
-    surprise = np.where(told, known.score / np.sqrt(np.where(told, known.variance, 1.0)), np.nan)
-    both = told & ~np.isnan(known.last)
+    """The minute compared with the one before: half their squared difference is 1 by chance alone."""
+    block = known.block
+    told = block.variance > 0
+    surprise = np.where(told, block.score / np.sqrt(np.where(told, block.variance, 1.0)), np.nan)
+    both = told & ~np.isnan(block.last)
     return replace(
         known,
-        excess=known.excess + np.where(both, 0.5 * (surprise - known.last) ** 2 - 1, 0.0),
-        spread=known.spread + np.where(both, 0.5 * (known.variance + known.last_variance), 0.0),
-        last=np.where(told, surprise, known.last),
-        last_variance=np.where(told, known.variance, known.last_variance),
-        score=np.zeros_like(known.score),
-        variance=np.zeros_like(known.variance),
-        seconds=0.0,
+        excess=known.excess + np.where(both, 0.5 * (surprise - block.last) ** 2 - 1, 0.0),
+        spread=known.spread + np.where(both, 0.5 * (block.variance + block.last_variance), 0.0),
+        block=Block(
+            score=np.zeros_like(block.score),
+            variance=np.zeros_like(block.variance),
+            last=np.where(told, surprise, block.last),
+            last_variance=np.where(told, block.variance, block.last_variance),
+        ),
     )
