@@ -25,7 +25,7 @@ from lab.processes import Process, ProcessError
 from lab.state import CHECKOUT, write_json
 
 USERS = {"admin": "admin", "viewer": "viewer"}
-PATIENCE = 120.0
+PATIENCE, STOP_PATIENCE = 120.0, 5.0
 
 # The scheduler's workers are forks of it, and every task is a fork of a worker: what the scheduler has
 # imported no task imports again, which is most of the time that a short task takes.
@@ -96,9 +96,9 @@ class Airflow:
             raise
 
     def stop(self) -> None:
-        """End every component, its workers included."""
+        """End every component with its workers; a task that is at work is not waited for."""
         stopping, self.processes = self.processes, {}
-        processes.stop(stopping.values(), patience=15)
+        processes.stop(stopping.values(), patience=STOP_PATIENCE)
         (self.home / RECORD).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -155,7 +155,7 @@ def stop_recorded(home: Path) -> bool:
     if not record.exists():
         return False
     left = json.loads(record.read_text())["processes"]
-    processes.stop((Process.from_record(name, entry) for name, entry in left.items()), patience=15)
+    processes.stop((Process.from_record(name, entry) for name, entry in left.items()), patience=STOP_PATIENCE)
     record.unlink()
     return True
 

@@ -11,6 +11,7 @@ from lab.airflow_client import AirflowError
 from lab.cli import EXPECTED, run_until_signalled
 from lab.demo.play import Failed, play
 from lab.demo.screen import Screen
+from lab.kube import KubeError
 from lab.state import StateDirectory
 
 
@@ -25,7 +26,7 @@ def main() -> int:
         run_until_signalled(play(screen, directory, arguments.rate, arguments.exit))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
-    except (Failed, AirflowError, *EXPECTED) as error:
+    except (Failed, AirflowError, KubeError, *EXPECTED) as error:
         screen.say(f"demo: {error}")
         return 1
     return 0

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import aiohttp
 
@@ -49,9 +51,11 @@ async def play(screen: Screen, directory: StateDirectory, rate: float, leave: bo
     try:
         screen.say(screen.style("bold", "Starting a local inference cluster and Airflow"))
         await _start(lab, airflow)
-        failure = await _tell(screen, lab, airflow)
+        failure = await _while_alive(lab, airflow, _tell(screen, lab, airflow))
         if not leave:
-            await _stay(screen, lab, airflow)
+            _invite(screen, lab, airflow)
+            with suppress(asyncio.CancelledError):
+                await _watch(lab, airflow)
         if failure:
             raise Failed(failure)
     finally:
@@ -153,15 +157,31 @@ def _sum_up(screen: Screen, ending: Ending, chapter: Chapter) -> None:
     screen.say(f"  after    {describe(backends(ending.after, chapter.stable))}{unchanged}")
 
 
-async def _stay(screen: Screen, lab: Startup, airflow: Airflow) -> None:
-    """Until Ctrl-C or TERM, or until one of the processes ends."""
+def _invite(screen: Screen, lab: Startup, airflow: Airflow) -> None:
     screen.say()
     screen.say(screen.style("bold", "It is all still running; Ctrl-C stops it:"))
     screen.say(f"  Airflow     {airflow.url}   user admin   password {airflow.passwords['admin']}")
     screen.say(f"  kubectl     export KUBECONFIG={lab.record['kubeconfig']}")
     screen.say(f"  Prometheus  {lab.record['prometheus']['url']}")
-    with suppress(asyncio.CancelledError):
-        while True:
-            for process in (*lab.directory.processes(), *airflow.processes.values()):
-                process.check_alive()
-            await asyncio.sleep(1)
+
+
+async def _watch(lab: Startup, airflow: Airflow) -> NoReturn:
+    """Until cancelled; raises ProcessError when one of the processes ends."""
+    while True:
+        for process in (*lab.directory.processes(), *airflow.processes.values()):
+            process.check_alive()
+        await asyncio.sleep(1)
+
+
+async def _while_alive(lab: Startup, airflow: Airflow, work: Coroutine[Any, Any, str]) -> str:
+    """The result of `work`, given up as soon as one of the processes ends."""
+    story, watch = asyncio.create_task(work), asyncio.create_task(_watch(lab, airflow))
+    try:
+        await asyncio.wait({story, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if watch.done():
+            watch.result()
+        return await story
+    finally:
+        story.cancel()
+        watch.cancel()
+        await asyncio.gather(story, watch, return_exceptions=True)
