@@ -170,7 +170,7 @@ def _check_served(found: Target, verb: str) -> None:
         allowed = discovery.sub_verbs(found.subresource)
     else:
         raise page_not_found()
-    if verb not in allowed:
+    if verb not in allowed or (found.everywhere and verb not in ("list", "watch")):
         raise method_not_allowed()
 
 

@@ -23,6 +23,11 @@ class Target:
     subresource: str = ""
     rest: str = ""
 
+    @property
+    def everywhere(self) -> bool:
+        """A collection over all namespaces."""
+        return self.resource.namespaced and not self.namespace and not self.resource.is_review
+
     def verb(self, method: str, watch: bool) -> str:
         """The request's verb as access rules name it; empty where the method is not allowed."""
         if method == "HEAD":
@@ -44,20 +49,20 @@ def find(catalog: Catalog, path: str) -> Target:
     """Raises ApiError 404 where nothing is served."""
     parts = [unquote(part) for part in path.strip("/").split("/")]
     group, version, rest = ("", parts[1], parts[2:]) if parts[0] == "api" else (parts[1], parts[2], parts[3:])
-    watch = bool(rest) and rest[0] == "watch"
-    rest = rest[1:] if watch else rest
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) >= 3 and not _is_sub(catalog, rest):
+    if rest[0] == "namespaces" and len(rest) >= 3 and not _is_sub(rest):
         namespace, rest = rest[1], rest[2:]
     resource = catalog.find(group, version, rest[0])
     if resource is None or (namespace and not resource.namespaced):
         raise page_not_found()
     name = rest[1] if len(rest) > 1 else ""
+    if name and resource.namespaced and not namespace:
+        raise page_not_found()
     subresource = rest[2] if len(rest) > 2 else ""
     tail = "/".join(path.strip("/").split("/")[-len(rest) + 3 :]) if len(rest) > 3 else ""
     return Target(resource, namespace, name, subresource, tail)
 
 
-def _is_sub(catalog: Catalog, rest: list[str]) -> bool:
+def _is_sub(rest: list[str]) -> bool:
     """Whether /namespaces/NAME/X is a subresource of the namespace itself."""
     return len(rest) == 3 and rest[2] in ("status", "finalize")

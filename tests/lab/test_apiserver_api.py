@@ -592,3 +592,20 @@ def test_nonsense_never_breaks_the_server(server: ApiServer) -> None:
     for query in ("limit=x", "timeoutSeconds=x&watch=1", "fieldValidation=x", "labelSelector=%00"):
         assert server.call("GET", f"{path}?{query}").code < 500
     assert server.call("GET", "/healthz").code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("POST", "/api/v1/configmaps", 405),
+        ("DELETE", "/api/v1/configmaps", 405),
+        ("GET", "/api/v1/configmaps", 200),
+        ("GET", "/api/v1/configmaps/c", 404),
+        ("GET", "/api/v1/namespaces/default/nodes", 404),
+        ("GET", "/api/v1/watch", 404),
+        ("GET", "/apis/apps/v1/", 200),
+        ("GET", "/api/v1/namespaces/default/configmaps/c/proxy", 404),
+    ],
+)
+def test_paths_that_need_a_namespace(server: ApiServer, method: str, path: str, code: int) -> None:
+    assert server.call(method, path, config_map() if method == "POST" else None).code == code
