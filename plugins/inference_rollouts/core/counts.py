@@ -52,7 +52,7 @@ class ArmCounts(Value):
 class Counts(Value):
     """One metric in one window.
 
-    `chi2` with `df` degrees of freedom is Pearson's test, summed over the edges, that stable's pods are alike.
+    `chi2` with `df` degrees of freedom is Pearson's test, over all edges, that stable's pods are alike.
     """
 
     canary: ArmCounts
