@@ -102,7 +102,7 @@ def test_items_of_a_keyed_list_have_owners_of_their_own(server: ApiServer, name:
     apply(server, path, gateway(80), "one")
     both = apply(server, path, gateway(81), "two").body
     assert [listener["port"] for listener in both["spec"]["listeners"]] == [80, 81]
-    item = {".": {}, "f:name": {}, "f:port": {}, "f:protocol": {}}
+    item: dict[str, Any] = {".": {}, "f:name": {}, "f:port": {}, "f:protocol": {}}
     listeners = owners(both)["two Apply"]["f:spec"]["f:listeners"]
     assert listeners == {'k:{"name":"p81"}': item}
     gone = apply(server, path, {**gateway(81), "spec": {"gatewayClassName": "c"}}, "two")

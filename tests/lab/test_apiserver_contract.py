@@ -41,14 +41,16 @@ def _constraints(node: Any, names: bool = False) -> Any:
         return [_constraints(item) for item in node]
     if not isinstance(node, dict):
         return node
-    out = {}
+    out: dict[str, Any] = {}
     for key, value in node.items():
         if key == "description" and not names:
             continue
-        counted = key == "x-kubernetes-validations" and not names
-        out[key] = len(value) if counted else _constraints(value, key == "properties" and not names)
-        if key in ("required", "enum") and not names:
-            out[key] = sorted(out[key], key=str)
+        if key == "x-kubernetes-validations" and not names:
+            out[key] = len(value)
+        elif key in ("required", "enum") and not names:
+            out[key] = sorted(value, key=str)
+        else:
+            out[key] = _constraints(value, key == "properties" and not names)
     return out
 
 

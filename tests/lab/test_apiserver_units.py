@@ -18,11 +18,11 @@ from lab.apiserver.jsonpath import find
 from lab.apiserver.merge import merge, remove
 from lab.apiserver.ownership import Application, Manager
 from lab.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
+from lab.apiserver.printers import age
 from lab.apiserver.quantity import amount, canonical
 from lab.apiserver.resources import version_rank
 from lab.apiserver.schema import Parser, Schema, clone
 from lab.apiserver.selectors import field_selector, label_selector
-from lab.apiserver.tables import age
 from lab.apiserver.validation import validate
 
 ITEM = {
