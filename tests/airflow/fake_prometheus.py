@@ -21,6 +21,7 @@ class FakePrometheus:
     cluster: FakeCluster
     failing: dict[str, float] = field(default_factory=dict)
     down: bool = False
+    rate: float = RATE
     requests: dict[str, float] = field(default_factory=dict)
     last: float | None = None
 
@@ -36,7 +37,7 @@ class FakePrometheus:
         total = sum(weights.values())
         for pool, weight in weights.items():
             elapsed = max(0.0, at - self.last) if self.last is not None else 0.0
-            self.requests[pool] = self.requests.get(pool, 0.0) + elapsed * RATE * weight / total
+            self.requests[pool] = self.requests.get(pool, 0.0) + elapsed * self.rate * weight / total
         self.last = at if self.last is None else max(at, self.last)
 
     def _samples(self, pool: str, at: float) -> list[dict[str, Any]]:

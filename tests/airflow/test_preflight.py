@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import pytest
 import yaml
@@ -12,7 +13,8 @@ from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.plan import apply_parameters, parse_plan
 from inference_rollouts.core.route import HELD_BY, RECORD, Record
 from inference_rollouts.hooks.cluster import PatchRefused
-from inference_rollouts.operators.preflight import freeze
+from inference_rollouts.operators.preflight import check_power, freeze
+from inference_rollouts.power import main
 from tests.unit.routes import ref, route, service
 
 from . import ROOT
@@ -182,3 +184,40 @@ def test_a_canary_that_serves_another_route():
     other["metadata"]["name"] = "other-route"
     cluster.put("gateway.networking.k8s.io/v1", "HTTPRoute", other)
     refused(RouteRefused, "HTTPRoute other-route sends traffic to InferencePool llm-pool-version-2", cluster)
+
+
+def power_of(cluster, rate, **changes):
+    prometheus = FakePrometheus(cluster, rate=rate)
+    frozen = preflight(cluster, prometheus=prometheus, **changes)
+    prometheus.last = None
+    return check_power(prometheus, frozen, time.time())
+
+
+def test_preflight_says_what_each_step_can_see():
+    table, missed = power_of(FakeCluster(), 4000.0)
+    assert "| 1 | 5 % |" in table
+    assert not any("HTTP 5xx" in sentence for sentence in missed)
+
+
+def test_steps_too_short_for_the_traffic_are_warned_of():
+    _, missed = power_of(FakeCluster(), 0.5)
+    assert any("Step 1 (5 % for 5 min) may miss 3 times the odds" in sentence for sentence in missed)
+
+
+def test_a_plan_may_refuse_or_ignore_blind_steps():
+    with pytest.raises(PlanInvalid, match="too short"):
+        power_of(FakeCluster(), 0.5, analysis={"when_blind": "refuse"})
+    assert power_of(FakeCluster(), 0.5, analysis={"when_blind": "ignore"})[1] == []
+
+
+def test_no_traffic_at_all_is_said():
+    _, missed = power_of(FakeCluster(), 0.0)
+    assert "Nothing was counted" in missed[0]
+
+
+def test_the_power_of_a_plan_is_printed_without_starting_anything(capsys):
+    path = ROOT / "include/rollouts/llm.yaml"
+    assert main([str(path), "--rate", "1"]) == 1
+    assert "| step | weight |" in capsys.readouterr().out
+    assert main([str(path), "--rate", "2000", "--bad", "0.05"]) == 0
+    assert main([str(path.parent / "nothing.yaml")]) == 2

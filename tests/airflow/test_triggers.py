@@ -137,7 +137,7 @@ def test_a_dead_prometheus_holds_and_rolls_back_only_when_patience_ends(cluster)
 
 
 def test_weights_that_are_not_in_force_never_pass(cluster, monkeypatch):
-    frozen = quick(cluster, analysis={"margin": None}, deadlines={"route": "300ms"})
+    frozen = quick(cluster, analysis={"margin": None})
     record = held(cluster, frozen, 50)
     monkeypatch.setattr(cluster, "weights", lambda: {"llm-pool": 95, "llm-pool-version-2": 5})
     event = judged(cluster, frozen, record.since)
@@ -160,3 +160,35 @@ def test_a_canary_without_ready_pods_is_an_alarm(cluster):
         del cluster.objects["Pod", f"llm-pool-version-2-{number}"]
     event = judged(cluster, frozen, record.since)
     assert event["judgement"]["reason"] == "The canary has no ready endpoints."
+
+
+def test_the_record_of_a_decision_can_be_judged_again(cluster, tmp_path, capsys):
+    from inference_rollouts.core.record import replay
+    from inference_rollouts.replay import main
+
+    frozen = quick(cluster, records=f"file://{tmp_path}")
+    record = held(cluster, frozen, 50)
+    cluster.prometheus.failing[frozen.plan.canary] = 0.2
+    event = judged(cluster, frozen, record.since)
+    assert replay(event["record"]) == event["record"]
+    [written] = tmp_path.rglob("step_1.jsonl")
+    assert written.read_text().splitlines() == event["record"]
+    assert main([str(written)]) == 0
+    assert "the same verdicts: " in capsys.readouterr().out
+    written.write_text(written.read_text().replace('"verdict":"rollback"', '"verdict":"advance"'))
+    assert main([str(written)]) == 1
+    written.write_text("nonsense")
+    assert main([str(written)]) == 2
+
+
+def test_a_place_for_records_that_cannot_be_written_stops_nothing(cluster):
+    frozen = quick(cluster, records="file:///dev/null/records", analysis={"margin": None})
+    assert judged(cluster, frozen, held(cluster, frozen, 50).since)["judgement"]["verdict"] == "advance"
+
+
+def test_points_for_the_chart_are_kept_for_every_look(cluster):
+    frozen = quick(cluster, analysis={"margin": None})
+    event = judged(cluster, frozen, held(cluster, frozen, 50).since)
+    times = [point[0] for point in event["points"]]
+    assert len(times) >= 3
+    assert times == sorted(times)

@@ -61,6 +61,7 @@ def conclude(tally: Tally, health: Health, now: float) -> Judgement:
             *_guardrails(tally, health),
             *_alarm(tally, rows, evidence),
             *_data(tally, health, now),
+            *(_hold(reason) for reason in health.holds),
             *_patience(tally, rows, now),
             Opinion(verdict=Verdict.ADVANCE, reason=_advanced(tally, evidence)),
         ]

@@ -106,3 +106,6 @@ class Health(Value):
     crash_loop: bool = False
     route_ok: bool = Field(True, description="accepted, references resolved, still ours")
     prometheus_ok: bool = True
+    holds: tuple[str, ...] = Field(
+        (), description="why the step may not pass yet: gateway or traffic do not follow the weights"
+    )

@@ -153,6 +153,9 @@ class Plan(Model):
     analysis: Policy = Policy()
     deadlines: Deadlines = Deadlines()
     schedule: Schedule | None = None
+    records: str | None = Field(
+        None, description="where decision records go as JSON lines: any URL of Airflow's object storage"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -185,16 +188,9 @@ class Plan(Model):
 
     def step_context(self, index: int, since: float) -> StepContext:
         """What the judge is told of step `index` (from 1), whose weight was set at Unix time `since`."""
-        step, compared = self.steps[index - 1], [i for i, s in enumerate(self.steps, 1) if s.weight < 100]
-        return StepContext(
-            index=index,
-            steps=len(self.steps),
-            weight=step.weight,
-            started_at=since,
-            settle=self.settle,
-            bake=step.bake,
-            last_compared=bool(compared) and index == compared[-1],
-        )
+        weights = [step.weight for step in self.steps]
+        bake = self.steps[index - 1].bake
+        return StepContext.of(weights, index, started_at=since, settle=self.settle, bake=bake)
 
 
 class Parameters(Model):

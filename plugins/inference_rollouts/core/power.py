@@ -99,7 +99,11 @@ def sights(
 
 
 def traffic_of(metric_set: MetricSet, windows: Iterable[WindowCounts]) -> dict[str, Traffic]:
-    """What stable counts now, from windows before the rollout; a share of 0 is taken as half an event."""
+    """What stable counts now, from windows before the rollout.
+
+    A share of 0 is taken as half an event, a negligible one as the most that is negligible: a multiple of
+    less matters to nobody.
+    """
     found = {}
     known = list(windows)
     seconds = sum(window.end - window.start for window in known)
@@ -108,7 +112,7 @@ def traffic_of(metric_set: MetricSet, windows: Iterable[WindowCounts]) -> dict[s
         n = sum(c.n for c in counts)
         if n and seconds:
             bad = (sum(c.bad[j] for c in counts) for j in range(len(metric.edges)))
-            shares = tuple(min(max(x, 0.5), n - 0.5) / n for x in bad)
+            shares = tuple(max(metric.negligible, min(max(x, 0.5), n - 0.5) / n) for x in bad)
             found[metric.name] = Traffic(rate=n / seconds, shares=shares)
     return found
 

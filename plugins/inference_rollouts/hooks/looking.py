@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from inference_rollouts.core.counts import Snapshot, WindowCounts, edges, window
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.judge import Carried, Health, Judgement, Verdict, absorb, begin, conclude
-from inference_rollouts.core.split import Split, observed_split
+from inference_rollouts.core.judge import Carried, Health, Judgement, absorb, begin, conclude
+from inference_rollouts.core.metrics import queries
+from inference_rollouts.core.record import Recorder
+from inference_rollouts.core.split import observed_split
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.observation import Sight, sight, snapshot
 from inference_rollouts.hooks.prometheus import PrometheusHook, PrometheusUnavailable
@@ -19,16 +21,23 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look saw and concluded."""
+class Point:
+    """One look, for charts: Unix time, evidence, p95 of both arms (seconds) since the look before."""
 
-    judgement: Judgement
-    split: Split
+    time: float
+    evidence: float
+    canary: float | None
+    stable: float | None
 
-    def __str__(self) -> str:
-        said = self.judgement
-        warnings = "".join(f" Warning: {warning}" for warning in said.warnings)
-        return f"step {said.step} at {said.weight} %: {said.verdict.value}: {said.reason}{warnings}"
+    @classmethod
+    def of(cls, said: Judgement) -> Point:
+        canary, stable = said.recent_canary, said.recent_stable
+        return cls(
+            said.time,
+            said.evidence,
+            canary.latency_p95 if canary else None,
+            stable.latency_p95 if stable else None,
+        )
 
 
 class Looker:
@@ -38,11 +47,15 @@ class Looker:
         plan = frozen.plan
         self.frozen = frozen
         self.context = plan.step_context(step, since)
+        self.canary, self.stable = plan.arm(plan.canary), plan.arm(plan.stable)
         self.cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
         self.prometheus = PrometheusHook(plan.connections.prometheus)
         self.traffic = Traffic(self.cluster, plan, frozen.run)
         self.tally = begin(plan.analysis, frozen.metric_set, self.context, carried)
+        asked = queries(frozen.metric_set, self.canary, self.stable)
+        self.recorder = Recorder(plan.analysis, frozen.metric_set, self.context, carried, asked)
         self.windows: list[WindowCounts] = []
+        self.points: list[Point] = []
         self.last: Snapshot | None = None
         self.seen = 0  # edges of the grid that were looked at
 
@@ -52,34 +65,41 @@ class Looker:
         edge = self.context.anchor + self.seen * policy.look + policy.lag
         return min(edge if edge > now else now + policy.look, now + policy.look)
 
-    def look(self, now: float) -> Look:
+    def look(self, now: float) -> Judgement:
         """Count up to `now` and judge. Raises HoldLost or RouteDrift; missing answers are part of a look."""
         answers = self._count(now)
         seen = self._see()
-        health = seen.health if seen else Health()
-        judgement = conclude(self.tally, health.model_copy(update={"prometheus_ok": answers}), now)
-        split = self._split()
-        return Look(self._follow(judgement, seen, split, now), split)
+        health = (seen.health if seen else Health()).model_copy(
+            update={"prometheus_ok": answers, "holds": tuple(self._holds(seen))}
+        )
+        judgement = conclude(self.tally, health, now)
+        self.recorder.look(health, judgement)
+        self.points.append(Point.of(judgement))
+        return judgement
 
     def _count(self, now: float) -> bool:
         """Absorb the windows of all edges that have passed; False when Prometheus did not answer."""
-        plan, metrics = self.frozen.plan, self.frozen.metric_set
-        canary, stable = plan.arm(plan.canary), plan.arm(plan.stable)
-        passed = edges(self.context.anchor, plan.analysis.look, now, plan.analysis.lag)
-        for edge in passed[self.seen :]:
+        policy = self.frozen.plan.analysis
+        for edge in edges(self.context.anchor, policy.look, now, policy.lag)[self.seen :]:
             try:
-                after = snapshot(self.prometheus, self.frozen, edge)
+                self._absorb(snapshot(self.prometheus, self.frozen, edge))
             except PrometheusUnavailable as error:
                 log.warning("%s", error)
                 return False
             self.seen += 1
-            counted = window(metrics, canary, stable, self.last, after) if self.last else None
-            if counted is not None:
-                self.tally = absorb(self.tally, counted)
-                self.windows.append(counted)
-            if counted is not None or self.last is None:
-                self.last = after
         return True
+
+    def _absorb(self, after: Snapshot) -> None:
+        """Fold in what was counted since the last good snapshot."""
+        if self.last is None:
+            self.last = after
+            return
+        counted = window(self.frozen.metric_set, self.canary, self.stable, self.last, after)
+        if counted is not None:
+            self.tally = absorb(self.tally, counted)
+            self.recorder.window(counted)
+            self.windows.append(counted)
+            self.last = after
 
     def _see(self) -> Sight | None:
         """Route and pools; None when the cluster does not answer."""
@@ -91,23 +111,13 @@ class Looker:
             log.warning("the cluster does not answer: %s", error)
             return None
 
-    def _split(self) -> Split:
-        policy = self.frozen.plan.analysis
-        errors = self.frozen.metric_set.errors
-        return observed_split(self.windows, errors, self.context.weight, policy.min_requests)
-
-    def _follow(self, judgement: Judgement, seen: Sight | None, split: Split, now: float) -> Judgement:
-        """A step passes only while the gateway has accepted its weights and the traffic follows them."""
-        if judgement.verdict is not Verdict.ADVANCE or (seen and seen.route_follows and split.matches):
-            return judgement
-        if seen is None:
-            why = "The cluster does not answer."
-        else:
-            why = (
-                f"{seen.route_message}."
-                if not seen.route_follows
-                else f"The weights are not in force: {split}."
-            )
-        late = now > self.context.baked_at + self.frozen.plan.deadlines.route
-        verdict = Verdict.ROLLBACK if late else Verdict.HOLD
-        return judgement.model_copy(update={"verdict": verdict, "reason": why, "blame": None})
+    def _holds(self, seen: Sight | None) -> list[str]:
+        """Why the step may not pass: the gateway or the traffic does not follow its weights."""
+        plan, weight = self.frozen.plan, self.context.weight
+        split = observed_split(
+            self.windows, self.frozen.metric_set.errors, weight, plan.analysis.min_requests
+        )
+        holds = [] if seen is None or seen.route_follows else [f"{seen.route_message}."]
+        if self.windows and not split.matches:
+            holds.append(f"The weights are not in force: {split}.")
+        return holds

@@ -9,11 +9,12 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core import route as routes
-from inference_rollouts.core.counts import missing
+from inference_rollouts.core.counts import missing, window
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, RouteRefused
 from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.manifests import clone_for, is_optional, is_ours, owned, render
 from inference_rollouts.core.plan import Plan, apply_parameters, manifest_values, parse_plan
+from inference_rollouts.core.power import markdown, shortfalls, sights, traffic_of
 from inference_rollouts.core.readiness import Phase, gateway_name, pool_readiness, ready_pods, route_readiness
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.include import load_manifests, load_metric_set
@@ -24,6 +25,7 @@ from inference_rollouts.operators.base import run_identity
 
 # Where objectives and rewrites live, newest first; a cluster is asked which it serves.
 EXTENSION_APIS = ("llm-d.ai/v1alpha2", "inference.networking.x-k8s.io/v1alpha2")
+TRAFFIC_SEEN = 120.0  # seconds before the rollout from which its power is told
 CLONED_KINDS = ("InferenceObjective", "InferenceModelRewrite")
 
 
@@ -41,6 +43,11 @@ class Preflight(BaseOperator):
         cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
         prometheus = PrometheusHook(plan.connections.prometheus)
         frozen = freeze(plan, run_identity(context), cluster, prometheus)
+        table, missed = check_power(prometheus, frozen, time.time())
+        self.log.info("what each step can see:\n%s", table)
+        for sentence in missed:
+            self.log.warning("%s", sentence)
+        context["ti"].xcom_push(key="power", value=table)
         weights = [step.weight for step in plan.steps]
         self.log.info("%s -> %s on %s: weights %s", plan.stable, plan.canary, plan.route.name, weights)
         return frozen.to_json()
@@ -169,3 +176,23 @@ def _check_metrics(prometheus: PrometheusHook, frozen: Frozen) -> None:
             f"{plan.stable} with the labels inference_pool={plan.stable} and namespace={plan.namespace} "
             "(docs/operations.md)."
         )
+
+
+def check_power(prometheus: PrometheusHook, frozen: Frozen, now: float) -> tuple[str, list[str]]:
+    """What each step can see at the traffic of the last minutes: a table, and what it may miss.
+
+    Raises PlanInvalid when something may be missed and the plan says to refuse then.
+    """
+    plan, policy = frozen.plan, frozen.plan.analysis
+    before, after = (snapshot(prometheus, frozen, at) for at in (now - TRAFFIC_SEEN, now))
+    seen = window(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable), before, after)
+    steps = [(step.weight, step.bake) for step in plan.steps]
+    found = sights(policy, frozen.metric_set, steps, traffic_of(frozen.metric_set, [seen] if seen else []))
+    missed = shortfalls(policy, found)
+    if not found and any(weight < 100 for weight, _ in steps):
+        missed = [
+            f"Nothing was counted in the last {TRAFFIC_SEEN:.0f} s, so nobody knows what the steps can see."
+        ]
+    if missed and policy.when_blind == "refuse":
+        raise PlanInvalid(f"The steps are too short for what analysis.catch asks: {' '.join(missed)}")
+    return markdown(policy, found), [] if policy.when_blind == "ignore" else missed

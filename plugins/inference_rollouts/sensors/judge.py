@@ -15,7 +15,11 @@ SLACK = timedelta(minutes=15)  # the judge ends by its own policy; Airflow's tim
 
 
 class Judge(RolloutOperator):
-    """Defers to a JudgeTrigger; returns the judgement (see `core.judge.Judgement`) as XCom."""
+    """Defers to a JudgeTrigger; returns the judgement (see `core.judge.Judgement`) as XCom.
+
+    XCom `record` is the decision record (bounded; `python -m inference_rollouts.replay` judges it again),
+    `points` what charts need of every look.
+    """
 
     ui_color = "#fff8e1"
 
@@ -45,5 +49,7 @@ class Judge(RolloutOperator):
         if "error" in event:
             raise RolloutError(event["error"])
         judgement: dict[str, Any] = event["judgement"]
+        context["ti"].xcom_push(key="record", value=event["record"])
+        context["ti"].xcom_push(key="points", value=event["points"])
         self.log.info("%s: %s", judgement["verdict"], judgement["reason"])
         return judgement

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import astuple
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.judge import Carried, Verdict
-from inference_rollouts.hooks.looking import Look, Looker
+from inference_rollouts.core.judge import Carried, Judgement, Verdict
+from inference_rollouts.core.record import bounded
+from inference_rollouts.hooks.looking import Looker
+from inference_rollouts.hooks.records import store
 
 TELL_EVERY = 10.0  # seconds between two log lines that say the same
 
 
 class JudgeTrigger(BaseTrigger):
-    """One step's judge. Its event is `{"judgement": ...}`, or `{"error": ...}` when the route was lost.
+    """One step's judge. Its event holds `judgement`, `record` and `points`, or `error` if the route was lost.
 
     Everything is recomputed from `since`, the time of the shift, so another triggerer may take over at
     any look.
@@ -44,28 +47,44 @@ class JudgeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         carried = Carried.from_json(self.carried) if self.carried else Carried()
         looker = Looker(Frozen.from_json(self.frozen), self.step, self.since, carried)
+        try:
+            judgement = await self._judge(looker)
+        except RolloutError as error:
+            yield TriggerEvent({"error": str(error)})
+            return
+        if judgement.verdict is Verdict.ROLLBACK:
+            await asyncio.to_thread(self._retreat, looker, judgement)
+        await asyncio.to_thread(store, looker.frozen, self.step, looker.recorder.lines)
+        yield TriggerEvent(
+            {
+                "judgement": judgement.to_json(),
+                "record": bounded(looker.recorder.lines),
+                "points": [astuple(point) for point in looker.points],
+            }
+        )
+
+    async def _judge(self, looker: Looker) -> Judgement:
+        """The first final judgement."""
         said: tuple[Verdict, str | None] | None = None
         told = 0.0
         while True:
-            try:
-                look = await asyncio.to_thread(looker.look, time.time())
-            except RolloutError as error:
-                yield TriggerEvent({"error": str(error)})
-                return
-            opinion = (look.judgement.verdict, look.judgement.blame)
-            if opinion != said or look.judgement.time >= told + TELL_EVERY:
-                said, told = opinion, look.judgement.time
-                self.log.info("%s", look)
-            if look.judgement.verdict.final:
-                if look.judgement.verdict is Verdict.ROLLBACK:
-                    await asyncio.to_thread(self._retreat, looker, look)
-                yield TriggerEvent({"judgement": look.judgement.to_json()})
-                return
+            judgement = await asyncio.to_thread(looker.look, time.time())
+            opinion = (judgement.verdict, judgement.blame)
+            if opinion != said or judgement.time >= told + TELL_EVERY:
+                said, told = opinion, judgement.time
+                self.log.info("%s", _sentence(judgement))
+            if judgement.verdict.final:
+                return judgement
             await asyncio.sleep(max(0.05, looker.next_look(time.time()) - time.time()))
 
-    def _retreat(self, looker: Looker, look: Look) -> None:
+    def _retreat(self, looker: Looker, judgement: Judgement) -> None:
         """The reflex. When it fails, the rollback task still comes."""
         try:
-            looker.traffic.retreat(look.judgement.reason)
+            looker.traffic.retreat(judgement.reason)
         except Exception as error:
             self.log.warning("could not take the traffic away at once, the rollback task will: %s", error)
+
+
+def _sentence(said: Judgement) -> str:
+    warnings = "".join(f" Warning: {warning}" for warning in said.warnings)
+    return f"step {said.step} at {said.weight} %: {said.verdict.value}: {said.reason}{warnings}"
