@@ -1,22 +1,25 @@
-"""`python -m lab.apiserver --port 0 --dir STATE [--crds FOLDER]`"""
+"""`python -m lab.apiserver --port 0 --dir STATE [--crds FOLDER] [--faults FILE]`"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import signal
 from pathlib import Path
 
 import uvloop
 
+from .schema import Object
 from .server import Server
 
 OWN_DEFINITIONS = Path(__file__).parents[1] / "crds"
 
 
-async def serve(port: int, directory: Path, definitions: Path) -> None:
+async def serve(port: int, directory: Path, definitions: Path, faults: Object) -> None:
     server = Server(directory, definitions)
+    server.router.faults.set(faults, server.cluster.store.version)
     url = await server.start(port)
     print(url, flush=True)
     stop = asyncio.Event()
@@ -34,9 +37,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one")
     parser.add_argument("--dir", type=Path, required=True, help="state, certificates and kubeconfig")
     parser.add_argument("--crds", type=Path, default=OWN_DEFINITIONS, help="folder of definitions to install")
+    parser.add_argument("--faults", type=Path, help="a plan of faults, as POST /lab/faults takes it")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    uvloop.run(serve(args.port, args.dir, args.crds))
+    faults = json.loads(args.faults.read_text()) if args.faults else {}
+    uvloop.run(serve(args.port, args.dir, args.crds, faults))
 
 
 if __name__ == "__main__":

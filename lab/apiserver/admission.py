@@ -25,7 +25,6 @@ class Call:
 
     manager: str
     now: str
-    user: str = ""
     dry_run: bool = False
     validation: str = "Warn"
     force: bool = False

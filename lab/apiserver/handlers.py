@@ -77,7 +77,7 @@ class Handlers:
             return self._list(target, list_options(request.query), view, reader)
         raw = await request.read()
         if target.subresource and target.subresource != "status":
-            return self._subresource(request, target, verb, user, raw)
+            return self._subresource(request, target, verb, raw)
         methods: dict[str, Callable[..., Answer]] = {
             "get": lambda *_: self._get(target, view, reader),
             "create": self._create,
@@ -146,9 +146,9 @@ class Handlers:
         head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
         return Answer(encode({**head, "metadata": found.metadata, "items": items}))
 
-    def _options(self, request: web.BaseRequest, user: User, kind: str, media: str = "") -> Any:
+    def _options(self, request: web.BaseRequest, kind: str, media: str = "") -> Call:
         agent = request.headers.get("User-Agent", "")
-        return write_options(request.query, agent, now_text(), user.name, kind, media)
+        return write_options(request.query, agent, now_text(), kind, media)
 
     def _creation(self, target: Target, user: User) -> Callable[[], None]:
         return lambda: self.authorizer.demand(user, target.action("create"))
@@ -160,7 +160,7 @@ class Handlers:
         return document
 
     def _create(self, request: web.BaseRequest, target: Target, user: User, raw: bytes) -> Answer:
-        call = self._options(request, user, CREATE)
+        call = self._options(request, CREATE)
         resource = target.resource
         document = self._object(request, raw, resource, call)
         if resource.is_review:
@@ -171,7 +171,7 @@ class Handlers:
         return self._answer(resource, made, call.warnings, 201)
 
     def _update(self, request: web.BaseRequest, target: Target, user: User, raw: bytes) -> Answer:
-        call = self._options(request, user, UPDATE)
+        call = self._options(request, UPDATE)
         call.may_create = self._creation(target, user)
         document = self._object(request, raw, target.resource, call)
         new, created = self.operations.replace(
@@ -185,7 +185,7 @@ class Handlers:
         offered = [JSON_PATCH, MERGE_PATCH, *([] if resource.custom else [STRATEGIC_PATCH]), APPLY]
         if media not in offered:
             raise unsupported_media(offered) if resource.custom else unsupported_patch()
-        call = self._options(request, user, PATCH, media)
+        call = self._options(request, PATCH, media)
         call.may_create = self._creation(target, user)
         place = (resource, target.namespace, target.name)
         if media == APPLY:
@@ -199,12 +199,12 @@ class Handlers:
         return self._answer(resource, new, call.warnings)
 
     def _delete(self, request: web.BaseRequest, target: Target, user: User, raw: bytes) -> Answer:
-        options, call = self._delete_options(request, user, raw)
+        options, call = self._delete_options(request, raw)
         gone = self.deletion.delete(target.resource, target.namespace, target.name, options, call)
         return Answer(encode(gone))
 
     def _delete_collection(self, request: web.BaseRequest, target: Target, user: User, raw: bytes) -> Answer:
-        options, call = self._delete_options(request, user, raw)
+        options, call = self._delete_options(request, raw)
         resource = target.resource
         selection = listing.Selection.of(resource, target.namespace, list_options(request.query))
         found = list(selection.entries(self.store))
@@ -213,23 +213,21 @@ class Handlers:
             self.deletion.delete(resource, entry.namespace, entry.name, options, call)
         return Answer(body)
 
-    def _delete_options(self, request: web.BaseRequest, user: User, raw: bytes) -> tuple[Object, Any]:
+    def _delete_options(self, request: web.BaseRequest, raw: bytes) -> tuple[Object, Call]:
         media = request.headers.get("Content-Type", "")
         options = read_object(raw, media, DELETE, {})[0] if raw.strip() else {}
         query = request.query
         for name in ("gracePeriodSeconds", "propagationPolicy"):
             if name in query:
                 options[name] = int(query[name]) if name == "gracePeriodSeconds" else query[name]
-        call = self._options(request, user, DELETE)
+        call = self._options(request, DELETE)
         call.dry_run = call.dry_run or bool(options.get("dryRun"))
         return options, call
 
-    def _subresource(
-        self, request: web.BaseRequest, target: Target, verb: str, user: User, raw: bytes
-    ) -> Answer:
+    def _subresource(self, request: web.BaseRequest, target: Target, verb: str, raw: bytes) -> Answer:
         media = media_type(request.headers.get("Content-Type", ""))
         kind = {"create": CREATE, "patch": PATCH}.get(verb, UPDATE)
-        call = self._options(request, user, kind, media)
+        call = self._options(request, kind, media)
         document: Any = None
         if verb == "patch":
             document = patch_function(target.resource, media, raw)

@@ -25,9 +25,7 @@ def is_true(text: str | None) -> bool:
     return text is not None and text.lower() in ("1", "true", "t", "yes", "")
 
 
-def write_options(
-    query: Mapping[str, str], agent: str, now: str, user: str, kind: str, media: str = ""
-) -> Call:
+def write_options(query: Mapping[str, str], agent: str, now: str, kind: str, media: str = "") -> Call:
     """What a write asks for. Raises ApiError 422 for values that are not allowed."""
     errors: list[FieldError] = []
     manager = query.get("fieldManager", "")
@@ -51,7 +49,6 @@ def write_options(
     return Call(
         manager=manager or agent.partition("/")[0][:LONGEST_MANAGER] or "unknown",
         now=now,
-        user=user,
         dry_run=dry_run == "All",
         validation=validation or "Warn",
         force=is_true(query.get("force")),

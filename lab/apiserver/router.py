@@ -92,7 +92,7 @@ class Router:
         verb = found.verb(request.method, is_true(request.query.get("watch")))
         _check_served(found, verb)
         if not user.is_master:
-            self.cluster.authorizer.demand(user, found.action(verb))
+            self.cluster.authorizer.demand(user, found.action(verb, request.query.get("fieldSelector", "")))
         struck = self.faults.strike(verb, path, user.name) if self.faults.rules else ()
         return await self._answer(request, found, verb, user, struck)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -38,11 +39,13 @@ class Target:
             return "watch" if watch and method == "GET" else OBJECT_VERBS.get(method, "")
         return "watch" if watch and method == "GET" else COLLECTION_VERBS.get(method, "")
 
-    def action(self, verb: str) -> Action:
-        """The request as access rules see it."""
+    def action(self, verb: str, field_selector: str = "") -> Action:
+        """The request as access rules see it: to select one object by name is to name it."""
         resource = self.resource
         namespace = self.name if resource.table == "namespaces" else self.namespace
-        return Action(verb, resource.group, resource.plural, self.subresource, self.name, namespace)
+        selected = re.fullmatch(r"metadata\.name==?([^,=]+)", field_selector)
+        name = self.name or (selected[1] if selected else "")
+        return Action(verb, resource.group, resource.plural, self.subresource, name, namespace)
 
 
 def find(catalog: Catalog, path: str) -> Target:

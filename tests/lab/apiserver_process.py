@@ -10,7 +10,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,9 +35,9 @@ class Reply:
 class ApiServer:
     """Runs `python -m lab.apiserver` on a state directory; use as a context manager."""
 
-    def __init__(self, directory: Path, definitions: Path | None = None) -> None:
+    def __init__(self, directory: Path, definitions: Path | None = None, *options: str) -> None:
         self.directory = directory
-        self.definitions = definitions
+        self.options = (*(("--crds", str(definitions)) if definitions else ()), *options)
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> ApiServer:
@@ -50,9 +49,9 @@ class ApiServer:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "lab.apiserver", "--port", "0", "--dir", str(self.directory)]
-        if self.definitions:
-            command += ["--crds", str(self.definitions)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [*command, *self.options], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         assert self.url.startswith("https://127.0.0.1:"), "the server did not start"
@@ -141,11 +140,6 @@ def until(happened: Any, seconds: float = DEADLINE) -> Any:
             return found
         time.sleep(0.05)
     raise AssertionError("it did not happen in time")
-
-
-def serving(directory: Path) -> Iterator[ApiServer]:
-    with ApiServer(directory) as server:
-        yield server
 
 
 def route(name: str = "r", *weights: int) -> dict[str, Any]:

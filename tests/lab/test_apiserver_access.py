@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,8 @@ def token(server: ApiServer) -> str:
         ("GET", f"{GATEWAY}/httproutes/r/status", None, 403),
         ("GET", f"{CORE}/configmaps/mine", None, 404),
         ("GET", f"{CORE}/configmaps/other", None, 403),
+        ("GET", f"{CORE}/configmaps?fieldSelector=metadata.name%3Dmine", None, 200),
+        ("GET", f"{CORE}/configmaps?fieldSelector=metadata.name%3Dother", None, 403),
         ("POST", f"{CORE}/configmaps", config_map("mine"), 403),
         ("GET", f"{CORE}/pods/p:80/proxy/", None, 404),
         ("GET", f"{CORE}/pods/p", None, 403),
@@ -243,3 +246,10 @@ def test_watches_drop_and_expire(server: ApiServer, faults: Any) -> None:
 )
 def test_plans_that_make_no_sense(server: ApiServer, rule: Any) -> None:
     assert server.call("POST", "/lab/faults", {"rules": [rule]}).code == 400
+
+
+def test_faults_from_the_start(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"rules": [{"kind": "error", "code": 503, "path": "/nodes", "count": 1}]}')
+    with ApiServer(tmp_path / "state", None, "--faults", str(plan)) as running:
+        assert [running.call("GET", "/api/v1/nodes").code for _ in range(2)] == [503, 200]
