@@ -68,13 +68,14 @@ def _warning(spec: Object, version: Object) -> str:
 
 
 def established(definition: Object, now: str) -> Object:
-    """The status of a definition that is served."""
+    """The status of a definition that is served; what it said before of times and versions stays."""
     names = definition["spec"]["names"]
-    stored = list(definition.get("status", {}).get("storedVersions") or [])
+    known = definition.get("status") or {}
+    stored = list(known.get("storedVersions") or [])
     for version in definition["spec"]["versions"]:
         if version.get("storage") and version["name"] not in stored:
             stored.append(version["name"])
-    conditions = [
+    conditions = known.get("conditions") or [
         {"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message}
         for kind, reason, message in (
             ("NamesAccepted", "NoConflicts", "no conflicts found"),

@@ -172,14 +172,14 @@ def apply(schema: Schema, live: Object, application: Application) -> Applied:
     managers = Managers.read(live.get("metadata", {}).get("managedFields", []))
     before = dict(managers.fields)
     try:
-        asked = _without(fields_of(schema, config), ignored)
+        stated = fields_of(schema, config)
         merged = merge(schema, live, config)
     except TypeMismatch as error:
         text = f"failed to create typed patch object ({application.described}): {error}"
         raise ApiError(500, "", text) from error
     last = managers.fields.get(owner, EMPTY)
-    managers.fields[owner] = asked
-    merged = _drop_released(schema, merged, last, managers)
+    managers.fields[owner] = _without(stated, ignored)
+    merged = _drop_released(schema, merged, last, stated.union(*managers.fields.values()))
     difference = compare(schema, live, merged)
     touched = _without(difference.added | difference.modified, ignored)
     _settle_conflicts(managers, application, touched)
@@ -188,11 +188,10 @@ def apply(schema: Schema, live: Object, application: Application) -> Applied:
     return Applied(merged, managers, changed=left != before or bool(touched or difference.removed))
 
 
-def _drop_released(schema: Schema, merged: Object, last: FieldSet, managers: Managers) -> Object:
+def _drop_released(schema: Schema, merged: Object, last: FieldSet, owned: FieldSet) -> Object:
     """Takes out what the manager applied before and nobody asks for any more."""
     if not last:
         return merged
-    owned: FieldSet = frozenset().union(*managers.fields.values())
     released = with_named_parents(schema, last) - with_named_parents(schema, owned)
     out: Object = remove(schema, merged, released) or {}
     return out

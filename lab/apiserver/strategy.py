@@ -57,6 +57,8 @@ def prepare_update(resource: Resource, new: Object, old: Object, subresource: st
         new = _status_only(resource, new, old)
     elif resource.has_status and subresource != "binding":
         new = _with_status_of(new, old)
+    if resource.kind == "CustomResourceDefinition" and not resource.custom:
+        new["status"] = established(new, old["metadata"]["creationTimestamp"])
     if (resource.custom or resource.counts_generations) and _counts(resource, new, old):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
     return new

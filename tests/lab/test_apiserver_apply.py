@@ -71,6 +71,21 @@ def test_a_shared_field_stays_until_the_last_owner_leaves(server: ApiServer, nam
     assert "data" not in apply(server, path, config_map(name), "two").body
 
 
+def test_metadata_is_given_up_field_by_field(server: ApiServer, name: str) -> None:
+    path = f"{MAPS}/{name}"
+    config = config_map(name, a="1")
+    noted = {**config, "metadata": {"name": name, "labels": {"l": "1"}, "annotations": {"n": "1"}}}
+    made = apply(server, path, noted, "one").body
+    fewer = {**config, "metadata": {"name": name, "annotations": {"n": "1"}}}
+    changed = apply(server, path, fewer, "one").body
+    assert "labels" not in changed["metadata"]
+    assert changed["metadata"]["annotations"] == {"n": "1"}
+    bare = apply(server, path, config, "one").body
+    assert "annotations" not in bare["metadata"]
+    assert bare["metadata"]["uid"] == made["metadata"]["uid"]
+    assert bare["data"] == {"a": "1"}
+
+
 def test_an_apply_that_changes_nothing_writes_nothing(server: ApiServer, name: str) -> None:
     path = f"{GATEWAY}/httproutes/{name}"
     first = apply(server, path, route(name), "one").body
