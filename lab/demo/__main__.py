@@ -35,7 +35,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
     parser.add_argument("--exit", action="store_true", help="end after the rollouts instead of staying up")
-    parser.add_argument("--rate", type=float, default=60.0, help="client requests a second (default 60)")
+    parser.add_argument("--rate", type=float, default=80.0, help="client requests a second (default 80)")
     parser.add_argument("--dir", type=Path, default=Path(".lab"), help="state directory (default .lab)")
     return parser
 

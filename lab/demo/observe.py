@@ -29,7 +29,7 @@ TTFT_P95 = (
     "histogram_quantile(0.95, sum by (inference_pool, le) "
     f"(rate(vllm:time_to_first_token_seconds_bucket[{WINDOW}])))"
 )
-JUDGED = re.compile(r"step \d+ at ")
+JUDGED = re.compile(r"^step \d+ at [^:]*: (.+?)(?: Warning: .*)?$", re.MULTILINE)
 T = TypeVar("T")
 UNREACHABLE = (aiohttp.ClientError, TimeoutError, KubeError, AirflowError, KeyError, ValueError)
 
@@ -79,14 +79,13 @@ class Observer:
         """What the last judgement said: in its log while it judges, afterwards as its result."""
         judges = [t for t in tasks if t.task_id.endswith(".judge") and t.since and t.state != "skipped"]
         for judge in reversed(judges):
-            where = (self.dag_id, run_id, judge.task_id)
+            where, step = (self.dag_id, run_id, judge.task_id), judge.task_id.partition(".")[0]
             if judge.is_active:
                 log = await asyncio.to_thread(self.airflow.logs, *where)
-                said = [text for text in log.splitlines() if JUDGED.match(text)]
-                if said:
-                    return said[-1]
+                if said := JUDGED.findall(log):
+                    return f"{step}: {said[-1]}"
             elif result := await asyncio.to_thread(self.airflow.xcom, *where):
-                return f"{result['verdict']}: {result['reason']}"
+                return f"{step}: {result['verdict']}: {result['reason']}"
         return ""
 
     async def outcome(self, run_id: str) -> tuple[str, str]:
