@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
+from inference_rollouts.core.chart import Point
 from inference_rollouts.core.counts import Snapshot, WindowCounts, edges, window
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.frozen import Frozen
@@ -18,26 +18,6 @@ from inference_rollouts.hooks.prometheus import PrometheusHook, PrometheusUnavai
 from inference_rollouts.hooks.traffic import Traffic
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One look, for charts: Unix time, evidence, p95 of both arms (seconds) since the look before."""
-
-    time: float
-    evidence: float
-    canary: float | None
-    stable: float | None
-
-    @classmethod
-    def of(cls, said: Judgement) -> Point:
-        canary, stable = said.recent_canary, said.recent_stable
-        return cls(
-            said.time,
-            said.evidence,
-            canary.latency_p95 if canary else None,
-            stable.latency_p95 if stable else None,
-        )
 
 
 class Looker:
@@ -74,7 +54,7 @@ class Looker:
         )
         judgement = conclude(self.tally, health, now)
         self.recorder.look(health, judgement)
-        self.points.append(Point.of(judgement))
+        self.points.append(_point(judgement))
         return judgement
 
     def _count(self, now: float) -> bool:
@@ -121,3 +101,14 @@ class Looker:
         if self.windows and not split.matches:
             holds.append(f"The weights are not in force: {split}.")
         return holds
+
+
+def _point(said: Judgement) -> Point:
+    canary, stable = said.recent_canary, said.recent_stable
+    return Point(
+        said.time,
+        said.weight,
+        said.evidence,
+        canary.latency_p95 if canary else None,
+        stable.latency_p95 if stable else None,
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk.definitions.context import Context
 
+from inference_rollouts.core.chart import Point
 from inference_rollouts.core.judge import Verdict
 
 DEAD = frozenset({"failed", "upstream_failed"})
@@ -21,12 +22,21 @@ def task_states(context: Context) -> dict[str, str]:
 
 def judgements(context: Context) -> list[dict[str, Any]]:
     """What each judge concluded, in the order of the steps that were judged."""
+    return _from_judges(context, "return_value")
+
+
+def points(context: Context) -> list[Point]:
+    """Every look of every judge, in order."""
+    return [Point(*values) for step in _from_judges(context, "points") for values in step]
+
+
+def _from_judges(context: Context, key: str) -> list[Any]:
     tasks = sorted(
         (task for task in context["dag"].task_ids if task.endswith(".judge")),
         key=lambda task: int(task.removeprefix("step_").removesuffix(".judge")),
     )
-    found = [context["ti"].xcom_pull(task_ids=task) for task in tasks]
-    return [judgement for judgement in found if judgement]
+    found = [context["ti"].xcom_pull(task_ids=task, key=key) for task in tasks]
+    return [value for value in found if value]
 
 
 def why_rolled_back(context: Context) -> str:

@@ -54,7 +54,8 @@ class JudgeTrigger(BaseTrigger):
             return
         if judgement.verdict is Verdict.ROLLBACK:
             await asyncio.to_thread(self._retreat, looker, judgement)
-        await asyncio.to_thread(store, looker.frozen, self.step, looker.recorder.lines)
+        record = "".join(f"{line}\n" for line in looker.recorder.lines)
+        await asyncio.to_thread(store, looker.frozen, f"step_{self.step}.jsonl", record)
         yield TriggerEvent(
             {
                 "judgement": judgement.to_json(),
