@@ -10,11 +10,15 @@ import pytest
 
 from inference_rollouts.core import judge
 from inference_rollouts.core.counts import WindowCounts
+from inference_rollouts.core.evidence import share_increments
 from inference_rollouts.core.judge import Carried, Health, Judgement, Verdict, assess
+from inference_rollouts.core.judge_rules import rules_of
 from inference_rollouts.core.judge_verdict import Opinion, worst
+from inference_rollouts.core.metrics import parse_metric_set
 
 from .judging import (
     HEALTHY,
+    SMALL,
     counted,
     policy,
     quiet,
@@ -389,3 +393,51 @@ def test_one_look_over_ten_metrics_is_a_constant_cost() -> None:
         assert judge.conclude(tally, HEALTHY, w.end) == assess(
             rules, vllm_set(), last, windows[:i], Carried(), HEALTHY, w.end
         )
+
+
+def test_before_any_window_all_evidence_is_one() -> None:
+    found = judged([], step=step(last_compared=True), policy=policy())
+    assert [row.evidence for row in found.rows] == [1, 1]
+    assert [row.goodness for row in found.rows] == [1, 1]
+
+
+def test_an_edge_that_nobody_exceeds_excuses_no_other() -> None:
+    """Twice as many are slower than half a second; that none is slower than 1 s does not make it good."""
+    rate, latency = SMALL["metrics"]
+    metric_set = parse_metric_set(SMALL | {"metrics": [rate, latency | {"negligible": 0.01}]})
+    windows = [
+        window(
+            10.0 * i,
+            {"errors": counted(200, 0), "ttft": counted(200, 60, 0)},
+            {"errors": counted(200, 0), "ttft": counted(200, 30, 0)},
+        )
+        for i in range(10)
+    ]
+    last, rules = step(last_compared=True), policy(alpha=1e-30)
+    assert judged(windows, metric_set=metric_set, step=last, policy=rules).blame == "ttft"
+    fast = [
+        w.model_copy(update={"counts": w.counts | {"ttft": quiet(0, 200).counts["ttft"]}}) for w in windows
+    ]
+    assert judged(fast, metric_set=metric_set, step=last, policy=rules).verdict is Verdict.ADVANCE
+
+
+def test_only_odds_beyond_the_tolerance_are_alternatives() -> None:
+    rules = rules_of(policy(tolerances={"errors": 1.0, "ttft": 10}), SET)
+    for effects, null, prior in zip(rules.worse.effects, rules.worse.null, rules.worse.prior, strict=True):
+        assert np.isfinite(prior).any()
+        assert np.all((effects > null) == np.isfinite(prior))
+        assert np.exp(prior).sum() == pytest.approx(1)
+
+
+def test_the_test_of_one_arm_is_not_tempered_by_its_own_count() -> None:
+    """Totals give the canary's count away, so its objective uses the kappa of the window before."""
+    rules = policy(kappa="estimate")
+    tally = judge.begin(rules, SET, step(), Carried())
+    for i in range(3):
+        before = tally
+        tally = judge.absorb(tally, failing(10.0 * i, 9 * i, 5, n=400))
+    found = (tally.alarm - before.alarm)[-1]
+    breach = tally.rules.breach
+    plain = share_increments(np.array([400]), np.array([18]), breach.effects, breach.null)[0]
+    np.testing.assert_allclose(found, plain * before.kappa[0])
+    assert before.kappa[0] != tally.kappa[0]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from inference_rollouts.core import evidence
+from inference_rollouts.core.metrics import parse_metric_set
 from inference_rollouts.core.power import Traffic, information, markdown, shortfalls, sights, traffic_of
 
-from .judging import policy, quiet, small_set
+from .judging import SMALL, policy, quiet, small_set
 
 TRAFFIC = {"errors": Traffic(rate=20, shares=(0.01,)), "ttft": Traffic(rate=20, shares=(0.4, 0.05))}
 STEPS = [(5, 300.0), (50, 600.0), (100, 300.0)]
@@ -98,3 +99,12 @@ def test_power_agrees_with_simulation() -> None:
     seconds = 10.0 * (1 + np.argmax(paths >= np.log(2 / 0.01), axis=1))
     assert row.seconds
     assert np.median(seconds) == pytest.approx(row.seconds, rel=0.35)
+
+
+def test_evidence_that_is_shared_by_more_edges_takes_longer() -> None:
+    rate, latency = SMALL["metrics"]
+    one_edge = parse_metric_set(SMALL | {"metrics": [rate, latency | {"edges": [0.5]}]})
+    traffic = {"ttft": Traffic(rate=20, shares=(0.4,))}
+    (one,) = sights(policy(), one_edge, STEPS[:1], traffic)
+    (two,) = sights(policy(), small_set(), STEPS[:1], {"ttft": Traffic(rate=20, shares=(0.4, 0.0))})
+    assert (one.seconds or 0) < (two.seconds or 0)
