@@ -217,6 +217,15 @@ def test_little_traffic_holds() -> None:
     )
 
 
+def test_silence_after_traffic_holds() -> None:
+    """Counters that no longer move may be frozen: what was good is not known to be so now."""
+    silent = [*quiet_windows(3), *(quiet(10.0 * i, 0) for i in range(3, 10))]
+    found = judged(silent)
+    assert (found.verdict, found.reason) == (Verdict.HOLD, "The canary pool has counted no request for 70 s.")
+    assert judged([*silent, quiet(100, 1)]).verdict is Verdict.ADVANCE
+    assert judged(silent[:9]).verdict is Verdict.ADVANCE
+
+
 def test_no_traffic_at_all_holds() -> None:
     assert judged(quiet_windows(6, n=0)).verdict is Verdict.HOLD
 

@@ -35,6 +35,7 @@ __all__ = [
     "Verdict",    "absorb", "assess", "begin", "conclude", "problems",
 ]  # fmt: skip
 
+SILENCE = 60.0  # seconds without a request after which what was good may be so no more
 UNEQUAL_LOAD = 1.5  # requests per pod of one arm over the other's, from which latency is not comparable
 
 
@@ -164,13 +165,13 @@ def _patience(tally: Tally, rows: Sequence[Row], now: float) -> Iterator[Opinion
     counted = tally.last.end if tally.last else step.anchor
     if counted < step.baked_at:
         yield _hold(f"Baking: {max(0.0, min(now, counted) - step.anchor):.0f} s of {step.bake:.0f} s.")
-    canary, stable = step_totals(tally)
-    arms = [("canary", canary), ("stable", stable)] if step.compared else [("canary", canary)]
-    for name, arm in arms:
+    arms = zip(("canary", "stable")[: 1 + step.compared], step_totals(tally), tally.heard, strict=False)
+    for name, arm, heard in arms:
         if arm.requests < policy.min_requests:
-            yield _hold(
-                f"Not enough traffic: {arm.requests} of {policy.min_requests} requests on the {name} pool."
-            )
+            said = f"{arm.requests} of {policy.min_requests} requests on the {name} pool"
+            yield _hold(f"Not enough traffic: {said}.")
+        elif counted > heard + SILENCE:
+            yield _hold(f"The {name} pool has counted no request for {counted - heard:.0f} s.")
     for row in rows:
         if row.goodness is not None and row.needed is not None and row.goodness < row.needed:
             yield _hold(

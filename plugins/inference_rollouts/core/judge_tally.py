@@ -45,7 +45,8 @@ class Tally:
 
     `n` and `bad` are totals of this step: (canary, stable) x cells. `good` is the state of the promotion's
     tests: cells x (odds, canary's share, stable's share) x effects. `kappa` tempered the last
-    window. `seen`: which arm (0 canary, 1 stable) has exported which metric.
+    window. `seen`: which arm (0 canary, 1 stable) has exported which metric; `heard`: the end of the last
+    window in which canary and stable got requests.
     """
 
     rules: Rules
@@ -57,6 +58,7 @@ class Tally:
     kappa: Array
     n: NDArray[np.int64]
     bad: NDArray[np.int64]
+    heard: tuple[float, float]
     seen: frozenset[tuple[int, str]] = frozenset()
     seconds: float = 0.0
     last: WindowCounts | None = None
@@ -83,6 +85,7 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
         kappa=np.full(cells, ASSUMED_KAPPA if policy.kappa == "estimate" else policy.kappa),
         n=np.zeros((2, cells), dtype=np.int64),
         bad=np.zeros((2, cells), dtype=np.int64),
+        heard=(step.anchor, step.anchor),
     )
 
 
@@ -111,6 +114,7 @@ def absorb(tally: Tally, window: WindowCounts) -> Tally:
         kappa=kappa,
         n=tally.n + n,
         bad=tally.bad + bad,
+        heard=_heard(tally, window),
         seen=tally.seen | _exported(window),
         seconds=tally.seconds + seconds,
         last=window,
@@ -154,6 +158,14 @@ def totals(tally: Tally, arm: int) -> dict[str, tuple[int, tuple[int, ...]]]:
     """Events and bad events of one arm (0 canary, 1 stable) in this step, by metric."""
     n, bad = tally.n[arm].tolist(), tally.bad[arm].tolist()
     return {name: (n[place.start], tuple(bad[place])) for name, place in tally.rules.places.items()}
+
+
+def _heard(tally: Tally, window: WindowCounts) -> tuple[float, float]:
+    counts = window.counts.get(tally.rules.metric_set.errors)
+    if counts is None:
+        return tally.heard
+    canary, stable = tally.heard
+    return window.end if counts.canary.n else canary, window.end if counts.stable.n else stable
 
 
 def _exported(window: WindowCounts) -> frozenset[tuple[int, str]]:
