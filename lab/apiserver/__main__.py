@@ -7,12 +7,14 @@ import asyncio
 import json
 import logging
 import signal
+import sys
 from pathlib import Path
 
 import uvloop
 
 from .schema import Object
 from .server import Server
+from .store import StoreInUse
 
 OWN_DEFINITIONS = Path(__file__).parents[1] / "crds"
 
@@ -39,9 +41,14 @@ def main() -> None:
     parser.add_argument("--crds", type=Path, default=OWN_DEFINITIONS, help="folder of definitions to install")
     parser.add_argument("--faults", type=Path, help="a plan of faults, as POST /lab/faults takes it")
     args = parser.parse_args()
+    if not args.crds.is_dir():
+        parser.error(f"no folder {args.crds}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     faults = json.loads(args.faults.read_text()) if args.faults else {}
-    uvloop.run(serve(args.port, args.dir, args.crds, faults))
+    try:
+        uvloop.run(serve(args.port, args.dir, args.crds, faults))
+    except (StoreInUse, OSError) as error:
+        sys.exit(f"lab.apiserver: {error}")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from . import discovery, openapi
 from .errors import page_not_found
+from .history import encode
 from .negotiation import view_of
 from .resources import Catalog
 from .schema import Object
-from .store import encode
 
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 

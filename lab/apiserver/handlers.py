@@ -16,6 +16,7 @@ from .conversion import to_served
 from .deletion import Deletion
 from .documents import media_type, read_json, read_object, read_yaml
 from .errors import ApiError, bad_request, not_found, unsupported_media, unsupported_patch
+from .history import Entry, Reader, encode
 from .negotiation import View, view_of
 from .operations import Operations
 from .options import APPLY, ListOptions, list_options, write_options
@@ -30,7 +31,6 @@ from .patch import (
 from .rbac import Authorizer
 from .resources import Resource
 from .schema import Object
-from .store import Entry, Reader, encode
 from .subresources import Subresources
 from .target import Target
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from .conversion import converts, to_served
 from .errors import ApiError, bad_request, expired
+from .history import Change, Entry, Key, Reader, encode
 from .options import ListOptions, version_too_large
 from .resources import Resource
 from .schema import Object
 from .selectors import Matcher, everything, field_selector, label_selector
-from .store import Change, Entry, Key, Reader, Store, encode
+from .store import Store
 
 BOOKMARK_SECONDS = 60.0
 LAST_BOOKMARK_SECONDS = 2.0

@@ -9,11 +9,12 @@ from .admission import Call
 from .checks import MODIFIED, custom_errors
 from .conversion import to_served, to_stored
 from .errors import conflict, invalid, not_found
+from .history import Entry
 from .metadata import immutable_errors, metadata_errors
 from .ownership import Manager
 from .resources import Catalog, Resource
 from .schema import Object
-from .store import Entry, Store
+from .store import Store
 
 NO_CAUSES = ("apps",)
 """Groups whose validation errors stand in the message alone, as recorded from a server of version 1.36."""

@@ -18,12 +18,12 @@ from .documents import read_json
 from .errors import ApiError, method_not_allowed, page_not_found
 from .faults import Faults, Rule
 from .handlers import Answer, Handlers
+from .history import Reader, Snapshot, encode
 from .identity import user_of
 from .listing import Watch
 from .options import is_true
 from .proxy import PodProxy
 from .rbac import Action
-from .store import Reader, Snapshot, encode
 from .subresources import Subresources
 from .target import Target
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ import pytest
 from lab.apiserver import store as store_module
 from lab.apiserver.admission import Call
 from lab.apiserver.cluster import Cluster, now_text
-from lab.apiserver.store import Snapshot, Store
+from lab.apiserver.history import HISTORY, Snapshot
+from lab.apiserver.store import Store
 from tests.lab.apiserver_process import GATEWAY, MERGE_PATCH, ROOT, ApiServer, config_map, route
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -79,9 +82,9 @@ def test_the_journal_is_rewritten_before_it_grows_too_far(
 def test_history_tells_how_far_back_it_goes(tmp_path: Path) -> None:
     store = Store(tmp_path)
     table = store.table("things")
-    for i in range(store_module.HISTORY + 10):
+    for i in range(HISTORY + 10):
         _put(store, "t", i)
-    assert len(table.history) == store_module.HISTORY
+    assert len(table.history) == HISTORY
     assert table.since == table.history[0].version - 1
     store.close()
 
@@ -117,6 +120,18 @@ def test_a_definition_changed_by_hand_is_kept(tmp_path: Path) -> None:
     again = Cluster(tmp_path, definitions)
     assert again.objects.find(crd, "", name).object()["metadata"]["generation"] == 2
     again.store.close()
+
+
+def test_a_second_server_leaves_a_state_directory_alone(tmp_path: Path) -> None:
+    with ApiServer(tmp_path) as server:
+        server.ok("POST", MAPS, config_map("c"))
+        command = [sys.executable, "-m", "lab.apiserver", "--dir", str(tmp_path)]
+        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+        assert second.returncode == 1
+        assert f"another server uses {tmp_path}" in second.stderr
+        assert server.ok("GET", f"{MAPS}/c")
+    none = subprocess.run([*command, "--crds", "/no/folder"], cwd=ROOT, capture_output=True, text=True)
+    assert none.returncode == 2
 
 
 def test_a_second_server_says_that_the_port_is_taken(tmp_path: Path) -> None:
