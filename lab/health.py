@@ -56,7 +56,7 @@ async def _prometheus(session: aiohttp.ClientSession, record: dict[str, Any]) ->
 
 
 async def _targets(session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
-    query = {"query": f'sum(up{{inference_pool="{STABLE_POOL}"}})'}
+    query = {"query": f'sum(up{{job="vllm",inference_pool="{STABLE_POOL}"}})'}
     async with session.get(f"{record['prometheus']['url']}/api/v1/query", params=query) as answer:
         result = (await answer.json())["data"]["result"]
     scraped = int(result[0]["value"][1]) if result else 0

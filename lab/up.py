@@ -34,13 +34,15 @@ Report = Callable[[str], None]
 class Startup:
     """One lab coming up. `record` becomes `lab.json` and is kept current from the first process on.
 
-    `rate` is the clients' requests/s, `prometheus` the program; `report` is told of every milestone.
+    `rate` is the clients' requests/s, `prometheus` the program; `report` is told of every milestone. With
+    `pickers`, each pool's endpoint picker chooses the pod for every request, else Envoy does.
     """
 
     directory: StateDirectory
     rate: float
     prometheus: Path
     report: Report
+    pickers: bool = True
     record: dict[str, Any] = field(init=False)
     deadline: float = field(default_factory=lambda: time.monotonic() + PATIENCE)
     _started: list[Process] = field(default_factory=list)
@@ -99,7 +101,10 @@ class Startup:
     def _workers(self, kubeconfig: Path) -> None:
         gateway, subnet = self.record["gateway"], self.record["subnet"].removesuffix(".0/24")
         access = ("--kubeconfig", kubeconfig, "--dir", self.directory.path)
-        self._python("controllers", *access, "--gateway-address", gateway["address"])
+        pickers = ["--endpoint-pickers"] if self.pickers else []
+        self._python("controllers", *access, "--gateway-address", gateway["address"], *pickers)
+        if self.pickers:
+            self._python("gateway.picker", "--kubeconfig", kubeconfig)
         self._python("kubelet", *access, "--subnet", subnet)
         self._python("monitoring", *access)
         clients = ("--url", gateway["url"], "--model", MODEL, "--rate", "0")
@@ -141,7 +146,7 @@ class Startup:
         await asyncio.sleep(0.1)
 
     def _python(self, module: str, *arguments: str | Path) -> Process:
-        return self._start(module, [sys.executable, "-m", f"lab.{module}", *arguments])
+        return self._start(module.rpartition(".")[2], [sys.executable, "-m", f"lab.{module}", *arguments])
 
     def _start(self, name: str, argv: Sequence[str | Path]) -> Process:
         process = processes.start(name, argv, self.directory.log(name), env=_environment(), cwd=CHECKOUT)

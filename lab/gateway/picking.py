@@ -23,6 +23,7 @@ EVERYTHING_BUT_THE_ANSWER = {
     "request_header_mode": "SEND",
     "request_body_mode": "BUFFERED",
     "response_header_mode": "SEND",
+    "response_trailer_mode": "SEND",  # keeps the stream open until the answer has ended
 }
 
 

@@ -83,6 +83,9 @@ class Process:
         match self._command.image.kind:
             case Kind.VLLM:
                 return await self._serve_model()
+            case Kind.PICKER:
+                await self._asked_to_end.wait()
+                return Exit(0)
             case Kind.PLAIN:
                 return await self._answer_ok()
 

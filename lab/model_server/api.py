@@ -37,6 +37,7 @@ class Api:
         self.image = replace(image, max_model_len=options.max_model_len or image.max_model_len)
         self.faults = image.faults
         self.draining = False
+        self.refusing = False
         self.idle = asyncio.Event()
         self.idle.set()
         self._in_flight = 0
@@ -99,7 +100,7 @@ class Api:
         return await self._complete(request, chat=True)
 
     async def _complete(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
-        if self.draining:
+        if self.refusing:
             raise ProtocolError("the server is shutting down", 503, "ServiceUnavailableError")
         self._enter()
         try:

@@ -19,9 +19,13 @@ Entry = TypeVar("Entry")
 
 
 class Kind(StrEnum):
-    """What a container of an image is."""
+    """What a container of an image is: a model server, an endpoint picker, or something that answers ok.
+
+    A picker's container leaves the pod's ports to `lab.gateway.picker`.
+    """
 
     VLLM = "vllm"
+    PICKER = "picker"
     PLAIN = "plain"
 
 

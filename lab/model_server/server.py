@@ -9,6 +9,8 @@ from aiohttp import web
 
 from lab.model_server.api import Api
 
+LINGER = 0.5
+
 
 class ModelServer:
     """Serves an Api on its own address and port."""
@@ -28,10 +30,17 @@ class ModelServer:
         return bound
 
     async def drain(self, grace: float) -> None:
-        """Refuse new requests and wait until those in flight are answered, `grace` seconds at most."""
+        """End politely within `grace` seconds, as after SIGTERM.
+
+        New requests are taken for LINGER seconds more, in which gateways hear of the end, and are then
+        refused; those in flight are answered.
+        """
         self.api.draining = True
+        linger = min(LINGER, grace)
+        await asyncio.sleep(linger)
+        self.api.refusing = True
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.api.idle.wait(), grace)
+            await asyncio.wait_for(self.api.idle.wait(), grace - linger)
 
     async def stop(self) -> None:
         """Close the socket and cut whatever is still running."""

@@ -7,19 +7,18 @@ import asyncio
 import logging
 import signal
 from pathlib import Path
-from typing import Any
 
 from lab.informer import Informer
 from lab.kube import Kube, path_of
-from lab.monitoring.prometheus import targets_file, write_targets
-from lab.monitoring.targets import POOL_LABEL, target_groups
+from lab.monitoring.prometheus import targets_folder, write_targets
+from lab.monitoring.targets import Groups, target_groups
 
 
 async def follow(kubeconfig: Path, state: Path, namespace: str | None) -> None:
     """Rewrite the target file on every change that matters, until cancelled."""
-    written: list[dict[str, Any]] | None = None
+    written: dict[str, Groups] = {}
     async with Kube.from_kubeconfig(kubeconfig) as kube:
-        pods = Informer(kube, path_of("Pod", namespace), labelSelector=POOL_LABEL)
+        pods = Informer(kube, path_of("Pod", namespace))
         changed = asyncio.Event()
         pods.subscribe(lambda before, after: changed.set())
         watch = asyncio.create_task(pods.run())
@@ -27,9 +26,10 @@ async def follow(kubeconfig: Path, state: Path, namespace: str | None) -> None:
             await pods.synced.wait()
             while True:
                 groups = target_groups(pods.list())
-                if groups != written:
-                    write_targets(state, groups)
-                    written = groups
+                for job in groups:
+                    if groups[job] != written.get(job):
+                        write_targets(state, job, groups[job])
+                written = groups
                 await changed.wait()
                 changed.clear()
         finally:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 async def _run(arguments: argparse.Namespace) -> None:
-    targets_file(arguments.dir).parent.mkdir(parents=True, exist_ok=True)
+    targets_folder(arguments.dir).mkdir(parents=True, exist_ok=True)
     work = asyncio.ensure_future(follow(arguments.kubeconfig, arguments.dir, arguments.namespace))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)

@@ -10,29 +10,32 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from lab.monitoring.targets import JOBS
+
 INTERVAL = "1s"
 RETENTION = "6h"
 
 
-def targets_file(state: Path) -> Path:
-    """The file in which Prometheus finds the pods."""
-    return state / "prometheus" / "targets" / "vllm.json"
+def targets_folder(state: Path) -> Path:
+    """Where Prometheus finds the pods: a file for each job."""
+    return state / "prometheus" / "targets"
 
 
 def write_config(state: Path, envoy_admin: str) -> Path:
-    """Write STATE/prometheus/prometheus.yml and an empty target list; `envoy_admin` is a URL."""
-    targets = targets_file(state)
-    targets.parent.mkdir(parents=True, exist_ok=True)
-    if not targets.exists():
-        write_targets(state, [])
+    """Write STATE/prometheus/prometheus.yml and empty target lists; `envoy_admin` is a URL."""
+    targets = targets_folder(state)
+    targets.mkdir(parents=True, exist_ok=True)
+    for job in JOBS:
+        if not (targets / f"{job}.json").exists():
+            write_targets(state, job, [])
     path = state / "prometheus" / "prometheus.yml"
     path.write_text(yaml.safe_dump(_config(targets, envoy_admin), sort_keys=False))
     return path
 
 
-def write_targets(state: Path, groups: Sequence[dict[str, Any]]) -> None:
-    """Replace the pods that Prometheus scrapes; it takes them in within 6 seconds."""
-    path = targets_file(state)
+def write_targets(state: Path, job: str, groups: Sequence[dict[str, Any]]) -> None:
+    """Replace the pods that Prometheus scrapes for a job; it takes them in within 6 seconds."""
+    path = targets_folder(state) / f"{job}.json"
     temporary = path.with_name("." + path.name)
     temporary.write_text(json.dumps(groups, indent=2) + "\n")
     temporary.replace(path)
@@ -56,10 +59,15 @@ def _config(targets: Path, envoy_admin: str) -> dict[str, Any]:
     return {
         "global": {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL},
         "scrape_configs": [
-            {
-                "job_name": "vllm",
-                "file_sd_configs": [{"files": [str(targets.resolve())], "refresh_interval": "5s"}],
-            },
+            *(
+                {
+                    "job_name": job,
+                    "file_sd_configs": [
+                        {"files": [str(targets.resolve() / f"{job}.json")], "refresh_interval": "5s"}
+                    ],
+                }
+                for job in JOBS
+            ),
             {
                 "job_name": "envoy",
                 "metrics_path": "/stats/prometheus",

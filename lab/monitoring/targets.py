@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from lab.gateway.picker.command import METRICS_PORT, pool_of
 from lab.kube import Obj
 
 POOL_LABEL = "inference-pool"
 PORT_NAMES = ("metrics", "http")
+MODEL_SERVERS, PICKERS = JOBS = ("vllm", "epp")
+
+Groups = list[dict[str, Any]]
 
 
-def target_groups(pods: Iterable[Obj]) -> list[dict[str, Any]]:
-    """Prometheus' target groups: one for every running pod of an inference pool, by name."""
-    running = (pod for pod in pods if pod.get("status", {}).get("phase") == "Running")
-    groups = (_group(pod) for pod in running)
-    return sorted((group for group in groups if group), key=lambda group: str(group["labels"]))
+def target_groups(pods: Iterable[Obj]) -> dict[str, Groups]:
+    """Prometheus' target groups by job: one for every running pod of an inference pool, by name."""
+    found: dict[str, Groups] = {job: [] for job in JOBS}
+    for pod in pods:
+        if pod.get("status", {}).get("phase") != "Running" or not pod["status"].get("podIP"):
+            continue
+        if picked := pool_of(pod):
+            found[PICKERS].append(_group(pod, picked[1], METRICS_PORT))
+        elif (pool := (pod["metadata"].get("labels") or {}).get(POOL_LABEL)) and (port := _port(pod)):
+            found[MODEL_SERVERS].append(_group(pod, pool, port))
+    return {job: sorted(groups, key=lambda group: str(group["labels"])) for job, groups in found.items()}
 
 
-def _group(pod: Obj) -> dict[str, Any] | None:
-    metadata, address = pod["metadata"], pod["status"].get("podIP")
-    pool = (metadata.get("labels") or {}).get(POOL_LABEL)
-    port = _port(pod)
-    if not (pool and port and address):
-        return None
+def _group(pod: Obj, pool: str, port: int) -> dict[str, Any]:
+    metadata = pod["metadata"]
     labels = {"namespace": metadata["namespace"], "pod": metadata["name"], "inference_pool": pool}
-    return {"targets": [f"{address}:{port}"], "labels": labels}
+    return {"targets": [f"{pod['status']['podIP']}:{port}"], "labels": labels}
 
 
 def _port(pod: Obj) -> int | None:

@@ -22,8 +22,8 @@ from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as rpc
 from lab.addresses import free_subnet
 from lab.gateway.compile import compile_world
 from lab.gateway.envoy import executable
+from lab.gateway.picker.command import pool_of
 from lab.gateway.picker.load import Load, choose, parse
-from lab.gateway.picker.pods import pool_of
 from lab.gateway.picker.rewrite import Decision, decide
 from lab.gateway.picker.service import Picker
 from lab.kube import Kube, path_of, path_of_object
@@ -233,7 +233,10 @@ def test_no_endpoint_is_503_and_counted(tmp_path: Path) -> None:
         scene.loads = {}
         assert await scene.post("m") == (503, "no endpoint of the pool is ready")
         page = scene.picker.metrics.text({})
-        assert 'request_error_total{model_name="m",target_model_name="m",error_code="503"} 1' in page
+        assert (
+            'request_error_total{model_name="m",target_model_name="m",error_code="ServiceUnavailable"} 1'
+            in page
+        )
 
     run(tmp_path, body)
 

@@ -332,7 +332,8 @@ def test_other_probes_connect() -> None:
             async def passes(action: dict[str, Any]) -> bool:
                 return await Probe(action, {}).attempt(made.session, HOST) is None
 
-            assert await passes({"tcpSocket": {"port": port}})
+            while not await passes({"tcpSocket": {"port": port}}):  # noqa: ASYNC110 - ready before it listens
+                await asyncio.sleep(0.01)
             assert await passes({"grpc": {"port": port}})
             assert await passes({"exec": {"command": ["true"]}})
             assert not await passes({"tcpSocket": {"port": closed}})

@@ -210,7 +210,7 @@ def test_the_catalogue_has_the_images_of_the_demo() -> None:
     assert catalogue.image("vllm/vllm-openai:v9") is None
     picker = catalogue.image("registry.k8s.io/gateway-api-inference-extension/epp:v1.0.0")
     assert picker
-    assert picker.kind is Kind.PLAIN
+    assert picker.kind is Kind.PICKER
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 
 from lab.addresses import free_port
 from lab.monitoring.binary import PrometheusNotFound, find_prometheus
-from lab.monitoring.prometheus import prometheus_argv, targets_file, write_config, write_targets
+from lab.monitoring.prometheus import prometheus_argv, targets_folder, write_config, write_targets
 from lab.monitoring.targets import target_groups
 
 PATIENCE = 20.0
@@ -51,7 +51,7 @@ def test_a_target_for_each_running_pod_of_a_pool() -> None:
         pod("no-pool", pool=None),
         pod("no-port", ports=[]),
     ]
-    assert target_groups(pods) == [
+    assert target_groups(pods)["vllm"] == [
         {
             "targets": ["127.1.1.1:8000"],
             "labels": {"namespace": "default", "pod": "a", "inference_pool": "llm-pool"},
@@ -64,8 +64,21 @@ def test_a_target_for_each_running_pod_of_a_pool() -> None:
 
 
 def test_an_unnamed_port_will_do() -> None:
-    [group] = target_groups([pod("a", ports=[{"containerPort": 7000}])])
+    [group] = target_groups([pod("a", ports=[{"containerPort": 7000}])])["vllm"]
     assert group["targets"] == ["127.1.1.1:7000"]
+
+
+def test_a_picker_is_scraped_for_the_pool_that_it_is_told() -> None:
+    picker = pod("epp", pool=None, args=["--pool-name=llm-pool", "--pool-namespace=default"])
+    assert target_groups([picker, pod("new", phase="Pending", pool=None, args=["--pool-name=x"])]) == {
+        "vllm": [],
+        "epp": [
+            {
+                "targets": ["127.1.1.3:9090"],
+                "labels": {"namespace": "default", "pod": "epp", "inference_pool": "llm-pool"},
+            }
+        ],
+    }
 
 
 def test_an_installed_prometheus_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,21 +159,21 @@ def until(condition: Any, what: str) -> None:
 def test_prometheus_takes_targets_in_while_it_runs(prometheus: str, tmp_path: Path) -> None:
     labels = {"namespace": "default", "pod": "a", "inference_pool": "llm-pool"}
     own_address = prometheus.removeprefix("http://")
-    write_targets(tmp_path, [{"targets": [own_address], "labels": labels}])
+    write_targets(tmp_path, "vllm", [{"targets": [own_address], "labels": labels}])
     until(lambda: ask(prometheus, 'up{job="vllm"} == 1'), "the target is scraped")
     [sample] = ask(prometheus, 'up{job="vllm"}')
     assert {name: sample["metric"][name] for name in labels} == labels
     until(lambda: ask(prometheus, 'up{job="envoy"} == 0'), "Envoy is tried")
-    write_targets(tmp_path, [])
+    write_targets(tmp_path, "vllm", [])
     until(lambda: not ask(prometheus, 'up{job="vllm"}'), "the target is gone")
 
 
 def test_a_new_configuration_keeps_the_targets(tmp_path: Path) -> None:
     write_config(tmp_path, "http://127.0.0.1:1")
     groups = [{"targets": ["127.0.0.1:2"], "labels": {}}]
-    write_targets(tmp_path, groups)
+    write_targets(tmp_path, "epp", groups)
     write_config(tmp_path, "http://127.0.0.1:3")
-    assert json.loads(targets_file(tmp_path).read_text()) == groups
+    assert json.loads((targets_folder(tmp_path) / "epp.json").read_text()) == groups
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb")

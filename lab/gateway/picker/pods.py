@@ -1,4 +1,4 @@
-"""Runs the pickers of a cluster: every ready pod that is told `--pool-name` picks, on its own address."""
+"""Runs the pickers of a cluster: every pod that is told `--pool-name` picks, on its own address."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import grpc  # type: ignore[import-untyped]
 from aiohttp import web
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as rpc  # type: ignore[import-untyped]
 
-from lab.controllers.conditions import is_true
 from lab.controllers.store import Store
 from lab.gateway.model import Target
+from lab.gateway.picker.command import GRPC_PORT, METRICS_PORT, pool_of
 from lab.gateway.picker.load import Watcher
 from lab.gateway.picker.service import Picker
 from lab.gateway.xds import endpoints
@@ -22,9 +22,7 @@ from lab.kube import Obj, key_of
 log = logging.getLogger(__name__)
 
 KINDS = ("Pod", "InferencePool", "InferenceModelRewrite")
-GRPC_PORT = 9002
-METRICS_PORT = 9090
-FLAGS = ("--pool-name", "--pool-namespace")
+LINGER = 1.0  # a picker that is told to end goes on for so long, until Envoy has heard of its end
 
 
 @dataclass
@@ -47,26 +45,17 @@ class Running:
             await self.runner.cleanup()
 
 
-def pool_of(pod: Obj) -> tuple[str, str] | None:
-    """`(namespace, name)` of the pool that a picker pod is for; None if the pod is no picker."""
-    said = {}
-    for container in pod["spec"]["containers"]:
-        for argument in container.get("args") or []:
-            flag, _, value = argument.partition("=")
-            if flag in FLAGS:
-                said[flag] = value
-    if "--pool-name" not in said:
-        return None
-    return said.get("--pool-namespace", pod["metadata"]["namespace"]), said["--pool-name"]
-
-
 class PickerPods:
-    """Reconciles picker pods with servers. Must `run` inside an event loop."""
+    """Reconciles picker pods with servers. Must `run` inside an event loop.
+
+    A picker listens before its pod is ready; whether it is asked, readiness decides at the gateway.
+    """
 
     def __init__(self, store: Store, session: aiohttp.ClientSession) -> None:
         self._store = store
         self._session = session
         self._running: dict[tuple[str, str], Running] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._dirty = asyncio.Event()
         for kind in ("Pod", "InferencePool"):
             store.on_change(kind, lambda _: self._dirty.set())
@@ -81,17 +70,30 @@ class PickerPods:
         finally:
             for running in self._running.values():
                 await running.stop()
+            for leaving in self._leaving:
+                leaving.cancel()
 
     async def _reconcile(self) -> None:
         wanted = {key_of(pod): pod for pod in self._store["Pod"].items.values() if _picks(pod)}
         for key, running in list(self._running.items()):
             if key not in wanted or wanted[key]["metadata"]["uid"] != running.uid:
-                await self._running.pop(key).stop()
+                self._retire(self._running.pop(key))
         for key, pod in wanted.items():
             if key not in self._running and (started := await self._start(pod)):
                 self._running[key] = started
             if key in self._running and (pool := pool_of(pod)):
                 self._running[key].watcher.follow(self._endpoints(pool))
+
+    def _retire(self, running: Running) -> None:
+        async def linger() -> None:
+            try:
+                await asyncio.sleep(LINGER)
+            finally:
+                await running.stop()
+
+        leaving = asyncio.create_task(linger())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
     def _endpoints(self, pool: tuple[str, str]) -> set[str]:
         found = self._store["InferencePool"].get(*pool)
@@ -125,8 +127,9 @@ class PickerPods:
 
 
 def _picks(pod: Obj) -> bool:
-    here = "deletionTimestamp" not in pod["metadata"] and bool(pod.get("status", {}).get("podIP"))
-    return here and is_true(pod, "Ready") and pool_of(pod) is not None
+    status = pod.get("status", {})
+    here = "deletionTimestamp" not in pod["metadata"] and bool(status.get("podIP"))
+    return here and status.get("phase") in ("Pending", "Running") and pool_of(pod) is not None
 
 
 async def _serve_metrics(picker: Picker, watcher: Watcher, address: str) -> web.AppRunner:

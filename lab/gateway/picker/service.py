@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -23,10 +24,12 @@ from lab.kube import Obj
 
 @dataclass(slots=True)
 class Request:
-    """What is known of the request that a stream is about."""
+    """What is known of the request that a stream is about; `began` is on the monotonic clock."""
 
     decision: Decision | None = None
     model: str = ""
+    began: float = 0.0
+    streamed: bool = False
 
 
 @dataclass
@@ -44,39 +47,51 @@ class Picker(rpc.ExternalProcessorServicer):  # type: ignore[misc]
     async def Process(
         self, request_iterator: AsyncIterator[Any], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[Any]:
-        """Answer the messages about one request; a stream is one request."""
-        request = Request()
-        async for message in request_iterator:
-            match message.WhichOneof("request"):
-                case "request_headers" if message.request_headers.end_of_stream:
-                    yield self._pick(request, "request_headers", {})
-                case "request_headers":
-                    yield api.ProcessingResponse(request_headers=api.HeadersResponse())
-                case "request_body":
-                    yield self._pick(request, "request_body", _parse(message.request_body.body))
-                case "response_headers":
-                    self._note(request, message.response_headers.headers)
-                    yield api.ProcessingResponse(response_headers=api.HeadersResponse())
+        """Answer the messages about one request; a stream lasts until its answer has ended."""
+        request = Request(began=time.monotonic())
+        try:
+            async for message in request_iterator:
+                yield self._answer(request, message)
+        finally:
+            if request.decision:
+                seconds = time.monotonic() - request.began
+                self.metrics.end(request.model, request.decision.model, seconds)
+
+    def _answer(self, request: Request, message: Any) -> Any:
+        match message.WhichOneof("request"):
+            case "request_headers" if message.request_headers.end_of_stream:
+                return self._pick(request, "request_headers", {})
+            case "request_headers":
+                return api.ProcessingResponse(request_headers=api.HeadersResponse())
+            case "request_body":
+                return self._pick(request, "request_body", _parse(message.request_body.body))
+            case "response_headers":
+                self._note(request, message.response_headers.headers)
+                return api.ProcessingResponse(response_headers=api.HeadersResponse())
+        return api.ProcessingResponse(response_trailers=api.TrailersResponse())
 
     def _pick(self, request: Request, stage: str, body: dict[str, Any]) -> Any:
         loads = self.loads()
         endpoint = choose(loads, self.chance)
-        request.model = str(body.get("model") or "")
+        request.model, request.streamed = str(body.get("model") or ""), bool(body.get("stream"))
         if request.model:
             request.decision = decide(self.rewrites(), self.pool, request.model, self.chance)
             self.metrics.request(request.model, request.decision.model, request.decision.rewrite)
         if endpoint is None:
-            self._count_error(request, "503")
+            self._count_error(request, "ServiceUnavailable")
             return _refusal("no endpoint of the pool is ready")
         loads[endpoint].given += 1
         changed = request.decision and request.decision.model != request.model
         rewritten = {**body, "model": request.decision.model} if changed and request.decision else None
-        return _answer(stage, endpoint, rewritten)
+        return _choice(stage, endpoint, rewritten)
 
     def _note(self, request: Request, headers: Any) -> None:
         status = next((_text(each) for each in headers.headers if each.key == ":status"), "200")
         if int(status) >= 400:
-            self._count_error(request, status)
+            self._count_error(request, "ModelServerError")
+        elif request.streamed and request.decision:
+            seconds = time.monotonic() - request.began
+            self.metrics.first_token(request.model, request.decision.model, seconds)
 
     def _count_error(self, request: Request, code: str) -> None:
         if request.decision:
@@ -95,7 +110,7 @@ def _text(header: Any) -> str:
     return str(header.value or header.raw_value.decode())
 
 
-def _answer(stage: str, endpoint: str, body: dict[str, Any] | None) -> Any:
+def _choice(stage: str, endpoint: str, body: dict[str, Any] | None) -> Any:
     common = api.CommonResponse()
     _set_header(common, DESTINATION, endpoint)
     if body is not None:
