@@ -57,7 +57,8 @@ def parse(resource: Resource, document: Object) -> tuple[Object, list[str]]:
         out = decode(resource.schema, document, "", unknown)
         fill_static_defaults(resource.schema, out)
         defaults.fill(resource.kind, out)
-    return {**out, "apiVersion": resource.api_version, "kind": resource.kind}, unknown
+    head = {"kind": resource.kind, "apiVersion": resource.api_version}
+    return {**head, **{key: value for key, value in out.items() if key not in head}}, unknown
 
 
 def _with_defaults(resource: Resource, document: Object) -> Object:

@@ -85,7 +85,7 @@ class Deletion:
             )
         else:
             return
-        raise conflict(resource.kind if not resource.custom else resource.plural, resource.group, name, why)
+        raise conflict(resource.kind, resource.group, name, why)
 
 
 def _success(resource: Resource, metadata: Object) -> Object:

@@ -175,6 +175,8 @@ class Watch:
         self.wake.set()
 
     def _listen(self, change: Change) -> None:
+        if change.version <= int(self.options.version or 0):
+            return
         self.waiting.append(change)
         if len(self.waiting) > MOST_WAITING:
             self.stopped = True
@@ -223,8 +225,6 @@ class Watch:
     def _start(self) -> bytes:
         """What comes before the first change: the state, or the changes since a version."""
         wanted = int(self.options.version or 0)
-        if wanted > self.store.version:
-            raise version_too_large(wanted, self.store.version)
         if self.options.initial_events or wanted == 0:
             frames = [self.frame("ADDED", entry) for entry in self.selection.entries(self.store)]
             if self.options.initial_events and self.options.bookmarks:

@@ -20,6 +20,7 @@ from .errors import (
     invalid,
     invalid_value,
     not_found,
+    render,
 )
 from .metadata import generated_name
 from .objects import Objects
@@ -288,5 +289,5 @@ def _same_but_times(old: Object, new: Object) -> bool:
 
 
 def _unfit_patch(patched: Any, why: str) -> ApiError:
-    error = invalid_value("patch", str(patched), why)
+    error = invalid_value("patch", render(patched), why)
     return invalid("", "", "", [error])
