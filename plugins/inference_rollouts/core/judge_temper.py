@@ -22,8 +22,8 @@ from .evidence import Array, Integers
 ASSUMED_KAPPA = 0.5  # before stable has shown anything
 BLOCK = 60.0  # seconds within which noise is taken to last
 PRIOR_TESTS = 30.0  # degrees of freedom that the assumed overdispersion is worth
-PRIOR_NOISE = 0.1  # variance of the log odds assumed at first...
-PRIOR_SPREAD = 5.0  # ...and the information (nats per squared log odds) that this assumption is worth
+PRIOR_NOISE = 0.2  # variance of the log odds assumed at first...
+PRIOR_SPREAD = 10.0  # ...and the information (nats per squared log odds) that this assumption is worth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
