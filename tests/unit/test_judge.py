@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from inference_rollouts.core import judge
 from inference_rollouts.core.counts import WindowCounts
@@ -351,6 +352,23 @@ def test_policies_that_do_not_fit_are_named(rules: dict[str, Any], said: list[st
     found = judge.problems(policy(**rules), SET)
     assert len(found) == len(said)
     assert all(words in problem for words, problem in zip(said, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        *({"alpha": value} for value in (0, 0.5, float("nan"))),
+        *({"kappa": value} for value in (0, 1.5, "guess")),
+        *({"look": value} for value in (0, -1, "soon")),
+        {"kappa_bounds": (0.9, 0.1)},
+        {"on_timeout": "pray"},
+        {"margin": 0},
+        {"surprise": 1},
+    ],
+)
+def test_nonsense_is_refused(rules: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        policy(**rules)
 
 
 def test_metrics_without_weight_are_shown_and_have_no_say() -> None:

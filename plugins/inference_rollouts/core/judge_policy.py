@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .durations import Seconds
 from .judge_value import Value
@@ -53,6 +53,13 @@ class Policy(Value):
     when_blind: Literal["ignore", "warn", "refuse"] = Field(
         "warn", description="what preflight does when a step is too short, or traffic too thin, for `catch`"
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        low, high = self.kappa_bounds
+        if low > high:
+            raise ValueError(f"kappa_bounds {low:g}, {high:g} must rise")
+        return self
 
 
 class StepContext(Value):
