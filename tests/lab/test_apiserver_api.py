@@ -298,6 +298,7 @@ def test_generation_grows_with_the_spec_only(server: ApiServer, namespace: str) 
     assert generation({"spec": {"replicas": 3}}) == 2
     assert generation({"status": {"replicas": 9}}) == 2
     assert server.ok("GET", f"{path}/d")["status"] == {"replicas": 3}
+    assert generation({"metadata": {"annotations": {"a": "b"}}}) == 3  # only Deployments count these
 
 
 def test_status_of_a_custom_resource_is_its_own(server: ApiServer) -> None:

@@ -51,7 +51,10 @@ def test_a_write_that_was_answered_survives_a_kill(tmp_path: Path) -> None:
         server.start()
         assert server.ok("GET", f"{MAPS}/c") == made
         assert server.call("GET", f"{MAPS}/torn").code == 404
-        server.ok("POST", MAPS, config_map("after"))
+        after = server.ok("POST", MAPS, config_map("after"))
+        server.stop()
+        server.start()
+        assert server.ok("GET", f"{MAPS}/after") == after
 
 
 def test_secrets_are_for_their_owner_only(tmp_path: Path) -> None:
