@@ -11,13 +11,14 @@ from typing import Any
 
 from lab import health, processes
 from lab.addresses import AddressError
+from lab.foreign import Foreign, ForeignError
 from lab.monitoring.binary import PrometheusNotFound, find_prometheus
 from lab.processes import ProcessError
 from lab.state import StateDirectory, StateError
 from lab.up import Report, Startup, down, urls
 
 OK, BROKEN, NOT_RUNNING = 0, 1, 3
-EXPECTED = (AddressError, PrometheusNotFound, ProcessError, StateError)
+EXPECTED = (AddressError, ForeignError, PrometheusNotFound, ProcessError, StateError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         help="let each pool's endpoint picker choose the pod for every request (by default; costs a sixth "
         "of a core at 60 requests/s)",
     )
+    up.add_argument("--kubeconfig", type=Path, help="use this cluster instead of an own API server")
+    up.add_argument("--context", help="the kubeconfig's context (the current one by default)")
+    up.add_argument("--namespace", help="the cluster's namespace (the context's own by default)")
     commands.add_parser("down", help="end every process of the lab")
     commands.add_parser(
         "status", help="is it running and whole? the exit status tells: 0, 1 broken, 3 not there"
@@ -78,8 +82,11 @@ def _parser() -> argparse.ArgumentParser:
 def _up(directory: StateDirectory, arguments: argparse.Namespace) -> int:
     if record := directory.read():
         return _already_there(directory, record)
+    foreign = None
+    if arguments.kubeconfig:
+        foreign = Foreign(arguments.kubeconfig, arguments.context, arguments.namespace)
     report, pickers = _timed_report(), arguments.endpoint_pickers
-    startup = Startup(directory, arguments.rate, find_prometheus(), report, pickers)
+    startup = Startup(directory, arguments.rate, find_prometheus(), report, pickers, foreign)
     run_until_signalled(_stay(startup) if arguments.foreground else startup.run())
     if not arguments.foreground:
         _print_addresses(startup.record)

@@ -40,7 +40,9 @@ async def _apiserver(_: aiohttp.ClientSession, record: dict[str, Any]) -> str | 
 
 async def _pods(_: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
     async with Kube.from_kubeconfig(record["kubeconfig"]) as kube:
-        pods = await kube.list(path_of("Pod", "default"), labelSelector=f"inference-pool={STABLE_POOL}")
+        pods = await kube.list(
+            path_of("Pod", record["namespace"]), labelSelector=f"inference-pool={STABLE_POOL}"
+        )
     ready = sum(_is_ready(pod) for pod in pods)
     return None if ready >= STABLE_PODS else f"{ready} of {STABLE_PODS} of {STABLE_POOL} are ready"
 

@@ -51,6 +51,7 @@ RESOURCES = {
     "Deployment": Resource("apps/v1", "deployments"),
     "ReplicaSet": Resource("apps/v1", "replicasets"),
     "Lease": Resource("coordination.k8s.io/v1", "leases"),
+    "CustomResourceDefinition": Resource("apiextensions.k8s.io/v1", "customresourcedefinitions", False),
     "GatewayClass": Resource("gateway.networking.k8s.io/v1", "gatewayclasses", False),
     "Gateway": Resource("gateway.networking.k8s.io/v1", "gateways"),
     "HTTPRoute": Resource("gateway.networking.k8s.io/v1", "httproutes"),

@@ -95,6 +95,13 @@ class StateDirectory:
         return [Process.from_record(name, entry) for name, entry in recorded.items()]
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a file so that a reader sees the old text or the new, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

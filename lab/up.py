@@ -1,24 +1,30 @@
 """Start a whole lab: every process as early as what it needs is there, and none left over on failure."""
 
 import asyncio
+import json
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from lab import addresses, health, processes
 from lab.airflow import stop_recorded
+from lab.cluster import HOME
+from lab.foreign import Foreign, ForeignError, join, leave, read_foreign, survey
 from lab.gateway import envoy
+from lab.kube import Kube, KubeError
 from lab.kubeconfig import load_kubeconfig
 from lab.monitoring.prometheus import prometheus_argv, write_config
 from lab.processes import Process, ProcessError
-from lab.state import CHECKOUT, StateDirectory, StateError
+from lab.state import CHECKOUT, StateDirectory, StateError, write_private
 
 MODEL = "llama-3.1-8b"
 PATIENCE = 60.0
@@ -30,12 +36,21 @@ MILESTONES = {
 Report = Callable[[str], None]
 
 
+class Scope(NamedTuple):
+    """Arguments that keep the lab's processes to their part of a cluster; none where all of it is theirs."""
+
+    namespace: tuple[str, ...] = ()
+    lab: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
 @dataclass
 class Startup:
     """One lab coming up. `record` becomes `lab.json` and is kept current from the first process on.
 
     `rate` is the clients' requests/s, `prometheus` the program; `report` is told of every milestone. With
-    `pickers`, each pool's endpoint picker chooses the pod for every request, else Envoy does.
+    `pickers`, each pool's endpoint picker chooses the pod for every request, else Envoy does. A `foreign`
+    cluster takes the place of the lab's own API server.
     """
 
     directory: StateDirectory
@@ -43,6 +58,7 @@ class Startup:
     prometheus: Path
     report: Report
     pickers: bool = True
+    foreign: Foreign | None = None
     record: dict[str, Any] = field(init=False)
     deadline: float = field(default_factory=lambda: time.monotonic() + PATIENCE)
     _started: list[Process] = field(default_factory=list)
@@ -52,6 +68,7 @@ class Startup:
         gateway, port = f"{subnet}.1", addresses.GATEWAY_PORT
         self.record = {
             "ready": False,
+            "namespace": HOME,
             "subnet": f"{subnet}.0/24",
             "gateway": {"address": gateway, "port": port, "url": f"http://{gateway}:{port}"},
             "prometheus": {"url": f"http://127.0.0.1:{addresses.free_port(preferred=9090)}"},
@@ -65,7 +82,7 @@ class Startup:
         """Return when the lab serves: pods ready, the gateway answering, Prometheus scraping.
 
         Raises ProcessError when it does not come to that; all that was started is ended then. StateError
-        if the directory is in use.
+        if the directory is in use, ForeignError if the cluster cannot take a lab.
         """
         began = time.monotonic()
         with self.directory.locked():
@@ -84,35 +101,58 @@ class Startup:
     async def _control_plane(self) -> None:
         """Start what needs nothing, then, once there is an API server, what works through it."""
         state, admin = self.directory.path, self.record["envoy"]["admin_url"]
-        self._python("apiserver", "--port", "0", "--dir", state / "apiserver")
+        if not self.foreign:
+            self._python("apiserver", "--port", "0", "--dir", state / "apiserver")
         self._start("envoy", envoy.prepare(state, port_of(admin)))
         write_config(state, admin)
         port = port_of(self.record["prometheus"]["url"])
         self._start("prometheus", prometheus_argv(self.prometheus, state, port))
-        kubeconfig = state / "apiserver" / "kubeconfig"
+        scope = await (self._join(self.foreign) if self.foreign else self._own_apiserver())
+        self.report(f"API server at {self.record['apiserver']['url']}")
+        self._workers(scope)
+        await self._apply_cluster(scope)
+
+    async def _own_apiserver(self) -> Scope:
+        kubeconfig = self.directory.path / "apiserver" / "kubeconfig"
         while not kubeconfig.exists():
             await self._pause("the API server wrote no kubeconfig")
         self.directory.link_kubeconfig(kubeconfig)
         self.record["apiserver"] = {"url": load_kubeconfig(kubeconfig).server}
-        self.report(f"API server at {self.record['apiserver']['url']}")
-        self._workers(kubeconfig)
-        await self._apply_cluster(kubeconfig)
+        return Scope()
 
-    def _workers(self, kubeconfig: Path) -> None:
+    async def _join(self, cluster: Foreign) -> Scope:
+        """What is written there is recorded before, so that `down` can take it back."""
+        config = read_foreign(cluster)
+        namespace, lab = config["contexts"][0]["context"]["namespace"], secrets.token_hex(4)
+        write_private(self.directory.kubeconfig, json.dumps(config, indent=2))
+        async with Kube.from_kubeconfig(self.directory.kubeconfig) as kube:
+            running = await survey(kube, namespace, lab)
+            self.record |= {"namespace": namespace, "foreign": {"lab": lab}}
+            self.record["apiserver"] = {"url": kube.endpoint.server}
+            self.directory.write(self.record)
+            await join(kube, namespace, lab, running)
+        return Scope(
+            ("--namespace", namespace), ("--lab", lab), tuple(f"--without={each}" for each in running)
+        )
+
+    def _workers(self, scope: Scope) -> None:
         gateway, subnet = self.record["gateway"], self.record["subnet"].removesuffix(".0/24")
-        access = ("--kubeconfig", kubeconfig, "--dir", self.directory.path)
+        kubeconfig = ("--kubeconfig", str(self.directory.kubeconfig))
+        access = (*kubeconfig, "--dir", str(self.directory.path), *scope.namespace)
         pickers = ["--endpoint-pickers"] if self.pickers else []
-        self._python("controllers", *access, "--gateway-address", gateway["address"], *pickers)
+        address = ("--gateway-address", gateway["address"], *pickers)
+        self._python("controllers", *access, *address, *scope.lab, *scope.without)
         if self.pickers:
-            self._python("gateway.picker", "--kubeconfig", kubeconfig)
-        self._python("kubelet", *access, "--subnet", subnet)
+            self._python("gateway.picker", *kubeconfig, *scope.namespace)
+        self._python("kubelet", *access, "--subnet", subnet, *scope.lab)
         self._python("monitoring", *access)
         clients = ("--url", gateway["url"], "--model", MODEL, "--rate", "0")
         port = str(port_of(self.record["loadgen"]["url"]))
         self._python("loadgen", *clients, "--dir", self.directory.path, "--port", port)
 
-    async def _apply_cluster(self, kubeconfig: Path) -> None:
-        apply = self._python("cluster", "--kubeconfig", kubeconfig)
+    async def _apply_cluster(self, scope: Scope) -> None:
+        kubeconfig = ("--kubeconfig", self.directory.kubeconfig)
+        apply = self._python("cluster", *kubeconfig, *scope.namespace, *scope.lab)
         await apply.succeeded()
         del self.record["processes"][apply.name]
         self._started.remove(apply)
@@ -159,7 +199,9 @@ class Startup:
 def down(directory: StateDirectory) -> bool:
     """End every recorded process, of half a lab and of its Airflow too; false if none was recorded.
 
-    Raises ProcessError when one survives, or when something else took over one of its ports.
+    Takes back what the lab made in a foreign cluster. Raises ProcessError when a process survives, or when
+    something else took over one of its ports; ForeignError when the cluster cannot be reached: what was
+    made there is recorded, so that a later `down` can take it back.
     """
     with directory.locked():
         left = stop_recorded(directory.airflow_home)
@@ -172,12 +214,27 @@ def _end(directory: StateDirectory) -> bool:
         return False
     processes.stop(directory.processes())
     deadline = time.monotonic() + 5
-    while busy := [url for url in urls(record) if addresses.is_listening(*_address(url))]:
+    served = urls(record) if "foreign" not in record else urls({**record, "apiserver": {}})
+    while busy := [url for url in served if addresses.is_listening(*_address(url))]:
         if time.monotonic() > deadline:
             raise ProcessError(f"every process has ended, but {', '.join(busy)} still accepts connections")
         time.sleep(0.05)
+    if "foreign" in record:
+        with ThreadPoolExecutor(1) as thread:  # there may be a loop in this one
+            thread.submit(asyncio.run, _take_back(directory, record)).result()
     directory.record_file.unlink(missing_ok=True)
     return True
+
+
+async def _take_back(directory: StateDirectory, record: dict[str, Any]) -> None:
+    try:
+        async with Kube.from_kubeconfig(directory.kubeconfig) as kube:
+            await leave(kube, record["namespace"], record["foreign"]["lab"])
+    except KubeError as error:
+        raise ForeignError(
+            f"every process has ended, but what the lab made in {record['apiserver']['url']} is still there: "
+            f"{error}; `down` tries again, removing {directory.record_file} gives up"
+        ) from error
 
 
 def urls(record: dict[str, Any]) -> list[str]:

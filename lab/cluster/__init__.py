@@ -7,26 +7,36 @@ from pathlib import Path
 
 import yaml
 
+from lab.controllers.store import LAB
 from lab.kube import Kube, KubeError, Obj, path_of_object
 
 MANAGER = "lab"
+HOME = "default"
 FILES = ("nodes.yaml", "serving.yaml", "gateway.yaml")
 
 
-def initial_objects() -> list[Obj]:
-    """The objects, in the order in which they should be created."""
+def initial_objects(namespace: str = HOME, lab: str | None = None) -> list[Obj]:
+    """The objects, in the order in which they should be created; labelled as those of `lab`, if given."""
     folder = Path(__file__).parent
-    return [obj for name in FILES for obj in yaml.safe_load_all((folder / name).read_text())]
+    objects = [obj for name in FILES for obj in yaml.safe_load_all((folder / name).read_text())]
+    for obj in objects:
+        if "namespace" in obj["metadata"]:
+            obj["metadata"]["namespace"] = namespace
+        if lab:
+            obj["metadata"].setdefault("labels", {})[LAB] = lab
+        for container in obj["spec"]["template"]["spec"]["containers"] if obj["kind"] == "Deployment" else ():
+            container["args"] = [each.replace(f"={HOME}", f"={namespace}") for each in container["args"]]
+    return objects
 
 
-async def apply(kube: Kube, patience: float = 30.0) -> None:
+async def apply(kube: Kube, namespace: str = HOME, lab: str | None = None, patience: float = 30.0) -> None:
     """Apply the initial objects server-side, as often as one likes.
 
     Waits up to `patience` seconds for an API server, and for kinds, that are not there yet; KubeError
     after that, and at once if an object is refused.
     """
     deadline = asyncio.get_running_loop().time() + patience
-    for obj in initial_objects():
+    for obj in initial_objects(namespace, lab):
         await _apply_one(kube, obj, deadline)
 
 

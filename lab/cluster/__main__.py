@@ -7,21 +7,23 @@ import asyncio
 import sys
 from pathlib import Path
 
-from lab.cluster import apply
+from lab.cluster import HOME, apply
 from lab.kube import Kube, KubeError
 
 
-async def _run(kubeconfig: Path) -> None:
-    async with Kube.from_kubeconfig(kubeconfig) as kube:
-        await apply(kube)
+async def _run(arguments: argparse.Namespace) -> None:
+    async with Kube.from_kubeconfig(arguments.kubeconfig) as kube:
+        await apply(kube, arguments.namespace, arguments.lab)
 
 
 def main() -> int:
     """Parse the command line and apply."""
     parser = argparse.ArgumentParser(prog="python -m lab.cluster", description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--namespace", default=HOME)
+    parser.add_argument("--lab", help="label the objects as those of this lab")
     try:
-        asyncio.run(_run(parser.parse_args().kubeconfig))
+        asyncio.run(_run(parser.parse_args()))
     except (KubeError, OSError, ValueError) as error:
         print(f"the initial objects could not be applied: {error}", file=sys.stderr)
         return 1

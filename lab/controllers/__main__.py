@@ -21,20 +21,25 @@ from lab.controllers.store import Store
 from lab.gateway import controller as gateway
 from lab.kube import Kube
 
+REPLACEABLE = ("controller-manager", "scheduler")
 WORKLOAD_KINDS = ("Node", "Pod", "ReplicaSet", "Deployment")
 
 
 async def run(client: Kube, options: argparse.Namespace) -> None:
     """Run until cancelled."""
     async with client as kube, asyncio.TaskGroup() as group:
-        store = Store(kube, {*WORKLOAD_KINDS, *gateway.KINDS}, options.namespace)
-        nodes = Nodes(store, options.node_grace, options.evict_after)
-        workloads: list[Loop[Any]] = [Deployments(store).loop, ReplicaSets(store).loop, Scheduler(store).loop]
-        upkeep: list[Loop[Any]] = [nodes.loop, nodes.orphans, Garbage(store).loop]
+        store = Store(kube, {*WORKLOAD_KINDS, *gateway.KINDS}, options.namespace, options.lab)
+        workloads: list[Loop[Any]] = []
+        if "controller-manager" not in options.without:
+            nodes = Nodes(store, options.node_grace, options.evict_after)
+            workloads += [Deployments(store).loop, ReplicaSets(store).loop, Garbage(store).loop]
+            workloads += [nodes.loop, nodes.orphans]
+        if "scheduler" not in options.without:
+            workloads.append(Scheduler(store).loop)
         home, address = options.dir.absolute() / "envoy", options.gateway_address
         front = gateway.GatewayController(store, home, address, options.endpoint_pickers)
         store.watch_all(group)
-        group.create_task(_start(group, store, WORKLOAD_KINDS, [*workloads, *upkeep]))
+        group.create_task(_start(group, store, WORKLOAD_KINDS, workloads))
         group.create_task(_start(group, store, gateway.KINDS, [front.loop, front.status_loop]))
 
 
@@ -57,6 +62,14 @@ def main() -> int:
         "--endpoint-pickers", action="store_true", help="let the pools' pickers (lab.gateway.picker) choose"
     )
     parser.add_argument("--namespace", help="only objects of this namespace (all by default)")
+    parser.add_argument("--lab", help="only nodes with this value of the lab's label (all by default)")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=REPLACEABLE,
+        help="leave this out, because the cluster runs its own",
+    )
     for name, default, meaning in (
         ("--node-grace", 40.0, "age of a node's lease at which the node counts as lost"),
         ("--evict-after", 10.0, "how long pods stay bound to a node that is not ready"),

@@ -14,13 +14,27 @@ from lab.kube import Kube, KubeError, Obj, path_of, path_of_object
 
 log = logging.getLogger(__name__)
 
+LAB = "inference-rollouts.dev/lab"
+
 
 class Store:
-    """The cluster as the controllers see it. Index with a kind to get its Informer."""
+    """The cluster as the controllers see it. Index with a kind to get its Informer.
 
-    def __init__(self, kube: Kube, kinds: Iterable[str], namespace: str | None = None) -> None:
+    With `namespace` it sees, and writes Events in, no other. With `lab` it sees only the nodes that carry
+    this value of the label LAB, and its Events carry it too.
+    """
+
+    def __init__(
+        self, kube: Kube, kinds: Iterable[str], namespace: str | None = None, lab: str | None = None
+    ) -> None:
         self.kube = kube
-        self._informers = {kind: Informer(kube, path_of(kind, namespace)) for kind in kinds}
+        self._namespace = namespace
+        self._labels = {LAB: lab} if lab else {}
+        nodes = {"labelSelector": f"{LAB}={lab}"} if lab else {}
+        self._informers = {
+            kind: Informer(kube, path_of(kind, namespace), **(nodes if kind == "Node" else {}))
+            for kind in kinds
+        }
         self._events: dict[str, int] = {}
 
     def __getitem__(self, kind: str) -> Informer:
@@ -86,6 +100,8 @@ class Store:
         text = "\n".join([metadata["uid"], kind, reason, message, component])
         name = f"{metadata['name']}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         namespace = metadata.get("namespace", "default")
+        if self._namespace not in (None, namespace):
+            return
         count = self._events[name] = self._events.get(name, 0) + 1
         try:
             if count > 1:
@@ -93,6 +109,7 @@ class Store:
                 await self.kube.patch(path_of("Event", namespace, name), again)
             else:
                 event = _event(about, namespace, name, kind, reason, message, component)
+                event["metadata"]["labels"] = self._labels
                 await self.kube.create(path_of("Event", namespace), event, fieldManager=component)
         except KubeError as error:
             if error.status != 409:

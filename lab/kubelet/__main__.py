@@ -31,6 +31,7 @@ def main() -> None:
     )
     parser.add_argument("--subnet", type=subnet, required=True, help='pod addresses, as "127.A.B"')
     parser.add_argument("--namespace", help="only pods of this namespace (all by default)")
+    parser.add_argument("--lab", help="only nodes with this value of the lab's label (all by default)")
     parser.add_argument("--time-scale", type=float, default=1.0, help="multiplies pull, load and back-off")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     uvloop.run(_run(parser.parse_args()))
@@ -52,7 +53,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         Kube.from_kubeconfig(arguments.kubeconfig) as kube,
         aiohttp.ClientSession(connector=connector) as session,
     ):
-        store = Store(kube, KINDS, arguments.namespace)
+        store = Store(kube, KINDS, arguments.namespace, arguments.lab)
         addresses = Addresses(arguments.subnet)
         machine = Machine(store, catalogue, addresses, session, arguments.time_scale)
         work = asyncio.ensure_future(Kubelet(store, machine).run())

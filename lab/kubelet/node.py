@@ -72,7 +72,7 @@ class Machine:
         """One heartbeat: say Ready where the API says otherwise, and renew the node's lease."""
         if not is_true(node, "Ready"):
             await self._say_ready(node)
-        await self._renew_lease(node["metadata"]["name"])
+        await self._renew_lease(node)
 
     async def _say_ready(self, node: Obj) -> None:
         before = node.get("status", {})
@@ -96,7 +96,8 @@ class Machine:
         await self.store.patch(node, {"status": status}, COMPONENT, "strategic", "status")
         self.tell(node, "Normal", "NodeReady", f"Node {name} status is now: NodeReady")
 
-    async def _renew_lease(self, name: str) -> None:
+    async def _renew_lease(self, node: Obj) -> None:
+        name = node["metadata"]["name"]
         spec = {
             "holderIdentity": name,
             "leaseDurationSeconds": LEASE_SECONDS,
@@ -107,7 +108,8 @@ class Machine:
         except KubeError as error:
             if error.status != 404:
                 raise
-            metadata = {"name": name, "namespace": LEASES}
+            owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}
+            metadata = {"name": name, "namespace": LEASES, "ownerReferences": [owner]}
             lease = {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
