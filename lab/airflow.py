@@ -25,7 +25,7 @@ from lab.processes import Process, ProcessError
 from lab.state import CHECKOUT, write_json
 
 USERS = {"admin": "admin", "viewer": "viewer"}
-PATIENCE, STOP_PATIENCE = 120.0, 5.0
+PATIENCE, STOP_PATIENCE = 300.0, 5.0
 
 # The scheduler's workers are forks of it, and every task is a fork of a worker: what the scheduler has
 # imported no task imports again, which is most of the time that a short task takes.
