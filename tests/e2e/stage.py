@@ -16,7 +16,8 @@ import requests
 
 from lab.airflow import Airflow, connections
 from lab.airflow_client import AirflowClient
-from lab.kube import Kube
+from lab.foreign import Foreign
+from lab.kube import Kube, path_of
 from lab.monitoring.binary import find_prometheus
 from lab.state import StateDirectory
 from lab.up import Startup, down
@@ -35,7 +36,7 @@ class Stage:
 
     def __enter__(self) -> Stage:
         self.directory = StateDirectory(self.folder)
-        self.lab = Startup(self.directory, 80, find_prometheus(), lambda _: None)
+        self.lab = Startup(self.directory, 80, find_prometheus(), lambda _: None, foreign=foreign_cluster())
         self.airflow = Airflow(
             self.directory.airflow_home,
             connections(self.directory.kubeconfig, self.lab.record["prometheus"]["url"]),
@@ -53,6 +54,8 @@ class Stage:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
         self.airflow.stop()
+        if self.lab.foreign and self.directory.read():
+            self.remove_rollouts()
         down(self.directory)
 
     async def _start(self) -> None:
@@ -72,6 +75,13 @@ class Stage:
                 return await getattr(kube, method)(*args, **kwargs)
 
         return asyncio.run(call())
+
+    def remove_rollouts(self) -> None:
+        """Delete what the plan's rollouts created, which a lab leaves in a foreign cluster."""
+        for kind in ("Deployment", "InferencePool", "Service"):
+            collection = path_of(kind, "default")
+            for obj in self.kube("list", collection, labelSelector="inference-rollouts.dev/plan=llm"):
+                self.kube("delete", f"{collection}/{obj['metadata']['name']}")
 
     def route(self) -> dict[str, Any]:
         return dict(self.kube("get", ROUTE))
@@ -122,6 +132,13 @@ class Stage:
                 )
 
         return again
+
+
+def foreign_cluster() -> Foreign | None:
+    """The cluster that LAB_KUBECONFIG (and LAB_CONTEXT) name, to run in instead of an own API server."""
+    if not (path := os.environ.get("LAB_KUBECONFIG")):
+        return None
+    return Foreign(Path(path), os.environ.get("LAB_CONTEXT"), "default")
 
 
 def until(true: Callable[[], bool], what: str, seconds: float = 150) -> None:

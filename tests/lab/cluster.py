@@ -47,9 +47,11 @@ class Cluster:
         address = ("--gateway-address", f"{self.subnet}.1")
         self._start("controllers", [sys.executable, "-m", "lab.controllers", *access, *address, *GRACE])
 
-    def start_apiserver(self, port: int = 0) -> None:
-        """Start the API server and wait for its kubeconfig."""
-        where = ("--dir", self.directory / "apiserver", "--port", port)
+    def start_apiserver(self, port: int = 0, definitions: Path | None = None) -> None:
+        """Start the API server, with the lab's custom kinds or others, and wait for its kubeconfig."""
+        where = ["--dir", self.directory / "apiserver", "--port", port]
+        if definitions:
+            where += ["--crds", definitions]
         self._start("apiserver", [sys.executable, "-m", "lab.apiserver", *where])
         wait_until(self.kubeconfig.exists)
 
