@@ -11,6 +11,7 @@ from pathlib import Path
 
 PACKAGE = "inference_rollouts"
 RANKS = {"core": 0, "hooks": 1, "operators": 2, "sensors": 2, "triggers": 2, "dag": 3}
+TOP = 4
 CORE_MAY_IMPORT = sys.stdlib_module_names | {"pydantic", "numpy", "scipy"}
 PIPELINE_ROOTS = ("plugins", "dags")
 
@@ -39,16 +40,15 @@ def _layer_violation(module: str, imported: str) -> str | None:
     importer, target = _layer(module), _layer(imported)
     if importer == "core" and target is None and imported.split(".")[0] not in CORE_MAY_IMPORT:
         return "core imports only the standard library, pydantic, numpy and scipy"
-    if importer is not None and target is not None and RANKS[target] > RANKS[importer]:
+    if importer and target and RANKS.get(target, TOP) > RANKS.get(importer, TOP):
         return f"{importer} comes before {target}"
     return None
 
 
 def _layer(module: str) -> str | None:
-    """The layer a module of the package is in; None for what is in no layer."""
+    """The layer a module of the package is in, its own name if in none; None outside the package."""
     package, _, rest = module.partition(".")
-    layer = rest.split(".")[0]
-    return layer if package == PACKAGE and layer in RANKS else None
+    return rest.split(".")[0] or None if package == PACKAGE else None
 
 
 def _imports(file: Path, module: str) -> Iterator[tuple[int, str]]:
