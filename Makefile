@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lab lab-down lock venv clean
+.PHONY: help demo test lint lab lab-down lab-bench lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
 unexport PYTHONDONTWRITEBYTECODE
@@ -30,6 +30,9 @@ lab: venv ## Start only the local cluster; see also `python -m lab --help`
 
 lab-down: ## Stop the local cluster
 	@$(PY) -m lab down $(ARGS)
+
+lab-bench: venv ## How fast the lab's API server is, and how much memory it takes
+	@$(PY) -m lab.apiserver.bench $(ARGS)
 
 lock: venv ## Resolve requirements.txt anew from pyproject.toml
 	@$(PY) -m uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
