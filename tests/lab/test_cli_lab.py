@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from lab.cli import main
 from lab.state import CHECKOUT, StateDirectory
 from lab.up import urls
 
+LOOPBACK = re.compile("(0000000000000000FFFF0000)?.{6}7F")  # 127.x.y.z as the kernel writes it, also in IPv6
 KUBECTL = Path(sys.executable).with_name("kubectl")
 
 
@@ -63,7 +65,7 @@ def test_the_record_says_where_everything_is(directory: StateDirectory) -> None:
     assert record["gateway"]["url"] == f"http://{record['gateway']['address']}:8080"
     assert record["subnet"].startswith(record["gateway"]["address"].rpartition(".")[0])
     assert Path(record["kubeconfig"]).exists()
-    parts = ["apiserver", "envoy", "prometheus", "controllers", "kubelet", "monitoring", "loadgen"]
+    parts = ["apiserver", "envoy", "prometheus", "controllers", "kubelet", "monitoring", "loadgen", "picker"]
     assert sorted(record["processes"]) == sorted(parts)
     assert all(Path(process["log"]).exists() for process in record["processes"].values())
     assert len(urls(record)) == 5
@@ -85,9 +87,9 @@ def test_it_listens_on_loopback_only(directory: StateDirectory) -> None:
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
     listening = [row.split() for file in ("tcp", "tcp6") for row in rows(f"/proc/net/{file}")]
-    ours = [row[1] for row in listening if row[3] == "0A" and row[9] in inodes]
+    ours = [row[1].partition(":")[0] for row in listening if row[3] == "0A" and row[9] in inodes]
     assert ours
-    assert all(address.split(":")[0].endswith("7F") and len(address) == 13 for address in ours)
+    assert all(LOOPBACK.fullmatch(address) for address in ours)
 
 
 def rows(file: str) -> list[str]:
