@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lab lab-down lab-bench lock venv clean
+.PHONY: help demo test lint lab lab-down lab-bench bench-judge lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,6 +33,9 @@ lab-down: ## Stop the local cluster
 
 lab-bench: venv ## How fast the lab's API server is, and how much memory it takes
 	@$(PY) -m lab.apiserver.bench $(ARGS)
+
+bench-judge: venv ## The judge against other rules on simulated traffic; writes docs/statistics.md
+	@nice $(PY) -m bench.judge --write $(ARGS)
 
 lock: venv ## Resolve requirements.txt anew from pyproject.toml
 	@$(PY) -m uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes \

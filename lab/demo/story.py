@@ -21,8 +21,8 @@ class Chapter:
     image: str
     outcome: str
     tolerated: frozenset[str] = frozenset()
-    weights: tuple[int, ...] = (10, 50, 100)
-    bake: str = "8s"
+    weights: tuple[int, ...] = (20, 50, 100)
+    bake: str = "6s"
 
     @property
     def conf(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ scrape every second on a busy machine.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -113,6 +114,8 @@ class VllmMetrics:
     def __init__(self, model_name: str, max_model_len: int) -> None:
         self._labels = f'engine="0",model_name="{_escape(model_name)}"'
         self._families: list[Metric] = []
+        started = self._add(Value("gauge", "process_start_time_seconds", "Start time of the process.", ""))
+        started.value = time.time()
         gauge, counter = self._gauge, self._counter
         self.running = gauge("num_requests_running", "Number of requests in model execution batches.")
         self.waiting = gauge("num_requests_waiting", "Number of requests waiting to be processed.")

@@ -12,6 +12,7 @@ from inference_rollouts.core import route as routes
 from inference_rollouts.core.counts import missing, window
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, RouteRefused
 from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.judge import problems
 from inference_rollouts.core.manifests import clone_for, is_optional, is_ours, owned, render
 from inference_rollouts.core.plan import Plan, apply_parameters, manifest_values, parse_plan
 from inference_rollouts.core.power import markdown, shortfalls, sights, traffic_of
@@ -67,6 +68,8 @@ class InvalidPlan(BaseOperator):
 def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHook) -> Frozen:
     """Everything that later tasks read. Raises a RolloutError, one sentence, for what cannot work."""
     metric_set = load_metric_set(plan.metrics)
+    if wrong := problems(plan.analysis, metric_set):
+        raise PlanInvalid(f"The plan is invalid: {' '.join(wrong)}")
     gateway = _check_route(cluster, plan, run)
     _check_pools(cluster, plan, gateway, run)
     manifests = _manifests(cluster, plan)
