@@ -70,6 +70,6 @@ def test_the_parameters_are_those_of_the_form() -> None:
         "canary": "llm-pool-version-2",
         "image": "vllm/vllm-openai:v0.11.0",
         "model": "meta-llama/Llama-3.1-8B-Instruct",
-        "weights": [10, 50, 100],
-        "bake": "8s",
+        "weights": [20, 50, 100],
+        "bake": "6s",
     }

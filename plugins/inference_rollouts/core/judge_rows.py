@@ -46,7 +46,7 @@ def _row(tally: Tally, metric: Rate | Latency, log_e: Array) -> Row:
         threshold=float(f"{1 / (policy.alpha * weight):.6g}") if weight else None,
         goodness=rounded(log_goodness(tally, metric.name)) if asked else None,
         needed=1 / policy.beta if asked else None,
-        kappa=float(f"{tally.kappa[cells].min():.6g}"),
+        kappa=float(f"{np.min(tally.kappa[cells]):.6g}"),
     )
 
 

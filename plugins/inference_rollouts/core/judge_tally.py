@@ -150,7 +150,7 @@ def log_goodness(tally: Tally, metric: str) -> float:
     close, small = tally.rules.close.prior[mine], tally.rules.small.prior[mine]
     good = tally.good[mine]
     odds = evidence.log_sum(evidence.log_sum(good[:, 0] + close)) - np.log(len(close))
-    shares = evidence.log_sum(evidence.log_sum(good[:, 1:] + small[:, None])).min() - np.log(2)
+    shares = np.min(evidence.log_sum(evidence.log_sum(good[:, 1:] + small[:, None]))) - np.log(2)
     return float(odds if np.isneginf(shares) else np.logaddexp(odds, shares) - np.log(2))
 
 
