@@ -17,6 +17,7 @@ import pytest
 
 from lab import health
 from lab.addresses import free_subnet
+from lab.cli import main
 from lab.controllers.clock import now
 from lab.foreign import Foreign, ForeignError, join, leave, survey
 from lab.gateway.envoy import executable
@@ -270,3 +271,13 @@ def test_an_object_that_no_lab_made_is_not_taken_over(bare: Cluster) -> None:
             await survey(kube, "default", "beef")
 
     bare.run(body, kubelet=False)
+
+
+def test_a_kubeconfig_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.cli.find_prometheus", lambda: Path("true"))
+    absent = str(tmp_path / "absent")
+    assert main(["up", "--dir", str(tmp_path / "state"), "--kubeconfig", absent]) == 1
+    assert f"no cluster: [Errno 2] No such file or directory: '{absent}'" in capsys.readouterr().err
+    assert main(["down", "--dir", str(tmp_path / "state")]) == 0
