@@ -190,7 +190,7 @@ async def _remove_orphans(kube: Kube, namespace: str, nodes: set[str], kind: str
 
 async def _remove_definitions(kube: Kube, selector: str) -> list[str]:
     """Delete the definitions that the lab installed; returns those of which objects are left."""
-    kept = []
+    kept, going = [], []
     for definition in await _list(kube, path_of("CustomResourceDefinition"), selector):
         spec, name = definition["spec"], definition["metadata"]["name"]
         version = next(each["name"] for each in spec["versions"] if each["storage"])
@@ -198,7 +198,17 @@ async def _remove_definitions(kube: Kube, selector: str) -> list[str]:
             kept.append(name)
         else:
             await _remove(kube, [definition])
+            going.append(path_of_object(definition))
+    await _until_gone(kube, going)
     return kept
+
+
+async def _until_gone(kube: Kube, paths: Sequence[str]) -> None:
+    """Return when none of these objects exists any more; finalizers may take their time, up to PATIENCE."""
+    async with asyncio.timeout(PATIENCE):
+        for path in paths:
+            while await _find(kube, path):
+                await asyncio.sleep(0.1)
 
 
 async def _remove_namespace(kube: Kube, name: str) -> None:
