@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lab.cluster import HOME
+from lab.controllers.autoscaler import Autoscaler
 from lab.controllers.deployments import Deployments
 from lab.controllers.garbage import Garbage
 from lab.controllers.loop import Loop
@@ -28,7 +30,10 @@ WORKLOAD_KINDS = ("Node", "Pod", "ReplicaSet", "Deployment")
 async def run(client: Kube, options: argparse.Namespace) -> None:
     """Run until cancelled."""
     async with client as kube, asyncio.TaskGroup() as group:
-        store = Store(kube, {*WORKLOAD_KINDS, *gateway.KINDS}, options.namespace, options.lab)
+        kinds = {*WORKLOAD_KINDS, *gateway.KINDS}
+        if "scheduler" not in options.without:
+            kinds.add("ConfigMap")
+        store = Store(kube, kinds, options.namespace, options.lab)
         workloads: list[Loop[Any]] = []
         if "controller-manager" not in options.without:
             nodes = Nodes(store, options.node_grace, options.evict_after)
@@ -36,6 +41,8 @@ async def run(client: Kube, options: argparse.Namespace) -> None:
             workloads += [nodes.loop, nodes.orphans]
         if "scheduler" not in options.without:
             workloads.append(Scheduler(store).loop)
+            scaler = Autoscaler(store, options.namespace or HOME, options.lab)
+            group.create_task(_start(group, store, ("Node", "Pod", "ConfigMap"), [scaler.loop]))
         home, address = options.dir.absolute() / "envoy", options.gateway_address
         front = gateway.GatewayController(store, home, address, options.endpoint_pickers)
         store.watch_all(group)
