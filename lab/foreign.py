@@ -204,11 +204,12 @@ async def _remove_definitions(kube: Kube, selector: str) -> list[str]:
 
 
 async def _until_gone(kube: Kube, paths: Sequence[str]) -> None:
-    """Return when none of these objects exists any more; finalizers may take their time, up to PATIENCE."""
-    async with asyncio.timeout(PATIENCE):
-        for path in paths:
-            while await _find(kube, path):
-                await asyncio.sleep(0.1)
+    """Wait up to PATIENCE until none of these objects exists; their deletion is accepted already."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while any([await _find(kube, path) for path in paths]):
+        if asyncio.get_running_loop().time() > deadline:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _remove_namespace(kube: Kube, name: str) -> None:
