@@ -20,6 +20,7 @@ CONFIG = "node-templates"
 COMPONENT = MANAGER = "cluster-autoscaler"
 SCALE_UPS = "inference-rollouts.dev/scale-ups"
 TELL_AGAIN = 60.0
+GATHER = 0.2  # seconds in which pods that come together are counted together
 
 News = tuple[Obj, str, str, str]
 
@@ -40,7 +41,7 @@ class Autoscaler:
         self._told: dict[tuple[str, str], datetime] = {}
         self.loop: Loop[str] = Loop("autoscaler", lambda _: self.scan())
         for kind in ("Pod", "Node", "ConfigMap"):
-            store.on_change(kind, lambda _: self.loop.add("scan"))
+            store.on_change(kind, lambda _: self.loop.add_after("scan", GATHER))
 
     async def scan(self) -> float | None:
         """Make the nodes that are due, order those that are missing; seconds until there is more to do."""

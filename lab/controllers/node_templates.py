@@ -40,10 +40,8 @@ class Template:
             for amount in amounts.values():
                 quantity(amount)
             labels = {key: str(value) for key, value in spec.pop("labels", {}).items()}
-            taints = [
-                {**each, "key": each["key"], "effect": each["effect"]} for each in spec.get("taints", ())
-            ]
-            spec["taints"] = tuple(taints)
+            taints = spec.get("taints", ())
+            spec["taints"] = tuple({**each, "key": each["key"], "effect": each["effect"]} for each in taints)
             spec["seconds"] = float(spec.get("seconds", 0))
             made = cls(name, {**SMALLEST, **amounts}, labels, **spec)
         except (yaml.YAMLError, AttributeError, KeyError, ArithmeticError) as error:
