@@ -223,3 +223,13 @@ def test_the_power_of_a_plan_is_printed_without_starting_anything(capsys):
     assert "| step | weight |" in capsys.readouterr().out
     assert main([str(path), "--rate", "2000", "--bad", "0.05"]) == 0
     assert main([str(path.parent / "nothing.yaml")]) == 2
+
+
+def test_gke_s_policies_are_applied_where_the_cluster_serves_them(monkeypatch):
+    cluster = FakeCluster()
+    monkeypatch.setattr(cluster, "serves", lambda *_: True)
+    manifests = {m["kind"]: m for m in preflight(cluster).manifests}
+    assert {"HealthCheckPolicy", "GCPBackendPolicy", "PodMonitoring"} <= set(manifests)
+    assert "annotations" not in manifests["HealthCheckPolicy"]["metadata"]
+    assert manifests["GCPBackendPolicy"]["spec"]["default"]["timeoutSec"] == 300
+    assert manifests["PodMonitoring"]["spec"]["targetLabels"]["fromPod"][0]["to"] == "inference_pool"
