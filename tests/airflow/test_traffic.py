@@ -138,3 +138,12 @@ def test_weights_that_others_put_back_are_let_go(cluster, traffic):
     assert traffic.restore("x") is Restored.BY_OTHERS
     assert cluster.route["spec"] == before
     assert "annotations" not in cluster.route["metadata"]
+
+
+def test_a_step_that_raised_an_alarm_is_not_raised_again(cluster, traffic):
+    traffic.attach()
+    traffic.shift(5, 1, now=1.0)
+    traffic.retreat("slow")
+    with pytest.raises(RolloutError, match="raised an alarm"):
+        traffic.shift(5, 1, now=2.0)
+    assert cluster.weights() == {"llm-pool": 1, "llm-pool-version-2": 0}

@@ -67,6 +67,11 @@ class Traffic:
 
         def decide(route: Object) -> Patch:
             record = self._held(route)
+            if record.percent == 0 and record.step >= step:
+                raise RolloutError(
+                    f"Step {record.step} raised an alarm and {self.plan.canary} was taken off; "
+                    "its weight stays 0. Let the rollback end, then start a new run."
+                )
             return [] if record.percent == percent else routes.shift_patch(route, record, percent, step, now)
 
         route, wrote = self._write(decide)
