@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -160,6 +161,17 @@ def test_a_canary_without_ready_pods_is_an_alarm(cluster):
         del cluster.objects["Pod", f"llm-pool-version-2-{number}"]
     event = judged(cluster, frozen, record.since)
     assert event["judgement"]["reason"] == "The canary has no ready endpoints."
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(-60, "advance"), (+60, "rollback")])
+def test_restarts_are_an_alarm_only_if_they_go_on_after_the_shift(cluster, seconds, verdict):
+    frozen = quick(cluster, analysis={"margin": None})
+    record = held(cluster, frozen, 50)
+    ended = datetime.fromtimestamp(record.since + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    cluster.objects["Pod", "llm-pool-version-2-0"]["status"]["containerStatuses"] = [
+        {"restartCount": 3, "state": {}, "lastState": {"terminated": {"finishedAt": ended}}}
+    ]
+    assert judged(cluster, frozen, record.since)["judgement"]["verdict"] == verdict
 
 
 def test_the_record_of_a_decision_can_be_judged_again(cluster, tmp_path, capsys):

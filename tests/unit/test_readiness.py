@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from inference_rollouts.core.readiness import (
@@ -7,6 +9,7 @@ from inference_rollouts.core.readiness import (
     nodes_readiness,
     pool_readiness,
     ready_pods,
+    restarts,
     route_readiness,
     workload_readiness,
     worst,
@@ -161,6 +164,38 @@ def test_terminating_pods_do_not_count_as_ready():
     leaving = pod("b")
     leaving["metadata"]["deletionTimestamp"] = "now"
     assert [p["metadata"]["name"] for p in ready_pods([pod("a"), leaving, pod("c", ready="False")])] == ["a"]
+
+
+STEP = datetime(2026, 10, 1, 12, 0, 0, tzinfo=UTC).timestamp()
+BEFORE, AFTER = "2026-10-01T11:59:59Z", "2026-10-01T12:00:01Z"
+
+
+def crashed(count, ended=None, began=None):
+    """The status of a container that was restarted, with what Kubernetes may still know of when."""
+    return {
+        "restartCount": count,
+        "state": {"running": {"startedAt": began}} if began else {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 1, "finishedAt": ended}} if ended else {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("containers", "count"),
+    [
+        ([], 0),
+        ([crashed(0, began=AFTER)], 0),  # a new pod's first start is no restart
+        ([crashed(2, ended=BEFORE)], 0),
+        ([crashed(2, ended=BEFORE, began=AFTER)], 0),  # it was waiting for its back-off when the step began
+        ([crashed(2, ended=AFTER)], 2),
+        ([crashed(2, began=BEFORE)], 0),
+        ([crashed(2, began=AFTER)], 2),  # lastState is lost with the node's memory
+        ([crashed(2)], 0),
+        ([crashed(5, ended=BEFORE), crashed(1, ended=AFTER)], 1),
+    ],
+)
+def test_only_restarts_that_go_on_in_this_step_count(containers, count):
+    assert restarts([pod("quiet"), pod("p", containerStatuses=containers)], STEP) == count
+    assert restarts([pod(str(i), containerStatuses=[c]) for i, c in enumerate(containers)], STEP) == count
 
 
 def test_the_worst_answer_wins_and_the_first_among_equals():

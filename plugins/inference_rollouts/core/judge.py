@@ -104,7 +104,7 @@ def _guardrails(tally: Tally, health: Health) -> Iterator[Opinion]:
     if health.ready_canary == 0:
         yield _rollback("The canary has no ready endpoints.")
     if health.crash_loop or health.restarts >= limits.restarts:
-        yield _rollback(f"The canary's containers crash: {health.restarts} restarts in this step.")
+        yield _rollback(f"The canary's containers crash: {health.restarts} restarts, the last in this step.")
     if not health.route_ok:
         yield _rollback("The route no longer resolves both pools.")
     counts = tally.last and tally.last.counts.get(tally.rules.metric_set.errors)

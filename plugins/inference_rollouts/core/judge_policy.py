@@ -21,7 +21,7 @@ class Guardrails(Value):
     ] = 0.5
     storm_requests: Annotated[int, Field(ge=1, description="in that window, at least so many bad")] = 20
     restarts: Annotated[
-        int, Field(ge=1, description="container restarts in a step that are a crash loop")
+        int, Field(ge=1, description="restarts of a container, the last in this step, that are a crash loop")
     ] = 3
 
 
@@ -109,7 +109,7 @@ class Health(Value):
 
     ready_canary: int | None = None
     ready_stable: int | None = None
-    restarts: int = Field(0, description="of the canary's containers since the step began")
+    restarts: int = Field(0, description="the most of any canary container that was restarted in this step")
     crash_loop: bool = False
     route_ok: bool = Field(True, description="accepted, references resolved, still ours")
     prometheus_ok: bool = True

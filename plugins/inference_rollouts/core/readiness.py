@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -116,9 +118,16 @@ def ready_pods(pods: Sequence[Json]) -> list[Json]:
     return [pod for pod in pods if _is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")]
 
 
-def restarts(pods: Sequence[Json]) -> int:
-    """Container restarts in a pool, the most of any one pod."""
-    return max((_restarts(pod) for pod in pods), default=0)
+def restarts(pods: Sequence[Json], since: float) -> int:
+    """The most restarts of any one container that was restarted after `since` (Unix seconds).
+
+    Kubernetes keeps the time of a container's last restart only: one that crashes again counts with all its
+    past, one that has run quietly since then does not count.
+    """
+    return max(
+        (int(status["restartCount"]) for status in _container_statuses(pods) if _restarted(status) >= since),
+        default=0,
+    )
 
 
 def _parent_readiness(thing: Json, gateway: str, what: str) -> Readiness:
@@ -186,6 +195,20 @@ def _restarts(pod: Json) -> int:
     return max(
         (int(c.get("restartCount", 0)) for c in pod.get("status", {}).get("containerStatuses", ())), default=0
     )
+
+
+def _container_statuses(pods: Sequence[Json]) -> Iterator[Json]:
+    for pod in pods:
+        yield from pod.get("status", {}).get("containerStatuses", ())
+
+
+def _restarted(status: Json) -> float:
+    """When a container's last run ended (Unix seconds), or else when its present one began."""
+    if not status.get("restartCount"):
+        return -math.inf
+    ended = status.get("lastState", {}).get("terminated", {}).get("finishedAt")
+    moment = ended or status.get("state", {}).get("running", {}).get("startedAt")
+    return datetime.fromisoformat(moment).timestamp() if moment else -math.inf
 
 
 def _requested(pod: Json, resource: str) -> int:

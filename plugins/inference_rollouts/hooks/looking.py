@@ -84,7 +84,7 @@ class Looker:
     def _see(self) -> Sight | None:
         """Route and pools; None when the cluster does not answer."""
         try:
-            return sight(self.cluster, self.frozen)
+            return sight(self.cluster, self.frozen, self.context.started_at)
         except RolloutError:
             raise
         except Exception as error:

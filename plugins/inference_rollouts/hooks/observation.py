@@ -32,14 +32,19 @@ def snapshot(prometheus: PrometheusHook, frozen: Frozen, at: float) -> Snapshot:
     return Snapshot.of_vectors(at, {query.key: prometheus.query(query.promql, at) for query in asked})
 
 
-def sight(cluster: ClusterHook, frozen: Frozen) -> Sight:
-    """Route and pools as they are now. Raises HoldLost or RouteDrift when the route is not ours any more."""
+def sight(cluster: ClusterHook, frozen: Frozen, since: float) -> Sight:
+    """Route and pools as they are now, in a step that began at `since` (Unix seconds).
+
+    Raises HoldLost or RouteDrift when the route is not ours any more.
+    """
     route = cluster.get(GATEWAY_API, "HTTPRoute", frozen.plan.route.name)
     routes.held_record(route, frozen.run)
     seen = route_readiness(route, frozen.gateway)
     canary, stable = pods_of(cluster, frozen.plan.canary), pods_of(cluster, frozen.plan.stable)
     health = Health(
-        ready_canary=len(ready_pods(canary)), ready_stable=len(ready_pods(stable)), restarts=restarts(canary)
+        ready_canary=len(ready_pods(canary)),
+        ready_stable=len(ready_pods(stable)),
+        restarts=restarts(canary, since),
     )
     return Sight(health, seen.phase is Phase.READY, seen.message)
 
