@@ -10,6 +10,8 @@ drift that both arms share cancels exactly.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,72 +27,127 @@ BETTER_RATIOS = (1.25, 1.5, 2.0, 3.0)
 SHARE_RATIOS = (0.75, 0.5, 0.25, 0.05)
 """Shares mixed as alternatives to "not negligible", as ratios."""
 
-_TABLE = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, 8192)))])
+_SMALL = 256  # factorials up to here come from a table
+_NARROW = 256  # values that a sum may run over, for all of a cell's effects together
+_SMOOTH = 16.0  # standard deviations from here on are summed in strides
+_GRID = np.arange(-23, 24)  # strides of half a standard deviation: 10 of them to either side
 _CHUNK = 1 << 20  # array elements worked on at once
-_WIDE = 512  # support beyond which each effect is summed near its own mode
-_REACH = 9  # standard deviations of a support beyond which nothing is left in double precision
-
-
-def log_factorial(k: Integers) -> Array:
-    """ln k!, from a table, by Stirling's series beyond it."""
-    k = np.asarray(k, dtype=np.int64)
-    if k.size == 0 or k.max() < len(_TABLE):
-        return _TABLE[k]
-    x = np.maximum(k, 1).astype(float)
-    stirling = x * np.log(x) - x + 0.5 * np.log(2 * np.pi * x) + 1 / (12 * x) - 1 / (360 * x**3)
-    return np.where(k < len(_TABLE), _TABLE[np.minimum(k, len(_TABLE) - 1)], stirling)
 
 
 def log_mean(n_c: Integers, n_b: Integers, bad: Integers, deltas: Array) -> Array:
     """ln M(delta) = ln sum_s C(n_c, s) C(n_b, bad - s) exp(delta s), for each cell and each of its deltas.
 
-    `n_c`, `n_b`, `bad`: one integer a cell; `deltas`: cells x effects. Exact but for rounding.
+    `n_c`, `n_b`, `bad`: one integer a cell; `deltas`: cells x effects. Exact but for rounding, at a cost that
+    does not grow with the counts: a narrow support is summed whole, a wide one about the mode of each effect.
     """
-    first, last = _support(n_c, n_b, bad, deltas)
+    first, last = np.maximum(0, bad - n_b), np.minimum(n_c, bad)
     out = np.empty(deltas.shape)
-    width = last - first + 1
-    if deltas.shape[1] > 1 and (wide := width > _WIDE).any():  # then each effect needs another part of it
-        one, other, both = (np.repeat(counts[wide], deltas.shape[1]) for counts in (n_c, n_b, bad))
-        out[wide] = log_mean(one, other, both, deltas[wide].reshape(-1, 1)).reshape(-1, deltas.shape[1])
-        out[~wide] = log_mean(n_c[~wide], n_b[~wide], bad[~wide], deltas[~wide])
-        return out
-    order = np.argsort(width, kind="stable")
-    while len(order):
-        cost = np.arange(1, len(order) + 1) * width[order] * deltas.shape[1]
-        rows, order = np.split(order, [max(1, int(np.searchsorted(cost, _CHUNK)))])
-        out[rows] = _log_mean(n_c[rows], n_b[rows], bad[rows], deltas[rows], first[rows], last[rows])
+    wide = last - first >= _NARROW
+    out[~wide] = _summed(n_c[~wide], n_b[~wide], bad[~wide], deltas[~wide], first[~wide], last[~wide])
+    canary, stable, both = (np.repeat(counts[wide], deltas.shape[1]) for counts in (n_c, n_b, bad))
+    out[wide] = _about_modes(canary, stable, both, deltas[wide].ravel()).reshape(-1, deltas.shape[1])
     return out
 
 
-def _support(n_c: Integers, n_b: Integers, bad: Integers, deltas: Array) -> tuple[Integers, Integers]:
-    """First and last s that matter: the whole support, or what lies near the modes of all the deltas."""
-    low, high = np.maximum(0, bad - n_b), np.minimum(n_c, bad)
-    odds = np.exp(np.stack([deltas.min(axis=1), deltas.max(axis=1)]))
-    a, b = odds - 1, odds * (n_c + bad + 2) + n_b - bad
-    mode = (
-        2 * odds * (n_c + 1.0) * (bad + 1.0) / (b + np.sqrt(b * b - 4 * a * odds * (n_c + 1.0) * (bad + 1.0)))
-    )
-    reach = _REACH * (1 + 0.5 * np.sqrt(np.maximum(high - low, 0)))
-    first = np.maximum(low, np.floor(mode[0] - reach).astype(np.int64))
-    last = np.minimum(high, np.ceil(mode[1] + reach).astype(np.int64))
-    return first, last
+def _about_modes(n_c: Integers, n_b: Integers, bad: Integers, delta: Array) -> Array:
+    """ln M of one delta a cell, from the values near the mean.
+
+    The count is distributed as a sum of independent yes-or-noes (its generating function has real roots only:
+    Vatutin and Mikhailov 1982), so Bernstein's inequality bounds what lies beyond `reach` by e^-39.
+    """
+    mean, variance = tendency(n_c, n_b, bad, np.exp(delta))
+    reach = 26 + 9 * np.sqrt(variance)
+    first = np.maximum(np.maximum(0, bad - n_b), np.floor(mean - reach).astype(np.int64))
+    last = np.minimum(np.minimum(n_c, bad), np.ceil(mean + reach).astype(np.int64))
+    smooth = variance >= _SMOOTH**2
+    out = np.empty(delta.shape)
+    rough = np.flatnonzero(~smooth)
+    out[rough] = _summed(n_c[rough], n_b[rough], bad[rough], delta[rough, None], first[rough], last[rough])[
+        :, 0
+    ]
+    for rows in _chunks(np.flatnonzero(smooth), np.full(int(smooth.sum()), len(_GRID))):
+        out[rows] = _strided(n_c[rows], n_b[rows], bad[rows], delta[rows], mean[rows], variance[rows])
+    return out
 
 
-def _log_mean(
+def _strided(
+    n_c: Integers, n_b: Integers, bad: Integers, delta: Array, mean: Array, variance: Array
+) -> Array:
+    """ln M from every h-th term, times h, where h is half a standard deviation sigma.
+
+    By Poisson's summation formula that is exact up to the characteristic function at multiples of 2 pi / h,
+    and a sum of independent yes-or-noes has |phi(t)| <= exp(-sigma^2 (1 - cos t)): e^-74 or less here. Terms
+    are taken relative to the one at the mean, by Stirling's formula for each of the table's four counts; none
+    of them ends within the grid, since sigma^2 = 1 / (sum of 1 / count) is below the least.
+    """
+    stride = np.floor(np.sqrt(variance) / 2).astype(np.int64)
+    middle = np.rint(mean).astype(np.int64)
+    counts = np.stack([middle, n_c - middle, bad - middle, n_b - bad + middle])[:, :, None]
+    signs = np.array([1, -1, -1, 1])[:, None, None]
+    step = stride[:, None] * _GRID
+    moved = counts + signs * step
+    slope = delta[:, None] - (signs * np.log(counts)).sum(axis=0)
+    ways = (moved + 0.5) * np.log1p(signs * step / counts) + _stirling(moved) - _stirling(counts)
+    at_middle = log_choose(n_c, middle) + log_choose(n_b, bad - middle) + delta * middle
+    return at_middle + np.log(stride) + log_sum(slope * step - ways.sum(axis=0))
+
+
+def _summed(
     n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, first: Integers, last: Integers
 ) -> Array:
-    """The sum from `first` to `last`; each term follows from the one before by a ratio of whole numbers."""
+    """ln of the sum from `first` to `last`; cells of like width are worked on together."""
+    out = np.empty(deltas.shape)
+    width = last - first + 1
+    order = np.argsort(width, kind="stable")
+    for rows in _chunks(order, width[order] * deltas.shape[1]):
+        out[rows] = _summed_chunk(n_c[rows], n_b[rows], bad[rows], deltas[rows], first[rows], last[rows])
+    return out
+
+
+def _chunks(rows: Integers, sizes: Integers) -> Iterator[Integers]:
+    """Parts of `rows`, whose `sizes` rise, of at most _CHUNK elements when padded to their largest."""
+    while len(rows):
+        cost = np.arange(1, len(rows) + 1) * sizes
+        end = max(1, int(np.searchsorted(cost, _CHUNK)))
+        yield rows[:end]
+        rows, sizes = rows[end:], sizes[end:]
+
+
+def _summed_chunk(
+    n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, first: Integers, last: Integers
+) -> Array:
+    """Each term follows from the one before by a ratio of whole numbers."""
     s = first[:, None] + np.arange(int((last - first).max()) + 1)
     canary, left = n_c[:, None] - s[:, :-1], bad[:, None] - s[:, :-1]
     ratio = (canary / s[:, 1:]) * (left / (n_b[:, None] - left + 1))
     ratio = np.where(s[:, 1:] <= last[:, None], ratio, 0.0)
-    start = _log_choose(n_c, first) + _log_choose(n_b, bad - first)
+    start = log_choose(n_c, first) + log_choose(n_b, bad - first)
     log_ways = np.concatenate([start[:, None], start[:, None] + np.cumsum(log(ratio), axis=1)], axis=1)
     return log_sum(log_ways[:, None, :] + deltas[:, :, None] * s[:, None, :])
 
 
-def _log_choose(n: Integers, k: Integers) -> Array:
-    return log_factorial(n) - log_factorial(k) - log_factorial(n - k)
+def log_choose(n: Integers, k: Integers) -> Array:
+    """ln C(n, k). The large parts of its three factorials are joined, so that nothing cancels."""
+    return _rest(n) - _rest(k) - _rest(n - k) - _k_log_share(k, n) - _k_log_share(n - k, n)
+
+
+def _k_log_share(k: Integers, n: Integers) -> Array:
+    return np.asarray(k * np.log(np.maximum(k, 1) / np.maximum(n, 1)))
+
+
+def _rest(k: Integers) -> Array:
+    """ln k! - (k ln k - k): from a table, by Stirling's series beyond it."""
+    x = np.maximum(k, _SMALL).astype(float)
+    return np.where(k < _SMALL, _REST[np.minimum(k, _SMALL - 1)], 0.5 * np.log(2 * np.pi * x) + _stirling(x))
+
+
+def _stirling(x: Integers) -> Array:
+    """What ln x! is more than its leading part ln(sqrt(2 pi x) (x / e)^x); to 1e-15 from 256 on."""
+    inverse = 1.0 / x
+    return np.asarray(inverse * (1 / 12 - inverse * inverse / 360))
+
+
+_REST = np.array([math.lgamma(k + 1) - (k * math.log(k) - k if k else 0) for k in range(_SMALL)])
 
 
 def log_sum(terms: Array) -> Array:
