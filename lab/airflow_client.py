@@ -69,6 +69,10 @@ class AirflowClient:
         """Mark a run as "success" or "failed", as a person does in the UI."""
         self._call("PATCH", _run(dag_id, run_id), json={"state": state})
 
+    def set_note(self, dag_id: str, run_id: str, note: str) -> None:
+        """Write the run's note."""
+        self._call("PATCH", _run(dag_id, run_id), json={"note": note})
+
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The run's tasks: `task_id`, `state`, `start_date`, `end_date`, `try_number`..."""
         instances = self.get(f"{_run(dag_id, run_id)}/taskInstances", limit=500)["task_instances"]

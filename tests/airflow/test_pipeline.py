@@ -97,10 +97,20 @@ def _boom(context):
 class Run:
     def __init__(self, dag_run):
         self.state = dag_run.state
+        self.note = note_of(dag_run.run_id)
         self.states = {ti.task_id: ti.state for ti in dag_run.get_task_instances()}
 
     def ran(self, *tasks):
         return all(self.states[task] == "success" for task in tasks)
+
+
+def note_of(run_id):
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        return session.scalar(select(DagRun).where(DagRun.run_id == run_id)).note
 
 
 def test_a_healthy_canary_is_promoted_and_the_route_let_go(rollout, cluster):
@@ -108,6 +118,7 @@ def test_a_healthy_canary_is_promoted_and_the_route_let_go(rollout, cluster):
     assert run.state == "success"
     assert run.ran(*BEFORE_END, "report")
     assert run.states["rollback"] == "skipped"
+    assert "llm-pool-version-2: promoted" in run.note
     assert cluster.weights() == {"llm-pool": 0, "llm-pool-version-2": 100}
     assert "annotations" not in cluster.route["metadata"]
     assert cluster.events == ["CanaryAttached", "WeightShifted", "WeightShifted", "Promoted"]
@@ -121,6 +132,7 @@ def test_a_failing_canary_is_rolled_back_and_the_route_is_as_found(rollout, clus
     assert run.ran("step_1.judge", "step_1.gate", "rollback")
     assert run.states["step_2.shift"] == run.states["promote"] == "skipped"
     assert run.states["report"] == "failed"
+    assert "llm-pool-version-2: rolled back" in run.note
     assert cluster.route["spec"] == before["spec"]
     assert "annotations" not in cluster.route["metadata"]
     assert cluster.events[-2:] == ["CanaryAlarm", "RolledBack"]

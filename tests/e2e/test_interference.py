@@ -29,6 +29,7 @@ def test_a_rollout_survives_the_death_of_scheduler_and_triggerer(stage: Stage) -
     assert stage.weights() == {"llm-pool": 0, "llm-pool-version-2": 100}
     assert "annotations" not in stage.route()["metadata"]
     assert stage.events() == ["CanaryAttached", "WeightShifted", "WeightShifted", "Promoted"]
+    assert "## llm-pool -> llm-pool-version-2: promoted" in stage.client.run(DAG, run)["note"]
     assert stage.failures() == {}
 
 
@@ -38,12 +39,16 @@ def test_a_run_that_a_person_marks_as_failed_restores_the_route(stage: Stage) ->
     run = stage.trigger(stable, "llm-pool-version-3", [10, 100])
     stage.reach(run, "step_1.judge", "deferred")
     until(lambda: stage.weights().get("llm-pool-version-3") == 10, "the first shift")
+    stage.client.set_note(DAG, run, "Stopped: wrong image.")
     stage.client.set_run_state(DAG, run, "failed")
     stage.reach(run, "report", "failed")
     assert stage.client.wait(DAG, run) == "failed"
     assert stage.route()["spec"] == before["spec"]
     assert "annotations" not in stage.route()["metadata"]
     assert stage.events()[-1] == "RolledBack"
+    note = stage.client.run(DAG, run)["note"]
+    assert note.startswith("Stopped: wrong image.")
+    assert f"## {stable} -> llm-pool-version-3: rolled back" in note
     assert stage.failures() == {}
 
 

@@ -1,0 +1,109 @@
+"""A rollout's report becomes its run's note, in the transaction of whoever ends the run."""
+
+from __future__ import annotations
+
+import uuid
+from types import SimpleNamespace
+
+import pytest
+
+from inference_rollouts import listener
+from inference_rollouts.core.note import MARK, RULE
+
+pytestmark = pytest.mark.usefixtures("database")
+REPORT = "## llm-pool -> llm-pool-version-2: promoted"
+
+
+@pytest.fixture(autouse=True)
+def report(monkeypatch):
+    monkeypatch.setattr(listener, "_report", lambda *_: REPORT)
+
+
+@pytest.fixture
+def session():
+    from airflow.utils.session import create_session
+
+    with create_session(scoped=False) as session:
+        yield session
+
+
+@pytest.fixture
+def run(session):
+    """A run that has just ended, as the scheduler holds it."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+    run = DagRun(
+        dag_id="rollout_llm",
+        run_id=f"manual__{uuid.uuid4()}",
+        run_type=DagRunType.MANUAL,
+        state=DagRunState.SUCCESS,
+        triggered_by=DagRunTriggeredByType.TEST,
+    )
+    run.dag = SimpleNamespace(tags={"inference-rollout"})
+    session.add(run)
+    session.flush()
+    return run
+
+
+def end(session, run):
+    """End the run under the guard with which the scheduler forbids commits."""
+    from airflow.utils.sqlalchemy import prohibit_commit
+
+    with prohibit_commit(session) as guard:
+        run.notify_dagrun_state_changed("ended")
+        guard.commit()
+    session.expire_all()
+    return run.note
+
+
+def test_the_plugin_registers_the_listener():
+    from airflow.listeners.listener import get_listener_manager
+
+    assert listener in get_listener_manager().pm.get_plugins()
+
+
+def test_the_report_is_the_note_and_a_cleared_run_replaces_it(session, run, monkeypatch):
+    assert end(session, run) == f"{MARK}{REPORT}"
+    monkeypatch.setattr(listener, "_report", lambda *_: "## rolled back")
+    assert end(session, run) == f"{MARK}## rolled back"
+
+
+def test_what_a_person_wrote_stays_first(session, run):
+    run.note = ("Please watch the queue.", "anna")
+    assert end(session, run) == f"Please watch the queue.{RULE}{MARK}{REPORT}"
+
+
+def test_what_a_person_made_of_the_report_is_theirs(session, run):
+    end(session, run)
+    run.dag_run_note.content, run.dag_run_note.user_id = f"{MARK}seen", "anna"
+    assert end(session, run) == f"{MARK}seen{RULE}{MARK}{REPORT}"
+
+
+def test_other_dags_are_left_alone(session, run):
+    run.dag = SimpleNamespace(tags={"etl"})
+    assert end(session, run) is None
+
+
+def test_a_run_without_a_report_gets_no_note(session, run, monkeypatch):
+    monkeypatch.setattr(listener, "_report", lambda *_: None)
+    assert end(session, run) is None
+
+
+def test_a_write_that_fails_breaks_nobodys_transaction(session, run, monkeypatch):
+    """As when a person's note comes between our read and our write."""
+    from sqlalchemy import text
+
+    def late(*_, **__):
+        session.connection().execute(
+            text("insert into dag_run_note (dag_run_id, content, user_id, created_at, updated_at)"
+                 " values (:run, 'late', 'anna', '2026-01-01', '2026-01-01')"),
+            {"run": run.id},
+        )  # fmt: skip
+        return "ours"
+
+    monkeypatch.setattr(listener, "note_with", late)
+    run.conf = {"written": "by the scheduler"}
+    end(session, run)
+    assert run.conf == {"written": "by the scheduler"}
