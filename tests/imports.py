@@ -1,4 +1,4 @@
-"""Check that imports go one way: core <- hooks <- operators, sensors, triggers <- dag <- dags.
+"""Check that imports go one way: core <- hooks <- preflight <- operators, sensors, triggers <- dag <- dags.
 
 The lab and the pipeline never import each other. `python -m tests.imports` prints every violation and
 exits with status 1 if there is one.
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = "inference_rollouts"
-RANKS = {"core": 0, "hooks": 1, "operators": 2, "sensors": 2, "triggers": 2, "dag": 3}
-TOP = 4
+RANKS = {"core": 0, "hooks": 1, "preflight": 2, "operators": 3, "sensors": 3, "triggers": 3, "dag": 4}
+TOP = 5
 CORE_MAY_IMPORT = sys.stdlib_module_names | {"pydantic", "numpy", "scipy"}
 PIPELINE_ROOTS = ("plugins", "dags")
 

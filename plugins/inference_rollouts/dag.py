@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.plan import Plan, dag_id_of
+from inference_rollouts.core.plan import AdapterPlan, Plan, dag_id_of
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.gate import Gate
@@ -25,8 +25,7 @@ def build_dag(plan: Plan) -> DAG:
     schedule = plan.schedule
     with DAG(
         dag_id=plan.dag_id,
-        description=plan.description
-        or f"Moves {plan.route.name} from {plan.stable} to a new pool, step by step.",
+        description=plan.description or f"Moves traffic from {plan.stable} to {plan.canary}, step by step.",
         doc_md=_doc(plan),
         schedule=CronTriggerTimetable(schedule.cron, timezone=schedule.timezone) if schedule else None,
         start_date=datetime(2026, 1, 1),
@@ -96,19 +95,21 @@ def parameters(plan: Plan) -> dict[str, Param]:
     text: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^\S+$"}
     weights = [step.weight for step in plan.steps]
     bakes = ", ".join(format_duration(step.bake) for step in plan.steps)
-    return {
-        "stable": Param(
-            plan.stable, **name, title="Stable pool", description="The InferencePool that serves today."
-        ),
-        "canary": Param(
-            plan.canary, **name, title="Canary pool", description="The name of the new InferencePool."
-        ),
-        "image": Param(
-            plan.workload.image, **text, title="Image", description="The new pool's model server image."
-        ),
-        "model": Param(
-            plan.workload.model, **text, title="Model", description="What the new pool's servers load."
-        ),
+    if isinstance(plan, AdapterPlan):
+        what = {
+            "stable": Param(plan.stable, **text, title="Stable adapter", description="What serves today."),
+            "canary": Param(plan.canary, **text, title="Canary adapter", description="The new one's name."),
+            "path": Param(plan.path, **text, title="Path", description="Where the servers find the adapter."),
+        }
+    else:
+        work = plan.workload
+        what = {
+            "stable": Param(plan.stable, **name, title="Stable pool", description="What serves today."),
+            "canary": Param(plan.canary, **name, title="Canary pool", description="The new pool's name."),
+            "image": Param(work.image, **text, title="Image", description="The new pool's server image."),
+            "model": Param(work.model, **text, title="Model", description="What the new servers load."),
+        }
+    return what | {
         "weights": Param(
             weights,
             type="array",
@@ -132,8 +133,7 @@ def _doc(plan: Plan) -> str:
     steps = ", ".join(f"{step.weight} % for {format_duration(step.bake)}" for step in plan.steps)
     return (
         f"{plan.description}\n\n"
-        f"Moves HTTPRoute `{plan.route.name}` (namespace `{plan.namespace}`) from InferencePool "
-        f"`{plan.stable}` to `{plan.canary}`: {steps}. Each step is judged on the metric set "
-        f"`{plan.metrics}`; an alarm, a failed task or a run marked as failed puts the route back exactly "
-        "as it was found."
+        f"Moves traffic in namespace `{plan.namespace}` from `{plan.stable}` to `{plan.canary}`: {steps}. "
+        f"Each step is judged on the metric set `{plan.metrics}`; an alarm, a failed task or a run marked as "
+        "failed puts everything back exactly as it was found."
     )

@@ -12,10 +12,12 @@ import pytest
 
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.plan import parse_plan
+from inference_rollouts.core.weights import Target
 from inference_rollouts.hooks.cluster import FIELD_MANAGER, ClusterHook, NotFound, PatchRefused
 from inference_rollouts.hooks.model_server import complete
 from inference_rollouts.hooks.prometheus import PrometheusHook, PrometheusUnavailable
-from inference_rollouts.hooks.traffic import GATEWAY_API, Restored, Traffic
+from inference_rollouts.hooks.targets import GATEWAY_API
+from inference_rollouts.hooks.traffic import Restored, Traffic
 from tests.lab.apiserver_process import ApiServer
 from tests.unit.routes import ref
 
@@ -227,12 +229,13 @@ def test_a_route_goes_through_a_whole_rollout_and_back(cluster):
     }
     path = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes"
     before = cluster._call("POST", path, {"fieldManager": "somebody"}, found)
-    traffic = Traffic(cluster, parse_plan(plan()), RUN)
+    target = Target(GATEWAY_API, "HTTPRoute", "routes-to-llm")
+    traffic = Traffic(cluster, parse_plan(plan()), RUN, [target])
     traffic.attach()
     traffic.shift(5, 1, now=1.0)
     traffic.retreat("slow")
     assert traffic.restore("slow") is Restored.DONE
-    after = traffic.read()
+    [after] = traffic.read()
     assert after["spec"] == before["spec"]
     assert "annotations" not in after["metadata"]
     told = sorted(cluster.select("v1", "Event"), key=lambda event: int(event["metadata"]["resourceVersion"]))

@@ -10,11 +10,13 @@ import yaml
 
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, RolloutError, RouteRefused
 from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.plan import apply_parameters, parse_plan
-from inference_rollouts.core.route import HELD_BY, RECORD, Record
+from inference_rollouts.core.hold import HELD_BY, RECORD, Place, Record
+from inference_rollouts.core.parameters import apply_parameters
+from inference_rollouts.core.plan import parse_plan
 from inference_rollouts.hooks.cluster import PatchRefused
-from inference_rollouts.operators.preflight import check_power, freeze
 from inference_rollouts.power import main
+from inference_rollouts.preflight import freeze
+from inference_rollouts.preflight.measuring import check_power
 from tests.unit.routes import ref, route, service
 
 from . import ROOT
@@ -96,8 +98,11 @@ def test_wrong_parameters(params, said):
     ("changes", "error", "said"),
     [
         ({"stable": "no-such-pool"}, RouteRefused, "no rule"),
-        ({"route": {"name": "no-such-route"}}, RouteRefused, "no HTTPRoute no-such-route"),
-        ({"route": {"name": "routes-to-llm", "gateway": "other"}}, RouteRefused, "my-inference-gateway"),
+        ({"stable": "no-such-pool", "routes": "all"}, RouteRefused, "No HTTPRoute in namespace default"),
+        ({"routes": [{"name": "no-such-route"}]}, RouteRefused, "no HTTPRoute no-such-route"),
+        ({"routes": [{"name": "routes-to-llm", "rules": ["chat"]}]}, RouteRefused, "no rule called chat"),
+        ({"routes": []}, PlanInvalid, "routes"),
+        ({"gateway": "other"}, RouteRefused, "my-inference-gateway"),
         ({"metrics": "nothing"}, PlanInvalid, "no metric set 'nothing'"),
         ({"steps": []}, PlanInvalid, "steps"),
         ({"steps": [{"weight": 100, "bake": "-1m"}]}, PlanInvalid, "not a duration"),
@@ -117,8 +122,8 @@ def test_wrong_plans(changes, error, said):
     [
         ([[ref("llm-pool"), service("web")]], "mixes InferencePools with other backends (web)"),
         ([[ref("llm-pool"), ref("llm-pool")]], "more than once"),
-        ([[ref("llm-pool"), ref("other")]], "several InferencePools"),
-        ([[ref("llm-pool")], [ref("llm-pool")]], "2 rules"),
+        ([[ref("llm-pool")], [ref("llm-pool"), service("web")]], "mixes InferencePools"),
+        ([[ref("llm-pool", 99_991), ref("other", 1)]], "too large to be split"),
         ([[service("web")]], "no rule"),
     ],
 )
@@ -128,7 +133,9 @@ def test_routes_that_cannot_be_moved(rules, said):
 
 def test_a_route_that_another_rollout_holds():
     cluster = FakeCluster()
-    record = Record("rollout_llm/other", 0, "llm-pool", "x", (ref("llm-pool"),), percent=25)
+    record = Record(
+        "rollout_llm/other", "llm-pool", "x", (Place("/spec/rules/0", (ref("llm-pool"),)),), percent=25
+    )
     notes = {HELD_BY: record.run, RECORD: record.to_json()}
     cluster.route["metadata"]["annotations"] = notes
     refused(RouteRefused, "held by rollout rollout_llm/other, which gives x 25 %", cluster)

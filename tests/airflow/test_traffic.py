@@ -7,18 +7,20 @@ import copy
 import pytest
 
 from inference_rollouts.core.errors import HoldLost, RolloutError, RouteDrift
+from inference_rollouts.core.plan import parse_plan
+from inference_rollouts.core.weights import Target
 from inference_rollouts.hooks.cluster import PatchRefused
+from inference_rollouts.hooks.targets import GATEWAY_API
 from inference_rollouts.hooks.traffic import ATTEMPTS, Restored, Traffic
-from tests.unit.routes import ref, service
+from tests.unit.routes import ref, route, service
 
 from .fake_cluster import FakeCluster
 from .test_preflight import RUN, plan
 
 
 def traffic_on(cluster, run=RUN):
-    from inference_rollouts.core.plan import parse_plan
-
-    return Traffic(cluster, parse_plan(plan()), run)
+    target = Target(GATEWAY_API, "HTTPRoute", "routes-to-llm")
+    return Traffic(cluster, parse_plan(plan()), run, [target])
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def test_every_verb_may_be_repeated(cluster, traffic):
     before = copy.deepcopy(cluster.route["spec"])
     for _ in range(2):
         traffic.attach()
-    since = {traffic.shift(5, 1, now=now).since for now in (100.0, 200.0)}
+    since = {traffic.shift(5, 1, now=now) for now in (100.0, 200.0)}
     assert since == {100.0}, "a repeated shift keeps the time of the first"
     for _ in range(2):
         traffic.retreat("slow")
@@ -147,3 +149,133 @@ def test_a_step_that_raised_an_alarm_is_not_raised_again(cluster, traffic):
     with pytest.raises(RolloutError, match="raised an alarm"):
         traffic.shift(5, 1, now=2.0)
     assert cluster.weights() == {"llm-pool": 1, "llm-pool-version-2": 0}
+
+
+class TwoRoutes:
+    """The guide's route and a second one to the same pool, moved together."""
+
+    def __init__(self) -> None:
+        self.cluster = FakeCluster()
+        second = route([service("web")], [ref("llm-pool", 3)])
+        second["metadata"] |= {"name": "second", "uid": "u-9"}
+        self.cluster.put(GATEWAY_API, "HTTPRoute", second)
+        self.before = self.specs()
+        targets = [Target(GATEWAY_API, "HTTPRoute", name) for name in ("routes-to-llm", "second")]
+        decided = parse_plan(plan(routes="all"))
+        self.traffic = Traffic(self.cluster, decided, RUN, targets)
+
+    def specs(self):
+        return {
+            name: copy.deepcopy(thing["spec"])
+            for (kind, name), thing in self.cluster.objects.items()
+            if kind == "HTTPRoute"
+        }
+
+    def percents(self):
+        return [record.percent for record in self.traffic.records()]
+
+    def fail(self, monkeypatch, name="second", times=1, error=PatchRefused):
+        """Patches of one route fail, after so many that do not."""
+        patch, left = self.cluster.patch, [times]
+
+        def failing(api, kind, which, ops):
+            if which == name:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise error
+            return patch(api, kind, which, ops)
+
+        monkeypatch.setattr(self.cluster, "patch", failing)
+
+
+@pytest.fixture
+def two():
+    return TwoRoutes()
+
+
+def test_several_routes_move_together_and_come_back(two):
+    two.traffic.attach()
+    for step, percent in enumerate((5, 50), start=1):
+        two.traffic.shift(percent, step, now=float(step))
+        assert two.percents() == [percent, percent]
+    assert two.traffic.restore("x") is Restored.DONE
+    assert two.specs() == two.before
+
+
+@pytest.mark.parametrize("reached", [0, 5])
+def test_a_raise_that_the_second_route_refuses_is_undone_on_the_first(monkeypatch, two, reached):
+    two.traffic.attach()
+    if reached:
+        two.traffic.shift(reached, 1, now=1.0)
+    held = two.specs()
+    with monkeypatch.context() as broken:
+        two.fail(broken, times=0)
+        with pytest.raises(PatchRefused):
+            two.traffic.shift(50, 2, now=2.0)
+        assert two.specs() == held
+        assert two.percents() == [reached, reached]
+    two.traffic.shift(50, 2, now=3.0)
+    assert two.percents() == [50, 50], "and may be tried again"
+
+
+def test_an_attach_that_the_second_route_refuses_leaves_no_trace(monkeypatch, two):
+    two.fail(monkeypatch, times=0)
+    with pytest.raises(PatchRefused):
+        two.traffic.attach()
+    assert two.specs() == two.before
+    assert two.traffic.records() == []
+
+
+def test_what_dies_between_two_writes_is_completed_by_a_retry(monkeypatch, two):
+    two.traffic.attach()
+    with monkeypatch.context() as broken:
+        two.fail(broken, times=0, error=KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            two.traffic.shift(5, 1, now=1.0)
+    assert two.percents() == [5, 0]
+    assert two.traffic.shift(5, 1, now=9.0) == 9.0, "the step begins when the last route has moved"
+    assert two.percents() == [5, 5]
+
+
+@pytest.mark.parametrize("broken_route", ["routes-to-llm", "second"])
+def test_a_retreat_takes_the_canary_off_wherever_it_can(monkeypatch, two, broken_route):
+    two.traffic.attach()
+    two.traffic.shift(50, 1, now=1.0)
+    two.fail(monkeypatch, broken_route, times=0)
+    with pytest.raises(PatchRefused):
+        two.traffic.retreat("slow")
+    assert sorted(two.percents()) == [0, 50]
+
+
+def promoted_until(monkeypatch, two, name, times):
+    two.traffic.attach()
+    two.traffic.shift(100, 1, now=1.0)
+    with monkeypatch.context() as broken:
+        two.fail(broken, name, times, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            two.traffic.promote()
+
+
+def test_a_promotion_that_died_before_it_was_decided_is_rolled_back_everywhere(monkeypatch, two):
+    promoted_until(monkeypatch, two, "second", times=0)
+    assert two.traffic.restore("died") is Restored.DONE
+    assert two.specs() == two.before
+
+
+@pytest.mark.parametrize("name", ["routes-to-llm", "second"])
+def test_a_promotion_that_died_after_it_was_decided_is_completed(monkeypatch, two, name):
+    promoted_until(monkeypatch, two, name, times=1)
+    full = two.specs()
+    assert two.traffic.restore("died") is Restored.COMMITTED
+    assert two.specs() == full
+    assert two.traffic.records() == []
+    two.traffic.promote()
+
+
+def test_a_restore_goes_on_after_a_route_that_others_changed(two):
+    two.traffic.attach()
+    two.traffic.shift(50, 1, now=1.0)
+    two.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 7
+    with pytest.raises(RouteDrift):
+        two.traffic.restore("x")
+    assert two.specs()["second"] == two.before["second"]

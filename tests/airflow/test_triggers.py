@@ -55,7 +55,7 @@ def held(cluster, frozen, percent):
     from inference_rollouts.hooks.traffic import Traffic
 
     cluster.put_pool(frozen.plan.canary)
-    traffic = Traffic(cluster, frozen.plan, RUN)
+    traffic = Traffic(cluster, frozen.plan, RUN, frozen.targets)
     traffic.attach()
     return traffic.shift(percent, 1, time.time())
 
@@ -99,16 +99,16 @@ def test_a_cluster_that_does_not_answer_is_waited_for(cluster, monkeypatch):
 
 def test_a_good_step_advances(cluster):
     frozen = quick(cluster, analysis={"margin": None})
-    event = judged(cluster, frozen, held(cluster, frozen, 50).since)
+    event = judged(cluster, frozen, held(cluster, frozen, 50))
     assert event["judgement"]["verdict"] == "advance"
     assert event["judgement"]["canary"]["requests"] > 50
 
 
 def test_an_alarm_takes_the_traffic_away_before_the_dag_hears_of_it(cluster):
     frozen = quick(cluster)
-    record = held(cluster, frozen, 50)
+    since = held(cluster, frozen, 50)
     cluster.prometheus.failing[frozen.plan.canary] = 0.2
-    event = judged(cluster, frozen, record.since)
+    event = judged(cluster, frozen, since)
     assert event["judgement"]["verdict"] == "rollback"
     assert "HTTP 5xx" in event["judgement"]["reason"]
     assert cluster.weights() == {"llm-pool": 1, "llm-pool-version-2": 0}
@@ -117,61 +117,61 @@ def test_an_alarm_takes_the_traffic_away_before_the_dag_hears_of_it(cluster):
 
 def test_a_reflex_that_fails_leaves_the_rollback_to_the_dag(cluster, monkeypatch):
     frozen = quick(cluster)
-    record = held(cluster, frozen, 50)
+    since = held(cluster, frozen, 50)
     cluster.prometheus.failing[frozen.plan.canary] = 0.2
 
     def unreachable(*_):
         raise ConnectionError("refused")
 
     monkeypatch.setattr(cluster, "patch", unreachable)
-    assert judged(cluster, frozen, record.since)["judgement"]["verdict"] == "rollback"
+    assert judged(cluster, frozen, since)["judgement"]["verdict"] == "rollback"
 
 
 def test_a_dead_prometheus_holds_and_rolls_back_only_when_patience_ends(cluster):
     frozen = quick(cluster)
-    record = held(cluster, frozen, 50)
+    since = held(cluster, frozen, 50)
     cluster.prometheus.down = True
-    event = judged(cluster, frozen, record.since)
+    event = judged(cluster, frozen, since)
     assert event["judgement"]["verdict"] == "rollback"
     assert "does not answer" in event["judgement"]["reason"]
-    assert event["judgement"]["time"] - record.since >= 1.2
+    assert event["judgement"]["time"] - since >= 1.2
 
 
 def test_weights_that_are_not_in_force_never_pass(cluster, monkeypatch):
     frozen = quick(cluster, analysis={"margin": None})
-    record = held(cluster, frozen, 50)
+    since = held(cluster, frozen, 50)
     monkeypatch.setattr(cluster, "weights", lambda: {"llm-pool": 95, "llm-pool-version-2": 5})
-    event = judged(cluster, frozen, record.since)
+    event = judged(cluster, frozen, since)
     assert event["judgement"]["verdict"] == "rollback"
     assert "not in force" in event["judgement"]["reason"]
 
 
 def test_somebody_elses_weights_end_the_judging(cluster):
     frozen = quick(cluster)
-    record = held(cluster, frozen, 50)
+    since = held(cluster, frozen, 50)
     cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
-    event = judged(cluster, frozen, record.since)
+    event = judged(cluster, frozen, since)
     assert "was changed by" in event["error"]
 
 
 def test_a_canary_without_ready_pods_is_an_alarm(cluster):
     frozen = quick(cluster)
-    record = held(cluster, frozen, 50)
+    since = held(cluster, frozen, 50)
     for number in range(3):
         del cluster.objects["Pod", f"llm-pool-version-2-{number}"]
-    event = judged(cluster, frozen, record.since)
+    event = judged(cluster, frozen, since)
     assert event["judgement"]["reason"] == "The canary has no ready endpoints."
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(-60, "advance"), (+60, "rollback")])
 def test_restarts_are_an_alarm_only_if_they_go_on_after_the_shift(cluster, seconds, verdict):
     frozen = quick(cluster, analysis={"margin": None})
-    record = held(cluster, frozen, 50)
-    ended = datetime.fromtimestamp(record.since + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = held(cluster, frozen, 50)
+    ended = datetime.fromtimestamp(since + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     cluster.objects["Pod", "llm-pool-version-2-0"]["status"]["containerStatuses"] = [
         {"restartCount": 3, "state": {}, "lastState": {"terminated": {"finishedAt": ended}}}
     ]
-    assert judged(cluster, frozen, record.since)["judgement"]["verdict"] == verdict
+    assert judged(cluster, frozen, since)["judgement"]["verdict"] == verdict
 
 
 def test_the_record_of_a_decision_can_be_judged_again(cluster, tmp_path, capsys):
@@ -179,9 +179,9 @@ def test_the_record_of_a_decision_can_be_judged_again(cluster, tmp_path, capsys)
     from inference_rollouts.replay import main
 
     frozen = quick(cluster, records=f"file://{tmp_path}")
-    record = held(cluster, frozen, 50)
+    since = held(cluster, frozen, 50)
     cluster.prometheus.failing[frozen.plan.canary] = 0.2
-    event = judged(cluster, frozen, record.since)
+    event = judged(cluster, frozen, since)
     assert replay(event["record"]) == event["record"]
     [written] = tmp_path.rglob("step_1.jsonl")
     assert written.read_text().splitlines() == event["record"]
@@ -195,12 +195,12 @@ def test_the_record_of_a_decision_can_be_judged_again(cluster, tmp_path, capsys)
 
 def test_a_place_for_records_that_cannot_be_written_stops_nothing(cluster):
     frozen = quick(cluster, records="file:///dev/null/records", analysis={"margin": None})
-    assert judged(cluster, frozen, held(cluster, frozen, 50).since)["judgement"]["verdict"] == "advance"
+    assert judged(cluster, frozen, held(cluster, frozen, 50))["judgement"]["verdict"] == "advance"
 
 
 def test_points_for_the_chart_are_kept_for_every_look(cluster):
     frozen = quick(cluster, analysis={"margin": None})
-    event = judged(cluster, frozen, held(cluster, frozen, 50).since)
+    event = judged(cluster, frozen, held(cluster, frozen, 50))
     times = [point[0] for point in event["points"]]
     assert times
     assert times == sorted(times)

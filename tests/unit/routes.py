@@ -40,6 +40,23 @@ def route(*rules, annotations=None):
     }
 
 
+def rewrite(alias, target, pool="llm-pool"):
+    return {
+        "apiVersion": "llm-d.ai/v1alpha2",
+        "kind": "InferenceModelRewrite",
+        "metadata": {"name": alias, "namespace": "default", "uid": "u-2", "resourceVersion": "20"},
+        "spec": {
+            "poolRef": {"name": pool},
+            "rules": [
+                {
+                    "matches": [{"model": {"type": "Exact", "value": alias}}],
+                    "targets": [{"modelRewrite": target}],
+                }
+            ],
+        },
+    }
+
+
 class TestFailed(Exception):
     """A `test` of a JSON patch did not hold; nothing was written."""
 

@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .errors import PlanInvalid
 from .manifests import digest
 from .metrics import MetricSet
-from .plan import Plan, parse_plan
+from .plan import AdapterPlan, Plan, PoolPlan, parse_plan
+from .weights import Target
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """One run, decided: `run` identifies it to the cluster, `gateway` is the one whose word counts."""
+    """One run, decided: `run` identifies it to the cluster, `gateway` is the one whose word on pools and
+    routes counts, `targets` are the objects whose weights move.
+    """
 
     run: str
     plan: Plan
     gateway: str
+    targets: tuple[Target, ...]
     metric_set: MetricSet
     manifests: tuple[dict[str, Any], ...]
+
+    @property
+    def pool_plan(self) -> PoolPlan:
+        """The plan of a rollout that brings a pool of its own."""
+        if not isinstance(self.plan, PoolPlan):
+            raise PlanInvalid(f"Plan {self.plan.name} brings no pool of its own.")
+        return self.plan
+
+    @property
+    def adapter_plan(self) -> AdapterPlan:
+        """The plan of a rollout of an adapter."""
+        if not isinstance(self.plan, AdapterPlan):
+            raise PlanInvalid(f"Plan {self.plan.name} rolls out no adapter.")
+        return self.plan
 
     def to_json(self) -> dict[str, Any]:
         value = {
             "run": self.run,
             "plan": self.plan.model_dump(mode="json"),
             "gateway": self.gateway,
+            "targets": [asdict(target) for target in self.targets],
             "metric_set": self.metric_set.model_dump(mode="json"),
             "manifests": list(self.manifests),
         }
@@ -42,6 +61,7 @@ class Frozen:
             run=value["run"],
             plan=parse_plan(value["plan"]),
             gateway=value["gateway"],
+            targets=tuple(Target(**target) for target in value["targets"]),
             metric_set=MetricSet.model_validate(value["metric_set"]),
             manifests=tuple(value["manifests"]),
         )

@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import PlanInvalid
+from .plan import PoolPlan
+
+Manifest = dict[str, Any]
 
 WHERE_SERVED = "inference-rollouts.dev/apply"
 OWNER_LABEL = "app.kubernetes.io/managed-by"
@@ -36,13 +39,34 @@ def render(template: Any, values: Mapping[str, Any]) -> Any:
             return template
 
 
+def manifest_values(plan: PoolPlan) -> dict[str, Any]:
+    """The values that manifest templates may name."""
+    work = plan.workload
+    return {
+        "namespace": plan.namespace,
+        "pool": plan.canary,
+        "picker": f"{plan.canary}-epp",
+        "picker_image": plan.picker.image,
+        "failure_mode": plan.picker.failure_mode,
+        "image": work.image,
+        "model": work.model,
+        "served_model_name": work.served_model_name,
+        "replicas": work.replicas,
+        "port": work.port,
+        "args": list(work.args),
+        "node_selector": dict(plan.nodes.selector),
+        "accelerators": {work.accelerator.resource: str(work.accelerator.per_replica)},
+        "ready_deadline": int(plan.deadlines.ready),
+    }
+
+
 def is_optional(manifest: Mapping[str, Any]) -> bool:
     """Whether it is applied only on clusters that serve its kind (GKE's policies, say)."""
     annotations = manifest["metadata"].get("annotations") or {}
     return annotations.get(WHERE_SERVED) == "where-served"
 
 
-def owned(manifest: Mapping[str, Any], plan: str) -> dict[str, Any]:
+def owned(manifest: Mapping[str, Any], plan: str) -> Manifest:
     """The manifest with the labels that say whose it is, and without our own directives."""
     meta = dict(manifest["metadata"])
     meta["labels"] = {**(meta.get("labels") or {}), OWNER_LABEL: OWNER, PLAN_LABEL: plan}
@@ -58,7 +82,7 @@ def is_ours(thing: Mapping[str, Any], plan: str) -> bool:
     return labels.get(OWNER_LABEL) == OWNER and labels.get(PLAN_LABEL) == plan
 
 
-def clone_for(thing: Mapping[str, Any], stable: str, canary: str) -> dict[str, Any]:
+def clone_for(thing: Mapping[str, Any], stable: str, canary: str) -> Manifest:
     """An InferenceObjective or InferenceModelRewrite with the same content for the canary pool."""
     name = thing["metadata"]["name"]
     new_name = name.replace(stable, canary, 1) if stable in name else f"{name}-{canary}"

@@ -1,4 +1,4 @@
-"""A rollout as data: the plan file, and the few parameters that people change per run."""
+"""A rollout as data: the plan file. One format, three kinds of rollout."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from .durations import Seconds
 from .errors import PlanInvalid
+from .fields import Model, ModelName, Name, Percent, Text
 from .judge_policy import Policy, StepContext
 from .metrics import Arm
+from .nodes import Nodes
+from .workload import Picker, WarmUp, Workload
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$", description="a Kubernetes name")]
-Text = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s\x00-\x1f]+$")]
-T = TypeVar("T", bound=BaseModel)
-Percent = Annotated[int, Field(ge=1, le=100)]
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+T = TypeVar("T")
 
 
 class Kind(StrEnum):
     """What is new under the traffic."""
 
+    NODE = "node"
     BASE_MODEL = "base-model"
+    LORA = "lora"
 
 
 class Connections(Model):
@@ -40,61 +38,10 @@ class Connections(Model):
 
 
 class RouteRef(Model):
-    """The HTTPRoute to move; gateway and rule only where the route has several."""
+    """An HTTPRoute to move: the rules of these names, or all that send traffic to the stable pool."""
 
     name: Name
-    gateway: Name | None = None
-    rule: str | None = None
-
-
-class Accelerator(Model):
-    """What one replica needs of a node."""
-
-    resource: Text = "nvidia.com/gpu"
-    per_replica: Annotated[int, Field(ge=1, le=16)] = 1
-
-
-class Workload(Model):
-    """The new model server: what runs in the canary pool."""
-
-    image: Text
-    model: Text
-    served_model_name: Text
-    replicas: Annotated[int, Field(ge=1, le=1000)]
-    port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    args: tuple[str, ...] = ()
-    accelerator: Accelerator = Accelerator()
-
-
-class Picker(Model):
-    """The endpoint picker that the canary pool gets."""
-
-    image: Text
-    failure_mode: Literal["FailOpen", "FailClose"] = "FailOpen"
-
-
-class Nodes(Model):
-    """Where the canary runs. `existing` waits for Ready nodes with free accelerators."""
-
-    provisioner: Literal["existing"] = "existing"
-    selector: dict[str, str]
-
-
-class WarmUp(Model):
-    """Completions sent to every pod of the canary, directly, before any weight leaves 0.
-
-    A pod is warm when its last `steady` times to first token lie within `tolerance` (a ratio) of each other.
-    """
-
-    prompts: tuple[str, ...] = (
-        "Say hello.",
-        "What is the capital of France?",
-        "Summarize why the sky is blue in one sentence.",
-    )
-    max_tokens: Annotated[int, Field(ge=1, le=512)] = 16
-    steady: Annotated[int, Field(ge=2, le=50)] = 5
-    tolerance: Annotated[float, Field(gt=1, le=10)] = 2.0
-    request_timeout: Seconds = 120.0
+    rules: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
 class Step(Model):
@@ -129,23 +76,19 @@ class Schedule(Model):
         return name
 
 
-class Plan(Model):
-    """What a rollout is. See include/rollouts/ for commented examples.
+class Rollout(Model):
+    """What all kinds of plans have. See include/rollouts/ for commented examples.
 
-    After each shift `settle` is not judged: weights spread, slow requests finish late, caches are cold.
+    `stable` serves today, `canary` is new: two pools, or two adapters of one pool. After each shift `settle`
+    is not judged: weights spread, slow requests finish late, caches are cold.
     """
 
     name: Name
     description: str = ""
-    kind: Kind = Kind.BASE_MODEL
     namespace: Name = "default"
     connections: Connections = Connections()
-    route: RouteRef
-    stable: Name
-    canary: Name
-    workload: Workload
-    picker: Picker
-    nodes: Nodes
+    stable: ModelName
+    canary: ModelName
     warm_up: WarmUp = WarmUp()
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=20)]
     metrics: Name = "vllm"
@@ -174,6 +117,27 @@ class Plan(Model):
     def dag_id(self) -> str:
         return dag_id_of(self.name)
 
+    def step_context(self, index: int, since: float) -> StepContext:
+        """What the judge is told of step `index` (from 1), whose weight was set at Unix time `since`."""
+        weights = [step.weight for step in self.steps]
+        bake = self.steps[index - 1].bake
+        return StepContext.of(weights, index, started_at=since, settle=self.settle, bake=bake)
+
+
+class PoolPlan(Rollout):
+    """A rollout to a second InferencePool: new nodes under the same model, or a new model or server."""
+
+    kind: Literal[Kind.NODE, Kind.BASE_MODEL] = Kind.BASE_MODEL
+    routes: Annotated[tuple[RouteRef, ...], Field(min_length=1)] | Literal["all"] = Field(
+        "all", description="the HTTPRoutes to move; all: every one that sends traffic to the stable pool"
+    )
+    gateway: Name | None = Field(None, description="only where the routes have several")
+    stable: Name
+    canary: Name
+    workload: Workload
+    picker: Picker
+    nodes: Nodes
+
     @property
     def accelerators_needed(self) -> int:
         return self.workload.replicas * self.workload.accelerator.per_replica
@@ -182,26 +146,38 @@ class Plan(Model):
         """The label that selects a pool's pods and that Prometheus keeps as `inference_pool`."""
         return {"inference-pool": pool}
 
-    def arm(self, pool: str) -> Arm:
+    def pool_of(self, side: str) -> str:
+        """The InferencePool whose pods serve `stable` or `canary`."""
+        return side
+
+    def arm(self, side: str) -> Arm:
         """The series of a pool in Prometheus."""
-        return Arm("inference_pool", pool, self.namespace)
-
-    def step_context(self, index: int, since: float) -> StepContext:
-        """What the judge is told of step `index` (from 1), whose weight was set at Unix time `since`."""
-        weights = [step.weight for step in self.steps]
-        bake = self.steps[index - 1].bake
-        return StepContext.of(weights, index, started_at=since, settle=self.settle, bake=bake)
+        return Arm("inference_pool", side, self.namespace)
 
 
-class Parameters(Model):
-    """What one run may change of its plan; None keeps the plan's own value."""
+class AdapterPlan(Rollout):
+    """A rollout of a LoRA adapter inside one pool: `canary` is loaded beside `stable` on every pod.
 
-    stable: Name | None = None
-    canary: Name | None = None
-    image: Text | None = None
-    model: Text | None = None
-    weights: Annotated[tuple[Percent, ...], Field(min_length=1)] | None = None
-    bake: Seconds | None = None
+    Clients go on asking for `alias`; an InferenceModelRewrite (or InferenceModel) splits it.
+    """
+
+    kind: Literal[Kind.LORA]
+    pool: Name
+    alias: ModelName
+    path: Text = Field(description="where the model servers find the new adapter")
+    metrics: Name = "endpoint_picker"
+
+    def pool_of(self, side: str) -> str:
+        """The InferencePool whose pods serve both adapters."""
+        return self.pool
+
+    def arm(self, side: str) -> Arm:
+        """The series of an adapter in Prometheus."""
+        return Arm("target_model_name", side, self.namespace)
+
+
+Plan = PoolPlan | AdapterPlan
+_PLAN: TypeAdapter[Plan] = TypeAdapter(Annotated[Plan, Field(discriminator="kind")])
 
 
 def dag_id_of(name: str) -> str:
@@ -210,63 +186,28 @@ def dag_id_of(name: str) -> str:
 
 
 def parse_plan(value: Any) -> Plan:
-    """A plan from parsed YAML; raises PlanInvalid with one line per mistake."""
-    return _validated(Plan, value, "The plan is invalid")
+    """A plan from parsed YAML; raises PlanInvalid with one phrase per mistake."""
+    if isinstance(value, Mapping) and "kind" not in value:
+        value = {"kind": Kind.BASE_MODEL.value, **value}
+    return validated(_PLAN, value, "The plan is invalid")
 
 
-def apply_parameters(plan: Plan, params: Mapping[str, Any]) -> Plan:
-    """The plan of one run. Raises PlanInvalid when the parameters, or the result, are not valid.
-
-    Given weights replace the plan's; each keeps the bake time of the plan's step at its place. A run may
-    use fewer steps than its plan has, since the DAG has as many as the plan, but not more.
-    """
-    given = _validated(Parameters, dict(params), "The parameters are invalid")
-    if given.weights and len(given.weights) > len(plan.steps):
-        raise PlanInvalid(
-            f"The parameters are invalid: weights has {len(given.weights)} steps, "
-            f"this plan's DAG has {len(plan.steps)}; add steps to the plan."
-        )
-    weights = given.weights or tuple(step.weight for step in plan.steps)
-    steps = [
-        {"weight": weight, "bake": step.bake if given.bake is None else given.bake}
-        for weight, step in zip(weights, plan.steps, strict=False)
-    ]
-    value = plan.model_dump(mode="json") | {"steps": steps}
-    value |= {key: got for key in ("stable", "canary") if (got := getattr(given, key))}
-    value["workload"] |= {key: got for key in ("image", "model") if (got := getattr(given, key))}
-    return _validated(Plan, value, "The parameters are invalid")
+def plan_schema() -> dict[str, Any]:
+    """The JSON schema of plan files, for editors."""
+    return {"title": "Plan of an inference rollout", **_PLAN.json_schema()}
 
 
-def manifest_values(plan: Plan) -> dict[str, Any]:
-    """The values that manifest templates may name."""
-    work = plan.workload
-    return {
-        "namespace": plan.namespace,
-        "pool": plan.canary,
-        "picker": f"{plan.canary}-epp",
-        "picker_image": plan.picker.image,
-        "failure_mode": plan.picker.failure_mode,
-        "image": work.image,
-        "model": work.model,
-        "served_model_name": work.served_model_name,
-        "replicas": work.replicas,
-        "port": work.port,
-        "args": list(work.args),
-        "node_selector": dict(plan.nodes.selector),
-        "accelerators": {work.accelerator.resource: str(work.accelerator.per_replica)},
-        "ready_deadline": int(plan.deadlines.ready),
-    }
-
-
-def _validated(model: type[T], value: Any, what: str) -> T:
+def validated(adapter: TypeAdapter[T], value: Any, what: str) -> T:
+    """The value as its type; raises PlanInvalid, beginning with `what`, that names every mistake."""
     try:
-        return model.model_validate(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         raise PlanInvalid(f"{what}: {'; '.join(map(_mistake, error.errors()))}.") from error
 
 
 def _mistake(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
+    tags = {kind.value for kind in Kind}
+    where = ".".join(str(part) for part in error["loc"] if part not in tags)
     message = error["msg"].removeprefix("Value error, ")
     given = "" if error["type"] in ("value_error", "missing") else f" (given {str(error['input'])[:80]!r})"
     return f"{where}: {message}{given}" if where else message

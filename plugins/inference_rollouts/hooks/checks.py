@@ -14,14 +14,14 @@ from inference_rollouts.core.readiness import (
     worst,
 )
 from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.traffic import GATEWAY_API
+from inference_rollouts.hooks.targets import POOL_API
 
 Check = Callable[[ClusterHook, Frozen], Readiness]
 
 
 def nodes(cluster: ClusterHook, frozen: Frozen) -> Readiness:
     """Ready nodes with enough free accelerators for every replica of the canary."""
-    plan = frozen.plan
+    plan = frozen.pool_plan
     found = cluster.select("v1", "Node", plan.nodes.selector)
     pods = cluster.select_everywhere("v1", "Pod")
     resource = plan.workload.accelerator.resource
@@ -40,11 +40,15 @@ def workloads(cluster: ClusterHook, frozen: Frozen) -> Readiness:
 
 
 def attachment(cluster: ClusterHook, frozen: Frozen) -> Readiness:
-    """The gateway accepted the canary pool and the route that now names it."""
-    pool_api = next(m["apiVersion"] for m in frozen.manifests if m["kind"] == "InferencePool")
-    pool = cluster.get(pool_api, "InferencePool", frozen.plan.canary)
-    route = cluster.get(GATEWAY_API, "HTTPRoute", frozen.plan.route.name)
-    return worst([pool_readiness(pool, frozen.gateway), route_readiness(route, frozen.gateway)])
+    """The gateway accepted the canary pool and every route that now names it."""
+    pool = cluster.get(POOL_API, "InferencePool", frozen.plan.canary)
+    routes = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
+    return worst(
+        [
+            pool_readiness(pool, frozen.gateway),
+            *(route_readiness(route, frozen.gateway) for route in routes),
+        ]
+    )
 
 
 CHECKS: dict[str, Check] = {"nodes": nodes, "workloads": workloads, "attachment": attachment}

@@ -60,12 +60,13 @@ class ClusterHook:
 
     def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[Object]:
         """All objects of a kind in the namespace (or cluster, for kinds without one) with these labels."""
-        return self._list(self._path(api_version, kind), labels)
+        return self._list(self._path(api_version, kind), {"apiVersion": api_version, "kind": kind}, labels)
 
     def select_everywhere(self, api_version: str, kind: str) -> list[Object]:
         """All objects of a namespaced kind in all namespaces."""
         resource = self._resource(api_version, kind)
-        return self._list(f"{_root(api_version)}/{resource['name']}", None)
+        path = f"{_root(api_version)}/{resource['name']}"
+        return self._list(path, {"apiVersion": api_version, "kind": kind}, None)
 
     def serves(self, api_version: str, kind: str) -> bool:
         """Whether the cluster serves a kind in this group and version."""
@@ -115,14 +116,15 @@ class ClusterHook:
         except Exception as error:
             log.warning("could not write the Event %s (%s): %s", reason, message, error)
 
-    def _list(self, path: str, labels: Mapping[str, str] | None) -> list[Object]:
+    def _list(self, path: str, whose: Object, labels: Mapping[str, str] | None) -> list[Object]:
+        """All pages; the items of a list do not say their kind themselves."""
         query = {"limit": "500"}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
         items: list[Object] = []
         while True:
             page = self._call("GET", path, query)
-            items += page["items"]
+            items += [whose | item for item in page["items"]]
             if not (token := page["metadata"].get("continue")):
                 return items
             query["continue"] = token

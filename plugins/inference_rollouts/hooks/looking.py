@@ -30,7 +30,7 @@ class Looker:
         self.canary, self.stable = plan.arm(plan.canary), plan.arm(plan.stable)
         self.cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
         self.prometheus = PrometheusHook(plan.connections.prometheus)
-        self.traffic = Traffic(self.cluster, plan, frozen.run)
+        self.traffic = Traffic(self.cluster, plan, frozen.run, frozen.targets)
         self.tally = begin(plan.analysis, frozen.metric_set, self.context, carried)
         asked = queries(frozen.metric_set, self.canary, self.stable)
         self.recorder = Recorder(plan.analysis, frozen.metric_set, self.context, carried, asked)

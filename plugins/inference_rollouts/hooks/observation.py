@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inference_rollouts.core import route as routes
 from inference_rollouts.core.counts import Snapshot
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.hold import held_record
 from inference_rollouts.core.judge_policy import Health
 from inference_rollouts.core.metrics import queries
-from inference_rollouts.core.readiness import Phase, ready_pods, restarts, route_readiness
+from inference_rollouts.core.readiness import Phase, ready_pods, restarts, route_readiness, worst
 from inference_rollouts.hooks.cluster import ClusterHook, Object
 from inference_rollouts.hooks.prometheus import PrometheusHook
-from inference_rollouts.hooks.traffic import GATEWAY_API, POOL_API
+from inference_rollouts.hooks.targets import POOL_API
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The cluster at one look. `route` says whether the gateway has followed the last shift."""
+    """The cluster at one look. `route` says whether the gateway has followed the last shift, everywhere."""
 
     health: Health
     route_follows: bool
@@ -33,14 +33,16 @@ def snapshot(prometheus: PrometheusHook, frozen: Frozen, at: float) -> Snapshot:
 
 
 def sight(cluster: ClusterHook, frozen: Frozen, since: float) -> Sight:
-    """Route and pools as they are now, in a step that began at `since` (Unix seconds).
+    """Routes and pools as they are now, in a step that began at `since` (Unix seconds).
 
-    Raises HoldLost or RouteDrift when the route is not ours any more.
+    Raises HoldLost or RouteDrift when what moves is not ours any more.
     """
-    route = cluster.get(GATEWAY_API, "HTTPRoute", frozen.plan.route.name)
-    routes.held_record(route, frozen.run)
-    seen = route_readiness(route, frozen.gateway)
-    canary, stable = pods_of(cluster, frozen.plan.canary), pods_of(cluster, frozen.plan.stable)
+    plan = frozen.plan
+    things = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
+    for thing in things:
+        held_record(thing, frozen.run)
+    seen = worst(route_readiness(thing, frozen.gateway) for thing in things if thing["kind"] == "HTTPRoute")
+    canary, stable = (pods_of(cluster, plan.pool_of(side)) for side in (plan.canary, plan.stable))
     health = Health(
         ready_canary=len(ready_pods(canary)),
         ready_stable=len(ready_pods(stable)),

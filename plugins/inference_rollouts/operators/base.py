@@ -51,6 +51,6 @@ class RolloutOperator(BaseOperator):
     """A task that reads only what preflight froze."""
 
     def traffic(self, context: Context) -> Traffic:
-        """This run's hold on its route."""
+        """This run's hold on what it moves."""
         frozen = frozen_plan(context)
-        return Traffic(cluster_of(frozen), frozen.plan, frozen.run)
+        return Traffic(cluster_of(frozen), frozen.plan, frozen.run, frozen.targets)

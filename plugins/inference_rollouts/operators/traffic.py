@@ -10,7 +10,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.readiness import ready_pods
-from inference_rollouts.core.route import read_record
 from inference_rollouts.hooks.observation import pods_of
 from inference_rollouts.hooks.traffic import Restored
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
@@ -33,16 +32,17 @@ class ShiftWeight(RolloutOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         frozen = frozen_plan(context)
         plan, cluster = frozen.plan, cluster_of(frozen)
-        for pool in (plan.stable, plan.canary):
+        for pool in (plan.pool_of(plan.stable), plan.pool_of(plan.canary)):
             if not ready_pods(pods_of(cluster, pool)):
                 raise NotReady(f"InferencePool {pool} has no ready pod; the weights were not raised.")
-        record = self.traffic(context).shift(plan.steps[self.step - 1].weight, self.step, time.time())
-        self.log.info("%s has %d %% of the traffic", plan.canary, record.percent)
-        return {"percent": record.percent, "since": record.since}
+        percent = plan.steps[self.step - 1].weight
+        since = self.traffic(context).shift(percent, self.step, time.time())
+        self.log.info("%s has %d %% of the traffic", plan.canary, percent)
+        return {"percent": percent, "since": since}
 
 
 class Promote(RolloutOperator):
-    """Lets the route go with all traffic on the canary; the stable pool keeps running for a rollback."""
+    """Lets the routes go with all traffic on the canary; the stable pool keeps running for a rollback."""
 
     ui_color = "#ceead6"
 
@@ -51,7 +51,7 @@ class Promote(RolloutOperator):
 
 
 class Rollback(RolloutOperator):
-    """Puts the weights back exactly as found if this run still holds the route; skips itself otherwise.
+    """Puts the weights back exactly as found where this run still holds them; skips itself if nowhere.
 
     A teardown: it runs after an alarm, after any task died, and when a person marks the run as failed.
     """
@@ -62,18 +62,18 @@ class Rollback(RolloutOperator):
         self._check_way_back(context)
         restored = self.traffic(context).restore(why_rolled_back(context))
         if restored is Restored.NOTHING:
-            raise AirflowSkipException("This run does not hold the route: there is nothing to restore.")
-        self.log.info("weights restored as found (%s)", restored)
+            raise AirflowSkipException("This run holds no route: there is nothing to restore.")
+        self.log.info("weights: %s", restored)
         return str(restored)
 
     def _check_way_back(self, context: Context) -> None:
         """Raises StableUnavailable while the canary carries traffic that the stable pool could not take."""
         frozen = frozen_plan(context)
         plan, cluster = frozen.plan, cluster_of(frozen)
-        record = read_record(self.traffic(context).read())
-        if record is None or record.run != frozen.run or record.percent == 0:
+        if not any(record.percent for record in self.traffic(context).records()):
             return
-        canary, stable = (ready_pods(pods_of(cluster, pool)) for pool in (plan.canary, plan.stable))
+        pools = (plan.pool_of(plan.canary), plan.pool_of(plan.stable))
+        canary, stable = (ready_pods(pods_of(cluster, pool)) for pool in pools)
         if canary and not stable:
             raise StableUnavailable(
                 f"{plan.stable} has no ready pod while {plan.canary} serves: going back now would lose "

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import WarmUpFailed
-from inference_rollouts.core.plan import Plan
+from inference_rollouts.core.plan import PoolPlan
 from inference_rollouts.core.readiness import ready_pods
 from inference_rollouts.core.warmup import is_steady, mistake
 from inference_rollouts.hooks.model_server import complete
@@ -26,7 +26,7 @@ class WarmUp(RolloutOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         frozen = frozen_plan(context)
-        plan = frozen.plan
+        plan = frozen.pool_plan
         pods = ready_pods(cluster_of(frozen).select("v1", "Pod", plan.pod_labels(plan.canary)))
         if len(pods) < plan.workload.replicas:
             raise WarmUpFailed(
@@ -38,7 +38,7 @@ class WarmUp(RolloutOperator):
             ttfts = list(pool.map(lambda pod: self._warm(pod, plan, deadline), pods))
         return {pod["metadata"]["name"]: round(ttft, 4) for pod, ttft in zip(pods, ttfts, strict=True)}
 
-    def _warm(self, pod: dict[str, Any], plan: Plan, deadline: float) -> float:
+    def _warm(self, pod: dict[str, Any], plan: PoolPlan, deadline: float) -> float:
         """Warm one pod; returns its last time to first token in seconds."""
         name, warm, work = pod["metadata"]["name"], plan.warm_up, plan.workload
         url = f"http://{pod['status']['podIP']}:{work.port}"

@@ -1,0 +1,108 @@
+"""Weighted lists: how each kind of object spells them, and what they say at a given share.
+
+An HTTPRoute's rule splits requests between pools, an InferenceModelRewrite's rule (on older clusters an
+InferenceModel) between models and adapters of one pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+MAX_WEIGHT = 1_000_000  # Gateway API and Inference Extension: weight's maximum
+
+Entry = Mapping[str, Any]
+Entries = Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a kind of object writes a weighted list: its field, and the field that names an entry.
+
+    Where `zero` is legal an entry may stand there with weight 0, and one without a weight has 1. Where it is
+    not, an entry without traffic is left out, and one without a weight counts only if none has any.
+    """
+
+    field: str
+    name: str
+    zero: bool
+
+
+SPELLINGS: Mapping[str, Spelling] = {
+    "HTTPRoute": Spelling("backendRefs", "name", zero=True),
+    "InferenceModelRewrite": Spelling("targets", "modelRewrite", zero=False),
+    "InferenceModel": Spelling("targetModels", "name", zero=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An object whose weights a rollout moves."""
+
+    api: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def weights_of(entries: Entries, spelling: Spelling) -> list[int]:
+    """The weight that each entry has in effect."""
+    missing = 1 if spelling.zero or not any("weight" in entry for entry in entries) else 0
+    return [int(entry.get("weight", missing)) for entry in entries]
+
+
+def carrying(entries: Entries, spelling: Spelling) -> list[str]:
+    """The names that get requests."""
+    weights = weights_of(entries, spelling)
+    return [entry[spelling.name] for entry, weight in zip(entries, weights, strict=True) if weight > 0]
+
+
+def factor_for(entries: Entries, stable: str, spelling: Spelling) -> int:
+    """What all weights are multiplied by, so that each percent of stable's weight is a whole number.
+
+    1 where only stable carries requests: then stable and canary share 100 between them.
+    """
+    if carrying(entries, spelling) == [stable]:
+        return 1
+    weight = dict(zip(_names(entries, spelling), weights_of(entries, spelling), strict=True))[stable]
+    return 100 // gcd(100, weight)
+
+
+def at_percent(
+    found: Entries, stable: str, canary: str, percent: int, spelling: Spelling
+) -> list[dict[str, Any]]:
+    """The list with `percent` % of what stable had on the canary, and every other entry's share as found.
+
+    At 0 % everything is as found; where weight 0 is legal the canary stands there with it.
+    """
+    entries = [dict(entry) for entry in found]
+    if canary not in _names(entries, spelling):
+        like = next(entry for entry in entries if entry[spelling.name] == stable)
+        entry = {key: like[key] for key in like if key in ("group", "kind")}
+        entries.append(entry | {spelling.name: canary, "weight": 0})
+    alone, factor = carrying(found, spelling) == [stable], factor_for(found, stable, spelling)
+    weights = dict(zip(_names(found, spelling), weights_of(found, spelling), strict=True))
+    whole = 100 if alone else weights[stable] * factor
+    for entry in entries:
+        name = entry[spelling.name]
+        if name == canary:
+            entry["weight"] = whole * percent // 100
+        elif percent and name == stable:
+            entry["weight"] = whole - whole * percent // 100
+        elif percent and not alone and weights[name]:
+            entry["weight"] = weights[name] * factor
+    return [entry for entry in entries if spelling.zero or entry.get("weight") != 0]
+
+
+def describe(entries: Entries, spelling: Spelling) -> str:
+    """Weights for people: `llm-pool 95, llm-pool-version-2 5`."""
+    pairs = zip(_names(entries, spelling), weights_of(entries, spelling), strict=True)
+    return ", ".join(f"{name} {weight}" for name, weight in pairs)
+
+
+def _names(entries: Entries, spelling: Spelling) -> list[str]:
+    return [entry[spelling.name] for entry in entries]

@@ -1,0 +1,32 @@
+"""Everything that is read and refused before a rollout touches anything. Nothing here writes."""
+
+from __future__ import annotations
+
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.judge import problems
+from inference_rollouts.core.manifests import Manifest
+from inference_rollouts.core.plan import Plan, PoolPlan
+from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.hooks.include import load_metric_set
+from inference_rollouts.hooks.prometheus import PrometheusHook
+from inference_rollouts.preflight import creation, measuring, pools, routing
+
+
+def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHook) -> Frozen:
+    """Everything that later tasks read. Raises a RolloutError, one sentence, for what cannot work."""
+    metric_set = load_metric_set(plan.metrics)
+    if wrong := problems(plan.analysis, metric_set):
+        raise PlanInvalid(f"The plan is invalid: {' '.join(wrong)}")
+    targets = routing.targets(cluster, plan, run)
+    gateway = ""
+    manifests: list[Manifest] = []
+    if isinstance(plan, PoolPlan):
+        gateway = routing.gateway(cluster, plan, targets)
+        pools.check_canary(cluster, plan, run)
+        manifests = creation.manifests(cluster, plan)
+        creation.check(cluster, plan, manifests)
+    pools.check_stable(cluster, plan, gateway)
+    frozen = Frozen(run, plan, gateway, targets, metric_set, tuple(manifests))
+    measuring.check_metrics(prometheus, frozen)
+    return frozen

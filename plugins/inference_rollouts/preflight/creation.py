@@ -1,0 +1,58 @@
+"""What a rollout will create, and whether the cluster would accept it."""
+
+from __future__ import annotations
+
+from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.core.manifests import (
+    Manifest,
+    clone_for,
+    is_optional,
+    is_ours,
+    manifest_values,
+    owned,
+    render,
+)
+from inference_rollouts.core.plan import PoolPlan
+from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.hooks.include import load_manifests
+from inference_rollouts.hooks.targets import EXTENSION_APIS
+
+CLONED_KINDS = ("InferenceObjective", "InferenceModelRewrite")
+
+
+def manifests(cluster: ClusterHook, plan: PoolPlan) -> list[Manifest]:
+    """Rendered templates, and clones of the stable pool's objectives."""
+    values = manifest_values(plan)
+    rendered = [render(template, values) for template in load_manifests()]
+    wanted = [
+        manifest
+        for manifest in rendered
+        if not is_optional(manifest) or cluster.serves(manifest["apiVersion"], manifest["kind"])
+    ]
+    return [owned(manifest, plan.name) for manifest in [*wanted, *_clones(cluster, plan)]]
+
+
+def check(cluster: ClusterHook, plan: PoolPlan, wanted: list[Manifest]) -> None:
+    """The cluster would accept every manifest, and none of them would overwrite somebody else's object."""
+    for manifest in wanted:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        existing = cluster.find(manifest["apiVersion"], kind, name)
+        if existing is not None and not is_ours(existing, plan.name):
+            raise ClusterRefused(
+                f"{kind} {name} exists and is not this plan's; choose another name for the canary."
+            )
+        cluster.apply(manifest, dry_run=True)
+
+
+def _clones(cluster: ClusterHook, plan: PoolPlan) -> list[Manifest]:
+    """The stable pool's objectives and rewrites, for the canary, in the group that this cluster serves."""
+    clones: list[Manifest] = []
+    for kind in CLONED_KINDS:
+        served = next((api for api in EXTENSION_APIS if cluster.serves(api, kind)), None)
+        things = cluster.select(served, kind) if served else []
+        clones += [
+            clone_for(thing, plan.stable, plan.canary)
+            for thing in things
+            if thing["spec"].get("poolRef", {}).get("name") == plan.stable
+        ]
+    return clones

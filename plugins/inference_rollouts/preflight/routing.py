@@ -1,0 +1,48 @@
+"""The objects that a plan moves may be moved as it says."""
+
+from __future__ import annotations
+
+from inference_rollouts.core.errors import RouteRefused
+from inference_rollouts.core.hold import read_record
+from inference_rollouts.core.plan import Plan, PoolPlan
+from inference_rollouts.core.readiness import Phase, gateway_name, route_readiness
+from inference_rollouts.core.weights import Target
+from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.hooks.targets import find_targets, select_places
+
+
+def targets(cluster: ClusterHook, plan: Plan, run: str) -> tuple[Target, ...]:
+    """What the plan moves: nobody else holds it, and its weights can be moved safely."""
+    found = find_targets(cluster, plan)
+    for target, thing in found:
+        held = read_record(thing)
+        if held is not None and held.run != run:
+            raise RouteRefused(
+                f"{target} is held by rollout {held.run}, which gives {held.canary} {held.percent} %; "
+                "wait for it to end, or clear its rollback task."
+            )
+        if held is None:
+            select_places(plan, thing)
+    return tuple(target for target, _ in found)
+
+
+def gateway(cluster: ClusterHook, plan: PoolPlan, routes: tuple[Target, ...]) -> str:
+    """The name of the gateway that serves all routes, each of which works as it is."""
+    names = set()
+    for target in routes:
+        route = cluster.get(target.api, target.kind, target.name)
+        name = gateway_name(route, plan.gateway)
+        if name is None:
+            parents = ", ".join(parent["name"] for parent in route["spec"].get("parentRefs", ())) or "none"
+            raise RouteRefused(
+                f"{target} has the gateways {parents}; set `gateway` in the plan to one of them."
+            )
+        if (seen := route_readiness(route, name)).phase is not Phase.READY:
+            raise RouteRefused(f"The route does not work as it is: {seen.message}.")
+        names.add(name)
+    if len(names) > 1:
+        raise RouteRefused(
+            f"The routes hang on several gateways ({', '.join(sorted(names))}); "
+            "set `gateway` in the plan, or name the `routes` of one."
+        )
+    return names.pop()

@@ -1,0 +1,198 @@
+"""Holding an object: every patch is guarded, whatever it was is found again, foreign hands are noticed."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from inference_rollouts.core import hold, patches
+from inference_rollouts.core.errors import HoldLost, RouteDrift
+from inference_rollouts.core.hold import Place, Record
+from inference_rollouts.core.route import select_places
+
+from .routes import TestFailed, apply_patch, ref, rewrite, route, service
+
+RUN = "rollout_llm/r1"
+
+
+def attached(live, stable="llm-pool", canary="new"):
+    places = select_places(live, stable)
+    return apply_patch(live, patches.attach_patch(live, Record(RUN, stable, canary, places)))
+
+
+def shifted(live, percent, step=1, mirror=0):
+    record = hold.held_record(live, RUN)
+    return apply_patch(live, patches.shift_patch(live, record, percent, step, 1000.0, mirror))
+
+
+def restored(live):
+    return apply_patch(live, patches.restore_patch(live, hold.held_record(live, RUN)))
+
+
+def refs(live, rule=0):
+    return [(r["name"], r.get("weight")) for r in live["spec"]["rules"][rule]["backendRefs"]]
+
+
+def test_attaching_records_the_weights_and_moves_nothing():
+    live = attached(route([ref("llm-pool")]))
+    assert refs(live) == [("llm-pool", None), ("new", 0)]
+    assert hold.held_record(live, RUN).places == (Place("/spec/rules/0", (ref("llm-pool"),)),)
+
+
+@pytest.mark.parametrize("annotations", [None, {"owner": "team-a"}])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ([ref("x", 0), ref("llm-pool")], [service("web", 3)]),
+        ([ref("llm-pool", 1), ref("new", 0)],),
+        ([ref("llm-pool", 60), ref("other", 40)],),
+        ([ref("llm-pool")], [service("web")], [ref("llm-pool"), ref("other")]),
+    ],
+)
+def test_a_restored_route_is_exactly_as_found(rules, annotations):
+    before = route(*rules, annotations=annotations)
+    live = attached(before)
+    for step, percent in enumerate((5, 50, 100), start=1):
+        live = shifted(live, percent, step)
+    after = restored(live)
+    assert after["spec"] == before["spec"]
+    assert after["metadata"].get("annotations") == before["metadata"].get("annotations")
+
+
+def test_all_rules_that_name_the_stable_pool_move_in_one_patch():
+    live = shifted(attached(route([ref("llm-pool")], [service("web")], [ref("llm-pool", 3)])), 20)
+    moved = [("llm-pool", 80), ("new", 20)]
+    assert [refs(live, rule) for rule in range(3)] == [moved, [("web", None)], moved]
+
+
+@pytest.mark.parametrize("filters", [None, [], [{"type": "RequestHeaderModifier"}]])
+def test_mirroring_adds_a_filter_and_leaves_the_filters_as_found(filters):
+    before = route([ref("llm-pool")])
+    if filters is not None:
+        before["spec"]["rules"][0]["filters"] = filters
+    live = shifted(attached(before), 0, 1, mirror=20)
+    *kept, mirror = live["spec"]["rules"][0]["filters"]
+    assert kept == (filters or [])
+    assert mirror == {
+        "type": "RequestMirror",
+        "requestMirror": {"backendRef": ref("new"), "percent": 20},
+    }
+    assert refs(live) == [("llm-pool", None), ("new", 0)]
+    assert restored(live)["spec"] == before["spec"]
+    later = shifted(live, 5, 2)
+    assert later["spec"]["rules"][0].get("filters") == filters
+    assert restored(later)["spec"] == before["spec"]
+
+
+def test_promotion_keeps_the_weights_and_lets_the_route_go():
+    live = shifted(attached(route([ref("llm-pool")])), 100)
+    committed = apply_patch(live, patches.commit_patch(live, hold.held_record(live, RUN)))
+    assert hold.held_record(committed, RUN).committed
+    for held in (live, committed):
+        after = apply_patch(held, patches.promote_patch(held, hold.held_record(held, RUN)))
+        assert refs(after) == [("llm-pool", 0), ("new", 100)]
+        assert "annotations" not in after["metadata"]
+
+
+def test_other_rules_may_come_and_go_meanwhile():
+    live = shifted(attached(route([ref("llm-pool")], [ref("llm-pool")])), 5)
+    live["spec"]["rules"].insert(0, {"backendRefs": [service("web")]})
+    live["spec"]["rules"].insert(2, {"backendRefs": [service("web")]})
+    assert [place.path for place in hold.held_record(live, RUN).places] == ["/spec/rules/1", "/spec/rules/3"]
+    after = restored(live)
+    assert [refs(after, rule)[0] for rule in range(4)] == [("web", None), ("llm-pool", None)] * 2
+
+
+def test_a_rule_that_went_is_drift():
+    live = shifted(attached(route([ref("llm-pool")], [ref("llm-pool")])), 5)
+    del live["spec"]["rules"][1]
+    with pytest.raises(RouteDrift, match="gone"):
+        hold.held_record(live, RUN)
+
+
+def test_a_write_between_reading_and_patching_makes_the_patch_fail():
+    live = attached(route([service("web")], [ref("llm-pool")]))
+    patch = copy.deepcopy(patches.shift_patch(live, hold.held_record(live, RUN), 5, 1, 1000.0))
+    live["spec"]["rules"][1]["backendRefs"][0]["weight"] = 7
+    with pytest.raises(TestFailed):
+        apply_patch(live, patch)
+
+
+def test_a_route_that_was_written_since_it_was_read_cannot_be_attached_to():
+    live = route([ref("llm-pool")])
+    patch = patches.attach_patch(live, Record(RUN, "llm-pool", "new", select_places(live, "llm-pool")))
+    live["metadata"]["resourceVersion"] = "11"
+    with pytest.raises(TestFailed):
+        apply_patch(live, patch)
+
+
+def test_foreign_weights_are_drift_and_name_who_wrote():
+    live = shifted(attached(route([ref("llm-pool")])), 5)
+    live["spec"]["rules"][0]["backendRefs"][0]["weight"] = 50
+    live["metadata"]["managedFields"] = [
+        {"manager": "inference-rollouts", "time": "2026-01-03T00:00:00Z", "fieldsV1": {"f:spec": {}}},
+        {"manager": "kubectl-edit", "time": "2026-01-02T00:00:00Z", "fieldsV1": {"f:spec": {}}},
+        {"manager": "argocd", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}},
+        {"manager": "gateway", "time": "2026-01-04T00:00:00Z", "fieldsV1": {"f:status": {}}},
+    ]
+    with pytest.raises(RouteDrift, match=r"kubectl-edit, argocd.*llm-pool 50, new 5.*llm-pool 95, new 5"):
+        hold.held_record(live, RUN)
+
+
+def test_somebody_else_putting_the_weights_back_counts_as_restored():
+    before = route([ref("llm-pool")])
+    live = shifted(attached(before), 5)
+    record = hold.held_record(live, RUN)
+    live["spec"] = before["spec"]
+    assert hold.is_restored(live, record)
+    assert "annotations" not in apply_patch(live, patches.release_patch(live))["metadata"]
+
+
+@pytest.mark.parametrize("holder", [None, "rollout_llm/other"])
+def test_only_the_holder_may_write(holder):
+    live = attached(route([ref("llm-pool")]))
+    if holder is None:
+        del live["metadata"]["annotations"]
+    else:
+        live["metadata"]["annotations"][hold.HELD_BY] = holder
+    with pytest.raises(HoldLost, match="not by rollout_llm/r1"):
+        hold.held_record(live, RUN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "not json", '{"places": null}', '{"run": 1, "places": [], "x": 1}', '{"places": [1]}'],
+)
+def test_an_edited_record_is_refused_not_guessed(text):
+    live = attached(route([ref("llm-pool")]))
+    live["metadata"]["annotations"][hold.RECORD] = text
+    with pytest.raises(HoldLost, match="unreadable"):
+        hold.held_record(live, RUN)
+
+
+@pytest.mark.parametrize(
+    ("before", "path", "field"),
+    [
+        (rewrite("food-review", "old"), "/spec/rules/0", "targets"),
+        (
+            {
+                "kind": "InferenceModel",
+                "metadata": rewrite("x", "old")["metadata"],
+                "spec": {"modelName": "x", "poolRef": {"name": "p"}, "targetModels": [{"name": "old"}]},
+            },
+            "/spec",
+            "targetModels",
+        ),
+    ],
+)
+def test_targets_of_an_alias_move_and_come_back(before, path, field):
+    record = Record(RUN, "old", "new", (hold.place_of(before, path),))
+    live = apply_patch(before, patches.attach_patch(before, record))
+    assert live["spec"] == before["spec"], "weight 0 is illegal, so attaching adds no target"
+    for step, percent in enumerate((5, 50, 100), start=1):
+        live = shifted(live, percent, step)
+    targets = hold.entries_of(live, hold.rules_of(live)[path])
+    assert [entry["weight"] for entry in targets] == [100]
+    assert hold.rules_of(live)[path][field] == targets
+    assert restored(live)["spec"] == before["spec"]
