@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lab lab-down lab-bench bench-judge lock venv clean
+.PHONY: help demo test lint lab lab-down lab-bench bench-judge bench-reflex lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
 unexport PYTHONDONTWRITEBYTECODE
@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PY := .venv/bin/python
 
 help: ## List these targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 demo: venv ## Two rollouts in a local cluster, live; ARGS=--exit ends by itself
 	@$(PY) -m lab.demo $(ARGS)
@@ -36,6 +36,9 @@ lab-bench: venv ## How fast the lab's API server is, and how much memory it take
 
 bench-judge: venv ## The judge against other rules on simulated traffic; writes docs/statistics.md
 	@nice $(PY) -m bench.judge --write $(ARGS)
+
+bench-reflex: venv ## How fast a bad canary loses its traffic in the lab; writes docs/statistics.md
+	@$(PY) -m bench.reflex --write $(ARGS)
 
 lock: venv ## Resolve requirements.txt anew from pyproject.toml
 	@$(PY) -m uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes \

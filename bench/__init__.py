@@ -1,4 +1,7 @@
-"""Benchmarks of the pipeline's core. Nothing imports them."""
+"""Benchmarks: `judge`, our rule beside others on simulated rollouts; `reflex`, a bad canary in a lab.
+
+Only tests import them.
+"""
 
 import sys
 from pathlib import Path

@@ -15,14 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import trace
+from bench import docs, trace
 from bench.bound import minutes_to_tell
 from bench.cost import cost_of_a_look
 from bench.rules import ALPHA, RULES, best, run_all, tuned
 from bench.streams import DRIFT, NULLS, REGRESSIONS, Array, Scenario, Stream, draw
 
-DOCS = Path(__file__).parents[1] / "docs" / "statistics.md"
-BEGIN, END = "<!-- bench.judge begins -->", "<!-- bench.judge ends -->"
 OURS = 3  # so many of the rules are ours
 TRACED = """Eight copies at once of one hour of a production trace (Azure LLM inference trace 2023, CC BY 4.0;
 Patel et al., Splitwise, ISCA 2024), 19.6 requests/s: arrivals and prompt lengths are real, arms, pods and
@@ -108,7 +106,9 @@ def main() -> None:
     parser.add_argument("--nulls", type=int, default=2000, help="rollouts of each null")
     parser.add_argument("--regressions", type=int, default=400, help="rollouts of each regression")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", action="store_true", help=f"write the tables into docs/{DOCS.name}")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write the tables into docs/{docs.STATISTICS.name}"
+    )
     args = parser.parse_args()
     call = f"python -m bench.judge --nulls {args.nulls} --regressions {args.regressions} --seed {args.seed}"
     parts = [
@@ -125,8 +125,7 @@ def main() -> None:
     text = "\n\n".join(parts)
     print(text)
     if args.write:
-        before, _, rest = DOCS.read_text().partition(BEGIN)
-        DOCS.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+        docs.write("bench.judge", text)
 
 
 if __name__ == "__main__":
