@@ -1,4 +1,4 @@
-"""`python -m lab.demo [--exit]`: two rollouts in a lab of its own, live."""
+"""`python -m lab.demo [--kind KIND] [--exit]`: two rollouts of a kind in a lab of its own, live."""
 
 import argparse
 import asyncio
@@ -11,6 +11,7 @@ from lab.airflow_client import AirflowError
 from lab.cli import EXPECTED, run_until_signalled
 from lab.demo.play import Failed, play
 from lab.demo.screen import Screen
+from lab.demo.story import STORIES
 from lab.kube import KubeError
 from lab.state import StateDirectory
 
@@ -23,7 +24,7 @@ def main() -> int:
     screen = Screen(live=live, colours=colours, width=shutil.get_terminal_size((100, 30)).columns)
     directory = StateDirectory(arguments.dir.absolute())
     try:
-        run_until_signalled(play(screen, directory, arguments.rate, arguments.exit))
+        run_until_signalled(play(screen, directory, STORIES[arguments.kind], arguments.rate, arguments.exit))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
     except (Failed, AirflowError, KubeError, *EXPECTED) as error:
@@ -34,6 +35,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
+    parser.add_argument("--kind", choices=STORIES, default="base-model", help="what is rolled out")
     parser.add_argument("--exit", action="store_true", help="end after the rollouts instead of staying up")
     parser.add_argument("--rate", type=float, default=80.0, help="client requests a second (default 80)")
     parser.add_argument("--dir", type=Path, default=Path(".lab"), help="state directory (default .lab)")

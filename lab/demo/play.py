@@ -14,7 +14,7 @@ from lab.airflow_client import TERMINAL
 from lab.demo.observe import Observer, Run
 from lab.demo.screen import Screen
 from lab.demo.snapshot import Snapshot, backends, describe
-from lab.demo.story import CHAPTERS, DAG_ID, Chapter, Ending, disappointments
+from lab.demo.story import Chapter, Ending, Story, disappointments
 from lab.demo.view import block, clock, line
 from lab.kube import Kube
 from lab.monitoring.binary import find_prometheus
@@ -30,8 +30,8 @@ class Failed(Exception):
     """A rollout did not end as the story promises."""
 
 
-async def play(screen: Screen, directory: StateDirectory, rate: float, leave: bool) -> None:
-    """The whole demo; ends by itself if `leave`, else when cancelled. Nothing is left running.
+async def play(screen: Screen, directory: StateDirectory, story: Story, rate: float, leave: bool) -> None:
+    """The whole story; ends by itself if `leave`, else when cancelled. Nothing is left running.
 
     Raises Failed when a rollout ended otherwise than promised, and what the lab and Airflow raise.
     """
@@ -51,7 +51,7 @@ async def play(screen: Screen, directory: StateDirectory, rate: float, leave: bo
     try:
         screen.say(screen.style("bold", "Starting a local inference cluster and Airflow"))
         await _start(lab, airflow)
-        failure = await _while_alive(lab, airflow, _tell(screen, lab, airflow))
+        failure = await _while_alive(lab, airflow, _tell(screen, lab, airflow, story))
         if not leave:
             _invite(screen, lab, airflow)
             with suppress(asyncio.CancelledError):
@@ -73,22 +73,23 @@ async def _start(lab: Startup, airflow: Airflow) -> None:
         raise errors.exceptions[0] from errors
 
 
-async def _tell(screen: Screen, lab: Startup, airflow: Airflow) -> str:
-    """Both rollouts; what was not as promised, empty if all was."""
+async def _tell(screen: Screen, lab: Startup, airflow: Airflow, story: Story) -> str:
+    """All its rollouts; what was not as promised, empty if all was."""
     client = airflow.client()
-    await asyncio.to_thread(client.wait_for_dag, DAG_ID)
-    await asyncio.to_thread(client.set_paused, DAG_ID, False)
+    await asyncio.to_thread(client.wait_for_dag, story.dag_id)
+    await asyncio.to_thread(client.set_paused, story.dag_id, False)
     screen.say(f"  Airflow  {airflow.url}   user admin   password {airflow.passwords['admin']}")
     record = lab.record
     async with (
         Kube.from_kubeconfig(record["kubeconfig"]) as kube,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
     ):
-        observer = Observer(DAG_ID, client, kube, http, record["prometheus"]["url"], record["loadgen"]["url"])
-        for number, chapter in enumerate(CHAPTERS, start=1):
+        urls = (record["prometheus"]["url"], record["loadgen"]["url"])
+        observer = Observer(story.dag_id, client, kube, http, *urls)
+        for number, chapter in enumerate(story.chapters, start=1):
             screen.say()
-            screen.say(screen.style("bold", f"Rollout {number} of {len(CHAPTERS)}: {chapter.title}"))
-            screen.say(f"  {chapter.stable} -> {chapter.canary}   {chapter.image}")
+            screen.say(screen.style("bold", f"Rollout {number} of {len(story.chapters)}: {chapter.title}"))
+            screen.say(f"  {chapter.stable} -> {chapter.canary}   {chapter.what}")
             ending = await _observed(screen, observer, chapter)
             _sum_up(screen, ending, chapter)
             if found := disappointments(chapter, ending):

@@ -1,25 +1,28 @@
-"""The two rollouts of the demo, and what must be true after each."""
+"""The rollouts of the demo, a story for each kind, and what must be true after each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lab.demo.snapshot import Clients, Json, backends
 
-DAG_ID = "rollout_llm"
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 OURS = "inference-rollouts.dev/"
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One rollout. `tolerated` are the client failures that its image injects, by cause."""
+    """One rollout: `what` is new, `changes` are the run's parameters for it.
+
+    `tolerated` are the client failures that it injects, by cause.
+    """
 
     title: str
     stable: str
     canary: str
-    image: str
+    what: str
     outcome: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
     tolerated: frozenset[str] = frozenset()
     weights: tuple[int, ...] = (20, 50, 100)
     bake: str = "6s"
@@ -30,8 +33,7 @@ class Chapter:
         return {
             "stable": self.stable,
             "canary": self.canary,
-            "image": self.image,
-            "model": MODEL,
+            **self.changes,
             "weights": list(self.weights),
             "bake": self.bake,
         }
@@ -42,23 +44,38 @@ class Chapter:
         return float(self.bake.removesuffix("s"))
 
 
-CHAPTERS = (
-    Chapter(
-        title="a healthy new model",
-        stable="llm-pool",
-        canary="llm-pool-version-2",
-        image="vllm/vllm-openai:v0.11.0",
-        outcome="promoted",
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What the demo shows of one kind of rollout: the DAG of a plan, and its runs."""
+
+    dag_id: str
+    chapters: tuple[Chapter, ...]
+
+
+STORIES = {
+    "base-model": Story(
+        dag_id="rollout_llm",
+        chapters=(
+            Chapter(
+                title="a healthy new model server",
+                stable="llm-pool",
+                canary="llm-pool-version-2",
+                what="vllm/vllm-openai:v0.11.0",
+                changes={"image": "vllm/vllm-openai:v0.11.0", "model": MODEL},
+                outcome="promoted",
+            ),
+            Chapter(
+                title="a candidate with late first tokens and 4 % of answers 500",
+                stable="llm-pool-version-2",
+                canary="llm-pool-version-3",
+                what="vllm/vllm-openai:v0.11.0-slow",
+                changes={"image": "vllm/vllm-openai:v0.11.0-slow", "model": MODEL},
+                outcome="rolled back",
+                tolerated=frozenset({"http_500"}),
+            ),
+        ),
     ),
-    Chapter(
-        title="a candidate with late first tokens and 4 % of answers 500",
-        stable="llm-pool-version-2",
-        canary="llm-pool-version-3",
-        image="vllm/vllm-openai:v0.11.0-slow",
-        outcome="rolled back",
-        tolerated=frozenset({"http_500"}),
-    ),
-)
+}
 
 
 @dataclass(frozen=True, slots=True)

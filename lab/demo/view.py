@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from lab.demo.snapshot import Arm, Snapshot, Task
 
 BAR = 30
-PREPARATION = ("preflight", "provision_nodes", "deploy_pool", "warm_up")
-STEP_TASKS = ("shift", "judge", "gate")
+PREPARATION = ("preflight", "provision_nodes", "deploy_pool", "load_adapter", "warm_up")
+STEP_TASKS = ("shift", "judge", "ask", "gate")
 ENDINGS = ("promote", "rollback", "report")
 MARKS = {
     "success": ("green", "✓"),

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lab.demo.snapshot import Clients, Json
-from lab.demo.story import CHAPTERS, Chapter, Ending, disappointments
+from lab.demo.story import STORIES, Chapter, Ending, disappointments
 
-HEALTHY, SLOW = CHAPTERS
+HEALTHY, SLOW = STORIES["base-model"].chapters
 
 
 def route(annotations: dict[str, str] | None = None, **weights: int) -> Json:
