@@ -9,17 +9,21 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One completion as a client saw it: status, body of a non-streamed answer, seconds to first token."""
+    """One completion as a client saw it: status, body of a non-streamed answer, seconds to first token.
+
+    `words` are what the server, or the network, said instead of an answer.
+    """
 
     status: int
     body: Mapping[str, Any] | None
     ttft: float
+    words: str = ""
 
 
 def mistake(answer: Answer, model: str) -> str | None:
     """What is wrong with an answer to a completion request for `model`; None when it is valid."""
     if answer.status != 200:
-        return f"answered {answer.status} instead of 200"
+        return f"answered {answer.status} instead of 200" + (f" ({answer.words})" if answer.words else "")
     body = answer.body
     if not isinstance(body, Mapping) or not isinstance(body.get("choices"), list) or not body["choices"]:
         return "answered without choices"
