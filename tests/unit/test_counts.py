@@ -98,6 +98,34 @@ def test_requests_that_begin_in_the_window_count_when_the_pod_was_there() -> Non
     assert errors(before, after) == ArmCounts(n=7, bad=(0,), pods=1)
 
 
+def shared(pod: str, started: float) -> tuple[dict[str, str], float]:
+    """The start time of a process that counts for both arms."""
+    return {"series": "started", "pod": pod}, started
+
+
+@pytest.mark.parametrize(
+    ("before", "started", "expected"),
+    [
+        ([shared("epp", 50)], 50, ArmCounts(n=25, bad=(2,), pods=1)),  # it was there: no request of ours yet
+        ([], 50, ArmCounts(n=0, bad=(0,), pods=0)),  # without a start time nobody knows
+        ([shared("epp", 50)], 104, ArmCounts(n=25, bad=(2,), pods=1)),  # it restarted: from 0
+    ],
+)
+def test_two_adapters_are_counted_by_one_process(before: Any, started: float, expected: ArmCounts) -> None:
+    first, later = rate_samples(STABLE, "epp", 900, 9), rate_samples(STABLE, "epp", 1000, 10)
+    after = [*rate_samples(CANARY, "epp", 25, 2), *later, shared("epp", started)]
+    found = grown(before + first, after).counts["errors"]
+    assert found.canary == expected
+
+
+def test_processes_that_count_nothing_of_ours_are_no_pods() -> None:
+    """Model servers of the pool are scraped with the same labels as its picker."""
+    servers = [shared("vllm-1", 50), shared("vllm-2", 50)]
+    lone = snapshot(110, *servers)
+    assert counts.window(RATES, CANARY, STABLE, snapshot(100, *OLD, *servers), lone) is None
+    assert counts.window(RATES, CANARY, STABLE, lone, snapshot(120, *OLD, *servers)) is None
+
+
 def buckets(pod: str, values: dict[str, float], tag: str = "ttft/le/0") -> list[Any]:
     return [sample(CANARY, pod, tag, value, le) for le, value in values.items()]
 

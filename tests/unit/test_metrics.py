@@ -16,8 +16,11 @@ from inference_rollouts.core.metrics import (
     quoted_pattern,
     split_selector,
 )
+from inference_rollouts.core.plan import parse_plan
 
 from .judging import CANARY, INCLUDE, SMALL, STABLE, small_set
+
+PLANS = INCLUDE.parent / "rollouts"
 
 
 @pytest.mark.parametrize("path", sorted(INCLUDE.glob("*.yaml")), ids=lambda path: path.stem)
@@ -123,10 +126,21 @@ def test_one_query_fetches_every_series_of_both_arms_raw() -> None:
     assert 'ttft_seconds_bucket{le=~"0\\\\.5|1|1\\\\.0|\\\\+Inf",' in parts[3]
 
 
+def test_adapters_are_told_apart_among_the_requests_for_their_alias() -> None:
+    plan = parse_plan(yaml.safe_load((PLANS / "food-review.yaml").read_text()))
+    (query,) = queries(small_set(), plan.arm("food-review-2"), plan.arm("food-review-1"))
+    started, *others = query.promql.split("\nor ")
+    where = 'namespace="default",inference_pool="llm-pool"'
+    assert f"max by (pod) (process_start_time_seconds{{{where}}})" in started
+    arms = f'target_model_name=~"food-review-2|food-review-1",{where},model_name="food-review"'
+    assert all(arms in part for part in others)
+
+
 @pytest.mark.parametrize(
     "stable",
     [
         CANARY,
+        Arm("inference_pool", "old", "default", (("inference_pool", "x"),)),
         Arm("other", "old", "default"),
         Arm("inference_pool", "old", "elsewhere"),
         Arm("bad-label", "old"),

@@ -136,19 +136,29 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
 
 
 def _pods(snapshot: Snapshot, arms: Sequence[Arm], pod_label: str) -> list[dict[str, _Pod]]:
-    """The pods of each arm, by name."""
+    """The pods of each arm, by name.
+
+    A start time that tells no arm is that of a process which counts for all of them: where it exports any of
+    their series, an arm without series is one that has had no request yet.
+    """
     found: dict[str, dict[str, _Pod]] = {arm.value: {} for arm in arms}
+    shared: dict[str, float] = {}
     label = arms[0].label
     for labels, value in (sample for samples in snapshot.samples.values() for sample in samples):
+        name, tag, le = labels.get(pod_label, ""), labels.get(SERIES, ""), labels.get("le")
+        if tag == STARTED and label not in labels:
+            shared[name] = value
         pods = found.get(labels.get(label, ""))
         if pods is None or not 0 <= value < math.inf:
             continue
-        pod = pods.setdefault(labels.get(pod_label, ""), _Pod())
-        tag, le = labels.get(SERIES, ""), labels.get("le")
+        pod = pods.setdefault(name, _Pod())
         if tag == STARTED:
             pod.started = value
         else:
             pod.values[tag, None if le is None else float(le)] = value
+    for name in {name for pods in found.values() for name in pods} & shared.keys():
+        for pods in found.values():
+            pods.setdefault(name, _Pod()).started = shared[name]
     return [found[arm.value] for arm in arms]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -169,13 +169,23 @@ def parse_metric_set(value: Any) -> MetricSet:
         raise PlanInvalid(f"The metric set is invalid: {'; '.join(mistakes)}.") from error
 
 
+Labels = tuple[tuple[str, str], ...]
+"""Names and values, all of which a series must have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One side of the comparison: the series whose `label` has `value` (in `namespace`, if given)."""
+    """One side of the comparison: the series whose `label` has `value` (in `namespace`, if given).
+
+    Two adapters share the process that counts them, so its start time has no such label: `process` are the
+    labels by which it is known instead (put on when scraping), `request` further ones of its counters.
+    """
 
     label: str
     value: str
     namespace: str | None = None
+    process: Labels = ()
+    request: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +213,15 @@ def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...
     so that Google Managed Prometheus answers it too. Raises ValueError when the arms are not two values
     of one label in one namespace.
     """
-    if (canary.label, canary.namespace) != (stable.label, stable.namespace) or canary.value == stable.value:
+    if replace(canary, value="") != replace(stable, value="") or canary.value == stable.value:
         raise ValueError(f"{canary} and {stable} cannot be told apart by one label in one namespace")
-    if not re.fullmatch(_LABEL, canary.label):
-        raise ValueError(f"{canary.label!r} is not a label name")
-    arms = f"{canary.label}=~{quoted_pattern(canary.value, stable.value)}"
-    if canary.namespace is not None:
-        arms += f",namespace={quoted(canary.namespace)}"
-    by = f"({canary.label},{metric_set.pod})"
+    both = f"{_label(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
+    where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),), canary.process)
     name, matchers = split_selector(metric_set.started)
-    parts = [_tagged(f"max by {by} ({name}{{{_joined(matchers, arms)}}})", STARTED)]
+    own = _joined(matchers, where) if canary.process else _joined(matchers, both, where)
+    by = metric_set.pod if canary.process else f"{canary.label},{metric_set.pod}"
+    parts = [_tagged(f"max by ({by}) ({name}{{{own}}})", STARTED)]
+    arms = _joined(both, where, _matchers(canary.request))
     by = f"({canary.label},{metric_set.pod},le)"
     for metric in metric_set.metrics:
         for tag, selector in series(metric):
@@ -225,6 +234,16 @@ def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...
 
 def _tagged(expression: str, tag: str) -> str:
     return f'label_replace({expression}, "{SERIES}", {quoted(tag)}, "", "")'
+
+
+def _matchers(*labels: Labels) -> str:
+    return ",".join(f"{_label(name)}={quoted(value)}" for pairs in labels for name, value in pairs)
+
+
+def _label(name: str) -> str:
+    if not re.fullmatch(_LABEL, name):
+        raise ValueError(f"{name!r} is not a label name")
+    return name
 
 
 def _joined(*matchers: str) -> str:

@@ -165,7 +165,16 @@ class AdapterPlan(Rollout):
     pool: Name
     alias: ModelName
     path: Text = Field(description="where the model servers find the new adapter")
+    load: Literal["runtime", "lazy"] = Field(
+        "runtime", description="runtime: by vLLM's API; lazy: the servers' resolver, at the first request"
+    )
     metrics: Name = "endpoint_picker"
+
+    @model_validator(mode="after")
+    def _alias_is_no_adapter(self) -> Self:
+        if self.alias in (self.stable, self.canary):
+            raise ValueError(f"alias {self.alias!r} must not be the name of an adapter; clients ask for it")
+        return self
 
     def pool_of(self, side: str) -> str:
         """The InferencePool whose pods serve both adapters."""
@@ -173,7 +182,8 @@ class AdapterPlan(Rollout):
 
     def arm(self, side: str) -> Arm:
         """The series of an adapter in Prometheus."""
-        return Arm("target_model_name", side, self.namespace)
+        process, request = ("inference_pool", self.pool), ("model_name", self.alias)
+        return Arm("target_model_name", side, self.namespace, (process,), (request,))
 
 
 Plan = PoolPlan | AdapterPlan
