@@ -143,6 +143,11 @@ class MetricSet(Value):
     errors: MetricName
     latency: MetricName | None = None
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=50)]
+    load: Annotated[
+        tuple[Annotated[str, AfterValidator(_selector)], ...],
+        BeforeValidator(_listed),
+        Field(max_length=8, description="gauges whose sum is the number of requests inside a server"),
+    ] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -230,6 +235,21 @@ def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...
                 name, matchers = f"{name}_bucket", _joined(matchers, f"le=~{_edges_pattern(metric)}")
             parts.append(_tagged(f"sum by {by} ({name}{{{_joined(matchers, arms)}}})", tag))
     return (Query("counts", "\nor ".join(parts)),)
+
+
+def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) -> str:
+    """What the gauges of `load` said of each pod of both arms, on average over the last `seconds`.
+
+    Each sample's label SERIES is the place of its gauge in `load`.
+    """
+    both = f"{_label(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
+    where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),))
+    parts = []
+    for place, selector in enumerate(metric_set.load):
+        name, matchers = split_selector(selector)
+        gauge = f"avg_over_time({name}{{{_joined(matchers, both, where)}}}[{seconds}s])"
+        parts.append(_tagged(f"sum by ({canary.label},{metric_set.pod}) ({gauge})", str(place)))
+    return "\nor ".join(parts)
 
 
 def _tagged(expression: str, tag: str) -> str:
