@@ -30,6 +30,7 @@ class FakeCluster:
 
     def __init__(self, *rules: list[dict[str, Any]]) -> None:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.served = set(SERVED)
         self.writes: list[tuple[str, str]] = []
         self.events: list[str] = []
         self._uid = 0
@@ -64,12 +65,13 @@ class FakeCluster:
     # What ClusterHook offers.
 
     def get(self, api_version: str, kind: str, name: str) -> dict[str, Any]:
-        if (kind, name) not in self.objects:
+        if (found := self.find(api_version, kind, name)) is None:
             raise NotFound(f"{kind} {name} not found")
         return copy.deepcopy(self.objects[kind, name])
 
     def find(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
-        return copy.deepcopy(self.objects.get((kind, name)))
+        found = self.objects.get((kind, name))
+        return copy.deepcopy(found) if found and found["apiVersion"] == api_version else None
 
     def select(
         self, api_version: str, kind: str, labels: Mapping[str, str] | None = None
@@ -78,14 +80,15 @@ class FakeCluster:
         return [
             copy.deepcopy(thing)
             for (k, _), thing in self.objects.items()
-            if k == kind and wanted <= thing["metadata"].get("labels", {}).items()
+            if (k, thing["apiVersion"]) == (kind, api_version)
+            and wanted <= thing["metadata"].get("labels", {}).items()
         ]
 
     def select_everywhere(self, api_version: str, kind: str) -> list[dict[str, Any]]:
         return self.select(api_version, kind)
 
     def serves(self, api_version: str, kind: str) -> bool:
-        return (api_version, kind) in SERVED
+        return (api_version, kind) in self.served
 
     def apply(self, manifest: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         if not dry_run:

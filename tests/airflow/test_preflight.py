@@ -240,3 +240,101 @@ def test_gke_s_policies_are_applied_where_the_cluster_serves_them(monkeypatch):
     assert "annotations" not in manifests["HealthCheckPolicy"]["metadata"]
     assert manifests["GCPBackendPolicy"]["spec"]["default"]["timeoutSec"] == 300
     assert manifests["PodMonitoring"]["spec"]["targetLabels"]["fromPod"][0]["to"] == "inference_pool"
+
+
+OLD = "inference.networking.x-k8s.io/v1alpha2"
+NEW = "llm-d.ai/v1alpha2"
+
+
+def bound(kind, api, name, **spec):
+    """What an API server holds of an object that refers to the stable pool."""
+    meta = {"name": name, "namespace": "default"}
+    pool = {"group": api.partition("/")[0], "kind": "InferencePool", "name": "llm-pool"}
+    return {"apiVersion": api, "kind": kind, "metadata": meta, "spec": {"poolRef": pool, **spec}}
+
+
+def cluster_with(*things):
+    cluster = FakeCluster()
+    for thing in things:
+        cluster.served.add((thing["apiVersion"], thing["kind"]))
+        cluster.put(thing["apiVersion"], thing["kind"], thing)
+    return cluster
+
+
+def old_cluster():
+    """A cluster from before the APIs were called v1."""
+    cluster = FakeCluster(
+        [ref("llm-pool", group="inference.networking.x-k8s.io")],
+    )
+    cluster.served = {
+        (api, kind) for api, kind in cluster.served if "inference" not in api and "llm-d" not in api
+    }
+    cluster.served |= {(OLD, "InferencePool"), (OLD, "InferenceModel"), (OLD, "InferenceObjective")}
+    del cluster.objects["InferenceObjective", "llm-pool-standard"]
+    spec = {"selector": {"inference-pool": "llm-pool"}, "targetPortNumber": 8000}
+    cluster.put(OLD, "InferencePool", {"metadata": {"name": "llm-pool"}, "spec": spec})
+    status = cluster.objects["InferencePool", "llm-pool"]["status"]
+    status["parent"] = status.pop("parents")
+    model = bound("InferenceModel", OLD, "llm-pool-model", modelName="llama-3.1-8b", criticality="Critical")
+    cluster.put(OLD, "InferenceModel", model)
+    return cluster
+
+
+def test_old_api_groups_only():
+    """The canary pool, its route's reference and its model are all in the old group."""
+    cluster = old_cluster()
+    manifests = {m["kind"]: m for m in preflight(cluster).manifests}
+    pool, model = manifests["InferencePool"], manifests["InferenceModel"]
+    assert (pool["apiVersion"], model["apiVersion"]) == (OLD, OLD)
+    assert pool["spec"]["selector"] == {"inference-pool": "llm-pool-version-2"}
+    assert pool["spec"]["targetPortNumber"] == 8000
+    assert pool["spec"]["extensionRef"]["name"] == "llm-pool-version-2-epp"
+    assert model["metadata"]["name"] == "llm-pool-version-2-model"
+    group = {"group": "inference.networking.x-k8s.io", "kind": "InferencePool"}
+    assert model["spec"] == {
+        "modelName": "llama-3.1-8b",
+        "criticality": "Critical",
+        "poolRef": group | {"name": "llm-pool-version-2"},
+    }
+
+
+def test_the_status_of_an_old_pool_counts():
+    cluster = old_cluster()
+    for condition in cluster.objects["InferencePool", "llm-pool"]["status"]["parent"][0]["conditions"]:
+        condition["status"] = "False"
+    refused(ClusterRefused, "Accepted is False", cluster)
+
+
+def test_both_api_groups_installed():
+    """Each object is cloned in its own group: newer pickers read the one, older ones the other."""
+    rules = [{"targets": [{"modelRewrite": "llama-3.1-8b"}]}]
+    cluster = cluster_with(
+        bound("InferenceObjective", NEW, "llm-pool-high", priority=20),
+        bound("InferenceObjective", OLD, "llm-pool-old", priority=5),
+        bound("InferenceModelRewrite", NEW, "alias", rules=rules),
+        bound("InferenceModelRewrite", OLD, "old-alias", rules=rules),
+        bound("InferenceModel", OLD, "model", modelName="llama-3.1-8b", criticality="Standard"),
+    )
+    cluster.served.add((OLD, "InferencePool"))
+    found = {
+        (m["apiVersion"], m["metadata"]["name"]): m
+        for m in preflight(cluster).manifests
+        if "poolRef" in m["spec"]
+    }
+    assert set(found) == {
+        (NEW, "llm-pool-version-2-standard"),
+        (NEW, "llm-pool-version-2-high"),
+        (OLD, "llm-pool-version-2-old"),
+        (NEW, "alias-llm-pool-version-2"),
+        (OLD, "old-alias-llm-pool-version-2"),
+        (OLD, "model-llm-pool-version-2"),
+    }
+    assert found[OLD, "llm-pool-version-2-old"]["spec"]["priority"] == 5
+    assert {m["spec"]["poolRef"]["name"] for m in found.values()} == {"llm-pool-version-2"}
+    [pool] = [m for m in preflight(cluster).manifests if m["kind"] == "InferencePool"]
+    assert pool["apiVersion"] == "inference.networking.k8s.io/v1", "as the pool that serves today"
+
+
+def test_a_route_that_names_the_pool_in_another_group():
+    cluster = FakeCluster([ref("llm-pool", group="inference.networking.x-k8s.io")])
+    refused(RouteRefused, "names InferencePool llm-pool of group inference.networking.x-k8s.io", cluster)

@@ -1,7 +1,7 @@
 import pytest
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.manifests import clone_for, digest, is_optional, is_ours, owned, render
+from inference_rollouts.core.manifests import clone_for, digest, is_ours, is_wanted, owned, render
 
 
 def test_a_leaf_that_is_a_placeholder_keeps_the_type_of_its_value():
@@ -32,12 +32,36 @@ def test_ownership_is_labelled_and_directives_are_dropped():
         "kind": "PodMonitoring",
         "metadata": {"name": "x", "annotations": {"inference-rollouts.dev/apply": "where-served"}},
     }
-    assert is_optional(manifest)
     mine = owned(manifest, "llm")
     assert "annotations" not in mine["metadata"]
     assert is_ours(mine, "llm")
     assert not is_ours(mine, "other")
     assert not is_ours(manifest, "llm")
+
+
+V1, OLD = "inference.networking.k8s.io/v1", "inference.networking.x-k8s.io/v1alpha2"
+
+
+@pytest.mark.parametrize(
+    ("directive", "api", "wanted"),
+    [
+        (None, V1, True),
+        ("where-served", V1, True),
+        ("where-served", "networking.gke.io/v1", False),
+        ("like-stable", V1, True),
+        ("like-stable", OLD, False),
+    ],
+)
+def test_directives_choose_what_a_cluster_gets(directive, api, wanted):
+    notes = {"inference-rollouts.dev/apply": directive} if directive else None
+    manifest = {"apiVersion": api, "kind": "K", "metadata": {"name": "x", "annotations": notes}}
+    assert is_wanted(manifest, {"apiVersion": V1}, lambda served, _: served == V1) is wanted
+
+
+def test_an_unknown_directive_is_refused():
+    manifest = {"kind": "K", "metadata": {"annotations": {"inference-rollouts.dev/apply": "sometimes"}}}
+    with pytest.raises(PlanInvalid, match="'sometimes'; known are where-served, like-stable"):
+        is_wanted(manifest, {"apiVersion": V1}, lambda *_: True)
 
 
 @pytest.mark.parametrize(

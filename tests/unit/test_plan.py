@@ -64,7 +64,7 @@ def test_only_the_last_step_with_stable_traffic_asks_for_non_inferiority():
 
 
 def test_manifests_get_typed_values():
-    values = manifest_values(parse_plan(value()))
+    values = manifest_values(parse_plan(value()), {"apiVersion": "inference.networking.k8s.io/v1"})
     assert values["replicas"] == 3
     assert values["accelerators"] == {"nvidia.com/gpu": "1"}
 

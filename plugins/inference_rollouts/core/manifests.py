@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .errors import PlanInvalid
 from .plan import PoolPlan
+from .pool import group_of
 
 Manifest = dict[str, Any]
+Serves = Callable[[str, str], bool]
 
-WHERE_SERVED = "inference-rollouts.dev/apply"
+APPLY = "inference-rollouts.dev/apply"
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 OWNER = "inference-rollouts"
 PLAN_LABEL = "inference-rollouts.dev/plan"
@@ -39,12 +41,13 @@ def render(template: Any, values: Mapping[str, Any]) -> Any:
             return template
 
 
-def manifest_values(plan: PoolPlan) -> dict[str, Any]:
-    """The values that manifest templates may name."""
+def manifest_values(plan: PoolPlan, stable: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that manifest templates may name; `stable` is the InferencePool that serves today."""
     work = plan.workload
     return {
         "namespace": plan.namespace,
         "pool": plan.canary,
+        "pool_group": group_of(stable),
         "picker": f"{plan.canary}-epp",
         "picker_image": plan.picker.image,
         "failure_mode": plan.picker.failure_mode,
@@ -60,17 +63,30 @@ def manifest_values(plan: PoolPlan) -> dict[str, Any]:
     }
 
 
-def is_optional(manifest: Mapping[str, Any]) -> bool:
-    """Whether it is applied only on clusters that serve its kind (GKE's policies, say)."""
-    annotations = manifest["metadata"].get("annotations") or {}
-    return annotations.get(WHERE_SERVED) == "where-served"
+def is_wanted(manifest: Mapping[str, Any], stable: Mapping[str, Any], serves: Serves) -> bool:
+    """Whether a manifest is for a cluster that `serves` these kinds, beside the InferencePool `stable`.
+
+    `where-served` is for clusters that have its kind (GKE's policies, say). Of those that are `like-stable`
+    only the one in stable's own API version is applied, since a route names both pools in one API group.
+    """
+    match (manifest["metadata"].get("annotations") or {}).get(APPLY):
+        case None:
+            return True
+        case "where-served":
+            return serves(manifest["apiVersion"], manifest["kind"])
+        case "like-stable":
+            return bool(manifest["apiVersion"] == stable["apiVersion"])
+        case other:
+            raise PlanInvalid(
+                f"{manifest['kind']} has the annotation {APPLY} {other!r}; known are where-served, like-stable."
+            )
 
 
 def owned(manifest: Mapping[str, Any], plan: str) -> Manifest:
     """The manifest with the labels that say whose it is, and without our own directives."""
     meta = dict(manifest["metadata"])
     meta["labels"] = {**(meta.get("labels") or {}), OWNER_LABEL: OWNER, PLAN_LABEL: plan}
-    annotations = {k: v for k, v in (meta.pop("annotations", None) or {}).items() if k != WHERE_SERVED}
+    annotations = {k: v for k, v in (meta.pop("annotations", None) or {}).items() if k != APPLY}
     if annotations:
         meta["annotations"] = annotations
     return {**manifest, "metadata": meta}

@@ -148,7 +148,8 @@ def _parent_readiness(thing: Json, gateway: str, what: str) -> Readiness:
 
 
 def _parent_condition(thing: Json, gateway: str, kind: str) -> Json:
-    for parent in thing.get("status", {}).get("parents", ()):
+    status = thing.get("status", {})
+    for parent in status.get("parents") or status.get("parent") or ():  # `parent`: old InferencePools
         if parent.get("parentRef", {}).get("name") == gateway:
             for condition in parent.get("conditions", ()):
                 if condition["type"] == kind:

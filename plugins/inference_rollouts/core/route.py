@@ -32,6 +32,12 @@ def rules_with(route: Route, pool: str) -> dict[str, Mapping[str, Any]]:
     }
 
 
+def named_groups(route: Route, pool: str) -> set[str]:
+    """The API groups by which the rules of a route name a pool."""
+    refs = (ref for rule in rules_with(route, pool).values() for ref in _refs(rule))
+    return {ref["group"] for ref in refs if pool_name(ref, _namespace(route)) == pool}
+
+
 def carries(route: Route, pool: str) -> bool:
     """Whether any rule of the route sends requests to a pool."""
     return any(_weight(rule, pool) > 0 for rule in rules_with(route, pool).values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.readiness import (
     Readiness,
@@ -14,7 +15,7 @@ from inference_rollouts.core.readiness import (
     worst,
 )
 from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.targets import POOL_API
+from inference_rollouts.hooks.targets import find_pool
 
 Check = Callable[[ClusterHook, Frozen], Readiness]
 
@@ -41,7 +42,9 @@ def workloads(cluster: ClusterHook, frozen: Frozen) -> Readiness:
 
 def attachment(cluster: ClusterHook, frozen: Frozen) -> Readiness:
     """The gateway accepted the canary pool and every route that now names it."""
-    pool = cluster.get(POOL_API, "InferencePool", frozen.plan.canary)
+    pool = find_pool(cluster, frozen.plan.canary)
+    if pool is None:
+        raise ClusterRefused(f"InferencePool {frozen.plan.canary} is gone.")
     routes = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
     return worst(
         [

@@ -10,10 +10,11 @@ from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.hold import held_record
 from inference_rollouts.core.judge_policy import Health
 from inference_rollouts.core.metrics import queries
+from inference_rollouts.core.pool import pod_labels
 from inference_rollouts.core.readiness import Phase, ready_pods, restarts, route_readiness, worst
 from inference_rollouts.hooks.cluster import ClusterHook, Object
 from inference_rollouts.hooks.prometheus import PrometheusHook
-from inference_rollouts.hooks.targets import POOL_API
+from inference_rollouts.hooks.targets import find_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ def sight(cluster: ClusterHook, frozen: Frozen, since: float) -> Sight:
 
 def pods_of(cluster: ClusterHook, pool: str) -> list[Object]:
     """The pods that an InferencePool selects; none when there is no such pool."""
-    found = cluster.find(POOL_API, "InferencePool", pool)
-    labels = found["spec"]["selector"].get("matchLabels", {}) if found else {}
+    found = find_pool(cluster, pool)
+    labels = pod_labels(found) if found else {}
     if found and not labels:
         raise ClusterRefused(f"InferencePool {pool} selects pods by nothing; give it matchLabels.")
     return cluster.select("v1", "Pod", labels) if found else []

@@ -10,10 +10,29 @@ from inference_rollouts.core.weights import Target
 from inference_rollouts.hooks.cluster import ClusterHook, Object
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
-POOL_API = "inference.networking.k8s.io/v1"
+POOL_APIS = ("inference.networking.k8s.io/v1", "inference.networking.x-k8s.io/v1alpha2")  # newest first
 # Where objectives and rewrites live, newest first: an endpoint picker reads the newest that is installed.
 EXTENSION_APIS = ("llm-d.ai/v1alpha2", "inference.networking.x-k8s.io/v1alpha2")
+BOUND_KINDS = ("InferenceObjective", "InferenceModelRewrite", "InferenceModel")
 SPLITTING_KINDS = ("InferenceModelRewrite", "InferenceModel")
+
+
+def find_pool(cluster: ClusterHook, name: str) -> Object | None:
+    """The InferencePool of that name, in the newest API that has one; None where none has."""
+    pools = (cluster.find(api, "InferencePool", name) for api in POOL_APIS)
+    return next((pool for pool in pools if pool is not None), None)
+
+
+def bound_to(cluster: ClusterHook, pool: str) -> list[Object]:
+    """The objectives, rewrites and models that refer to a pool, of every API group the cluster serves."""
+    return [
+        thing
+        for kind in BOUND_KINDS
+        for api in EXTENSION_APIS
+        if cluster.serves(api, kind)
+        for thing in cluster.select(api, kind)
+        if thing["spec"].get("poolRef", {}).get("name") == pool
+    ]
 
 
 def find_targets(cluster: ClusterHook, plan: Plan) -> list[tuple[Target, Object]]:

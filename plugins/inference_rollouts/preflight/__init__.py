@@ -24,7 +24,8 @@ def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHoo
     if isinstance(plan, PoolPlan):
         gateway = routing.gateway(cluster, plan, targets)
         pools.check_canary(cluster, plan, run)
-        manifests = creation.manifests(cluster, plan)
+        stable = pools.routed_pool(cluster, plan, targets)
+        manifests = creation.manifests(cluster, plan, stable)
         creation.check(cluster, plan, manifests)
     pools.check_stable(cluster, plan, gateway)
     frozen = Frozen(run, plan, gateway, targets, metric_set, tuple(manifests))

@@ -6,29 +6,23 @@ from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.manifests import (
     Manifest,
     clone_for,
-    is_optional,
     is_ours,
+    is_wanted,
     manifest_values,
     owned,
     render,
 )
 from inference_rollouts.core.plan import PoolPlan
-from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.hooks.cluster import ClusterHook, Object
 from inference_rollouts.hooks.include import load_manifests
-from inference_rollouts.hooks.targets import EXTENSION_APIS
-
-CLONED_KINDS = ("InferenceObjective", "InferenceModelRewrite")
+from inference_rollouts.hooks.targets import bound_to
 
 
-def manifests(cluster: ClusterHook, plan: PoolPlan) -> list[Manifest]:
-    """Rendered templates, and clones of the stable pool's objectives."""
-    values = manifest_values(plan)
+def manifests(cluster: ClusterHook, plan: PoolPlan, stable: Object) -> list[Manifest]:
+    """Rendered templates, and clones of the objectives and rewrites of the InferencePool `stable`."""
+    values = manifest_values(plan, stable)
     rendered = [render(template, values) for template in load_manifests()]
-    wanted = [
-        manifest
-        for manifest in rendered
-        if not is_optional(manifest) or cluster.serves(manifest["apiVersion"], manifest["kind"])
-    ]
+    wanted = [manifest for manifest in rendered if is_wanted(manifest, stable, cluster.serves)]
     return [owned(manifest, plan.name) for manifest in [*wanted, *_clones(cluster, plan)]]
 
 
@@ -45,14 +39,8 @@ def check(cluster: ClusterHook, plan: PoolPlan, wanted: list[Manifest]) -> None:
 
 
 def _clones(cluster: ClusterHook, plan: PoolPlan) -> list[Manifest]:
-    """The stable pool's objectives and rewrites, for the canary, in the group that this cluster serves."""
-    clones: list[Manifest] = []
-    for kind in CLONED_KINDS:
-        served = next((api for api in EXTENSION_APIS if cluster.serves(api, kind)), None)
-        things = cluster.select(served, kind) if served else []
-        clones += [
-            clone_for(thing, plan.stable, plan.canary)
-            for thing in things
-            if thing["spec"].get("poolRef", {}).get("name") == plan.stable
-        ]
-    return clones
+    """The stable pool's objectives and rewrites, for the canary, each in its own API group.
+
+    Where two groups are installed, newer endpoint pickers read the one and older ones the other.
+    """
+    return [clone_for(thing, plan.stable, plan.canary) for thing in bound_to(cluster, plan.stable)]

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
 from inference_rollouts.core.hold import is_held_by
 from inference_rollouts.core.manifests import is_ours
 from inference_rollouts.core.plan import Plan, PoolPlan
+from inference_rollouts.core.pool import group_of
 from inference_rollouts.core.readiness import Phase, pool_readiness, ready_pods
-from inference_rollouts.core.route import carries
-from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.core.route import carries, named_groups
+from inference_rollouts.core.weights import Target
+from inference_rollouts.hooks.cluster import ClusterHook, Object
 from inference_rollouts.hooks.observation import pods_of
-from inference_rollouts.hooks.targets import GATEWAY_API, POOL_API
+from inference_rollouts.hooks.pickers import picker_outage
+from inference_rollouts.hooks.targets import GATEWAY_API, find_pool
 
 
 def check_stable(cluster: ClusterHook, plan: Plan, gateway: str) -> None:
     """The pool that serves today exists, has ready pods, and `gateway` (if any) accepts it."""
     name = plan.pool_of(plan.stable)
-    pool = cluster.find(POOL_API, "InferencePool", name)
+    pool = find_pool(cluster, name)
     if pool is None:
         raise ClusterRefused(f"There is no InferencePool {name} in namespace {plan.namespace}.")
     if gateway and (seen := pool_readiness(pool, gateway)).phase is not Phase.READY:
         raise ClusterRefused(f"The stable pool does not work as it is: {seen.message}.")
     if not ready_pods(pods_of(cluster, name)):
         raise ClusterRefused(f"InferencePool {name} has no ready pod, so it could not take traffic back.")
+    if outage := picker_outage(cluster, pool):
+        raise ClusterRefused(f"The stable pool does not work as it is. {outage.message}")
+
+
+def routed_pool(cluster: ClusterHook, plan: PoolPlan, routes: Sequence[Target]) -> Object:
+    """The stable InferencePool. Raises RouteRefused when a route names it in another API group."""
+    pool = find_pool(cluster, plan.stable)
+    if pool is None:
+        raise ClusterRefused(f"There is no InferencePool {plan.stable} in namespace {plan.namespace}.")
+    for target in routes:
+        route = cluster.get(target.api, target.kind, target.name)
+        if strange := named_groups(route, plan.stable) - {group_of(pool)}:
+            raise RouteRefused(
+                f"{target} names InferencePool {plan.stable} of group {', '.join(sorted(strange))}, but it is "
+                f"of group {group_of(pool)}; name it so in the route."
+            )
+    return pool
 
 
 def check_canary(cluster: ClusterHook, plan: PoolPlan, run: str) -> None:
@@ -33,8 +55,7 @@ def check_canary(cluster: ClusterHook, plan: PoolPlan, run: str) -> None:
                 f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary}; "
                 "a canary must be a pool that serves nobody yet."
             )
-    for api, kind in (("apps/v1", "Deployment"), (POOL_API, "InferencePool")):
-        existing = cluster.find(api, kind, plan.canary)
+    for existing in (cluster.find("apps/v1", "Deployment", plan.canary), find_pool(cluster, plan.canary)):
         if existing is not None and not is_ours(existing, plan.name):
             raise ClusterRefused(
                 f"{kind} {plan.canary} exists and was not created by a rollout of plan {plan.name}; "
