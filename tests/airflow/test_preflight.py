@@ -155,6 +155,12 @@ def test_a_stable_pool_without_ready_pods():
     refused(ClusterRefused, "no ready pod", cluster)
 
 
+def test_a_stable_pool_whose_picker_is_down():
+    cluster = FakeCluster()
+    cluster.objects["InferencePool", "llm-pool"]["spec"]["endpointPickerRef"] = {"name": "gone"}
+    refused(ClusterRefused, "The endpoint picker gone of llm-pool has no ready pod", cluster)
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "InferencePool"])
 def test_a_canary_name_that_somebody_else_uses(kind):
     cluster = FakeCluster()

@@ -154,6 +154,31 @@ def test_somebody_elses_weights_end_the_judging(cluster):
     assert "was changed by" in event["error"]
 
 
+PICKER = {"name": "gone", "kind": "Service", "port": {"number": 9002}}
+
+
+def test_a_canary_whose_picker_is_down_and_drops_its_requests_is_an_alarm(cluster):
+    frozen = quick(cluster, analysis={"margin": None})
+    since = held(cluster, frozen, 50)
+    cluster.objects["InferencePool", frozen.plan.canary]["spec"]["endpointPickerRef"] = PICKER
+    event = judged(cluster, frozen, since)
+    assert event["judgement"]["verdict"] == "rollback"
+    assert "drops all requests" in event["judgement"]["reason"]
+    assert event["judgement"]["time"] - since < 0.5, "at the first look"
+
+
+@pytest.mark.parametrize("pool", ["llm-pool", "llm-pool-version-2"])
+def test_a_picker_that_is_down_but_lets_requests_pass_keeps_the_step_from_passing(cluster, pool):
+    frozen = quick(cluster, analysis={"margin": None})
+    since = held(cluster, frozen, 50)
+    open_ref = {**PICKER, "failureMode": "FailOpen"}
+    cluster.objects["InferencePool", pool]["spec"]["endpointPickerRef"] = open_ref
+    event = judged(cluster, frozen, since)
+    assert event["judgement"]["verdict"] == "rollback"
+    assert f"picker gone of {pool}" in event["judgement"]["reason"]
+    assert event["judgement"]["time"] - since >= 1.2, "only when patience ends"
+
+
 def test_a_canary_without_ready_pods_is_an_alarm(cluster):
     frozen = quick(cluster)
     since = held(cluster, frozen, 50)

@@ -13,6 +13,7 @@ from inference_rollouts.core import judge
 from inference_rollouts.core.counts import WindowCounts
 from inference_rollouts.core.evidence import share_increments
 from inference_rollouts.core.judge import Carried, Health, Judgement, Verdict, assess
+from inference_rollouts.core.judge_policy import Rung
 from inference_rollouts.core.judge_rules import rules_of
 from inference_rollouts.core.judge_verdict import Opinion, worst
 from inference_rollouts.core.metrics import parse_metric_set
@@ -178,6 +179,12 @@ def test_an_objective_is_judged_where_nothing_can_be_compared() -> None:
     [
         (Health(ready_canary=0, ready_stable=3), Verdict.ROLLBACK, "no ready endpoints"),
         (Health(ready_canary=3, ready_stable=3, crash_loop=True), Verdict.ROLLBACK, "crash"),
+        (Health(ready_canary=3, ready_stable=3, canary_outage="No picker."), Verdict.ROLLBACK, "No picker."),
+        (
+            Health(ready_canary=3, ready_stable=0, canary_outage="No picker."),
+            Verdict.ASK,
+            "No picker. But stable",
+        ),
         (Health(ready_canary=3, ready_stable=3, restarts=3), Verdict.ROLLBACK, "3 restarts"),
         (Health(ready_canary=3, ready_stable=3, restarts=2), Verdict.ADVANCE, "No sign"),
         (Health(ready_canary=3, ready_stable=3, route_ok=False), Verdict.ROLLBACK, "route"),
@@ -402,12 +409,23 @@ def test_judgements_survive_json_and_name_their_time() -> None:
 
 
 def test_the_steps_of_a_plan() -> None:
-    steps = [judge.StepContext.of([5, 50, 100], i, started_at=7.0, settle=3.0, bake=60.0) for i in (1, 2, 3)]
+    rungs = [Rung(weight=weight, bake=60) for weight in (5, 50, 100)]
+    steps = [judge.StepContext.of(rungs, i, started_at=7.0, settle=3.0) for i in (1, 2, 3)]
     assert [s.weight for s in steps] == [5, 50, 100]
     assert [s.last_compared for s in steps] == [False, True, False]
     assert [s.compared for s in steps] == [True, True, False]
     assert (steps[0].anchor, steps[0].baked_at) == (10, 70)
-    assert not judge.StepContext.of([100], 1, started_at=0, settle=0, bake=0).last_compared
+    assert not judge.StepContext.of([Rung(weight=100, bake=0)], 1, started_at=0, settle=0).last_compared
+
+
+@pytest.mark.parametrize(
+    ("weights", "last"), [((5, 50, 100), [False, False, True, False]), ((100,), [True, False])]
+)
+def test_a_mirror_is_compared_and_the_last_only_where_no_weight_is(weights, last) -> None:
+    rungs = [Rung(weight=0, mirror=25, bake=60), *(Rung(weight=weight, bake=60) for weight in weights)]
+    steps = [judge.StepContext.of(rungs, i, started_at=7.0, settle=3.0) for i in range(1, len(rungs) + 1)]
+    assert [step.last_compared for step in steps] == last
+    assert (steps[0].compared, steps[0].share, str(steps[0])) == (True, 0.2, "25 % mirrored")
 
 
 def test_one_look_over_ten_metrics_is_a_constant_cost() -> None:

@@ -103,6 +103,8 @@ def _guardrails(tally: Tally, health: Health) -> Iterator[Opinion]:
     limits = tally.rules.policy.guardrails
     if health.ready_canary == 0:
         yield _rollback("The canary has no ready endpoints.")
+    if health.canary_outage:
+        yield _rollback(health.canary_outage)
     if health.crash_loop or health.restarts >= limits.restarts:
         yield _rollback(f"The canary's containers crash: {health.restarts} restarts, the last in this step.")
     if not health.route_ok:
@@ -190,7 +192,7 @@ def _advanced(tally: Tally, evidence: float) -> str:
     if not step.compared:
         return "No objective is breached and no guardrail hit; at 100 % there is nothing to compare with."
     figures = f"evidence {figure(evidence)}, alarm at {figure(_threshold(tally))}"
-    return f"No sign that the canary is worse after {step.bake:.0f} s at {step.weight} % ({figures})."
+    return f"No sign that the canary is worse after {step.bake:.0f} s at {step} ({figures})."
 
 
 def _deadline(tally: Tally, opinion: Opinion, now: float) -> Opinion:

@@ -62,30 +62,52 @@ class Policy(Value):
         return self
 
 
-class StepContext(Value):
+class Rung(Value):
+    """What one step gives the canary: a share of the requests or, before its first weight, copies of them.
+
+    Answers to copies are thrown away: clients never see them.
+    """
+
+    weight: Annotated[int, Field(ge=0, le=100, description="the canary's share of the requests, in percent")]
+    mirror: Annotated[int, Field(ge=0, le=100, description="percent of the requests that are copied to it")] = 0
+    bake: Seconds
+
+    @property
+    def share(self) -> float:
+        """The canary's share (0 to 1) of all that both arms count."""
+        return (self.weight + self.mirror) / (100 + self.mirror)
+
+    @property
+    def compared(self) -> bool:
+        """Whether stable gets traffic to compare with."""
+        return self.weight < 100
+
+    def __str__(self) -> str:
+        return f"{self.mirror} % mirrored" if self.mirror else f"{self.weight} %"
+
+
+class StepContext(Rung):
     """One step of the rollout. `started_at` (Unix seconds) is when its weight was seen in force."""
 
     index: Annotated[int, Field(ge=1, description="1 for the first step")]
     steps: Annotated[int, Field(ge=1, description="how many the plan has")]
-    weight: Annotated[int, Field(ge=1, le=100, description="the canary's share in percent")]
     started_at: float
     settle: Seconds = 0.0
-    bake: Seconds
     last_compared: bool = Field(False, description="the last step on which stable still has traffic")
 
     @classmethod
-    def of(
-        cls, weights: Sequence[int], index: int, *, started_at: float, settle: float, bake: float
-    ) -> StepContext:
-        """Step `index` (from 1) of a rollout with these weights."""
-        compared = [place for place, weight in enumerate(weights, start=1) if weight < 100]
+    def of(cls, rungs: Sequence[Rung], index: int, *, started_at: float, settle: float) -> StepContext:
+        """Step `index` (from 1) of a rollout with these steps."""
+        rung = rungs[index - 1]
+        compared = [place for place, each in enumerate(rungs, start=1) if each.compared]
         return cls(
+            weight=rung.weight,
+            mirror=rung.mirror,
+            bake=rung.bake,
             index=index,
-            steps=len(weights),
-            weight=weights[index - 1],
+            steps=len(rungs),
             started_at=started_at,
             settle=settle,
-            bake=bake,
             last_compared=bool(compared) and index == compared[-1],
         )
 
@@ -98,11 +120,6 @@ class StepContext(Value):
     def baked_at(self) -> float:
         return self.anchor + self.bake
 
-    @property
-    def compared(self) -> bool:
-        """Whether stable gets traffic to compare with."""
-        return self.weight < 100
-
 
 class Health(Value):
     """The cluster as last seen. None: not known, because the cluster did not answer."""
@@ -111,6 +128,7 @@ class Health(Value):
     ready_stable: int | None = None
     restarts: int = Field(0, description="the most of any canary container that was restarted in this step")
     crash_loop: bool = False
+    canary_outage: str = Field("", description="what drops the canary's requests although its pods are ready")
     route_ok: bool = Field(True, description="accepted, references resolved, still ours")
     prometheus_ok: bool = True
     holds: tuple[str, ...] = Field(

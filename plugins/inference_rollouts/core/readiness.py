@@ -113,6 +113,17 @@ def gateway_name(route: Json, wanted: str | None = None) -> str | None:
     return parents[0] if len(set(parents)) == 1 else None
 
 
+def picker_reference(pool: Json) -> tuple[str, bool] | None:
+    """The Service of a pool's endpoint picker, and whether requests are dropped while it is down.
+
+    FailClose is the API's default.
+    """
+    reference = pool["spec"].get("endpointPickerRef") or pool["spec"].get("extensionRef")
+    if not reference:
+        return None
+    return str(reference["name"]), reference.get("failureMode", "FailClose") == "FailClose"
+
+
 def ready_pods(pods: Sequence[Json]) -> list[Json]:
     """Pods that may be sent requests: Ready and not on their way out."""
     return [pod for pod in pods if _is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")]

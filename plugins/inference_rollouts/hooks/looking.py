@@ -93,11 +93,9 @@ class Looker:
 
     def _holds(self, seen: Sight | None) -> list[str]:
         """Why the step may not pass: the gateway or the traffic does not follow its weights."""
-        plan, weight = self.frozen.plan, self.context.weight
-        split = observed_split(
-            self.windows, self.frozen.metric_set.errors, weight, plan.analysis.min_requests
-        )
-        holds = [] if seen is None or seen.route_follows else [f"{seen.route_message}."]
+        errors, enough = self.frozen.metric_set.errors, self.frozen.plan.analysis.min_requests
+        split = observed_split(self.windows, errors, self.context.share, enough)
+        holds = [] if seen is None else [*seen.holds]
         if self.windows and not split.matches:
             holds.append(f"The weights are not in force: {split}.")
         return holds

@@ -13,17 +13,17 @@ from inference_rollouts.core.metrics import queries
 from inference_rollouts.core.pool import pod_labels
 from inference_rollouts.core.readiness import Phase, ready_pods, restarts, route_readiness, worst
 from inference_rollouts.hooks.cluster import ClusterHook, Object
+from inference_rollouts.hooks.pickers import Outage, picker_outage
 from inference_rollouts.hooks.prometheus import PrometheusHook
 from inference_rollouts.hooks.targets import find_pool
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The cluster at one look. `route` says whether the gateway has followed the last shift, everywhere."""
+    """The cluster at one look, and why the step may not pass as things are."""
 
     health: Health
-    route_follows: bool
-    route_message: str
+    holds: tuple[str, ...]
 
 
 def snapshot(prometheus: PrometheusHook, frozen: Frozen, at: float) -> Snapshot:
@@ -43,13 +43,25 @@ def sight(cluster: ClusterHook, frozen: Frozen, since: float) -> Sight:
     for thing in things:
         held_record(thing, frozen.run)
     seen = worst(route_readiness(thing, frozen.gateway) for thing in things if thing["kind"] == "HTTPRoute")
-    canary, stable = (pods_of(cluster, plan.pool_of(side)) for side in (plan.canary, plan.stable))
+    canary, stable = (plan.pool_of(side) for side in (plan.canary, plan.stable))
+    pods = pods_of(cluster, canary)
+    outages = {pool: outage for pool in (canary, stable) if (outage := outage_of(cluster, pool))}
+    lost = outages.get(canary)
+    no_way_back = stable in outages and outages[stable].total
     health = Health(
-        ready_canary=len(ready_pods(canary)),
-        ready_stable=len(ready_pods(stable)),
-        restarts=restarts(canary, since),
+        ready_canary=len(ready_pods(pods)),
+        ready_stable=0 if no_way_back else len(ready_pods(pods_of(cluster, stable))),
+        restarts=restarts(pods, since),
+        canary_outage=lost.message if lost and lost.total else "",
     )
-    return Sight(health, seen.phase is Phase.READY, seen.message)
+    late = () if seen.phase is Phase.READY else (f"{seen.message}.",)
+    return Sight(health, (*late, *(outage.message for outage in outages.values())))
+
+
+def outage_of(cluster: ClusterHook, pool: str) -> Outage | None:
+    """The outage of a pool's endpoint picker, if any."""
+    found = find_pool(cluster, pool)
+    return picker_outage(cluster, found) if found else None
 
 
 def pods_of(cluster: ClusterHook, pool: str) -> list[Object]:

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.readiness import ready_pods
-from inference_rollouts.hooks.observation import pods_of
+from inference_rollouts.hooks.observation import outage_of, pods_of
 from inference_rollouts.hooks.traffic import Restored
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
 from inference_rollouts.operators.story import why_rolled_back
@@ -35,6 +35,8 @@ class ShiftWeight(RolloutOperator):
         for pool in (plan.pool_of(plan.stable), plan.pool_of(plan.canary)):
             if not ready_pods(pods_of(cluster, pool)):
                 raise NotReady(f"InferencePool {pool} has no ready pod; the weights were not raised.")
+            if outage := outage_of(cluster, pool):
+                raise NotReady(f"{outage.message} The weights were not raised.")
         percent = plan.steps[self.step - 1].weight
         since = self.traffic(context).shift(percent, self.step, time.time())
         self.log.info("%s has %d %% of the traffic", plan.canary, percent)

@@ -58,6 +58,6 @@ def check_canary(cluster: ClusterHook, plan: PoolPlan, run: str) -> None:
     for existing in (cluster.find("apps/v1", "Deployment", plan.canary), find_pool(cluster, plan.canary)):
         if existing is not None and not is_ours(existing, plan.name):
             raise ClusterRefused(
-                f"{kind} {plan.canary} exists and was not created by a rollout of plan {plan.name}; "
-                "choose another name for the canary."
+                f"{existing['kind']} {plan.canary} exists and was not created by a rollout of plan "
+                f"{plan.name}; choose another name for the canary."
             )
