@@ -31,8 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         metric.name: Traffic(rate=given.rate, shares=(given.bad,) * len(metric.edges))
         for metric in metric_set.metrics
     }
-    steps = [(step.weight, step.bake) for step in plan.steps]
-    found = sights(plan.analysis, metric_set, steps, traffic)
+    found = sights(plan.analysis, metric_set, plan.rungs, traffic)
     missed = shortfalls(plan.analysis, found)
     print(markdown(plan.analysis, found), *missed, sep="\n")
     return int(bool(missed))

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from inference_rollouts.core import evidence
+from inference_rollouts.core.judge_policy import Rung
 from inference_rollouts.core.metrics import parse_metric_set
 from inference_rollouts.core.power import Traffic, information, markdown, shortfalls, sights, traffic_of
 
 from .judging import SMALL, policy, quiet, small_set
 
 TRAFFIC = {"errors": Traffic(rate=20, shares=(0.01,)), "ttft": Traffic(rate=20, shares=(0.4, 0.05))}
-STEPS = [(5, 300.0), (50, 600.0), (100, 300.0)]
+STEPS = [Rung(weight=5, bake=300), Rung(weight=50, bake=600), Rung(weight=100, bake=300)]
 
 
 @pytest.mark.parametrize("weight", [0.01, 0.1, 0.5])
@@ -59,7 +60,7 @@ def test_the_smallest_odds_take_the_whole_bake_time() -> None:
     row = sights(policy(), small_set(), STEPS, TRAFFIC)[2]
     assert row.odds
     again = sights(policy(catch=row.odds), small_set(), STEPS, TRAFFIC)[2]
-    assert again.seconds == pytest.approx(row.bake, rel=0.01)
+    assert again.seconds == pytest.approx(row.rung.bake, rel=0.01)
 
 
 def test_short_steps_are_named() -> None:
@@ -90,7 +91,7 @@ def test_power_agrees_with_simulation() -> None:
     rng, runs, windows = np.random.default_rng(2), 300, 60
     rules = policy(objectives=False)
     metric_set = small_set(tolerance=0)
-    (row, *_) = sights(rules.model_copy(update={"catch": 3.0}), metric_set, [(50, 600.0)], TRAFFIC)
+    (row, *_) = sights(rules.model_copy(update={"catch": 3.0}), metric_set, [Rung(weight=50, bake=600)], TRAFFIC)
     n_c, n_b = rng.poisson(100, runs * windows), rng.poisson(100, runs * windows)
     x_c, x_b = rng.binomial(n_c, 0.0294), rng.binomial(n_b, 0.01)
     deltas = np.tile(np.log(evidence.WORSE_ODDS), (runs * windows, 1))

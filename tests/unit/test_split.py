@@ -31,12 +31,12 @@ def test_a_share_may_be_off_by_a_tenth_or_by_chance(declared, observed, requests
 
 def test_the_latest_windows_count_and_no_more_than_needed():
     old, new = window(0, 1000), window(30, 30)
-    assert observed_split([old, new], "errors", 50, enough=50) == Split(0.5, 0.5, 60)
-    assert observed_split([old, new], "errors", 50, enough=100) == Split(0.5, 30 / 1060, 1060)
+    assert observed_split([old, new], "errors", 0.5, enough=50) == Split(0.5, 0.5, 60)
+    assert observed_split([old, new], "errors", 0.5, enough=100) == Split(0.5, 30 / 1060, 1060)
 
 
 def test_without_requests_nothing_is_seen():
-    split = observed_split([window(0, 0)], "errors", 5, enough=50)
+    split = observed_split([window(0, 0)], "errors", 0.05, enough=50)
     assert split.observed is None
     assert "no requests" in str(split)
-    assert observed_split([window(9, 9)], "other", 5, enough=50).observed is None
+    assert observed_split([window(9, 9)], "other", 0.05, enough=50).observed is None

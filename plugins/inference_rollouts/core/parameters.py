@@ -50,6 +50,11 @@ def apply_parameters(plan: Plan, params: Mapping[str, Any]) -> Plan:
         (value if key in value else value["workload"])[key] = change
     try:
         return parse_plan(value)
+    if given.bake is not None and value.get("mirror"):
+        value["mirror"]["bake"] = given.bake
+    if isinstance(plan, PoolPlan) and isinstance(given, PoolParameters):
+        nodes = plan.nodes.on(given.accelerator, given.machine_type)
+        value["nodes"] = nodes.model_dump(mode="json")
     except PlanInvalid as error:
         raise PlanInvalid(str(error).replace("The plan is invalid", what, 1)) from error
 

@@ -14,9 +14,10 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from .durations import Seconds
 from .errors import PlanInvalid
 from .fields import Model, ModelName, Name, Percent, Text
-from .judge_policy import Policy, StepContext
+from .judge_policy import Policy, Rung, StepContext
 from .metrics import Arm
-from .nodes import Nodes
+from .nodes import NODE_POOL_NAME, ComputeClass, NodePool, Nodes
+from .trial import Mirror, Preview
 from .workload import Picker, WarmUp, Workload
 
 T = TypeVar("T")
@@ -118,10 +119,13 @@ class Rollout(Model):
         return dag_id_of(self.name)
 
     def step_context(self, index: int, since: float) -> StepContext:
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """All that the canary is given, step by step; the DAG's steps count these from 1."""
+        return tuple(Rung(weight=step.weight, bake=step.bake) for step in self.steps)
+
         """What the judge is told of step `index` (from 1), whose weight was set at Unix time `since`."""
-        weights = [step.weight for step in self.steps]
-        bake = self.steps[index - 1].bake
-        return StepContext.of(weights, index, started_at=since, settle=self.settle, bake=bake)
+        return StepContext.of(self.rungs, index, started_at=since, settle=self.settle)
 
 
 class PoolPlan(Rollout):
@@ -138,6 +142,34 @@ class PoolPlan(Rollout):
     picker: Picker
     nodes: Nodes
 
+    preview: Preview | None = None
+    mirror: Mirror | None = None
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The mirror, if any, comes before all weights."""
+        mirror = self.mirror
+        first = (Rung(weight=0, mirror=mirror.percent, bake=mirror.bake),) if mirror else ()
+        return (*first, *super().rungs)
+
+    @model_validator(mode="after")
+    def _nameable(self) -> Self:
+        if isinstance(self.nodes, NodePool) and not NODE_POOL_NAME.fullmatch(self.canary):
+            raise ValueError(
+                f"the node pool is named after the canary, and {self.canary!r} is no name for one: "
+                "at most 40 characters, a letter first"
+            )
+        return self
+
+    @property
+    def node_selector(self) -> dict[str, str]:
+        """The labels of the nodes that the canary's pods run on."""
+        return self.nodes.selector_for(self.canary)
+
+    @property
+    def pods_bring_nodes(self) -> bool:
+        """Whether nodes can be expected only once there are pods that need them."""
+        return isinstance(self.nodes, ComputeClass)
     @property
     def accelerators_needed(self) -> int:
         return self.workload.replicas * self.workload.accelerator.per_replica

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .counts import WindowCounts
-from .judge_policy import Policy
+from .judge_policy import Policy, Rung
 from .judge_rules import OBJECTIVE_SHARE
 from .judge_temper import ASSUMED_KAPPA
 from .judge_value import Value
@@ -38,8 +38,7 @@ class Sight(Value):
     """
 
     step: int
-    weight: int
-    bake: float
+    rung: Rung
     metric: str
     title: str
     edge: float | None
@@ -85,14 +84,14 @@ class _Watch:
 
 
 def sights(
-    policy: Policy, metric_set: MetricSet, steps: Sequence[tuple[int, float]], traffic: Mapping[str, Traffic]
+    policy: Policy, metric_set: MetricSet, rungs: Sequence[Rung], traffic: Mapping[str, Traffic]
 ) -> list[Sight]:
-    """What each compared step, given as weight (percent) and bake time (s), sees of each judged metric."""
+    """What each compared step sees of each judged metric."""
     whole = sum(metric.weight for metric in metric_set.metrics)
     return [
-        _sight(policy, metric, traffic[metric.name], (place, weight, bake), len(steps) * whole)
-        for place, (weight, bake) in enumerate(steps, start=1)
-        if weight < 100
+        _sight(policy, metric, traffic[metric.name], (place, rung), len(rungs) * whole)
+        for place, rung in enumerate(rungs, start=1)
+        if rung.compared
         for metric in metric_set.metrics
         if metric.weight and metric.name in traffic
     ]
@@ -120,10 +119,10 @@ def traffic_of(metric_set: MetricSet, windows: Iterable[WindowCounts]) -> dict[s
 def shortfalls(policy: Policy, found: Iterable[Sight]) -> list[str]:
     """One sentence for each step and metric that needs longer than its bake time to catch what it should."""
     return [
-        f"Step {sight.step} ({sight.weight} % for {_time(sight.bake)}) may miss {policy.catch:g} times "
+        f"Step {sight.step} ({sight.rung} for {_time(sight.rung.bake)}) may miss {policy.catch:g} times "
         f"the odds of {sight.title}: that takes {_time(sight.seconds)}."
         for sight in found
-        if sight.seconds is None or sight.seconds > sight.bake
+        if sight.seconds is None or sight.seconds > sight.rung.bake
     ]
 
 
@@ -137,7 +136,7 @@ def markdown(policy: Policy, found: Sequence[Sight]) -> str:
         title = s.title if s.edge is None else f"{s.title} > {s.edge:g} s"
         odds = "-" if s.odds is None else f"{s.odds:.2f}"
         lines.append(
-            f"| {s.step} | {s.weight} % | {_time(s.bake)} | {title} | {100 * s.share:.2g} % | {odds} "
+            f"| {s.step} | {s.rung} | {_time(s.rung.bake)} | {title} | {100 * s.share:.2g} % | {odds} "
             f"| {_time(s.seconds)} |"
         )
     return "\n".join(lines)
@@ -149,35 +148,36 @@ def _time(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"
 
 
-def _watch(policy: Policy, metric: Rate | Latency, rate: float, weight: int, parts: float) -> _Watch:
-    """`parts`: into how many the evidence is divided before the metric's own weight, and by edges."""
+def _watch(policy: Policy, metric: Rate | Latency, rate: float, rung: Rung, parts: float) -> _Watch:
+    """`rate`: events/s of stable alone. `parts`: into how many the evidence is divided before the metric's own
+    weight, and by edges.
+    """
     share = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
     kappa = ASSUMED_KAPPA if policy.kappa == "estimate" else policy.kappa
     return _Watch(
-        weight=weight / 100,
+        weight=rung.share,
         tolerance=policy.tolerances.get(metric.name, metric.tolerance),
         nats=OVERSHOOT * math.log(parts * len(metric.edges) / (policy.alpha * metric.weight * share)),
-        gain=kappa * rate,
+        gain=kappa * rate * (1 + rung.mirror / 100),
     )
 
 
 def _sight(
-    policy: Policy, metric: Rate | Latency, traffic: Traffic, step: tuple[int, int, float], parts: float
+    policy: Policy, metric: Rate | Latency, traffic: Traffic, step: tuple[int, Rung], parts: float
 ) -> Sight:
-    place, weight, bake = step
-    watch = _watch(policy, metric, traffic.rate, weight, parts)
+    place, rung = step
+    watch = _watch(policy, metric, traffic.rate, rung, parts)
     times = [watch.seconds(share, policy.catch) for share in traffic.shares]
     best = times.index(min(times))
     share = traffic.shares[best]
     return Sight(
         step=place,
-        weight=weight,
-        bake=bake,
+        rung=rung,
         metric=metric.name,
         title=metric.label,
         edge=metric.edges[best],
         share=share,
-        odds=_smallest(watch, share, bake),
+        odds=_smallest(watch, share, rung.bake),
         seconds=round(times[best], 1) if math.isfinite(times[best]) else None,
     )
 

@@ -33,7 +33,7 @@ class Split:
         return f"the canary should get {self.declared:.0%} and was seen to get {seen}"
 
 
-def observed_split(windows: Sequence[WindowCounts], metric: str, percent: int, enough: int) -> Split:
+def observed_split(windows: Sequence[WindowCounts], metric: str, declared: float, enough: int) -> Split:
     """The split over the latest windows that hold `enough` requests together, counted by `metric`."""
     canary = stable = 0
     for window in reversed(windows):
@@ -43,4 +43,4 @@ def observed_split(windows: Sequence[WindowCounts], metric: str, percent: int, e
         if canary + stable >= enough:
             break
     total = canary + stable
-    return Split(percent / 100, canary / total if total else None, total)
+    return Split(declared, canary / total if total else None, total)

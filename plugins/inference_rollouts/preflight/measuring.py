@@ -35,10 +35,10 @@ def check_power(prometheus: PrometheusHook, frozen: Frozen, now: float) -> tuple
     plan, policy = frozen.plan, frozen.plan.analysis
     before, after = (snapshot(prometheus, frozen, at) for at in (now - TRAFFIC_SEEN, now))
     seen = window(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable), before, after)
-    steps = [(step.weight, step.bake) for step in plan.steps]
-    found = sights(policy, frozen.metric_set, steps, traffic_of(frozen.metric_set, [seen] if seen else []))
+    usual = traffic_of(frozen.metric_set, [seen] if seen else [])
+    found = sights(policy, frozen.metric_set, plan.rungs, usual)
     missed = shortfalls(policy, found)
-    if not found and any(weight < 100 for weight, _ in steps):
+    if not found and any(rung.compared for rung in plan.rungs):
         missed = [
             f"Nothing was counted in the last {TRAFFIC_SEEN:.0f} s, so nobody knows what the steps can see."
         ]

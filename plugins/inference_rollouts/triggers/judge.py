@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.judge import Carried, Judgement, Verdict
+from inference_rollouts.core.judge import Carried, Judgement, StepContext, Verdict
 from inference_rollouts.core.record import bounded
 from inference_rollouts.hooks.looking import Looker
 from inference_rollouts.hooks.records import store
@@ -73,7 +73,7 @@ class JudgeTrigger(BaseTrigger):
             opinion = (judgement.verdict, judgement.blame)
             if opinion != said or judgement.time >= told + TELL_EVERY:
                 said, told = opinion, judgement.time
-                self.log.info("%s", _sentence(judgement))
+                self.log.info("%s", _sentence(looker.context, judgement))
             if judgement.verdict.final:
                 return judgement
             await asyncio.sleep(max(0.05, looker.next_look(time.time()) - time.time()))
@@ -86,6 +86,6 @@ class JudgeTrigger(BaseTrigger):
             self.log.warning("could not take the traffic away at once, the rollback task will: %s", error)
 
 
-def _sentence(said: Judgement) -> str:
+def _sentence(step: StepContext, said: Judgement) -> str:
     warnings = "".join(f" Warning: {warning}" for warning in said.warnings)
-    return f"step {said.step} at {said.weight} %: {said.verdict.value}: {said.reason}{warnings}"
+    return f"step {step.index} at {step}: {said.verdict.value}: {said.reason}{warnings}"
