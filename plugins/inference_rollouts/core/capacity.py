@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from .fields import Model
-from .readiness import Readiness, worst
+from .readiness import Readiness
 
 Json = Mapping[str, Any]
 PerPod = Annotated[int, Field(ge=1, description="requests that one pod runs at once")]
@@ -55,15 +55,20 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Whether a pool has the pods that its requests need, and the sentence that says so."""
+    """How many pods a pool needs for its requests; `figures` follow the number of its pods in a sentence."""
 
-    pods: int
+    pool: Pool
     needed: int
-    message: str
+    figures: str
 
     @property
-    def readiness(self) -> Readiness:
-        return Readiness.when(self.pods >= self.needed, self.message)
+    def enough(self) -> bool:
+        return self.pool.pods >= self.needed
+
+    @property
+    def message(self) -> str:
+        count = self.pool.pods
+        return f"{self.pool.name} has {count or 'no'} ready pod{'' if count == 1 else 's'}{self.figures}"
 
 
 def max_num_seqs(arguments: Sequence[str]) -> int | None:
@@ -77,15 +82,13 @@ def room(pool: Pool, percent: int, load: float | None, use: float, usual: float)
 
     Where load or pods are unknown, or nothing is in flight, pods are counted: `usual` carry all requests.
     """
-    head = f"{pool.name} has {_pods(pool.pods)}"
     if not load or pool.per_pod is None:
         needed = max(1, _ceil(usual * percent / 100))
-        why = _unknown(load)
-        return Room(pool.pods, needed, f"{head}, {needed} needed for {percent} % of the requests ({why})")
+        return Room(pool, needed, f", {needed} needed for {percent} % of the requests ({_why_counted(load)})")
     part, allowed = load * percent / 100, pool.per_pod * use
     each = f"{part / pool.pods:.0f} each, " if pool.pods else ""
-    message = f"{head} for {percent} % of {load:.0f} requests in flight: {each}{allowed:.0f} allowed"
-    return Room(pool.pods, max(1, _ceil(part / allowed)), message)
+    figures = f" for {percent} % of {load:.0f} requests in flight: {each}{allowed:.0f} allowed"
+    return Room(pool, max(1, _ceil(part / allowed)), figures)
 
 
 def rooms(
@@ -103,22 +106,17 @@ def rooms(
 
 
 def raise_readiness(found: Sequence[Room]) -> Readiness:
-    """Whether weights may be raised: every pool has room."""
-    answers = [each.readiness for each in found]
-    phase = worst(answers).phase
-    return Readiness(phase, "; ".join(answer.message for answer in answers if answer.phase is phase))
+    """Whether weights may be raised: every pool has room. Says what is lacking, else the figures of all."""
+    lacking = [each for each in found if not each.enough]
+    return Readiness.when(not lacking, "; ".join(each.message for each in lacking or found))
 
 
-def _unknown(load: float | None) -> str:
+def _why_counted(load: float | None) -> str:
     if load is None:
         return "counted in pods: the requests in flight are not known"
     if not load:
         return "counted in pods: no request is in flight"
     return "counted in pods: nothing says how many requests one runs at once"
-
-
-def _pods(count: int) -> str:
-    return f"{count or 'no'} ready pod{'' if count == 1 else 's'}"
 
 
 def _ceil(value: float) -> int:

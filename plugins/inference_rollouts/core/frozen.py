@@ -16,7 +16,8 @@ from .weights import Target
 @dataclass(frozen=True, slots=True)
 class Frozen:
     """One run, decided: `run` identifies it to the cluster, `gateway` is the one whose word on pools and
-    routes counts, `targets` are the objects whose weights move.
+    routes counts, `targets` are the objects whose weights move. `stable_pods` carried all traffic at preflight;
+    `shared` names what sends traffic to the stable pool too and is not moved.
     """
 
     run: str
@@ -25,6 +26,8 @@ class Frozen:
     targets: tuple[Target, ...]
     metric_set: MetricSet
     manifests: tuple[dict[str, Any], ...]
+    stable_pods: int = 0
+    shared: tuple[str, ...] = ()
 
     @property
     def pool_plan(self) -> PoolPlan:
@@ -48,6 +51,8 @@ class Frozen:
             "targets": [asdict(target) for target in self.targets],
             "metric_set": self.metric_set.model_dump(mode="json"),
             "manifests": list(self.manifests),
+            "stable_pods": self.stable_pods,
+            "shared": list(self.shared),
         }
         return {**value, "digest": digest(value)}
 
@@ -64,4 +69,6 @@ class Frozen:
             targets=tuple(Target(**target) for target in value["targets"]),
             metric_set=MetricSet.model_validate(value["metric_set"]),
             manifests=tuple(value["manifests"]),
+            stable_pods=value["stable_pods"],
+            shared=tuple(value["shared"]),
         )

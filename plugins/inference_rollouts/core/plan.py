@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from .capacity import Capacity
 from .durations import Seconds
 from .errors import PlanInvalid
 from .fields import Model, ModelName, Name, Percent, Text
@@ -141,6 +142,7 @@ class PoolPlan(Rollout):
     workload: Workload
     picker: Picker
     nodes: Nodes
+    capacity: Capacity = Capacity()
 
     preview: Preview | None = None
     mirror: Mirror | None = None

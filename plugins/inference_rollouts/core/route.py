@@ -38,9 +38,14 @@ def named_groups(route: Route, pool: str) -> set[str]:
     return {ref["group"] for ref in refs if pool_name(ref, _namespace(route)) == pool}
 
 
+def rules_carrying(route: Route, pool: str) -> dict[str, Mapping[str, Any]]:
+    """The rules that send requests to a pool, by JSON pointer."""
+    return {path: rule for path, rule in rules_with(route, pool).items() if _weight(rule, pool) > 0}
+
+
 def carries(route: Route, pool: str) -> bool:
     """Whether any rule of the route sends requests to a pool."""
-    return any(_weight(rule, pool) > 0 for rule in rules_with(route, pool).values())
+    return bool(rules_carrying(route, pool))
 
 
 def select_places(route: Route, stable: str, names: Sequence[str] | None = None) -> tuple[Place, ...]:
@@ -48,7 +53,7 @@ def select_places(route: Route, stable: str, names: Sequence[str] | None = None)
 
     Raises RouteRefused when there is none, or none of a given name.
     """
-    serving = {path: rule for path, rule in rules_with(route, stable).items() if _weight(rule, stable) > 0}
+    serving = rules_carrying(route, stable)
     chosen = {path: rule for path, rule in serving.items() if names is None or rule.get("name") in names}
     lacking = sorted(set(names or ()) - {rule.get("name") for rule in chosen.values()})
     if lacking or not chosen:

@@ -10,7 +10,7 @@ from inference_rollouts.core.plan import Plan, PoolPlan
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.include import load_metric_set
 from inference_rollouts.hooks.prometheus import PrometheusHook
-from inference_rollouts.preflight import creation, measuring, pools, routing
+from inference_rollouts.preflight import capacity, creation, measuring, pools, routing
 
 
 def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHook) -> Frozen:
@@ -28,6 +28,10 @@ def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHoo
         manifests = creation.manifests(cluster, plan, stable)
         creation.check(cluster, plan, manifests)
     pools.check_stable(cluster, plan, gateway)
-    frozen = Frozen(run, plan, gateway, targets, metric_set, tuple(manifests))
+    shared = routing.others(cluster, plan, targets)
+    usual = capacity.count_stable(cluster, plan)
+    frozen = Frozen(run, plan, gateway, targets, metric_set, tuple(manifests), usual, shared)
     measuring.check_metrics(prometheus, frozen)
+    if isinstance(plan, PoolPlan):
+        capacity.check(cluster, prometheus, frozen)
     return frozen

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.hold import read_record
 from inference_rollouts.core.plan import Plan, PoolPlan
 from inference_rollouts.core.readiness import Phase, gateway_name, route_readiness
+from inference_rollouts.core.route import rules_carrying
 from inference_rollouts.core.weights import Target
 from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.targets import find_targets, select_places
+from inference_rollouts.hooks.targets import GATEWAY_API, find_targets, select_places
+
+log = logging.getLogger(__name__)
 
 
 def targets(cluster: ClusterHook, plan: Plan, run: str) -> tuple[Target, ...]:
@@ -24,6 +29,29 @@ def targets(cluster: ClusterHook, plan: Plan, run: str) -> tuple[Target, ...]:
         if held is None:
             select_places(plan, thing)
     return tuple(target for target, _ in found)
+
+
+def others(cluster: ClusterHook, plan: Plan, targets: tuple[Target, ...]) -> tuple[str, ...]:
+    """The rules that send traffic to the stable pool too and are not moved: they serve somebody else."""
+    if not isinstance(plan, PoolPlan):
+        return ()
+    moved = {target.name for target in targets}
+    found = []
+    for thing in cluster.select(GATEWAY_API, "HTTPRoute"):
+        name, record = thing["metadata"]["name"], read_record(thing)
+        if name not in moved:
+            ours = set()
+        else:
+            ours = {place.path for place in (record.places if record else select_places(plan, thing))}
+        left = [path for path in rules_carrying(thing, plan.stable) if path not in ours]
+        found += [f"rule {path.rsplit('/', 1)[1]} of HTTPRoute {name}" for path in left]
+    if found:
+        log.warning(
+            "%s sends traffic to %s too and is not moved: the split can only be checked from above",
+            ", ".join(found),
+            plan.stable,
+        )
+    return tuple(found)
 
 
 def gateway(cluster: ClusterHook, plan: PoolPlan, routes: tuple[Target, ...]) -> str:

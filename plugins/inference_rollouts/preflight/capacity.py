@@ -1,0 +1,46 @@
+"""The stable pool carries what it has to now, and the canary as planned could."""
+
+from __future__ import annotations
+
+import logging
+
+from inference_rollouts.core.capacity import Pool, max_num_seqs, rooms
+from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.plan import Plan
+from inference_rollouts.core.readiness import ready_pods
+from inference_rollouts.hooks.capacity import requests_in_flight
+from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.hooks.observation import pods_of
+from inference_rollouts.hooks.prometheus import PrometheusHook
+
+SAY = "or say in the plan's `capacity` how many requests a pod runs at once"
+
+log = logging.getLogger(__name__)
+
+
+def count_stable(cluster: ClusterHook, plan: Plan) -> int:
+    """How many pods carry all traffic now."""
+    return len(ready_pods(pods_of(cluster, plan.pool_of(plan.stable))))
+
+
+def check(cluster: ClusterHook, prometheus: PrometheusHook, frozen: Frozen) -> None:
+    """Stable has room for all that is in flight now, and so would the canary's replicas."""
+    plan = frozen.pool_plan
+    limits, work = plan.capacity, plan.workload
+    ready = ready_pods(pods_of(cluster, plan.stable))
+    today = Pool.of(plan.stable, ready, limits.declared_stable)
+    planned = Pool(plan.canary, work.replicas, limits.per_pod or max_num_seqs(work.args))
+    load = requests_in_flight(prometheus, frozen, ready)
+    stable, canary = rooms(limits, today, planned, 100, load, frozen.stable_pods)
+    log.info("%s", stable.message)
+    if not stable.enough:
+        raise ClusterRefused(
+            f"The stable pool is too small as it is: {stable.message}. Give it {stable.needed} pods, {SAY}."
+        )
+    told = f"{plan.canary} is to have {work.replicas} replicas{canary.figures}"
+    log.info("%s", told)
+    if not canary.enough:
+        raise ClusterRefused(
+            f"The canary is too small: {told}. Set workload.replicas to {canary.needed}, {SAY}."
+        )
