@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any
 
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import WarmUpFailed
-from inference_rollouts.core.plan import PoolPlan
+from inference_rollouts.core.plan import Plan
 from inference_rollouts.core.readiness import ready_pods
 from inference_rollouts.core.warmup import is_steady, mistake
 from inference_rollouts.hooks.model_server import complete
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
+
+log = logging.getLogger(__name__)
 
 TOLERATED = 2  # failed answers in a row that a pod may give while it still settles
 
@@ -24,7 +27,7 @@ class WarmUp(RolloutOperator):
 
     ui_color = "#fef7e0"
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, float]:
         frozen = frozen_plan(context)
         plan = frozen.pool_plan
         pods = ready_pods(cluster_of(frozen).select("v1", "Pod", plan.pod_labels(plan.canary)))
@@ -33,42 +36,46 @@ class WarmUp(RolloutOperator):
                 f"{len(pods)} of {plan.workload.replicas} pods of {plan.canary} are ready; "
                 "no traffic was moved to it."
             )
-        deadline = time.monotonic() + plan.deadlines.warm_up
-        with ThreadPoolExecutor(min(len(pods), 16)) as pool:
-            ttfts = list(pool.map(lambda pod: self._warm(pod, plan, deadline), pods))
-        return {pod["metadata"]["name"]: round(ttft, 4) for pod, ttft in zip(pods, ttfts, strict=True)}
+        urls = {
+            pod["metadata"]["name"]: f"http://{pod['status']['podIP']}:{plan.workload.port}" for pod in pods
+        }
+        return warm_all(urls, plan.workload.served_model_name, plan)
 
-    def _warm(self, pod: dict[str, Any], plan: PoolPlan, deadline: float) -> float:
-        """Warm one pod; returns its last time to first token in seconds."""
-        name, warm, work = pod["metadata"]["name"], plan.warm_up, plan.workload
-        url = f"http://{pod['status']['podIP']}:{work.port}"
-        ttfts: list[float] = []
-        failures = 0
-        for number in count():
-            prompt = warm.prompts[number % len(warm.prompts)]
-            answer = complete(url, work.served_model_name, prompt, warm.max_tokens, warm.request_timeout)
-            wrong = mistake(answer, work.served_model_name)
-            failures = failures + 1 if wrong else 0
-            if failures > TOLERATED or (wrong and answer.status == 200):
-                raise WarmUpFailed(f"Pod {name} {wrong}; no traffic was moved to {plan.canary}.")
-            if not wrong:
-                ttfts.append(answer.ttft)
-            if is_steady(ttfts, warm.steady, warm.tolerance):
-                first, last = ttfts[0] * 1000, ttfts[-1] * 1000
-                self.log.info(
-                    "%s is warm: first token %.0f ms, then %.0f ms (%d answers)",
-                    name,
-                    first,
-                    last,
-                    len(ttfts),
-                )
-                return ttfts[-1]
-            if time.monotonic() > deadline:
-                raise WarmUpFailed(
-                    f"Pod {name} was not steady in time (last first tokens {_ms(ttfts[-warm.steady :])}); "
-                    f"no traffic was moved to {plan.canary}."
-                )
-        raise AssertionError("unreachable")
+
+def warm_all(urls: Mapping[str, str], model: str, plan: Plan) -> dict[str, float]:
+    """Warm several pods at once, given by name with their base URLs; returns the seconds to a first token.
+
+    Raises WarmUpFailed for the first pod that answers wrongly or is not steady in time.
+    """
+    deadline = time.monotonic() + plan.deadlines.warm_up
+    with ThreadPoolExecutor(min(len(urls), 16)) as pool:
+        ttfts = list(pool.map(lambda name: _warm(name, urls[name], model, plan, deadline), urls))
+    return {name: round(ttft, 4) for name, ttft in zip(urls, ttfts, strict=True)}
+
+
+def _warm(name: str, url: str, model: str, plan: Plan, deadline: float) -> float:
+    """Warm one pod; returns its last time to first token in seconds."""
+    warm = plan.warm_up
+    ttfts: list[float] = []
+    failures = 0
+    for number in count():
+        prompt = warm.prompts[number % len(warm.prompts)]
+        answer = complete(url, model, prompt, warm.max_tokens, warm.request_timeout)
+        wrong = mistake(answer, model)
+        failures = failures + 1 if wrong else 0
+        if failures > TOLERATED or (wrong and answer.status == 200):
+            raise WarmUpFailed(f"Pod {name} {wrong}; no traffic was moved to {plan.canary}.")
+        if not wrong:
+            ttfts.append(answer.ttft)
+        if is_steady(ttfts, warm.steady, warm.tolerance):
+            log.info("%s is warm: first token %s (%d answers)", name, _ms([ttfts[0], ttfts[-1]]), len(ttfts))
+            return ttfts[-1]
+        if time.monotonic() > deadline:
+            raise WarmUpFailed(
+                f"Pod {name} was not steady in time (last first tokens {_ms(ttfts[-warm.steady :])}); "
+                f"no traffic was moved to {plan.canary}."
+            )
+    raise AssertionError("unreachable")
 
 
 def _ms(seconds: list[float]) -> str:
