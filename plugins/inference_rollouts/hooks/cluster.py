@@ -47,9 +47,9 @@ class ClusterHook:
 
         return KubernetesHook(conn_id=self.conn_id).get_conn()
 
-    def get(self, api_version: str, kind: str, name: str) -> Object:
-        """An object; raises NotFound."""
-        return self._call("GET", self._path(api_version, kind, name))
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
+        """An object, of another namespace if one is given; raises NotFound."""
+        return self._call("GET", self._path(api_version, kind, name, namespace))
 
     def find(self, api_version: str, kind: str, name: str) -> Object | None:
         """An object, or None where it or its kind does not exist."""
@@ -129,9 +129,12 @@ class ClusterHook:
                 return items
             query["continue"] = token
 
-    def _path(self, api_version: str, kind: str, name: str | None = None) -> str:
+    def _path(
+        self, api_version: str, kind: str, name: str | None = None, namespace: str | None = None
+    ) -> str:
         resource = self._resource(api_version, kind)
-        scope = f"/namespaces/{quote(self.namespace, safe='')}" if resource["namespaced"] else ""
+        where = quote(namespace or self.namespace, safe="")
+        scope = f"/namespaces/{where}" if resource["namespaced"] else ""
         tail = f"/{quote(name, safe='')}" if name else ""
         return f"{_root(api_version)}{scope}/{resource['name']}{tail}"
 
