@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.plan import AdapterPlan, Plan, dag_id_of
+from inference_rollouts.core.plan import AdapterPlan, Plan, PoolPlan, dag_id_of
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.gate import Gate
 from inference_rollouts.operators.preflight import InvalidPlan, Preflight
+from inference_rollouts.operators.preview import EndPreview
 from inference_rollouts.operators.report import Report
 from inference_rollouts.operators.traffic import Promote, Rollback, ShiftWeight
 from inference_rollouts.operators.warm_up import WarmUp
@@ -44,11 +45,13 @@ def build_dag(plan: Plan) -> DAG:
 
         previous = preflight >> ProvisionNodes(task_id="provision_nodes") >> DeployPool(task_id="deploy_pool")
         previous = previous >> WarmUp(task_id="warm_up")
-        for step in range(1, len(plan.steps) + 1):
+        for step in range(1, len(plan.rungs) + 1):
             previous = _step(plan, step, previous)
             previous >> [promote, rollback]
-        promote >> rollback >> report
-        for teardown in (rollback, report):
+        previewed = isinstance(plan, PoolPlan) and plan.preview
+        ends = [rollback, *([EndPreview(task_id="end_preview")] if previewed else []), report]
+        chain(promote, *ends)
+        for teardown in ends:
             teardown.as_teardown(setups=preflight, on_failure_fail_dagrun=True)
     return dag
 
@@ -68,13 +71,12 @@ def build_invalid_dag(name: str, mistake: str) -> DAG:
 
 def _step(plan: Plan, step: int, previous: Any) -> Gate:
     """shift -> judge -> gate, as one group in the UI."""
-    weight = plan.steps[step - 1].weight
     later = [
         f"step_{n}.{task}"
-        for n in range(step + 1, len(plan.steps) + 1)
+        for n in range(step + 1, len(plan.rungs) + 1)
         for task in ("shift", "judge", "gate")
     ]
-    with TaskGroup(f"step_{step}", group_display_name=f"step {step}: {weight} % by plan") as group:
+    with TaskGroup(f"step_{step}", group_display_name=f"step {step}: {plan.rungs[step - 1]} by plan") as group:
         shift = ShiftWeight(task_id="shift", step=step)
         judge = Judge(task_id="judge", step=step)
         gate = Gate(
@@ -130,7 +132,7 @@ def parameters(plan: Plan) -> dict[str, Param]:
 
 
 def _doc(plan: Plan) -> str:
-    steps = ", ".join(f"{step.weight} % for {format_duration(step.bake)}" for step in plan.steps)
+    steps = ", ".join(f"{rung} for {format_duration(rung.bake)}" for rung in plan.rungs)
     return (
         f"{plan.description}\n\n"
         f"Moves traffic in namespace `{plan.namespace}` from `{plan.stable}` to `{plan.canary}`: {steps}. "

@@ -17,7 +17,8 @@ from .weights import Target
 class Frozen:
     """One run, decided: `run` identifies it to the cluster, `gateway` is the one whose word on pools and
     routes counts, `targets` are the objects whose weights move. `stable_pods` carried all traffic at preflight;
-    `shared` names what sends traffic to the stable pool too and is not moved.
+    `shared` names what sends traffic to the stable pool too and is not moved. `previews` are routes that exist
+    from when the canary is ready until the rollout ends.
     """
 
     run: str
@@ -28,6 +29,7 @@ class Frozen:
     manifests: tuple[dict[str, Any], ...]
     stable_pods: int = 0
     shared: tuple[str, ...] = ()
+    previews: tuple[dict[str, Any], ...] = ()
 
     @property
     def pool_plan(self) -> PoolPlan:
@@ -53,6 +55,7 @@ class Frozen:
             "manifests": list(self.manifests),
             "stable_pods": self.stable_pods,
             "shared": list(self.shared),
+            "previews": list(self.previews),
         }
         return {**value, "digest": digest(value)}
 
@@ -71,4 +74,5 @@ class Frozen:
             manifests=tuple(value["manifests"]),
             stable_pods=value["stable_pods"],
             shared=tuple(value["shared"]),
+            previews=tuple(value["previews"]),
         )

@@ -51,8 +51,8 @@ def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Map
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {step} | {plan.steps[step - 1].weight} % | {judgement['verdict']} | {judgement['reason']} |"
-        for step, judgement in enumerate(judgements, start=1)
+        f"| {step} | {rung} | {judgement['verdict']} | {judgement['reason']} |"
+        for step, (rung, judgement) in enumerate(zip(plan.rungs, judgements, strict=False), start=1)
     ]
     if outcome is Outcome.PROMOTED:
         lines += ["", f"`{plan.stable}` keeps running, so that all traffic can go back to it."]

@@ -15,7 +15,8 @@ from inference_rollouts.core.readiness import (
     worst,
 )
 from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.targets import find_pool
+from inference_rollouts.hooks.nodes import Provisioner, provisioner_of
+from inference_rollouts.hooks.targets import GATEWAY_API, find_pool
 
 Check = Callable[[ClusterHook, Frozen], Readiness]
 
@@ -41,11 +42,13 @@ def workloads(cluster: ClusterHook, frozen: Frozen) -> Readiness:
 
 
 def attachment(cluster: ClusterHook, frozen: Frozen) -> Readiness:
-    """The gateway accepted the canary pool and every route that now names it."""
+    """The gateway accepted the canary pool and every route that now names it, previews included."""
     pool = find_pool(cluster, frozen.plan.canary)
     if pool is None:
         raise ClusterRefused(f"InferencePool {frozen.plan.canary} is gone.")
-    routes = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
+    names = [target.name for target in frozen.targets]
+    names += [preview["metadata"]["name"] for preview in frozen.previews]
+    routes = [cluster.get(GATEWAY_API, "HTTPRoute", name) for name in names]
     return worst(
         [
             pool_readiness(pool, frozen.gateway),

@@ -6,6 +6,7 @@ from inference_rollouts.core import rewrite, route
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.hold import Place
 from inference_rollouts.core.plan import AdapterPlan, Plan, PoolPlan
+from inference_rollouts.core.preview import is_preview
 from inference_rollouts.core.weights import Target
 from inference_rollouts.hooks.cluster import ClusterHook, Object
 
@@ -66,7 +67,7 @@ def select_places(plan: Plan, thing: Object) -> tuple[Place, ...]:
 def _routes(cluster: ClusterHook, plan: PoolPlan) -> list[Object]:
     if plan.routes == "all":
         routes = cluster.select(GATEWAY_API, "HTTPRoute")
-        return [thing for thing in routes if route.carries(thing, plan.stable)]
+        return [thing for thing in routes if route.carries(thing, plan.stable) and not is_preview(thing)]
     found = {ref.name: cluster.find(GATEWAY_API, "HTTPRoute", ref.name) for ref in plan.routes}
     if missing := [name for name, thing in found.items() if thing is None]:
         raise RouteRefused(f"There is no HTTPRoute {', '.join(missing)} in namespace {plan.namespace}.")

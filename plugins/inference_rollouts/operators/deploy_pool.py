@@ -15,7 +15,7 @@ class DeployPool(WaitingOperator):
     """Applies the frozen manifests, waits for the pods, attaches the pool, waits for the gateway.
 
     Attaching comes before the gateway's word, because a gateway reports on a pool only while a route
-    names it; at weight 0 no request goes there.
+    names it; at weight 0 no request goes there. Previews come last: whoever holds the routes may have some.
     """
 
     ui_color = "#e6f4ea"
@@ -39,3 +39,6 @@ class DeployPool(WaitingOperator):
 
     def attachment_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_ready(event)
+        for manifest in frozen.previews:
+            live = cluster_of(frozen).apply(manifest)
+            self.log.info("applied %s %s, a preview", live["kind"], live["metadata"]["name"])

@@ -32,7 +32,7 @@ class Gate(RolloutOperator):
         if not judgement or judgement["verdict"] != Verdict.ADVANCE.value:
             self.log.info("step %d did not pass: rolling back", self.step)
             raise DownstreamTasksSkipped(tasks=[*self.later, self.promote])
-        if self.step == len(frozen_plan(context).plan.steps):
+        if self.step == len(frozen_plan(context).plan.rungs):
             self.log.info("the last step passed: promoting")
             if self.later:
                 raise DownstreamTasksSkipped(tasks=list(self.later))

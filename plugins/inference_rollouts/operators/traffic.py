@@ -21,7 +21,7 @@ class StableUnavailable(Exception):
 
 
 class ShiftWeight(RolloutOperator):
-    """Gives the canary the weight of step `step` (counted from 1) of this run's plan."""
+    """Gives the canary what step `step` (counted from 1) of this run's plan says."""
 
     ui_color = "#e8f0fe"
 
@@ -37,10 +37,10 @@ class ShiftWeight(RolloutOperator):
                 raise NotReady(f"InferencePool {pool} has no ready pod; the weights were not raised.")
             if outage := outage_of(cluster, pool):
                 raise NotReady(f"{outage.message} The weights were not raised.")
-        percent = plan.steps[self.step - 1].weight
-        since = self.traffic(context).shift(percent, self.step, time.time())
-        self.log.info("%s has %d %% of the traffic", plan.canary, percent)
-        return {"percent": percent, "since": since}
+        rung = plan.rungs[self.step - 1]
+        since = self.traffic(context).shift(rung.weight, self.step, time.time(), rung.mirror)
+        self.log.info("%s has %s of the traffic", plan.canary, rung)
+        return {"percent": rung.weight, "mirror": rung.mirror, "since": since}
 
 
 class Promote(RolloutOperator):

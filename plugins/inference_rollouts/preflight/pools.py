@@ -9,6 +9,7 @@ from inference_rollouts.core.hold import is_held_by
 from inference_rollouts.core.manifests import is_ours
 from inference_rollouts.core.plan import Plan, PoolPlan
 from inference_rollouts.core.pool import group_of
+from inference_rollouts.core.preview import is_preview_of
 from inference_rollouts.core.readiness import Phase, pool_readiness, ready_pods
 from inference_rollouts.core.route import carries, named_groups
 from inference_rollouts.core.weights import Target
@@ -50,7 +51,8 @@ def routed_pool(cluster: ClusterHook, plan: PoolPlan, routes: Sequence[Target]) 
 def check_canary(cluster: ClusterHook, plan: PoolPlan, run: str) -> None:
     """The canary pool serves nobody yet, and what bears its name is a former rollout's of this plan."""
     for route in cluster.select(GATEWAY_API, "HTTPRoute"):
-        if carries(route, plan.canary) and not is_held_by(route, run):
+        ours = is_held_by(route, run) or is_preview_of(route, plan.name)
+        if carries(route, plan.canary) and not ours:
             raise RouteRefused(
                 f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary}; "
                 "a canary must be a pool that serves nobody yet."

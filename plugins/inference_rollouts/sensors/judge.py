@@ -32,7 +32,7 @@ class Judge(RolloutOperator):
         plan = frozen.plan
         shifted = ti.xcom_pull(task_ids=f"step_{self.step}.shift")
         before = ti.xcom_pull(task_ids=f"step_{self.step - 1}.judge") if self.step > 1 else None
-        longest = plan.settle + plan.steps[self.step - 1].bake + plan.analysis.patience + plan.deadlines.route
+        longest = plan.settle + plan.rungs[self.step - 1].bake + plan.analysis.patience + plan.deadlines.route
         self.defer(
             trigger=JudgeTrigger(
                 frozen=frozen.to_json(),
