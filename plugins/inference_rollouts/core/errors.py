@@ -31,5 +31,13 @@ class NotReady(RolloutError):
     """Something did not become ready before its deadline, or failed for good."""
 
 
+class StockOut(NotReady):
+    """The cloud has no such machines now. Other zones or machines, a reservation, or time may help."""
+
+
+class QuotaExceeded(NotReady):
+    """The project may not have so many machines. Only a raised quota helps."""
+
+
 class WarmUpFailed(RolloutError):
     """A pod of the canary answered wrongly, or never became steady."""

@@ -57,9 +57,15 @@ def manifest_values(plan: PoolPlan, stable: Mapping[str, Any]) -> dict[str, Any]
         "replicas": work.replicas,
         "port": work.port,
         "args": list(work.args),
-        "node_selector": dict(plan.nodes.selector),
+        "adapter_args": work.adapter_args,
+        "adapter_env": work.adapter_env,
+        "node_selector": plan.node_selector,
+        "node_tolerations": plan.nodes.tolerations_for(plan.canary),
         "accelerators": {work.accelerator.resource: str(work.accelerator.per_replica)},
         "ready_deadline": int(plan.deadlines.ready),
+        "progress_deadline": int(
+            plan.deadlines.ready + (plan.deadlines.nodes if plan.pods_bring_nodes else 0)
+        ),
     }
 
 

@@ -10,7 +10,9 @@ from pydantic import Field, TypeAdapter
 from .durations import Seconds
 from .errors import PlanInvalid
 from .fields import Model, ModelName, Percent, Text
-from .plan import AdapterPlan, Plan, parse_plan, validated
+from .plan import AdapterPlan, Plan, PoolPlan, parse_plan, validated
+
+HARDWARE = ("accelerator", "machine_type")
 
 
 class Parameters(Model):
@@ -27,6 +29,8 @@ class PoolParameters(Parameters):
 
     image: Text | None = None
     model: Text | None = None
+    accelerator: Text | None = None
+    machine_type: Text | None = None
 
 
 class AdapterParameters(Parameters):
@@ -44,17 +48,17 @@ def apply_parameters(plan: Plan, params: Mapping[str, Any]) -> Plan:
     what = "The parameters are invalid"
     kind = AdapterParameters if isinstance(plan, AdapterPlan) else PoolParameters
     given: Parameters = validated(TypeAdapter(kind), dict(params), what)
-    changes = given.model_dump(mode="json", exclude_none=True, exclude={"weights", "bake"})
+    changes = given.model_dump(mode="json", exclude_none=True, exclude={"weights", "bake", *HARDWARE})
     value = plan.model_dump(mode="json") | {"steps": _steps(plan, given)}
-    for key, change in changes.items():
-        (value if key in value else value["workload"])[key] = change
-    try:
-        return parse_plan(value)
     if given.bake is not None and value.get("mirror"):
         value["mirror"]["bake"] = given.bake
     if isinstance(plan, PoolPlan) and isinstance(given, PoolParameters):
         nodes = plan.nodes.on(given.accelerator, given.machine_type)
         value["nodes"] = nodes.model_dump(mode="json")
+    for key, change in changes.items():
+        (value if key in value else value["workload"])[key] = change
+    try:
+        return parse_plan(value)
     except PlanInvalid as error:
         raise PlanInvalid(str(error).replace("The plan is invalid", what, 1)) from error
 

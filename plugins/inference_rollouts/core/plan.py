@@ -37,6 +37,7 @@ class Connections(Model):
 
     kubernetes: str = "kubernetes_default"
     prometheus: str = "prometheus_default"
+    google: str = Field("google_cloud_default", description="for gke-node-pool; workload identity without it")
 
 
 class RouteRef(Model):
@@ -119,12 +120,12 @@ class Rollout(Model):
     def dag_id(self) -> str:
         return dag_id_of(self.name)
 
-    def step_context(self, index: int, since: float) -> StepContext:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """All that the canary is given, step by step; the DAG's steps count these from 1."""
         return tuple(Rung(weight=step.weight, bake=step.bake) for step in self.steps)
 
+    def step_context(self, index: int, since: float) -> StepContext:
         """What the judge is told of step `index` (from 1), whose weight was set at Unix time `since`."""
         return StepContext.of(self.rungs, index, started_at=since, settle=self.settle)
 
@@ -143,7 +144,6 @@ class PoolPlan(Rollout):
     picker: Picker
     nodes: Nodes
     capacity: Capacity = Capacity()
-
     preview: Preview | None = None
     mirror: Mirror | None = None
 
@@ -172,6 +172,7 @@ class PoolPlan(Rollout):
     def pods_bring_nodes(self) -> bool:
         """Whether nodes can be expected only once there are pods that need them."""
         return isinstance(self.nodes, ComputeClass)
+
     @property
     def accelerators_needed(self) -> int:
         return self.workload.replicas * self.workload.accelerator.per_replica

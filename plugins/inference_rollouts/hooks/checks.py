@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.placement import placement_readiness, unplaced
 from inference_rollouts.core.readiness import (
     Readiness,
-    nodes_readiness,
     pool_readiness,
     route_readiness,
     workload_readiness,
@@ -21,13 +21,29 @@ from inference_rollouts.hooks.targets import GATEWAY_API, find_pool
 Check = Callable[[ClusterHook, Frozen], Readiness]
 
 
+def nodes_of(cluster: ClusterHook, frozen: Frozen) -> Provisioner:
+    """How this run brings the canary's nodes."""
+    plan = frozen.pool_plan
+    return provisioner_of(cluster, plan, plan.canary, frozen.run)
+
+
 def nodes(cluster: ClusterHook, frozen: Frozen) -> Readiness:
     """Ready nodes with enough free accelerators for every replica of the canary."""
+    return nodes_of(cluster, frozen).look()
+
+
+def nodes_gone(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+    """What this run created to have nodes is deleted."""
+    return nodes_of(cluster, frozen).take_back()
+
+
+def placement(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+    """Every pod of the canary has a node."""
     plan = frozen.pool_plan
-    found = cluster.select("v1", "Node", plan.nodes.selector)
-    pods = cluster.select_everywhere("v1", "Pod")
-    resource = plan.workload.accelerator.resource
-    return nodes_readiness(found, pods, resource, plan.accelerators_needed, plan.pod_labels(plan.canary))
+    pods = cluster.select("v1", "Pod", plan.pod_labels(plan.canary))
+    waiting = unplaced(pods)
+    events = cluster.events_about(waiting[0]) if waiting else []
+    return placement_readiness(pods, plan.workload.replicas, events)
 
 
 def workloads(cluster: ClusterHook, frozen: Frozen) -> Readiness:
@@ -57,4 +73,10 @@ def attachment(cluster: ClusterHook, frozen: Frozen) -> Readiness:
     )
 
 
-CHECKS: dict[str, Check] = {"nodes": nodes, "workloads": workloads, "attachment": attachment}
+CHECKS: dict[str, Check] = {
+    "nodes": nodes,
+    "nodes_gone": nodes_gone,
+    "placement": placement,
+    "workloads": workloads,
+    "attachment": attachment,
+}

@@ -6,6 +6,7 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,21 @@ class ClusterHook:
         return self._call(
             "PATCH", self._path(api_version, kind, name), query, patch, "application/json-patch+json"
         )
+
+    def delete(self, api_version: str, kind: str, name: str, uid: str) -> None:
+        """Delete the object of this uid; one that has gone already, or was made anew, is fine."""
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        with suppress(NotFound, PatchRefused):
+            self._call("DELETE", self._path(api_version, kind, name), body=body)
+
+    def events_about(self, thing: Mapping[str, Any]) -> list[Object]:
+        """What was told about an object; empty where it may not be read: it is only for explanations."""
+        query = {"fieldSelector": f"involvedObject.uid={thing['metadata']['uid']}", "limit": "100"}
+        try:
+            return list(self._call("GET", self._path("v1", "Event"), query)["items"])
+        except ClusterRefused as error:
+            log.info("%s", error)
+            return []
 
     def event(self, about: Object, reason: str, message: str, *, warning: bool = False) -> None:
         """A Kubernetes Event on an object. Telling is best effort: a failure is logged, never raised."""
@@ -193,7 +209,7 @@ def _refusal(method: str, path: str, error: ApiException) -> Exception:
     match error.status:
         case 404:
             return NotFound(f"The cluster has no {path}: {said}")
-        case 409 | 422 if method == "PATCH":
+        case 409 | 422 if method in ("PATCH", "DELETE"):
             return PatchRefused(f"The cluster refused a change of {path}: {said}")
         case 401 | 403:
             return ClusterRefused(f"The cluster does not allow {method} {path}: {said}")

@@ -8,11 +8,11 @@ from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.operators.base import cluster_of, frozen_plan
-from inference_rollouts.sensors.ready import WaitingOperator
+from inference_rollouts.sensors.ready import NodesOperator
 
 
-class DeployPool(WaitingOperator):
-    """Applies the frozen manifests, waits for the pods, attaches the pool, waits for the gateway.
+class DeployPool(NodesOperator):
+    """Applies the frozen manifests, waits for nodes and pods, attaches the pool, waits for the gateway.
 
     Attaching comes before the gateway's word, because a gateway reports on a pool only while a route
     names it; at weight 0 no request goes there. Previews come last: whoever holds the routes may have some.
@@ -26,6 +26,15 @@ class DeployPool(WaitingOperator):
         for manifest in frozen.manifests:
             live = cluster.apply(manifest)
             self.log.info("applied %s %s", live["kind"], live["metadata"]["name"])
+        if frozen.pool_plan.pods_bring_nodes:
+            self.wait_for_nodes(context, frozen, "placement", "placement_decided")
+        self._await_workloads(context, frozen)
+
+    def placement_decided(self, context: Context, event: dict[str, Any]) -> None:
+        self.require_nodes(context, event)
+        self._await_workloads(context, frozen_plan(context))
+
+    def _await_workloads(self, context: Context, frozen: Frozen) -> None:
         self.wait_for(frozen, "workloads", frozen.plan.deadlines.ready, "workloads_decided")
         self._attach(context, frozen)
 
@@ -35,10 +44,10 @@ class DeployPool(WaitingOperator):
 
     def _attach(self, context: Context, frozen: Frozen) -> None:
         self.traffic(context).attach()
+        for manifest in frozen.previews:
+            live = cluster_of(frozen).apply(manifest)
+            self.log.info("applied %s %s, a preview", live["kind"], live["metadata"]["name"])
         self.wait_for(frozen, "attachment", frozen.plan.deadlines.route, "attachment_decided")
 
     def attachment_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_ready(event)
-        for manifest in frozen.previews:
-            live = cluster_of(frozen).apply(manifest)
-            self.log.info("applied %s %s, a preview", live["kind"], live["metadata"]["name"])

@@ -10,7 +10,7 @@ from inference_rollouts.core.plan import Plan, PoolPlan
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.include import load_metric_set
 from inference_rollouts.hooks.prometheus import PrometheusHook
-from inference_rollouts.preflight import capacity, creation, measuring, pools, routing
+from inference_rollouts.preflight import capacity, creation, hardware, measuring, pools, routing, trial
 
 
 def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHook) -> Frozen:
@@ -21,16 +21,21 @@ def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHoo
     targets = routing.targets(cluster, plan, run)
     gateway = ""
     manifests: list[Manifest] = []
+    previews: list[Manifest] = []
     if isinstance(plan, PoolPlan):
         gateway = routing.gateway(cluster, plan, targets)
         pools.check_canary(cluster, plan, run)
         stable = pools.routed_pool(cluster, plan, targets)
         manifests = creation.manifests(cluster, plan, stable)
-        creation.check(cluster, plan, manifests)
+        previews = trial.previews(cluster, plan, run, targets)
+        creation.check(cluster, plan, [*manifests, *previews])
+        trial.check_mirror(cluster, plan, run, gateway, targets)
     pools.check_stable(cluster, plan, gateway)
+    if isinstance(plan, PoolPlan):
+        hardware.check_nodes(cluster, plan, run, manifests)
     shared = routing.others(cluster, plan, targets)
     usual = capacity.count_stable(cluster, plan)
-    frozen = Frozen(run, plan, gateway, targets, metric_set, tuple(manifests), usual, shared)
+    frozen = Frozen(run, plan, gateway, targets, metric_set, tuple(manifests), usual, shared, tuple(previews))
     measuring.check_metrics(prometheus, frozen)
     if isinstance(plan, PoolPlan):
         capacity.check(cluster, prometheus, frozen)

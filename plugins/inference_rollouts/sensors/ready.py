@@ -10,11 +10,15 @@ from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.nodes import shortage
 from inference_rollouts.core.readiness import Phase
+from inference_rollouts.hooks.checks import nodes_of
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
 from inference_rollouts.triggers.ready import ReadyTrigger, look
 
 SLACK = timedelta(minutes=2)  # the trigger ends by itself; Airflow's own timeout is only a net below it
+
+FAILURE = "failure"  # the XCom that keeps, while what was created is deleted, why
 
 
 class WaitingOperator(RolloutOperator):
@@ -31,7 +35,7 @@ class WaitingOperator(RolloutOperator):
         if answer.phase is Phase.READY:
             return
         if answer.phase is Phase.FAILED:
-            raise NotReady(f"{answer.message}. No traffic was moved to the canary.")
+            raise shortage(answer.message)(f"{answer.message}. No traffic was moved to the canary.")
         self.defer(
             trigger=ReadyTrigger(
                 frozen=frozen.to_json(), check=check, deadline=time.time() + seconds, poll=self.poll
@@ -45,17 +49,54 @@ class WaitingOperator(RolloutOperator):
         if event["phase"] == Phase.READY:
             return
         late = " before the deadline" if event["phase"] == Phase.WAITING else ""
-        raise NotReady(f"Not ready{late}: {event['message']}. No traffic was moved to the canary.")
+        raise shortage(event["message"])(
+            f"Not ready{late}: {event['message']}. No traffic was moved to the canary."
+        )
 
 
-class ProvisionNodes(WaitingOperator):
-    """Waits for Ready nodes with enough free accelerators for the canary."""
+class NodesOperator(WaitingOperator):
+    """Base of tasks that wait for nodes: when none come, what this run created for them is deleted first."""
+
+    def wait_for_nodes(self, context: Context, frozen: Frozen, check: str, method: str) -> None:
+        """As `wait_for`, with the deadline of nodes."""
+        try:
+            self.wait_for(frozen, check, frozen.plan.deadlines.nodes, method)
+        except NotReady as error:
+            self._clean_up(context, error)
+
+    def require_nodes(self, context: Context, event: dict[str, Any]) -> None:
+        """As `require_ready`, and cleans up before it raises."""
+        try:
+            self.require_ready(event)
+        except NotReady as error:
+            self._clean_up(context, error)
+
+    def _clean_up(self, context: Context, error: NotReady) -> None:
+        self.log.warning("%s", error)
+        context["ti"].xcom_push(key=FAILURE, value=str(error))
+        frozen = frozen_plan(context)
+        self.wait_for(frozen, "nodes_gone", frozen.plan.deadlines.nodes, "cleaned_up")
+        raise error
+
+    def cleaned_up(self, context: Context, event: dict[str, Any]) -> None:
+        """Raises NotReady, for the reason that no nodes came."""
+        self.log.info("%s", event["message"])
+        failure = str(context["ti"].xcom_pull(task_ids=self.task_id, key=FAILURE))
+        left = (
+            "" if event["phase"] == Phase.READY else f" What was created is still there: {event['message']}."
+        )
+        raise shortage(failure)(failure + left)
+
+
+class ProvisionNodes(NodesOperator):
+    """Brings nodes with enough free accelerators for the canary, or has the pods bring them."""
 
     ui_color = "#e6f4ea"
 
     def execute(self, context: Context) -> None:
         frozen = frozen_plan(context)
-        self.wait_for(frozen, "nodes", frozen.plan.deadlines.nodes, "nodes_decided")
+        nodes_of(cluster_of(frozen), frozen).ask()
+        self.wait_for_nodes(context, frozen, "nodes", "nodes_decided")
 
     def nodes_decided(self, context: Context, event: dict[str, Any]) -> None:
-        self.require_ready(event)
+        self.require_nodes(context, event)
