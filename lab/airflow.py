@@ -32,7 +32,7 @@ PATIENCE, STOP_PATIENCE = 300.0, 5.0
 SCHEDULER = """
 import airflow.sdk.execution_time.task_runner
 import airflow.providers.cncf.kubernetes.hooks.kubernetes
-import scipy.special
+import numpy
 from airflow.__main__ import main
 main()
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = "inference_rollouts"
 RANKS = {"core": 0, "hooks": 1, "preflight": 2, "operators": 3, "sensors": 3, "triggers": 3, "dag": 4}
 TOP = 5
-CORE_MAY_IMPORT = sys.stdlib_module_names | {"pydantic", "numpy", "scipy"}
+CORE_MAY_IMPORT = sys.stdlib_module_names | {"pydantic", "numpy"}
 PIPELINE_ROOTS = ("plugins", "dags")
 
 
@@ -39,7 +39,7 @@ def _forbidden(folder: str, module: str, imported: str) -> str | None:
 def _layer_violation(module: str, imported: str) -> str | None:
     importer, target = _layer(module), _layer(imported)
     if importer == "core" and target is None and imported.split(".")[0] not in CORE_MAY_IMPORT:
-        return "core imports only the standard library, pydantic, numpy and scipy"
+        return "core imports only the standard library, pydantic and numpy"
     if importer and target and RANKS.get(target, TOP) > RANKS.get(importer, TOP):
         return f"{importer} comes before {target}"
     return None
