@@ -39,5 +39,9 @@ class QuotaExceeded(NotReady):
     """The project may not have so many machines. Only a raised quota helps."""
 
 
+class RetirementRefused(RolloutError):
+    """What was to be taken away is in use, or was not created by a rollout. It stays."""
+
+
 class WarmUpFailed(RolloutError):
     """A pod of the canary answered wrongly, or never became steady."""

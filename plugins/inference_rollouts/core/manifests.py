@@ -24,6 +24,7 @@ APPLY = "inference-rollouts.dev/apply"
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 OWNER = "inference-rollouts"
 PLAN_LABEL = "inference-rollouts.dev/plan"
+POOL_LABEL = "inference-rollouts.dev/pool"
 
 _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
 
@@ -88,10 +89,11 @@ def is_wanted(manifest: Mapping[str, Any], stable: Mapping[str, Any], serves: Se
             )
 
 
-def owned(manifest: Mapping[str, Any], plan: str) -> Manifest:
-    """The manifest with the labels that say whose it is, and without our own directives."""
+def owned(manifest: Mapping[str, Any], plan: str, pool: str | None = None) -> Manifest:
+    """The manifest with the labels that say whose it is, for which pool, and without our own directives."""
     meta = dict(manifest["metadata"])
-    meta["labels"] = {**(meta.get("labels") or {}), OWNER_LABEL: OWNER, PLAN_LABEL: plan}
+    mine = {OWNER_LABEL: OWNER, PLAN_LABEL: plan} | ({POOL_LABEL: pool} if pool else {})
+    meta["labels"] = {**(meta.get("labels") or {}), **mine}
     annotations = {k: v for k, v in (meta.pop("annotations", None) or {}).items() if k != APPLY}
     if annotations:
         meta["annotations"] = annotations

@@ -18,6 +18,7 @@ from .fields import Model, ModelName, Name, Percent, Text
 from .judge_policy import Policy, Rung, StepContext
 from .metrics import Arm
 from .nodes import NODE_POOL_NAME, ComputeClass, NodePool, Nodes
+from .retention import Retention
 from .trial import Mirror, Preview
 from .workload import Picker, WarmUp, Workload
 
@@ -99,6 +100,7 @@ class Rollout(Model):
     analysis: Policy = Policy()
     deadlines: Deadlines = Deadlines()
     schedule: Schedule | None = None
+    retention: Retention = Retention()
     records: str | None = Field(
         None, description="where decision records go as JSON lines: any URL of Airflow's object storage"
     )
@@ -119,6 +121,10 @@ class Rollout(Model):
     @property
     def dag_id(self) -> str:
         return dag_id_of(self.name)
+
+    @property
+    def retire_dag_id(self) -> str:
+        return dag_id_of(self.name, "retire")
 
     @property
     def rungs(self) -> tuple[Rung, ...]:
@@ -225,9 +231,9 @@ Plan = PoolPlan | AdapterPlan
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Annotated[Plan, Field(discriminator="kind")])
 
 
-def dag_id_of(name: str) -> str:
-    """The id of a plan's DAG: `rollout_` and the name, with what a DAG id may not hold replaced."""
-    return "rollout_" + re.sub(r"[^a-z0-9]", "_", name.lower())
+def dag_id_of(name: str, verb: str = "rollout") -> str:
+    """The id of a plan's DAG: what it does and the name, with what a DAG id may not hold replaced."""
+    return f"{verb}_" + re.sub(r"[^a-z0-9]", "_", name.lower())
 
 
 def parse_plan(value: Any) -> Plan:

@@ -23,7 +23,7 @@ def manifests(cluster: ClusterHook, plan: PoolPlan, stable: Object) -> list[Mani
     values = manifest_values(plan, stable)
     rendered = [render(template, values) for template in load_manifests()]
     wanted = [manifest for manifest in rendered if is_wanted(manifest, stable, cluster.serves)]
-    return [owned(manifest, plan.name) for manifest in [*wanted, *_clones(cluster, plan)]]
+    return [owned(manifest, plan.name, plan.canary) for manifest in [*wanted, *_clones(cluster, plan)]]
 
 
 def check(cluster: ClusterHook, plan: PoolPlan, wanted: list[Manifest]) -> None:
