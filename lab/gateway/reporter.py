@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lab.controllers.clock import now
-from lab.controllers.conditions import settle
 from lab.controllers.loop import Loop
 from lab.controllers.store import Store
 from lab.gateway.attachment import attachments
 from lab.gateway.model import CONTROLLER_NAME, Name, World
 from lab.gateway.statuses import (
-    class_conditions,
+    class_status,
     gateway_status,
     merge_parents,
     pool_parents,
@@ -83,9 +82,7 @@ class Reporter:
     def _class_statuses(self) -> Iterator[tuple[Obj, Obj]]:
         for each in list(self._store["GatewayClass"].items.values()):
             if each["spec"]["controllerName"] == CONTROLLER_NAME:
-                before = each.get("status", {})
-                conditions = settle(before.get("conditions"), class_conditions(each), now())
-                yield each, {**before, "conditions": conditions}
+                yield each, class_status(each, now())
 
     def _gateway_statuses(self) -> Iterator[tuple[Obj, Obj]]:
         report, message = self._report, ""

@@ -20,11 +20,34 @@ from lab.kube import Obj, key_of
 
 Parents = list[Obj]
 
+# What this gateway can do, by the names of Gateway API's conformance tests, in order.
+FEATURES = (
+    "Gateway",
+    "GatewayPort8080",
+    "HTTPRoute",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteParentRefPort",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+)
 
-def class_conditions(gateway_class: Obj) -> Conditions:
-    """The conditions of a GatewayClass of ours."""
-    generation = gateway_class["metadata"]["generation"]
-    return [condition("Accepted", True, "Accepted", "GatewayClass is accepted", generation)]
+
+def class_status(gateway_class: Obj, moment: datetime) -> Obj:
+    """The status of a GatewayClass of ours, with transition times from the one before."""
+    before, generation = gateway_class.get("status", {}), gateway_class["metadata"]["generation"]
+    accepted = condition("Accepted", True, "Accepted", "GatewayClass is accepted", generation)
+    return {
+        **before,
+        "conditions": settle(before.get("conditions"), [accepted], moment),
+        "supportedFeatures": [{"name": name} for name in FEATURES],
+    }
 
 
 def route_parents(

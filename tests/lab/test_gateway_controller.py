@@ -187,6 +187,9 @@ def test_the_gateway_tells_its_address_and_routes(cluster: Cluster) -> None:
         assert found["status"]["addresses"] == [{"type": "IPAddress", "value": f"{cluster.subnet}.1"}]
         gateway_class = await bench.kube.get(path_of("GatewayClass", None, "lab"))
         assert condition_of(gateway_class, "Accepted")[0] == "True"
+        features = [each["name"] for each in gateway_class["status"]["supportedFeatures"]]
+        assert features == sorted(features)
+        assert "HTTPRouteRequestPercentageMirror" in features
 
     run(cluster, body)
 

@@ -34,6 +34,8 @@ class Server:
         self.name = name
         self.address = address
         self.release = asyncio.Event()
+        self.asked = 0
+        self.status = 200
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> Server:
@@ -56,7 +58,8 @@ class Server:
                 await site.stop()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        return web.Response(text=self.name)
+        self.asked += 1
+        return web.Response(text=self.name, status=self.status)
 
     async def _echo(self, request: web.Request) -> web.Response:
         return web.Response(text=f"{self.name} {(await request.json())['model']}")
@@ -209,6 +212,41 @@ def test_matches_and_headers(tmp_path: Path) -> None:
         assert await bench.ask("/any", **{"x-canary": "yes"}) == "b1"
         assert await bench.ask("/exact") == "b1"
         assert await bench.ask("/exact/more") == "a1"
+
+    run(tmp_path, body)
+
+
+def test_a_share_of_the_requests_is_copied_and_clients_see_nothing_of_it(tmp_path: Path) -> None:
+    async def body(bench: Bench) -> None:
+        await bench.add("a1", "a")
+        copies = await bench.add("b1", "b")
+        copies.status = 500
+        mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": backend("b"), "percent": 30}}
+        await bench.serve(rule(backend("a"), backend("b", 0), filters=[mirror]))
+        assert await bench.count(1000) == {"a1": 1000}
+        assert 230 < copies.asked < 370
+        await bench.serve(rule(backend("a"), backend("b", 0)))
+        before = copies.asked
+        assert await bench.count(100) == {"a1": 100}
+        assert copies.asked == before
+
+    run(tmp_path, body)
+
+
+def test_a_route_that_asks_for_a_header_more_wins_over_an_older_one(tmp_path: Path) -> None:
+    async def body(bench: Bench) -> None:
+        await bench.add("a1", "a")
+        await bench.add("b1", "b")
+        long, short = ({"path": {"type": "PathPrefix", "value": value}} for value in ("/v1", "/"))
+        header = {"type": "Exact", "name": "x-preview", "value": "canary"}
+        preview = rule(backend("b"), matches=[{**each, "headers": [header]} for each in (long, short)])
+        live = rule(backend("a"), matches=[long, short])
+        young = route("preview", preview, creationTimestamp="2031-01-01T00:00:00Z")
+        await bench.plane.bring_to(compile_world(world(*BASE, young, route("r", live))))
+        for path in ("/", "/v1/models"):
+            assert await bench.ask(path) == "a1"
+            assert await bench.ask(path, **{"X-Preview": "canary"}) == "b1"
+            assert await bench.ask(path, **{"x-preview": "other"}) == "a1"
 
     run(tmp_path, body)
 
