@@ -1,0 +1,105 @@
+"""What goes wrong in real clusters before any weight moves: seen, named, and the route stays as it was."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.usefixtures("database")
+
+CANARY = "llm-pool-version-2"
+
+
+@pytest.fixture
+def impatient(include):
+    """Deadlines that pass while a test waits."""
+    plan = yaml.safe_load(include.read_text())
+    plan["deadlines"] = {"nodes": "2s", "ready": "2s", "warm_up": "2s", "route": "2s"}
+    include.write_text(yaml.safe_dump(plan))
+
+
+def broken(monkeypatch, cluster, kind, breaking, name=CANARY, times=10**9):
+    """Reads of an object show it as `breaking` changes it, so many times."""
+    get, left = cluster.get, [times]
+
+    def reading(api_version, which, called):
+        thing = get(api_version, which, called)
+        if (which, called) == (kind, name) and left[0] > 0:
+            left[0] -= 1
+            breaking(thing)
+        return thing
+
+    monkeypatch.setattr(cluster, "get", reading)
+    monkeypatch.setattr(
+        cluster, "find", lambda *which: reading(*which) if which[1:] in cluster.objects else None
+    )
+
+
+def loading(deployment):
+    deployment["status"]["availableReplicas"] = 0
+
+
+def unresolved(pool):
+    pool["status"]["parents"][0]["conditions"][1] |= {
+        "status": "False", "reason": "InvalidExtensionRef", "message": "no Service llm-pool-version-2-epp"
+    }  # fmt: skip
+
+
+def stuck_before_the_first_weight(run, cluster, before, task):
+    assert run.state == "failed"
+    assert run.states[task] == "failed"
+    assert run.states["step_1.shift"] in ("upstream_failed", "skipped")
+    assert cluster.route["spec"] == before["spec"]
+    assert "annotations" not in cluster.route["metadata"]
+    assert "WeightShifted" not in cluster.events
+
+
+def test_servers_that_load_ten_times_as_long_are_waited_for(rollout, cluster, monkeypatch):
+    broken(monkeypatch, cluster, "Deployment", loading, times=3)
+    assert rollout().state == "success"
+
+
+def test_servers_that_are_not_there_in_time_get_no_traffic(rollout, cluster, impatient, monkeypatch):
+    before = copy.deepcopy(cluster.route)
+    broken(monkeypatch, cluster, "Deployment", loading)
+    run = rollout()
+    stuck_before_the_first_weight(run, cluster, before, "deploy_pool")
+    assert "not started" in run.note
+
+
+def test_a_crash_loop_ends_the_waiting_at_once(rollout, cluster, monkeypatch):
+    before, put = copy.deepcopy(cluster.route), cluster.put
+
+    def crashing(api_version, kind, thing):
+        if kind == "Pod" and thing["metadata"]["name"].startswith(f"{CANARY}-0"):
+            waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+            thing["status"]["containerStatuses"] = [{"restartCount": 3, "state": waiting}]
+        put(api_version, kind, thing)
+
+    monkeypatch.setattr(cluster, "put", crashing)
+    run = rollout()
+    stuck_before_the_first_weight(run, cluster, before, "deploy_pool")
+
+
+def test_a_pool_that_the_gateway_cannot_resolve_gets_no_traffic(rollout, cluster, impatient, monkeypatch):
+    before = copy.deepcopy(cluster.route)
+    broken(monkeypatch, cluster, "InferencePool", unresolved)
+    run = rollout()
+    stuck_before_the_first_weight(run, cluster, before, "deploy_pool")
+    assert run.states["rollback"] == "success", "the pool was attached already, at weight 0"
+
+
+def test_a_pool_that_lost_its_pods_after_warm_up_gets_no_traffic(rollout, cluster, monkeypatch):
+    before, attach = copy.deepcopy(cluster.route), cluster.patch
+
+    def emptied(*args):
+        for number in range(3):
+            cluster.objects.pop(("Pod", f"{CANARY}-{number}"), None)
+        return attach(*args)
+
+    monkeypatch.setattr(cluster, "patch", emptied)
+    run = rollout()
+    assert run.states["step_1.shift"] != "success"
+    assert cluster.route["spec"] == before["spec"]
