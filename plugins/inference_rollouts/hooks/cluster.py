@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kubernetes.client.exceptions import ApiException
 
 FIELD_MANAGER = "inference-rollouts"
+APPLY = "application/apply-patch+yaml"
 TIMEOUT = 30.0  # seconds for one request; a hung API server is an error that a retry may mend
 
 log = logging.getLogger(__name__)
@@ -74,10 +75,18 @@ class ClusterHook:
         return kind in self._discover(api_version)
 
     def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
-        """Server-side apply, never by force: raises ClusterRefused naming who owns a field already."""
+        """Server-side apply, never by force against others: raises ClusterRefused naming who owns a field.
+
+        Our own patches own what they set (the 0 replicas of a pool that was scaled down): that is taken back.
+        """
         path = self._path(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
         query = {"fieldManager": FIELD_MANAGER, "force": "false"} | ({"dryRun": "All"} if dry_run else {})
-        return self._call("PATCH", path, query, manifest, "application/apply-patch+yaml")
+        try:
+            return self._call("PATCH", path, query, manifest, APPLY)
+        except PatchRefused as error:
+            if not _is_own_conflict(error.__cause__):
+                raise
+        return self._call("PATCH", path, query | {"force": "true"}, manifest, APPLY)
 
     def patch(self, api_version: str, kind: str, name: str, patch: list[Object]) -> Object:
         """A JSON patch; raises PatchRefused when one of its tests fails."""
@@ -198,6 +207,19 @@ class ClusterHook:
 
 def _root(api_version: str) -> str:
     return f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+
+
+def _is_own_conflict(error: Any) -> bool:
+    """Whether an apply was refused only because of fields that our own patches set."""
+    try:
+        causes = json.loads(error.body)["details"]["causes"]
+    except (TypeError, ValueError, KeyError):
+        return False
+    ours = f'conflict with "{FIELD_MANAGER}" '
+    return bool(causes) and all(
+        cause.get("reason") == "FieldManagerConflict" and cause.get("message", "").startswith(ours)
+        for cause in causes
+    )
 
 
 def _refusal(method: str, path: str, error: ApiException) -> Exception:
