@@ -52,6 +52,7 @@ RESOURCES = {
     "ReplicaSet": Resource("apps/v1", "replicasets"),
     "Lease": Resource("coordination.k8s.io/v1", "leases"),
     "CustomResourceDefinition": Resource("apiextensions.k8s.io/v1", "customresourcedefinitions", False),
+    "ComputeClass": Resource("cloud.google.com/v1", "computeclasses", False),
     "GatewayClass": Resource("gateway.networking.k8s.io/v1", "gatewayclasses", False),
     "Gateway": Resource("gateway.networking.k8s.io/v1", "gateways"),
     "HTTPRoute": Resource("gateway.networking.k8s.io/v1", "httproutes"),

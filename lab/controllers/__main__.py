@@ -32,7 +32,7 @@ async def run(client: Kube, options: argparse.Namespace) -> None:
     async with client as kube, asyncio.TaskGroup() as group:
         kinds = {*WORKLOAD_KINDS, *gateway.KINDS}
         if "scheduler" not in options.without:
-            kinds.add("ConfigMap")
+            kinds |= {"ConfigMap", "ComputeClass"}
         store = Store(kube, kinds, options.namespace, options.lab)
         workloads: list[Loop[Any]] = []
         if "controller-manager" not in options.without:

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from lab.controllers.clock import age, created, now
 from lab.controllers.conditions import find
 from lab.controllers.loop import Loop
-from lab.controllers.node_templates import Template, count
+from lab.controllers.node_templates import CONFIG, Template, count, offers
 from lab.controllers.nodes import NOT_READY
 from lab.controllers.placement import place
 from lab.controllers.store import Store
 from lab.kube import KubeError, Obj
 
-CONFIG = "node-templates"
 COMPONENT = MANAGER = "cluster-autoscaler"
 SCALE_UPS = "inference-rollouts.dev/scale-ups"
 TELL_AGAIN = 60.0
@@ -27,6 +26,8 @@ News = tuple[Obj, str, str, str]
 
 class Autoscaler:
     """Makes nodes by the templates in ConfigMap CONFIG of namespace `home`; does nothing without it.
+
+    A ComputeClass offers the templates that it names, in its order, to the pods that ask for it.
 
     What it has ordered it remembers in an annotation of the ConfigMap, so that a restart delays nothing.
     """
@@ -40,7 +41,7 @@ class Autoscaler:
         self._clock = clock
         self._told: dict[tuple[str, str], datetime] = {}
         self.loop: Loop[str] = Loop("autoscaler", lambda _: self.scan())
-        for kind in ("Pod", "Node", "ConfigMap"):
+        for kind in ("Pod", "Node", "ConfigMap", "ComputeClass"):
             store.on_change(kind, lambda _: self.loop.add_after("scan", GATHER))
 
     async def scan(self) -> float | None:
@@ -72,7 +73,11 @@ class Autoscaler:
                 templates[name] = Template.read(name, text)
             except (ValueError, TypeError) as error:
                 await self._tell(config, "Warning", "InvalidTemplate", f"{name}: {error}")
-        return templates
+        classes = sorted(
+            self._store["ComputeClass"].items.values(), key=lambda each: each["metadata"]["name"]
+        )
+        offered = [each for found in classes for each in offers(found, list(templates.values()))]
+        return templates | {each.name: each for each in offered}
 
     async def _make(self, config: Obj, node: Obj) -> None:
         if self._store["Node"].get("", node["metadata"]["name"]):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import yaml
 
@@ -12,7 +14,11 @@ from lab.controllers.placement import quantity
 from lab.controllers.store import LAB
 from lab.kube import Obj
 
+CONFIG = "node-templates"
 TEMPLATE = "inference-rollouts.dev/node-template"
+ACCELERATOR = "cloud.google.com/gke-accelerator"
+CLASS = "cloud.google.com/compute-class"
+MACHINE_TYPE = "node.kubernetes.io/instance-type"
 SMALLEST = {"cpu": "8", "memory": "32Gi", "pods": "110"}
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
 
@@ -65,6 +71,34 @@ class Template:
         """Why there is no further node; empty if there is one."""
         short = self.stock is not None and count(nodes, self.name) >= self.stock
         return self.refused or ("GCE_STOCKOUT" if short else "")
+
+
+def node_templates(machines: Mapping[str, Mapping[str, Any]]) -> Obj:
+    """The ConfigMap from which the autoscaler makes such nodes."""
+    data = {name: json.dumps(machine) for name, machine in machines.items()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG}, "data": data}
+
+
+def offers(compute_class: Obj, templates: Sequence[Template]) -> Iterator[Template]:
+    """What a ComputeClass has to offer, in its order: templates of the accelerators and machines it names.
+
+    The nodes carry its label and keep other pods off, as GKE's do.
+    """
+    name, spec = compute_class["metadata"]["name"], compute_class["spec"]
+    wanted = [
+        {ACCELERATOR: rule.get("gpu", {}).get("type"), MACHINE_TYPE: rule.get("machineType")}
+        for rule in spec["priorities"]
+        if spec.get("nodePoolAutoCreation", {}).get("enabled")
+    ]
+    for labels in ({key: value for key, value in rule.items() if value} for rule in wanted):
+        for template in templates:
+            if labels.items() <= template.labels.items():
+                yield replace(
+                    template,
+                    name=f"{name}-{template.name}",
+                    labels={**template.labels, CLASS: name},
+                    taints=(*template.taints, {"key": CLASS, "value": name, "effect": "NoSchedule"}),
+                )
 
 
 def count(nodes: list[Obj], template: str) -> int:

@@ -11,12 +11,14 @@ import aiohttp
 
 from lab.airflow import Airflow, connections
 from lab.airflow_client import TERMINAL
+from lab.cluster import HOME
+from lab.controllers.node_templates import node_templates
 from lab.demo.observe import Observer, Run
 from lab.demo.screen import Screen
 from lab.demo.snapshot import Snapshot, backends, describe
 from lab.demo.story import Chapter, Ending, Story, disappointments
 from lab.demo.view import block, clock, line
-from lab.kube import Kube
+from lab.kube import Kube, path_of
 from lab.monitoring.binary import find_prometheus
 from lab.state import StateDirectory
 from lab.up import Startup, down
@@ -85,6 +87,8 @@ async def _tell(screen: Screen, lab: Startup, airflow: Airflow, story: Story) ->
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
     ):
         urls = (record["prometheus"]["url"], record["loadgen"]["url"])
+        if story.machines:
+            await kube.create(path_of("ConfigMap", HOME), node_templates(story.machines))
         observer = Observer(story.dag_id, client, kube, http, *urls)
         for number, chapter in enumerate(story.chapters, start=1):
             screen.say()

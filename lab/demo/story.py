@@ -46,13 +46,55 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What the demo shows of one kind of rollout: the DAG of a plan, and its runs."""
+    """What the demo shows of one kind of rollout: the DAG of a plan, and its runs.
+
+    `machines` are the kinds of node that the cluster can have, as ConfigMap `node-templates` has them.
+    """
 
     dag_id: str
     chapters: tuple[Chapter, ...]
+    machines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def _machine(accelerator: str, machine_type: str, seconds: float) -> Mapping[str, Any]:
+    """A kind of node with eight accelerators that comes `seconds` after it was ordered."""
+    return {
+        "labels": {
+            "cloud.google.com/gke-accelerator": accelerator,
+            "node.kubernetes.io/instance-type": machine_type,
+        },
+        "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}],
+        "allocatable": {"cpu": "96", "memory": "384Gi", "nvidia.com/gpu": 8},
+        "seconds": seconds,
+    }
 
 
 STORIES = {
+    "node": Story(
+        dag_id="rollout_llm_nodes",
+        machines={
+            "h200": _machine("nvidia-h200-141gb", "a3-ultragpu-8g", seconds=6),
+            "l4": _machine("nvidia-l4", "g2-standard-96", seconds=6),
+        },
+        chapters=(
+            Chapter(
+                title="the same model on faster accelerators, on nodes that are yet to come",
+                stable="llm-pool",
+                canary="llm-new",
+                what="nvidia-h200-141gb",
+                changes={"accelerator": "nvidia-h200-141gb", "machine_type": "a3-ultragpu-8g"},
+                outcome="promoted",
+            ),
+            Chapter(
+                title="cheaper accelerators, which are too slow",
+                stable="llm-new",
+                canary="llm-cheap",
+                what="nvidia-l4",
+                changes={"accelerator": "nvidia-l4", "machine_type": "g2-standard-96"},
+                outcome="rolled back",
+            ),
+        ),
+    ),
     "base-model": Story(
         dag_id="rollout_llm",
         chapters=(

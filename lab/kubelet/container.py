@@ -40,6 +40,7 @@ class Surroundings:
     scale: float
     tell: Tell
     changed: Callable[[], None]
+    accelerator: str = ""
 
 
 class Container:
@@ -134,6 +135,7 @@ class Container:
             pod=pod["name"],
             pool=(pod.get("labels") or {}).get("inference-pool", ""),
             scale=self._around.scale,
+            accelerator=self._around.accelerator,
         )
 
     def _restarts_after(self, exit_: Exit) -> bool:

@@ -22,6 +22,7 @@ COMPONENT = "kubelet"
 HEARTBEAT = 10.0
 LEASE_SECONDS = 40
 LEASES = "kube-node-lease"
+ACCELERATOR = "cloud.google.com/gke-accelerator"
 VERSION = "v1.36.0-lab"
 
 
@@ -45,6 +46,12 @@ class Machine:
     def pulled(self, node: str) -> set[str]:
         """The images on a node."""
         return self._images.setdefault(node, set())
+
+    def accelerator(self, name: str) -> str:
+        """What a node's label says of its accelerators."""
+        node = self.store["Node"].get("", name)
+        labels = (node or {}).get("metadata", {}).get("labels") or {}
+        return str(labels.get(ACCELERATOR, ""))
 
     def tell(self, about: Obj, kind: str, reason: str, message: str) -> None:
         """Record an Event, soon."""

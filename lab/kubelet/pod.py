@@ -69,6 +69,7 @@ class PodWorker:
             pulled=self._machine.pulled(self.pod["spec"]["nodeName"]),
             session=self._machine.session,
             scale=self._machine.scale,
+            accelerator=self._machine.accelerator(self.pod["spec"]["nodeName"]),
             tell=lambda kind, reason, message: self._machine.tell(self.pod, kind, reason, message),
             changed=self._changed.set,
         )

@@ -41,6 +41,7 @@ class Command:
     pod: str
     pool: str
     scale: float
+    accelerator: str = ""
 
 
 class Process:
@@ -92,7 +93,7 @@ class Process:
     async def _serve_model(self) -> Exit:
         command = self._command
         options = parse_options(command.arguments, command.environment)
-        timing = command.image.timing
+        timing = command.image.timing.on(command.catalogue.accelerator(command.accelerator))
         timing = replace(timing, warmup_extra=timing.warmup_extra * command.scale)
         image = replace(command.image, timing=timing)
         api = Api(image, options, command.catalogue, command.pod, command.pool)

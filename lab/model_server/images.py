@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from lab.model_server.faults import Faults
-from lab.model_server.timing import Timing
+from lab.model_server.timing import Accelerator, Timing
 
 CATALOGUE = Path(__file__).parents[1] / "images.yaml"
 Entry = TypeVar("Entry")
@@ -63,14 +63,19 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Images and adapters by pattern; the first pattern that matches wins."""
+    """Images and adapters by pattern; the first pattern that matches wins. Accelerators by name."""
 
     images: Mapping[str, Image]
     adapters: Mapping[str, Adapter]
+    accelerators: Mapping[str, Accelerator] = field(default_factory=dict)
 
     def image(self, name: str) -> Image | None:
         """The image of that name, or None: it cannot be pulled."""
         return _first(self.images, name)
+
+    def accelerator(self, name: str) -> Accelerator:
+        """The accelerator of that name; one that is not known is like nvidia-h100-80gb."""
+        return self.accelerators.get(name, Accelerator())
 
     def adapter(self, path: str) -> Adapter | None:
         """The adapter at that path, or None: there is none."""
@@ -83,6 +88,10 @@ def load_catalogue(path: Path = CATALOGUE) -> Catalogue:
     return Catalogue(
         {name: _built(name, Image, entry) for name, entry in document["images"].items()},
         {name: _built(name, Adapter, entry) for name, entry in (document.get("adapters") or {}).items()},
+        {
+            name: _built(name, Accelerator, each)
+            for name, each in (document.get("accelerators") or {}).items()
+        },
     )
 
 

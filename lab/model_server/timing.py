@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 BLOCK_CHARACTERS = 256
 CACHE_BLOCKS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """How long a server takes on it, in relation to nvidia-h100-80gb."""
+
+    first_token: float = 1.0
+    token: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,15 @@ class Timing:
     noise: float = 0.25
     warmup_extra: float = 1.5
     warmup_decay: float = 0.5
+
+    def on(self, machine: Accelerator) -> Timing:
+        """The same server on other hardware."""
+        return replace(
+            self,
+            prefill_base=self.prefill_base * machine.first_token,
+            prefill_per_token=self.prefill_per_token * machine.first_token,
+            inter_token=self.inter_token * machine.token,
+        )
 
     def prefill(self, tokens: int, running: int, served: int, rng: Random) -> float:
         """Time to compute `tokens` uncached prompt tokens; the first requests after a start also

@@ -31,7 +31,7 @@ Obj = dict[str, Any]
 
 GPU = "nvidia.com/gpu"
 H100 = {"labels": {"kind": "h100"}, "allocatable": {GPU: 8}, "seconds": 60}
-KINDS = ("Pod", "Node", "ConfigMap")
+KINDS = ("Pod", "Node", "ConfigMap", "ComputeClass")
 
 
 class AnnotatedKube(FakeKube):
