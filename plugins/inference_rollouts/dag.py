@@ -110,6 +110,18 @@ def parameters(plan: Plan) -> dict[str, Param]:
             "canary": Param(plan.canary, **name, title="Canary pool", description="The new pool's name."),
             "image": Param(work.image, **text, title="Image", description="The new pool's server image."),
             "model": Param(work.model, **text, title="Model", description="What the new servers load."),
+            "accelerator": Param(
+                plan.nodes.accelerator,
+                **text | {"type": ["null", "string"]},
+                title="Accelerator",
+                description="What the new pool's nodes have, such as nvidia-l4.",
+            ),
+            "machine_type": Param(
+                None,
+                **text | {"type": ["null", "string"]},
+                title="Machine type",
+                description="Of the new nodes. Empty: as planned, or any that has another accelerator.",
+            ),
         }
     return what | {
         "weights": Param(
