@@ -70,7 +70,9 @@ def test_a_schedule_runs_by_itself_in_its_time_zone():
 
 
 def test_the_form_offers_what_a_run_may_change(dag):
-    assert set(dag.params) == {"stable", "canary", "image", "model", "weights", "bake"}
+    hardware = {"accelerator", "machine_type"}
+    assert set(dag.params) == {"stable", "canary", "image", "model", *hardware, "weights", "bake"}
+    assert dag.params["accelerator"] == "nvidia-h100-80gb"
     assert dag.params["weights"] == [5, 25, 50, 100]
     assert dag.params["canary"] == "llm-pool-version-2"
 
