@@ -15,6 +15,7 @@ class Outcome(StrEnum):
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
     NOT_STARTED = "not started"
+    LET_GO = "let go"
     ASTRAY = "astray"
 
     @property
@@ -23,19 +24,24 @@ class Outcome(StrEnum):
             Outcome.PROMOTED: "all traffic is on the canary",
             Outcome.ROLLED_BACK: "the route is exactly as it was found",
             Outcome.NOT_STARTED: "the route was never touched",
+            Outcome.LET_GO: "the route is not held by this run any more: somebody removed its hold, "
+            "and the weights are as they left them",
             Outcome.ASTRAY: "THE ROUTE COULD NOT BE RESTORED, see the log of task rollback",
         }[self]
 
 
-def outcome_of(states: Mapping[str, str]) -> Outcome:
-    """The outcome, from the states of a run's tasks `promote` and `rollback`."""
+def outcome_of(states: Mapping[str, str], *, attached: bool = False, completed: bool = False) -> Outcome:
+    """The outcome, from the states of a run's tasks `promote` and `rollback`.
+
+    `attached`: the run held the route once. `completed`: task `rollback` completed a decided promotion.
+    """
     match states.get("rollback"), states.get("promote"):
         case "success", _:
             return Outcome.ROLLED_BACK
-        case "skipped", "success":
+        case "skipped", promote if completed or promote == "success":
             return Outcome.PROMOTED
         case "skipped", _:
-            return Outcome.NOT_STARTED
+            return Outcome.LET_GO if attached else Outcome.NOT_STARTED
         case _:
             return Outcome.ASTRAY
 

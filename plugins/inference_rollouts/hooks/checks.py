@@ -14,11 +14,13 @@ from inference_rollouts.core.readiness import (
     workload_readiness,
     worst,
 )
+from inference_rollouts.hooks.capacity import next_raise
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.nodes import Provisioner, provisioner_of
+from inference_rollouts.hooks.prometheus import PrometheusHook
 from inference_rollouts.hooks.targets import GATEWAY_API, find_pool
 
-Check = Callable[[ClusterHook, Frozen], Readiness]
+Check = Callable[..., Readiness]  # of ClusterHook, Frozen and, where a check takes one, its argument
 
 
 def nodes_of(cluster: ClusterHook, frozen: Frozen) -> Provisioner:
@@ -73,10 +75,17 @@ def attachment(cluster: ClusterHook, frozen: Frozen) -> Readiness:
     )
 
 
+def capacity(cluster: ClusterHook, frozen: Frozen, step: str) -> Readiness:
+    """The pools have room for what step `step` (from 1) gives the canary, and their pickers work."""
+    prometheus = PrometheusHook(frozen.plan.connections.prometheus)
+    return next_raise(cluster, prometheus, frozen, frozen.plan.rungs[int(step) - 1])
+
+
 CHECKS: dict[str, Check] = {
     "nodes": nodes,
     "nodes_gone": nodes_gone,
     "placement": placement,
     "workloads": workloads,
     "attachment": attachment,
+    "capacity": capacity,
 }

@@ -6,10 +6,10 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from inference_rollouts.core.chart import chart
-from inference_rollouts.core.report import Outcome, markdown, outcome_of
+from inference_rollouts.core.report import Outcome, markdown
 from inference_rollouts.hooks.records import store
 from inference_rollouts.operators.base import RolloutOperator, frozen_plan
-from inference_rollouts.operators.story import judgements, points, task_states, why_rolled_back
+from inference_rollouts.operators.story import ending, judgements, points, why_rolled_back
 
 
 class Report(RolloutOperator):
@@ -24,7 +24,7 @@ class Report(RolloutOperator):
     def execute(self, context: Context) -> None:
         frozen, said = frozen_plan(context), judgements(context)
         plan = frozen.plan
-        outcome = outcome_of(task_states(context))
+        outcome = ending(context)
         reason = said[-1]["reason"] if outcome is Outcome.PROMOTED and said else why_rolled_back(context)
         text = markdown(plan, outcome, reason, said)
         ti = context["ti"]

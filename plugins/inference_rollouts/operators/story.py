@@ -9,8 +9,12 @@ from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.chart import Point
 from inference_rollouts.core.judge import Verdict
+from inference_rollouts.core.report import Outcome, outcome_of
+from inference_rollouts.hooks.traffic import Restored
+from inference_rollouts.sensors.ready import FAILURE
 
 DEAD = frozenset({"failed", "upstream_failed"})
+RESTORED = "restored"  # XCom of task rollback: what it found and did
 
 
 def task_states(context: Context) -> dict[str, str]:
@@ -18,6 +22,19 @@ def task_states(context: Context) -> dict[str, str]:
     ti, run = context["ti"], context["dag_run"]
     states: Mapping[str, Mapping[str, Any]] = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])
     return {task: str(getattr(state, "value", state)) for task, state in states.get(run.run_id, {}).items()}
+
+
+def attached(states: Mapping[str, str]) -> bool:
+    """Whether a task that ended well held what the run moves."""
+    held = (task for task, state in states.items() if state == "success")
+    return any(task == "deploy_pool" or task.endswith(".shift") for task in held)
+
+
+def ending(context: Context) -> Outcome:
+    """How the run ended."""
+    states = task_states(context)
+    restored = context["ti"].xcom_pull(task_ids="rollback", key=RESTORED)
+    return outcome_of(states, attached=attached(states), completed=restored == Restored.COMMITTED)
 
 
 def judgements(context: Context) -> list[dict[str, Any]]:
@@ -46,5 +63,6 @@ def why_rolled_back(context: Context) -> str:
         return str(said[-1]["reason"])
     failed = sorted(task for task, state in task_states(context).items() if state == "failed")
     if failed:
-        return f"task {', '.join(failed)} failed"
+        told = [context["ti"].xcom_pull(task_ids=task, key=FAILURE) for task in failed]
+        return next(filter(None, told), f"task {', '.join(failed)} failed")
     return "the run was stopped before it was decided"

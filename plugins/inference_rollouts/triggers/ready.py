@@ -17,7 +17,10 @@ from inference_rollouts.hooks.cluster import ClusterHook
 
 
 class ReadyTrigger(BaseTrigger):
-    """Polls one of `CHECKS`. Its event is `{"phase", "message"}`; `deadline` is Unix time."""
+    """Polls one of `CHECKS`. Its event is `{"phase", "message"}`; `deadline` is Unix time.
+
+    `check` is a name in `CHECKS`, or `name:argument`.
+    """
 
     def __init__(self, *, frozen: dict[str, Any], check: str, deadline: float, poll: float) -> None:
         super().__init__()
@@ -53,7 +56,8 @@ class ReadyTrigger(BaseTrigger):
 def look(cluster: ClusterHook, frozen: Frozen, check: str) -> Readiness:
     """One check. A cluster that does not answer is waited for; one that refuses has failed."""
     try:
-        return CHECKS[check](cluster, frozen)
+        name, _, argument = check.partition(":")
+        return CHECKS[name](cluster, frozen, *filter(None, [argument]))
     except RolloutError as error:
         return Readiness(Phase.FAILED, str(error))
     except Exception as error:
