@@ -25,7 +25,7 @@ class Retention(Model):
     )
     keep_rolled_back: Seconds | None = Field(
         3600.0,
-        description="how long a rolled-back canary keeps its pods (or stays loaded); null: until a person acts",
+        description="how long a rolled-back canary keeps its pods; null: until a person acts",
     )
     longest_stream: Seconds = Field(300.0, description="the longest answer that may still be running")
 

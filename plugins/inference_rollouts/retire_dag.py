@@ -1,0 +1,99 @@
+"""Plan -> the DAG that takes away what its rollouts left behind."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, Param, task_group
+
+from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.plan import Plan
+from inference_rollouts.core.retention import Action
+from inference_rollouts.operators.base import RETRIES
+from inference_rollouts.operators.leaving import promoted, rolled_back
+from inference_rollouts.operators.retire import (
+    ApproveRetirement,
+    CheckRetirement,
+    Leftovers,
+    Retire,
+    WaitIdle,
+    subject_param,
+)
+
+
+def build_retire_dag(plan: Plan) -> DAG:
+    """Runs after promotions and rollbacks as the plan's `retention` says, and when a person asks."""
+    frozen = plan.model_dump(mode="json")
+    assets = _heard(plan)
+    with DAG(
+        dag_id=plan.retire_dag_id,
+        description=f"Takes away what rollouts of {plan.name} left behind, once nothing runs there.",
+        doc_md=_doc(plan),
+        schedule=assets[0] | assets[1] if len(assets) > 1 else assets or None,
+        start_date=datetime(2026, 1, 1),
+        catchup=False,
+        is_paused_upon_creation=False,  # a plan in git is a decision
+        default_args=RETRIES,
+        params=parameters(plan),
+        tags=["inference-rollout", "retirement"],
+        render_template_as_native_obj=True,
+    ) as dag:
+
+        @task_group(group_id="retirement")
+        def retirement(case: Any) -> None:
+            check = CheckRetirement(
+                task_id="check", plan=frozen, case=case, inlets=[promoted(plan.name), rolled_back(plan.name)]
+            )
+            chain = check >> WaitIdle(task_id="wait_idle", retirement=check.output)
+            if (approvals := getattr(plan, "approvals", None)) and approvals.retire:
+                chain = chain >> ApproveRetirement(
+                    task_id="approve",
+                    retirement=check.output,
+                    response_timeout=timedelta(seconds=plan.approvals.timeout),
+                )
+            chain >> Retire(task_id="retire", retirement=check.output)
+
+        retirement.expand(case=Leftovers(task_id="leftovers", plan=frozen).output)
+    return dag
+
+
+def parameters(plan: Plan) -> dict[str, Param]:
+    """The trigger form: what a person wants retired."""
+    subject = subject_param(plan)
+    return {
+        subject: Param(
+            None,
+            type=["null", "string"],
+            maxLength=253,
+            pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$",
+            title=subject.capitalize(),
+            description="What serves nobody any more.",
+        ),
+        "action": Param(
+            Action.REMOVE.value,
+            type="string",
+            enum=[action.value for action in Action],
+            title="Action",
+            description="scale-down keeps all objects for a look. An adapter is unloaded either way.",
+        ),
+    }
+
+
+def _heard(plan: Plan) -> list[Asset]:
+    """The events after which something is to be taken away without a person."""
+    says = {Action.REMOVE: promoted(plan.name), Action.SCALE_DOWN: rolled_back(plan.name)}
+    return [asset for action, asset in says.items() if plan.retention.kept(action) is not None]
+
+
+def _doc(plan: Plan) -> str:
+    retention = plan.retention
+    keep, after = retention.keep, retention.keep_rolled_back
+    old = "until a person starts this DAG" if keep is None else f"{format_duration(keep)} after a promotion"
+    new = "until a person does" if after is None else f"{format_duration(after)} after a rollback"
+    return (
+        f"Takes away what rollouts of `{plan.name}` left behind: what served before is kept {old}; a "
+        f"rolled-back canary keeps running {new}. Nothing goes while any route gives it traffic, or before "
+        f"it has been quiet for {format_duration(retention.longest_stream)}; nothing that a rollout did not "
+        "create is ever deleted."
+    )

@@ -1,0 +1,70 @@
+"""Waits in the triggerer until nothing has run in a pool (or for an adapter) for the longest stream."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.quiet import Clock, Look
+from inference_rollouts.core.retirement import Retirement
+from inference_rollouts.hooks.retirement import Subject, subject_of
+
+LOOKS = 30  # of the longest stream, so that nobody waits much longer than it
+TELL_EVERY = 60.0  # seconds between two log lines
+
+
+class IdleTrigger(BaseTrigger):
+    """Its event is `{"since"}` (Unix time), or `{"error"}`, a sentence, also at the `deadline` (Unix time).
+
+    A triggerer that takes over starts the clock anew.
+    """
+
+    def __init__(self, *, retirement: dict[str, Any], deadline: float) -> None:
+        super().__init__()
+        self.retirement = retirement
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {"retirement": self.retirement, "deadline": self.deadline}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        retirement = Retirement.from_json(self.retirement)
+        plan = retirement.plan
+        longest, scrape = plan.retention.longest_stream, plan.analysis.look
+        poll = max(scrape, longest / LOOKS)
+        subject = subject_of(retirement)
+        clock, told = Clock(), -math.inf
+        try:
+            while not clock.is_quiet(longest):
+                now = time.time()
+                before = clock.last.at if clock.last else now - poll
+                looked = await asyncio.to_thread(look, subject, now, math.ceil(now - before + 2 * scrape))
+                clock = clock.tick(looked)
+                sentence = clock.sentence(longest)
+                if now >= told + TELL_EVERY:
+                    self.log.info("%s: %s", retirement.name, sentence)
+                    told = now
+                if now >= self.deadline:
+                    raise RolloutError(f"{retirement.name} is still in use and stays as it is: {sentence}.")
+                await asyncio.sleep(min(poll, longest))
+        except RolloutError as error:
+            yield TriggerEvent({"error": str(error)})
+            return
+        yield TriggerEvent({"since": clock.since})
+
+
+def look(subject: Subject, now: float, seconds: int) -> Look:
+    """One look. A cluster that does not answer is no sign of quiet."""
+    try:
+        return subject.look(now, seconds)
+    except RolloutError:
+        raise
+    except Exception as error:
+        return Look(now, f"the cluster does not answer: {error}")
