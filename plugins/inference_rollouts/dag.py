@@ -12,6 +12,7 @@ from inference_rollouts.core.plan import AdapterPlan, Plan, PoolPlan, dag_id_of
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.gate import Gate
+from inference_rollouts.operators.leaving import promoted, rolled_back
 from inference_rollouts.operators.preflight import InvalidPlan, Preflight
 from inference_rollouts.operators.preview import EndPreview
 from inference_rollouts.operators.report import Report
@@ -39,8 +40,12 @@ def build_dag(plan: Plan) -> DAG:
         render_template_as_native_obj=True,
     ) as dag:
         preflight = Preflight(task_id=PREFLIGHT, plan=plan.model_dump(mode="json")).as_setup()
-        promote = Promote(task_id="promote", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-        rollback = Rollback(task_id="rollback", **ROLLBACK_RETRIES)
+        promote = Promote(
+            task_id="promote",
+            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+            outlets=[promoted(plan.name)],
+        )
+        rollback = Rollback(task_id="rollback", outlets=[rolled_back(plan.name)], **ROLLBACK_RETRIES)
         report = Report(task_id="report")
 
         previous = preflight >> ProvisionNodes(task_id="provision_nodes") >> DeployPool(task_id="deploy_pool")
