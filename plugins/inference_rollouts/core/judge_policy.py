@@ -93,6 +93,7 @@ class StepContext(Rung):
     steps: Annotated[int, Field(ge=1, description="how many the plan has")]
     started_at: float
     settle: Seconds = 0.0
+    resumed: bool = Field(False, description="goes on with the evidence of this very step, so far carried")
     last_compared: bool = Field(False, description="the last step on which stable still has traffic")
 
     @classmethod

@@ -73,13 +73,16 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
         alarm = np.array([[-np.inf if w is None else w for w in row] for row in carried.alarm])
     if alarm.shape[0] != tests:
         raise ValueError("the evidence of the earlier steps is of another policy or metric set")
-    if carried.steps >= step.steps:
+    begun = carried.steps + (0 if step.resumed else 1)
+    if begun > step.steps:
         raise ValueError(f"all {step.steps} steps of the plan have been judged already")
+    if not step.resumed:
+        alarm = np.logaddexp(alarm, np.log(gamma(begun, step.steps)))
     return Tally(
         rules=rules,
         step=step,
-        begun=carried.steps + 1,
-        alarm=np.logaddexp(alarm, np.log(gamma(carried.steps + 1, step.steps))),
+        begun=begun,
+        alarm=alarm,
         good=np.zeros((cells, 3, len(evidence.SHARE_RATIOS))),
         dispersion=resumed(carried.dispersion, cells),
         kappa=np.full(cells, ASSUMED_KAPPA if policy.kappa == "estimate" else policy.kappa),

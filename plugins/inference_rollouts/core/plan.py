@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from .approvals import Approvals
 from .capacity import Capacity
 from .durations import Seconds
 from .errors import PlanInvalid
@@ -98,6 +99,7 @@ class Rollout(Model):
     metrics: Name = "vllm"
     settle: Seconds = 30.0
     analysis: Policy = Policy()
+    approvals: Approvals = Approvals()
     deadlines: Deadlines = Deadlines()
     schedule: Schedule | None = None
     retention: Retention = Retention()
@@ -114,9 +116,18 @@ class Rollout(Model):
         weights = [step.weight for step in self.steps]
         if any(later <= earlier for earlier, later in pairwise(weights)) or weights[-1] != 100:
             raise ValueError(f"weights {weights} must rise step by step and end at 100")
-        if self.analysis.on_timeout == "ask":
-            raise ValueError("analysis.on_timeout may be rollback or advance: nobody is asked yet")
+        first = self.rungs[0]
+        if any(step <= first.weight for step in self.approvals.steps):
+            raise ValueError(
+                f"approvals.steps {list(self.approvals.steps)}: the first step has {first} already, "
+                "and a person is asked after a step; begin with a smaller one"
+            )
         return self
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person may be asked what becomes of a step."""
+        return self.analysis.on_timeout == "ask" or bool(self.approvals.steps)
 
     @property
     def dag_id(self) -> str:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import astuple
+from typing import Any
 
 from inference_rollouts.core.chart import Point
 from inference_rollouts.core.counts import Snapshot, WindowCounts, edges, window
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.judge import Carried, Health, Judgement, absorb, begin, conclude
+from inference_rollouts.core.judge import (
+    Carried,
+    Health,
+    Judgement,
+    StepContext,
+    Verdict,
+    absorb,
+    begin,
+    conclude,
+)
 from inference_rollouts.core.metrics import queries
-from inference_rollouts.core.record import Recorder
+from inference_rollouts.core.record import Recorder, bounded
 from inference_rollouts.core.split import observed_split
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.observation import Sight, sight, snapshot
 from inference_rollouts.hooks.prometheus import PrometheusHook, PrometheusUnavailable
+from inference_rollouts.hooks.records import store
 from inference_rollouts.hooks.traffic import Traffic
 
 log = logging.getLogger(__name__)
@@ -23,10 +35,10 @@ log = logging.getLogger(__name__)
 class Looker:
     """Holds the counts of one step; `look` may be called at any time and catches up with missed edges."""
 
-    def __init__(self, frozen: Frozen, step: int, since: float, carried: Carried) -> None:
+    def __init__(self, frozen: Frozen, context: StepContext, carried: Carried) -> None:
         plan = frozen.plan
         self.frozen = frozen
-        self.context = plan.step_context(step, since)
+        self.context = context
         self.canary, self.stable = plan.arm(plan.canary), plan.arm(plan.stable)
         self.cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
         self.prometheus = PrometheusHook(plan.connections.prometheus)
@@ -56,6 +68,22 @@ class Looker:
         self.recorder.look(health, judgement)
         self.points.append(_point(judgement))
         return judgement
+
+    def finish(self, judgement: Judgement, name: str) -> dict[str, Any]:
+        """Take the traffic away if the judgement is an alarm; store the record as `name`; tell all of it."""
+        if judgement.verdict is Verdict.ROLLBACK:
+            self._retreat(judgement)
+        lines = self.recorder.lines
+        store(self.frozen, name, "".join(f"{line}\n" for line in lines))
+        points = [astuple(point) for point in self.points]
+        return {"judgement": judgement.to_json(), "record": bounded(lines), "points": points}
+
+    def _retreat(self, judgement: Judgement) -> None:
+        """The reflex. When it fails, the rollback task still comes."""
+        try:
+            self.traffic.retreat(judgement.reason)
+        except Exception as error:
+            log.warning("could not take the traffic away at once, the rollback task will: %s", error)
 
     def _count(self, now: float) -> bool:
         """Absorb the windows of all edges that have passed; False when Prometheus did not answer."""

@@ -135,7 +135,7 @@ class Traffic:
             before = record = self._held(thing)
             if (record.percent, record.mirror) == (percent, mirror):
                 return []
-            if record.percent == record.mirror == 0 and record.step >= step:
+            if record.percent == record.mirror == 0 and record.step:
                 raise RolloutError(
                     f"Step {record.step} raised an alarm and {self.plan.canary} was taken off; "
                     "its weight stays 0. Let the rollback end, then start a new run."

@@ -14,8 +14,9 @@ from inference_rollouts.operators.base import RolloutOperator, frozen_plan
 class Gate(RolloutOperator):
     """Branches on the verdict of its step and skips everything that is ruled out, at once.
 
-    It runs also when its judge died (trigger rule `all_done`), so that a rollback starts as fast from the
-    first step of twenty as from the last: nothing cascades through the steps between.
+    `judge` is the task whose judgement counts: the judge, or the one that asks a person about it. The gate
+    runs also when that died (trigger rule `all_done`), so that a rollback starts as fast from the first step
+    of twenty as from the last: nothing cascades through the steps between.
     """
 
     ui_color = "#f1f3f4"

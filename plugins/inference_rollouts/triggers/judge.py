@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import astuple
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -13,9 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.judge import Carried, Judgement, StepContext, Verdict
-from inference_rollouts.core.record import bounded
 from inference_rollouts.hooks.looking import Looker
-from inference_rollouts.hooks.records import store
 
 TELL_EVERY = 10.0  # seconds between two log lines that say the same
 
@@ -45,24 +42,15 @@ class JudgeTrigger(BaseTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        frozen = Frozen.from_json(self.frozen)
         carried = Carried.from_json(self.carried) if self.carried else Carried()
-        looker = Looker(Frozen.from_json(self.frozen), self.step, self.since, carried)
+        looker = Looker(frozen, frozen.plan.step_context(self.step, self.since), carried)
         try:
             judgement = await self._judge(looker)
         except RolloutError as error:
             yield TriggerEvent({"error": str(error)})
             return
-        if judgement.verdict is Verdict.ROLLBACK:
-            await asyncio.to_thread(self._retreat, looker, judgement)
-        record = "".join(f"{line}\n" for line in looker.recorder.lines)
-        await asyncio.to_thread(store, looker.frozen, f"step_{self.step}.jsonl", record)
-        yield TriggerEvent(
-            {
-                "judgement": judgement.to_json(),
-                "record": bounded(looker.recorder.lines),
-                "points": [astuple(point) for point in looker.points],
-            }
-        )
+        yield TriggerEvent(await asyncio.to_thread(looker.finish, judgement, f"step_{self.step}.jsonl"))
 
     async def _judge(self, looker: Looker) -> Judgement:
         """The first final judgement."""
@@ -77,13 +65,6 @@ class JudgeTrigger(BaseTrigger):
             if judgement.verdict.final:
                 return judgement
             await asyncio.sleep(max(0.05, looker.next_look(time.time()) - time.time()))
-
-    def _retreat(self, looker: Looker, judgement: Judgement) -> None:
-        """The reflex. When it fails, the rollback task still comes."""
-        try:
-            looker.traffic.retreat(judgement.reason)
-        except Exception as error:
-            self.log.warning("could not take the traffic away at once, the rollback task will: %s", error)
 
 
 def _sentence(step: StepContext, said: Judgement) -> str:

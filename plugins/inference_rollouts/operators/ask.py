@@ -1,0 +1,83 @@
+"""Asks a person, between judge and gate, where the plan or the judge wants one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk.definitions.context import Context
+from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+
+from inference_rollouts.core.asking import GO_ON, ROLL_BACK, answered, question
+from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.judge import Judgement
+from inference_rollouts.operators.base import RolloutOperator, frozen_plan
+from inference_rollouts.triggers.ask import AskTrigger
+
+OPTIONS = [GO_ON, ROLL_BACK]
+SLACK = timedelta(minutes=15)  # the trigger ends by itself; Airflow's own timeout is only a net below it
+
+
+class Ask(RolloutOperator):
+    """Its XCom is the judgement that the gate follows: the judge's own, a person's, or an alarm's.
+
+    When there is nothing to ask it hands the judge's on and skips itself. Without this XCom the gate rolls
+    back, so that no accident of this task passes for a yes.
+    """
+
+    ui_color = "#fde7f3"
+
+    def __init__(self, *, judge: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.judge = judge
+
+    def execute(self, context: Context) -> None:
+        frozen, ti = frozen_plan(context), context["ti"]
+        said = self._said(context)
+        asked = question(frozen.plan, said)
+        if asked is None:
+            ti.xcom_push(key="return_value", value=said.to_json())
+            raise AirflowSkipException(f"Nobody needs to be asked: {said.reason}")
+        approvals = frozen.plan.approvals
+        upsert_hitl_detail(
+            ti_id=ti.id,
+            options=OPTIONS,
+            subject=asked.subject,
+            body=asked.body,
+            defaults=[asked.default],
+            params={},
+        )
+        self.log.info("asked: %s\n%s", asked.subject, asked.body)
+        self.defer(
+            trigger=AskTrigger(
+                frozen=frozen.to_json(),
+                said=said.to_json(),
+                ti_id=ti.id,
+                options=OPTIONS,
+                defaults=[asked.default],
+                params={},
+                timeout_datetime=datetime.fromtimestamp(said.time + approvals.timeout, UTC),
+            ),
+            method_name="decided",
+            timeout=timedelta(seconds=approvals.timeout) + SLACK,
+        )
+
+    def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Raises RolloutError when the route was lost to others meanwhile."""
+        if "error" in event:
+            raise RolloutError(event["error"])
+        if "judgement" in event:
+            for key in ("record", "points"):
+                context["ti"].xcom_push(key=key, value=event[key])
+            judgement: dict[str, Any] = event["judgement"]
+        else:
+            judgement = answered(frozen_plan(context).plan, self._said(context), event).to_json()
+        self.log.info("%s: %s", judgement["verdict"], judgement["reason"])
+        return judgement
+
+    def _said(self, context: Context) -> Judgement:
+        """What the judge concluded; raises RolloutError when it concluded nothing."""
+        if not (judgement := context["ti"].xcom_pull(task_ids=self.judge)):
+            raise RolloutError(f"Task {self.judge} left no judgement, so nobody can be asked about it.")
+        return Judgement.from_json(judgement)
