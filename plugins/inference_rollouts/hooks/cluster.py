@@ -95,11 +95,13 @@ class ClusterHook:
             "PATCH", self._path(api_version, kind, name), query, patch, "application/json-patch+json"
         )
 
-    def delete(self, api_version: str, kind: str, name: str, uid: str) -> None:
-        """Delete the object of this uid; one that has gone already, or was made anew, is fine."""
-        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+    def delete(self, thing: Object) -> None:
+        """Delete exactly this object (its uid); one that has gone already, or was made anew, is fine."""
+        meta = thing["metadata"]
+        path = self._path(thing["apiVersion"], thing["kind"], meta["name"])
+        body = {"preconditions": {"uid": meta["uid"]}, "propagationPolicy": "Background"}
         with suppress(NotFound, PatchRefused):
-            self._call("DELETE", self._path(api_version, kind, name), body=body)
+            self._call("DELETE", path, body=body)
 
     def events_about(self, thing: Mapping[str, Any]) -> list[Object]:
         """What was told about an object; empty where it may not be read: it is only for explanations."""

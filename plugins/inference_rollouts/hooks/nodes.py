@@ -119,9 +119,8 @@ class _ComputeClass(_Existing):
         created = live is not None and bool(self._nodes.machines) and is_ours(live, self.plan.name)
         if live is None or not created or (self.run and self._run_of(live) != run_label(self.run)):
             return Readiness(Phase.READY, "no compute class is left of this rollout")
-        name, uid = live["metadata"]["name"], live["metadata"]["uid"]
-        self.cluster.delete(COMPUTE_CLASS_API, "ComputeClass", name, uid)
-        return Readiness(Phase.READY, f"ComputeClass {name} was deleted")
+        self.cluster.delete(live)
+        return Readiness(Phase.READY, f"ComputeClass {live['metadata']['name']} was deleted")
 
     @property
     def _nodes(self) -> ComputeClass:
