@@ -202,7 +202,7 @@ class PoolSubject(_Subject):
         if live is None:
             return
         self._guard()
-        self.cluster.delete(thing.api, thing.kind, thing.name, thing.uid)
+        self.cluster.delete(live)
         log.info("deleted %s", thing)
         self.cluster.event(live, "Retired", f"deleted: {self.name} of plan {self.plan.name} is retired")
 
