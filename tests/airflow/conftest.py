@@ -38,7 +38,7 @@ def cluster(monkeypatch):
 @pytest.fixture
 def prometheus(monkeypatch, cluster):
     fake = FakePrometheus(cluster)
-    for module in ("operators.preflight", "hooks.looking"):
+    for module in ("operators.preflight", "hooks.looking", "hooks.checks"):
         monkeypatch.setattr(f"inference_rollouts.{module}.PrometheusHook", lambda *_: fake)
     return fake
 

@@ -23,6 +23,7 @@ SERVED = {
     (OBJECTIVE_API, "InferenceObjective"),
 }
 CONDITIONS = ("Accepted", "ResolvedRefs")
+FEATURES = ("HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror")
 
 
 class FakeCluster:
@@ -44,6 +45,10 @@ class FakeCluster:
         live = route(*(rules or ([ref("llm-pool")],)))
         live["spec"]["parentRefs"] = [{"name": GATEWAY}]
         self.put(GATEWAY_API, "HTTPRoute", live)
+        gateway = {"metadata": {"name": GATEWAY}, "spec": {"gatewayClassName": "managed"}}
+        self.put(GATEWAY_API, "Gateway", gateway)
+        features = {"supportedFeatures": [{"name": name} for name in FEATURES]}
+        self.put(GATEWAY_API, "GatewayClass", {"metadata": {"name": "managed"}, "status": features})
 
     @property
     def route(self) -> dict[str, Any]:
@@ -52,22 +57,36 @@ class FakeCluster:
     def weights(self) -> dict[str, int]:
         return {r["name"]: r.get("weight", 1) for r in self.route["spec"]["rules"][0]["backendRefs"]}
 
+    def copies(self) -> dict[str, int]:
+        """The pools that get copies of the route's requests, of how many (in %)."""
+        filters = self.route["spec"]["rules"][0].get("filters", ())
+        mirrors = [each["requestMirror"] for each in filters if each["type"] == "RequestMirror"]
+        return {mirror["backendRef"]["name"]: mirror["percent"] for mirror in mirrors}
+
     def put_pool(self, name: str, replicas: int = 3) -> None:
         """A pool that serves, with its Deployment and ready pods."""
         labels = {"inference-pool": name}
+        spec = {"selector": {"matchLabels": labels}, "targetPorts": [{"number": 8000}]}
         self.put(
             POOL_API,
             "InferencePool",
-            {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": labels}}},
+            {"metadata": {"name": name}, "spec": spec},
         )
+        self.put("apps/v1", "Deployment", self._deployment(name, replicas))
+
+    def scale(self, name: str, replicas: int) -> None:
+        """A pool with so many pods from now on."""
+        for key in [key for key in self.objects if key[0] == "Pod" and key[1].startswith(f"{name}-")]:
+            if key[1].removeprefix(f"{name}-").isdecimal():
+                del self.objects[key]
         self.put("apps/v1", "Deployment", self._deployment(name, replicas))
 
     # What ClusterHook offers.
 
-    def get(self, api_version: str, kind: str, name: str) -> dict[str, Any]:
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         if (found := self.find(api_version, kind, name)) is None:
             raise NotFound(f"{kind} {name} not found")
-        return copy.deepcopy(self.objects[kind, name])
+        return found
 
     def find(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
         found = self.objects.get((kind, name))
@@ -105,6 +124,12 @@ class FakeCluster:
         self.put(api_version, kind, patched)
         return copy.deepcopy(patched)
 
+    def delete(self, thing: dict[str, Any]) -> None:
+        key = thing["kind"], thing["metadata"]["name"]
+        if key in self.objects and self.objects[key]["metadata"]["uid"] == thing["metadata"]["uid"]:
+            self.writes.append(key)
+            del self.objects[key]
+
     def event(self, about: dict[str, Any], reason: str, message: str, *, warning: bool = False) -> None:
         self.events.append(reason)
 
@@ -137,7 +162,7 @@ class FakeCluster:
             name = f"{deployment['metadata']['name']}-{number}"
             self.put("v1", "Pod", {
                 "metadata": {"name": name, "labels": dict(template["metadata"]["labels"])},
-                "spec": {"nodeName": "gpu-node-1", "containers": []},
+                "spec": {"nodeName": "gpu-node-1", "containers": template.get("spec", {}).get("containers", [])},
                 "status": {
                     "phase": "Running",
                     "podIP": f"127.0.0.{number + 1}",

@@ -44,6 +44,17 @@ def select_target(things: Sequence[Thing], pool: str, alias: str, stable: str) -
     return thing, place_of(thing, path)
 
 
+def answering(things: Sequence[Thing]) -> dict[str, str]:
+    """The models and adapters that objects send requests to, and which object does."""
+    return {
+        name: f"{thing['kind']} {thing['metadata']['name']}"
+        for thing in things
+        if thing["kind"] in SPELLINGS
+        for rule in rules_of(thing).values()
+        for name in _answering(thing, rule)
+    }
+
+
 def check_target(thing: Thing, place: Place, stable: str, canary: str) -> None:
     """Refuse a rule whose weights cannot be moved safely from `stable` to `canary`."""
     where, spelling = f"{thing['kind']} {thing['metadata']['name']}", SPELLINGS[thing["kind"]]
@@ -58,6 +69,13 @@ def check_target(thing: Thing, place: Place, stable: str, canary: str) -> None:
         raise RouteRefused(
             f"{where} has weights too large to be split by percents; divide them by a common number."
         )
+
+
+def _answering(thing: Thing, rule: Thing) -> list[str]:
+    """An InferenceModel without targets sends its own name on."""
+    entries = entries_of(thing, rule)
+    itself = [thing["spec"]["modelName"]] if thing["kind"] == "InferenceModel" and not entries else []
+    return itself or carrying(entries, SPELLINGS[thing["kind"]])
 
 
 def _models(rule: Thing) -> set[str]:

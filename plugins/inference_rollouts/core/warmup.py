@@ -32,11 +32,19 @@ def mistake(answer: Answer, model: str) -> str | None:
     choice, usage = body["choices"][0], body.get("usage") or {}
     if not isinstance(choice, Mapping) or not str(choice.get("text") or "").strip():
         return "answered with an empty text"
+    if _is_garbled(choice["text"]):
+        return f"answered with unreadable text ({choice['text'][:20]!r})"
     if choice.get("finish_reason") not in ("stop", "length"):
         return f"finished with reason {choice.get('finish_reason')!r}"
     if not usage.get("completion_tokens"):
         return "answered without counting its tokens"
     return None
+
+
+def _is_garbled(text: str) -> bool:
+    """Whether more than a tenth is no character; an answer cut within one may end with half of it."""
+    strange = sum(char == "\ufffd" or (not char.isprintable() and not char.isspace()) for char in text)
+    return strange > len(text) / 10
 
 
 def is_steady(ttfts: Sequence[float], steady: int, tolerance: float) -> bool:

@@ -12,8 +12,8 @@ from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import WarmUpFailed
 from inference_rollouts.core.plan import Plan
-from inference_rollouts.core.readiness import ready_pods
 from inference_rollouts.core.warmup import is_steady, mistake
+from inference_rollouts.hooks import adapters, serving
 from inference_rollouts.hooks.model_server import complete
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
 
@@ -23,23 +23,25 @@ TOLERATED = 2  # failed answers in a row that a pod may give while it still sett
 
 
 class WarmUp(RolloutOperator):
-    """Sends real completions to each pod until its answers are valid and its latency is steady."""
+    """Each pod answers validly and steadily, for every name that stable answers for, and as stable does."""
 
     ui_color = "#fef7e0"
 
     def execute(self, context: Context) -> dict[str, float]:
         frozen = frozen_plan(context)
-        plan = frozen.pool_plan
-        pods = ready_pods(cluster_of(frozen).select("v1", "Pod", plan.pod_labels(plan.canary)))
-        if len(pods) < plan.workload.replicas:
+        plan, cluster = frozen.pool_plan, cluster_of(frozen)
+        stable, canary = (adapters.servers(cluster, pool) for pool in (plan.stable, plan.canary))
+        if len(canary) < plan.workload.replicas:
             raise WarmUpFailed(
-                f"{len(pods)} of {plan.workload.replicas} pods of {plan.canary} are ready; "
+                f"{len(canary)} of {plan.workload.replicas} pods of {plan.canary} are ready; "
                 "no traffic was moved to it."
             )
-        urls = {
-            pod["metadata"]["name"]: f"http://{pod['status']['podIP']}:{plan.workload.port}" for pod in pods
-        }
-        return warm_all(urls, plan.workload.served_model_name, plan)
+        ttfts = warm_all(canary, plan.workload.served_model_name, plan)
+        try:
+            serving.on_each(canary, serving.Trial.beside(plan, stable).require)
+        except WarmUpFailed as error:
+            raise WarmUpFailed(f"{error}; no traffic was moved to {plan.canary}.") from error
+        return ttfts
 
 
 def warm_all(urls: Mapping[str, str], model: str, plan: Plan) -> dict[str, float]:
