@@ -9,6 +9,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan import AdapterPlan, Plan, PoolPlan, dag_id_of
+from inference_rollouts.operators.adapter import LoadAdapter, WarmUpAdapter
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.gate import Gate
@@ -48,8 +49,7 @@ def build_dag(plan: Plan) -> DAG:
         rollback = Rollback(task_id="rollback", outlets=[rolled_back(plan.name)], **ROLLBACK_RETRIES)
         report = Report(task_id="report")
 
-        previous = preflight >> ProvisionNodes(task_id="provision_nodes") >> DeployPool(task_id="deploy_pool")
-        previous = previous >> WarmUp(task_id="warm_up")
+        previous = _preparation(plan, preflight)
         for step in range(1, len(plan.rungs) + 1):
             previous = _step(plan, step, previous)
             previous >> [promote, rollback]
@@ -72,6 +72,14 @@ def build_invalid_dag(name: str, mistake: str) -> DAG:
     ) as dag:
         InvalidPlan(task_id="plan_is_invalid", mistake=mistake)
     return dag
+
+
+def _preparation(plan: Plan, preflight: Any) -> Any:
+    """What brings the canary up and makes it warm, before any weight leaves 0; returns its last task."""
+    if isinstance(plan, AdapterPlan):
+        return preflight >> LoadAdapter(task_id="load_adapter") >> WarmUpAdapter(task_id="warm_up")
+    deployed = preflight >> ProvisionNodes(task_id="provision_nodes") >> DeployPool(task_id="deploy_pool")
+    return deployed >> WarmUp(task_id="warm_up")
 
 
 def _step(plan: Plan, step: int, previous: Any) -> Gate:

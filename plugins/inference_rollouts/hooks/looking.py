@@ -21,8 +21,10 @@ from inference_rollouts.core.judge import (
     conclude,
 )
 from inference_rollouts.core.metrics import queries
+from inference_rollouts.core.plan import AdapterPlan
 from inference_rollouts.core.record import Recorder, bounded
 from inference_rollouts.core.split import observed_split
+from inference_rollouts.hooks.adapters import Keeper
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.observation import Sight, sight, snapshot
 from inference_rollouts.hooks.prometheus import PrometheusHook, PrometheusUnavailable
@@ -43,6 +45,7 @@ class Looker:
         self.cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
         self.prometheus = PrometheusHook(plan.connections.prometheus)
         self.traffic = Traffic(self.cluster, plan, frozen.run, frozen.targets)
+        self.keeper = Keeper(plan, self.cluster) if isinstance(plan, AdapterPlan) else None
         self.tally = begin(plan.analysis, frozen.metric_set, self.context, carried)
         asked = queries(frozen.metric_set, self.canary, self.stable)
         self.recorder = Recorder(plan.analysis, frozen.metric_set, self.context, carried, asked)
@@ -120,10 +123,12 @@ class Looker:
             return None
 
     def _holds(self, seen: Sight | None) -> list[str]:
-        """Why the step may not pass: the gateway or the traffic does not follow its weights."""
+        """Why the step may not pass: gateway or traffic do not follow, or a pod lacks the adapter."""
         errors, enough = self.frozen.metric_set.errors, self.frozen.plan.analysis.min_requests
         split = observed_split(self.windows, errors, self.context.share, enough)
         holds = [] if seen is None else [*seen.holds]
+        if self.keeper and seen:
+            holds += self.keeper.look(seen.canary)
         if self.windows and not split.matches:
             holds.append(f"The weights are not in force: {split}.")
         return holds

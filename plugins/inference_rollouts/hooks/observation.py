@@ -11,7 +11,7 @@ from inference_rollouts.core.hold import held_record
 from inference_rollouts.core.judge_policy import Health
 from inference_rollouts.core.metrics import queries
 from inference_rollouts.core.pool import pod_labels
-from inference_rollouts.core.readiness import Phase, ready_pods, restarts, route_readiness, worst
+from inference_rollouts.core.readiness import Json, Phase, ready_pods, restarts, route_readiness, worst
 from inference_rollouts.hooks.cluster import ClusterHook, Object
 from inference_rollouts.hooks.pickers import Outage, picker_outage
 from inference_rollouts.hooks.prometheus import PrometheusHook
@@ -20,10 +20,11 @@ from inference_rollouts.hooks.targets import find_pool
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The cluster at one look, and why the step may not pass as things are."""
+    """The cluster at one look, the canary's ready pods, and why the step may not pass as things are."""
 
     health: Health
     holds: tuple[str, ...]
+    canary: tuple[Json, ...]
 
 
 def snapshot(prometheus: PrometheusHook, frozen: Frozen, at: float) -> Snapshot:
@@ -45,17 +46,18 @@ def sight(cluster: ClusterHook, frozen: Frozen, since: float) -> Sight:
     seen = worst(route_readiness(thing, frozen.gateway) for thing in things if thing["kind"] == "HTTPRoute")
     canary, stable = (plan.pool_of(side) for side in (plan.canary, plan.stable))
     pods = pods_of(cluster, canary)
+    ready = ready_pods(pods)
     outages = {pool: outage for pool in (canary, stable) if (outage := outage_of(cluster, pool))}
     lost = outages.get(canary)
     no_way_back = stable in outages and outages[stable].total
     health = Health(
-        ready_canary=len(ready_pods(pods)),
+        ready_canary=len(ready),
         ready_stable=0 if no_way_back else len(ready_pods(pods_of(cluster, stable))),
         restarts=restarts(pods, since),
         canary_outage=lost.message if lost and lost.total else "",
     )
     late = () if seen.phase is Phase.READY else (f"{seen.message}.",)
-    return Sight(health, (*late, *(outage.message for outage in outages.values())))
+    return Sight(health, (*late, *(outage.message for outage in outages.values())), tuple(ready))
 
 
 def outage_of(cluster: ClusterHook, pool: str) -> Outage | None:

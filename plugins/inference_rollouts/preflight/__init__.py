@@ -6,11 +6,11 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.judge import problems
 from inference_rollouts.core.manifests import Manifest
-from inference_rollouts.core.plan import Plan, PoolPlan
+from inference_rollouts.core.plan import AdapterPlan, Plan, PoolPlan
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.include import load_metric_set
 from inference_rollouts.hooks.prometheus import PrometheusHook
-from inference_rollouts.preflight import capacity, creation, hardware, measuring, pools, routing, trial
+from inference_rollouts.preflight import capacity, creation, hardware, lora, measuring, pools, routing, trial
 
 
 def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHook) -> Frozen:
@@ -31,6 +31,8 @@ def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHoo
         creation.check(cluster, plan, [*manifests, *previews])
         trial.check_mirror(cluster, plan, run, gateway, targets)
     pools.check_stable(cluster, plan, gateway)
+    if isinstance(plan, AdapterPlan):
+        lora.check(cluster, plan, targets)
     if isinstance(plan, PoolPlan):
         hardware.check_nodes(cluster, plan, run, manifests)
     shared = routing.others(cluster, plan, targets)
