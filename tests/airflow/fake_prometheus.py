@@ -22,23 +22,39 @@ class FakePrometheus:
     failing: dict[str, float] = field(default_factory=dict)
     down: bool = False
     rate: float = RATE
+    load: float | None = None  # requests in flight, evenly on all pods; None: no pod tells
+    elsewhere: dict[str, float] = field(default_factory=dict)  # what pools get beside, as a share of `rate`
     requests: dict[str, float] = field(default_factory=dict)
     last: float | None = None
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         if self.down:
             raise PrometheusUnavailable("Prometheus at http://127.0.0.1:9 does not answer: refused")
+        if "avg_over_time" in promql:
+            return self._gauges(at)
         self._grow(at)
         pools = {name for kind, name in self.cluster.objects if kind == "InferencePool"}
         return [sample for pool in pools for sample in self._samples(pool, at)]
 
     def _grow(self, at: float) -> None:
-        weights = self.cluster.weights()
+        weights, copies = self.cluster.weights(), self.cluster.copies()
         total = sum(weights.values())
         for pool, weight in weights.items():
+            share = weight / total + copies.get(pool, 0) / 100 + self.elsewhere.get(pool, 0.0)
             elapsed = max(0.0, at - self.last) if self.last is not None else 0.0
-            self.requests[pool] = self.requests.get(pool, 0.0) + elapsed * self.rate * weight / total
+            self.requests[pool] = self.requests.get(pool, 0.0) + elapsed * self.rate * share
         self.last = at if self.last is None else max(at, self.last)
+
+    def _gauges(self, at: float) -> list[dict[str, Any]]:
+        """Half of the load is running, half waiting."""
+        pods = [name for kind, name in self.cluster.objects if kind == "Pod"]
+        if self.load is None:
+            return []
+        return [
+            {"metric": {"pod": pod, SERIES: gauge}, "value": [at, str(self.load / len(pods) / 2)]}
+            for pod in pods
+            for gauge in ("0", "1")
+        ]
 
     def _samples(self, pool: str, at: float) -> list[dict[str, Any]]:
         n = self.requests.get(pool, 0.0)

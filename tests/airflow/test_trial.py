@@ -1,0 +1,204 @@
+"""Previews and mirrors: what is refused, how a run goes with them, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+
+from inference_rollouts.core.errors import ClusterRefused, RouteRefused
+from inference_rollouts.core.hold import HELD_BY
+from inference_rollouts.core.preview import PREVIEW
+from tests.unit.routes import ref, route, service
+
+from .fake_cluster import GATEWAY_API, FakeCluster
+from .test_preflight import RUN, preflight, refused
+
+PREVIEW_NAME = "routes-to-llm-llm-pool-version-2-preview"
+MIRROR = {"percent": 25, "bake": "1s"}
+TRIED = {"preview": {}, "mirror": MIRROR}
+
+
+def test_a_preview_is_frozen_beside_each_route_that_moves():
+    cluster = FakeCluster([ref("llm-pool")], [service("web")])
+    second = route([ref("llm-pool")])
+    second["metadata"] |= {"name": "second", "uid": "u-9"}
+    second["spec"] |= {"parentRefs": [{"name": "my-inference-gateway", "sectionName": "https"}]}
+    cluster.put(GATEWAY_API, "HTTPRoute", second)
+    frozen = preflight(cluster, routes="all", preview={"header": "x-try", "value": "me"})
+    assert not cluster.writes
+    assert [each["metadata"]["name"] for each in frozen.previews] == [
+        PREVIEW_NAME,
+        "second-llm-pool-version-2-preview",
+    ]
+    for each, parents in zip(frozen.previews, (cluster.route, second), strict=True):
+        assert each["spec"]["parentRefs"] == parents["spec"]["parentRefs"]
+        (rule,) = each["spec"]["rules"]
+        assert rule["backendRefs"] == [ref("llm-pool-version-2")]
+        assert rule["matches"][0]["headers"] == [{"type": "Exact", "name": "x-try", "value": "me"}]
+
+
+def left_behind(cluster, run=RUN):
+    """The preview of a run that died."""
+    (manifest,) = preflight(cluster, preview={}).previews
+    manifest["metadata"]["annotations"][HELD_BY] = run
+    cluster.put(GATEWAY_API, "HTTPRoute", manifest)
+    return manifest
+
+
+def test_what_a_dead_run_left_is_taken_over():
+    cluster = FakeCluster()
+    left_behind(cluster, "rollout_llm/dead")
+    (again,) = preflight(cluster, preview={}).previews
+    assert again["metadata"]["annotations"] == {HELD_BY: RUN}
+
+
+def test_a_preview_of_the_stable_pool_is_no_route_to_move():
+    cluster = FakeCluster()
+    manifest = left_behind(cluster)
+    manifest["spec"]["rules"][0]["backendRefs"] = [ref("llm-pool")]
+    assert [target.name for target in preflight(cluster, routes="all").targets] == ["routes-to-llm"]
+
+
+def test_a_route_of_others_with_the_preview_s_name_is_not_overwritten():
+    cluster = FakeCluster()
+    other = route([service("web")])
+    other["metadata"]["name"] = PREVIEW_NAME
+    cluster.put(GATEWAY_API, "HTTPRoute", other)
+    refused(ClusterRefused, f"HTTPRoute {PREVIEW_NAME} exists and is not this plan's", cluster, preview={})
+
+
+def test_a_rule_that_looks_at_the_header_itself():
+    cluster = FakeCluster()
+    cluster.route["spec"]["rules"][0]["matches"] = [{"headers": [{"name": "X-Preview", "value": "old"}]}]
+    refused(RouteRefused, "looks at the header x-preview itself", cluster, preview={})
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        ((), "does not list HTTPRouteRequestMirror, HTTPRouteRequestPercentageMirror"),
+        (("HTTPRouteRequestMirror",), "does not list HTTPRouteRequestPercentageMirror"),
+    ],
+)
+def test_a_gateway_that_does_not_say_that_it_mirrors(features, said):
+    cluster = FakeCluster()
+    cluster.objects["GatewayClass", "managed"]["status"] = {
+        "supportedFeatures": [{"name": name} for name in features]
+    }
+    refused(ClusterRefused, said, cluster, mirror=MIRROR)
+
+
+def test_a_second_mirror_needs_a_gateway_that_does_several():
+    cluster = FakeCluster()
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": service("audit")}}
+    cluster.route["spec"]["rules"][0]["filters"] = [mirror]
+    refused(ClusterRefused, "HTTPRouteRequestMultipleMirrors", cluster, mirror=MIRROR)
+
+
+@pytest.mark.parametrize(
+    ("filters", "refs", "said"),
+    [
+        ([], [ref("llm-pool"), ref("other")], "sends requests to other too"),
+        ([{"type": "RequestHeaderModifier"}] * 16, [ref("llm-pool")], "has 16 filters"),
+    ],
+)
+def test_rules_that_cannot_be_mirrored(filters, refs, said):
+    cluster = FakeCluster(refs)
+    cluster.route["spec"]["rules"][0]["filters"] = filters
+    refused(RouteRefused, said, cluster, mirror=MIRROR)
+
+
+@pytest.fixture
+def tried(include):
+    """A plan with a preview and a mirror."""
+    include.write_text(yaml.safe_dump(yaml.safe_load(include.read_text()) | TRIED))
+
+
+@pytest.fixture
+def filters(cluster, monkeypatch):
+    """The filters of the route after each patch of it, and the routes that existed then."""
+    seen, patch = [], cluster.patch
+
+    def watched(api, kind, name, ops):
+        answer = patch(api, kind, name, ops)
+        rule = answer["spec"]["rules"][0]
+        seen.append((cluster.weights(), [f["type"] for f in rule.get("filters", ())], previews(cluster)))
+        return answer
+
+    monkeypatch.setattr(cluster, "patch", watched)
+    return seen
+
+
+def previews(cluster):
+    return [
+        name
+        for (kind, name), thing in cluster.objects.items()
+        if kind == "HTTPRoute" and PREVIEW in thing["metadata"].get("labels", {})
+    ]
+
+
+@pytest.mark.usefixtures("database", "tried")
+def test_a_tried_canary_is_promoted_and_nothing_of_the_trial_is_left(rollout, cluster, filters):
+    run = rollout()
+    assert run.state == "success"
+    assert run.ran("step_1.gate", "step_2.gate", "step_3.gate", "promote", "end_preview", "report")
+    stable, canary = "llm-pool", "llm-pool-version-2"
+    assert filters == [
+        ({stable: 1, canary: 0}, [], []),
+        ({stable: 1, canary: 0}, ["RequestMirror"], [PREVIEW_NAME]),
+        ({stable: 50, canary: 50}, [], [PREVIEW_NAME]),
+        ({stable: 0, canary: 100}, [], [PREVIEW_NAME]),
+        ({stable: 0, canary: 100}, [], [PREVIEW_NAME]),
+    ]
+    assert previews(cluster) == []
+    assert "| 1 | 25 % mirrored | advance |" in run.note
+    assert "| 2 | 50 % | advance |" in run.note
+
+
+@pytest.mark.usefixtures("database", "tried")
+def test_a_bad_canary_is_seen_in_its_copies_before_it_has_any_weight(rollout, cluster, prometheus):
+    prometheus.failing["llm-pool-version-2"] = 0.3
+    before = copy.deepcopy(cluster.route)
+    run = rollout()
+    assert run.state == "failed"
+    assert run.ran("step_1.judge", "step_1.gate", "rollback", "end_preview")
+    assert run.states["step_2.shift"] == "skipped"
+    assert cluster.route["spec"] == before["spec"]
+    assert cluster.events[-3:] == ["WeightShifted", "CanaryAlarm", "RolledBack"]
+    assert previews(cluster) == []
+
+
+@pytest.mark.usefixtures("database", "tried")
+def test_copies_that_do_not_arrive_never_pass(rollout, cluster, prometheus, monkeypatch):
+    monkeypatch.setattr(cluster, "copies", dict)
+    run = rollout()
+    assert run.ran("step_1.judge", "rollback")
+    assert run.states["step_2.shift"] == "skipped"
+
+
+@pytest.mark.usefixtures("database", "tried")
+@pytest.mark.parametrize("task", ["deploy_pool", "warm_up", "step_1.judge", "promote", "rollback"])
+def test_whatever_task_raises_no_preview_is_left(rollout, cluster, task):
+    run = rollout(raising=task, **({"weights": [100]} if task == "promote" else {}))
+    assert run.ran("end_preview")
+    assert previews(cluster) == []
+
+
+@pytest.mark.usefixtures("database", "tried")
+def test_the_preview_of_a_newer_run_stays(rollout, cluster, monkeypatch):
+    delete = cluster.delete
+    monkeypatch.setattr(cluster, "delete", lambda thing: pytest.fail("deleted another run's preview"))
+    promote = cluster.patch
+
+    def taken_over(*args):
+        for name in previews(cluster):
+            cluster.objects["HTTPRoute", name]["metadata"]["annotations"][HELD_BY] = "rollout_llm/newer"
+        return promote(*args)
+
+    monkeypatch.setattr(cluster, "patch", taken_over)
+    run = rollout()
+    assert run.ran("promote", "end_preview")
+    assert previews(cluster) == [PREVIEW_NAME]
+    assert delete
