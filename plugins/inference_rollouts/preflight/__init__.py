@@ -11,6 +11,7 @@ from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.include import load_metric_set
 from inference_rollouts.hooks.prometheus import PrometheusHook
 from inference_rollouts.preflight import capacity, creation, hardware, lora, measuring, pools, routing, trial
+from inference_rollouts.preflight.adapters import with_adapters
 
 
 def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHook) -> Frozen:
@@ -24,16 +25,17 @@ def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHoo
     previews: list[Manifest] = []
     if isinstance(plan, PoolPlan):
         gateway = routing.gateway(cluster, plan, targets)
+    pools.check_stable(cluster, plan, gateway)
+    if isinstance(plan, AdapterPlan):
+        lora.check(cluster, plan, targets)
+    if isinstance(plan, PoolPlan):
         pools.check_canary(cluster, plan, run)
+        plan = with_adapters(cluster, plan)
         stable = pools.routed_pool(cluster, plan, targets)
         manifests = creation.manifests(cluster, plan, stable)
         previews = trial.previews(cluster, plan, run, targets)
         creation.check(cluster, plan, [*manifests, *previews])
         trial.check_mirror(cluster, plan, run, gateway, targets)
-    pools.check_stable(cluster, plan, gateway)
-    if isinstance(plan, AdapterPlan):
-        lora.check(cluster, plan, targets)
-    if isinstance(plan, PoolPlan):
         hardware.check_nodes(cluster, plan, run, manifests)
     shared = routing.others(cluster, plan, targets)
     usual = capacity.count_stable(cluster, plan)
