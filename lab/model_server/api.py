@@ -105,6 +105,8 @@ class Api:
         self._enter()
         try:
             completion = parse_completion(await _json(request), chat=chat)
+            if chat:
+                completion = replace(completion, prompt=self.image.chat_prefix + completion.prompt)
             model, adapter_faults = self.models.resolve(completion.model)
             faults = (self.faults, adapter_faults or Faults())
             rng, identity = self._next_request(chat)
@@ -167,7 +169,8 @@ class Api:
     async def _tokenize(self, request: web.Request) -> web.Response:
         body = await _json(request)
         self.models.resolve(body.get("model"))
-        tokens = words.token_ids(prompt_text(body), self.image.characters_per_token)
+        prefix = self.image.chat_prefix if "messages" in body else ""
+        tokens = words.token_ids(prefix + prompt_text(body), self.image.characters_per_token)
         limit = self.image.max_model_len
         return web.json_response(
             {"count": len(tokens), "max_model_len": limit, "tokens": tokens, "token_strs": None}

@@ -35,6 +35,7 @@ class Image:
 
     `crash_after` ends the process with status 1 so long after its start. A server that is
     `never_ready` loads for ever. `served_name` is what the model calls itself whatever it is told.
+    `chat_prefix` is what its chat template puts before the messages.
     """
 
     kind: Kind = Kind.PLAIN
@@ -47,6 +48,7 @@ class Image:
     max_model_len: int = 131072
     kv_cache_tokens: int = 400_000
     characters_per_token: float = 4.0
+    chat_prefix: str = ""
     answer_tokens: float = 40.0
     timing: Timing = field(default_factory=Timing)
     faults: Faults = field(default_factory=Faults)

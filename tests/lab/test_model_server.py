@@ -129,6 +129,25 @@ def test_a_chat_answer_is_a_message_of_the_assistant() -> None:
     run(scenario)
 
 
+def test_a_chat_template_s_prefix_counts_in_chats_alone() -> None:
+    async def scenario() -> None:
+        chat: dict[str, Any] = {"model": "llama", "messages": [{"role": "user", "content": "hi"}]}
+        text = {"model": "llama", "prompt": "hi"}
+        counted = []
+        for prefix in ("", "x" * 40):
+            async with serving(chat_prefix=prefix) as server:
+                _, answer = await server.post("/v1/chat/completions", chat | {"max_tokens": 1})
+                _, tokens = await server.post("/tokenize", chat)
+                assert answer["usage"]["prompt_tokens"] == tokens["count"]
+                _, plain = await server.post("/tokenize", text)
+                counted.append((tokens["count"], plain["count"]))
+        (before, plain), (after, same) = counted
+        assert after == before + 10
+        assert same == plain
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
 def test_a_stream_says_what_the_whole_answer_says(path: str) -> None:
     async def scenario() -> None:

@@ -1,0 +1,154 @@
+import pytest
+from pydantic import ValidationError
+
+from inference_rollouts.core.adapters import (
+    Adapter,
+    Lora,
+    Served,
+    as_served,
+    check_complete,
+    misfits,
+    nameable,
+)
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.rewrite import answering
+from inference_rollouts.core.workload import Workload
+from tests.unit.routes import rewrite
+
+BASE = "meta-llama/Llama-3.1-8B-Instruct"
+MODEL = Served("llama", BASE)
+SQL = Served("sql", "/adapters/sql", "llama")
+CONFIG = {"r": 8, "base_model_name_or_path": BASE, "target_modules": ["q_proj", "model.layers.0.v_proj"]}
+
+
+def workload(**changes):
+    basics = {"image": "vllm:1", "model": BASE, "served_model_name": "llama", "replicas": 1}
+    return Workload.model_validate(basics | changes)
+
+
+def listed(*names):
+    return [{"name": name, "path": f"/adapters/{name}"} for name in names]
+
+
+def test_an_entry_of_the_listing_tells_models_and_adapters_apart():
+    card = {"id": "sql", "root": "/adapters/sql", "parent": "llama", "max_model_len": None}
+    assert Served.from_card(card) == SQL
+    assert Served.from_card({"id": "llama", "root": BASE, "parent": None}) == MODEL
+    assert Served.from_card({"id": "llama"}) == Served("llama", "")
+
+
+def test_what_any_pod_serves_is_taken_over():
+    """A pod that resolves adapters lazily lists one only after its first request."""
+    found = as_served({"a": [MODEL], "b": [MODEL, SQL]})
+    assert found == (Adapter(name="sql", path="/adapters/sql"),)
+
+
+def test_pods_that_disagree_on_a_path_are_named():
+    other = Served("sql", "/adapters/sql-2", "llama")
+    with pytest.raises(
+        PlanInvalid, match=r"sql is loaded from /adapters/sql on pod a .* /adapters/sql-2 on pod b"
+    ):
+        as_served({"a": [SQL], "b": [other]})
+
+
+def test_names_come_from_pods_and_from_what_rewrites_send_to():
+    old = {
+        "kind": "InferenceModel",
+        "metadata": {"name": "old"},
+        "spec": {
+            "modelName": "food",
+            "targetModels": [{"name": "food-1", "weight": 9}, {"name": "food-0", "weight": 0}],
+        },
+    }
+    own = {"kind": "InferenceModel", "metadata": {"name": "own"}, "spec": {"modelName": "tool"}}
+    objective = {"kind": "InferenceObjective", "metadata": {"name": "o"}, "spec": {"priority": 1}}
+    targets = answering([rewrite("review", "review-1"), old, own, objective])
+    assert targets == {
+        "review-1": "InferenceModelRewrite review",
+        "food-1": "InferenceModel old",
+        "tool": "InferenceModel own",
+    }
+    names = nameable({"a": [MODEL, SQL]}, targets)
+    assert names["sql"] == "pod a"
+    check_complete(names, {"llama", "sql", "review-1", "food-1", "tool"}, "new")
+    with pytest.raises(PlanInvalid) as caught:
+        check_complete(names, {"llama", "tool", "food-1"}, "new")
+    assert "review-1 (InferenceModelRewrite review), sql (pod a)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"target_modules": "all-linear"}, None),
+        ({"r": 16}, None),
+        ({"r": 17}, "rank 17, the servers take up to 16"),
+        ({"r": None}, "no rank in /x.json"),
+        ({"r": "8"}, "no rank"),
+        ({"base_model_name_or_path": "mistralai/Mistral-7B"}, "trained for mistralai/Mistral-7B, not for"),
+        ({"base_model_name_or_path": None}, "trained for None"),
+        ({"target_modules": ["q_proj", "conv1", "x.router"]}, "modules conv1, router"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes, said):
+    adapter = Adapter(name="sql", path="/adapters/sql", config="/x.json")
+    found = list(misfits(adapter, CONFIG | changes, Lora(), {BASE}, 16))
+    if said is None:
+        assert not found
+    else:
+        [sentence] = found
+        assert said in sentence
+        assert sentence.startswith("Adapter sql ")
+
+
+def test_what_fits_can_be_widened():
+    adapter = Adapter(name="sql", path="/p", config="/x.json")
+    config = CONFIG | {"r": 64, "base_model_name_or_path": "/models/llama", "target_modules": ["router"]}
+    lora = Lora(target_modules=("router",))
+    assert not list(misfits(adapter, config, lora, {BASE, "/models/llama"}, 64))
+    assert len(list(misfits(adapter, config, Lora(), {BASE}, 16))) == 3
+
+
+@pytest.mark.parametrize(
+    ("args", "rank", "names"),
+    [
+        ([], 16, {"llama"}),
+        (["--max-lora-rank=64"], 64, {"llama"}),
+        (["--max_lora_rank", "64", "--max-num-seqs=8"], 64, {"llama"}),
+        (["--served-model-name", "a", "b", "--x"], 16, {"llama", "a", "b"}),
+    ],
+)
+def test_arguments_tell_rank_and_names(args, rank, names):
+    work = workload(args=args)
+    assert work.max_lora_rank == rank
+    assert work.base_names == names
+
+
+def test_adapters_go_into_arguments_or_wait_for_the_api():
+    assert workload().adapter_args == []
+    assert workload().adapter_env == []
+    work = workload(adapters=listed("sql", "code"))
+    assert work.adapter_args == [
+        "--enable-lora", "--lora-modules", "sql=/adapters/sql", "code=/adapters/code"
+    ]  # fmt: skip
+    assert work.adapter_env == []
+    work = workload(adapters=listed("sql"), lora={"load": "api"})
+    assert work.adapter_args == ["--enable-lora"]
+    assert work.adapter_env == [{"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "true"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"adapters": listed("sql", "sql")}, "sql more than once"),
+        ({"adapters": listed("llama")}, "llama names both the model and an adapter"),
+        ({"args": ["--lora-modules", "a=/b"]}, "name adapters under workload.adapters"),
+        ({"args": ["--max-lora-rank=big"]}, "no number"),
+        ({"adapters": [{"name": "a b", "path": "/p"}]}, "name"),
+        ({"adapters": [{"name": "a", "path": "/p q"}]}, "path"),
+        ({"adapters": "none"}, "as-stable"),
+    ],
+)
+def test_contradictions_are_refused_when_the_plan_is_read(changes, said):
+    with pytest.raises(ValidationError, match=said):
+        workload(**changes)
