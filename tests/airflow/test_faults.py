@@ -91,7 +91,7 @@ def test_a_pool_that_the_gateway_cannot_resolve_gets_no_traffic(rollout, cluster
     assert run.states["rollback"] == "success", "the pool was attached already, at weight 0"
 
 
-def test_a_pool_that_lost_its_pods_after_warm_up_gets_no_traffic(rollout, cluster, monkeypatch):
+def test_a_pool_that_lost_its_pods_after_warm_up_gets_no_traffic(rollout, cluster, impatient, monkeypatch):
     before, attach = copy.deepcopy(cluster.route), cluster.patch
 
     def emptied(*args):
