@@ -46,7 +46,7 @@ def build_retire_dag(plan: Plan) -> DAG:
                 task_id="check", plan=frozen, case=case, inlets=[promoted(plan.name), rolled_back(plan.name)]
             )
             chain = check >> WaitIdle(task_id="wait_idle", retirement=check.output)
-            if (approvals := getattr(plan, "approvals", None)) and approvals.retire:
+            if plan.approvals.retire:
                 chain = chain >> ApproveRetirement(
                     task_id="approve",
                     retirement=check.output,

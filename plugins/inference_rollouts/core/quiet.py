@@ -32,7 +32,8 @@ class Clock:
 
     def tick(self, look: Look) -> Clock:
         """The clock after a look: it starts anew with every sign of a request, and without data."""
-        answered = self.last is not None and self.last.answered != look.answered
+        before = None if self.last is None or self.last.busy else self.last.answered
+        answered = before is not None and before != look.answered
         if look.busy or answered:
             return Clock(None, look)
         return Clock(look.at if self.since is None else self.since, look)

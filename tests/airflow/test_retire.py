@@ -1,0 +1,337 @@
+"""What rollouts left behind is taken away in Airflow's own runner, against a cluster in memory."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from inference_rollouts.core.manifests import OWNER, OWNER_LABEL, PLAN_LABEL, POOL_LABEL
+from inference_rollouts.core.metrics import SERIES
+from inference_rollouts.core.plan import parse_plan
+from inference_rollouts.core.retention import Action
+from inference_rollouts.core.retirement import Retirement
+from inference_rollouts.hooks.prometheus import PrometheusUnavailable
+from inference_rollouts.hooks.retirement import subject_of
+from tests.unit.routes import ref, route
+
+from . import ROOT
+from .fake_cluster import GATEWAY_API, OBJECTIVE_API, FakeCluster
+
+OLD, NEW = "llm-pool-version-2", "llm-pool-version-3"
+pytestmark = pytest.mark.usefixtures("database")
+
+
+class Cluster(FakeCluster):
+    """After a promotion from OLD, which a rollout created, to NEW."""
+
+    def __init__(self):
+        super().__init__([ref(OLD, 0), ref(NEW, 100)])
+        self.before = lambda verb, kind, name: None  # called before every write
+        self.put_pool(NEW)
+        self.put_pool(OLD)
+        self.put("apps/v1", "Deployment", self._deployment(f"{OLD}-epp", 1))
+        self.put("v1", "Service", {"metadata": {"name": f"{OLD}-epp"}, "spec": {}})
+        objective = {"metadata": {"name": f"{OLD}-standard"}, "spec": {"poolRef": {"name": OLD}}}
+        self.put(OBJECTIVE_API, "InferenceObjective", objective)
+        for name in (OLD, f"{OLD}-epp", f"{OLD}-standard"):
+            self.own(name)
+
+    def own(self, name):
+        for (kind, other), thing in self.objects.items():
+            if other == name and kind != "Pod":
+                mine = {OWNER_LABEL: OWNER, PLAN_LABEL: "llm", POOL_LABEL: OLD}
+                thing["metadata"]["labels"] = thing["metadata"].get("labels", {}) | mine
+
+    def put(self, api_version, kind, thing):
+        super().put(api_version, kind, thing)
+        if kind == "Deployment":
+            name, count = thing["metadata"]["name"], thing["spec"]["replicas"]
+            for key in [k for k in self.objects if k[0] == "Pod" and k[1].rpartition("-")[0] == name]:
+                if int(key[1].rpartition("-")[2]) >= count:
+                    del self.objects[key]
+
+    def patch(self, api_version, kind, name, patch):
+        self.before("patch", kind, name)
+        return super().patch(api_version, kind, name, patch)
+
+    def delete(self, thing):
+        self.before("delete", thing["kind"], thing["metadata"]["name"])
+        super().delete(thing)
+
+    def left(self):
+        """The kinds of what is still there of OLD."""
+        return sorted({kind for kind, name in self.objects if name.startswith(OLD)})
+
+
+class Activity:
+    """What the pods of a pool say: how many requests each has inside, how many it has answered."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.looks = 0
+        self.inside = lambda look: 0.0
+        self.answered = lambda look: 7.0
+
+    def query(self, promql, at):
+        self.looks += 1
+        if (inside := self.inside(self.looks)) is None:
+            raise PrometheusUnavailable("Prometheus does not answer")
+        pods = [name for kind, name in self.cluster.objects if kind == "Pod"]
+        said = {"alive": 1.0, "inside/0": inside, "inside/1": 0.0, "answered/0": self.answered(self.looks)}
+        return [
+            {"metric": {SERIES: part, "pod": pod}, "value": [at, str(value)]}
+            for pod in pods
+            for part, value in said.items()
+        ]
+
+
+@pytest.fixture
+def include(tmp_path, monkeypatch):
+    folder = tmp_path / "include"
+    shutil.copytree(ROOT / "include", folder)
+    path = folder / "rollouts" / "llm.yaml"
+    plan = yaml.safe_load(path.read_text())
+    plan["retention"] = {"keep": 0, "longest_stream": "300ms"}
+    plan["analysis"] |= {"look": "50ms", "lag": 0}
+    for other in path.parent.glob("*.yaml"):
+        other.unlink()
+    path.write_text(yaml.safe_dump(plan))
+    monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(folder))
+    return path
+
+
+@pytest.fixture
+def cluster(monkeypatch, include):
+    fake = Cluster()
+    fake.activity = Activity(fake)
+    monkeypatch.setattr("inference_rollouts.hooks.retirement.ClusterHook", lambda *_: fake)
+    monkeypatch.setattr("inference_rollouts.hooks.retirement.PrometheusHook", lambda *_: fake.activity)
+    monkeypatch.setattr("inference_rollouts.operators.retire.POLL", 0.1)
+    sleep = time.sleep
+    monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
+    return fake
+
+
+def frozen():
+    """The retirement of OLD as task check freezes it."""
+    plan = parse_plan(yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()))
+    wanted = Retirement(plan, OLD, Action.REMOVE)
+    return replace(wanted, objects=subject_of(wanted).find())
+
+
+@pytest.fixture
+def retire(cluster):
+    """Runs the DAG once; returns the states of its tasks, and what was raised."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    def run(pool=OLD, action="remove", heard=None):
+        bag = DagBag(str(ROOT / "dags"))
+        assert not bag.import_errors
+        dag = bag.dags["retire_llm"]
+        for task in dag.tasks:
+            task.retries = 0
+        if heard is not None:
+            task = dag.task_dict["leftovers"]
+            task.execute = lambda context: type(task).execute(
+                task, context | {"triggering_asset_events": {"asset": heard}}
+            )
+        done = dag.test(run_conf={} if heard is not None else {"pool": pool, "action": action})
+        states = {ti.task_id.rpartition(".")[2]: ti.state for ti in done.get_task_instances()}
+        return {"run": done.state, **states}
+
+    return run
+
+
+def test_a_pool_goes_in_the_order_that_loses_nothing(retire, cluster):
+    states = retire()
+    assert states == {
+        "run": "success",
+        "leftovers": "success",
+        "check": "success",
+        "wait_idle": "success",
+        "retire": "success",
+    }
+    assert cluster.weights() == {NEW: 100}
+    assert cluster.left() == []
+    assert cluster.writes == [
+        ("HTTPRoute", "routes-to-llm"),
+        ("InferenceObjective", f"{OLD}-standard"),
+        ("InferencePool", OLD),
+        ("Deployment", OLD),
+        ("Deployment", f"{OLD}-epp"),
+        ("Deployment", OLD),
+        ("Deployment", f"{OLD}-epp"),
+        ("Service", f"{OLD}-epp"),
+    ]
+    assert cluster.events[0] == "PoolDetached"
+    assert {"ScaledDown", "Retired"} <= set(cluster.events)
+    assert ("Deployment", NEW) in cluster.objects
+    assert ("InferenceObjective", "llm-pool-standard") in cluster.objects
+
+
+def test_scaling_down_ends_the_pods_and_keeps_the_objects(retire, cluster):
+    before = cluster.left()
+    assert retire(action="scale-down")["run"] == "success"
+    assert cluster.left() == [kind for kind in before if kind != "Pod"]
+    assert cluster.weights() == {OLD: 0, NEW: 100}
+    assert set(cluster.events) == {"ScaledDown"}
+
+
+@pytest.mark.parametrize(
+    ("pool", "prepare"),
+    [
+        ("llm-pool", lambda cluster: None),  # no rollout created it
+        ("nothing", lambda cluster: None),
+        (OLD, lambda cluster: cluster.put(GATEWAY_API, "HTTPRoute", route([ref(OLD, 1), ref(NEW, 99)]))),
+        (
+            OLD,
+            lambda cluster: cluster.put(
+                GATEWAY_API,
+                "HTTPRoute",
+                route([ref(OLD, 0), ref(NEW, 100)], annotations={"inference-rollouts.dev/held-by": "r"}),
+            ),
+        ),
+        (OLD, lambda cluster: cluster.put(GATEWAY_API, "HTTPRoute", route([ref(NEW)], [ref(OLD, 0)]))),
+    ],
+)
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_may_not_go_is_refused_to_people_and_skipped_otherwise(retire, cluster, pool, prepare, asked):
+    prepare(cluster)
+    said = SimpleNamespace(extra={"name": pool, "action": "remove", "since": time.time(), "run": "r"})
+    states = retire(pool=pool, heard=None if asked else [said])
+    assert states["check"] == ("failed" if asked else "skipped")
+    assert states["run"] == ("failed" if asked else "success")
+    assert states["retire"] == ("upstream_failed" if asked else "skipped")
+    assert cluster.writes == []
+
+
+def test_several_promotions_are_retired_in_one_run_each_once(retire, cluster):
+    said = [{"name": name, "action": "remove", "since": time.time()} for name in (OLD, "llm-pool", OLD)]
+    states = retire(heard=[SimpleNamespace(extra=extra) for extra in said])
+    assert states["run"] == "success"
+    assert cluster.left() == []
+    assert ("Deployment", "llm-pool") in cluster.objects
+
+
+def test_an_event_that_the_plan_wants_nothing_to_follow_is_left_alone(retire, cluster, include):
+    plan = yaml.safe_load(include.read_text())
+    include.write_text(yaml.safe_dump(plan | {"retention": {"keep": None}}))
+    states = retire(heard=[SimpleNamespace(extra={"name": OLD, "action": "remove", "since": time.time()})])
+    assert cluster.writes == []
+    assert states["run"] == "success"
+
+
+def test_without_a_name_nothing_is_touched(retire, cluster):
+    assert retire(pool=None)["leftovers"] == "failed"
+    assert cluster.writes == []
+
+
+@pytest.mark.parametrize("noise", ["inside", "answered", "prometheus", "weight"])
+def test_every_sign_of_a_request_starts_the_wait_anew(retire, cluster, noise):
+    """At the fifth look, within the longest stream."""
+    times = []
+    cluster.before = lambda *_: times.append(time.time())
+    looked = cluster.activity.query
+
+    def query(promql, at):
+        if cluster.activity.looks + 1 == 5:
+            times.append(time.time())
+            if noise == "weight":
+                cluster.put(GATEWAY_API, "HTTPRoute", route([ref(OLD, 1), ref(NEW, 99)]))
+        return looked(promql, at)
+
+    cluster.activity.query = query
+    if noise == "weight":
+        select = cluster.select_everywhere
+        looks = []
+
+        def routes(api, kind):
+            looks.append(kind)
+            if kind == "HTTPRoute" and len(looks) == 12:
+                cluster.put(GATEWAY_API, "HTTPRoute", route([ref(OLD, 0), ref(NEW, 100)]))
+            return select(api, kind)
+
+        cluster.select_everywhere = routes
+    if noise == "inside":
+        cluster.activity.inside = lambda look: float(look == 5)
+    if noise == "prometheus":
+        cluster.activity.inside = lambda look: None if look == 5 else 0.0
+    if noise == "answered":
+        cluster.activity.answered = lambda look: 7.0 + (look >= 5)
+    assert retire()["run"] == "success"
+    assert times[1] - times[0] >= 0.3
+    assert cluster.left() == []
+
+
+def test_weight_that_comes_back_between_two_steps_stops_everything(retire, cluster):
+    def give_weight(verb, kind, name):
+        if (verb, kind) == ("delete", "InferenceObjective"):
+            cluster.before = lambda *_: None
+            cluster.put(GATEWAY_API, "HTTPRoute", route([ref(OLD, 50), ref(NEW, 50)]))
+
+    cluster.before = give_weight
+    states = retire()
+    assert states["retire"] == "failed"
+    assert "InferencePool" in cluster.left()
+    assert "Pod" in cluster.left()
+    assert cluster.weights() == {OLD: 50, NEW: 50}
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_task_killed_before_any_write_ends_the_same_when_it_is_repeated(retire, cluster, at):
+    retirement = frozen()
+    writes = []
+
+    def killed(*write):
+        writes.append(write)
+        if len(writes) == at + 1:
+            raise KeyboardInterrupt
+
+    cluster.before = killed
+    with pytest.raises(KeyboardInterrupt):
+        subject_of(retirement).proceed()
+    assert subject_of(Retirement.from_json(retirement.to_json())).proceed().phase == "ready"
+    assert cluster.left() == []
+    assert cluster.weights() == {NEW: 100}
+
+
+def test_pods_that_still_end_are_waited_for_before_their_deployment_goes(retire, cluster):
+    lingering = {
+        "metadata": {"name": f"{OLD}-9", "labels": {"inference-pool": OLD}},
+        "spec": {"containers": []},
+    }
+    ended = []
+
+    def before(verb, kind, name):
+        if (verb, kind, name) == ("patch", "Deployment", OLD):
+            cluster.put("v1", "Pod", lingering)
+        if (verb, kind) == ("delete", "Deployment"):
+            ended.append(("Pod", f"{OLD}-9") not in cluster.objects)
+
+    cluster.before = before
+    select, looks = cluster.select, []
+
+    def pods(api, kind, labels=None):
+        if kind == "Pod" and ("Pod", f"{OLD}-9") in cluster.objects:
+            looks.append(kind)
+            if len(looks) == 4:
+                del cluster.objects["Pod", f"{OLD}-9"]
+        return select(api, kind, labels)
+
+    cluster.select = pods
+    assert retire()["run"] == "success"
+    assert ended == [True, True]
+
+
+def test_another_object_of_the_same_name_stays(cluster):
+    retirement = frozen()
+    del cluster.objects["InferencePool", OLD]
+    del cluster.objects["Deployment", OLD]
+    cluster.put_pool(OLD)
+    subject_of(retirement).proceed()
+    assert {("InferencePool", OLD), ("Deployment", OLD), ("Pod", f"{OLD}-0")} <= cluster.objects.keys()
