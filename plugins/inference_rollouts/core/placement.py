@@ -33,7 +33,7 @@ def placement_readiness(pods: Sequence[Json], wanted: int, events: Sequence[Json
 def _newest(told: Sequence[Json]) -> str:
     """The last word of an autoscaler, else of the scheduler, which only says that there is no room."""
     newest = max(told, key=lambda event: (event["reason"] != "FailedScheduling", _time(event)))
-    return f"{newest['reason']}: {newest.get('message', '')}"
+    return f"{newest['reason']}: {newest.get('message', '')}".rstrip(".")
 
 
 def _time(event: Json) -> str:
