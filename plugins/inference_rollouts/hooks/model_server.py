@@ -92,7 +92,7 @@ def _words(answer: requests.Response) -> str:
     try:
         said = answer.json()
         said = said.get("error", said)  # older servers put the error itself into the body
-        text = str(said.get("message", said))
+        text = str(said.get("message") or said.get("detail") or said)
     except (ValueError, AttributeError, TypeError):
         text = answer.text
     return " ".join(text.split())[:300]
