@@ -329,3 +329,72 @@ def test_in_a_cluster_the_pod_gets_the_node_that_was_made_for_it(tmp_path: Path)
 
     with running_cluster(tmp_path) as cluster:
         cluster.run(body)
+
+
+L4 = {
+    "labels": {"cloud.google.com/gke-accelerator": "nvidia-l4"},
+    "allocatable": {GPU: 8},
+    "taints": [{"key": GPU, "value": "present", "effect": "NoSchedule"}],
+}
+H200 = {**L4, "labels": {"cloud.google.com/gke-accelerator": "nvidia-h200-141gb"}}
+
+
+def compute_class(name: str, *accelerators: str, enabled: bool = True) -> Obj:
+    return {
+        "apiVersion": "cloud.google.com/v1",
+        "kind": "ComputeClass",
+        "metadata": {"name": name},
+        "spec": {
+            "priorities": [{"gpu": {"type": each, "count": 8}} for each in accelerators],
+            "nodePoolAutoCreation": {"enabled": enabled},
+        },
+    }
+
+
+def pod_of_class(name: str) -> Obj:
+    waiting = pod()
+    waiting["spec"]["nodeSelector"] = {"cloud.google.com/compute-class": name}
+    waiting["spec"]["tolerations"] = [{"operator": "Exists"}]
+    return waiting
+
+
+def test_a_compute_class_brings_the_first_of_its_machines_that_can_be_had() -> None:
+    bed = Bed(l4=L4, h200={**H200, "stock": 0})
+    bed.kube.add(compute_class("fast", "nvidia-h200-141gb", "nvidia-l4"))
+    bed.kube.add(pod_of_class("fast"))
+    run(lambda: cast(Awaitable[None], bed.scan()))
+    run(lambda: cast(Awaitable[None], bed.scan()))
+    (made,) = bed.kube.of_kind("Node")
+    assert made["metadata"]["name"] == "fast-l4-1"
+    assert made["metadata"]["labels"]["cloud.google.com/compute-class"] == "fast"
+    assert {"key": "cloud.google.com/compute-class", "value": "fast", "effect": "NoSchedule"} in made["spec"][
+        "taints"
+    ]
+    assert [reason for reason, _ in bed.told()] == ["FailedScaleUp", "TriggeredScaleUp"]
+
+
+@pytest.mark.parametrize(
+    "other", [[], [compute_class("other", "nvidia-l4")], [compute_class("fast", "nvidia-l4", enabled=False)]]
+)
+def test_without_its_compute_class_a_pod_gets_no_node(other: list[Obj]) -> None:
+    bed = Bed(l4=L4)
+    for each in copy.deepcopy(other):
+        bed.kube.add(each)
+    bed.kube.add(pod_of_class("fast"))
+    run(lambda: cast(Awaitable[None], bed.scan()))
+    assert [reason for reason, _ in bed.told()] == ["NotTriggerScaleUp"]
+
+
+def test_nodes_of_a_class_that_was_deleted_do_not_come_any_more() -> None:
+    bed = Bed(l4={**L4, "seconds": 60})
+    bed.kube.add(compute_class("fast", "nvidia-l4"))
+    bed.kube.add(pod_of_class("fast"))
+
+    async def body() -> None:
+        assert await bed.scan() == 60
+        del bed.kube.objects[path_of("ComputeClass", None, "fast")]
+        bed.later(60)
+        await bed.scan()
+
+    run(body)
+    assert bed.nodes() == []

@@ -237,3 +237,14 @@ def test_bucket_edges_are_vllms() -> None:
     assert len(edges) == 23
     counts = {edge: line.rpartition(" ")[2] for edge, line in zip(edges, series, strict=True)}
     assert (counts["0.1"], counts["0.25"], counts["+Inf"]) == ("0.0", "1.0", "1.0")
+
+
+def test_a_server_is_as_fast_as_its_accelerator() -> None:
+    catalogue = load_catalogue()
+    h100, h200, l4 = (
+        Timing().on(catalogue.accelerator(name))
+        for name in ("nvidia-h100-80gb", "nvidia-h200-141gb", "nvidia-l4")
+    )
+    assert h100 == Timing()
+    for field in ("prefill_base", "prefill_per_token", "inter_token"):
+        assert getattr(h200, field) < getattr(h100, field) < getattr(l4, field) / 2
