@@ -217,6 +217,7 @@ def _no_way_back(opinion: Opinion, health: Health) -> Opinion:
 
 def _warnings(tally: Tally, canary: Totals, stable: Totals, health: Health) -> Iterator[str]:
     """What makes the comparison doubtful, without deciding anything."""
+    yield from health.notes
     if not tally.step.compared:
         yield "At 100 % nothing is compared: only objectives and guardrails are judged."
         return

@@ -135,3 +135,4 @@ class Health(Value):
     holds: tuple[str, ...] = Field(
         (), description="why the step may not pass yet: gateway or traffic do not follow the weights"
     )
+    notes: tuple[str, ...] = Field((), description="what makes the comparison or the way back doubtful")

@@ -6,11 +6,12 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from inference_rollouts.core.capacity import Pool, Room, raise_readiness, rooms
 from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.judge_policy import Rung
+from inference_rollouts.core.judge_policy import Health, Rung, StepContext
 from inference_rollouts.core.metrics import SERIES, load_query
 from inference_rollouts.core.plan import PoolPlan
 from inference_rollouts.core.readiness import Phase, Readiness, ready_pods
@@ -36,6 +37,44 @@ def next_raise(cluster: ClusterHook, prometheus: PrometheusHook, frozen: Frozen,
         pods = ready_pods(pods_of(cluster, plan.pool_of(plan.canary)))
         return Readiness.when(bool(pods), f"{plan.pool_of(plan.canary)} has {len(pods)} ready pods")
     return raise_readiness(_rooms(cluster, prometheus, frozen, rung.weight or rung.mirror))
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAhead:
+    """Why a step may not pass, as the pools could not carry the next one; what should be known besides."""
+
+    holds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def room_ahead(
+    cluster: ClusterHook,
+    prometheus: PrometheusHook,
+    frozen: Frozen,
+    step: StepContext,
+    health: Health,
+    now: float,
+) -> RoomAhead:
+    """Whether the pools have room for the step after this one: asked once it has baked, or stable shrinks.
+
+    After the last step nothing is raised any more, so nothing is held: stable, idle, may be scaled down.
+    """
+    plan = frozen.plan
+    shrunk = health.ready_stable is not None and health.ready_stable < frozen.stable_pods
+    if not isinstance(plan, PoolPlan) or not (shrunk or now >= step.baked_at):
+        return RoomAhead()
+    if step.index == len(plan.rungs):
+        less = f"{plan.stable} has {health.ready_stable} ready pods of the {frozen.stable_pods} before"
+        return RoomAhead(notes=(f"{less}: it may be too small to take all requests back.",) if shrunk else ())
+    seen = next_raise(cluster, prometheus, frozen, plan.rungs[step.index])
+    ready = seen.phase is Phase.READY
+    return RoomAhead() if ready else RoomAhead((f"The next raise has to wait: {seen.message.rstrip('.')}.",))
+
+
+def shared_note(frozen: Frozen) -> list[str]:
+    """What is to be said of other services on the stable pool."""
+    others = ", ".join(frozen.shared)
+    return [f"{frozen.plan.stable} serves {others} too: the split is checked from above."] if others else []
 
 
 def requests_in_flight(

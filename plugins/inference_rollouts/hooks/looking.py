@@ -25,6 +25,7 @@ from inference_rollouts.core.plan import AdapterPlan
 from inference_rollouts.core.record import Recorder, bounded
 from inference_rollouts.core.split import observed_split
 from inference_rollouts.hooks.adapters import Keeper
+from inference_rollouts.hooks.capacity import RoomAhead, room_ahead, shared_note
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.observation import Sight, sight, snapshot
 from inference_rollouts.hooks.prometheus import PrometheusHook, PrometheusUnavailable
@@ -64,8 +65,12 @@ class Looker:
         """Count up to `now` and judge. Raises HoldLost or RouteDrift; missing answers are part of a look."""
         answers = self._count(now)
         seen = self._see()
+        holds, notes = self._holds(seen), shared_note(self.frozen)
+        if seen and answers:
+            room = self._room(seen.health, now)
+            holds, notes = [*holds, *room.holds], [*notes, *room.notes]
         health = (seen.health if seen else Health()).model_copy(
-            update={"prometheus_ok": answers, "holds": tuple(self._holds(seen))}
+            update={"prometheus_ok": answers, "holds": tuple(holds), "notes": tuple(notes)}
         )
         judgement = conclude(self.tally, health, now)
         self.recorder.look(health, judgement)
@@ -125,13 +130,24 @@ class Looker:
     def _holds(self, seen: Sight | None) -> list[str]:
         """Why the step may not pass: gateway or traffic do not follow, or a pod lacks the adapter."""
         errors, enough = self.frozen.metric_set.errors, self.frozen.plan.analysis.min_requests
-        split = observed_split(self.windows, errors, self.context.share, enough)
+        shared = bool(self.frozen.shared)
+        split = observed_split(self.windows, errors, self.context.share, enough, shared=shared)
         holds = [] if seen is None else [*seen.holds]
         if self.keeper and seen:
             holds += self.keeper.look(seen.canary)
         if self.windows and not split.matches:
             holds.append(f"The weights are not in force: {split}.")
         return holds
+
+    def _room(self, health: Health, now: float) -> RoomAhead:
+        """Whether the pools have room for what comes after this step; nothing when that cannot be told."""
+        try:
+            return room_ahead(self.cluster, self.prometheus, self.frozen, self.context, health, now)
+        except RolloutError:
+            raise
+        except Exception as error:
+            log.warning("nobody knows whether there is room for the next raise: %s", error)
+            return RoomAhead()
 
 
 def _point(said: Judgement) -> Point:
