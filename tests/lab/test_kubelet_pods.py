@@ -18,7 +18,7 @@ from lab.kubelet.addresses import Addresses
 from lab.kubelet.kubelet import OFFLINE, Kubelet
 from lab.kubelet.node import Machine
 from lab.model_server.images import Catalogue, Image, Kind
-from lab.model_server.timing import Timing
+from lab.model_server.timing import Accelerator, Timing
 from tests.lab.fake_kube import FakeKube
 
 TIMING = Timing(prefill_base=0.01, prefill_per_token=0.0, inter_token=0.01, warmup_extra=0.0, noise=0.0)
@@ -28,6 +28,7 @@ CATALOGUE = Catalogue(
         "vllm:crash": Image(Kind.VLLM, crash_after=0.01, load=60.0),
     },
     {},
+    {"abacus": Accelerator(first_token=50.0)},
 )
 
 
@@ -112,6 +113,24 @@ def test_a_pod_from_binding_to_removal(subnet: str) -> None:
             reasons = [event["reason"] for event in kube.of_kind("Event")]
             expected = ["Pulling", "Pulled", "Created", "Started", "Killing"]
             assert [reason for reason in reasons if reason in expected] == expected
+
+    asyncio.run(scenario())
+
+
+def test_a_server_is_as_fast_as_what_its_node_has(subnet: str) -> None:
+    async def scenario() -> None:
+        kube = FakeKube()
+        slow = node()
+        slow["metadata"]["labels"] = {"cloud.google.com/gke-accelerator": "abacus"}
+        kube.add(slow)
+        async with kubelet(kube, subnet) as session:
+            kube.add(pod())
+            await until(lambda: ready(kube))
+            asked = {"prompt": "Hello", "max_tokens": 1}
+            began = asyncio.get_running_loop().time()
+            async with session.post(f"http://{subnet}.10:8000/v1/completions", json=asked) as answer:
+                assert answer.status == 200
+            assert asyncio.get_running_loop().time() - began > 50 * TIMING.prefill_base
 
     asyncio.run(scenario())
 
