@@ -12,9 +12,11 @@ import pytest
 
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.plan import parse_plan
+from inference_rollouts.core.readiness import Phase
 from inference_rollouts.core.weights import Target
 from inference_rollouts.hooks.cluster import FIELD_MANAGER, ClusterHook, NotFound, PatchRefused
 from inference_rollouts.hooks.model_server import complete
+from inference_rollouts.hooks.nodes import provisioner_of
 from inference_rollouts.hooks.prometheus import PrometheusHook, PrometheusUnavailable
 from inference_rollouts.hooks.targets import GATEWAY_API
 from inference_rollouts.hooks.traffic import Restored, Traffic
@@ -241,3 +243,47 @@ def test_a_route_goes_through_a_whole_rollout_and_back(cluster):
     told = sorted(cluster.select("v1", "Event"), key=lambda event: int(event["metadata"]["resourceVersion"]))
     reasons = [event["reason"] for event in told if event["involvedObject"]["name"] == "routes-to-llm"]
     assert reasons == ["CanaryAttached", "WeightShifted", "CanaryAlarm", "RolledBack"]
+
+
+# Nodes
+
+
+def test_a_compute_class_on_a_real_api_server_is_made_kept_and_deleted(cluster):
+    machines = [
+        {
+            "accelerator": "nvidia-h200-141gb",
+            "count": 8,
+            "machine_type": "a3-ultragpu-8g",
+            "reservation": "h200",
+            "zones": ["us-central1-a"],
+        },
+        {"accelerator": "nvidia-l4", "count": 8, "spot": True},
+    ]
+    nodes = {"provisioner": "compute-class", "machines": machines}
+    brings = provisioner_of(cluster, parse_plan(plan(nodes=nodes)), "new", RUN)
+    brings.check()
+    assert cluster.find("cloud.google.com/v1", "ComputeClass", "new") is None
+    brings.ask()
+    brings.ask()
+    live = cluster.get("cloud.google.com/v1", "ComputeClass", "new")
+    assert [rule["gpu"]["type"] for rule in live["spec"]["priorities"]] == ["nvidia-h200-141gb", "nvidia-l4"]
+    assert live["metadata"]["generation"] == 1
+    brings.take_back()
+    assert cluster.find("cloud.google.com/v1", "ComputeClass", "new") is None
+    assert brings.look().phase is Phase.FAILED
+
+
+def test_only_the_object_that_was_read_is_deleted(cluster):
+    read = cluster.apply(config_map("mine", a="1"))
+    cluster.delete(read)
+    cluster.delete(read)
+    again = cluster.apply(config_map("mine", a="2"))
+    cluster.delete(read)
+    assert cluster.get("v1", "ConfigMap", "mine")["metadata"]["uid"] == again["metadata"]["uid"]
+
+
+def test_what_was_told_about_an_object_is_read_and_nothing_else(cluster):
+    one, other = cluster.apply(config_map("one")), cluster.apply(config_map("other"))
+    cluster.event(one, "FailedScaleUp", "GCE_STOCKOUT")
+    cluster.event(other, "Pulled", "an image")
+    assert [event["reason"] for event in cluster.events_about(one)] == ["FailedScaleUp"]
