@@ -17,7 +17,7 @@ from .durations import Seconds
 from .errors import PlanInvalid
 from .fields import Model, ModelName, Name, Percent, Text
 from .judge_policy import Policy, Rung, StepContext
-from .metrics import Arm
+from .metrics import Arm, MetricName
 from .nodes import NODE_POOL_NAME, ComputeClass, NodePool, Nodes
 from .retention import Retention
 from .trial import Mirror, Preview
@@ -96,7 +96,7 @@ class Rollout(Model):
     canary: ModelName
     warm_up: WarmUp = WarmUp()
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=20)]
-    metrics: Name = "vllm"
+    metrics: MetricName = "vllm"
     settle: Seconds = 30.0
     analysis: Policy = Policy()
     approvals: Approvals = Approvals()
@@ -220,7 +220,7 @@ class AdapterPlan(Rollout):
     load: Literal["runtime", "lazy"] = Field(
         "runtime", description="runtime: by vLLM's API; lazy: the servers' resolver, at the first request"
     )
-    metrics: Name = "endpoint_picker"
+    metrics: MetricName = "endpoint_picker"
 
     @model_validator(mode="after")
     def _alias_is_no_adapter(self) -> Self:

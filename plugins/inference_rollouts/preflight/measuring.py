@@ -7,6 +7,7 @@ import time
 from inference_rollouts.core.counts import missing, window
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
 from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.plan import AdapterPlan, Plan
 from inference_rollouts.core.power import markdown, shortfalls, sights, traffic_of
 from inference_rollouts.hooks.observation import snapshot
 from inference_rollouts.hooks.prometheus import PrometheusHook
@@ -21,10 +22,19 @@ def check_metrics(prometheus: PrometheusHook, frozen: Frozen) -> None:
     arm = plan.arm(plan.stable)
     if lacking := missing(frozen.metric_set, arm, seen):
         raise ClusterRefused(
-            f"The judge would be blind: Prometheus lacks {'; '.join(lacking)}. Scrape the pods of "
-            f"{plan.stable} with the labels {arm.label}={arm.value} and namespace={plan.namespace} "
-            "(docs/operations.md)."
+            f"The judge would be blind: Prometheus lacks {'; '.join(lacking)}. Scrape {_scraped(plan)} "
+            f"and namespace={plan.namespace} (docs/operations.md)."
         )
+
+
+def _scraped(plan: Plan) -> str:
+    """Whose metrics tell the arms apart, and with which labels."""
+    if isinstance(plan, AdapterPlan):
+        return (
+            f"the endpoint pickers of InferencePool {plan.pool}, while clients ask for {plan.alias}, "
+            f"with the labels inference_pool={plan.pool}"
+        )
+    return f"the pods of {plan.stable} with the labels inference_pool={plan.stable}"
 
 
 def check_power(prometheus: PrometheusHook, frozen: Frozen, now: float) -> tuple[str, list[str]]:
