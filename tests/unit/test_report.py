@@ -24,6 +24,20 @@ def test_the_outcome_follows_from_how_the_last_tasks_ended(rollback, promote, ou
     assert outcome_of({"rollback": rollback, "promote": promote}) is outcome
 
 
+@pytest.mark.parametrize(
+    ("promote", "attached", "completed", "outcome"),
+    [
+        ("failed", True, True, Outcome.PROMOTED),
+        ("failed", True, False, Outcome.LET_GO),
+        ("success", True, False, Outcome.PROMOTED),
+        ("skipped", False, False, Outcome.NOT_STARTED),
+    ],
+)
+def test_a_rollback_with_nothing_to_restore_had_a_reason(promote, attached, completed, outcome):
+    states = {"rollback": "skipped", "promote": promote}
+    assert outcome_of(states, attached=attached, completed=completed) is outcome
+
+
 def test_every_outcome_says_where_the_traffic_is():
     assert len({outcome.sentence for outcome in Outcome}) == len(Outcome)
 

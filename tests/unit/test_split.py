@@ -29,6 +29,22 @@ def test_a_share_may_be_off_by_a_tenth_or_by_chance(declared, observed, requests
     assert Split(declared, observed, requests).matches is matches
 
 
+@pytest.mark.parametrize(
+    ("observed", "requests", "matches"),
+    [(0.02, 1000, True), (0.25, 1000, True), (0.34, 1000, True), (0.4, 1000, False), (0.0, 1000, False)],
+)
+def test_of_a_shared_pool_the_share_is_only_known_from_above(observed, requests, matches):
+    split = Split(0.25, observed, requests, shared=True)
+    assert split.matches is matches
+    assert "at most 25%" in str(split)
+
+
+def test_of_a_shared_pool_every_window_counts():
+    split = observed_split([window(5, 95), window(0, 900)], "errors", 0.5, enough=50, shared=True)
+    assert split == Split(0.5, 0.005, 1000, shared=True)
+    assert split.matches
+
+
 def test_the_latest_windows_count_and_no_more_than_needed():
     old, new = window(0, 1000), window(30, 30)
     assert observed_split([old, new], "errors", 0.5, enough=50) == Split(0.5, 0.5, 60)
