@@ -10,6 +10,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan import AdapterPlan, Plan, PoolPlan, dag_id_of
 from inference_rollouts.operators.adapter import LoadAdapter, WarmUpAdapter
+from inference_rollouts.operators.ask import Ask
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.gate import Gate
@@ -83,24 +84,22 @@ def _preparation(plan: Plan, preflight: Any) -> Any:
 
 
 def _step(plan: Plan, step: int, previous: Any) -> Gate:
-    """shift -> judge -> gate, as one group in the UI."""
-    later = [
-        f"step_{n}.{task}"
-        for n in range(step + 1, len(plan.rungs) + 1)
-        for task in ("shift", "judge", "gate")
-    ]
-    with TaskGroup(f"step_{step}", group_display_name=f"step {step}: {plan.rungs[step - 1]} by plan") as group:
-        shift = ShiftWeight(task_id="shift", step=step)
-        judge = Judge(task_id="judge", step=step)
+    """shift -> judge -> gate, as one group in the UI; a plan that can ask does so before the gate."""
+    tasks = ("shift", "judge", *(["ask"] if plan.can_ask else []), "gate")
+    later = [f"step_{n}.{task}" for n in range(step + 1, len(plan.rungs) + 1) for task in tasks]
+    with TaskGroup(f"step_{step}", group_display_name=f"step {step}: {plan.rungs[step - 1]} by plan"):
+        judged = previous >> ShiftWeight(task_id="shift", step=step) >> Judge(task_id="judge", step=step)
+        if plan.can_ask:
+            judged = judged >> Ask(task_id="ask", judge=judged.task_id)
         gate = Gate(
             task_id="gate",
             step=step,
-            judge=f"{group.group_id}.judge",
+            judge=judged.task_id,
             later=later,
             promote="promote",
             trigger_rule=TriggerRule.ALL_DONE,
         )
-        previous >> shift >> judge >> gate
+        judged >> gate
     return gate
 
 

@@ -38,22 +38,22 @@ def ending(context: Context) -> Outcome:
 
 
 def judgements(context: Context) -> list[dict[str, Any]]:
-    """What each judge concluded, in the order of the steps that were judged."""
-    return _from_judges(context, "return_value")
+    """The last word on each step, in the order of the steps that were judged."""
+    return [said[-1] for said in _said(context, "return_value") if said]
 
 
 def points(context: Context) -> list[Point]:
-    """Every look of every judge, in order."""
-    return [Point(*values) for step in _from_judges(context, "points") for values in step]
+    """Every look at every step, in order."""
+    return [Point(*values) for said in _said(context, "points") for looks in said for values in looks]
 
 
-def _from_judges(context: Context, key: str) -> list[Any]:
-    tasks = sorted(
-        (task for task in context["dag"].task_ids if task.endswith(".judge")),
-        key=lambda task: int(task.removeprefix("step_").removesuffix(".judge")),
-    )
-    found = [context["ti"].xcom_pull(task_ids=task, key=key) for task in tasks]
-    return [value for value in found if value]
+def _said(context: Context, key: str) -> list[list[Any]]:
+    """By step: what its judge left under this key, and then the task that asks a person about it."""
+    tasks = context["dag"].task_ids
+    steps = sum(task.endswith(".judge") for task in tasks)
+    names = [[f"step_{n}.judge", f"step_{n}.ask"] for n in range(1, steps + 1)]
+    found = [[context["ti"].xcom_pull(task_ids=t, key=key) for t in step if t in tasks] for step in names]
+    return [[value for value in step if value] for step in found]
 
 
 def why_rolled_back(context: Context) -> str:
