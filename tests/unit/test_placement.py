@@ -17,8 +17,9 @@ def pod(node=None, **meta):
     return {"metadata": {"name": "p", **meta}, "spec": {"nodeName": node} if node else {}}
 
 
-def event(reason, message, at="2026-01-01T00:00:00Z"):
-    return {"reason": reason, "message": message, "lastTimestamp": at}
+def event(reason, message, at="2026-01-01T00:00:00Z", version="1"):
+    meta = {"resourceVersion": version}
+    return {"metadata": meta, "reason": reason, "message": message, "lastTimestamp": at}
 
 
 def test_placed_pods_are_ready_and_nobody_is_asked_why():
@@ -42,6 +43,10 @@ def test_pods_that_are_yet_to_be_made_are_waited_for():
         (
             [event("TriggeredScaleUp", "a"), event("FailedScaleUp", STOCKOUT, "2027")],
             "FailedScaleUp: Node scale",
+        ),
+        (
+            [event("FailedScaleUp", "b", version="9"), event("NotTriggerScaleUp", "a", version="10")],
+            "NotTrigger",
         ),
         ([event("Pulled", "an image")], "0 of 2 pods have nodes"),
     ],

@@ -36,5 +36,7 @@ def _newest(told: Sequence[Json]) -> str:
     return f"{newest['reason']}: {newest.get('message', '')}".rstrip(".")
 
 
-def _time(event: Json) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
+def _time(event: Json) -> tuple[str, int]:
+    """Timestamps are whole seconds; among equal ones the last that was written is the newest."""
+    version = str(event.get("metadata", {}).get("resourceVersion", ""))
+    return str(event.get("lastTimestamp") or event.get("eventTime") or ""), int(version or 0)
