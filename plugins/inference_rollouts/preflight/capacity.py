@@ -38,7 +38,8 @@ def check(cluster: ClusterHook, prometheus: PrometheusHook, frozen: Frozen) -> N
         raise ClusterRefused(
             f"The stable pool is too small as it is: {stable.message}. Give it {stable.needed} pods, {SAY}."
         )
-    told = f"{plan.canary} is to have {work.replicas} replicas{canary.figures}"
+    planned_as = f"{work.replicas} replica{'' if work.replicas == 1 else 's'}"
+    told = f"{plan.canary} is to have {planned_as}{canary.figures}"
     log.info("%s", told)
     if not canary.enough:
         raise ClusterRefused(
