@@ -76,7 +76,7 @@ class Theatre:
         from inference_rollouts.triggers.judge import JudgeTrigger
 
         since, found = time.time(), self.cluster.get(*ROUTE)["spec"]
-        traffic = Looker(self.frozen, 1, since, Carried()).traffic
+        traffic = Looker(self.frozen, self.frozen.plan.step_context(1, since), Carried()).traffic
         traffic.attach()
         traffic.shift(self.frozen.plan.steps[0].weight, 1, since)
         trigger = JudgeTrigger(frozen=self.frozen.to_json(), step=1, since=since)
