@@ -179,7 +179,7 @@ def test_copies_that_do_not_arrive_never_pass(rollout, cluster, prometheus, monk
 
 
 @pytest.mark.usefixtures("database", "tried")
-@pytest.mark.parametrize("task", ["deploy_pool", "warm_up", "step_1.judge", "promote", "rollback"])
+@pytest.mark.parametrize("task", ["warm_up", "promote", "rollback"])
 def test_whatever_task_raises_no_preview_is_left(rollout, cluster, task):
     run = rollout(raising=task, **({"weights": [100]} if task == "promote" else {}))
     assert run.ran("end_preview")
@@ -187,18 +187,45 @@ def test_whatever_task_raises_no_preview_is_left(rollout, cluster, task):
 
 
 @pytest.mark.usefixtures("database", "tried")
+def test_a_preview_that_cannot_be_made_ends_the_run_at_weight_0(rollout, cluster, monkeypatch):
+    before, apply = copy.deepcopy(cluster.route), cluster.apply
+
+    def dies(manifest, *, dry_run=False):
+        if manifest["kind"] == "HTTPRoute" and not dry_run:
+            raise RuntimeError("killed between attaching and the preview")
+        return apply(manifest, dry_run=dry_run)
+
+    monkeypatch.setattr(cluster, "apply", dies)
+    run = rollout()
+    assert run.states["deploy_pool"] == "failed"
+    assert run.ran("rollback", "end_preview")
+    assert cluster.route["spec"] == before["spec"]
+
+
+def test_a_preview_that_the_gateway_does_not_accept_is_waited_for():
+    from inference_rollouts.core.readiness import Phase
+    from inference_rollouts.hooks.checks import attachment
+
+    cluster = FakeCluster()
+    frozen = preflight(cluster, preview={})
+    for manifest in (*frozen.manifests, *frozen.previews):
+        cluster.apply(manifest)
+    assert attachment(cluster, frozen).phase is Phase.READY
+    cluster.objects["HTTPRoute", PREVIEW_NAME]["status"] = {}
+    assert attachment(cluster, frozen).phase is Phase.WAITING
+
+
+@pytest.mark.usefixtures("database", "tried")
 def test_the_preview_of_a_newer_run_stays(rollout, cluster, monkeypatch):
-    delete = cluster.delete
     monkeypatch.setattr(cluster, "delete", lambda thing: pytest.fail("deleted another run's preview"))
-    promote = cluster.patch
+    patch = cluster.patch
 
     def taken_over(*args):
         for name in previews(cluster):
             cluster.objects["HTTPRoute", name]["metadata"]["annotations"][HELD_BY] = "rollout_llm/newer"
-        return promote(*args)
+        return patch(*args)
 
     monkeypatch.setattr(cluster, "patch", taken_over)
     run = rollout()
     assert run.ran("promote", "end_preview")
     assert previews(cluster) == [PREVIEW_NAME]
-    assert delete

@@ -85,6 +85,23 @@ def test_mirroring_adds_a_filter_and_leaves_the_filters_as_found(filters):
     assert restored(later)["spec"] == before["spec"]
 
 
+def test_a_mirror_that_somebody_changed_is_drift():
+    live = shifted(attached(route([ref("llm-pool")])), 0, 1, mirror=20)
+    live["spec"]["rules"][0]["filters"][0]["requestMirror"]["percent"] = 100
+    with pytest.raises(RouteDrift, match="the mirror is gone or changed"):
+        hold.held_record(live, RUN)
+
+
+def test_weights_put_back_beside_a_mirror_are_not_all_that_was_found():
+    before = route([ref("llm-pool")])
+    live = shifted(attached(before), 0, 1, mirror=20)
+    record = hold.held_record(live, RUN)
+    live["spec"]["rules"][0]["backendRefs"] = before["spec"]["rules"][0]["backendRefs"]
+    assert not hold.is_restored(live, record)
+    del live["spec"]["rules"][0]["filters"]
+    assert hold.is_restored(live, record)
+
+
 def test_promotion_keeps_the_weights_and_lets_the_route_go():
     live = shifted(attached(route([ref("llm-pool")])), 100)
     committed = apply_patch(live, patches.commit_patch(live, hold.held_record(live, RUN)))

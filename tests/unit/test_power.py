@@ -56,6 +56,15 @@ def test_more_traffic_weight_or_time_sees_smaller_regressions() -> None:
     assert 1 < (busy[0].odds or 0) < (by[1, "errors"].odds or 0)
 
 
+def test_copies_come_on_top_of_what_stable_gets() -> None:
+    mirror, weight = Rung(weight=0, mirror=25, bake=300), Rung(weight=20, bake=300)
+    copied, moved = (sights(policy(), small_set(), [each], TRAFFIC)[0] for each in (mirror, weight))
+    assert mirror.share == weight.share == 0.2
+    assert (moved.seconds or 0) / (copied.seconds or 1) == pytest.approx(1.25, rel=0.01)
+    keen = policy(catch=1.1)
+    assert "(25 % mirrored for 5 min)" in shortfalls(keen, sights(keen, small_set(), [mirror], TRAFFIC))[0]
+
+
 def test_the_smallest_odds_take_the_whole_bake_time() -> None:
     row = sights(policy(), small_set(), STEPS, TRAFFIC)[2]
     assert row.odds
@@ -91,7 +100,9 @@ def test_power_agrees_with_simulation() -> None:
     rng, runs, windows = np.random.default_rng(2), 300, 60
     rules = policy(objectives=False)
     metric_set = small_set(tolerance=0)
-    (row, *_) = sights(rules.model_copy(update={"catch": 3.0}), metric_set, [Rung(weight=50, bake=600)], TRAFFIC)
+    (row, *_) = sights(
+        rules.model_copy(update={"catch": 3.0}), metric_set, [Rung(weight=50, bake=600)], TRAFFIC
+    )
     n_c, n_b = rng.poisson(100, runs * windows), rng.poisson(100, runs * windows)
     x_c, x_b = rng.binomial(n_c, 0.0294), rng.binomial(n_b, 0.01)
     deltas = np.tile(np.log(evidence.WORSE_ODDS), (runs * windows, 1))

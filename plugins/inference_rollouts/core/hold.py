@@ -114,8 +114,13 @@ def is_held_by(thing: Thing, run: str) -> bool:
 
 def is_restored(thing: Thing, record: Record) -> bool:
     """Whether every rule that the rollout found is there again, exactly as found."""
-    lists = [entries_of(thing, rule) for rule in rules_of(thing).values()]
-    return all(list(place.found) in lists for place in record.places)
+    rules = rules_of(thing).values()
+    return all(any(_is_as_found(thing, rule, place, record) for rule in rules) for place in record.places)
+
+
+def _is_as_found(thing: Thing, rule: Thing, place: Place, record: Record) -> bool:
+    filters = not record.mirror or list(rule.get("filters") or ()) == list(place.filters or ())
+    return filters and entries_of(thing, rule) == list(place.found)
 
 
 def weights_now(thing: Thing, record: Record) -> str:
@@ -167,7 +172,10 @@ def _drift(thing: Thing, record: Record) -> RouteDrift:
         for place in record.places
         if not _looks_like(rules.get(place.path, {}), expected_fields(thing, place, record))
     )
-    now = _described(thing, [entries_of(thing, rules[place.path])]) if place.path in rules else "gone"
+    rule = rules.get(place.path)
+    now = _described(thing, [entries_of(thing, rule)]) if rule else "gone"
+    if rule and entries_of(thing, rule) == expected_entries(thing, place, record):
+        now += " (but the mirror is gone or changed)"
     others = ", ".join(writers(thing, ours="inference-rollouts")) or "an unknown field manager"
     return RouteDrift(
         f"{_name(thing)} was changed by {others}: its weights are {now} where this rollout had set "

@@ -69,7 +69,9 @@ class Rung(Value):
     """
 
     weight: Annotated[int, Field(ge=0, le=100, description="the canary's share of the requests, in percent")]
-    mirror: Annotated[int, Field(ge=0, le=100, description="percent of the requests that are copied to it")] = 0
+    mirror: Annotated[
+        int, Field(ge=0, le=100, description="percent of the requests that are copied to it")
+    ] = 0
     bake: Seconds
 
     @property

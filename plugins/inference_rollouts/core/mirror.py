@@ -36,5 +36,5 @@ def check_features(gateway_class: Thing, places: Sequence[Place]) -> None:
     if lacking:
         raise ClusterRefused(
             f"GatewayClass {gateway_class['metadata']['name']} does not list {', '.join(lacking)} among its "
-            "supported features, so nobody knows that it would mirror requests; take `mirror` out of the plan."
+            "supported features, so nobody knows that it can mirror requests; take `mirror` out of the plan."
         )

@@ -149,8 +149,8 @@ def _time(seconds: float | None) -> str:
 
 
 def _watch(policy: Policy, metric: Rate | Latency, rate: float, rung: Rung, parts: float) -> _Watch:
-    """`rate`: events/s of stable alone. `parts`: into how many the evidence is divided before the metric's own
-    weight, and by edges.
+    """`rate`: events/s of stable alone. `parts`: into how many the evidence is divided before the metric's
+    own weight, and by edges.
     """
     share = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
     kappa = ASSUMED_KAPPA if policy.kappa == "estimate" else policy.kappa

@@ -1,7 +1,7 @@
 """The preview: routes of our own that lead requests with one header to the canary, and no others.
 
-A live route is never ours to write, so each route that moves gets a second one beside it, which differs by the
-header and the backend alone. A gateway prefers it where both match, because it matches on more headers.
+A live route is never ours to write, so each route that moves gets a second one beside it, which differs in
+header and backend alone. A gateway prefers it where both match, because it looks at one header more.
 """
 
 from __future__ import annotations
@@ -59,16 +59,17 @@ def _rule(route: Thing, place: Place, plan: PoolPlan, preview: Preview) -> dict[
         rule["filters"] = list(place.filters)
     stable = next(entry for entry in place.found if entry["name"] == plan.stable)
     backend = {"group": stable["group"], "kind": stable["kind"], "name": plan.canary}
-    matches = [_match(route, place, match, preview) for match in live.get("matches") or ({},)]
+    live_matches: Sequence[Thing] = live.get("matches") or ({},)
+    matches = [_match(route, place, match, preview) for match in live_matches]
     return {**rule, "matches": matches, "backendRefs": [backend]}
 
 
 def _match(route: Thing, place: Place, match: Thing, preview: Preview) -> dict[str, Any]:
     headers = list(match.get("headers") or ())
     if any(header["name"].lower() == preview.header.lower() for header in headers):
+        where = f"Rule {place.path.rsplit('/', 1)[1]} of HTTPRoute {route['metadata']['name']}"
         raise RouteRefused(
-            f"Rule {place.path.rsplit('/', 1)[1]} of HTTPRoute {route['metadata']['name']} looks at the header "
-            f"{preview.header} itself; choose another `preview.header`."
+            f"{where} looks at the header {preview.header} itself; choose another `preview.header`."
         )
     return {**match, "headers": [*headers, {"type": "Exact", "name": preview.header, "value": preview.value}]}
 
