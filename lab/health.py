@@ -52,6 +52,16 @@ async def _gateway(session: aiohttp.ClientSession, record: dict[str, Any]) -> st
         return None if answer.status == 200 else f"answers {answer.status}"
 
 
+async def _aliases(session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
+    """The names that pickers resolve."""
+    for name in record["aliases"]:
+        body = {"model": name, "prompt": "Say hello.", "max_tokens": 1}
+        async with session.post(f"{record['gateway']['url']}/v1/completions", json=body) as answer:
+            if answer.status != 200:
+                return f"asked for {name}, the gateway answers {answer.status}"
+    return None
+
+
 async def _prometheus(session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
     async with session.get(f"{record['prometheus']['url']}/-/ready") as answer:
         return None if answer.status == 200 else f"answers {answer.status}"
@@ -71,7 +81,7 @@ async def _loadgen(session: aiohttp.ClientSession, record: dict[str, Any]) -> st
 
 
 SERVING: tuple[Probe, ...] = (_apiserver, _gateway, _prometheus, _loadgen)
-FRESH: tuple[Probe, ...] = (_pods, _targets)
+FRESH: tuple[Probe, ...] = (_pods, _targets, _aliases)
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:

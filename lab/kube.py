@@ -59,6 +59,7 @@ RESOURCES = {
     "InferencePool": Resource("inference.networking.k8s.io/v1", "inferencepools"),
     "InferenceObjective": Resource("llm-d.ai/v1alpha2", "inferenceobjectives"),
     "InferenceModelRewrite": Resource("llm-d.ai/v1alpha2", "inferencemodelrewrites"),
+    "InferenceModel": Resource("inference.networking.x-k8s.io/v1alpha2", "inferencemodels"),
 }
 
 

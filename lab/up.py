@@ -27,6 +27,7 @@ from lab.processes import Process, ProcessError
 from lab.state import CHECKOUT, StateDirectory, StateError, write_private
 
 MODEL = "llama-3.1-8b"
+ALIASES = {"food-review": 0.4}  # names that only a picker can resolve, and the share of requests for them
 PATIENCE = 60.0
 MILESTONES = {
     "gateway": "gateway answers at {gateway[url]}",
@@ -74,6 +75,7 @@ class Startup:
             "prometheus": {"url": f"http://127.0.0.1:{addresses.free_port(preferred=9090)}"},
             "envoy": {"admin_url": f"http://127.0.0.1:{addresses.free_port(preferred=9901)}"},
             "loadgen": {"url": f"http://127.0.0.1:{addresses.free_port(preferred=9100)}"},
+            "aliases": ALIASES if self.pickers else {},
             "kubeconfig": str(self.directory.kubeconfig),
             "processes": {},
         }
@@ -146,7 +148,8 @@ class Startup:
             self._python("gateway.picker", *kubeconfig, *scope.namespace)
         self._python("kubelet", *access, "--subnet", subnet, *scope.lab)
         self._python("monitoring", *access)
-        clients = ("--url", gateway["url"], "--model", MODEL, "--rate", "0")
+        also = [f"--also={name}={share}" for name, share in self.record["aliases"].items()]
+        clients = ("--url", gateway["url"], "--model", MODEL, "--rate", "0", *also)
         port = str(port_of(self.record["loadgen"]["url"]))
         self._python("loadgen", *clients, "--dir", self.directory.path, "--port", port)
 

@@ -34,6 +34,14 @@ def main() -> None:
     )
     parser.add_argument("--url", type=url, required=True, help="the gateway")
     parser.add_argument("--model", required=True, help="the model to ask for")
+    parser.add_argument(
+        "--also",
+        type=alias,
+        action="append",
+        default=[],
+        metavar="NAME=SHARE",
+        help="another name to ask for, and by which share of the requests",
+    )
     parser.add_argument("--rate", type=rate, default=60.0, help="requests a second (default 60)")
     parser.add_argument("--dir", type=Path, required=True, help="the log is written to DIR/loadgen")
     parser.add_argument("--port", type=int, default=0, help="control port on 127.0.0.1")
@@ -43,6 +51,8 @@ def main() -> None:
     parser.add_argument("--trace", type=Path, help="replay this CSV file instead")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster than recorded")
     arguments = parser.parse_args()
+    if sum(share for _, share in arguments.also) > 1:
+        parser.error("the shares of --also are more than all requests")
     try:
         trace = list(read_trace(arguments.trace)) if arguments.trace else None
     except (OSError, ValueError) as error:
@@ -53,7 +63,8 @@ def main() -> None:
 async def _run(arguments: argparse.Namespace, trace: list[Traced] | None) -> None:
     log = RequestLog(arguments.dir / "loadgen")
     async with Client(arguments.url, arguments.model, arguments.timeout) as client:
-        generator = Generator(client, log, arguments.rate, arguments.stream_share, arguments.seed)
+        options = (arguments.rate, arguments.stream_share, arguments.seed, dict(arguments.also))
+        generator = Generator(client, log, *options)
         runner = web.AppRunner(control(generator), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", arguments.port).start()
@@ -115,6 +126,14 @@ def _seconds(value: Any) -> float:
     if not 0 < seconds <= KEPT:
         raise ValueError(f"a window is at most {KEPT:.0f} seconds, not {value}")
     return seconds
+
+
+def alias(text: str) -> tuple[str, float]:
+    """`name=share` as a pair; ValueError for what is none."""
+    name, _, share = text.rpartition("=")
+    if not name or not 0 <= float(share) <= 1:
+        raise ValueError(f"want NAME=SHARE with a share of at most 1: {text}")
+    return name, float(share)
 
 
 def rate(value: Any) -> float:

@@ -39,12 +39,15 @@ class Client:
         if self._session:
             await self._session.close()
 
-    async def send(self, prompt: str, lengths: Lengths, *, stream: bool) -> Record:
-        """Never raises for a failed request: the record says why."""
-        record = Record(time=time.time())
+    async def send(self, prompt: str, lengths: Lengths, *, stream: bool, alias: str = "") -> Record:
+        """Never raises for a failed request: the record says why.
+
+        An `alias`, asked for instead of the client's model, is answered by whatever adapter stands behind it.
+        """
+        record = Record(time=time.time(), model=alias or self._model)
         began = time.perf_counter()
         try:
-            await self._exchange(record, began, self._body(prompt, lengths, stream), stream)
+            await self._exchange(record, began, _body(record.model, prompt, lengths, stream), stream)
         except BadAnswer as error:
             _fail(record, outcomes.BAD_ANSWER, error)
         except TimeoutError as error:
@@ -55,19 +58,6 @@ class Client:
             _fail(record, outcomes.CUT if record.status else outcomes.RESET, error)
         record.e2e = time.perf_counter() - began
         return record
-
-    def _body(self, prompt: str, lengths: Lengths, stream: bool) -> bytes:
-        body: dict[str, Any] = {
-            "model": self._model,
-            "messages": [{"role": "user", "content": prompt}],
-            "max_tokens": lengths.answer,
-            "temperature": 0,
-        }
-        if stream:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        if lengths.exact:
-            body["ignore_eos"] = True
-        return json.dumps(body).encode()
 
     async def _exchange(self, record: Record, began: float, body: bytes, stream: bool) -> None:
         if self._session is None:
@@ -117,7 +107,7 @@ class Client:
 
     def _judge(self, record: Record, model: str, text: str, reason: str, usage: Any) -> None:
         record.prompt_tokens, record.answer_tokens = usage["prompt_tokens"], usage["completion_tokens"]
-        if model != self._model:
+        if (model == self._model) != (record.model == self._model):
             raise BadAnswer(f"answered as model {model!r}")
         if not text.strip():
             raise BadAnswer("empty text")
@@ -125,6 +115,20 @@ class Client:
             raise BadAnswer("garbled text")
         if reason not in ("stop", "length"):
             raise BadAnswer(f"finish_reason {reason!r}")
+
+
+def _body(model: str, prompt: str, lengths: Lengths, stream: bool) -> bytes:
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": lengths.answer,
+        "temperature": 0,
+    }
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if lengths.exact:
+        body["ignore_eos"] = True
+    return json.dumps(body).encode()
 
 
 def _parsed(event: bytes) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from random import Random
 
@@ -20,9 +20,20 @@ LAST_ANSWERS = 5.0
 
 
 class Generator:
-    """Sends requests by a schedule and keeps count of them."""
+    """Sends requests by a schedule and keeps count of them.
 
-    def __init__(self, client: Client, log: RequestLog, rate: float, stream_share: float, seed: int) -> None:
+    `aliases` are other names than the client's model that are asked for, each by a share of the requests.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        log: RequestLog,
+        rate: float,
+        stream_share: float,
+        seed: int,
+        aliases: Mapping[str, float] | None = None,
+    ) -> None:
         self.stats = Stats()
         self.poisson = Poisson(rate, Random(f"{seed}/arrivals"))
         self.in_flight = 0
@@ -30,7 +41,9 @@ class Generator:
         self._client = client
         self._log = log
         self._stream_share = stream_share
+        self._aliases = {"": 1.0 - sum((aliases or {}).values()), **(aliases or {})}
         self._rng = Random(f"{seed}/stream")
+        self._names = Random(f"{seed}/names")
         self._prompts = Prompts(Random(f"{seed}/prompts"))
         self.lag = LoopLag()
         self._changed = asyncio.Event()
@@ -93,16 +106,17 @@ class Generator:
     def _start(self, due: float, lengths: Lengths) -> None:
         prompt = self._prompts.draw(lengths.prompt)
         stream = self._rng.random() < self._stream_share
-        task = asyncio.create_task(self._send(due, prompt, lengths, stream))
+        (alias,) = self._names.choices([*self._aliases], [*self._aliases.values()])
+        task = asyncio.create_task(self._send(due, prompt, lengths, stream, alias))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, due: float, prompt: str, lengths: Lengths, stream: bool) -> None:
+    async def _send(self, due: float, prompt: str, lengths: Lengths, stream: bool, alias: str) -> None:
         started = time.monotonic()
         self.sent += 1
         self.in_flight += 1
         try:
-            record = await self._client.send(prompt, lengths, stream=stream)
+            record = await self._client.send(prompt, lengths, stream=stream, alias=alias)
         finally:
             self.in_flight -= 1
         record.late = max(0.0, started - due)

@@ -18,8 +18,8 @@ BAD_ANSWER = "bad_answer"
 class Record:
     """One request; `time` is Unix time of its start, durations are seconds from its start.
 
-    `outcome` is `ok`, `http_<status>`, `connect_error`, `reset` (before an answer began), `timeout`,
-    `cut` (an answer that stopped in the middle) or `bad_answer`. `late` is how long after its due
+    `model` is what was asked for. `outcome` is `ok`, `http_<status>`, `connect_error`, `reset` (before an
+    answer began), `timeout`, `cut` (an answer that stopped in the middle) or `bad_answer`. `late` is how long after its due
     time the generator sent it, `lag` the generator's worst own delay while it ran: neither is part of
     the latencies, both say how far to trust them.
     """
@@ -30,6 +30,7 @@ class Record:
     detail: str = ""
     pod: str = ""
     pool: str = ""
+    model: str = ""
     ttft: float | None = None
     e2e: float = 0.0
     inter_token: float | None = None

@@ -28,6 +28,7 @@ def test_they_are_those_of_the_design() -> None:
         ("Gateway", "my-inference-gateway"),
         ("InferencePool", "llm-pool"),
         ("InferenceObjective", "llm-pool-standard"),
+        ("InferenceModelRewrite", "food-review"),
         ("HTTPRoute", "routes-to-llm"),
     }
 

@@ -82,6 +82,24 @@ def test_exact_rules_come_before_catch_alls_and_old_before_young() -> None:
     assert decide([catch_all], "b", "food", Random(1)) == Decision("food")
 
 
+def test_older_clusters_split_by_inference_models() -> None:
+    listed = [{"name": "v1", "weight": 3}, {"name": "v2", "weight": 1}]
+    old = {"kind": "InferenceModel", "metadata": metadata("old"), "spec": {"poolRef": {"name": "a"}}}
+    old["spec"] |= {"modelName": "food", "targetModels": listed}
+    assert shares([old]) == pytest.approx({"v1": 0.75, "v2": 0.25}, abs=0.04)
+    assert shares([old], "wine") == {"wine": 1.0}
+    assert decide([old], "b", "food", Random(1)) == Decision("food")
+    bare = {**old, "spec": {"poolRef": {"name": "a"}, "modelName": "food"}}
+    assert decide([bare], "a", "food", Random(1)).model == "food"
+
+
+def test_a_rewrite_comes_before_an_inference_model() -> None:
+    spec = {"poolRef": {"name": "a"}, "modelName": "food", "targetModels": [{"name": "old"}]}
+    old = {"kind": "InferenceModel", "metadata": metadata("old"), "spec": spec}
+    catch_all = rewrite("new", {"targets": targets(new=1)})
+    assert decide([old, catch_all], "a", "food", Random(1)) == Decision("new", "new")
+
+
 def test_the_shortest_queue_wins_and_what_was_given_counts() -> None:
     loads = {"a": Load(waiting=2, running=4), "b": Load(running=3), "c": Load(running=3, cache=0.5)}
     assert choose(loads, Random(1)) == "b"

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from lab.loadgen.__main__ import control
+from lab.loadgen.__main__ import alias, control
 from lab.loadgen.arrivals import Lengths, Poisson, Traced, read_trace
 from lab.loadgen.client import Client
 from lab.loadgen.generator import Generator
@@ -197,6 +197,46 @@ async def generating(url: str, directory: Path, rate: float) -> AsyncIterator[Ru
             generator.stop()
             await work
             log.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "outcome"),
+    [("", MODEL, "ok"), ("", "v1", "bad_answer"), ("food", "v1", "ok"), ("food", MODEL, "bad_answer")],
+)
+def test_an_alias_is_answered_by_what_stands_behind_it(asked: str, answered: str, outcome: str) -> None:
+    async def named(request: web.Request) -> web.Response:
+        assert (await request.json())["model"] == (asked or MODEL)
+        choice = {"message": {"content": "a"}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1}
+        return web.json_response({"model": answered, "choices": [choice], "usage": usage})
+
+    async def scenario() -> Record:
+        async with serving(named) as url, Client(url, MODEL) as client:
+            return await client.send("hello", Lengths(3, 5), stream=False, alias=asked)
+
+    record = asyncio.run(scenario())
+    assert (record.outcome, record.model) == (outcome, asked or MODEL)
+
+
+def test_aliases_get_their_share_of_the_requests(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        async with serving(hang) as url, Client(url, MODEL, 0.01) as client:
+            log = RequestLog(tmp_path)
+            generator = Generator(client, log, 1.0, 1.0, seed=1, aliases={"food": 0.4})
+            trace = [Traced(0.0, Lengths(1, 1))] * 400
+            await generator.run(trace)
+            log.close()
+            return [record.model for record in read_log(tmp_path)]
+
+    asked = asyncio.run(scenario())
+    assert set(asked) == {MODEL, "food"}
+    assert asked.count("food") / len(asked) == pytest.approx(0.4, abs=0.08)
+
+
+@pytest.mark.parametrize("text", ["food", "food=", "=0.5", "food=1.5", "food=-1", "food=nan"])
+def test_what_is_no_alias(text: str) -> None:
+    with pytest.raises(ValueError, match=r"NAME=SHARE|could not convert"):
+        alias(text)
 
 
 def test_slow_answers_do_not_slow_the_arrivals(tmp_path: Path) -> None:

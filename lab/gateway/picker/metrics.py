@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from time import time
 
 from lab.gateway.picker.load import Load
 
@@ -21,6 +22,7 @@ class Metrics:
 
     def __init__(self, pool: str) -> None:
         self._pool = pool
+        self._started = time()
         self._requests: Counter[Labels] = Counter()
         self._errors: Counter[Labels] = Counter()
         self._rewrites: Counter[Labels] = Counter()
@@ -50,6 +52,8 @@ class Metrics:
         return "".join(f"{line}\n" for line in self._lines(loads))
 
     def _lines(self, loads: Mapping[str, Load]) -> Iterator[str]:
+        yield "# TYPE process_start_time_seconds gauge"
+        yield f"process_start_time_seconds {self._started:.3f}"
         yield from _family("request_total", "counter", MODELS, self._requests)
         yield from _family("request_error_total", "counter", (*MODELS, "error_code"), self._errors)
         rewrite = ("model_rewrite_name", "model_name", "target_model")

@@ -21,7 +21,8 @@ from lab.kube import Obj, key_of
 
 log = logging.getLogger(__name__)
 
-KINDS = ("Pod", "InferencePool", "InferenceModelRewrite")
+REWRITES = ("InferenceModelRewrite", "InferenceModel")  # the older kind may be one that the cluster lacks
+KINDS = ("Pod", "InferencePool", *REWRITES)
 LINGER = 1.0  # a picker that is told to end goes on for so long, until Envoy has heard of its end
 
 
@@ -104,12 +105,14 @@ class PickerPods:
         target = Target(pool[1], pool[0], labels, ports)
         return {f"{address}:{port}" for address, port in endpoints(target, self._store["Pod"].list(pool[0]))}
 
+    def _rewrites(self, namespace: str) -> list[Obj]:
+        return [thing for kind in REWRITES for thing in self._store[kind].list(namespace)]
+
     async def _start(self, pod: Obj) -> Running | None:
         """Serve for one pod; None if its ports are taken, which is tried again when pods change."""
         namespace, pool = pool_of(pod) or ("", "")
         running = Running(pod["metadata"]["uid"], Watcher(self._session))
-        rewrites = self._store["InferenceModelRewrite"]
-        picker = Picker(pool, lambda: running.watcher.loads, lambda: rewrites.list(namespace))
+        picker = Picker(pool, lambda: running.watcher.loads, lambda: self._rewrites(namespace))
         name, address = pod["metadata"]["name"], pod["status"]["podIP"]
         try:
             running.runner = await _serve_metrics(picker, running.watcher, address)

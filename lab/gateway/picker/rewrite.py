@@ -1,4 +1,4 @@
-"""InferenceModelRewrites: which model a request is really for. Values in, values out."""
+"""Which model a request is really for, by rewrites or older InferenceModels. Values in, values out."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ class Decision:
 
 
 def decide(rewrites: Iterable[Obj], pool: str, model: str, chance: Random) -> Decision:
-    """Apply the rewrites of `pool`: exact matches before catch-alls, then the oldest, one by weight."""
+    """Apply the rewrites of `pool`: exact matches before catch-alls, then the oldest, one by weight.
+
+    InferenceModels count where no rewrite matches.
+    """
     found = sorted(
         (
-            (0 if rule.get("matches") else 1, created(rewrite), number, rewrite["metadata"]["name"], rule)
+            (_rank(rewrite, rule), created(rewrite), number, rewrite["metadata"]["name"], rule)
             for rewrite in rewrites
             if rewrite["spec"]["poolRef"]["name"] == pool
-            for number, rule in enumerate(rewrite["spec"].get("rules") or [])
+            for number, rule in enumerate(_rules(rewrite))
             if _matches(rule, model)
         ),
         key=lambda each: each[:3],
@@ -34,6 +37,22 @@ def decide(rewrites: Iterable[Obj], pool: str, model: str, chance: Random) -> De
         return Decision(model)
     _, _, _, name, rule = found[0]
     return Decision(_draw(rule["targets"], chance), name)
+
+
+def _rules(thing: Obj) -> list[Obj]:
+    """The rules of a rewrite; an InferenceModel is one, for its own name."""
+    spec = thing["spec"]
+    if thing.get("kind") != "InferenceModel":
+        return list(spec.get("rules") or [])
+    listed = spec.get("targetModels") or []
+    targets = [
+        {"modelRewrite": each["name"]} | {k: each[k] for k in each if k == "weight"} for each in listed
+    ]
+    return [{"matches": [{"model": {"value": spec["modelName"]}}], "targets": targets}]
+
+
+def _rank(thing: Obj, rule: Obj) -> tuple[bool, bool]:
+    return thing.get("kind") == "InferenceModel", not rule.get("matches")
 
 
 def _matches(rule: Obj, model: str) -> bool:
