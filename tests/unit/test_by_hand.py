@@ -1,0 +1,31 @@
+"""What docs/operations.md says to do without Airflow puts a route back exactly as it was found."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from . import ROOT
+from .routes import apply_patch, ref, route, service
+from .test_hold import attached, shifted
+
+
+@pytest.mark.parametrize("filters", [None, [], [{"type": "RequestHeaderModifier"}]])
+@pytest.mark.parametrize(("percent", "mirror"), [(0, 0), (0, 20), (50, 0)])
+def test_the_script_of_the_docs_restores(filters, percent, mirror):
+    before = route([service("web")], [ref("llm-pool")], [ref("llm-pool", 3), ref("other")])
+    if filters is not None:
+        before["spec"]["rules"][1]["filters"] = filters
+    live = shifted(attached(before), percent, 1, mirror)
+    docs = (ROOT / "docs/operations.md").read_text()
+    script = re.search(r"python3 -c '\n(.*?)' > restore.json", docs, re.DOTALL)[1]
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(live), capture_output=True, text=True, check=True
+    )
+    after = apply_patch(live, json.loads(done.stdout))
+    assert after["spec"] == before["spec"]
+    assert "annotations" not in after["metadata"]
