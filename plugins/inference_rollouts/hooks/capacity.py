@@ -74,7 +74,9 @@ def room_ahead(
 def shared_note(frozen: Frozen) -> list[str]:
     """What is to be said of other services on the stable pool."""
     others = ", ".join(frozen.shared)
-    return [f"{frozen.plan.stable} serves {others} too, and their requests are compared with."] if others else []
+    return (
+        [f"{frozen.plan.stable} serves {others} too, and their requests are compared with."] if others else []
+    )
 
 
 def requests_in_flight(
