@@ -14,21 +14,11 @@ import aiohttp
 
 from lab.airflow_client import AirflowClient, AirflowError
 from lab.demo.snapshot import Arm, Clients, Json, Snapshot, Task, asked_shares, backends
+from lab.demo.source import Source
 from lab.demo.view import ENDINGS, PREPARATION, STEP_TASKS
 from lab.kube import Kube, KubeError, path_of
 
-ROUTE = path_of("HTTPRoute", "default", "routes-to-llm")
 PODS = path_of("Pod", "default")
-WINDOW = "5s"
-RATE = f"sum by (envoy_cluster_name) (rate(envoy_cluster_upstream_rq_total[{WINDOW}]))"
-ERROR_RATE = (
-    "sum by (envoy_cluster_name) "
-    f'(rate(envoy_cluster_upstream_rq_xx{{envoy_response_code_class="5"}}[{WINDOW}]))'
-)
-TTFT_P95 = (
-    "histogram_quantile(0.95, sum by (inference_pool, le) "
-    f"(rate(vllm:time_to_first_token_seconds_bucket[{WINDOW}])))"
-)
 JUDGED = re.compile(r"^step \d+ at [^:]*: (.+?)(?: Warning: .*)?$", re.MULTILINE)
 T = TypeVar("T")
 UNREACHABLE = (aiohttp.ClientError, TimeoutError, KubeError, AirflowError, KeyError, ValueError)
@@ -51,6 +41,7 @@ class Observer:
     """Everything the demo reads. A source that does not answer leaves its part of a snapshot empty."""
 
     dag_id: str
+    source: Source
     airflow: AirflowClient
     kube: Kube
     http: aiohttp.ClientSession
@@ -109,15 +100,12 @@ class Observer:
         return f"{first['task_id']} failed: {errors[-1] if errors else 'see its log'}"
 
     async def arms(self, pools: tuple[str, ...]) -> tuple[Arm, ...]:
-        """Both pools: what the route asks for, what Prometheus saw, how many pods there are.
-
-        Requests and errors are those that went through the gateway, so that warm-up is not among them.
-        """
+        """Both arms: what the weights ask for, what Prometheus saw, how many pods there are."""
         asked, rate, errors, ttft, pods = await asyncio.gather(
             _or(self._asked(pools[0]), {}),
-            self._by_pool(RATE),
-            self._by_pool(ERROR_RATE),
-            self._by_pool(TTFT_P95),
+            self._by_pool(self.source.rate),
+            self._by_pool(self.source.errors),
+            self._by_pool(self.source.ttft_p95),
             _or(self._pods(), {}),
         )
         total = sum(rate.get(pool, 0.0) for pool in pools)
@@ -129,22 +117,22 @@ class Observer:
                 rate=rate.get(pool),
                 errors=errors.get(pool, 0.0) / rate[pool] if rate.get(pool) else None,
                 ttft_p95=ttft.get(pool),
-                pods=len(pods.get(pool, ())),
-                pods_ready=sum(pods.get(pool, ())),
+                pods=len(pods.get(self.source.pool or pool, ())),
+                pods_ready=sum(pods.get(self.source.pool or pool, ())),
             )
             for pool in pools
         )
 
-    async def route(self) -> Json:
-        """The HTTPRoute as it is now."""
-        return await self.kube.get(ROUTE)
+    async def target(self) -> Json:
+        """The object whose weights move, as it is now."""
+        return await self.kube.get(self.source.target)
 
     async def clients(self) -> Clients:
         """What the load generator's clients have seen since it started."""
         return Clients(Counter(await _or(self._outcomes(), {})))
 
     async def _asked(self, pool: str) -> dict[str, float]:
-        return asked_shares(backends(await self.route(), pool))
+        return asked_shares(backends(await self.target(), pool))
 
     async def _pods(self) -> dict[str, list[bool]]:
         pods: dict[str, list[bool]] = {}
@@ -198,8 +186,9 @@ async def _or(reading: Awaitable[T], otherwise: T) -> T:
 
 
 def _pool(labels: dict[str, str]) -> str:
-    """The pool of a series: pods are labelled with it, the gateway calls it "default_POOL"."""
-    return labels.get("inference_pool") or labels.get("envoy_cluster_name", "").removeprefix("default_")
+    """The arm of a series: its adapter, its pods' pool, or what the gateway calls "default_POOL"."""
+    gateways = labels.get("envoy_cluster_name", "").removeprefix("default_")
+    return labels.get("target_model_name") or labels.get("inference_pool") or gateways
 
 
 def _task(entry: dict[str, Any]) -> Task:

@@ -89,7 +89,7 @@ async def _tell(screen: Screen, lab: Startup, airflow: Airflow, story: Story) ->
         urls = (record["prometheus"]["url"], record["loadgen"]["url"])
         if story.machines:
             await kube.create(path_of("ConfigMap", HOME), node_templates(story.machines))
-        observer = Observer(story.dag_id, client, kube, http, *urls)
+        observer = Observer(story.dag_id, story.source, client, kube, http, *urls)
         for number, chapter in enumerate(story.chapters, start=1):
             screen.say()
             screen.say(screen.style("bold", f"Rollout {number} of {len(story.chapters)}: {chapter.title}"))
@@ -103,7 +103,7 @@ async def _tell(screen: Screen, lab: Startup, airflow: Airflow, story: Story) ->
 
 async def _observed(screen: Screen, observer: Observer, chapter: Chapter) -> Ending:
     """Trigger the run and show it until it has ended."""
-    before, clients = await observer.route(), await observer.clients()
+    before, clients = await observer.target(), await observer.clients()
     run_id = await asyncio.to_thread(observer.airflow.trigger, observer.dag_id, chapter.conf)
     run = Run(run_id, chapter.stable, chapter.canary, chapter.bake_seconds, time.time(), clients)
     state, teller = "queued", _Teller(screen, list(chapter.weights))
@@ -123,7 +123,7 @@ async def _observed(screen: Screen, observer: Observer, chapter: Chapter) -> End
         reason=reason,
         seconds=snapshot.elapsed,
         before=before,
-        after=await observer.route(),
+        after=await observer.target(),
         clients=snapshot.clients,
     )
 

@@ -77,9 +77,10 @@ class Snapshot:
 
 
 def backends(route: Json, pool: str) -> list[Json]:
-    """The backendRefs of the first rule that names `pool`, else of the first rule."""
-    rules = [rule.get("backendRefs", []) for rule in route["spec"]["rules"]]
-    return next((refs for refs in rules if any(ref["name"] == pool for ref in refs)), rules[0])
+    """The backends, or a rewrite's targets, of the first rule that names `pool`, else of the first rule."""
+    rules = [rule.get("backendRefs") or rule.get("targets") or [] for rule in route["spec"]["rules"]]
+    named = [[{"name": ref.get("modelRewrite"), **ref} for ref in refs] for refs in rules]
+    return next((refs for refs in named if any(ref["name"] == pool for ref in refs)), named[0])
 
 
 def asked_shares(refs: list[Json]) -> dict[str, float]:

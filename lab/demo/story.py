@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.demo.snapshot import Clients, Json, backends
+from lab.demo.source import ADAPTERS, POOLS, Source
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 OURS = "inference-rollouts.dev/"
@@ -46,7 +47,7 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What the demo shows of one kind of rollout: the DAG of a plan, and its runs.
+    """What the demo shows of one kind of rollout: the DAG of a plan, its runs, and where they are seen.
 
     `machines` are the kinds of node that the cluster can have, as ConfigMap `node-templates` has them.
     """
@@ -54,6 +55,7 @@ class Story:
     dag_id: str
     chapters: tuple[Chapter, ...]
     machines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source: Source = POOLS
 
 
 def _machine(accelerator: str, machine_type: str, seconds: float) -> Mapping[str, Any]:
@@ -112,6 +114,29 @@ STORIES = {
                 canary="llm-pool-version-3",
                 what="vllm/vllm-openai:v0.11.0-slow",
                 changes={"image": "vllm/vllm-openai:v0.11.0-slow", "model": MODEL},
+                outcome="rolled back",
+                tolerated=frozenset({"http_500"}),
+            ),
+        ),
+    ),
+    "lora": Story(
+        dag_id="rollout_food_review",
+        source=ADAPTERS,
+        chapters=(
+            Chapter(
+                title="a new version of an adapter, loaded beside the old one",
+                stable="food-review-1",
+                canary="food-review-2",
+                what="/adapters/food-review-2",
+                changes={"path": "/adapters/food-review-2"},
+                outcome="promoted",
+            ),
+            Chapter(
+                title="an adapter with late first tokens and 4 % of answers 500",
+                stable="food-review-2",
+                canary="food-review-3",
+                what="/adapters/food-review-3/slow",
+                changes={"path": "/adapters/food-review-3/slow"},
                 outcome="rolled back",
                 tolerated=frozenset({"http_500"}),
             ),

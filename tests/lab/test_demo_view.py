@@ -9,7 +9,7 @@ import pytest
 
 from lab.demo.observe import progress
 from lab.demo.screen import ESCAPES, Screen, fitted
-from lab.demo.snapshot import Arm, Clients, Snapshot, Task, asked_shares, backends
+from lab.demo.snapshot import Arm, Clients, Snapshot, Task, asked_shares, backends, describe
 from lab.demo.view import ENDINGS, PREPARATION, STEP_TASKS, Style, block, line
 
 PLAIN = Style(colours=False)
@@ -177,6 +177,13 @@ def test_the_rule_with_the_pool_is_found() -> None:
     route = {"spec": {"rules": [{"backendRefs": [{"name": "x"}]}, {"backendRefs": [{"name": "y"}]}]}}
     assert backends(route, "y") == [{"name": "y"}]
     assert backends(route, "unknown") == [{"name": "x"}]
+
+
+def test_a_rewrite_s_targets_are_shown_like_backends() -> None:
+    targets = [{"modelRewrite": "v1", "weight": 80}, {"modelRewrite": "v2", "weight": 20}]
+    refs = backends({"spec": {"rules": [{"targets": [{"modelRewrite": "x"}]}, {"targets": targets}]}}, "v2")
+    assert asked_shares(refs) == {"v1": 0.8, "v2": 0.2}
+    assert describe(refs) == "v1 80, v2 20"
 
 
 def test_clients_since() -> None:
