@@ -398,6 +398,12 @@ def test_unequal_load_is_warned_of() -> None:
     found = judged(quiet_windows(6), health=Health(ready_canary=1, ready_stable=3))
     assert found.verdict is Verdict.ADVANCE
     assert "3 times the requests" in found.warnings[0]
+
+
+def test_adapters_of_the_same_pods_have_the_same_load() -> None:
+    alike = HEALTHY.model_copy(update={"shared": True, "ready_canary": 1})
+    assert not judged(quiet_windows(6), health=alike).warnings
+    assert judged(quiet_windows(6), health=alike.model_copy(update={"shared": False})).warnings
     assert judged(quiet_windows(6)).warnings == ()
 
 

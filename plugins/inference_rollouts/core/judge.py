@@ -221,7 +221,8 @@ def _warnings(tally: Tally, canary: Totals, stable: Totals, health: Health) -> I
     if not tally.step.compared:
         yield "At 100 % nothing is compared: only objectives and guardrails are judged."
         return
-    if canary.requests and stable.requests and health.ready_canary and health.ready_stable:
+    counted = canary.requests and stable.requests and not health.shared
+    if counted and health.ready_canary and health.ready_stable:
         load = (canary.requests / health.ready_canary) / (stable.requests / health.ready_stable)
         if not 1 / UNEQUAL_LOAD <= load <= UNEQUAL_LOAD:
             yield (

@@ -129,6 +129,7 @@ class Health(Value):
 
     ready_canary: int | None = None
     ready_stable: int | None = None
+    shared: bool = Field(False, description="the same pods serve both: canary and stable are adapters")
     restarts: int = Field(0, description="the most of any canary container that was restarted in this step")
     crash_loop: bool = False
     canary_outage: str = Field("", description="what drops the canary's requests although its pods are ready")

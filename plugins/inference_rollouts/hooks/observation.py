@@ -53,6 +53,7 @@ def sight(cluster: ClusterHook, frozen: Frozen, since: float) -> Sight:
     health = Health(
         ready_canary=len(ready),
         ready_stable=0 if no_way_back else len(ready_pods(pods_of(cluster, stable))),
+        shared=canary == stable,
         restarts=restarts(pods, since),
         canary_outage=lost.message if lost and lost.total else "",
     )
