@@ -82,12 +82,14 @@ def room(pool: Pool, percent: int, load: float | None, use: float, usual: float)
 
     Where load or pods are unknown, or nothing is in flight, pods are counted: `usual` carry all requests.
     """
+    if not pool.pods:
+        return Room(pool, 1, "")
     if not load or pool.per_pod is None:
         needed = max(1, _ceil(usual * percent / 100))
         return Room(pool, needed, f", {needed} needed for {percent} % of the requests ({_why_counted(load)})")
     part, allowed = load * percent / 100, pool.per_pod * use
-    each = f"{part / pool.pods:.0f} each, " if pool.pods else ""
-    figures = f" for {percent} % of {load:.0f} requests in flight: {each}{allowed:.0f} allowed"
+    each = f"{part / pool.pods:.0f} each, {allowed:.0f} allowed"
+    figures = f" for {percent} % of {load:.0f} requests in flight: {each}"
     return Room(pool, max(1, _ceil(part / allowed)), figures)
 
 
