@@ -5,24 +5,33 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from inference_rollouts.core.errors import ClusterRefused, RetirementRefused
 from inference_rollouts.core.manifests import OWNER, OWNER_LABEL, PLAN_LABEL, POOL_LABEL
 from inference_rollouts.core.metrics import SERIES
 from inference_rollouts.core.plan import parse_plan
 from inference_rollouts.core.retention import Action
 from inference_rollouts.core.retirement import Retirement
+from inference_rollouts.dag import build_dag
 from inference_rollouts.hooks.prometheus import PrometheusUnavailable
 from inference_rollouts.hooks.retirement import subject_of
-from tests.unit.routes import ref, route
+from inference_rollouts.operators.retire import ApproveRetirement, CheckRetirement
+from inference_rollouts.retire_dag import build_retire_dag
+from inference_rollouts.triggers.idle import IdleTrigger, look
+from tests.unit.routes import ref, rewrite, route
 
 from . import ROOT
 from .fake_cluster import GATEWAY_API, OBJECTIVE_API, FakeCluster
+from .test_triggers import again
 
 OLD, NEW = "llm-pool-version-2", "llm-pool-version-3"
+LONGEST = 0.3  # seconds
 pytestmark = pytest.mark.usefixtures("database")
 
 
@@ -96,7 +105,7 @@ def include(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "include", folder)
     path = folder / "rollouts" / "llm.yaml"
     plan = yaml.safe_load(path.read_text())
-    plan["retention"] = {"keep": 0, "longest_stream": "300ms"}
+    plan["retention"] = {"keep": 0, "longest_stream": LONGEST}
     plan["analysis"] |= {"look": "50ms", "lag": 0}
     for other in path.parent.glob("*.yaml"):
         other.unlink()
@@ -233,38 +242,34 @@ def test_without_a_name_nothing_is_touched(retire, cluster):
 
 @pytest.mark.parametrize("noise", ["inside", "answered", "prometheus", "weight"])
 def test_every_sign_of_a_request_starts_the_wait_anew(retire, cluster, noise):
-    """At the fifth look, within the longest stream."""
-    times = []
-    cluster.before = lambda *_: times.append(time.time())
-    looked = cluster.activity.query
+    """At the second look, so that silence has begun before and cannot have lasted long enough."""
+    disturbed, written = [], []
+    cluster.before = lambda *_: written.append(time.time())
+    activity, query, routes = cluster.activity, cluster.activity.query, cluster.select_everywhere
 
-    def query(promql, at):
-        if cluster.activity.looks + 1 == 5:
-            times.append(time.time())
-            if noise == "weight":
-                cluster.put(GATEWAY_API, "HTTPRoute", route([ref(OLD, 1), ref(NEW, 99)]))
-        return looked(promql, at)
+    def disturbing(promql, at):
+        if activity.looks == 1:
+            disturbed.append(time.time())
+        return query(promql, at)
 
-    cluster.activity.query = query
+    def with_weight(api, kind):
+        if kind == "HTTPRoute" and activity.looks == 1 and not disturbed:
+            disturbed.append(time.time())
+            return [route([ref(OLD, 1), ref(NEW, 99)])]
+        return routes(api, kind)
+
     if noise == "weight":
-        select = cluster.select_everywhere
-        looks = []
-
-        def routes(api, kind):
-            looks.append(kind)
-            if kind == "HTTPRoute" and len(looks) == 12:
-                cluster.put(GATEWAY_API, "HTTPRoute", route([ref(OLD, 0), ref(NEW, 100)]))
-            return select(api, kind)
-
-        cluster.select_everywhere = routes
+        cluster.select_everywhere = with_weight
+    else:
+        activity.query = disturbing
     if noise == "inside":
-        cluster.activity.inside = lambda look: float(look == 5)
+        activity.inside = lambda look: float(look == 2)
     if noise == "prometheus":
-        cluster.activity.inside = lambda look: None if look == 5 else 0.0
+        activity.inside = lambda look: None if look == 2 else 0.0
     if noise == "answered":
-        cluster.activity.answered = lambda look: 7.0 + (look >= 5)
+        activity.answered = lambda look: 7.0 + (look >= 2)
     assert retire()["run"] == "success"
-    assert times[1] - times[0] >= 0.3
+    assert written[0] - disturbed[0] >= LONGEST
     assert cluster.left() == []
 
 
@@ -335,3 +340,167 @@ def test_another_object_of_the_same_name_stays(cluster):
     cluster.put_pool(OLD)
     subject_of(retirement).proceed()
     assert {("InferencePool", OLD), ("Deployment", OLD), ("Pod", f"{OLD}-0")} <= cluster.objects.keys()
+
+
+@pytest.mark.parametrize(("option", "left"), [("Retire", False), ("Keep", True)])
+def test_a_person_decides_where_the_plan_wants_it(retire, cluster, include, monkeypatch, option, left):
+    plan = yaml.safe_load(include.read_text())
+    include.write_text(yaml.safe_dump(plan | {"approvals": {"retire": True}}))
+    asked = {}
+
+    def execute(task, context):
+        from airflow.providers.standard.operators.hitl import HITLOperator
+
+        with monkeypatch.context() as patched:
+            patched.setattr(HITLOperator, "execute", lambda self, _: asked.update(vars(self)))
+            original(task, context)
+        said = {"params_input": {}, "responded_at": datetime.now(UTC), "responded_by_user": None}
+        return task.execute_complete(context, {"chosen_options": [option], **said})
+
+    original = ApproveRetirement.execute
+    monkeypatch.setattr(ApproveRetirement, "execute", execute)
+    states = retire()
+    assert states["run"] == "success"
+    assert states["retire"] == ("skipped" if left else "success")
+    assert bool(cluster.left()) == left
+    assert OLD in asked["subject"]
+    assert f"InferencePool {OLD}" in asked["body"]
+    assert asked["defaults"] == ["Keep"]
+
+
+def test_while_a_rollout_is_under_way_nothing_is_taken_away(retire, cluster, monkeypatch):
+    """The first looks are those of task check, which waits; the last is that of task retire."""
+    running = iter([1, 1, 0, 1])
+    monkeypatch.setattr("inference_rollouts.operators.retire.rollouts_under_way", lambda *_: next(running))
+    states = retire()
+    assert (states["check"], states["retire"]) == ("success", "failed")
+    assert cluster.writes == []
+
+
+@pytest.mark.parametrize(
+    ("later", "state"),
+    [([], "success"), ([{"name": OLD, "since": 9e9}], "skipped"), ([{"name": NEW, "since": 9e9}], "success")],
+)
+def test_what_a_later_rollout_left_again_is_its_own_retirement(retire, cluster, monkeypatch, later, state):
+    monkeypatch.setattr(CheckRetirement, "_events_of", lambda *_: [x for x in later if x["name"] == OLD])
+    said = SimpleNamespace(extra={"name": OLD, "action": "remove", "since": time.time()})
+    assert retire(heard=[said])["check"] == state
+
+
+def test_what_is_kept_for_a_time_is_kept_that_long(retire, cluster, include):
+    plan = yaml.safe_load(include.read_text())
+    plan["retention"] |= {"keep": "1500ms"}
+    include.write_text(yaml.safe_dump(plan))
+    times = []
+    cluster.before = lambda *_: times.append(time.time())
+    since = time.time()
+    states = retire(heard=[SimpleNamespace(extra={"name": OLD, "action": "remove", "since": since})])
+    assert states["run"] == "success"
+    assert times[0] - since >= 1.5
+
+
+def test_a_pool_whose_pods_are_gone_needs_no_data(retire, cluster):
+    cluster.activity.inside = lambda look: None
+    for name in (OLD, f"{OLD}-epp"):
+        cluster.objects["Deployment", name]["spec"]["replicas"] = 0
+        cluster.put("apps/v1", "Deployment", cluster.objects["Deployment", name])
+    assert retire()["run"] == "success"
+    assert cluster.left() == []
+
+
+def test_who_never_becomes_quiet_stays(retire, cluster, monkeypatch):
+    monkeypatch.setattr("inference_rollouts.operators.retire.PATIENCE", timedelta(seconds=1))
+    cluster.activity.inside = lambda look: None
+    assert retire()["wait_idle"] == "failed"
+    assert cluster.writes == []
+
+
+def test_a_cluster_that_does_not_answer_is_no_sign_of_quiet(cluster):
+    class Broken:
+        def look(self, now, seconds):
+            raise ConnectionError("refused")
+
+    assert "refused" in look(Broken(), 1.0, 5).busy
+
+
+def test_routes_of_other_namespaces_are_looked_at_only_where_that_is_allowed(cluster):
+    def refused(*_):
+        raise ClusterRefused("may not list")
+
+    cluster.select_everywhere = refused
+    assert subject_of(frozen()).look(1.0, 5).busy == ""
+
+
+PLAN = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("retention", "assets"),
+    [
+        ({}, {"rolled-back"}),
+        ({"keep": "1d"}, {"promoted", "rolled-back"}),
+        ({"keep": "1d", "keep_rolled_back": None}, {"promoted"}),
+        ({"keep_rolled_back": None}, set()),
+    ],
+)
+def test_it_runs_by_itself_after_what_the_plan_says(retention, assets):
+    dag = build_retire_dag(parse_plan(PLAN | {"retention": retention}))
+    assert dag.dag_id == "retire_llm"
+    assert dag.tags == {"inference-rollout", "retirement"}
+    assert dag.is_paused_upon_creation is False
+    condition = getattr(dag.timetable, "asset_condition", None)
+    heard = {asset.name for asset in condition.objects} if condition else set()
+    assert heard == {f"inference-rollouts/llm/{asset}" for asset in assets}
+    outlets = {outlet.name for task in build_dag(parse_plan(PLAN)).tasks for outlet in task.outlets}
+    assert heard <= outlets
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_the_chain_of_a_retirement(asks):
+    dag = build_retire_dag(parse_plan(PLAN | {"approvals": {"retire": asks}}))
+    chain = ["check", "wait_idle", *(["approve"] if asks else []), "retire"]
+    assert [task.task_id for task in dag.tasks] == ["leftovers", *(f"retirement.{task}" for task in chain)]
+    for before, after in pairwise(chain):
+        assert f"retirement.{after}" in dag.task_dict[f"retirement.{before}"].downstream_task_ids
+    assert min(task.retries for task in dag.tasks) >= 1
+
+
+def test_the_trigger_survives_serialization(cluster):
+    trigger = again(IdleTrigger(retirement=frozen().to_json(), deadline=5.0))
+    assert (trigger.retirement, trigger.deadline) == (frozen().to_json(), 5.0)
+
+
+ADAPTERS = yaml.safe_load((ROOT / "include/rollouts/food-review.yaml").read_text())
+
+
+@pytest.fixture
+def adapters(cluster, monkeypatch):
+    """The pods of the adapter's pool, and what was unloaded on them."""
+    plan = parse_plan(ADAPTERS)
+    cluster.put_pool(plan.pool)
+    unloaded = []
+    monkeypatch.setattr(
+        "inference_rollouts.hooks.retirement.unload_adapter", lambda url, name: unloaded.append((url, name))
+    )
+    return plan, unloaded
+
+
+def test_an_adapter_is_unloaded_on_every_pod(cluster, adapters):
+    plan, unloaded = adapters
+    subject = subject_of(Retirement(plan, plan.stable, Action.REMOVE))
+    assert subject.find() == ()
+    assert subject.proceed().phase == "ready"
+    assert unloaded == [(f"http://127.0.0.{n}:8000", plan.stable) for n in (1, 2, 3)]
+    assert cluster.events == ["AdapterUnloaded"]
+
+
+def test_an_adapter_that_a_rewrite_sends_requests_to_stays(cluster, adapters):
+    plan, unloaded = adapters
+    cluster.served = {*cluster.served, (OBJECTIVE_API, "InferenceModelRewrite")}
+    cluster.put(OBJECTIVE_API, "InferenceModelRewrite", rewrite(plan.alias, plan.stable, plan.pool))
+    subject = subject_of(Retirement(plan, plan.stable, Action.REMOVE))
+    for act in (subject.find, subject.proceed):
+        with pytest.raises(RetirementRefused, match=f"sends requests to {plan.stable}"):
+            act()
+    assert "sends requests" in subject.look(1.0, 5).busy
+    assert unloaded == []

@@ -12,7 +12,7 @@ from .manifests import OWNER, OWNER_LABEL, PLAN_LABEL, POOL_LABEL, is_ours
 from .plan import Plan, parse_plan
 from .retention import Action
 from .route import POOL_GROUPS
-from .weights import weights_of
+from .weights import SPELLINGS, weights_of
 
 Thing = Mapping[str, Any]
 Patch = list[dict[str, Any]]
@@ -85,16 +85,14 @@ def user_of_pool(routes: Sequence[Thing], pool: str, namespace: str) -> str:
     return next((why for route in routes for why in _uses(route, pool, namespace)), "")
 
 
-def user_of_adapter(splitters: Sequence[Thing], adapter: str) -> str:
-    """The same for an adapter, from the rewrites and InferenceModels of its pool."""
-    for thing in splitters:
+def user_of_adapter(bound: Sequence[Thing], adapter: str) -> str:
+    """The same for an adapter, from what is bound to its pool: rewrites and InferenceModels count."""
+    for thing in (thing for thing in bound if thing["kind"] in SPELLINGS):
         name, record = f"{thing['kind']} {thing['metadata']['name']}", read_record(thing)
         if record and adapter in (record.stable, record.canary):
             return f"{name} is held by rollout {record.run}, which counts on {adapter}"
-        key = spelling_of(thing).name
-        if any(
-            entry[key] == adapter for rule in rules_of(thing).values() for entry in entries_of(thing, rule)
-        ):
+        entries = [entry for rule in rules_of(thing).values() for entry in entries_of(thing, rule)]
+        if adapter in {entry[spelling_of(thing).name] for entry in entries}:
             return f"{name} sends requests to {adapter}"
     return ""
 
