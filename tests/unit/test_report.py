@@ -57,3 +57,19 @@ def test_the_summary_names_each_step_and_why():
     assert "The canary is worse. Now the route is exactly as it was found." in text
     assert "| 1 | 5 % | advance | fine. |" in text
     assert "| 2 | 25 % | rollback | the canary is worse. |" in text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "retention", "said"),
+    [
+        (Outcome.PROMOTED, {}, "`llm-pool` keeps running, so that all traffic can go back to it, until somebody"),
+        (Outcome.PROMOTED, {"keep": "2d"}, "go back to it, for 2d at least, then it is the turn of DAG `retire_llm`"),
+        (Outcome.ROLLED_BACK, {}, "`llm-pool-version-2` keeps running for a look, for 1h at least"),
+        (Outcome.ROLLED_BACK, {"keep_rolled_back": None}, "until somebody starts DAG `retire_llm`."),
+        (Outcome.NOT_STARTED, {}, None),
+    ],
+)
+def test_the_summary_says_what_stays_and_until_when(outcome, retention, said):
+    plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | {"retention": retention}
+    text = markdown(parse_plan(plan), outcome, "so.", [])
+    assert said in text if said else "running" not in text

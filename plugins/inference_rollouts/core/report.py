@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from .durations import format_duration
 from .plan import Plan
 
 
@@ -60,11 +61,17 @@ def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Map
         f"| {step} | {rung} | {judgement['verdict']} | {judgement['reason']} |"
         for step, (rung, judgement) in enumerate(zip(plan.rungs, judgements, strict=False), start=1)
     ]
-    if outcome is Outcome.PROMOTED:
-        lines += ["", f"`{plan.stable}` keeps running, so that all traffic can go back to it."]
-    elif judgements:
-        lines += [
-            "",
-            f"The pods of `{plan.canary}` keep running for a look; docs/operations.md says how to end them.",
-        ]
+    if outcome in (Outcome.PROMOTED, Outcome.ROLLED_BACK) or judgements:
+        lines += ["", _left(plan, outcome)]
     return "\n".join(lines)
+
+
+def _left(plan: Plan, outcome: Outcome) -> str:
+    """What stays, why, and until when."""
+    retire, later = f"DAG `{plan.retire_dag_id}`", "until somebody starts"
+    kept = {Outcome.PROMOTED: plan.retention.keep, Outcome.ROLLED_BACK: plan.retention.keep_rolled_back}
+    if (seconds := kept.get(outcome)) is not None:
+        later = f"for {format_duration(seconds)} at least, then it is the turn of"
+    if outcome is Outcome.PROMOTED:
+        return f"`{plan.stable}` keeps running, so that all traffic can go back to it, {later} {retire}."
+    return f"`{plan.canary}` keeps running for a look, {later} {retire}."
