@@ -62,8 +62,16 @@ def test_the_summary_names_each_step_and_why():
 @pytest.mark.parametrize(
     ("outcome", "retention", "said"),
     [
-        (Outcome.PROMOTED, {}, "`llm-pool` keeps running, so that all traffic can go back to it, until somebody"),
-        (Outcome.PROMOTED, {"keep": "2d"}, "go back to it, for 2d at least, then it is the turn of DAG `retire_llm`"),
+        (
+            Outcome.PROMOTED,
+            {},
+            "`llm-pool` keeps running, so that all traffic can go back to it, until somebody",
+        ),
+        (
+            Outcome.PROMOTED,
+            {"keep": "2d"},
+            "go back to it, for 2d at least, then it is the turn of DAG `retire_llm`",
+        ),
         (Outcome.ROLLED_BACK, {}, "`llm-pool-version-2` keeps running for a look, for 1h at least"),
         (Outcome.ROLLED_BACK, {"keep_rolled_back": None}, "until somebody starts DAG `retire_llm`."),
         (Outcome.NOT_STARTED, {}, None),

@@ -107,7 +107,8 @@ class PoolSubject(_Subject):
         pool = self.name
         if user := self.user():
             raise RetirementRefused(f"{user}: it is not retired.")
-        if why := sole_backend(self._routes(), pool, self.plan.namespace):
+        why = sole_backend(self._routes(), pool, self.plan.namespace)
+        if why and self.action is Action.REMOVE:
             raise RetirementRefused(f"{why[:1].upper()}{why[1:]}; take the rule away first.")
         found = doomed(self._created(), self.plan.name)
         live = find_pool(self.cluster, pool)
