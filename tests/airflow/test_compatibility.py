@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from inference_rollouts.core.adapters import Adapter
-from inference_rollouts.core.errors import PlanInvalid, WarmUpFailed
+from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, WarmUpFailed
 from inference_rollouts.hooks import model_server
 from inference_rollouts.operators.warm_up import WarmUp
 from tests.unit.routes import rewrite
@@ -245,7 +245,9 @@ def test_a_stable_pool_that_answers_wrongly_is_nothing_to_compare_with(servers, 
 
     servers.start(STABLE, faults=Faults(empty=1.0))
     servers.start(CANARY)
-    said = f"Nothing to compare golden prompt 'The capital of France is' with: pod {STABLE}-0"
+    said = (
+        f"Nothing to compare golden prompt 'The capital of France is' with: pod {STABLE}-0, as llama-3.1-8b, "
+    )
     fails(monkeypatch, said, warm_up={"golden": [TEXT]})
 
 
@@ -255,3 +257,31 @@ def test_a_canary_with_unreadable_answers_is_found_without_golden_prompts(server
     servers.start(STABLE)
     servers.start(CANARY, faults=Faults(garbled=1.0))
     fails(monkeypatch, f"Pod {CANARY}-0 answered with unreadable text")
+
+
+@pytest.mark.parametrize(("failures", "passes"), [(2, True), (3, False)])
+def test_a_full_queue_is_not_held_against_a_pod_at_once(servers, monkeypatch, failures, passes):
+    """Stable's pods have clients, so a refusal that may pass is asked again."""
+    servers.start(STABLE)
+    servers.start(CANARY)
+    answers = [model_server.Answer(429, None, 0.0, "queue full")] * failures
+    real = model_server.complete
+    monkeypatch.setattr(
+        "inference_rollouts.hooks.serving.complete", lambda *asked: answers.pop() if answers else real(*asked)
+    )
+    changes = {"warm_up": {"golden": [TEXT]}}
+    if passes:
+        warm_up(monkeypatch, **changes)
+    else:
+        fails(monkeypatch, "answered 429 instead of 200 (queue full)", **changes)
+
+
+def test_a_pod_that_lists_nothing_is_named(servers, monkeypatch):
+    def closed(url):
+        raise model_server.ServerRefused(401, "Unauthorized")
+
+    servers.start(STABLE)
+    monkeypatch.setattr("inference_rollouts.hooks.serving.models", closed)
+    refused(
+        ClusterRefused, "Pod llm-pool-0 does not list what it answers for: /v1/models is 401: Unauthorized"
+    )

@@ -51,6 +51,11 @@ def test_pods_that_disagree_on_a_path_are_named():
         as_served({"a": [SQL], "b": [other]})
 
 
+def test_an_adapter_that_does_not_say_where_it_is_from_cannot_be_taken_over():
+    with pytest.raises(PlanInvalid, match="Adapter 'sql' of pod a cannot be taken over from ''"):
+        as_served({"a": [Served("sql", "", "llama")]})
+
+
 def test_names_come_from_pods_and_from_what_rewrites_send_to():
     old = {
         "kind": "InferenceModel",

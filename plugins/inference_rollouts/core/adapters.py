@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from .errors import PlanInvalid
-from .fields import Model, ModelName, Text
+from .fields import Model, Text
 
 # The linear layers of the usual transformers that vLLM puts adapters on.
 TARGET_MODULES = (
@@ -22,7 +22,9 @@ TARGET_MODULES = (
 class Adapter(Model):
     """A LoRA adapter that the new model servers load."""
 
-    name: ModelName
+    name: Annotated[
+        str, Field(max_length=253, pattern=r"^[^\s=\x00-\x1f]+$", description="as clients say it")
+    ]
     path: Text = Field(description="where the model servers find it: a folder, or a model on a hub")
     config: Text | None = Field(
         None,
@@ -74,7 +76,17 @@ def as_served(seen: Seen) -> tuple[Adapter, ...]:
                     f"Adapter {each.name} is loaded from {path} on pod {other} but from {each.path} on "
                     f"pod {pod}; list the adapters and their paths under workload.adapters."
                 )
-    return tuple(Adapter(name=name, path=path) for name, (path, _) in sorted(found.items()))
+    return tuple(_taken_over(name, path, pod) for name, (path, pod) in sorted(found.items()))
+
+
+def _taken_over(name: str, path: str, pod: str) -> Adapter:
+    try:
+        return Adapter(name=name, path=path)
+    except ValidationError as error:
+        raise PlanInvalid(
+            f"Adapter {name!r} of pod {pod} cannot be taken over from {path!r}; list the adapters and their "
+            "paths under workload.adapters."
+        ) from error
 
 
 def nameable(seen: Seen, targets: Mapping[str, str]) -> dict[str, str]:

@@ -5,17 +5,17 @@ Servers are given as base URLs by the names of their pods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
-from inference_rollouts.core.adapters import Adapter, Seen, nameable
-from inference_rollouts.core.errors import WarmUpFailed
-from inference_rollouts.core.golden import Golden, findings
-from inference_rollouts.core.plan import PoolPlan
+from inference_rollouts.core.adapters import Adapter, Seen, Served
+from inference_rollouts.core.errors import ClusterRefused, WarmUpFailed
+from inference_rollouts.core.golden import findings
 from inference_rollouts.core.warmup import Answer, mistake
+from inference_rollouts.core.workload import WarmUp, Workload
 from inference_rollouts.hooks.model_server import (
+    Prompt,
     ServerRefused,
     complete,
     load_adapter,
@@ -24,6 +24,8 @@ from inference_rollouts.hooks.model_server import (
 )
 
 AT_ONCE = 16  # servers spoken to at the same time
+TRIES = 3
+PASSING = frozenset({0, 429, 502, 503})
 
 T = TypeVar("T")
 Servers = Mapping[str, str]
@@ -36,64 +38,66 @@ def on_each(servers: Servers, act: Callable[[str, str], T]) -> dict[str, T]:
 
 
 def seen_by(servers: Servers) -> Seen:
-    """What each pod answers for now."""
-    return on_each(servers, lambda _, url: models(url))
+    """What each pod answers for now. Raises ClusterRefused when one does not say."""
+    return on_each(servers, _listed)
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What each new server must do: answer for all `names` of stable, and as its `references` do.
-
-    `names` come with a word on who answers for them today, `references` in the order of the golden prompts.
-    """
-
-    plan: PoolPlan
-    names: Mapping[str, str]
-    references: tuple[Answer, ...]
-
-    @classmethod
-    def beside(cls, plan: PoolPlan, stable: Servers) -> Trial:
-        """Beside these servers. Raises WarmUpFailed when the first is wrong about a golden prompt itself."""
-        names = nameable(seen_by(stable), {})
-        pod, url = next(iter(stable.items()))
-        answers = []
-        for golden in plan.warm_up.golden:
-            answers.append(_ask(url, golden, plan))
-            if wrong := mistake(answers[-1], plan.workload.served_model_name):
-                raise WarmUpFailed(f"Nothing to compare {golden} with: pod {pod} of {plan.stable} {wrong}")
-        return cls(plan, names, tuple(answers))
-
-    def require(self, pod: str, url: str) -> None:
-        """Try one server. Raises WarmUpFailed, a phrase that names the pod and all that is wrong."""
-        self._require_adapters(pod, url)
-        listed = {served.name for served in models(url)}
-        if lacking := [f"{name} ({who})" for name, who in sorted(self.names.items()) if name not in listed]:
-            raise WarmUpFailed(f"Pod {pod} does not answer for {', '.join(lacking)}")
-        if found := list(self._findings(url)):
-            raise WarmUpFailed(f"Pod {pod} fails {'; '.join(found)}")
-
-    def _require_adapters(self, pod: str, url: str) -> None:
-        work, how = self.plan.workload, self.plan.warm_up
-        listed = {served.name: served.path for served in models(url)}
-        for adapter in work.known_adapters:
-            if work.lora.load == "api":
-                _load(pod, url, adapter, listed.get(adapter.name))
-            elif adapter.name not in listed:
-                raise WarmUpFailed(f"Pod {pod} does not list adapter {adapter.name}, as it was told to")
-            answer = complete(url, adapter.name, how.prompts[0], how.max_tokens, how.request_timeout)
-            if wrong := mistake(answer, adapter.name):
-                raise WarmUpFailed(f"Pod {pod}, asked for adapter {adapter.name}, {wrong}")
-
-    def _findings(self, url: str) -> Iterator[str]:
-        model = self.plan.workload.served_model_name
-        for golden, reference in zip(self.plan.warm_up.golden, self.references, strict=True):
-            for phrase in findings(golden, _ask(url, golden, self.plan), model, reference):
-                yield f"{golden}: it {phrase}"
+def references(pod: str, url: str, model: str, how: WarmUp) -> tuple[Answer, ...]:
+    """What a server of today says to the golden prompts. Raises WarmUpFailed when it is wrong itself."""
+    answers = tuple(_ask(url, model, each.question, each.max_tokens, how) for each in how.golden)
+    for each, answer in zip(how.golden, answers, strict=True):
+        if wrong := mistake(answer, model):
+            raise WarmUpFailed(f"Nothing to compare {each} with: pod {pod}, as {model}, {wrong}")
+    return answers
 
 
-def _ask(url: str, golden: Golden, plan: PoolPlan) -> Answer:
-    timeout = plan.warm_up.request_timeout
-    return complete(url, plan.workload.served_model_name, golden.question, golden.max_tokens, timeout)
+def require_alike(pod: str, url: str, model: str, how: WarmUp, answers: Sequence[Answer]) -> None:
+    """A server answers the golden prompts as these `answers`. Raises WarmUpFailed with every finding."""
+    found = [
+        f"{each}: it {phrase}"
+        for each, answer in zip(how.golden, answers, strict=True)
+        for phrase in findings(each, _ask(url, model, each.question, each.max_tokens, how), model, answer)
+    ]
+    if found:
+        raise WarmUpFailed(f"Pod {pod} fails {'; '.join(found)}")
+
+
+def require_adapters(pod: str, url: str, work: Workload, how: WarmUp) -> None:
+    """A server has every adapter, loaded by itself or now, and answers. Raises WarmUpFailed with its name."""
+    listed = {served.name: served.path for served in _listed(pod, url)}
+    for adapter in work.known_adapters:
+        if work.lora.load == "api":
+            _load(pod, url, adapter, listed.get(adapter.name))
+        elif adapter.name not in listed:
+            raise WarmUpFailed(f"Pod {pod} does not list adapter {adapter.name}, as it was told to")
+        answer = _ask(url, adapter.name, how.prompts[0], how.max_tokens, how)
+        if wrong := mistake(answer, adapter.name):
+            raise WarmUpFailed(f"Pod {pod}, asked for adapter {adapter.name}, {wrong}")
+
+
+def require_names(pod: str, url: str, names: Mapping[str, str]) -> None:
+    """A server lists all `names`, which come with a word on who answers for them. Raises WarmUpFailed."""
+    listed = {served.name for served in _listed(pod, url)}
+    if lacking := [f"{name} ({who})" for name, who in sorted(names.items()) if name not in listed]:
+        raise WarmUpFailed(f"Pod {pod} does not answer for {', '.join(lacking)}")
+
+
+def _listed(pod: str, url: str) -> list[Served]:
+    try:
+        return models(url)
+    except ServerRefused as error:
+        raise ClusterRefused(
+            f"Pod {pod} does not list what it answers for: /v1/models is {error}."
+        ) from error
+
+
+def _ask(url: str, model: str, prompt: Prompt, max_tokens: int, how: WarmUp) -> Answer:
+    """An answer, after a few refusals that may pass: a full queue, a connection that broke."""
+    for _ in range(TRIES):
+        answer = complete(url, model, prompt, max_tokens, how.request_timeout)
+        if answer.status not in PASSING:
+            break
+    return answer
 
 
 def _load(pod: str, url: str, adapter: Adapter, present: str | None) -> None:

@@ -10,8 +10,9 @@ from itertools import count
 
 from airflow.sdk.definitions.context import Context
 
+from inference_rollouts.core.adapters import nameable
 from inference_rollouts.core.errors import WarmUpFailed
-from inference_rollouts.core.plan import Plan
+from inference_rollouts.core.plan import Plan, PoolPlan
 from inference_rollouts.core.warmup import is_steady, mistake
 from inference_rollouts.hooks import adapters, serving
 from inference_rollouts.hooks.model_server import complete
@@ -38,10 +39,24 @@ class WarmUp(RolloutOperator):
             )
         ttfts = warm_all(canary, plan.workload.served_model_name, plan)
         try:
-            serving.on_each(canary, serving.Trial.beside(plan, stable).require)
+            compare(stable, canary, plan)
         except WarmUpFailed as error:
             raise WarmUpFailed(f"{error}; no traffic was moved to {plan.canary}.") from error
         return ttfts
+
+
+def compare(stable: Mapping[str, str], canary: Mapping[str, str], plan: PoolPlan) -> None:
+    """Every new server answers for each name of stable's, and as one of them does. Raises WarmUpFailed."""
+    work, how, model = plan.workload, plan.warm_up, plan.workload.served_model_name
+    names = nameable(serving.seen_by(stable), {})
+    answers = serving.references(*next(iter(stable.items())), model, how)
+
+    def require(pod: str, url: str) -> None:
+        serving.require_adapters(pod, url, work, how)
+        serving.require_names(pod, url, names)
+        serving.require_alike(pod, url, model, how, answers)
+
+    serving.on_each(canary, require)
 
 
 def warm_all(urls: Mapping[str, str], model: str, plan: Plan) -> dict[str, float]:
