@@ -179,6 +179,27 @@ def test_a_failure_of_another_day_is_not_todays(stage):
     assert stage.looks()[-1].phase is Phase.READY
 
 
+def test_a_pool_that_is_still_being_deleted_is_made_anew_when_it_is_gone(stage):
+    stage.provisioner().ask()
+    stage.looks()
+    stage.fake.polls = 5
+    stage.provisioner(None).take_back()
+    gone = stage.fake.pools.pop(POOL)
+    stage.provisioner().ask()
+    assert len(stage.fake.bodies) == 1
+    stage.fake.pools[POOL] = gone
+    assert stage.looks(20)[-1].phase is Phase.READY
+    assert len(stage.fake.bodies) == 2
+
+
+def test_two_that_ask_at_once_get_one_node_pool(stage, monkeypatch):
+    other = stage.provisioner()
+    monkeypatch.setattr(type(other), "_state", lambda self: (None, None))
+    stage.provisioner().ask()
+    other.ask()
+    assert len(stage.fake.bodies) == 1
+
+
 def test_a_busy_cluster_is_asked_again(stage):
     busy = refusal(400, "FAILED_PRECONDITION", "Cluster is running incompatible operation operation-7.")
     stage.fake.faults = [(), (), busy]
