@@ -27,7 +27,7 @@ from lab.processes import Process, ProcessError
 from lab.state import CHECKOUT, StateDirectory, StateError, write_private
 
 MODEL = "llama-3.1-8b"
-ALIASES = {"food-review": 0.4}  # names that only a picker can resolve, and the share of requests for them
+ALIASES = {"food-review": 0.5}  # names that only a picker can resolve, and the share of requests for them
 PATIENCE = 60.0
 MILESTONES = {
     "gateway": "gateway answers at {gateway[url]}",

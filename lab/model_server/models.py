@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,9 @@ class Models:
         """The name to answer with and the adapter's own faults; 404 for a model not served."""
         if name is None or name in self.names:
             return name or self.names[0], None
+        if name not in self.adapters and self.options.resolver:
+            with suppress(ProtocolError):
+                self.load(name, f"{self.options.resolver}/{name}")
         if loaded := self.adapters.get(name):
             return name, loaded.adapter.faults
         raise ProtocolError(f"The model `{name}` does not exist.", 404, "NotFoundError")

@@ -13,7 +13,10 @@ class OptionsError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """A model server's settings. `lora_modules` are pairs of name and path."""
+    """A model server's settings. `lora_modules` are pairs of name and path.
+
+    Adapters in the folder `resolver` (none if empty) are loaded when they are first asked for.
+    """
 
     model: str = "facebook/opt-125m"
     served_names: tuple[str, ...] = ()
@@ -24,6 +27,7 @@ class Options:
     lora_modules: tuple[tuple[str, str], ...] = ()
     max_lora_rank: int = 16
     runtime_lora: bool = False
+    resolver: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -42,7 +46,9 @@ def parse_options(argv: Sequence[str], environment: Mapping[str, str] | None = N
     known, _ = _parser().parse_known_args(arguments)
     if known.max_num_seqs < 1:
         raise OptionsError("--max-num-seqs must be at least 1")
-    runtime_lora = (environment or {}).get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "")
+    said = environment or {}
+    runtime_lora = said.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "").lower() in ("1", "true")
+    resolves = runtime_lora and "lora_filesystem_resolver" in said.get("VLLM_PLUGINS", "").split(",")
     return Options(
         model=known.model or known.model_tag or Options.model,
         served_names=tuple(known.served_model_name),
@@ -52,7 +58,8 @@ def parse_options(argv: Sequence[str], environment: Mapping[str, str] | None = N
         enable_lora=known.enable_lora,
         lora_modules=tuple(_module(text) for text in known.lora_modules),
         max_lora_rank=known.max_lora_rank,
-        runtime_lora=runtime_lora.lower() in ("1", "true"),
+        runtime_lora=runtime_lora,
+        resolver=said.get("VLLM_LORA_RESOLVER_CACHE_DIR", "") if resolves else "",
     )
 
 

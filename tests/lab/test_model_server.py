@@ -297,6 +297,22 @@ def test_adapters_cannot_be_loaded_without_permission() -> None:
     run(scenario)
 
 
+def test_a_resolver_loads_an_adapter_when_it_is_first_asked_for() -> None:
+    resolver = {"VLLM_PLUGINS": "lora_filesystem_resolver", "VLLM_LORA_RESOLVER_CACHE_DIR": "/adapters"}
+
+    async def scenario() -> None:
+        async with serving("--enable-lora", environment=ALLOWED | resolver) as server:
+            _, before = await server.get("/v1/models")
+            assert (await server.complete(model="sql"))[0] == 200
+            assert (await server.complete(model="large"))[0] == 404
+            _, after = await server.get("/v1/models")
+            assert [card["id"] for card in after["data"][len(before["data"]) :]] == ["sql"]
+        async with serving("--enable-lora", environment=resolver) as server:
+            assert (await server.complete(model="sql"))[0] == 404
+
+    run(scenario)
+
+
 def test_an_adapter_may_be_broken_while_its_base_is_not() -> None:
     async def scenario() -> None:
         async with serving("--enable-lora", "--lora-modules=bad=/adapters/broken") as server:
