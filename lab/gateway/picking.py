@@ -36,7 +36,7 @@ def picker_filter() -> Obj:
             "@type": PROCESSOR,
             "grpc_service": {"envoy_grpc": {"cluster_name": "no-picker"}},
             "processing_mode": NOTHING,
-            "message_timeout": "2s",
+            "message_timeout": "10s",  # a dead picker refuses at once; a starved one must not lose requests
             "status_on_error": {"code": "ServiceUnavailable"},
         },
     }
