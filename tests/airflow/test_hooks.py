@@ -194,6 +194,21 @@ def test_applying_is_ours_repeatable_and_never_by_force(cluster):
         cluster.apply(config_map("mine", a="2"))
 
 
+def test_applying_takes_back_what_our_own_patches_set_and_nothing_else(cluster):
+    """A pool that was scaled down comes up again."""
+    cluster.apply(config_map("scaled", a="3"))
+    cluster.patch("v1", "ConfigMap", "scaled", [{"op": "replace", "path": "/data/a", "value": "0"}])
+    assert cluster.apply(config_map("scaled", a="3"), dry_run=True)["data"] == {"a": "3"}
+    assert cluster.get("v1", "ConfigMap", "scaled")["data"] == {"a": "0"}
+    assert cluster.apply(config_map("scaled", a="3"))["data"] == {"a": "3"}
+    cluster.patch("v1", "ConfigMap", "scaled", [{"op": "replace", "path": "/data/a", "value": "0"}])
+    path, merge = "/api/v1/namespaces/default/configmaps/scaled", "application/merge-patch+json"
+    cluster._call("PATCH", path, {"fieldManager": "somebody"}, {"data": {"b": "1"}}, merge)
+    with pytest.raises(PatchRefused, match="somebody"):
+        cluster.apply(config_map("scaled", a="3", b="2"))
+    assert cluster.get("v1", "ConfigMap", "scaled")["data"] == {"a": "0", "b": "1"}
+
+
 def test_a_patch_whose_test_fails_is_refused(cluster):
     cluster.apply(config_map("guarded", a="1"))
     with pytest.raises(PatchRefused):
