@@ -6,13 +6,17 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from inference_rollouts.core.adapters import Adapter
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, WarmUpFailed
+from inference_rollouts.core.plan import parse_plan
 from inference_rollouts.hooks import model_server
+from inference_rollouts.operators.adapter import compare
 from inference_rollouts.operators.warm_up import WarmUp
 from tests.unit.routes import rewrite
 
+from . import ROOT
 from .fake_cluster import FakeCluster
 from .model_servers import BASE, ModelServers
 from .test_preflight import plan, preflight, refused
@@ -249,6 +253,21 @@ def test_a_stable_pool_that_answers_wrongly_is_nothing_to_compare_with(servers, 
         f"Nothing to compare golden prompt 'The capital of France is' with: pod {STABLE}-0, as llama-3.1-8b, "
     )
     fails(monkeypatch, said, warm_up={"golden": [TEXT]})
+
+
+@pytest.mark.parametrize(("pattern", "said"), [(None, None), ("Paris", "which does not match 'Paris'")])
+def test_adapters_are_compared_by_golden_prompts_too(servers, pattern, said):
+    value = yaml.safe_load((ROOT / "include/rollouts/food-review.yaml").read_text())
+    value |= {"warm_up": {"golden": [TEXT | {"pattern": pattern}]}}
+    modules = [f"{value[side]}=/adapters/{value[side]}" for side in ("stable", "canary")]
+    for _ in range(2):
+        servers.start(value["pool"], "--enable-lora", "--lora-modules", *modules)
+    args = (servers.pools[value["pool"]], parse_plan(value))
+    if said is None:
+        compare(*args)
+    else:
+        with pytest.raises(WarmUpFailed, match=said):
+            compare(*args)
 
 
 def test_a_canary_with_unreadable_answers_is_found_without_golden_prompts(servers, monkeypatch):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import NotReady, WarmUpFailed
 from inference_rollouts.core.plan import AdapterPlan
-from inference_rollouts.hooks import adapters
+from inference_rollouts.hooks import adapters, serving
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
 from inference_rollouts.operators.warm_up import warm_all
 
@@ -63,4 +64,15 @@ class WarmUpAdapter(RolloutOperator):
                 f"Pods {', '.join(lacking)} answer as {plan.canary} but do not list it in /v1/models; "
                 "nobody knows what they answer with. No traffic was moved."
             )
+        compare(urls, plan)
         return ttfts
+
+
+def compare(urls: Mapping[str, str], plan: AdapterPlan) -> None:
+    """Every pod answers the golden prompts as canary as one of them does as stable. Raises WarmUpFailed."""
+    how = plan.warm_up
+    try:
+        answers = serving.references(*next(iter(urls.items())), plan.stable, how)
+        serving.on_each(urls, lambda pod, url: serving.require_alike(pod, url, plan.canary, how, answers))
+    except WarmUpFailed as error:
+        raise WarmUpFailed(f"{error}; no traffic was moved to {plan.canary}.") from error
