@@ -218,6 +218,20 @@ def test_a_raise_that_the_second_route_refuses_is_undone_on_the_first(monkeypatc
     assert two.percents() == [50, 50], "and may be tried again"
 
 
+def test_a_mirror_that_the_second_route_refuses_is_ended_on_the_first(monkeypatch, two):
+    two.traffic.attach()
+    held = two.specs()
+    with monkeypatch.context() as broken:
+        two.fail(broken, times=0)
+        with pytest.raises(PatchRefused):
+            two.traffic.shift(0, 1, now=1.0, mirror=20)
+    assert two.specs() == held
+    two.traffic.shift(0, 1, now=2.0, mirror=20)
+    assert [record.mirror for record in two.traffic.records()] == [20, 20]
+    two.traffic.retreat("slow")
+    assert two.specs() == held
+
+
 def test_an_attach_that_the_second_route_refuses_leaves_no_trace(monkeypatch, two):
     two.fail(monkeypatch, times=0)
     with pytest.raises(PatchRefused):
