@@ -14,6 +14,7 @@ from inference_rollouts.hooks.traffic import Restored
 from inference_rollouts.sensors.ready import FAILURE
 
 DEAD = frozenset({"failed", "upstream_failed"})
+ATTACHING = frozenset({"deploy_pool", "load_adapter"})
 RESTORED = "restored"  # XCom of task rollback: what it found and did
 
 
@@ -27,7 +28,7 @@ def task_states(context: Context) -> dict[str, str]:
 def attached(states: Mapping[str, str]) -> bool:
     """Whether a task that ended well held what the run moves."""
     held = (task for task, state in states.items() if state == "success")
-    return any(task == "deploy_pool" or task.endswith(".shift") for task in held)
+    return any(task in ATTACHING or task.endswith(".shift") for task in held)
 
 
 def ending(context: Context) -> Outcome:
