@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 
 import pytest
@@ -219,6 +220,31 @@ def test_a_name_that_is_loaded_from_elsewhere_is_refused_with_pod_and_path(clust
         ClusterRefused,
         "Pod llm-pool-2 has food-review-2 loaded already, from /adapters/else",
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({}, None),
+        ({"r": 64}, "rank 64, the servers take up to 32"),
+        ({"base_model_name_or_path": "mistral"}, "trained for mistral, not for /models/llama, llama-3.1-8b, m"),
+        ({"base_model_name_or_path": "/models/llama"}, None),
+        ({"target_modules": ["router"]}, "changes the modules router"),
+    ],
+)
+def test_the_adapters_config_must_fit_the_servers(cluster, servers, pickers, tmp_path, config, said):
+    path = tmp_path / "adapter_config.json"
+    path.write_text(
+        json.dumps({"r": 32, "base_model_name_or_path": "m", "target_modules": ["q_proj"]} | config)
+    )
+    for pod in cluster.select("v1", "Pod"):
+        pod["spec"]["containers"] = [{"args": ["--enable-lora", "--max-lora-rank=32"]}]
+        cluster.put("v1", "Pod", pod)
+    changes = {"config": f"file://{path}", "bases": ["/models/llama"]}
+    if said is None:
+        freeze(plan(**changes), "rollout_food_review/test", cluster, pickers)
+    else:
+        refused(cluster, pickers, ClusterRefused, said, **changes)
 
 
 def test_a_pod_that_does_not_answer_for_stable_is_refused(cluster, servers, pickers):

@@ -118,17 +118,17 @@ def misfits(
     elif rank > max_rank:
         yield (
             f"Adapter {adapter.name} has rank {rank}, the servers take up to {max_rank}; "
-            f"add --max-lora-rank={rank} to workload.args."
+            f"start them with --max-lora-rank={rank}."
         )
     if base not in bases:
         yield (
             f"Adapter {adapter.name} was trained for {base}, not for {', '.join(sorted(bases))}; "
-            "if that is the same model, add it to workload.lora.bases."
+            "if that is the same model, add it to `bases`."
         )
     if strange := sorted(_modules(config) - set(lora.target_modules)):
         yield (
             f"Adapter {adapter.name} changes the modules {', '.join(strange)}, which the servers do not "
-            "support; if they do, add them to workload.lora.target_modules."
+            "support; if they do, add them to `target_modules`."
         )
 
 

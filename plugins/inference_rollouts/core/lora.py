@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .adapters import Served
 from .weights import SPELLINGS
+from .workload import DEFAULT_MAX_LORA_RANK
+
+_RANK = re.compile(r"--max-lora-rank[= ](\d+)")
 
 
 def process_of(pod: Mapping[str, Any]) -> str:
@@ -35,3 +39,10 @@ def named_in(thing: Mapping[str, Any], name: str) -> bool:
     asked = [match["model"]["value"] for rule in rules for match in rule.get("matches") or ()]
     sent = [entry[spelling.name] for rule in rules for entry in rule.get(spelling.field) or ()]
     return name in [*asked, *sent, spec.get("modelName")]
+
+
+def max_rank(pod: Mapping[str, Any]) -> int:
+    """The largest rank of adapters that a pod's server was told to take."""
+    containers = pod["spec"].get("containers", ())
+    given = " ".join(word for c in containers for word in (*(c.get("command") or ()), *(c.get("args") or ())))
+    return int([DEFAULT_MAX_LORA_RANK, *_RANK.findall(given)][-1])

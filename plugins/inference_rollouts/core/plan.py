@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from .adapters import TARGET_MODULES
 from .approvals import Approvals
 from .capacity import Capacity
 from .durations import Seconds
@@ -220,6 +221,12 @@ class AdapterPlan(Rollout):
     load: Literal["runtime", "lazy"] = Field(
         "runtime", description="runtime: by vLLM's API; lazy: the servers' resolver, at the first request"
     )
+    config: Text | None = Field(
+        None,
+        description="where to read its adapter_config.json: any URL of Airflow's object storage",
+    )
+    bases: tuple[Text, ...] = Field((), description="other names of the base model")
+    target_modules: tuple[Text, ...] = Field(TARGET_MODULES, description="what the servers can adapt")
     metrics: MetricName = "endpoint_picker"
 
     @model_validator(mode="after")

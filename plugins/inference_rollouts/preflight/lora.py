@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from inference_rollouts.core.adapters import Adapter, Lora, misfits
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
-from inference_rollouts.core.lora import conflict, named_in
+from inference_rollouts.core.lora import conflict, max_rank, named_in
 from inference_rollouts.core.plan import AdapterPlan
+from inference_rollouts.core.readiness import ready_pods
 from inference_rollouts.core.warmup import mistake
 from inference_rollouts.core.weights import Target
 from inference_rollouts.hooks import adapters
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.model_server import complete, models
+from inference_rollouts.hooks.objects import read_json
+from inference_rollouts.hooks.observation import pods_of
 from inference_rollouts.hooks.targets import EXTENSION_APIS, SPLITTING_KINDS
 
 
@@ -24,6 +28,8 @@ def check(cluster: ClusterHook, plan: AdapterPlan, targets: Sequence[Target]) ->
         wrong = [said for said in threads.map(lambda name: _wrong(name, urls[name], plan), urls) if said]
     if wrong:
         raise ClusterRefused(wrong[0])
+    if plan.config is not None:
+        _check_config(cluster, plan, plan.config, next(iter(urls.values())))
 
 
 def _check_names(cluster: ClusterHook, plan: AdapterPlan, targets: Sequence[Target]) -> None:
@@ -38,6 +44,16 @@ def _check_names(cluster: ClusterHook, plan: AdapterPlan, targets: Sequence[Targ
                     raise RouteRefused(
                         f"{kind} {name} names {plan.canary} already; a canary must be one that serves nobody."
                     )
+
+
+def _check_config(cluster: ClusterHook, plan: AdapterPlan, config: str, url: str) -> None:
+    """The adapter fits the servers, as far as its config tells: `url` is that of one of them."""
+    named = {word for each in models(url) if not each.parent for word in (each.name, each.path)}
+    rank = min(max_rank(pod) for pod in ready_pods(pods_of(cluster, plan.pool)))
+    adapter = Adapter(name=plan.canary, path=plan.path, config=config)
+    takes = Lora(target_modules=plan.target_modules)
+    if wrong := list(misfits(adapter, read_json(config), takes, named | set(plan.bases), rank)):
+        raise ClusterRefused(" ".join(wrong))
 
 
 def _wrong(name: str, url: str, plan: AdapterPlan) -> str | None:
