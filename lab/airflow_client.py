@@ -73,6 +73,15 @@ class AirflowClient:
         """Write the run's note."""
         self._call("PATCH", _run(dag_id, run_id), json={"note": note})
 
+    def question(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """What a task asks of a person: `subject`, `body`, `options`..."""
+        return dict(self.get(f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/-1/hitlDetails"))
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Choose an option of what a task asks."""
+        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/-1/hitlDetails"
+        self._call("PATCH", path, json={"chosen_options": [option]})
+
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The run's tasks: `task_id`, `state`, `start_date`, `end_date`, `try_number`..."""
         instances = self.get(f"{_run(dag_id, run_id)}/taskInstances", limit=500)["task_instances"]
