@@ -227,7 +227,10 @@ def test_a_name_that_is_loaded_from_elsewhere_is_refused_with_pod_and_path(clust
     [
         ({}, None),
         ({"r": 64}, "rank 64, the servers take up to 32"),
-        ({"base_model_name_or_path": "mistral"}, "trained for mistral, not for /models/llama, llama-3.1-8b, m"),
+        (
+            {"base_model_name_or_path": "mistral"},
+            "trained for mistral, not for /models/llama, llama-3.1-8b, m",
+        ),
         ({"base_model_name_or_path": "/models/llama"}, None),
         ({"target_modules": ["router"]}, "changes the modules router"),
     ],
