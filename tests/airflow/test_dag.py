@@ -110,7 +110,8 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(tmp_path, monkeyp
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
     bag = DagBag(str(ROOT / "dags"))
     assert not bag.import_errors
-    assert set(bag.dags) == {f"rollout_{name}" for name in ("chat", "same_pool", "not_yaml", "other_name")}
+    rollouts = {f"rollout_{name}" for name in ("chat", "same_pool", "not_yaml", "other_name")}
+    assert set(bag.dags) == {*rollouts, "retire_chat"}
     assert "must be named" in bag.dags["rollout_other_name"].description
     broken = bag.dags["rollout_same_pool"].task_dict["plan_is_invalid"]
     with pytest.raises(PlanInvalid, match=r"same-pool.yaml: .*are both 'llm-pool'.*Nothing"):
