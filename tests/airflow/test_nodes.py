@@ -173,6 +173,21 @@ def test_what_an_earlier_attempt_left_in_error_is_made_anew(stage, leaves):
     assert stage.fake.pools[POOL]["config"]["labels"][RUN_LABEL] == run_label(RUN)
 
 
+def test_what_is_done_to_other_node_pools_says_nothing_of_this_one(stage):
+    stage.provisioner().ask()
+    stage.fake.gone_wrong_before("another")
+    assert stage.looks()[-1].phase is Phase.READY
+
+
+def test_a_pool_in_error_has_failed_though_its_operation_is_forgotten(stage):
+    stage.fake.condition = STOCKOUT
+    stage.provisioner().ask()
+    stage.looks()
+    stage.fake.operations.clear()
+    answer = stage.provisioner().look()
+    assert (answer.phase, shortage(answer.message)) == (Phase.FAILED, StockOut)
+
+
 def test_a_failure_of_another_day_is_not_todays(stage):
     stage.fake.gone_wrong_before(POOL)
     stage.provisioner().ask()
