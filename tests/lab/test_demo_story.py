@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,3 +74,20 @@ def test_the_parameters_are_those_of_the_form() -> None:
         "weights": [20, 50, 100],
         "bake": "6s",
     }
+
+
+def test_every_story_is_of_a_plan_that_comes_with_the_project() -> None:
+    plans = (Path(__file__).parents[2] / "include" / "rollouts").glob("*.yaml")
+    assert {story.dag_id for story in STORIES.values()} <= {
+        f"rollout_{plan.stem.replace('-', '_')}" for plan in plans
+    }
+
+
+def test_an_adapter_is_promoted_when_its_alias_goes_nowhere_else() -> None:
+    chapter = STORIES["lora"].chapters[0]
+    targets = [{"modelRewrite": "food-review-2", "weight": 100}]
+    after: Json = {"metadata": {}, "spec": {"rules": [{"targets": targets}]}}
+    assert disappointments(chapter, replace(PROMOTED, after=after)) == []
+    targets.append({"modelRewrite": "food-review-1", "weight": 1})
+    (said,) = disappointments(chapter, replace(PROMOTED, after=after))
+    assert "traffic is on food-review-1, food-review-2" in said
