@@ -16,6 +16,7 @@ from inference_rollouts.core.errors import ClusterRefused, RetirementRefused
 from inference_rollouts.core.manifests import OWNER, OWNER_LABEL, PLAN_LABEL, POOL_LABEL
 from inference_rollouts.core.metrics import SERIES
 from inference_rollouts.core.plan import parse_plan
+from inference_rollouts.core.readiness import Phase, Readiness
 from inference_rollouts.core.retention import Action
 from inference_rollouts.core.retirement import Retirement
 from inference_rollouts.dag import build_dag
@@ -504,3 +505,37 @@ def test_an_adapter_that_a_rewrite_sends_requests_to_stays(cluster, adapters):
             act()
     assert "sends requests" in subject.look(1.0, 5).busy
     assert unloaded == []
+
+
+class Provisioner:
+    def __init__(self):
+        self.answers = [Readiness(Phase.WAITING, "being deleted"), Readiness(Phase.READY, "gone")]
+
+    def take_back(self):
+        return self.answers.pop(0)
+
+
+@pytest.mark.parametrize("action", ["remove", "scale-down"])
+def test_the_nodes_that_a_rollout_created_are_given_back_last(retire, cluster, monkeypatch, action):
+    provisioner, asked = Provisioner(), []
+
+    def provisioner_of(_, plan, pool, run):
+        asked.append((plan.name, pool, run, "Pod" in cluster.left()))
+        return provisioner
+
+    monkeypatch.setattr("inference_rollouts.hooks.retirement.provisioner_of", provisioner_of)
+    assert retire(action=action)["run"] == "success"
+    assert asked == [("llm", OLD, None, False)] * 2
+    assert provisioner.answers == []
+
+
+def test_nodes_on_which_others_work_stay(cluster, monkeypatch):
+    monkeypatch.delattr("inference_rollouts.hooks.retirement.provisioner_of")
+    limits = {"limits": {"nvidia.com/gpu": "1"}}
+    spec = {"nodeName": "gpu-node-1", "containers": [{"resources": limits}]}
+    cluster.put(
+        "v1", "Pod", {"metadata": {"name": "of-others"}, "spec": spec, "status": {"phase": "Running"}}
+    )
+    answer = subject_of(frozen()).proceed()
+    assert answer == Readiness(Phase.READY, "the nodes stay: of-others run there")
+    assert cluster.left() == []
