@@ -87,7 +87,7 @@ def until(true: Any, seconds: float = 30) -> None:
 
 def test_the_preview_s_header_leads_to_the_canary_and_to_nothing_else(trial: Trial) -> None:
     trial.fail(1.0)
-    found = trial.cluster.get(*ROUTE)["spec"]
+    found, lost = trial.cluster.get(*ROUTE)["spec"], trial.lost()
     assert trial.ask(**{"x-preview": "canary"}) == 200, "there is no preview yet"
     trial.attach()
     assert Counter(trial.ask(**{"x-preview": "canary"}) for _ in range(30)) == {500: 30}
@@ -98,7 +98,7 @@ def test_the_preview_s_header_leads_to_the_canary_and_to_nothing_else(trial: Tri
     trial.end_preview()
     until(lambda: trial.ask(**{"x-preview": "canary"}) == 200)
     assert trial.cluster.get(*ROUTE)["spec"] == found
-    assert trial.lost() == {}
+    assert trial.lost() == lost
 
 
 @pytest.mark.parametrize(("failing", "verdict"), [(1.0, "rollback"), (0.0, "advance")])
@@ -108,7 +108,7 @@ def test_copies_show_what_a_canary_is_worth_before_a_client_sees_it(
     from inference_rollouts.triggers.judge import JudgeTrigger
 
     trial.fail(failing)
-    found = trial.cluster.get(*ROUTE)["spec"]
+    found, lost = trial.cluster.get(*ROUTE)["spec"], trial.lost()
     trial.attach()
     rung, since = trial.frozen.plan.rungs[0], time.time()
     trial.traffic.shift(rung.weight, 1, since, rung.mirror)
@@ -122,4 +122,4 @@ def test_copies_show_what_a_canary_is_worth_before_a_client_sees_it(
     trial.traffic.restore(said["reason"])
     trial.end_preview()
     assert trial.cluster.get(*ROUTE)["spec"] == found
-    assert trial.lost() == {}
+    assert trial.lost() == lost
