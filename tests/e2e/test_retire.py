@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from bench.reflex import ROUTE, Theatre, theatre
-from lab.state import StateDirectory
+from lab.state import CHECKOUT, StateDirectory
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -130,4 +132,41 @@ def test_a_retired_pool_leaves_nothing_behind_and_no_client_loses_a_request(
     assert pods(stage) == 0
     assert stage.cluster.find("apps/v1", "Deployment", plan.stable) is not None
     time.sleep(2)  # clients go on
+    assert lost(folder) == {}
+
+
+def test_an_adapter_is_unloaded_when_nobody_asks_for_it_any_more(stage: Theatre, folder: Path) -> None:
+    from inference_rollouts.core.errors import RetirementRefused
+    from inference_rollouts.core.plan import parse_plan
+    from inference_rollouts.core.retention import Action, Retention
+    from inference_rollouts.core.retirement import Retirement
+    from inference_rollouts.hooks.model_server import load_adapter, models
+    from inference_rollouts.hooks.retirement import subject_of
+    from inference_rollouts.triggers.idle import IdleTrigger
+
+    plan = parse_plan(yaml.safe_load((CHECKOUT / "include/rollouts/food-review.yaml").read_text()))
+    plan = plan.model_copy(update={"retention": Retention(longest_stream=STREAM)})
+    with pytest.raises(RetirementRefused, match="sends requests to food-review-1"):
+        subject_of(Retirement(plan, plan.stable, Action.REMOVE)).find()
+    found = stage.cluster.select("v1", "Pod", {"inference-pool": plan.pool})
+    servers = [f"http://{pod['status']['podIP']}:8000" for pod in found]
+    for server in servers:
+        load_adapter(server, plan.canary, plan.path)
+    url = f"{StateDirectory(folder).read()['gateway']['url']}/v1/completions"
+    asked = {"model": plan.canary, "prompt": "Say hello.", "max_tokens": 4}
+    trigger = IdleTrigger(
+        retirement=Retirement(plan, plan.canary, Action.REMOVE).to_json(), deadline=time.time() + 60
+    )
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(asyncio.run, _event(trigger))
+        time.sleep(STREAM / 2)
+        answered = requests.post(url, json=asked, timeout=10)
+        last = time.time()
+        since = waiting.result(90)["since"]
+    assert answered.status_code == 200
+    assert since >= last
+    assert subject_of(Retirement(plan, plan.canary, Action.REMOVE)).proceed().phase == "ready"
+    for server in servers:
+        assert {"food-review-1"} <= {served.name for served in models(server)}
+        assert plan.canary not in {served.name for served in models(server)}
     assert lost(folder) == {}
