@@ -81,7 +81,7 @@ class Theatre:
         traffic.shift(self.frozen.plan.steps[0].weight, 1, since)
         trigger = JudgeTrigger(frozen=self.frozen.to_json(), step=1, since=since)
         with ThreadPoolExecutor(1) as thread, requests.Session() as admin:
-            judging = thread.submit(asyncio.run, _judgement(trigger))
+            judging = thread.submit(asyncio.run, judgement(trigger))
             time.sleep(self.frozen.plan.settle + HEALTHY + random.random())  # anywhere between two looks
             broken = time.time()
             self._break(share)
@@ -128,7 +128,7 @@ class Theatre:
         return self.frozen.plan.canary in answer.text
 
 
-async def _judgement(trigger: JudgeTrigger) -> Any:
+async def judgement(trigger: JudgeTrigger) -> Any:
     [event] = [event.payload async for event in trigger.run()]
     return event["judgement"]
 

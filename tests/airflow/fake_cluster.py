@@ -158,11 +158,12 @@ class FakeCluster:
             "updatedReplicas": count,
             "availableReplicas": count,
         }
+        containers = template.get("spec", {}).get("containers", [])
         for number in range(count):
             name = f"{deployment['metadata']['name']}-{number}"
             self.put("v1", "Pod", {
                 "metadata": {"name": name, "labels": dict(template["metadata"]["labels"])},
-                "spec": {"nodeName": "gpu-node-1", "containers": template.get("spec", {}).get("containers", [])},
+                "spec": {"nodeName": "gpu-node-1", "containers": containers},
                 "status": {
                     "phase": "Running",
                     "podIP": f"127.0.0.{number + 1}",

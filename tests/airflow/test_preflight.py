@@ -107,7 +107,7 @@ def test_wrong_parameters(params, said):
         ({"steps": []}, PlanInvalid, "steps"),
         ({"steps": [{"weight": 100, "bake": "-1m"}]}, PlanInvalid, "not a duration"),
         ({"schedule": {"cron": "0 2 * * *", "timezone": "Mars/Olympus"}}, PlanInvalid, "time zone"),
-        ({"analysis": {"on_timeout": "ask"}}, PlanInvalid, "on_timeout"),
+        ({"analysis": {"on_timeout": "guess"}}, PlanInvalid, "on_timeout"),
         ({"analysis": {"tolerances": {"nothing": 1}}}, PlanInvalid, "no metric 'nothing'"),
         ({"analysis": {"margin": 0.1}}, PlanInvalid, "must be more than the tolerance"),
         ({"surprise": 1}, PlanInvalid, "surprise"),

@@ -85,7 +85,8 @@ def is_wanted(manifest: Mapping[str, Any], stable: Mapping[str, Any], serves: Se
             return bool(manifest["apiVersion"] == stable["apiVersion"])
         case other:
             raise PlanInvalid(
-                f"{manifest['kind']} has the annotation {APPLY} {other!r}; known are where-served, like-stable."
+                f"{manifest['kind']} has the annotation {APPLY} {other!r}; "
+                "known are where-served, like-stable."
             )
 
 

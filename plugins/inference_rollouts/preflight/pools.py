@@ -42,8 +42,8 @@ def routed_pool(cluster: ClusterHook, plan: PoolPlan, routes: Sequence[Target]) 
         route = cluster.get(target.api, target.kind, target.name)
         if strange := named_groups(route, plan.stable) - {group_of(pool)}:
             raise RouteRefused(
-                f"{target} names InferencePool {plan.stable} of group {', '.join(sorted(strange))}, but it is "
-                f"of group {group_of(pool)}; name it so in the route."
+                f"{target} names InferencePool {plan.stable} of group {', '.join(sorted(strange))}, "
+                f"but it is of group {group_of(pool)}; name it so in the route."
             )
     return pool
 
