@@ -84,13 +84,16 @@ class FakeCluster:
     # What ClusterHook offers.
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
-        if (found := self.find(api_version, kind, name)) is None:
+        found = self.objects.get((kind, name))
+        if found is None or found["apiVersion"] != api_version:
             raise NotFound(f"{kind} {name} not found")
-        return found
+        return copy.deepcopy(found)
 
     def find(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
-        found = self.objects.get((kind, name))
-        return copy.deepcopy(found) if found and found["apiVersion"] == api_version else None
+        try:
+            return self.get(api_version, kind, name)
+        except NotFound:
+            return None
 
     def select(
         self, api_version: str, kind: str, labels: Mapping[str, str] | None = None
