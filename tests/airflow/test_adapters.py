@@ -9,9 +9,10 @@ import time
 import pytest
 import yaml
 
-from inference_rollouts.core.errors import ClusterRefused, RouteRefused
+from inference_rollouts.core.errors import ClusterRefused, NotReady, RouteRefused
 from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.hooks.adapters import Keeper
+from inference_rollouts.hooks.adapters import Keeper, bring
+from inference_rollouts.hooks.model_server import ServerRefused
 from inference_rollouts.preflight import freeze
 from tests.unit.routes import rewrite
 
@@ -281,6 +282,29 @@ def test_an_alias_split_twice_is_refused(cluster, servers, pickers):
         RouteRefused,
         "split by InferenceModelRewrite food-review, InferenceModelRewrite second",
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "said"),
+    [
+        (
+            400,
+            "LoRA rank 64 is greater than max_lora_rank 16.",
+            ": 400: LoRA rank 64 is greater than max_lora_rank 16.",
+        ),
+        (404, "{'detail': 'Not Found'}", "VLLM_ALLOW_RUNTIME_LORA_UPDATING=true"),
+    ],
+)
+def test_a_refusal_names_pod_path_and_words(servers, monkeypatch, status, words, said):
+    def refuse(*_):
+        raise ServerRefused(status, words)
+
+    monkeypatch.setattr("inference_rollouts.hooks.adapters.load_adapter", refuse)
+    with pytest.raises(NotReady) as caught:
+        bring("pod-1", URLS[0], plan())
+    assert str(caught.value).startswith("Pod pod-1 did not load food-review-2 from /adapters/food-review-2")
+    assert said in str(caught.value)
+    assert ".." not in str(caught.value)
 
 
 def settled(keeper, pods):

@@ -68,8 +68,9 @@ def bring(name: str, url: str, plan: AdapterPlan) -> bool:
             load_adapter(url, plan.canary, plan.path)
         except ServerRefused as error:
             hint = SWITCHED_OFF if error.status == 404 and "Not Found" in str(error) else ""
+            said = str(error).rstrip(".")
             raise NotReady(
-                f"Pod {name} did not load {plan.canary} from {plan.path}: {error}{hint}."
+                f"Pod {name} did not load {plan.canary} from {plan.path}: {said}{hint}."
             ) from error
         log.info("%s has loaded %s", name, plan.canary)
     return True
