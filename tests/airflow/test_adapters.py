@@ -156,6 +156,8 @@ def test_a_pod_that_refuses_ends_it_with_its_words_and_leaves_no_pod_loaded(roll
     servers.refusing[URLS[1]] = said
     run = rollout()
     assert run.states["load_adapter"] == "failed"
+    assert "Pod llm-pool-1 did not load food-review-2" in run.note
+    assert said in run.note
     assert run.states["rollback"] == "skipped"
     assert not [url for url in URLS if "food-review-2" in servers.on(url)]
     assert not cluster.writes

@@ -12,6 +12,7 @@ from inference_rollouts.core.plan import AdapterPlan
 from inference_rollouts.hooks import adapters, serving
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
 from inference_rollouts.operators.warm_up import warm_all
+from inference_rollouts.sensors.ready import FAILURE
 
 
 class LoadAdapter(RolloutOperator):
@@ -27,7 +28,11 @@ class LoadAdapter(RolloutOperator):
         frozen = frozen_plan(context)
         plan = frozen.adapter_plan
         urls = adapters.servers(cluster_of(frozen), plan.pool)
-        loaded = self._load(urls, plan) if plan.load == "runtime" else []
+        try:
+            loaded = self._load(urls, plan) if plan.load == "runtime" else []
+        except NotReady as error:
+            context["ti"].xcom_push(key=FAILURE, value=str(error))
+            raise
         self.traffic(context).attach()
         return loaded
 
