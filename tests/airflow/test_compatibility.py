@@ -134,7 +134,7 @@ def warm_up(monkeypatch, **changes):
     changes = {"workload": work(), **changes}
     changes["warm_up"] = {"prompts": ["hi"], "max_tokens": 4, "steady": 2} | changes.get("warm_up", {})
     frozen = preflight(cluster, **changes).to_json()
-    ti = SimpleNamespace(xcom_pull=lambda task_ids: frozen)
+    ti = SimpleNamespace(xcom_pull=lambda task_ids: frozen, xcom_push=lambda **_: None)
     return WarmUp(task_id="warm_up").execute({"ti": ti})
 
 

@@ -67,6 +67,7 @@ def test_servers_that_are_not_there_in_time_get_no_traffic(rollout, cluster, imp
     run = rollout()
     stuck_before_the_first_weight(run, cluster, before, "deploy_pool")
     assert "not started" in run.note
+    assert "Not ready before the deadline: 0 of 3 pods" in run.note
 
 
 def test_a_crash_loop_ends_the_waiting_at_once(rollout, cluster, monkeypatch):
@@ -89,6 +90,7 @@ def test_a_pool_that_the_gateway_cannot_resolve_gets_no_traffic(rollout, cluster
     run = rollout()
     stuck_before_the_first_weight(run, cluster, before, "deploy_pool")
     assert run.states["rollback"] == "success", "the pool was attached already, at weight 0"
+    assert "no Service llm-pool-version-2-epp" in run.note
 
 
 def test_a_pool_that_lost_its_pods_after_warm_up_gets_no_traffic(rollout, cluster, impatient, monkeypatch):

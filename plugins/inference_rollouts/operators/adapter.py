@@ -10,9 +10,8 @@ from airflow.sdk.definitions.context import Context
 from inference_rollouts.core.errors import NotReady, WarmUpFailed
 from inference_rollouts.core.plan import AdapterPlan
 from inference_rollouts.hooks import adapters, serving
-from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
+from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan, telling
 from inference_rollouts.operators.warm_up import warm_all
-from inference_rollouts.sensors.ready import FAILURE
 
 
 class LoadAdapter(RolloutOperator):
@@ -23,16 +22,13 @@ class LoadAdapter(RolloutOperator):
 
     ui_color = "#e6f4ea"
 
+    @telling
     def execute(self, context: Context) -> list[str]:
         """The names of the pods that had to load it."""
         frozen = frozen_plan(context)
         plan = frozen.adapter_plan
         urls = adapters.servers(cluster_of(frozen), plan.pool)
-        try:
-            loaded = self._load(urls, plan) if plan.load == "runtime" else []
-        except NotReady as error:
-            context["ti"].xcom_push(key=FAILURE, value=str(error))
-            raise
+        loaded = self._load(urls, plan) if plan.load == "runtime" else []
         self.traffic(context).attach()
         return loaded
 
@@ -57,6 +53,7 @@ class WarmUpAdapter(RolloutOperator):
 
     ui_color = "#fef7e0"
 
+    @telling
     def execute(self, context: Context) -> dict[str, float]:
         frozen = frozen_plan(context)
         plan = frozen.adapter_plan

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
@@ -15,6 +17,9 @@ from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.traffic import Traffic
 
 PREFLIGHT = "preflight"
+FAILURE = "failure"  # the XCom that says why a task failed
+
+T = TypeVar("T")
 
 # A RolloutError is a decision and will not change by itself; anything else may be the network.
 RETRIES: dict[str, Any] = {
@@ -30,6 +35,20 @@ RETRIES: dict[str, Any] = {
 
 # Restoring traffic is worth insisting on: about half an hour of a cluster that does not answer.
 ROLLBACK_RETRIES: dict[str, Any] = {"retries": 40, "max_retry_delay": timedelta(minutes=1)}
+
+
+def telling(act: Callable[..., T]) -> Callable[..., T]:
+    """An operator's method that leaves why it failed as XCom, for the rollback and the report to tell."""
+
+    @wraps(act)
+    def told(self: BaseOperator, context: Context, *args: Any, **kwargs: Any) -> T:
+        try:
+            return act(self, context, *args, **kwargs)
+        except RolloutError as error:
+            context["ti"].xcom_push(key=FAILURE, value=str(error))
+            raise
+
+    return told
 
 
 def run_identity(context: Context) -> str:

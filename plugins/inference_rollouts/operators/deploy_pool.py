@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.operators.base import cluster_of, frozen_plan
+from inference_rollouts.operators.base import cluster_of, frozen_plan, telling
 from inference_rollouts.sensors.ready import NodesOperator
 
 
@@ -20,6 +20,7 @@ class DeployPool(NodesOperator):
 
     ui_color = "#e6f4ea"
 
+    @telling
     def execute(self, context: Context) -> None:
         frozen = frozen_plan(context)
         cluster = cluster_of(frozen)
@@ -30,6 +31,7 @@ class DeployPool(NodesOperator):
             self.wait_for_nodes(context, frozen, "placement", "placement_decided")
         self._await_workloads(context, frozen)
 
+    @telling
     def placement_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_nodes(context, event)
         self._await_workloads(context, frozen_plan(context))
@@ -38,6 +40,7 @@ class DeployPool(NodesOperator):
         self.wait_for(frozen, "workloads", frozen.plan.deadlines.ready, "workloads_decided")
         self._attach(context, frozen)
 
+    @telling
     def workloads_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_ready(event)
         self._attach(context, frozen_plan(context))
@@ -49,5 +52,6 @@ class DeployPool(NodesOperator):
             self.log.info("applied %s %s, a preview", live["kind"], live["metadata"]["name"])
         self.wait_for(frozen, "attachment", frozen.plan.deadlines.route, "attachment_decided")
 
+    @telling
     def attachment_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_ready(event)

@@ -13,7 +13,7 @@ from inference_rollouts.core.parameters import apply_parameters
 from inference_rollouts.core.plan import parse_plan
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.prometheus import PrometheusHook
-from inference_rollouts.operators.base import run_identity
+from inference_rollouts.operators.base import run_identity, telling
 from inference_rollouts.preflight import freeze
 from inference_rollouts.preflight.measuring import check_power
 
@@ -27,6 +27,7 @@ class Preflight(BaseOperator):
         super().__init__(**kwargs)
         self.plan = plan
 
+    @telling
     def execute(self, context: Context) -> dict[str, Any]:
         plan = apply_parameters(parse_plan(self.plan), context["params"])
         cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)

@@ -11,7 +11,7 @@ from inference_rollouts.core.chart import Point
 from inference_rollouts.core.judge import Verdict
 from inference_rollouts.core.report import Outcome, outcome_of
 from inference_rollouts.hooks.traffic import Restored
-from inference_rollouts.sensors.ready import FAILURE
+from inference_rollouts.operators.base import FAILURE
 
 DEAD = frozenset({"failed", "upstream_failed"})
 ATTACHING = frozenset({"deploy_pool", "load_adapter"})

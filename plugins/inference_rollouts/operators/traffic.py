@@ -15,10 +15,9 @@ from inference_rollouts.core.readiness import Phase, ready_pods
 from inference_rollouts.core.retention import Action
 from inference_rollouts.hooks.observation import pods_of
 from inference_rollouts.hooks.traffic import Restored
-from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
+from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan, telling
 from inference_rollouts.operators.leaving import announce
 from inference_rollouts.operators.story import RESTORED, attached, task_states, why_rolled_back
-from inference_rollouts.sensors.ready import FAILURE
 from inference_rollouts.triggers.ready import ReadyTrigger, look
 
 POLL = 2.0  # seconds between two looks for room
@@ -38,11 +37,12 @@ class ShiftWeight(RolloutOperator):
         super().__init__(**kwargs)
         self.step = step
 
+    @telling
     def execute(self, context: Context) -> dict[str, Any]:
         frozen, check = frozen_plan(context), f"capacity:{self.step}"
         seen = look(cluster_of(frozen), frozen, check)
         if seen.phase is Phase.FAILED:
-            self._refuse(context, seen.message)
+            raise _refusal(seen.message)
         if seen.phase is Phase.WAITING and not self._is_done(context, frozen):
             self.log.info("the weights are not raised yet: %s", seen.message)
             seconds = frozen.plan.deadlines.route
@@ -56,10 +56,11 @@ class ShiftWeight(RolloutOperator):
         self.log.info("%s", seen.message)
         return self._shift(context, frozen)
 
+    @telling
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Raises NotReady, and keeps why for the report, when the pools had no room in time."""
+        """Raises NotReady when the pools had no room in time."""
         if event["phase"] != Phase.READY:
-            self._refuse(context, event["message"])
+            raise _refusal(event["message"])
         return self._shift(context, frozen_plan(context))
 
     def _shift(self, context: Context, frozen: Frozen) -> dict[str, Any]:
@@ -74,10 +75,9 @@ class ShiftWeight(RolloutOperator):
         now = {(record.percent, record.mirror) for record in records}
         return len(records) == len(frozen.targets) and now == {(rung.weight, rung.mirror)}
 
-    def _refuse(self, context: Context, why: str) -> None:
-        failure = f"The weights were not raised: {why.rstrip('.')}."
-        context["ti"].xcom_push(key=FAILURE, value=failure)
-        raise NotReady(failure)
+
+def _refusal(why: str) -> NotReady:
+    return NotReady(f"The weights were not raised: {why.rstrip('.')}.")
 
 
 class Promote(RolloutOperator):
@@ -85,6 +85,7 @@ class Promote(RolloutOperator):
 
     ui_color = "#ceead6"
 
+    @telling
     def execute(self, context: Context) -> None:
         self.traffic(context).promote()
         announce(context, self.outlets, frozen_plan(context).plan.stable, Action.REMOVE)

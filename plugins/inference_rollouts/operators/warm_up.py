@@ -16,7 +16,7 @@ from inference_rollouts.core.plan import Plan, PoolPlan
 from inference_rollouts.core.warmup import is_steady, mistake
 from inference_rollouts.hooks import adapters, serving
 from inference_rollouts.hooks.model_server import complete
-from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
+from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan, telling
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ class WarmUp(RolloutOperator):
 
     ui_color = "#fef7e0"
 
+    @telling
     def execute(self, context: Context) -> dict[str, float]:
         frozen = frozen_plan(context)
         plan, cluster = frozen.pool_plan, cluster_of(frozen)

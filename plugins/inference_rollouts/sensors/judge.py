@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.operators.base import RolloutOperator, frozen_plan
+from inference_rollouts.operators.base import RolloutOperator, frozen_plan, telling
 from inference_rollouts.triggers.judge import JudgeTrigger
 
 SLACK = timedelta(minutes=15)  # the judge ends by its own policy; Airflow's timeout is only a net below it
@@ -44,6 +44,7 @@ class Judge(RolloutOperator):
             timeout=timedelta(seconds=longest) + SLACK,
         )
 
+    @telling
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Raises RolloutError when the route was lost to others while it was judged."""
         if "error" in event:

@@ -13,12 +13,10 @@ from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.nodes import shortage
 from inference_rollouts.core.readiness import Phase
 from inference_rollouts.hooks.checks import nodes_of
-from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
+from inference_rollouts.operators.base import FAILURE, RolloutOperator, cluster_of, frozen_plan, telling
 from inference_rollouts.triggers.ready import ReadyTrigger, look
 
 SLACK = timedelta(minutes=2)  # the trigger ends by itself; Airflow's own timeout is only a net below it
-
-FAILURE = "failure"  # the XCom that keeps, while what was created is deleted, why
 
 
 class WaitingOperator(RolloutOperator):
@@ -78,6 +76,7 @@ class NodesOperator(WaitingOperator):
         self.wait_for(frozen, "nodes_gone", frozen.plan.deadlines.nodes, "cleaned_up")
         raise error
 
+    @telling
     def cleaned_up(self, context: Context, event: dict[str, Any]) -> None:
         """Raises NotReady, for the reason that no nodes came."""
         self.log.info("%s", event["message"])
@@ -93,10 +92,12 @@ class ProvisionNodes(NodesOperator):
 
     ui_color = "#e6f4ea"
 
+    @telling
     def execute(self, context: Context) -> None:
         frozen = frozen_plan(context)
         nodes_of(cluster_of(frozen), frozen).ask()
         self.wait_for_nodes(context, frozen, "nodes", "nodes_decided")
 
+    @telling
     def nodes_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_nodes(context, event)
