@@ -278,12 +278,13 @@ def test_a_canary_with_unreadable_answers_is_found_without_golden_prompts(server
     fails(monkeypatch, f"Pod {CANARY}-0 answered with unreadable text")
 
 
+@pytest.mark.parametrize("status", [429, 500])
 @pytest.mark.parametrize(("failures", "passes"), [(2, True), (3, False)])
-def test_a_full_queue_is_not_held_against_a_pod_at_once(servers, monkeypatch, failures, passes):
-    """Stable's pods have clients, so a refusal that may pass is asked again."""
+def test_a_failure_is_not_held_against_a_pod_at_once(servers, monkeypatch, status, failures, passes):
+    """Stable's pods have clients, so a failure that may pass is asked again."""
     servers.start(STABLE)
     servers.start(CANARY)
-    answers = [model_server.Answer(429, None, 0.0, "queue full")] * failures
+    answers = [model_server.Answer(status, None, 0.0, "queue full")] * failures
     real = model_server.complete
     monkeypatch.setattr(
         "inference_rollouts.hooks.serving.complete", lambda *asked: answers.pop() if answers else real(*asked)
@@ -292,7 +293,7 @@ def test_a_full_queue_is_not_held_against_a_pod_at_once(servers, monkeypatch, fa
     if passes:
         warm_up(monkeypatch, **changes)
     else:
-        fails(monkeypatch, "answered 429 instead of 200 (queue full)", **changes)
+        fails(monkeypatch, f"answered {status} instead of 200 (queue full)", **changes)
 
 
 def test_a_pod_that_lists_nothing_is_named(servers, monkeypatch):
