@@ -60,7 +60,7 @@ def warm_up(lab: Any, canary: str, **changes: Any) -> dict[str, float]:
         cluster.apply(manifest)
     until(lambda: ready(cluster, canary))
     try:
-        context = {"ti": SimpleNamespace(xcom_pull=lambda **_: frozen.to_json())}
+        context = {"ti": SimpleNamespace(xcom_pull=lambda **_: frozen.to_json(), xcom_push=lambda **_: None)}
         found = WarmUp.execute.__wrapped__(WarmUp(task_id="warm_up"), context)
         assert [adapter.name for adapter in frozen.plan.workload.adapters] == ["food-review-1"]
         return dict(found)

@@ -59,7 +59,9 @@ class Trial:
     def end_preview(self) -> None:
         from inference_rollouts.operators.preview import EndPreview
 
-        context = {"ti": SimpleNamespace(xcom_pull=lambda **_: self.frozen.to_json())}
+        context = {
+            "ti": SimpleNamespace(xcom_pull=lambda **_: self.frozen.to_json(), xcom_push=lambda **_: None)
+        }
         EndPreview.execute.__wrapped__(EndPreview(task_id="end_preview"), context)
 
 

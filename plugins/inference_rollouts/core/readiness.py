@@ -11,6 +11,7 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
+POLICY_KINDS = frozenset({"HealthCheckPolicy", "GCPBackendPolicy"})  # GKE: each pool needs its own
 MAX_RESTARTS = 3  # a container that died this often in a new pool will not serve
 HOPELESS = frozenset({"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"})
 
@@ -89,6 +90,16 @@ def workload_readiness(deployment: Json, pods: Sequence[Json]) -> Readiness:
 def pool_readiness(pool: Json, gateway: str) -> Readiness:
     """Whether `gateway` accepted an InferencePool and resolved its references, at its current generation."""
     return _parent_readiness(pool, gateway, f"InferencePool {pool['metadata']['name']}")
+
+
+def policy_readiness(policy: Json) -> Readiness:
+    """Whether a policy of GKE is attached to its pool. One without a condition has not been refused."""
+    what = f"{policy['kind']} {policy['metadata']['name']}"
+    for condition in policy.get("status", {}).get("conditions", ()):
+        if condition["type"] == "Attached" and condition["status"] != "True":
+            why = f"{condition.get('reason')}: {condition.get('message')}"
+            return Readiness(Phase.WAITING, f"{what} is not attached ({why})")
+    return Readiness(Phase.READY, f"{what} is not refused")
 
 
 def route_readiness(route: Json, gateway: str) -> Readiness:

@@ -8,7 +8,9 @@ from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.frozen import Frozen
 from inference_rollouts.core.placement import placement_readiness, unplaced
 from inference_rollouts.core.readiness import (
+    POLICY_KINDS,
     Readiness,
+    policy_readiness,
     pool_readiness,
     route_readiness,
     workload_readiness,
@@ -60,16 +62,22 @@ def workloads(cluster: ClusterHook, frozen: Frozen) -> Readiness:
 
 
 def attachment(cluster: ClusterHook, frozen: Frozen) -> Readiness:
-    """The gateway accepted the canary pool and every route that now names it, previews included."""
+    """The gateway accepted the canary pool, its policies, and every route that now names it, previews too."""
     pool = find_pool(cluster, frozen.plan.canary)
     if pool is None:
         raise ClusterRefused(f"InferencePool {frozen.plan.canary} is gone.")
     names = [target.name for target in frozen.targets]
     names += [preview["metadata"]["name"] for preview in frozen.previews]
     routes = [cluster.get(GATEWAY_API, "HTTPRoute", name) for name in names]
+    policies = [
+        cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+        for manifest in frozen.manifests
+        if manifest["kind"] in POLICY_KINDS
+    ]
     return worst(
         [
             pool_readiness(pool, frozen.gateway),
+            *(policy_readiness(policy) for policy in policies),
             *(route_readiness(route, frozen.gateway) for route in routes),
         ]
     )

@@ -10,7 +10,17 @@ from inference_rollouts.core.plan import AdapterPlan, Plan, PoolPlan
 from inference_rollouts.hooks.cluster import ClusterHook
 from inference_rollouts.hooks.include import load_metric_set
 from inference_rollouts.hooks.prometheus import PrometheusHook
-from inference_rollouts.preflight import capacity, creation, hardware, lora, measuring, pools, routing, trial
+from inference_rollouts.preflight import (
+    capacity,
+    creation,
+    hardware,
+    lora,
+    measuring,
+    policies,
+    pools,
+    routing,
+    trial,
+)
 from inference_rollouts.preflight.adapters import with_adapters
 
 
@@ -34,6 +44,7 @@ def freeze(plan: Plan, run: str, cluster: ClusterHook, prometheus: PrometheusHoo
         stable = pools.routed_pool(cluster, plan, targets)
         manifests = creation.manifests(cluster, plan, stable)
         previews = trial.previews(cluster, plan, run, targets)
+        policies.check(cluster, plan, manifests)
         creation.check(cluster, plan, [*manifests, *previews])
         trial.check_mirror(cluster, plan, run, gateway, targets)
         hardware.check_nodes(cluster, plan, run, manifests)
