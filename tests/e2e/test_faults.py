@@ -76,8 +76,17 @@ def healed(stage: Theatre) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize(("mode", "at_once"), [("FailClose", True), ("FailOpen", False)])
-def test_a_canary_whose_picker_dies(stage: Theatre, mode: str, at_once: bool) -> None:
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [
+        ("FailClose", "its failure mode FailClose drops all requests"),
+        (
+            "FailOpen",
+            "HTTP 4xx",
+        ),  # requests pass, but nobody rewrites the alias that half of the clients ask for
+    ],
+)
+def test_a_canary_whose_picker_dies(stage: Theatre, mode: str, why: str) -> None:
     fail_mode(stage, mode)
     try:
         said, seconds = judged(stage, lambda: scale(stage, f"{stage.frozen.plan.canary}-epp", 0))
@@ -86,8 +95,8 @@ def test_a_canary_whose_picker_dies(stage: Theatre, mode: str, at_once: bool) ->
         fail_mode(stage, "FailOpen")
         healed(stage)
     assert said["verdict"] == "rollback"
-    assert "endpoint picker" in said["reason"]
-    assert (seconds < BAKE) == at_once, "requests that pass keep the step from passing, no more"
+    assert why in said["reason"]
+    assert seconds < BAKE
 
 
 def test_a_canary_that_loses_all_its_pods(stage: Theatre) -> None:
