@@ -62,8 +62,13 @@ class StateDirectory:
 
     @property
     def kubeconfig(self) -> Path:
-        """What kubectl and the pipeline are given."""
+        """What kubectl is given."""
         return self.path / "kubeconfig"
+
+    @property
+    def limited_kubeconfig(self) -> Path:
+        """What an Airflow beside the lab is given (`lab.identity`)."""
+        return self.path / "kubeconfig-airflow"
 
     def link_kubeconfig(self, written: Path) -> None:
         """Offer the file that the API server wrote as the lab's kubeconfig."""

@@ -18,6 +18,7 @@ from lab.demo.screen import Screen
 from lab.demo.snapshot import Snapshot, backends, describe
 from lab.demo.story import Chapter, Ending, Story, disappointments
 from lab.demo.view import block, clock, line
+from lab.identity import grant
 from lab.kube import Kube, path_of
 from lab.monitoring.binary import find_prometheus
 from lab.state import StateDirectory
@@ -47,12 +48,13 @@ async def play(screen: Screen, directory: StateDirectory, story: Story, rate: fl
     lab = Startup(directory, rate, prometheus, report)
     airflow = Airflow(
         directory.airflow_home,
-        connections(directory.kubeconfig, lab.record["prometheus"]["url"]),
+        connections(directory.limited_kubeconfig, lab.record["prometheus"]["url"]),
         report,
     )
     try:
         screen.say(screen.style("bold", "Starting a local inference cluster and Airflow"))
         await _start(lab, airflow)
+        await asyncio.to_thread(grant, directory.kubeconfig, directory.limited_kubeconfig)
         failure = await _while_alive(lab, airflow, _tell(screen, lab, airflow, story))
         if not leave:
             _invite(screen, lab, airflow)

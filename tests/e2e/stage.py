@@ -17,6 +17,7 @@ import requests
 from lab.airflow import Airflow, connections
 from lab.airflow_client import AirflowClient
 from lab.foreign import Foreign
+from lab.identity import grant
 from lab.kube import Kube, path_of
 from lab.monitoring.binary import find_prometheus
 from lab.state import StateDirectory
@@ -39,10 +40,12 @@ class Stage:
         self.lab = Startup(self.directory, 80, find_prometheus(), lambda _: None, foreign=foreign_cluster())
         self.airflow = Airflow(
             self.directory.airflow_home,
-            connections(self.directory.kubeconfig, self.lab.record["prometheus"]["url"]),
+            connections(self.kubeconfig, self.lab.record["prometheus"]["url"]),
         )
         try:
             asyncio.run(self._start())
+            if not self.lab.foreign:
+                grant(self.directory.kubeconfig, self.directory.limited_kubeconfig)
             self.client.wait_for_dag(DAG)
         except BaseException:
             self.__exit__()
@@ -62,6 +65,11 @@ class Stage:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.lab.run())
             group.create_task(self.airflow.start())
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Airflow's: with no more rights than docs say it needs, where the cluster is the lab's own."""
+        return self.directory.kubeconfig if self.lab.foreign else self.directory.limited_kubeconfig
 
     @property
     def client(self) -> AirflowClient:
