@@ -23,6 +23,7 @@ MADE = (
     "HTTPRoute",
     "InferencePool",
     "InferenceObjective",
+    "InferenceModelRewrite",
     "Gateway",
     "Service",
     "Deployment",

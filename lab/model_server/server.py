@@ -29,14 +29,14 @@ class ModelServer:
         bound: int = self._runner.addresses[0][1]
         return bound
 
-    async def drain(self, grace: float) -> None:
+    async def drain(self, grace: float, linger: float = LINGER) -> None:
         """End politely within `grace` seconds, as after SIGTERM.
 
-        New requests are taken for LINGER seconds more, in which gateways hear of the end, and are then
+        New requests are taken for `linger` seconds more, in which gateways hear of the end, and are then
         refused; those in flight are answered.
         """
         self.api.draining = True
-        linger = min(LINGER, grace)
+        linger = min(linger, grace)
         await asyncio.sleep(linger)
         self.api.refusing = True
         with suppress(TimeoutError):

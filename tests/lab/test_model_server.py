@@ -450,17 +450,18 @@ def test_a_drain_takes_requests_for_a_moment_then_refuses_and_finishes_streams()
     async def scenario() -> None:
         slow = Timing(prefill_base=0.05, inter_token=0.01, warmup_extra=0.0, noise=0.0)
         async with serving(timing=slow) as server:
-            request = asyncio.create_task(server.complete(max_tokens=200, ignore_eos=True))
+            request = asyncio.create_task(server.complete(max_tokens=300, ignore_eos=True))
             await until(lambda: not server.api.idle.is_set())
-            drain = asyncio.create_task(server.server.drain(10.0))
+            lingering = asyncio.create_task(server.server.drain(60.0, linger=60.0))
             await until(lambda: server.api.draining)
             assert (await server.get("/health"))[0] == 503
             assert (await server.complete(max_tokens=1))[0] == 200
+            lingering.cancel()
+            drain = asyncio.create_task(server.server.drain(60.0, linger=0.0))
             await until(lambda: server.api.refusing)
             assert (await server.complete())[0] == 503
-            assert not drain.done()
             status, body = await request
-            assert (status, body["usage"]["completion_tokens"]) == (200, 200)
+            assert (status, body["usage"]["completion_tokens"]) == (200, 300)
             await drain
 
     run(scenario)
