@@ -6,6 +6,7 @@ Before each thing that cannot be undone it is read again who uses the pool; a us
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -62,16 +63,16 @@ def subject_of(retirement: Retirement) -> Subject:
     return kind(cluster, prometheus, retirement)
 
 
-class _Subject:
+class _Subject(ABC):
     def __init__(self, cluster: ClusterHook, prometheus: PrometheusHook, retirement: Retirement) -> None:
         self.cluster = cluster
         self.prometheus = prometheus
         self.plan, self.name, self.action = retirement.plan, retirement.name, retirement.action
         self.objects = retirement.objects
 
+    @abstractmethod
     def user(self) -> str:
         """Why it is in use; empty when it is not."""
-        raise NotImplementedError
 
     def look(self, now: float, seconds: int) -> Look:
         if user := self.user():
@@ -81,8 +82,9 @@ class _Subject:
         except PrometheusUnavailable as error:
             return Look(now, str(error))
 
+    @abstractmethod
     def _activity(self, now: float, seconds: int) -> Look:
-        raise NotImplementedError
+        """What ran in it in the last `seconds`."""
 
     def _samples(self, now: float, seconds: int) -> tuple[list[Object], str]:
         """What the subject's processes said, and the label of their pods."""
