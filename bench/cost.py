@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from inference_rollouts.core import counts, judge
-from inference_rollouts.core.counts import Snapshot
-from inference_rollouts.core.metrics import Arm, MetricSet, parse_metric_set
+from inference_rollouts.core.judging import counts, judge
+from inference_rollouts.core.judging.counts import Snapshot
+from inference_rollouts.core.judging.metrics import Arm, MetricSet, parse_metric_set
 
 LOOKS = 30
 PODS = 10  # of each arm

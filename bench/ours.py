@@ -1,4 +1,4 @@
-"""Our judge for many rollouts at once, from the same parts as `inference_rollouts.core.judge_tally`."""
+"""Our judge for many rollouts at once, from the same parts as `inference_rollouts.core.judging.sums`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 
 from bench.streams import CELLS, EDGES, SECONDS, Array, Stream
-from inference_rollouts.core import evidence, judge_temper
-from inference_rollouts.core.judge_tally import gamma
+from inference_rollouts.core.judging import evidence
+from inference_rollouts.core.judging import overdispersion as judge_temper
+from inference_rollouts.core.judging.sums import gamma
 
 WEIGHTS = np.array([0.5, *(0.5 / len(EDGES) for _ in EDGES)])  # failures and latency count the same
 BOUNDS = (0.1, 1.0)

@@ -31,7 +31,7 @@ from lab.state import CHECKOUT, StateDirectory
 from lab.up import Startup, down
 
 if TYPE_CHECKING:  # what imports Airflow is imported late: Airflow then reads its environment
-    from inference_rollouts.core.frozen import Frozen
+    from inference_rollouts.core.run.frozen import Frozen
     from inference_rollouts.triggers.judge import JudgeTrigger
 
 RATE = 80.0  # requests/s of all clients
@@ -61,8 +61,8 @@ class Theatre:
     """A lab in which the canary's pool runs, and this process's way to it."""
 
     def __init__(self, envoy: str) -> None:
-        from inference_rollouts.hooks.cluster import ClusterHook
-        from inference_rollouts.hooks.prometheus import PrometheusHook
+        from inference_rollouts.clients.kubernetes import ClusterHook
+        from inference_rollouts.clients.prometheus import PrometheusHook
 
         self.envoy = envoy
         self.cluster = ClusterHook("kubernetes_default", "default")
@@ -71,8 +71,8 @@ class Theatre:
 
     def run(self, share: float) -> Reflex:
         """One reflex. Raises AssertionError when the judge did not roll back because of this fault."""
-        from inference_rollouts.core.judge import Carried
-        from inference_rollouts.hooks.looking import Looker
+        from inference_rollouts.core.judging.judge import Carried
+        from inference_rollouts.rollout.step_observer import Looker
         from inference_rollouts.triggers.judge import JudgeTrigger
 
         since, found = time.time(), self.cluster.get(*ROUTE)["spec"]
@@ -97,9 +97,9 @@ class Theatre:
         return Reflex(share, gone - scrape, restored - scrape, gone - said["windows_end"], gone - broken)
 
     def _deploy(self) -> Frozen:
-        from inference_rollouts.core.plan import parse_plan
-        from inference_rollouts.hooks.checks import CHECKS
+        from inference_rollouts.core.plan.plan import parse_plan
         from inference_rollouts.preflight import freeze
+        from inference_rollouts.rollout.checks import CHECKS
 
         plan = yaml.safe_load((CHECKOUT / "include/rollouts/llm.yaml").read_text())
         frozen = freeze(parse_plan({**plan, "steps": STEPS}), "bench/reflex", self.cluster, self.prometheus)

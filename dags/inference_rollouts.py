@@ -4,9 +4,9 @@ A plan that is not valid becomes a DAG that says so and does nothing else: raisi
 the DAGs of all other plans, and with them the rollbacks of their runs.
 """
 
+from inference_rollouts.clients.include import load_plan, plan_files
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.dag import build_dag, build_invalid_dag
-from inference_rollouts.hooks.include import load_plan, plan_files
 from inference_rollouts.retire_dag import build_retire_dag
 
 for path in plan_files():

@@ -1,4 +1,6 @@
-"""Check that imports go one way: core <- hooks <- preflight <- operators, sensors, triggers <- dag <- dags.
+"""Check that imports go one way.
+
+core <- clients <- rollout <- hooks, preflight <- triggers <- operators <- dag <- dags.
 
 The lab and the pipeline never import each other. `python -m tests.imports` prints every violation and
 exits with status 1 if there is one.
@@ -10,8 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = "inference_rollouts"
-RANKS = {"core": 0, "hooks": 1, "preflight": 2, "operators": 3, "sensors": 3, "triggers": 3, "dag": 4}
-TOP = 5
+RANKS = {
+    "core": 0,
+    "clients": 1,
+    "rollout": 2,
+    "hooks": 3,
+    "preflight": 3,
+    "triggers": 4,
+    "operators": 5,
+    "dag": 6,
+}
+TOP = 7
 CORE_MAY_IMPORT = sys.stdlib_module_names | {"pydantic", "numpy"}
 PIPELINE_ROOTS = ("plugins", "dags")
 

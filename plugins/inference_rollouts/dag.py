@@ -8,20 +8,20 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.plan import AdapterPlan, Plan, PoolPlan, dag_id_of
+from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan, dag_id_of
 from inference_rollouts.operators.adapter import LoadAdapter, WarmUpAdapter
 from inference_rollouts.operators.ask import Ask
+from inference_rollouts.operators.assets import promoted, rolled_back
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.gate import Gate
-from inference_rollouts.operators.leaving import promoted, rolled_back
+from inference_rollouts.operators.judge import Judge
 from inference_rollouts.operators.preflight import InvalidPlan, Preflight
 from inference_rollouts.operators.preview import EndPreview
+from inference_rollouts.operators.ready import ProvisionNodes
 from inference_rollouts.operators.report import Report
 from inference_rollouts.operators.traffic import Promote, Rollback, ShiftWeight
 from inference_rollouts.operators.warm_up import WarmUp
-from inference_rollouts.sensors.judge import Judge
-from inference_rollouts.sensors.ready import ProvisionNodes
 
 
 def build_dag(plan: Plan) -> DAG:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from inference_rollouts.core.note import note_with
+from inference_rollouts.core.reporting.note import note_with
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun

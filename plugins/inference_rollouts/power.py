@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from inference_rollouts.clients.include import load_metric_set, load_plan
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.power import Traffic, markdown, shortfalls, sights
-from inference_rollouts.hooks.include import load_metric_set, load_plan
+from inference_rollouts.core.judging.power import Traffic, markdown, shortfalls, sights
 
 
 def main(arguments: list[str] | None = None) -> int:

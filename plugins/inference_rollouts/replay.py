@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from inference_rollouts.core.record import RecordBroken, replay
+from inference_rollouts.core.judging.decision_record import RecordBroken, replay
 
 
 def main(arguments: list[str] | None = None) -> int:

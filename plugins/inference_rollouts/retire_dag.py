@@ -8,10 +8,10 @@ from typing import Any
 from airflow.sdk import DAG, Asset, Param, task_group
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.plan import Plan
-from inference_rollouts.core.retention import Action
+from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.operators.assets import promoted, rolled_back
 from inference_rollouts.operators.base import RETRIES
-from inference_rollouts.operators.leaving import promoted, rolled_back
 from inference_rollouts.operators.retire import (
     ApproveRetirement,
     CheckRetirement,

@@ -2,7 +2,7 @@
 
 import json
 
-from inference_rollouts.core.plan import plan_schema
+from inference_rollouts.core.plan.plan import plan_schema
 
 if __name__ == "__main__":
     print(json.dumps(plan_schema(), indent=2))

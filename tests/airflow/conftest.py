@@ -31,7 +31,7 @@ def include(tmp_path, monkeypatch):
 @pytest.fixture
 def cluster(monkeypatch):
     fake = FakeCluster()
-    for module in ("operators.base", "operators.preflight", "hooks.looking", "triggers.ready"):
+    for module in ("operators.base", "operators.preflight", "rollout.step_observer", "triggers.ready"):
         monkeypatch.setattr(f"inference_rollouts.{module}.ClusterHook", lambda *_: fake)
     return fake
 
@@ -39,7 +39,7 @@ def cluster(monkeypatch):
 @pytest.fixture
 def prometheus(monkeypatch, cluster):
     fake = FakePrometheus(cluster)
-    for module in ("operators.preflight", "hooks.looking", "hooks.checks"):
+    for module in ("operators.preflight", "rollout.step_observer", "rollout.checks"):
         monkeypatch.setattr(f"inference_rollouts.{module}.PrometheusHook", lambda *_: fake)
     return fake
 
@@ -47,24 +47,24 @@ def prometheus(monkeypatch, cluster):
 @pytest.fixture(autouse=True)
 def listing(monkeypatch):
     """Every pod answers for the model that clients ask for; tests may change the list."""
-    from inference_rollouts.core.adapters import Served
+    from inference_rollouts.core.serving.adapters import Served
 
     served = [Served("llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct")]
-    monkeypatch.setattr("inference_rollouts.hooks.serving.models", lambda url: served)
+    monkeypatch.setattr("inference_rollouts.rollout.serving.models", lambda url: served)
     return served
 
 
 @pytest.fixture
 def answers(monkeypatch):
     """Every pod answers well and at once."""
-    from inference_rollouts.core.warmup import Answer
+    from inference_rollouts.core.serving.warm_up import Answer
 
     body = {
         "model": "llama-3.1-8b",
         "choices": [{"text": "Hello.", "finish_reason": "stop"}],
         "usage": {"completion_tokens": 2},
     }
-    for module in ("operators.warm_up", "hooks.serving"):
+    for module in ("operators.warm_up", "rollout.serving"):
         monkeypatch.setattr(f"inference_rollouts.{module}.complete", lambda *_: Answer(200, body, 0.1))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from inference_rollouts.core.metrics import SERIES, STARTED, Latency, Rate, parse_metric_set, series
-from inference_rollouts.hooks.include import load_metric_set
-from inference_rollouts.hooks.prometheus import PrometheusUnavailable
+from inference_rollouts.clients.include import load_metric_set
+from inference_rollouts.clients.prometheus import PrometheusUnavailable
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate, parse_metric_set, series
 
 from .fake_cluster import FakeCluster
 

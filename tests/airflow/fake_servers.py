@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from inference_rollouts.core.adapters import Served
-from inference_rollouts.core.metrics import SERIES, STARTED, Latency, parse_metric_set, series
-from inference_rollouts.core.warmup import Answer
-from inference_rollouts.hooks.include import load_metric_set
-from inference_rollouts.hooks.model_server import ServerRefused
-from inference_rollouts.hooks.prometheus import PrometheusUnavailable
+from inference_rollouts.clients.include import load_metric_set
+from inference_rollouts.clients.model_server import ServerRefused
+from inference_rollouts.clients.prometheus import PrometheusUnavailable
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, parse_metric_set, series
+from inference_rollouts.core.serving.adapters import Served
+from inference_rollouts.core.serving.warm_up import Answer
 
 from .fake_cluster import FakeCluster
 from .fake_prometheus import RATE

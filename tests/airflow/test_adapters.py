@@ -9,11 +9,11 @@ import time
 import pytest
 import yaml
 
+from inference_rollouts.clients.model_server import ServerRefused
 from inference_rollouts.core.errors import ClusterRefused, NotReady, RouteRefused
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.hooks.adapters import Keeper, bring
-from inference_rollouts.hooks.model_server import ServerRefused
+from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.preflight import freeze
+from inference_rollouts.rollout.adapters import Keeper, bring
 from tests.unit.routes import rewrite
 
 from . import ROOT
@@ -54,7 +54,7 @@ def old_cluster(cluster):
 def servers(monkeypatch):
     fake = FakeServers()
     for module, names in {
-        "hooks.adapters": ("models", "load_adapter", "unload_adapter", "complete"),
+        "rollout.adapters": ("models", "load_adapter", "unload_adapter", "complete"),
         "preflight.lora": ("models", "complete"),
         "operators.warm_up": ("complete",),
     }.items():
@@ -66,7 +66,7 @@ def servers(monkeypatch):
 @pytest.fixture
 def pickers(monkeypatch, cluster):
     fake = FakePickers(cluster)
-    for module in ("operators.preflight", "hooks.looking", "hooks.checks"):
+    for module in ("operators.preflight", "rollout.step_observer", "rollout.checks"):
         monkeypatch.setattr(f"inference_rollouts.{module}.PrometheusHook", lambda *_: fake)
     fake.query("", time.time() - 10)
     return fake
@@ -301,7 +301,7 @@ def test_a_refusal_names_pod_path_and_words(servers, monkeypatch, status, words,
     def refuse(*_):
         raise ServerRefused(status, words)
 
-    monkeypatch.setattr("inference_rollouts.hooks.adapters.load_adapter", refuse)
+    monkeypatch.setattr("inference_rollouts.rollout.adapters.load_adapter", refuse)
     with pytest.raises(NotReady) as caught:
         bring("pod-1", URLS[0], plan())
     assert str(caught.value).startswith("Pod pod-1 did not load food-review-2 from /adapters/food-review-2")

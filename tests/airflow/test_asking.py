@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from inference_rollouts.core.judge import Carried, Judgement
+from inference_rollouts.core.judging.judge import Carried, Judgement
 from inference_rollouts.triggers import ask as ask_module
 from inference_rollouts.triggers.ask import AskTrigger
 
@@ -206,7 +206,7 @@ def test_an_alarm_takes_the_traffic_away_at_once(step, person, small_cluster):  
 
 
 def test_an_alarm_record_can_be_judged_again(step, person, small_cluster):  # noqa: F811
-    from inference_rollouts.core.record import replay
+    from inference_rollouts.core.judging.decision_record import replay
 
     small_cluster.prometheus.failing[CANARY] = 0.2
     record = event_of(trigger(*step))["record"]
@@ -271,7 +271,7 @@ def test_a_trigger_that_is_ended_looks_no_more(step, person, small_cluster):  # 
 
 def test_a_canary_that_was_taken_off_gets_no_weight_by_a_late_yes(step, small_cluster):  # noqa: F811
     from inference_rollouts.core.errors import RolloutError
-    from inference_rollouts.hooks.traffic import Traffic
+    from inference_rollouts.rollout.traffic import Traffic
 
     frozen, said = step
     assert Carried.from_json(said["carried"]).steps == Judgement.from_json(said).step == 1

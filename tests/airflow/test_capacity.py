@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from inference_rollouts.core.errors import ClusterRefused
-from inference_rollouts.core.readiness import Phase
-from inference_rollouts.hooks import checks
+from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.rollout import checks
 from inference_rollouts.triggers.ready import look
 
 from .fake_cluster import FakeCluster
@@ -212,7 +212,7 @@ class TestPipeline:
     ):
         """The judge passes the step; then the load doubles."""
         from inference_rollouts.hooks import looking
-        from inference_rollouts.hooks.capacity import RoomAhead
+        from inference_rollouts.rollout.capacity import RoomAhead
 
         monkeypatch.setattr(looking, "room_ahead", lambda *_: RoomAhead())
         after_the_first_shift(monkeypatch, cluster, lambda: setattr(prometheus, "load", 300.0))

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from inference_rollouts.core.adapters import Adapter
+from inference_rollouts.clients import model_server
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, WarmUpFailed
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.hooks import model_server
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.serving.adapters import Adapter
 from inference_rollouts.operators.adapter import compare
 from inference_rollouts.operators.warm_up import WarmUp
 from tests.unit.routes import rewrite
@@ -28,8 +28,8 @@ SQL = ["--enable-lora", "--lora-modules", "sql=/adapters/sql"]
 @pytest.fixture
 def servers(monkeypatch):
     started = ModelServers()
-    monkeypatch.setattr("inference_rollouts.hooks.adapters.servers", started.of)
-    monkeypatch.setattr("inference_rollouts.hooks.serving.models", model_server.models)
+    monkeypatch.setattr("inference_rollouts.rollout.adapters.servers", started.of)
+    monkeypatch.setattr("inference_rollouts.rollout.serving.models", model_server.models)
     yield started
     started.stop()
 
@@ -171,7 +171,7 @@ def test_a_name_that_came_to_stable_after_preflight_is_missed(servers, monkeypat
         return real(url) + (late if url in servers.pools[STABLE].values() and frozen else [])
 
     frozen = []
-    monkeypatch.setattr("inference_rollouts.hooks.serving.models", more)
+    monkeypatch.setattr("inference_rollouts.rollout.serving.models", more)
     monkeypatch.setattr("inference_rollouts.operators.warm_up.warm_all", lambda *_: frozen.append(1))
     fails(monkeypatch, f"Pod {CANARY}-0 does not answer for late (pod {STABLE}-0)")
 
@@ -287,7 +287,8 @@ def test_a_failure_is_not_held_against_a_pod_at_once(servers, monkeypatch, statu
     answers = [model_server.Answer(status, None, 0.0, "queue full")] * failures
     real = model_server.complete
     monkeypatch.setattr(
-        "inference_rollouts.hooks.serving.complete", lambda *asked: answers.pop() if answers else real(*asked)
+        "inference_rollouts.rollout.serving.complete",
+        lambda *asked: answers.pop() if answers else real(*asked),
     )
     changes = {"warm_up": {"golden": [TEXT]}}
     if passes:
@@ -301,7 +302,7 @@ def test_a_pod_that_lists_nothing_is_named(servers, monkeypatch):
         raise model_server.ServerRefused(401, "Unauthorized")
 
     servers.start(STABLE)
-    monkeypatch.setattr("inference_rollouts.hooks.serving.models", closed)
+    monkeypatch.setattr("inference_rollouts.rollout.serving.models", closed)
     refused(
         ClusterRefused, "Pod llm-pool-0 does not list what it answers for: /v1/models is 401: Unauthorized"
     )

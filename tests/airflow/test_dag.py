@@ -9,7 +9,7 @@ from . import ROOT
 
 
 def dag_of(**changes):
-    from inference_rollouts.core.plan import parse_plan
+    from inference_rollouts.core.plan.plan import parse_plan
     from inference_rollouts.dag import build_dag
 
     plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | changes

@@ -10,16 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from inference_rollouts.clients.kubernetes import FIELD_MANAGER, ClusterHook, NotFound, PatchRefused
+from inference_rollouts.clients.model_server import complete
+from inference_rollouts.clients.prometheus import PrometheusHook, PrometheusUnavailable
 from inference_rollouts.core.errors import ClusterRefused
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.core.readiness import Phase
-from inference_rollouts.core.weights import Target
-from inference_rollouts.hooks.cluster import FIELD_MANAGER, ClusterHook, NotFound, PatchRefused
-from inference_rollouts.hooks.model_server import complete
-from inference_rollouts.hooks.nodes import provisioner_of
-from inference_rollouts.hooks.prometheus import PrometheusHook, PrometheusUnavailable
-from inference_rollouts.hooks.targets import GATEWAY_API
-from inference_rollouts.hooks.traffic import Restored, Traffic
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.nodes import provisioner_of
+from inference_rollouts.rollout.traffic import Restored, Traffic
 from tests.lab.apiserver_process import ApiServer
 from tests.unit.routes import ref
 

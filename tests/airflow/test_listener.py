@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from inference_rollouts import listener
-from inference_rollouts.core.note import MARK, RULE
+from inference_rollouts.core.reporting.note import MARK, RULE
 
 pytestmark = pytest.mark.usefixtures("database")
 REPORT = "## llm-pool -> llm-pool-version-2: promoted"

@@ -7,14 +7,15 @@ import json
 import pytest
 import requests
 
+from inference_rollouts.clients import gke
+from inference_rollouts.clients.gke import GkeBusy
 from inference_rollouts.core.errors import ClusterRefused, NotReady, QuotaExceeded, RolloutError, StockOut
-from inference_rollouts.core.nodes import CLASS_LABEL, POOL_LABEL, RUN_LABEL, run_label, shortage
-from inference_rollouts.core.parameters import apply_parameters
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.core.readiness import Phase
-from inference_rollouts.hooks import gke
-from inference_rollouts.hooks.gke import GkeBusy
-from inference_rollouts.hooks.nodes import provisioner_of
+from inference_rollouts.core.nodes.provisioners import CLASS_LABEL, POOL_LABEL, shortage
+from inference_rollouts.core.objects.ownership import RUN_LABEL, run_label
+from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.run.parameters import apply_parameters
+from inference_rollouts.rollout.nodes import provisioner_of
 
 from .fake_cluster import FakeCluster
 from .fake_gke import CLUSTER, NODE_POOLS, FakeGke, refusal, serving

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from inference_rollouts.core.adapters import Served
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
+from inference_rollouts.core.serving.adapters import Served
 from inference_rollouts.preflight import hardware
 
 from .fake_cluster import FakeCluster

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from inference_rollouts.core.errors import ClusterRefused
-from inference_rollouts.core.readiness import Phase, policy_readiness
+from inference_rollouts.core.objects.readiness import Phase, policy_readiness
 
 from .fake_cluster import FakeCluster
 from .test_preflight import preflight

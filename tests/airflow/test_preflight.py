@@ -8,12 +8,12 @@ import time
 import pytest
 import yaml
 
+from inference_rollouts.clients.kubernetes import PatchRefused
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, RolloutError, RouteRefused
-from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.hold import HELD_BY, RECORD, Place, Record
-from inference_rollouts.core.parameters import apply_parameters
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.hooks.cluster import PatchRefused
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.routing.claim import HELD_BY, RECORD, Place, Record
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.power import main
 from inference_rollouts.preflight import freeze
 from inference_rollouts.preflight.measuring import check_power

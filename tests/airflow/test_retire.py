@@ -12,18 +12,18 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from inference_rollouts.clients.prometheus import PrometheusUnavailable
 from inference_rollouts.core.errors import ClusterRefused, RetirementRefused
-from inference_rollouts.core.manifests import OWNER, OWNER_LABEL, PLAN_LABEL, POOL_LABEL
-from inference_rollouts.core.metrics import SERIES
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.core.readiness import Phase, Readiness
-from inference_rollouts.core.retention import Action
-from inference_rollouts.core.retirement import Retirement
+from inference_rollouts.core.judging.metrics import SERIES
+from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL, POOL_LABEL
+from inference_rollouts.core.objects.readiness import Phase, Readiness
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.core.retirement.retirement import Retirement
 from inference_rollouts.dag import build_dag
-from inference_rollouts.hooks.prometheus import PrometheusUnavailable
-from inference_rollouts.hooks.retirement import subject_of
 from inference_rollouts.operators.retire import ApproveRetirement, CheckRetirement
 from inference_rollouts.retire_dag import build_retire_dag
+from inference_rollouts.rollout.retirement import subject_of
 from inference_rollouts.triggers.idle import IdleTrigger, look
 from tests.unit.routes import ref, rewrite, route
 
@@ -119,8 +119,8 @@ def include(tmp_path, monkeypatch):
 def cluster(monkeypatch, include):
     fake = Cluster()
     fake.activity = Activity(fake)
-    monkeypatch.setattr("inference_rollouts.hooks.retirement.ClusterHook", lambda *_: fake)
-    monkeypatch.setattr("inference_rollouts.hooks.retirement.PrometheusHook", lambda *_: fake.activity)
+    monkeypatch.setattr("inference_rollouts.rollout.retirement.ClusterHook", lambda *_: fake)
+    monkeypatch.setattr("inference_rollouts.rollout.retirement.PrometheusHook", lambda *_: fake.activity)
     monkeypatch.setattr("inference_rollouts.operators.retire.POLL", 0.1)
     sleep = time.sleep
     monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
@@ -481,7 +481,7 @@ def adapters(cluster, monkeypatch):
     cluster.put_pool(plan.pool)
     unloaded = []
     monkeypatch.setattr(
-        "inference_rollouts.hooks.retirement.unload_adapter", lambda url, name: unloaded.append((url, name))
+        "inference_rollouts.rollout.retirement.unload_adapter", lambda url, name: unloaded.append((url, name))
     )
     return plan, unloaded
 
@@ -523,14 +523,14 @@ def test_the_nodes_that_a_rollout_created_are_given_back_last(retire, cluster, m
         asked.append((plan.name, pool, run, "Pod" in cluster.left()))
         return provisioner
 
-    monkeypatch.setattr("inference_rollouts.hooks.retirement.provisioner_of", provisioner_of)
+    monkeypatch.setattr("inference_rollouts.rollout.retirement.provisioner_of", provisioner_of)
     assert retire(action=action)["run"] == "success"
     assert asked == [("llm", OLD, None, False)] * 2
     assert provisioner.answers == []
 
 
 def test_nodes_on_which_others_work_stay(cluster, monkeypatch):
-    monkeypatch.delattr("inference_rollouts.hooks.retirement.provisioner_of")
+    monkeypatch.delattr("inference_rollouts.rollout.retirement.provisioner_of")
     limits = {"limits": {"nvidia.com/gpu": "1"}}
     spec = {"nodeName": "gpu-node-1", "containers": [{"resources": limits}]}
     cluster.put(

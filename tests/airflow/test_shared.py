@@ -8,8 +8,8 @@ import logging
 import pytest
 import yaml
 
-from inference_rollouts.hooks.cluster import PatchRefused
-from inference_rollouts.hooks.targets import GATEWAY_API
+from inference_rollouts.clients.kubernetes import PatchRefused
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from tests.unit.routes import ref, route, service
 
 from .fake_cluster import GATEWAY, FakeCluster

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 
+from inference_rollouts.clients.kubernetes import PatchRefused
 from inference_rollouts.core.errors import HoldLost, RolloutError, RouteDrift
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.core.weights import Target
-from inference_rollouts.hooks.cluster import PatchRefused
-from inference_rollouts.hooks.targets import GATEWAY_API
-from inference_rollouts.hooks.traffic import ATTEMPTS, Restored, Traffic
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.traffic import ATTEMPTS, Restored, Traffic
 from tests.unit.routes import ref, route, service
 
 from .fake_cluster import FakeCluster

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
-from inference_rollouts.core.hold import HELD_BY
-from inference_rollouts.core.preview import PREVIEW
+from inference_rollouts.core.routing.claim import HELD_BY
+from inference_rollouts.core.run.preview import PREVIEW
 from tests.unit.routes import ref, route, service
 
 from .fake_cluster import GATEWAY_API, FakeCluster
@@ -203,8 +203,8 @@ def test_a_preview_that_cannot_be_made_ends_the_run_at_weight_0(rollout, cluster
 
 
 def test_a_preview_that_the_gateway_does_not_accept_is_waited_for():
-    from inference_rollouts.core.readiness import Phase
-    from inference_rollouts.hooks.checks import attachment
+    from inference_rollouts.core.objects.readiness import Phase
+    from inference_rollouts.rollout.checks import attachment
 
     cluster = FakeCluster()
     frozen = preflight(cluster, preview={})

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from inference_rollouts.core.readiness import Phase, Readiness
+from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.triggers import ready
 from inference_rollouts.triggers.judge import JudgeTrigger
 from inference_rollouts.triggers.ready import ReadyTrigger
@@ -24,8 +24,8 @@ def cluster(monkeypatch):
     fake = FakeCluster()
     prometheus = FakePrometheus(fake)
     monkeypatch.setattr(ready, "ClusterHook", lambda *_: fake)
-    monkeypatch.setattr("inference_rollouts.hooks.looking.ClusterHook", lambda *_: fake)
-    monkeypatch.setattr("inference_rollouts.hooks.looking.PrometheusHook", lambda *_: prometheus)
+    monkeypatch.setattr("inference_rollouts.rollout.step_observer.ClusterHook", lambda *_: fake)
+    monkeypatch.setattr("inference_rollouts.rollout.step_observer.PrometheusHook", lambda *_: prometheus)
     fake.prometheus = prometheus
     return fake
 
@@ -52,7 +52,7 @@ def quick(cluster, **changes):
 
 
 def held(cluster, frozen, percent):
-    from inference_rollouts.hooks.traffic import Traffic
+    from inference_rollouts.rollout.traffic import Traffic
 
     cluster.put_pool(frozen.plan.canary)
     traffic = Traffic(cluster, frozen.plan, RUN, frozen.targets)
@@ -200,7 +200,7 @@ def test_restarts_are_an_alarm_only_if_they_go_on_after_the_shift(cluster, secon
 
 
 def test_the_record_of_a_decision_can_be_judged_again(cluster, tmp_path, capsys):
-    from inference_rollouts.core.record import replay
+    from inference_rollouts.core.judging.decision_record import replay
     from inference_rollouts.replay import main
 
     frozen = quick(cluster, records=f"file://{tmp_path}")

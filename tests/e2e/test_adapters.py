@@ -26,7 +26,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def ready(cluster: Any, deployment: str) -> bool:
-    from inference_rollouts.core.readiness import workload_readiness
+    from inference_rollouts.core.objects.readiness import workload_readiness
 
     live = cluster.get("apps/v1", "Deployment", deployment)
     pods = cluster.select("v1", "Pod", live["spec"]["selector"]["matchLabels"])
@@ -48,7 +48,7 @@ def lost(lab: Any) -> dict[str, int]:
 
 def warm_up(lab: Any, canary: str, **changes: Any) -> dict[str, float]:
     """Preflight, the pods, and the task warm_up."""
-    from inference_rollouts.core.plan import parse_plan
+    from inference_rollouts.core.plan.plan import parse_plan
     from inference_rollouts.operators.warm_up import WarmUp
     from inference_rollouts.preflight import freeze
 

@@ -27,8 +27,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
 
 def judged(stage: Theatre, breaking: Callable[[], None]) -> tuple[dict[str, Any], float]:
     """The final judgement of a step that breaks, and its seconds; the route is as found afterwards."""
-    from inference_rollouts.core.judge import Carried
-    from inference_rollouts.hooks.looking import Looker
+    from inference_rollouts.core.judging.judge import Carried
+    from inference_rollouts.rollout.step_observer import Looker
     from inference_rollouts.triggers.judge import JudgeTrigger
 
     plan = stage.frozen.plan
@@ -66,7 +66,7 @@ def fail_mode(stage: Theatre, mode: str) -> None:
 
 
 def healed(stage: Theatre) -> None:
-    from inference_rollouts.hooks.checks import CHECKS
+    from inference_rollouts.rollout.checks import CHECKS
 
     for manifest in stage.frozen.manifests:
         stage.cluster.apply(manifest)

@@ -39,7 +39,7 @@ def until(look: Callable[[], str], words: str, seconds: float = 60) -> None:
 
 def node_rollout(stage: Theatre) -> Any:
     """The example plan, frozen by preflight, which asks the stable pods for their model."""
-    from inference_rollouts.hooks.include import load_plan
+    from inference_rollouts.clients.include import load_plan
     from inference_rollouts.preflight import freeze
 
     plan = load_plan(ROOT / "include/rollouts/llm-nodes.yaml")
@@ -47,7 +47,7 @@ def node_rollout(stage: Theatre) -> Any:
 
 
 def test_without_stock_nothing_comes_later_and_with_stock_the_pods_run_on_it(tmp_path: Path) -> None:
-    from inference_rollouts.hooks.checks import nodes_of
+    from inference_rollouts.rollout.checks import nodes_of
     from inference_rollouts.triggers.ready import look
 
     os.environ.setdefault("INFERENCE_ROLLOUTS_INCLUDE", str(ROOT / "include"))

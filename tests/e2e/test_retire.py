@@ -35,7 +35,7 @@ def stage(folder: Path) -> Iterator[Theatre]:
 
 def move(stage: Theatre, stable: str, canary: str) -> None:
     """All traffic from one pool to the other, as a rollout that is promoted does."""
-    from inference_rollouts.hooks.traffic import Traffic
+    from inference_rollouts.rollout.traffic import Traffic
 
     plan = stage.frozen.plan.model_copy(update={"stable": stable, "canary": canary})
     traffic = Traffic(stage.cluster, plan, f"rollout_llm/{canary}", stage.frozen.targets)
@@ -47,9 +47,9 @@ def move(stage: Theatre, stable: str, canary: str) -> None:
 
 def retired(stage: Theatre, action: str) -> tuple[float, float]:
     """Retire the canary of the stage; when it was decided, and since when the pool had been quiet."""
-    from inference_rollouts.core.retention import Action, Retention
-    from inference_rollouts.core.retirement import Retirement
-    from inference_rollouts.hooks.retirement import subject_of
+    from inference_rollouts.core.plan.retention import Action, Retention
+    from inference_rollouts.core.retirement.retirement import Retirement
+    from inference_rollouts.rollout.retirement import subject_of
     from inference_rollouts.triggers.idle import IdleTrigger
 
     retention = Retention(longest_stream=STREAM)
@@ -103,7 +103,7 @@ def test_a_pool_that_serves_is_refused(stage: Theatre) -> None:
 def test_a_pool_is_scaled_down_only_after_the_longest_stream_and_comes_up_again(
     stage: Theatre, folder: Path
 ) -> None:
-    from inference_rollouts.hooks.checks import CHECKS
+    from inference_rollouts.rollout.checks import CHECKS
 
     left = time.time()
     decided, since = retired(stage, "scale-down")
@@ -136,12 +136,12 @@ def test_a_retired_pool_leaves_nothing_behind_and_no_client_loses_a_request(
 
 
 def test_an_adapter_is_unloaded_when_nobody_asks_for_it_any_more(stage: Theatre, folder: Path) -> None:
+    from inference_rollouts.clients.model_server import load_adapter, models
     from inference_rollouts.core.errors import RetirementRefused
-    from inference_rollouts.core.plan import parse_plan
-    from inference_rollouts.core.retention import Action, Retention
-    from inference_rollouts.core.retirement import Retirement
-    from inference_rollouts.hooks.model_server import load_adapter, models
-    from inference_rollouts.hooks.retirement import subject_of
+    from inference_rollouts.core.plan.plan import parse_plan
+    from inference_rollouts.core.plan.retention import Action, Retention
+    from inference_rollouts.core.retirement.retirement import Retirement
+    from inference_rollouts.rollout.retirement import subject_of
     from inference_rollouts.triggers.idle import IdleTrigger
 
     plan = parse_plan(yaml.safe_load((CHECKOUT / "include/rollouts/food-review.yaml").read_text()))

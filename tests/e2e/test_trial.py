@@ -49,7 +49,7 @@ class Trial:
 
     def attach(self) -> None:
         """As the task deploy_pool does, once the pods are ready."""
-        from inference_rollouts.hooks.checks import CHECKS
+        from inference_rollouts.rollout.checks import CHECKS
 
         self.traffic.attach()
         for preview in self.frozen.previews:
@@ -69,9 +69,9 @@ class Trial:
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     folder = tmp_path_factory.mktemp("trial") / "lab"
     with theatre(folder) as stage:
-        from inference_rollouts.core.plan import parse_plan
-        from inference_rollouts.hooks.traffic import Traffic
+        from inference_rollouts.core.plan.plan import parse_plan
         from inference_rollouts.preflight import freeze
+        from inference_rollouts.rollout.traffic import Traffic
 
         value = yaml.safe_load((CHECKOUT / "include/rollouts/llm.yaml").read_text()) | TRIED
         plan = parse_plan(value | {"analysis": {"look": "1s", "margin": None}})

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_rollouts.core import evidence
+from inference_rollouts.core.judging import evidence
 
 tables = st.tuples(st.integers(0, 60), st.integers(0, 60)).flatmap(
     lambda sizes: st.tuples(st.just(sizes[0]), st.just(sizes[1]), st.integers(0, sum(sizes)))

@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_rollouts.core import judge
-from inference_rollouts.core.counts import ArmCounts, WindowCounts
-from inference_rollouts.core.judge import Carried, Health, Judgement, Verdict, assess
-from inference_rollouts.core.record import Recorder, replay
+from inference_rollouts.core.judging import judge
+from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
+from inference_rollouts.core.judging.decision_record import Recorder, replay
+from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Verdict, assess
 from tests.unit.judging import HEALTHY, counted, policy, small_set, step, window
 
 SET = small_set()

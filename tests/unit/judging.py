@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from inference_rollouts.core.counts import ArmCounts, Counts, Snapshot, WindowCounts
-from inference_rollouts.core.judge import Health, Policy, StepContext
-from inference_rollouts.core.metrics import Arm, MetricSet, parse_metric_set
+from inference_rollouts.core.judging.counts import ArmCounts, Counts, Snapshot, WindowCounts
+from inference_rollouts.core.judging.judge import Health, Policy, StepContext
+from inference_rollouts.core.judging.metrics import Arm, MetricSet, parse_metric_set
 
 INCLUDE = Path(__file__).parents[2] / "include" / "metrics"
 CANARY = Arm("inference_pool", "new", "default")

@@ -1,7 +1,10 @@
 import pytest
 from pydantic import ValidationError
 
-from inference_rollouts.core.adapters import (
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.plan.workload import Workload
+from inference_rollouts.core.routing.rewrite import answering
+from inference_rollouts.core.serving.adapters import (
     Adapter,
     Lora,
     Served,
@@ -10,9 +13,6 @@ from inference_rollouts.core.adapters import (
     misfits,
     nameable,
 )
-from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.rewrite import answering
-from inference_rollouts.core.workload import Workload
 from tests.unit.routes import rewrite
 
 BASE = "meta-llama/Llama-3.1-8B-Instruct"

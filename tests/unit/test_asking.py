@@ -3,11 +3,11 @@
 import pytest
 import yaml
 
-from inference_rollouts.core.approvals import Approvals
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.judge import Carried, begin
-from inference_rollouts.core.judge_tally import carried_of, log_evidence
-from inference_rollouts.core.plan import parse_plan
+from inference_rollouts.core.judging.judge import Carried, begin
+from inference_rollouts.core.judging.sums import carried_of, log_evidence
+from inference_rollouts.core.plan.approvals import Approvals
+from inference_rollouts.core.plan.plan import parse_plan
 
 from . import ROOT
 from .judging import policy, small_set, step

@@ -1,8 +1,15 @@
 import pytest
 
-from inference_rollouts.core.capacity import Capacity, Pool, max_num_seqs, raise_readiness, room, rooms
-from inference_rollouts.core.metrics import Arm, load_query, parse_metric_set
-from inference_rollouts.core.readiness import Phase
+from inference_rollouts.core.judging.metrics import Arm, load_query, parse_metric_set
+from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.serving.capacity import (
+    Capacity,
+    Pool,
+    max_num_seqs,
+    raise_readiness,
+    room,
+    rooms,
+)
 
 UNKNOWN = None
 

@@ -1,6 +1,6 @@
 from xml.etree import ElementTree
 
-from inference_rollouts.core.chart import Point, chart
+from inference_rollouts.core.reporting.chart import Point, chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from inference_rollouts.core import counts
-from inference_rollouts.core.counts import ArmCounts, Snapshot, WindowCounts
-from inference_rollouts.core.metrics import Arm
+from inference_rollouts.core.judging import counts
+from inference_rollouts.core.judging.counts import ArmCounts, Snapshot, WindowCounts
+from inference_rollouts.core.judging.metrics import Arm
 
 from .judging import CANARY, STABLE, rate_samples, sample, small_set, snapshot
 

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from inference_rollouts.core import evidence
+from inference_rollouts.core.judging import evidence
 
 
 def exact_mean(n_c: int, n_b: int, bad: int, odds: Fraction) -> Fraction:

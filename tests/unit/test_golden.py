@@ -3,8 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from inference_rollouts.core.golden import Golden, findings
-from inference_rollouts.core.warmup import Answer
+from inference_rollouts.core.serving.golden import Golden, findings
+from inference_rollouts.core.serving.warm_up import Answer
 
 
 def golden(**changes):

@@ -6,10 +6,11 @@ import copy
 
 import pytest
 
-from inference_rollouts.core import hold, patches
 from inference_rollouts.core.errors import HoldLost, RouteDrift
-from inference_rollouts.core.hold import Place, Record
-from inference_rollouts.core.route import select_places
+from inference_rollouts.core.routing import claim as hold
+from inference_rollouts.core.routing import patches
+from inference_rollouts.core.routing.claim import Place, Record
+from inference_rollouts.core.routing.route import select_places
 
 from .routes import TestFailed, apply_patch, ref, rewrite, route, service
 

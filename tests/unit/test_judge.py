@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from inference_rollouts.core import judge
-from inference_rollouts.core.counts import WindowCounts
-from inference_rollouts.core.evidence import share_increments
-from inference_rollouts.core.judge import Carried, Health, Judgement, Verdict, assess
-from inference_rollouts.core.judge_policy import Rung
-from inference_rollouts.core.judge_rules import rules_of
-from inference_rollouts.core.judge_verdict import Opinion, worst
-from inference_rollouts.core.metrics import parse_metric_set
+from inference_rollouts.core.judging import judge
+from inference_rollouts.core.judging.counts import WindowCounts
+from inference_rollouts.core.judging.evidence import share_increments
+from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Verdict, assess
+from inference_rollouts.core.judging.judgement import Opinion, worst
+from inference_rollouts.core.judging.metrics import parse_metric_set
+from inference_rollouts.core.judging.policy import Rung
+from inference_rollouts.core.judging.rules import rules_of
 
 from .judging import (
     HEALTHY,

@@ -5,11 +5,11 @@ import pytest
 
 from bench import ours, peers
 from bench.streams import EDGES, PER_MINUTE, SECONDS, STEP_MINUTES, STEPS, Scenario, Stream, draw
-from inference_rollouts.core import judge
-from inference_rollouts.core.counts import ArmCounts, Counts, WindowCounts
-from inference_rollouts.core.judge import Carried, Policy, StepContext
-from inference_rollouts.core.judge_tally import log_evidence
-from inference_rollouts.core.metrics import parse_metric_set
+from inference_rollouts.core.judging import judge
+from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
+from inference_rollouts.core.judging.judge import Carried, Policy, StepContext
+from inference_rollouts.core.judging.metrics import parse_metric_set
+from inference_rollouts.core.judging.sums import log_evidence
 
 METRICS = parse_metric_set(
     {

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from inference_rollouts.core import judge_temper
-from inference_rollouts.core.judge_temper import (
+from inference_rollouts.core.judging import overdispersion as judge_temper
+from inference_rollouts.core.judging.overdispersion import (
     BLOCK,
     Dispersion,
     kept,

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from inference_rollouts.core.adapters import Served
-from inference_rollouts.core.lora import conflict, max_rank, named_in, process_of
+from inference_rollouts.core.serving.adapters import Served
+from inference_rollouts.core.serving.lora import conflict, max_rank, named_in, process_of
 
 from .routes import rewrite
 

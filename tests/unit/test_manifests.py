@@ -1,7 +1,8 @@
 import pytest
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.manifests import clone_for, digest, is_ours, is_wanted, owned, render
+from inference_rollouts.core.objects.ownership import is_ours
+from inference_rollouts.core.run.manifests import clone_for, digest, is_wanted, owned, render
 
 
 def test_a_leaf_that_is_a_placeholder_keeps_the_type_of_its_value():

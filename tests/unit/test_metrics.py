@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.metrics import (
+from inference_rollouts.core.judging.metrics import (
     Arm,
     MetricSet,
     parse_metric_set,
@@ -16,7 +16,7 @@ from inference_rollouts.core.metrics import (
     quoted_pattern,
     split_selector,
 )
-from inference_rollouts.core.plan import parse_plan
+from inference_rollouts.core.plan.plan import parse_plan
 
 from .judging import CANARY, INCLUDE, SMALL, STABLE, small_set
 

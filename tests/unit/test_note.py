@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference_rollouts.core.note import LIMIT, MARK, RULE, note_with, shortened
+from inference_rollouts.core.reporting.note import LIMIT, MARK, RULE, note_with, shortened
 
 REPORT = "## a -> b: promoted\n\nAll good."
 LONG = "## a -> b: promoted\n\n" + "\n".join(f"| {n} | 5 % | advance | {'word ' * 60}|" for n in range(4))

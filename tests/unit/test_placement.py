@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from inference_rollouts.core.errors import NotReady, QuotaExceeded, StockOut
-from inference_rollouts.core.nodes import shortage
-from inference_rollouts.core.placement import placement_readiness, unplaced
-from inference_rollouts.core.readiness import Phase
+from inference_rollouts.core.nodes.placement import placement_readiness, unplaced
+from inference_rollouts.core.nodes.provisioners import shortage
+from inference_rollouts.core.objects.readiness import Phase
 
 NO_ROOM = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
 STOCKOUT = "Node scale up in zones us-central1-a associated with this pod failed: GCE stockout."

@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.manifests import manifest_values
-from inference_rollouts.core.parameters import apply_parameters
-from inference_rollouts.core.plan import parse_plan, plan_schema
+from inference_rollouts.core.plan.plan import parse_plan, plan_schema
+from inference_rollouts.core.run.manifests import manifest_values
+from inference_rollouts.core.run.parameters import apply_parameters
 
 from . import ROOT
 

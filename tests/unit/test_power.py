@@ -5,10 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from inference_rollouts.core import evidence
-from inference_rollouts.core.judge_policy import Rung
-from inference_rollouts.core.metrics import parse_metric_set
-from inference_rollouts.core.power import Traffic, information, markdown, shortfalls, sights, traffic_of
+from inference_rollouts.core.judging import evidence
+from inference_rollouts.core.judging.metrics import parse_metric_set
+from inference_rollouts.core.judging.policy import Rung
+from inference_rollouts.core.judging.power import (
+    Traffic,
+    information,
+    markdown,
+    shortfalls,
+    sights,
+    traffic_of,
+)
 
 from .judging import SMALL, policy, quiet, small_set
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.hold import Place, place_of
-from inference_rollouts.core.manifests import OWNER, OWNER_LABEL, PLAN_LABEL
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.core.preview import is_preview, is_preview_of, preview_route
-from inference_rollouts.core.trial import Preview
+from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.plan.trial import Preview
+from inference_rollouts.core.routing.claim import Place, place_of
+from inference_rollouts.core.run.preview import is_preview, is_preview_of, preview_route
 
 from .routes import ref, route, service
 from .test_plan import value

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from inference_rollouts.core.readiness import (
+from inference_rollouts.core.objects.readiness import (
     Phase,
     Readiness,
     gateway_name,

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from inference_rollouts.core import judge
-from inference_rollouts.core.judge import Carried, Verdict
-from inference_rollouts.core.metrics import queries
-from inference_rollouts.core.record import RecordBroken, Recorder, bounded, canonical, replay
+from inference_rollouts.core.judging import judge
+from inference_rollouts.core.judging.decision_record import RecordBroken, Recorder, bounded, canonical, replay
+from inference_rollouts.core.judging.judge import Carried, Verdict
+from inference_rollouts.core.judging.metrics import queries
 
 from .judging import CANARY, HEALTHY, STABLE, policy, random_windows, small_set, step
 

@@ -1,8 +1,8 @@
 import pytest
 import yaml
 
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.core.report import Outcome, markdown, outcome_of
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.reporting.report import Outcome, markdown, outcome_of
 
 from . import ROOT
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from inference_rollouts.core import retirement as core
-from inference_rollouts.core.hold import HELD_BY, Place, Record
-from inference_rollouts.core.manifests import OWNER, OWNER_LABEL, PLAN_LABEL
-from inference_rollouts.core.metrics import SERIES, Arm, parse_metric_set
-from inference_rollouts.core.quiet import Clock, Look, activity_query, adapter_look, pool_look
-from inference_rollouts.core.retention import Action, Retention
+from inference_rollouts.core.judging.metrics import SERIES, Arm, parse_metric_set
+from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL
+from inference_rollouts.core.plan.retention import Action, Retention
+from inference_rollouts.core.retirement.idle import Clock, Look, activity_query, adapter_look, pool_look
+from inference_rollouts.core.retirement import retirement as core
+from inference_rollouts.core.routing.claim import HELD_BY, Place, Record
 
 from .routes import apply_patch, ref, rewrite, route, service
 
@@ -250,7 +250,7 @@ def test_the_query_asks_each_process_and_escapes_what_people_typed():
 def test_a_pool_of_others_is_explained_and_not_deleted():
     import yaml
 
-    from inference_rollouts.core.plan import parse_plan
+    from inference_rollouts.core.plan.plan import parse_plan
     from tests.airflow import ROOT
 
     plan = parse_plan(yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()))

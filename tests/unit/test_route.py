@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.rewrite import check_target, select_target
-from inference_rollouts.core.route import carries, check_place, select_places
+from inference_rollouts.core.routing.rewrite import check_target, select_target
+from inference_rollouts.core.routing.route import carries, check_place, select_places
 
 from .routes import ref, rewrite, route, service
 

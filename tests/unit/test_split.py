@@ -1,7 +1,7 @@
 import pytest
 
-from inference_rollouts.core.counts import ArmCounts, Counts, WindowCounts
-from inference_rollouts.core.split import Split, observed_split
+from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
+from inference_rollouts.core.judging.split import Split, observed_split
 
 
 def window(canary, stable):

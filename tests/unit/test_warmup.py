@@ -1,6 +1,6 @@
 import pytest
 
-from inference_rollouts.core.warmup import Answer, is_steady, mistake
+from inference_rollouts.core.serving.warm_up import Answer, is_steady, mistake
 
 GOOD = {
     "model": "llama",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_rollouts.core.weights import (
+from inference_rollouts.core.routing.weights import (
     MAX_WEIGHT,
     SPELLINGS,
     at_percent,

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import NotReady, WarmUpFailed
-from inference_rollouts.core.plan import AdapterPlan
-from inference_rollouts.hooks import adapters, serving
+from inference_rollouts.core.plan.plan import AdapterPlan
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan, telling
 from inference_rollouts.operators.warm_up import warm_all
+from inference_rollouts.rollout import adapters, serving
 
 
 class LoadAdapter(RolloutOperator):

@@ -9,9 +9,9 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-from inference_rollouts.core.asking import GO_ON, ROLL_BACK, answered, question
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.judge import Judgement
+from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
 from inference_rollouts.operators.base import RolloutOperator, frozen_plan
 from inference_rollouts.triggers.ask import AskTrigger
 

@@ -11,10 +11,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
 
+from inference_rollouts.clients.kubernetes import ClusterHook
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.traffic import Traffic
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.traffic import Traffic
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed

@@ -6,9 +6,9 @@ from typing import Any
 
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.core.frozen import Frozen
+from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.operators.base import cluster_of, frozen_plan, telling
-from inference_rollouts.sensors.ready import NodesOperator
+from inference_rollouts.operators.ready import NodesOperator
 
 
 class DeployPool(NodesOperator):

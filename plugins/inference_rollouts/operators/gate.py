@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
-from inference_rollouts.core.judge import Verdict
+from inference_rollouts.core.judging.judge import Verdict
 from inference_rollouts.operators.base import RolloutOperator, frozen_plan
 
 

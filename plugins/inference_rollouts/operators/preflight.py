@@ -8,11 +8,11 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
+from inference_rollouts.clients.kubernetes import ClusterHook
+from inference_rollouts.clients.prometheus import PrometheusHook
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.parameters import apply_parameters
-from inference_rollouts.core.plan import parse_plan
-from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.prometheus import PrometheusHook
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.operators.base import run_identity, telling
 from inference_rollouts.preflight import freeze
 from inference_rollouts.preflight.measuring import check_power

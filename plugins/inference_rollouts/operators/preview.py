@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.core.preview import is_preview_of
+from inference_rollouts.core.run.preview import is_preview_of
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
 
 

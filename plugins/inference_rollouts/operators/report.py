@@ -5,11 +5,11 @@ from __future__ import annotations
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from inference_rollouts.core.chart import chart
-from inference_rollouts.core.report import Outcome, markdown
-from inference_rollouts.hooks.records import store
+from inference_rollouts.core.reporting.chart import chart
+from inference_rollouts.core.reporting.report import Outcome, markdown
+from inference_rollouts.hooks.storage import store
 from inference_rollouts.operators.base import RolloutOperator, frozen_plan
-from inference_rollouts.operators.story import ending, judgements, points, why_rolled_back
+from inference_rollouts.operators.history import ending, judgements, points, why_rolled_back
 
 
 class Report(RolloutOperator):

@@ -15,11 +15,11 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.errors import PlanInvalid, RetirementRefused
-from inference_rollouts.core.plan import AdapterPlan, Plan, parse_plan
-from inference_rollouts.core.readiness import Phase
-from inference_rollouts.core.retention import Action
-from inference_rollouts.core.retirement import Retirement, latest
-from inference_rollouts.hooks.retirement import subject_of
+from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.plan.plan import AdapterPlan, Plan, parse_plan
+from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.core.retirement.retirement import Retirement, latest
+from inference_rollouts.rollout.retirement import subject_of
 from inference_rollouts.triggers.idle import IdleTrigger
 
 POLL = 15.0  # seconds between two attempts to go on

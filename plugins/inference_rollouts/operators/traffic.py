@@ -10,14 +10,14 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from inference_rollouts.core.errors import NotReady
-from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.readiness import Phase, ready_pods
-from inference_rollouts.core.retention import Action
-from inference_rollouts.hooks.observation import pods_of
-from inference_rollouts.hooks.traffic import Restored
+from inference_rollouts.core.objects.readiness import Phase, ready_pods
+from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.operators.assets import announce
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan, telling
-from inference_rollouts.operators.leaving import announce
-from inference_rollouts.operators.story import RESTORED, attached, task_states, why_rolled_back
+from inference_rollouts.operators.history import RESTORED, attached, task_states, why_rolled_back
+from inference_rollouts.rollout.observation import pods_of
+from inference_rollouts.rollout.traffic import Restored
 from inference_rollouts.triggers.ready import ReadyTrigger, look
 
 POLL = 2.0  # seconds between two looks for room

@@ -10,13 +10,13 @@ from itertools import count
 
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.core.adapters import nameable
+from inference_rollouts.clients.model_server import complete
 from inference_rollouts.core.errors import WarmUpFailed
-from inference_rollouts.core.plan import Plan, PoolPlan
-from inference_rollouts.core.warmup import is_steady, mistake
-from inference_rollouts.hooks import adapters, serving
-from inference_rollouts.hooks.model_server import complete
+from inference_rollouts.core.plan.plan import Plan, PoolPlan
+from inference_rollouts.core.serving.adapters import nameable
+from inference_rollouts.core.serving.warm_up import is_steady, mistake
 from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan, telling
+from inference_rollouts.rollout import adapters, serving
 
 log = logging.getLogger(__name__)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from inference_rollouts.clients.include import load_metric_set
+from inference_rollouts.clients.kubernetes import ClusterHook
+from inference_rollouts.clients.prometheus import PrometheusHook
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.judge import problems
-from inference_rollouts.core.manifests import Manifest
-from inference_rollouts.core.plan import AdapterPlan, Plan, PoolPlan
-from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.include import load_metric_set
-from inference_rollouts.hooks.prometheus import PrometheusHook
+from inference_rollouts.core.judging.judge import problems
+from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.run.manifests import Manifest
 from inference_rollouts.preflight import (
     capacity,
     creation,

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from inference_rollouts.core.adapters import (
-    Adapter,
-    as_served,
-    check_complete,
-    misfits,
-    nameable,
-)
+from inference_rollouts.clients.kubernetes import ClusterHook
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.plan import PoolPlan
-from inference_rollouts.core.rewrite import answering
-from inference_rollouts.hooks import adapters
-from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.routing.rewrite import answering
+from inference_rollouts.core.serving.adapters import Adapter, as_served, check_complete, misfits, nameable
 from inference_rollouts.hooks.objects import read_json
-from inference_rollouts.hooks.serving import seen_by
-from inference_rollouts.hooks.targets import bound_to
+from inference_rollouts.rollout import adapters
+from inference_rollouts.rollout.serving import seen_by
+from inference_rollouts.rollout.targets import bound_to
 
 log = logging.getLogger(__name__)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from inference_rollouts.core.capacity import Pool, max_num_seqs, rooms
+from inference_rollouts.clients.kubernetes import ClusterHook
+from inference_rollouts.clients.prometheus import PrometheusHook
 from inference_rollouts.core.errors import ClusterRefused
-from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.plan import Plan
-from inference_rollouts.core.readiness import ready_pods
-from inference_rollouts.hooks.capacity import requests_in_flight
-from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.observation import pods_of
-from inference_rollouts.hooks.prometheus import PrometheusHook
+from inference_rollouts.core.objects.readiness import ready_pods
+from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.serving.capacity import Pool, max_num_seqs, rooms
+from inference_rollouts.rollout.capacity import requests_in_flight
+from inference_rollouts.rollout.observation import pods_of
 
 SAY = "or say in the plan's `capacity` how many requests a pod runs at once"
 

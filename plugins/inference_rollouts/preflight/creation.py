@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from inference_rollouts.clients.include import load_manifests
+from inference_rollouts.clients.kubernetes import ClusterHook, Object
 from inference_rollouts.core.errors import ClusterRefused
-from inference_rollouts.core.manifests import (
+from inference_rollouts.core.objects.ownership import is_ours
+from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.run.manifests import (
     Manifest,
     clone_for,
-    is_ours,
     is_wanted,
     manifest_values,
     owned,
     render,
 )
-from inference_rollouts.core.plan import PoolPlan
-from inference_rollouts.hooks.cluster import ClusterHook, Object
-from inference_rollouts.hooks.include import load_manifests
-from inference_rollouts.hooks.targets import bound_to
+from inference_rollouts.rollout.targets import bound_to
 
 
 def manifests(cluster: ClusterHook, plan: PoolPlan, stable: Object) -> list[Manifest]:

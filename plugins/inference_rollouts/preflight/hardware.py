@@ -8,14 +8,14 @@ from typing import Any
 
 import requests
 
+from inference_rollouts.clients.kubernetes import ClusterHook
+from inference_rollouts.clients.model_server import models
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
-from inference_rollouts.core.manifests import Manifest
-from inference_rollouts.core.plan import Kind, PoolPlan
-from inference_rollouts.core.readiness import ready_pods
-from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.model_server import models
-from inference_rollouts.hooks.nodes import provisioner_of
-from inference_rollouts.hooks.observation import pods_of
+from inference_rollouts.core.objects.readiness import ready_pods
+from inference_rollouts.core.plan.plan import Kind, PoolPlan
+from inference_rollouts.core.run.manifests import Manifest
+from inference_rollouts.rollout.nodes import provisioner_of
+from inference_rollouts.rollout.observation import pods_of
 
 log = logging.getLogger(__name__)
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from inference_rollouts.core.adapters import Adapter, Lora, misfits
+from inference_rollouts.clients.kubernetes import ClusterHook
+from inference_rollouts.clients.model_server import complete, models
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
-from inference_rollouts.core.lora import conflict, max_rank, named_in
-from inference_rollouts.core.plan import AdapterPlan
-from inference_rollouts.core.readiness import ready_pods
-from inference_rollouts.core.warmup import mistake
-from inference_rollouts.core.weights import Target
-from inference_rollouts.hooks import adapters
-from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.model_server import complete, models
+from inference_rollouts.core.objects.api_groups import EXTENSION_APIS, SPLITTING_KINDS
+from inference_rollouts.core.objects.readiness import ready_pods
+from inference_rollouts.core.plan.plan import AdapterPlan
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.serving.adapters import Adapter, Lora, misfits
+from inference_rollouts.core.serving.lora import conflict, max_rank, named_in
+from inference_rollouts.core.serving.warm_up import mistake
 from inference_rollouts.hooks.objects import read_json
-from inference_rollouts.hooks.observation import pods_of
-from inference_rollouts.hooks.targets import EXTENSION_APIS, SPLITTING_KINDS
+from inference_rollouts.rollout import adapters
+from inference_rollouts.rollout.observation import pods_of
 
 
 def check(cluster: ClusterHook, plan: AdapterPlan, targets: Sequence[Target]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from inference_rollouts.core.counts import missing, window
+from inference_rollouts.clients.prometheus import PrometheusHook
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
-from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.plan import AdapterPlan, Plan
-from inference_rollouts.core.power import markdown, shortfalls, sights, traffic_of
-from inference_rollouts.hooks.observation import snapshot
-from inference_rollouts.hooks.prometheus import PrometheusHook
+from inference_rollouts.core.judging.counts import missing, window
+from inference_rollouts.core.judging.power import markdown, shortfalls, sights, traffic_of
+from inference_rollouts.core.plan.plan import AdapterPlan, Plan
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.observation import snapshot
 
 TRAFFIC_SEEN = 120.0  # seconds before the rollout from which its power is told
 

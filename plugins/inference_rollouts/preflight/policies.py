@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inference_rollouts.clients.kubernetes import ClusterHook
 from inference_rollouts.core.errors import ClusterRefused
-from inference_rollouts.core.manifests import Manifest
-from inference_rollouts.core.plan import PoolPlan
-from inference_rollouts.core.readiness import POLICY_KINDS
-from inference_rollouts.hooks.cluster import ClusterHook
-
-GKE_API = "networking.gke.io/v1"
+from inference_rollouts.core.objects.api_groups import GKE_API, POLICY_KINDS
+from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.run.manifests import Manifest
 
 
 def check(cluster: ClusterHook, plan: PoolPlan, wanted: Sequence[Manifest]) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inference_rollouts.clients.kubernetes import ClusterHook, Object
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
-from inference_rollouts.core.hold import is_held_by
-from inference_rollouts.core.manifests import is_ours
-from inference_rollouts.core.plan import Plan, PoolPlan
-from inference_rollouts.core.pool import group_of
-from inference_rollouts.core.preview import is_preview_of
-from inference_rollouts.core.readiness import Phase, pool_readiness, ready_pods
-from inference_rollouts.core.route import carries, named_groups
-from inference_rollouts.core.weights import Target
-from inference_rollouts.hooks.cluster import ClusterHook, Object
-from inference_rollouts.hooks.observation import pods_of
-from inference_rollouts.hooks.pickers import picker_outage
-from inference_rollouts.hooks.targets import GATEWAY_API, find_pool
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.objects.k8s import group_of
+from inference_rollouts.core.objects.ownership import is_ours
+from inference_rollouts.core.objects.readiness import Phase, pool_readiness, ready_pods
+from inference_rollouts.core.plan.plan import Plan, PoolPlan
+from inference_rollouts.core.routing.claim import is_held_by
+from inference_rollouts.core.routing.route import carries, named_groups
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.preview import is_preview_of
+from inference_rollouts.rollout.observation import pods_of
+from inference_rollouts.rollout.pickers import picker_outage
+from inference_rollouts.rollout.targets import find_pool
 
 
 def check_stable(cluster: ClusterHook, plan: Plan, gateway: str) -> None:

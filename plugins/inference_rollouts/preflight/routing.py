@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 
+from inference_rollouts.clients.kubernetes import ClusterHook
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.hold import read_record
-from inference_rollouts.core.plan import Plan, PoolPlan
-from inference_rollouts.core.readiness import Phase, gateway_name, route_readiness
-from inference_rollouts.core.route import rules_carrying
-from inference_rollouts.core.weights import Target
-from inference_rollouts.hooks.cluster import ClusterHook
-from inference_rollouts.hooks.targets import GATEWAY_API, find_targets, select_places
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.objects.readiness import Phase, gateway_name, route_readiness
+from inference_rollouts.core.plan.plan import Plan, PoolPlan
+from inference_rollouts.core.routing.claim import read_record
+from inference_rollouts.core.routing.route import rules_carrying
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.targets import find_targets, select_places
 
 log = logging.getLogger(__name__)
 

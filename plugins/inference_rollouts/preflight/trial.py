@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from inference_rollouts.core import hold, mirror
-from inference_rollouts.core.hold import Place
-from inference_rollouts.core.manifests import Manifest
-from inference_rollouts.core.plan import PoolPlan
-from inference_rollouts.core.preview import preview_route
-from inference_rollouts.core.weights import Target
-from inference_rollouts.hooks.cluster import ClusterHook, Object
-from inference_rollouts.hooks.targets import GATEWAY_API, select_places
+from inference_rollouts.clients.kubernetes import ClusterHook, Object
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.routing import claim as hold
+from inference_rollouts.core.routing import mirror
+from inference_rollouts.core.routing.claim import Place
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.manifests import Manifest
+from inference_rollouts.core.run.preview import preview_route
+from inference_rollouts.rollout.targets import select_places
 
 
 def previews(cluster: ClusterHook, plan: PoolPlan, run: str, targets: tuple[Target, ...]) -> list[Manifest]:

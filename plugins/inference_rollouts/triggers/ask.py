@@ -10,11 +10,11 @@ from typing import Any
 from airflow.providers.standard.triggers.hitl import HITLTrigger
 from airflow.triggers.base import TriggerEvent
 
-from inference_rollouts.core.asking import watched
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.judge import Judgement, Verdict
-from inference_rollouts.hooks.looking import Looker
+from inference_rollouts.core.judging.judge import Judgement, Verdict
+from inference_rollouts.core.reporting.approval import watched
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.step_observer import Looker
 
 LEG = 120.0  # seconds after which a watch begins anew with the evidence so far, so that it stays small
 

@@ -11,9 +11,9 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.quiet import Clock, Look
-from inference_rollouts.core.retirement import Retirement
-from inference_rollouts.hooks.retirement import Subject, subject_of
+from inference_rollouts.core.retirement.idle import Clock, Look
+from inference_rollouts.core.retirement.retirement import Retirement
+from inference_rollouts.rollout.retirement import Subject, subject_of
 
 LOOKS = 30  # of the longest stream, so that nobody waits much longer than it
 TELL_EVERY = 60.0  # seconds between two log lines

@@ -10,9 +10,9 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.judge import Carried, Judgement, StepContext, Verdict
-from inference_rollouts.hooks.looking import Looker
+from inference_rollouts.core.judging.judge import Carried, Judgement, StepContext, Verdict
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.step_observer import Looker
 
 TELL_EVERY = 10.0  # seconds between two log lines that say the same
 

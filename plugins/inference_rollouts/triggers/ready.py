@@ -9,11 +9,11 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from inference_rollouts.clients.kubernetes import ClusterHook
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.frozen import Frozen
-from inference_rollouts.core.readiness import Phase, Readiness
-from inference_rollouts.hooks.checks import CHECKS
-from inference_rollouts.hooks.cluster import ClusterHook
+from inference_rollouts.core.objects.readiness import Phase, Readiness
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.checks import CHECKS
 
 
 class ReadyTrigger(BaseTrigger):

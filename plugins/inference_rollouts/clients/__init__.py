@@ -1,0 +1,1 @@
+"""The outside, one module each: no decisions, and no Airflow."""

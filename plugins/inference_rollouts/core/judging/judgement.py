@@ -1,0 +1,119 @@
+"""What a judge says: one of five verdicts, why, and the figures behind it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from inference_rollouts.core.judging.sums import Carried
+from inference_rollouts.core.values import Value
+
+
+class Verdict(StrEnum):
+    """In the order of severity: when several apply, the last one wins."""
+
+    ADVANCE = "advance"
+    """The step is good: go on."""
+    HOLD = "hold"
+    """Not enough time, traffic or evidence yet: look again."""
+    NO_DATA = "no data"
+    """The counts are missing, so nothing is known: look again."""
+    ASK = "ask"
+    """The deadline has passed, or going back would harm: a person decides."""
+    ROLLBACK = "rollback"
+    """The canary is worse, or patience has ended: restore the traffic."""
+
+    @property
+    def severity(self) -> int:
+        return list(Verdict).index(self)
+
+    @property
+    def final(self) -> bool:
+        """Whether looking again is over."""
+        return self not in (Verdict.HOLD, Verdict.NO_DATA)
+
+
+class ArmShare(Value):
+    """Bad events of one arm in this step; `share` is None without events."""
+
+    n: int
+    bad: int
+    share: float | None
+
+
+class Row(Value):
+    """One judged metric. For a latency, `bad` means slower than `edge`, the edge that speaks the loudest.
+
+    `evidence` is E against the canary over the whole rollout (1 at the start); alone it would raise the alarm
+    at `threshold` (None: shown, not judged). `goodness` is the evidence that the canary is good enough, of
+    which promotion asks `needed` (None where it does not ask). `kappa` is the tempering in force.
+    """
+
+    metric: str
+    title: str
+    edge: float | None
+    canary: ArmShare
+    stable: ArmShare
+    evidence: float
+    threshold: float | None
+    goodness: float | None
+    needed: float | None
+    kappa: float
+
+
+class Totals(Value):
+    """One arm for people: requests/s, share of failed requests, 95th percentile of the latency shown (s).
+
+    None where nothing was counted. A percentile beyond the largest edge is given as that edge.
+    """
+
+    requests: int
+    rate: float | None
+    errors: float | None
+    latency_p95: float | None
+
+
+class Judgement(Value):
+    """The outcome of one look. `evidence` of all metrics together alarms at `threshold`; `progress`, 0 to 1,
+    is the bake time done; `carried` goes to the next step's judge. `canary` and `stable` are
+    totals of the step, the `recent` ones those of the last window."""
+
+    verdict: Verdict
+    reason: str
+    blame: str | None
+    step: int
+    weight: int
+    time: float
+    progress: float
+    windows_end: float | None
+    evidence: float
+    threshold: float
+    rows: tuple[Row, ...]
+    canary: Totals
+    stable: Totals
+    recent_canary: Totals | None
+    recent_stable: Totals | None
+    warnings: tuple[str, ...]
+    carried: Carried
+
+
+class Opinion(Value):
+    """One reason for one verdict; a judgement is the most severe of its opinions."""
+
+    verdict: Verdict
+    reason: str
+    blame: str | None = None
+
+
+def worst(opinions: list[Opinion]) -> Opinion:
+    """The most severe opinion, the first of equals."""
+    return max(opinions, key=lambda opinion: opinion.verdict.severity)
+
+
+def figure(value: float) -> str:
+    """A number as people read it: three digits that matter."""
+    return f"{value:.3g}"
+
+
+def percent(share: float | None) -> str:
+    """A share in percent."""
+    return "-" if share is None else f"{100 * share:.3g} %"

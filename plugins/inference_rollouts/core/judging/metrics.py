@@ -1,0 +1,276 @@
+"""Metric sets: which counters tell whether a canary is worse, and the queries that fetch them.
+
+A metric counts *bad* events among all: failed requests among requests (`rate`), or requests slower than
+fixed bucket edges among those of a histogram (`latency`). Users add their own with PromQL selectors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.values import Value
+
+SERIES = "series"
+"""The label that tells, in a query's answer, which series of the metric set a sample belongs to."""
+STARTED = "started"
+"""The value of that label for the start times of the processes."""
+
+_LABEL = r"[a-zA-Z_][a-zA-Z0-9_]*"
+_MATCHER = rf'{_LABEL}\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"'
+_SELECTOR = re.compile(
+    rf"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{{\s*((?:{_MATCHER}\s*(?:,\s*(?!\}})|,?\s*(?=\}})))*)\}})?\s*"
+)
+
+
+def split_selector(text: str) -> tuple[str, str]:
+    """Metric name and matchers of a PromQL vector selector such as `requests_total{code="500"}`.
+
+    Raises ValueError for anything else: no functions, ranges, offsets or operators.
+    """
+    found = _SELECTOR.fullmatch(text)
+    if not found:
+        raise ValueError(f'{text!r} is not a PromQL selector like requests_total{{code=~"5.."}}')
+    return found[1], (found[2] or "").strip().rstrip(",").strip()
+
+
+def quoted(text: str) -> str:
+    """`text` as a PromQL string literal. Raises ValueError for what UTF-8 cannot encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{text!r} is not valid text") from error
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda c: f"\\x{ord(c[0]):02x}", escaped) + '"'
+
+
+def quoted_pattern(*texts: str) -> str:
+    """A PromQL string literal of the regular expression that matches exactly these texts."""
+    return quoted("|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text) for text in texts))
+
+
+def _selector(text: str) -> str:
+    split_selector(text)
+    return text.strip()
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Selectors = Annotated[
+    tuple[Annotated[str, AfterValidator(_selector)], ...], BeforeValidator(_listed), Field(min_length=1)
+]
+"""One selector, or several spellings of the same thing: each pod's first that exists counts."""
+Share = Annotated[float, Field(gt=0, lt=1)]
+Label = Annotated[str, Field(pattern=f"^{_LABEL}$")]
+MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
+
+
+class Objective(Value):
+    """An absolute limit: at most this share of events may be bad (for a latency: slower than `edge`)."""
+
+    share: Share
+    edge: float | None = None
+
+
+class _Metric(Value):
+    name: MetricName
+    title: str = ""
+    direction: Literal["higher-is-worse", "lower-is-worse"] = "higher-is-worse"
+    objective: Objective | None = None
+    tolerance: Annotated[float, Field(ge=0, le=10, description="odds up to 1 + this are no alarm")] = 0.1
+    weight: Annotated[float, Field(ge=0, description="share in the evidence; 0: shown, not judged")] = 1.0
+    negligible: Annotated[float, Field(ge=0, lt=1, description="a smaller bad share never matters")] = 0.0
+    optional: bool = False
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return self.title or self.name.replace("_", " ")
+
+
+class Rate(_Metric):
+    """Bad events among all: two counters."""
+
+    kind: Literal["rate"] = "rate"
+    total: Selectors
+    bad: Selectors
+
+    @property
+    def edges(self) -> tuple[float | None, ...]:
+        return (None,)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.objective and self.objective.edge is not None:
+            raise ValueError("the objective of a rate has no edge")
+        return self
+
+
+class Latency(_Metric):
+    """Events slower than each of a few bucket edges (seconds) of a histogram, given without `_bucket`."""
+
+    kind: Literal["latency"] = "latency"
+    histogram: Selectors
+    edges: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=16)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if any(later <= earlier for earlier, later in pairwise(self.edges)):
+            raise ValueError(f"edges {list(self.edges)} must rise")
+        if self.objective and self.objective.edge not in self.edges:
+            raise ValueError(f"the objective's edge must be one of the edges {list(self.edges)}")
+        return self
+
+
+Metric = Annotated[Rate | Latency, Field(discriminator="kind")]
+
+
+class MetricSet(Value):
+    """Named metrics judged together. `errors` and `latency` name the two that people are shown first."""
+
+    name: MetricName
+    description: str = ""
+    pod: Label = "pod"
+    started: Annotated[str, AfterValidator(_selector)] = "process_start_time_seconds"
+    errors: MetricName
+    latency: MetricName | None = None
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=50)]
+    load: Annotated[
+        tuple[Annotated[str, AfterValidator(_selector)], ...],
+        BeforeValidator(_listed),
+        Field(max_length=8, description="gauges whose sum is the number of requests inside a server"),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) < len(names):
+            raise ValueError("two metrics have the same name")
+        for name, kind in ((self.errors, Rate), (self.latency, Latency)):
+            if name is not None and not any(m.name == name and isinstance(m, kind) for m in self.metrics):
+                raise ValueError(f"{name!r} must be a {kind.__name__.lower()} metric of this set")
+        if not any(metric.weight for metric in self.metrics):
+            raise ValueError("at least one metric needs a weight above 0")
+        return self
+
+    def __getitem__(self, name: str) -> Rate | Latency:
+        return next(metric for metric in self.metrics if metric.name == name)
+
+
+def parse_metric_set(value: Any) -> MetricSet:
+    """A metric set from parsed YAML; raises PlanInvalid with one phrase per mistake."""
+    try:
+        return MetricSet.model_validate(value)
+    except ValidationError as error:
+        mistakes = (f"{'.'.join(map(str, e['loc'])) or 'set'}: {e['msg']}" for e in error.errors())
+        raise PlanInvalid(f"The metric set is invalid: {'; '.join(mistakes)}.") from error
+
+
+Labels = tuple[tuple[str, str], ...]
+"""Names and values, all of which a series must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One side of the comparison: the series whose `label` has `value` (in `namespace`, if given).
+
+    Two adapters share the process that counts them, so its start time has no such label: `process` are the
+    labels by which it is known instead (put on when scraping), `request` further ones of its counters.
+    """
+
+    label: str
+    value: str
+    namespace: str | None = None
+    process: Labels = ()
+    request: Labels = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """An instant query of raw cumulative series; its answer goes into a Snapshot under `key`."""
+
+    key: str
+    promql: str
+
+
+def series(metric: Rate | Latency) -> Iterator[tuple[str, str]]:
+    """Tag and selector of every series that a metric needs, preferred spellings first."""
+    parts = (
+        {"total": metric.total, "bad": metric.bad} if isinstance(metric, Rate) else {"le": metric.histogram}
+    )
+    for part, selectors in parts.items():
+        for place, selector in enumerate(selectors):
+            yield f"{metric.name}/{part}/{place}", selector
+
+
+def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...]:
+    """The queries of one look: both arms, every metric, per pod, in one PromQL expression.
+
+    Evaluate each at the edge's time (send it by POST: it may be long). Only exact metric names are used,
+    so that Google Managed Prometheus answers it too. Raises ValueError when the arms are not two values
+    of one label in one namespace.
+    """
+    if replace(canary, value="") != replace(stable, value="") or canary.value == stable.value:
+        raise ValueError(f"{canary} and {stable} cannot be told apart by one label in one namespace")
+    both = f"{_label(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
+    where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),), canary.process)
+    name, matchers = split_selector(metric_set.started)
+    own = _joined(matchers, where) if canary.process else _joined(matchers, both, where)
+    by = metric_set.pod if canary.process else f"{canary.label},{metric_set.pod}"
+    parts = [_tagged(f"max by ({by}) ({name}{{{own}}})", STARTED)]
+    arms = _joined(both, where, _matchers(canary.request))
+    by = f"({canary.label},{metric_set.pod},le)"
+    for metric in metric_set.metrics:
+        for tag, selector in series(metric):
+            name, matchers = split_selector(selector)
+            if isinstance(metric, Latency):
+                name, matchers = f"{name}_bucket", _joined(matchers, f"le=~{_edges_pattern(metric)}")
+            parts.append(_tagged(f"sum by {by} ({name}{{{_joined(matchers, arms)}}})", tag))
+    return (Query("counts", "\nor ".join(parts)),)
+
+
+def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) -> str:
+    """What the gauges of `load` said of each pod of both arms, on average over the last `seconds`.
+
+    Each sample's label SERIES is the place of its gauge in `load`.
+    """
+    both = f"{_label(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
+    where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),))
+    parts = []
+    for place, selector in enumerate(metric_set.load):
+        name, matchers = split_selector(selector)
+        gauge = f"avg_over_time({name}{{{_joined(matchers, both, where)}}}[{seconds}s])"
+        parts.append(_tagged(f"sum by ({canary.label},{metric_set.pod}) ({gauge})", str(place)))
+    return "\nor ".join(parts)
+
+
+def _tagged(expression: str, tag: str) -> str:
+    return f'label_replace({expression}, "{SERIES}", {quoted(tag)}, "", "")'
+
+
+def _matchers(*labels: Labels) -> str:
+    return ",".join(f"{_label(name)}={quoted(value)}" for pairs in labels for name, value in pairs)
+
+
+def _label(name: str) -> str:
+    if not re.fullmatch(_LABEL, name):
+        raise ValueError(f"{name!r} is not a label name")
+    return name
+
+
+def _joined(*matchers: str) -> str:
+    return ",".join(filter(None, matchers))
+
+
+def _edges_pattern(metric: Latency) -> str:
+    """All spellings of the edges that exporters use: `1`, `1.0`, `1e+06`."""
+    spellings = {text for edge in metric.edges for text in (repr(float(edge)), f"{edge:g}", f"{edge:.15g}")}
+    return quoted_pattern(*sorted(spellings), "+Inf")

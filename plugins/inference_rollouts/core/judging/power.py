@@ -1,0 +1,193 @@
+"""What a step can see: the smallest regression that its bake time and traffic are likely to reveal.
+
+Evidence against a canary whose odds of a bad event are r times stable's grows by `information` nats a
+request; the alarm needs about 1.5 ln(steps / (alpha * weight in the mixture)) nats in all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inference_rollouts.core.judging.counts import WindowCounts
+from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
+from inference_rollouts.core.judging.overdispersion import ASSUMED_KAPPA
+from inference_rollouts.core.judging.policy import Policy, Rung
+from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE
+from inference_rollouts.core.values import Value
+
+OVERSHOOT = 1.5  # what mixing over alternatives costs, and waiting for the threshold to be crossed
+LARGEST = 1000.0  # odds ratios beyond this are not called detectable
+
+
+class Traffic(Value):
+    """What one metric counts now: events/s of the whole service, and the bad share at each edge."""
+
+    rate: float
+    shares: tuple[float, ...]
+
+
+class Sight(Value):
+    """What one step sees of one metric.
+
+    `odds` is the smallest odds ratio it is likely to detect in its bake time (None: not even 1000), `seconds`
+    the time it needs for the policy's `catch` (None: for ever), `edge` where it sees the best.
+    """
+
+    step: int
+    rung: Rung
+    metric: str
+    title: str
+    edge: float | None
+    share: float
+    odds: float | None
+    seconds: float | None
+
+
+def information(share: float, odds: float, weight: float, tolerance: float = 0.0) -> float:
+    """Expected nats a request against "odds are at most 1 + tolerance", when they are `odds`.
+
+    `share` is stable's bad share, `weight` the canary's share of the requests (0 to 1).
+    """
+    start, end = math.log1p(tolerance), math.log(odds)
+    if end <= start or not 0 < share < 1:
+        return 0.0
+    canary = share * odds / (1 - share + share * odds)
+    bad = weight * canary + (1 - weight) * share
+    effects = np.linspace(start, end, 65)
+    expected = weight * np.array([_canary_share(bad, weight, math.exp(effect)) for effect in effects])
+    return (end - start) * weight * canary - float(np.trapezoid(expected, effects))
+
+
+def _canary_share(bad: float, weight: float, odds: float) -> float:
+    """The canary's bad share, when both arms together have `bad` and the odds ratio is `odds`."""
+    a, b, c = weight * (odds - 1), odds * (bad + weight) + 1 - weight - bad, odds * bad
+    return 2 * c / (b + math.sqrt(b * b - 4 * a * c))
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """One metric during one step: `nats` that the alarm needs, and `gain` nats/s per nat of information."""
+
+    weight: float
+    tolerance: float
+    nats: float
+    gain: float
+
+    def seconds(self, share: float, odds: float) -> float:
+        """Time until the alarm, with middling luck; infinite when it cannot come."""
+        nats = self.gain * information(share, odds, self.weight, self.tolerance)
+        return self.nats / nats if nats > 0 else math.inf
+
+
+def sights(
+    policy: Policy, metric_set: MetricSet, rungs: Sequence[Rung], traffic: Mapping[str, Traffic]
+) -> list[Sight]:
+    """What each compared step sees of each judged metric."""
+    whole = sum(metric.weight for metric in metric_set.metrics)
+    return [
+        _sight(policy, metric, traffic[metric.name], (place, rung), len(rungs) * whole)
+        for place, rung in enumerate(rungs, start=1)
+        if rung.compared
+        for metric in metric_set.metrics
+        if metric.weight and metric.name in traffic
+    ]
+
+
+def traffic_of(metric_set: MetricSet, windows: Iterable[WindowCounts]) -> dict[str, Traffic]:
+    """What stable counts now, from windows before the rollout.
+
+    A share of 0 is taken as half an event, a negligible one as the most that is negligible: a multiple of
+    less matters to nobody.
+    """
+    found = {}
+    known = list(windows)
+    seconds = sum(window.end - window.start for window in known)
+    for metric in metric_set.metrics:
+        counts = [window.counts[metric.name].stable for window in known if metric.name in window.counts]
+        n = sum(c.n for c in counts)
+        if n and seconds:
+            bad = (sum(c.bad[j] for c in counts) for j in range(len(metric.edges)))
+            shares = tuple(max(metric.negligible, min(max(x, 0.5), n - 0.5) / n) for x in bad)
+            found[metric.name] = Traffic(rate=n / seconds, shares=shares)
+    return found
+
+
+def shortfalls(policy: Policy, found: Iterable[Sight]) -> list[str]:
+    """One sentence for each step and metric that needs longer than its bake time to catch what it should."""
+    return [
+        f"Step {sight.step} ({sight.rung} for {_time(sight.rung.bake)}) may miss {policy.catch:g} times "
+        f"the odds of {sight.title}: that takes {_time(sight.seconds)}."
+        for sight in found
+        if sight.seconds is None or sight.seconds > sight.rung.bake
+    ]
+
+
+def markdown(policy: Policy, found: Sequence[Sight]) -> str:
+    """A table for people."""
+    lines = [
+        f"| step | weight | bake | metric | usual share | smallest odds | time for odds {policy.catch:g} |",
+        "| ---: | ---: | ---: | --- | ---: | ---: | ---: |",
+    ]
+    for s in found:
+        title = s.title if s.edge is None else f"{s.title} > {s.edge:g} s"
+        odds = "-" if s.odds is None else f"{s.odds:.2f}"
+        lines.append(
+            f"| {s.step} | {s.rung} | {_time(s.rung.bake)} | {title} | {100 * s.share:.2g} % | {odds} "
+            f"| {_time(s.seconds)} |"
+        )
+    return "\n".join(lines)
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "for ever"
+    return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"
+
+
+def _watch(policy: Policy, metric: Rate | Latency, rate: float, rung: Rung, parts: float) -> _Watch:
+    """`rate`: events/s of stable alone. `parts`: into how many the evidence is divided before the metric's
+    own weight, and by edges.
+    """
+    share = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
+    kappa = ASSUMED_KAPPA if policy.kappa == "estimate" else policy.kappa
+    return _Watch(
+        weight=rung.share,
+        tolerance=policy.tolerances.get(metric.name, metric.tolerance),
+        nats=OVERSHOOT * math.log(parts * len(metric.edges) / (policy.alpha * metric.weight * share)),
+        gain=kappa * rate * (1 + rung.mirror / 100),
+    )
+
+
+def _sight(
+    policy: Policy, metric: Rate | Latency, traffic: Traffic, step: tuple[int, Rung], parts: float
+) -> Sight:
+    place, rung = step
+    watch = _watch(policy, metric, traffic.rate, rung, parts)
+    times = [watch.seconds(share, policy.catch) for share in traffic.shares]
+    best = times.index(min(times))
+    share = traffic.shares[best]
+    return Sight(
+        step=place,
+        rung=rung,
+        metric=metric.name,
+        title=metric.label,
+        edge=metric.edges[best],
+        share=share,
+        odds=_smallest(watch, share, rung.bake),
+        seconds=round(times[best], 1) if math.isfinite(times[best]) else None,
+    )
+
+
+def _smallest(watch: _Watch, share: float, bake: float) -> float | None:
+    """The smallest odds ratio that shows within the bake time, to three digits."""
+    low, high = 1.0, LARGEST
+    if watch.seconds(share, high) > bake:
+        return None
+    while high / low > 1.001:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if watch.seconds(share, middle) <= bake else (middle, high)
+    return round(high, 3)

@@ -1,0 +1,147 @@
+"""A metric set and a policy, laid out as arrays: what is tested, against which alternatives, how weighted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_rollouts.core.judging import evidence
+from inference_rollouts.core.judging.evidence import Array
+from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
+from inference_rollouts.core.judging.policy import Policy
+
+OBJECTIVE_SHARE = 0.2  # of a metric's weight, when it has an objective beside the comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One thing that is tested: a metric at one of its edges (a rate has one place)."""
+
+    metric: Rate | Latency
+    place: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Test:
+    """Alternatives (cells x effects) with their log prior, and the null of each cell."""
+
+    effects: Array
+    null: Array
+    prior: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """`cells` are compared between the arms; `objectives` are the cells with an absolute limit as well.
+
+    `places` are the cells of each metric, by name, and `tests` those with the metric's objective, if any.
+    `weights` (of the comparisons, then the objectives) sum to 1. `worse` and `breach` are the tests of the
+    alarm, `close` (odds) and `small` (shares) those of the promotion.
+    """
+
+    policy: Policy
+    metric_set: MetricSet
+    cells: tuple[Cell, ...]
+    places: Mapping[str, slice]
+    tests: Mapping[str, NDArray[np.int64]]
+    objectives: NDArray[np.int64]
+    weights: Array
+    worse: Test
+    breach: Test
+    close: Test
+    small: Test
+
+
+def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
+    """The layout. Metrics without a weight have cells too: they are shown, and have no say."""
+    cells = tuple(Cell(metric, place) for metric in metric_set.metrics for place in range(len(metric.edges)))
+    names = [cell.metric.name for cell in cells]
+    places = {m.name: slice(start := names.index(m.name), start + len(m.edges)) for m in metric_set.metrics}
+    limited = [
+        i for i, cell in enumerate(cells) if policy.objectives and cell.metric.weight and _limits(cell)
+    ]
+    both = {cells[i].metric.name for i in limited}
+    weights = [
+        cell.metric.weight / len(cell.metric.edges) * (1 - OBJECTIVE_SHARE * (cell.metric.name in both))
+        for cell in cells
+    ] + [cells[i].metric.weight * OBJECTIVE_SHARE for i in limited]
+    return Rules(
+        policy=policy,
+        metric_set=metric_set,
+        cells=cells,
+        places=places,
+        tests={name: _tests(place, limited, len(cells)) for name, place in places.items()},
+        objectives=np.array(limited, dtype=np.int64),
+        weights=np.array(weights) / sum(weights),
+        worse=_worse([policy.tolerances.get(cell.metric.name, cell.metric.tolerance) for cell in cells]),
+        breach=_breach([_limit(cells[i].metric) for i in limited]),
+        close=_close(policy.margin, len(cells)),
+        small=_small([cell.metric.negligible for cell in cells]),
+    )
+
+
+def problems(policy: Policy, metric_set: MetricSet) -> list[str]:
+    """One sentence for each way in which this policy does not fit this metric set."""
+    known = {metric.name: metric for metric in metric_set.metrics}
+    found = [
+        f"analysis.tolerances: the metric set {metric_set.name!r} has no metric {name!r}."
+        for name in policy.tolerances
+        if name not in known
+    ]
+    for metric in known.values():
+        tolerance, margin = policy.tolerances.get(metric.name, metric.tolerance), policy.margin
+        if margin is not None and metric.weight and tolerance >= margin:
+            said = f"{margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}"
+            found.append(f"analysis.margin: {said}.")
+    return found
+
+
+def _tests(place: slice, limited: list[int], cells: int) -> NDArray[np.int64]:
+    """A metric's comparisons and, behind all comparisons, its objective."""
+    objectives = [cells + j for j, i in enumerate(limited) if place.start <= i < place.stop]
+    return np.array([*range(place.start, place.stop), *objectives])
+
+
+def _limits(cell: Cell) -> bool:
+    objective = cell.metric.objective
+    return objective is not None and cell.metric.edges[cell.place] == objective.edge
+
+
+def _limit(metric: Rate | Latency) -> float:
+    assert metric.objective is not None
+    return metric.objective.share
+
+
+def _worse(tolerances: list[float]) -> Test:
+    """Against "the odds are at most 1 + tolerance"."""
+    null = np.log1p(np.array(tolerances))
+    odds = np.tile(np.log(evidence.WORSE_ODDS), (len(tolerances), 1))
+    beyond = (odds[:, -3] <= null)[:, None]
+    effects = np.where(beyond, odds + null[:, None], odds)
+    return Test(effects, null, evidence.log_prior(effects > null[:, None] + 1e-9))
+
+
+def _breach(limits: list[float]) -> Test:
+    """Against "at most this share is bad"."""
+    null = np.array(limits)
+    odds = (null / (1 - null))[:, None] * np.array(evidence.WORSE_ODDS)
+    effects = odds / (1 + odds)
+    return Test(effects, null, evidence.log_prior(np.ones_like(effects, dtype=np.bool_)))
+
+
+def _close(margin: float | None, cells: int) -> Test:
+    """Against "the odds are 1 + margin or more"."""
+    null = np.full(cells, np.log1p(margin or 0.0))
+    effects = null[:, None] - np.log(evidence.BETTER_RATIOS)
+    return Test(effects, null, evidence.log_prior(np.ones_like(effects, dtype=np.bool_)))
+
+
+def _small(shares: list[float]) -> Test:
+    """Against "this share or more is bad"; without a negligible share nothing is small."""
+    null = np.array(shares)
+    usable = np.broadcast_to((null > 0)[:, None], (len(shares), len(evidence.SHARE_RATIOS)))
+    null = np.where(null > 0, null, 0.5)
+    return Test(null[:, None] * np.array(evidence.SHARE_RATIOS), null, evidence.log_prior(usable))

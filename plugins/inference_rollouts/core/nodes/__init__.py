@@ -1,0 +1,1 @@
+"""Where a canary runs: what plans may ask for, and what clouds answer."""

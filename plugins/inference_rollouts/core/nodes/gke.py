@@ -1,0 +1,152 @@
+"""Node pools of GKE's API, as values: what to ask for, and what the answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inference_rollouts.core.nodes.provisioners import NodePool
+from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL, RUN_LABEL
+from inference_rollouts.core.objects.readiness import Phase, Readiness
+
+Json = Mapping[str, Any]
+
+# Labels of the machines in the cloud, for bills and owners; keys there have no dots and slashes.
+CLOUD_PLAN_LABEL = "inference-rollouts-plan"
+USABLE = ("RUNNING", "RUNNING_WITH_ERROR")
+
+
+def node_pool_body(nodes: NodePool, name: str, accelerators: int, plan: str, run: str) -> dict[str, Any]:
+    """The request that creates a node pool with at least so many accelerators.
+
+    `run` is a label value. Every zone gets as many nodes as every other.
+    """
+    machine, zones = nodes.machine, len(nodes.machine.zones)
+    each_zone = -(-accelerators // (machine.count * zones))
+    config: dict[str, Any] = {
+        "machineType": machine.machine_type,
+        "accelerators": [_accelerators(nodes)],
+        "labels": {OWNER_LABEL: OWNER, PLAN_LABEL: plan, RUN_LABEL: run},
+        "resourceLabels": {CLOUD_PLAN_LABEL: plan},
+    }
+    if machine.spot:
+        config["spot"] = True
+    if machine.reservation:
+        config["reservationAffinity"] = {
+            "consumeReservationType": "SPECIFIC_RESERVATION",
+            "key": "compute.googleapis.com/reservation-name",
+            "values": [machine.reservation],
+        }
+    pool: dict[str, Any] = {
+        "name": name,
+        "initialNodeCount": each_zone,
+        "locations": list(machine.zones),
+        "config": config,
+    }
+    if nodes.max_nodes:
+        sizes = {"totalMinNodeCount": each_zone * zones, "totalMaxNodeCount": nodes.max_nodes}
+        pool["autoscaling"] = {"enabled": True, **sizes}
+    return {"nodePool": pool}
+
+
+def is_ours(pool: Json, plan: str) -> bool:
+    """Whether rollouts of this plan created a node pool."""
+    labels = _labels(pool)
+    return labels.get(OWNER_LABEL) == OWNER and labels.get(PLAN_LABEL) == plan
+
+
+def is_of_run(pool: Json, plan: str, run: str) -> bool:
+    """Whether this very run created it."""
+    return is_ours(pool, plan) and _labels(pool).get(RUN_LABEL) == run
+
+
+def has_machines(pool: Json, nodes: NodePool) -> bool:
+    """Whether a node pool consists of the machines that a plan asks for."""
+    config, wanted = pool.get("config", {}), _accelerators(nodes)
+    found = [
+        {key: str(each.get(key)) for key in ("acceleratorCount", "acceleratorType")}
+        for each in config.get("accelerators") or ()
+    ]
+    same = found == [{key: str(wanted[key]) for key in ("acceleratorCount", "acceleratorType")}]
+    return same and config.get("machineType") == nodes.machine.machine_type
+
+
+def newest_operation(operations: Sequence[Json], cluster: str, pool: str) -> Json | None:
+    """The last that was done to a node pool; `cluster` is its full name.
+
+    Operations name their target with the project's number, so only the end of it can be compared.
+    """
+    target = f"/clusters/{cluster.rpartition('/')[2]}/nodePools/{pool}"
+    own = [each for each in operations if str(each.get("targetLink", "")).endswith(target)]
+    return max(own, key=lambda each: str(each.get("startTime", "")), default=None)
+
+
+def is_active(operation: Json | None) -> bool:
+    """Whether an operation is still going on."""
+    return operation is not None and operation.get("status") in ("PENDING", "RUNNING")
+
+
+def has_failed(operation: Json | None) -> bool:
+    """Whether an operation ended without what it was for."""
+    if operation is None:
+        return False
+    status = operation.get("status")
+    return status == "ABORTING" or (status == "DONE" and bool(operation.get("error")))
+
+
+def pool_readiness(name: str, pool: Json | None, operation: Json | None) -> Readiness:
+    """How far a node pool is, by its own status and by the newest operation on it. Ready: it has its nodes.
+
+    A pool that is not there and of which nothing is known is waited for: it has yet to be asked for.
+    """
+    if has_failed(operation) and operation and operation.get("operationType") == "CREATE_NODE_POOL":
+        return Readiness(Phase.FAILED, f"node pool {name}: {_words(operation, pool)}")
+    if pool is None:
+        doing = f"{operation['operationType']} {operation['status']}" if operation else "asked for"
+        return Readiness(Phase.WAITING, f"node pool {name}: {doing}{_progress(operation)}")
+    status = str(pool.get("status", "STATUS_UNSPECIFIED"))
+    said = _words(None, pool)
+    message = f"node pool {name} is {status}{f': {said}' if said else ''}{_progress(operation)}"
+    if status == "ERROR":
+        return Readiness(Phase.FAILED, message)
+    return Readiness.when(status in USABLE, message)
+
+
+def _words(operation: Json | None, pool: Json | None) -> str:
+    """Condition codes and messages, the operation's own error first; each once."""
+    said = []
+    if operation is not None:
+        said.append(
+            str((operation.get("error") or {}).get("message") or operation.get("statusMessage") or "")
+        )
+    if pool is not None:
+        said.append(str(pool.get("statusMessage") or ""))
+    conditions = [
+        *((operation or {}).get("nodepoolConditions") or ()),
+        *((pool or {}).get("conditions") or ()),
+    ]
+    said += [_condition(each) for each in conditions]
+    return "; ".join(dict.fromkeys(filter(None, said)))
+
+
+def _condition(condition: Json) -> str:
+    codes = [str(condition[key]) for key in ("code", "canonicalCode") if condition.get(key)]
+    return f"{codes[0] if codes else 'UNKNOWN'}: {condition.get('message', '')}".rstrip(": ")
+
+
+def _progress(operation: Json | None) -> str:
+    detail = (operation or {}).get("detail")
+    return f" ({detail})" if detail and is_active(operation) else ""
+
+
+def _accelerators(nodes: NodePool) -> dict[str, Any]:
+    return {
+        "acceleratorCount": str(nodes.machine.count),  # int64s are strings in Google's JSON
+        "acceleratorType": nodes.machine.accelerator,
+        "gpuDriverInstallationConfig": {"gpuDriverVersion": "LATEST"},
+    }
+
+
+def _labels(pool: Json) -> Json:
+    labels: Json = pool.get("config", {}).get("labels") or {}
+    return labels

@@ -1,0 +1,1 @@
+"""Kubernetes objects: what they are called, whose they are, whether they are ready."""

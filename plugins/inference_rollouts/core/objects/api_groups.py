@@ -1,0 +1,14 @@
+"""The API groups, versions and kinds that a rollout reads and writes; of several, the newest first."""
+
+from __future__ import annotations
+
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+POOL_APIS = ("inference.networking.k8s.io/v1", "inference.networking.x-k8s.io/v1alpha2")
+POOL_GROUPS = frozenset(api.partition("/")[0] for api in POOL_APIS)
+# Where objectives and rewrites live: an endpoint picker reads the newest that is installed.
+EXTENSION_APIS = ("llm-d.ai/v1alpha2", "inference.networking.x-k8s.io/v1alpha2")
+BOUND_KINDS = ("InferenceObjective", "InferenceModelRewrite", "InferenceModel")
+SPLITTING_KINDS = ("InferenceModelRewrite", "InferenceModel")
+GKE_API = "networking.gke.io/v1"
+POLICY_KINDS = frozenset({"HealthCheckPolicy", "GCPBackendPolicy"})  # GKE: each pool needs its own
+COMPUTE_CLASS_API = "cloud.google.com/v1"

@@ -1,0 +1,23 @@
+"""InferencePools, in the two shapes that clusters serve: v1, and the older v1alpha2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Pool = Mapping[str, Any]
+
+
+def pod_labels(pool: Pool) -> dict[str, str]:
+    """The labels by which a pool selects its pods; empty when it selects by nothing."""
+    selector = pool["spec"].get("selector") or {}
+    old = "targetPortNumber" in pool["spec"]
+    return dict(selector if old else selector.get("matchLabels") or {})
+
+
+def ports(pool: Pool) -> list[int]:
+    """The ports on which each pod of a pool has a model server."""
+    spec = pool["spec"]
+    if "targetPortNumber" in spec:
+        return [int(spec["targetPortNumber"])]
+    return [int(port["number"]) for port in spec.get("targetPorts") or ()]

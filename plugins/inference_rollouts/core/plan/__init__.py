@@ -1,0 +1,1 @@
+"""A rollout as data: the plan file."""

@@ -1,0 +1,124 @@
+"""What a plan says about the canary pool: its servers, its picker, and how it is tried before it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from inference_rollouts.core.durations import Seconds
+from inference_rollouts.core.serving.adapters import Adapter, Lora
+from inference_rollouts.core.serving.golden import Golden
+from inference_rollouts.core.values import Model, Text
+
+DEFAULT_MAX_LORA_RANK = 16  # vLLM's
+
+
+class Accelerator(Model):
+    """What one replica needs of a node."""
+
+    resource: Text = "nvidia.com/gpu"
+    per_replica: Annotated[int, Field(ge=1, le=16)] = 1
+
+
+class Workload(Model):
+    """The new model server: what runs in the canary pool.
+
+    `adapters` are LoRA adapters; `as-stable` takes over all that today's pods answer for, with their paths.
+    """
+
+    image: Text
+    model: Text
+    served_model_name: Text
+    replicas: Annotated[int, Field(ge=1, le=1000)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    args: tuple[str, ...] = ()
+    accelerator: Accelerator = Accelerator()
+    adapters: tuple[Adapter, ...] | Literal["as-stable"] = "as-stable"
+    lora: Lora = Lora()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [adapter.name for adapter in self.known_adapters]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"adapters names {', '.join(twice)} more than once")
+        if taken := sorted(self.base_names & set(names)):
+            raise ValueError(f"{', '.join(taken)} names both the model and an adapter")
+        if any(self._values("--lora-modules")):
+            raise ValueError("name adapters under workload.adapters, not with --lora-modules in args")
+        if not all(rank.isdecimal() for rank in self._values("--max-lora-rank")):
+            raise ValueError("--max-lora-rank in args is no number")
+        return self
+
+    @property
+    def known_adapters(self) -> tuple[Adapter, ...]:
+        """The adapters listed; none while nobody has looked what stable has."""
+        return () if self.adapters == "as-stable" else self.adapters
+
+    @property
+    def base_names(self) -> set[str]:
+        """The names under which the servers answer as the model itself."""
+        return {self.served_model_name, *self._values("--served-model-name")}
+
+    @property
+    def max_lora_rank(self) -> int:
+        """The largest rank of adapters that the servers take."""
+        return int([str(DEFAULT_MAX_LORA_RANK), *self._values("--max-lora-rank")][-1])
+
+    @property
+    def adapter_args(self) -> list[str]:
+        """The arguments by which the servers take, and may load, the adapters."""
+        if self.lora.load == "api":
+            return ["--enable-lora"]
+        modules = [f"{adapter.name}={adapter.path}" for adapter in self.known_adapters]
+        return ["--enable-lora", "--lora-modules", *modules] if modules else []
+
+    @property
+    def adapter_env(self) -> list[dict[str, Any]]:
+        """The environment by which the servers load adapters at run time."""
+        allowed = self.lora.load == "api"
+        return [{"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "true"}] if allowed else []
+
+    def _values(self, flag: str) -> list[str]:
+        """What follows a flag in the arguments, spelled `--a-b c d`, `--a_b c` or `--a-b=c`."""
+        return [value for name, value in _pairs(self.args) if name == flag]
+
+
+class Picker(Model):
+    """The endpoint picker that the canary pool gets."""
+
+    image: Text
+    failure_mode: Literal["FailOpen", "FailClose"] = "FailOpen"
+
+
+class WarmUp(Model):
+    """Completions sent to every pod of the canary, directly, before any weight leaves 0.
+
+    A pod is warm when its last `steady` times to first token lie within `tolerance` (a ratio) of each other.
+    Then it must answer the `golden` prompts as a pod of stable does.
+    """
+
+    prompts: tuple[str, ...] = (
+        "Say hello.",
+        "What is the capital of France?",
+        "Summarize why the sky is blue in one sentence.",
+    )
+    max_tokens: Annotated[int, Field(ge=1, le=512)] = 16
+    steady: Annotated[int, Field(ge=2, le=50)] = 5
+    tolerance: Annotated[float, Field(gt=1, le=10)] = 2.0
+    request_timeout: Seconds = 120.0
+    golden: Annotated[tuple[Golden, ...], Field(max_length=50)] = ()
+
+
+def _pairs(args: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Every value in a command line with the flag before it."""
+    flag = ""
+    for arg in args:
+        if arg.startswith("--"):
+            flag, equals, value = arg.partition("=")
+            flag = flag.replace("_", "-")
+            if equals:
+                yield flag, value
+        else:
+            yield flag, arg

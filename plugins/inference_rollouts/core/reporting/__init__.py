@@ -1,0 +1,1 @@
+"""What people read: report, chart, note, question."""

@@ -1,0 +1,108 @@
+"""What a person is asked about a step, what becomes of the answer, and how the step is watched meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.judging.judgement import Judgement, Row, Totals, Verdict, figure, percent
+from inference_rollouts.core.judging.policy import StepContext
+from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.run.frozen import Frozen
+
+GO_ON, ROLL_BACK = "Go on", "Roll back"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person sees: a headline, markdown, and the option that silence stands for."""
+
+    subject: str
+    body: str
+    default: str
+
+
+def question(plan: Plan, said: Judgement) -> Question | None:
+    """The question that a step's judgement raises; None when nobody needs to be asked."""
+    following = plan.rungs[said.step].weight if said.step < len(plan.rungs) else None
+    if said.verdict is Verdict.ADVANCE:
+        if following is None or not plan.approvals.due(said.weight, following):
+            return None
+        why, silence = "The plan wants a person's word before this weight.", plan.approvals.on_timeout
+    elif said.verdict is Verdict.ASK:
+        why, silence = "The judge cannot decide this alone.", "rollback"
+    else:
+        return None
+    default = GO_ON if silence == "advance" else ROLL_BACK
+    forward = f"raise it from {said.weight} % to {following} %" if following else "promote it"
+    subject = f"{plan.canary}: {forward}, or go back to {plan.stable}?"
+    return Question(subject, "\n".join(_body(plan, said, why, forward, default)), default)
+
+
+def answered(plan: Plan, said: Judgement, answer: Mapping[str, Any]) -> Judgement:
+    """The judgement after an answer: the person's, or that of their silence."""
+    person = (answer.get("responded_by_user") or {}).get("name")
+    waited = format_duration(plan.approvals.timeout)
+    who = f"{person} chose" if person else f"Nobody answered in {waited}, which means"
+    go_on = list(answer["chosen_options"]) == [GO_ON]
+    reason = f'{who} "{GO_ON if go_on else ROLL_BACK}". The judge had said: {said.reason}'
+    verdict = Verdict.ADVANCE if go_on else Verdict.ROLLBACK
+    return said.model_copy(update={"verdict": verdict, "reason": reason})
+
+
+def watched(frozen: Frozen, step: int, since: float) -> tuple[Frozen, StepContext]:
+    """How a step is judged while a person thinks: it goes on from `since`, and no deadline rolls it back."""
+    analysis = frozen.plan.analysis.model_copy(update={"on_timeout": "ask"})
+    plan = frozen.plan.model_copy(update={"analysis": analysis})
+    context = plan.step_context(step, since).model_copy(update={"settle": 0.0, "resumed": True})
+    return replace(frozen, plan=plan), context
+
+
+def _body(plan: Plan, said: Judgement, why: str, forward: str, default: str) -> Iterator[str]:
+    yield f"**{said.reason}** {why}"
+    yield ""
+    yield f"Figures as of {_utc(said.time)}:"
+    yield from _table(
+        ("this step", "requests", "requests/s", "errors", "p95"),
+        [_totals(plan.canary, said.canary), _totals(plan.stable, said.stable)],
+    )
+    yield from _table(
+        ("metric", "bad on the canary", "on stable", "evidence", "alarm at"),
+        [_row(row) for row in said.rows],
+    )
+    yield ""
+    yield f"All evidence together: {figure(said.evidence)}, alarm at {figure(said.threshold)}."
+    yield from (f"Warning: {warning}" for warning in said.warnings)
+    yield ""
+    yield f"- **{GO_ON}**: {forward}."
+    yield f"- **{ROLL_BACK}**: all traffic goes back to `{plan.stable}`, exactly as it was found."
+    yield ""
+    yield (
+        f"Until then `{plan.canary}` keeps {said.weight} % and is watched: an alarm takes it back at once. "
+        f'No answer until {_utc(said.time + plan.approvals.timeout)} means "{default}".'
+    )
+
+
+def _utc(time: float) -> str:
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield ""
+    for cells in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(cells)} |"
+
+
+def _totals(name: str, arm: Totals) -> tuple[str, ...]:
+    rate = "-" if arm.rate is None else f"{arm.rate:.1f}"
+    slow = "-" if arm.latency_p95 is None else f"{1000 * arm.latency_p95:.0f} ms"
+    return f"`{name}`", str(arm.requests), rate, percent(arm.errors), slow
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    what = row.title if row.edge is None else f"{row.title} over {row.edge:g} s"
+    alarm = "-" if row.threshold is None else figure(row.threshold)
+    return what, percent(row.canary.share), percent(row.stable.share), figure(row.evidence), alarm

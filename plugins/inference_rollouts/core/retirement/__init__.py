@@ -1,0 +1,1 @@
+"""What a rollout leaves behind: may it go, and is it idle?"""

@@ -1,0 +1,103 @@
+"""Since when has nothing run in a pool, or for an adapter: what Prometheus is asked, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.judging.metrics import SERIES, Arm, MetricSet, quoted, split_selector
+
+VLLM_LOAD = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+
+INSIDE, ANSWERED, ALIVE = "inside", "answered", "alive"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen at Unix time `at`: why it is not quiet (empty: it is), and counts of requests so far."""
+
+    at: float
+    busy: str
+    answered: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Since when nothing has been seen to run; None while something does, or while nobody knows."""
+
+    since: float | None = None
+    last: Look | None = None
+
+    def tick(self, look: Look) -> Clock:
+        """The clock after a look: it starts anew with every sign of a request, and without data."""
+        before = None if self.last is None or self.last.busy else self.last.answered
+        answered = before is not None and before != look.answered
+        if look.busy or answered:
+            return Clock(None, look)
+        return Clock(look.at if self.since is None else self.since, look)
+
+    def is_quiet(self, longest: float) -> bool:
+        return self.since is not None and self.last is not None and self.last.at - self.since >= longest
+
+    def sentence(self, longest: float) -> str:
+        """How far the wait of `longest` seconds is, for people."""
+        if self.last is None or self.last.busy:
+            return self.last.busy if self.last else "nothing has been seen yet"
+        if self.since is None:
+            return "requests came just now"
+        return f"quiet for {format_duration(self.last.at - self.since)} of {format_duration(longest)}"
+
+
+def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
+    """What the processes of an arm said in the last `seconds`.
+
+    Requests inside (no gauge tells those of an adapter), requests so far, and that they were there at all.
+    """
+    place = (("namespace", arm.namespace),) if arm.namespace else ()
+    own = ((arm.label, arm.value),)
+    process = (*place, *(arm.process or own))
+    parts = [_part("max", "last", metric_set.started, process, metric_set.pod, ALIVE, seconds)]
+    for number, gauge in enumerate(() if arm.process else metric_set.load or VLLM_LOAD):
+        parts.append(_part("sum", "max", gauge, process, metric_set.pod, f"{INSIDE}/{number}", seconds))
+    requests = metric_set[metric_set.errors]
+    for number, counter in enumerate(getattr(requests, "total", ())):
+        labels = (*process, *own) if arm.process else process
+        parts.append(_part("sum", "last", counter, labels, metric_set.pod, f"{ANSWERED}/{number}", seconds))
+    return "\nor ".join(parts)
+
+
+def pool_look(at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pods: set[str]) -> Look:
+    """A look at a pool: quiet when every one of its ready `pods` says that nothing is inside."""
+    inside = list(_values(samples, pod_label, INSIDE))
+    if silent := pods - {pod for (_, pod), _ in inside}:
+        return Look(at, f"Prometheus has no data of {', '.join(sorted(silent))}")
+    if loud := {pod for (_, pod), value in inside if value != 0}:
+        return Look(at, f"requests are running or waiting in {', '.join(sorted(loud))}")
+    return Look(at, "", dict(_values(samples, pod_label, ANSWERED)))
+
+
+def adapter_look(at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pool: str) -> Look:
+    """A look at an adapter: nothing is known of it while the pool's endpoint picker says nothing."""
+    if not list(_values(samples, pod_label, ALIVE)):
+        return Look(at, f"Prometheus has no data of the endpoint picker of {pool}")
+    return Look(at, "", dict(_values(samples, pod_label, ANSWERED)))
+
+
+def _values(
+    samples: Sequence[Mapping[str, Any]], pod_label: str, part: str
+) -> Iterator[tuple[tuple[str, str], float]]:
+    for sample in samples:
+        labels = sample["metric"]
+        if labels.get(SERIES, "").partition("/")[0] == part:
+            yield (labels[SERIES], labels.get(pod_label, "")), float(sample["value"][1])
+
+
+def _part(
+    total: str, over: str, selector: str, labels: Sequence[tuple[str, str]], pod: str, tag: str, seconds: int
+) -> str:
+    name, matchers = split_selector(selector)
+    where = ",".join(filter(None, (matchers, *(f"{key}={quoted(value)}" for key, value in labels))))
+    vector = f"{over}_over_time({name}{{{where}}}[{seconds}s])"
+    return f'label_replace({total} by ({pod}) ({vector}), "{SERIES}", {quoted(tag)}, "", "")'

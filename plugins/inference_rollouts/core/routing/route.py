@@ -1,0 +1,111 @@
+"""HTTPRoutes: the rules that send traffic to the stable pool, and whether they can be moved safely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inference_rollouts.core.errors import RouteRefused
+from inference_rollouts.core.objects.api_groups import POOL_GROUPS
+from inference_rollouts.core.routing.claim import Place, place_of, rules_of
+from inference_rollouts.core.routing.weights import MAX_WEIGHT, SPELLINGS, carrying, factor_for, weights_of
+
+MAX_BACKENDS = 16  # Gateway API: HTTPRouteRule.backendRefs maxItems
+
+Route = Mapping[str, Any]
+_SPELLING = SPELLINGS["HTTPRoute"]
+
+
+def pool_name(ref: Mapping[str, Any], namespace: str) -> str | None:
+    """The InferencePool that a backendRef names in the route's own namespace, else None."""
+    if ref.get("kind") != "InferencePool" or ref.get("group") not in POOL_GROUPS:
+        return None
+    return ref["name"] if ref.get("namespace", namespace) == namespace else None
+
+
+def rules_with(route: Route, pool: str) -> dict[str, Mapping[str, Any]]:
+    """The rules that name a pool, whatever its weight there, by JSON pointer."""
+    return {
+        path: rule
+        for path, rule in rules_of(route).items()
+        if any(pool_name(ref, _namespace(route)) == pool for ref in _refs(rule))
+    }
+
+
+def named_groups(route: Route, pool: str) -> set[str]:
+    """The API groups by which the rules of a route name a pool."""
+    refs = (ref for rule in rules_with(route, pool).values() for ref in _refs(rule))
+    return {ref["group"] for ref in refs if pool_name(ref, _namespace(route)) == pool}
+
+
+def rules_carrying(route: Route, pool: str) -> dict[str, Mapping[str, Any]]:
+    """The rules that send requests to a pool, by JSON pointer."""
+    return {path: rule for path, rule in rules_with(route, pool).items() if _weight(rule, pool) > 0}
+
+
+def carries(route: Route, pool: str) -> bool:
+    """Whether any rule of the route sends requests to a pool."""
+    return bool(rules_carrying(route, pool))
+
+
+def select_places(route: Route, stable: str, names: Sequence[str] | None = None) -> tuple[Place, ...]:
+    """The rules to move: those that send traffic to pool `stable`, only those of these `names` if given.
+
+    Raises RouteRefused when there is none, or none of a given name.
+    """
+    serving = rules_carrying(route, stable)
+    chosen = {path: rule for path, rule in serving.items() if names is None or rule.get("name") in names}
+    lacking = sorted(set(names or ()) - {rule.get("name") for rule in chosen.values()})
+    if lacking or not chosen:
+        called = f" called {', '.join(lacking)}" if lacking else ""
+        raise RouteRefused(
+            f"HTTPRoute {_name(route)} has no rule{called} that sends traffic to InferencePool {stable}; "
+            "name the pool that serves today as `stable` in the plan."
+        )
+    return tuple(place_of(route, path) for path in chosen)
+
+
+def check_place(route: Route, place: Place, stable: str, canary: str) -> None:
+    """Refuse a rule whose weights cannot be moved safely from `stable` to `canary`."""
+    refs, where = place.found, f"Rule {place.path.rsplit('/', 1)[1]} of HTTPRoute {_name(route)}"
+    pools = [pool_name(ref, _namespace(route)) for ref in refs]
+    others = [ref["name"] for ref, pool in zip(refs, pools, strict=True) if pool is None]
+    if others:
+        raise RouteRefused(
+            f"{where} mixes InferencePools with other backends ({', '.join(others)}); gateways do not split "
+            "traffic reliably between them. Give the pools a rule of their own."
+        )
+    if len(set(pools)) < len(pools):
+        raise RouteRefused(f"{where} lists the same InferencePool more than once; list each pool once.")
+    if canary in carrying(refs, _SPELLING):
+        raise RouteRefused(
+            f"{where} sends traffic to InferencePool {canary} already; "
+            "a canary must be a pool that serves nobody yet."
+        )
+    if canary not in pools and len(refs) >= MAX_BACKENDS:
+        raise RouteRefused(
+            f"{where} has {len(refs)} backendRefs, the most there may be; remove an unused one."
+        )
+    if max(weights_of(refs, _SPELLING)) * factor_for(refs, stable, _SPELLING) > MAX_WEIGHT:
+        raise RouteRefused(
+            f"{where} has weights too large to be split by percents beside other pools; "
+            "divide them by a common number."
+        )
+
+
+def _weight(rule: Mapping[str, Any], pool: str) -> int:
+    refs = _refs(rule)
+    weights = weights_of(refs, _SPELLING)
+    return sum(weight for ref, weight in zip(refs, weights, strict=True) if ref["name"] == pool)
+
+
+def _refs(rule: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return rule.get("backendRefs") or ()
+
+
+def _name(route: Route) -> str:
+    return str(route["metadata"]["name"])
+
+
+def _namespace(route: Route) -> str:
+    return str(route["metadata"].get("namespace", "default"))

@@ -1,0 +1,1 @@
+"""One run of a plan: its parameters, its objects, and what preflight froze."""

@@ -1,0 +1,1 @@
+"""What model servers answer, and how much they can carry."""

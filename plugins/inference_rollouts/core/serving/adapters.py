@@ -1,0 +1,139 @@
+"""LoRA adapters: what model servers answer for, and whether new ones can answer for the same."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.values import Model, Text
+
+# The linear layers of the usual transformers that vLLM puts adapters on.
+TARGET_MODULES = (
+    "q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj",
+    "gate_proj", "up_proj", "down_proj", "gate_up_proj",
+    "embed_tokens", "lm_head",
+)  # fmt: skip
+
+
+class Adapter(Model):
+    """A LoRA adapter that the new model servers load."""
+
+    name: Annotated[
+        str, Field(max_length=253, pattern=r"^[^\s=\x00-\x1f]+$", description="as clients say it")
+    ]
+    path: Text = Field(description="where the model servers find it: a folder, or a model on a hub")
+    config: Text | None = Field(
+        None,
+        description="where preflight reads its adapter_config.json: any URL of Airflow's object storage. "
+        "Without it only loading tells whether the adapter fits.",
+    )
+
+
+class Lora(Model):
+    """How the new model servers take adapters, and which fit them.
+
+    `load`: on their command line, or by the runtime API once they are up. An adapter's base model must be
+    the plan's `model`, or be called so in `bases`.
+    """
+
+    load: Literal["args", "api"] = "args"
+    bases: tuple[Text, ...] = ()
+    target_modules: tuple[Text, ...] = TARGET_MODULES
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A name that a model server answers for; an adapter has the base model's name as `parent`.
+
+    `path` is where it was loaded from.
+    """
+
+    name: str
+    path: str
+    parent: str | None = None
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> Served:
+        """An entry of `/v1/models`."""
+        return cls(str(card["id"]), str(card.get("root") or ""), card.get("parent") or None)
+
+
+Seen = Mapping[str, Sequence[Served]]  # what each pod answers for, by the pod's name
+
+
+def as_served(seen: Seen) -> tuple[Adapter, ...]:
+    """The adapters that pods answer for now. Raises PlanInvalid when pods disagree on one's path."""
+    found: dict[str, tuple[str, str]] = {}
+    for pod, served in seen.items():
+        for each in served:
+            path, other = found.setdefault(each.name, (each.path, pod)) if each.parent else (each.path, pod)
+            if path != each.path:
+                raise PlanInvalid(
+                    f"Adapter {each.name} is loaded from {path} on pod {other} but from {each.path} on "
+                    f"pod {pod}; list the adapters and their paths under workload.adapters."
+                )
+    return tuple(_taken_over(name, path, pod) for name, (path, pod) in sorted(found.items()))
+
+
+def _taken_over(name: str, path: str, pod: str) -> Adapter:
+    try:
+        return Adapter(name=name, path=path)
+    except ValidationError as error:
+        raise PlanInvalid(
+            f"Adapter {name!r} of pod {pod} cannot be taken over from {path!r}; list the adapters and their "
+            "paths under workload.adapters."
+        ) from error
+
+
+def nameable(seen: Seen, targets: Mapping[str, str]) -> dict[str, str]:
+    """Every name that clients can be answered for today, and who says so.
+
+    Those are what any pod answers for, and the `targets` of rewrites (name -> the object that has it): a pod
+    that resolves adapters lazily lists one only after its first request.
+    """
+    by_pods = {each.name: f"pod {pod}" for pod, served in seen.items() for each in served}
+    return dict(targets) | by_pods
+
+
+def check_complete(names: Mapping[str, str], answered: Collection[str], pool: str) -> None:
+    """Raises PlanInvalid, naming all of them, when `pool` would not answer for one of the `names`."""
+    if lacking := [f"{name} ({who})" for name, who in sorted(names.items()) if name not in answered]:
+        raise PlanInvalid(
+            f"Clients can name {', '.join(lacking)} today, but {pool} would not answer for it. "
+            "List adapters under workload.adapters; names of the model go into workload."
+        )
+
+
+def misfits(
+    adapter: Adapter, config: Mapping[str, Any], lora: Lora, bases: Collection[str], max_rank: int
+) -> Iterator[str]:
+    """Why an adapter with this `adapter_config.json` (PEFT) does not fit: one sentence a reason."""
+    rank, base = config.get("r"), config.get("base_model_name_or_path")
+    if not isinstance(rank, int) or rank < 1:
+        yield f"Adapter {adapter.name} has no rank in {adapter.config}."
+    elif rank > max_rank:
+        yield (
+            f"Adapter {adapter.name} has rank {rank}, the servers take up to {max_rank}; "
+            f"start them with --max-lora-rank={rank}."
+        )
+    if base not in bases:
+        yield (
+            f"Adapter {adapter.name} was trained for {base}, not for {', '.join(sorted(bases))}; "
+            "if that is the same model, add it to `bases`."
+        )
+    if strange := sorted(_modules(config) - set(lora.target_modules)):
+        yield (
+            f"Adapter {adapter.name} changes the modules {', '.join(strange)}, which the servers do not "
+            "support; if they do, add them to `target_modules`."
+        )
+
+
+def _modules(config: Mapping[str, Any]) -> set[str]:
+    """The last parts of the modules' names; a pattern instead of a list cannot be judged from here."""
+    modules = config.get("target_modules")
+    listed: Iterable[Any] = modules if isinstance(modules, list) else ()
+    return {str(module).rpartition(".")[2] for module in listed}

@@ -1,0 +1,111 @@
+"""Golden prompts: questions whose answers tell whether a canary behaves as the pool that serves today."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from inference_rollouts.core.serving.warm_up import Answer, mistake
+from inference_rollouts.core.values import Model
+
+SHOWN = 60  # characters of an answer or prompt that a sentence quotes
+
+
+class Message(Model):
+    """One message of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Annotated[str, Field(max_length=32768)]
+
+
+class Golden(Model):
+    """A prompt, or a chat, and what an answer to it must be. Answers are greedy (temperature 0).
+
+    `length_drift` is how many times longer or shorter than stable's an answer may be, in tokens;
+    `prompt_tokens_drift` by which share the prompt may have other than stable's number of tokens: a shift
+    reveals another tokenizer or chat template.
+    """
+
+    prompt: Annotated[str, Field(min_length=1, max_length=32768)] | None = None
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=4096)] = 32
+    finish_reasons: Annotated[tuple[Literal["stop", "length"], ...], Field(min_length=1)] = ("stop", "length")
+    format: Literal["text", "json"] = "text"
+    pattern: str | None = Field(None, description="a regular expression found somewhere in the answer")
+    length_drift: Annotated[float, Field(ge=1)] | None = None
+    prompt_tokens_drift: Annotated[float, Field(ge=0)] = 0.0
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+        return pattern
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("a golden prompt has either `prompt` or `messages`")
+        return self
+
+    @property
+    def question(self) -> str | list[dict[str, str]]:
+        """What is sent: a text, or the messages of a chat."""
+        return self.prompt or [message.model_dump() for message in self.messages or ()]
+
+    def __str__(self) -> str:
+        text = self.prompt or (self.messages or ())[-1].content
+        return f"golden prompt {_quoted(text)}"
+
+
+def findings(golden: Golden, answer: Answer, model: str, reference: Answer) -> Iterator[str]:
+    """What speaks against a canary's answer as `model`, beside stable's `reference`: one phrase each."""
+    if wrong := mistake(answer, model):
+        yield wrong
+        return
+    text, finish = _said(answer)
+    if finish not in golden.finish_reasons:
+        yield f"finished with reason {finish!r} instead of {' or '.join(golden.finish_reasons)}"
+    if golden.format == "json" and not _is_json(text):
+        yield f"answered {_quoted(text)}, which is not JSON"
+    if golden.pattern is not None and not re.search(golden.pattern, text):
+        yield f"answered {_quoted(text)}, which does not match {golden.pattern!r}"
+    mine, theirs = _tokens(answer, "prompt_tokens"), _tokens(reference, "prompt_tokens")
+    if abs(mine - theirs) > golden.prompt_tokens_drift * theirs:
+        yield (
+            f"counted {mine} tokens in the prompt where stable counts {theirs}: "
+            "the tokenizer or the chat template is another"
+        )
+    mine, theirs = _tokens(answer, "completion_tokens"), _tokens(reference, "completion_tokens")
+    if golden.length_drift is not None and max(mine, theirs) > golden.length_drift * min(mine, theirs):
+        yield f"answered with {mine} tokens where stable answers with {theirs}"
+
+
+def _said(answer: Answer) -> tuple[str, str]:
+    """Text and finish reason of a valid answer."""
+    choice = (answer.body or {})["choices"][0]
+    return choice["text"], choice["finish_reason"]
+
+
+def _tokens(answer: Answer, kind: str) -> int:
+    usage: dict[str, Any] = (answer.body or {}).get("usage") or {}
+    return int(usage.get(kind) or 0)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _quoted(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) <= SHOWN else line[:SHOWN] + "...")

@@ -1,0 +1,103 @@
+"""Tasks that wait for the cluster: deferred to the triggerer unless it is ready already."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk.definitions.context import Context
+
+from inference_rollouts.core.errors import NotReady
+from inference_rollouts.core.nodes.provisioners import shortage
+from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.operators.base import FAILURE, RolloutOperator, cluster_of, frozen_plan, telling
+from inference_rollouts.rollout.checks import nodes_of
+from inference_rollouts.triggers.ready import ReadyTrigger, look
+
+SLACK = timedelta(minutes=2)  # the trigger ends by itself; Airflow's own timeout is only a net below it
+
+
+class WaitingOperator(RolloutOperator):
+    """Base of tasks that act and then wait for a check; `poll` is the seconds between two looks."""
+
+    def __init__(self, *, poll: float = 2.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.poll = poll
+
+    def wait_for(self, frozen: Frozen, check: str, seconds: float, method: str) -> None:
+        """Return when `check` is ready now; otherwise defer, and go on in `method` when it is decided."""
+        answer = look(cluster_of(frozen), frozen, check)
+        self.log.info("%s", answer.message)
+        if answer.phase is Phase.READY:
+            return
+        if answer.phase is Phase.FAILED:
+            raise shortage(answer.message)(f"{answer.message}. No traffic was moved to the canary.")
+        self.defer(
+            trigger=ReadyTrigger(
+                frozen=frozen.to_json(), check=check, deadline=time.time() + seconds, poll=self.poll
+            ),
+            method_name=method,
+            timeout=timedelta(seconds=seconds) + SLACK,
+        )
+
+    def require_ready(self, event: dict[str, Any]) -> None:
+        """Raises NotReady unless the event of a ReadyTrigger says ready."""
+        if event["phase"] == Phase.READY:
+            return
+        late = " before the deadline" if event["phase"] == Phase.WAITING else ""
+        raise shortage(event["message"])(
+            f"Not ready{late}: {event['message']}. No traffic was moved to the canary."
+        )
+
+
+class NodesOperator(WaitingOperator):
+    """Base of tasks that wait for nodes: when none come, what this run created for them is deleted first."""
+
+    def wait_for_nodes(self, context: Context, frozen: Frozen, check: str, method: str) -> None:
+        """As `wait_for`, with the deadline of nodes."""
+        try:
+            self.wait_for(frozen, check, frozen.plan.deadlines.nodes, method)
+        except NotReady as error:
+            self._clean_up(context, error)
+
+    def require_nodes(self, context: Context, event: dict[str, Any]) -> None:
+        """As `require_ready`, and cleans up before it raises."""
+        try:
+            self.require_ready(event)
+        except NotReady as error:
+            self._clean_up(context, error)
+
+    def _clean_up(self, context: Context, error: NotReady) -> None:
+        self.log.warning("%s", error)
+        context["ti"].xcom_push(key=FAILURE, value=str(error))
+        frozen = frozen_plan(context)
+        self.wait_for(frozen, "nodes_gone", frozen.plan.deadlines.nodes, "cleaned_up")
+        raise error
+
+    @telling
+    def cleaned_up(self, context: Context, event: dict[str, Any]) -> None:
+        """Raises NotReady, for the reason that no nodes came."""
+        self.log.info("%s", event["message"])
+        failure = str(context["ti"].xcom_pull(task_ids=self.task_id, key=FAILURE))
+        left = (
+            "" if event["phase"] == Phase.READY else f" What was created is still there: {event['message']}."
+        )
+        raise shortage(failure)(failure + left)
+
+
+class ProvisionNodes(NodesOperator):
+    """Brings nodes with enough free accelerators for the canary, or has the pods bring them."""
+
+    ui_color = "#e6f4ea"
+
+    @telling
+    def execute(self, context: Context) -> None:
+        frozen = frozen_plan(context)
+        nodes_of(cluster_of(frozen), frozen).ask()
+        self.wait_for_nodes(context, frozen, "nodes", "nodes_decided")
+
+    @telling
+    def nodes_decided(self, context: Context, event: dict[str, Any]) -> None:
+        self.require_nodes(context, event)

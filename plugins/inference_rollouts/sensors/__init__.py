@@ -1,1 +1,0 @@
-"""The deferrable sensors of a rollout."""
