@@ -23,7 +23,6 @@ lint: venv ## Style, format, types, direction of imports
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy --explicit-package-bases lab plugins dags
-	@$(PY) -m tests.imports
 
 lab: venv ## Start only the local cluster; see also `python -m lab --help`
 	@$(PY) -m lab up $(ARGS)

@@ -21,7 +21,7 @@ CANARY, STABLE = Arm("inference_pool", "new"), Arm("inference_pool", "old")
 def ten_metrics() -> MetricSet:
     """Four rates with objectives and six latencies with six edges each."""
     rate: dict[str, Any] = {"kind": "rate", "total": "a", "bad": "b", "objective": {"share": 0.05}}
-    latency: dict[str, Any] = {"kind": "latency", "histogram": "h", "edges": EDGES}
+    latency: dict[str, Any] = {"kind": "latency", "histogram": "h", "thresholds": EDGES}
     metrics = [{"name": f"rate{i}", **rate} for i in range(4)]
     metrics += [{"name": f"latency{i}", **latency} for i in range(6)]
     return parse_metric_set({"name": "ten", "errors": "rate0", "latency": "latency0", "metrics": metrics})
@@ -53,16 +53,16 @@ def _samples(totals: Any) -> list[tuple[dict[str, str], float]]:
 
 def milliseconds(rate: float, look: float) -> float:
     """CPU time of one look, with the tempering estimated and the promotion's evidence computed."""
-    metric_set, policy = ten_metrics(), judge.Policy(kappa="estimate", look=look)
+    metric_set, policy = ten_metrics(), judge.Policy(kappa="estimate", interval=look)
     step = judge.StepContext(index=1, steps=4, weight=50, started_at=1000, bake=1e4, last_compared=True)
     health = judge.Health(ready_canary=PODS, ready_stable=PODS)
-    seen, tally = snapshots(rate, look), judge.begin(policy, metric_set, step, judge.Carried())
+    seen, sums = snapshots(rate, look), judge.begin(policy, metric_set, step, judge.Carried())
     start = time.process_time()
     for before, after in pairwise(seen):
         window = counts.window(metric_set, CANARY, STABLE, before, after)
         assert window is not None
-        tally = judge.absorb(tally, window)
-        judge.conclude(tally, health, after.time)
+        sums = judge.absorb(sums, window)
+        judge.conclude(sums, health, after.time)
     return 1000 * (time.process_time() - start) / LOOKS
 
 

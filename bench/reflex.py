@@ -72,17 +72,19 @@ class Theatre:
     def run(self, share: float) -> Reflex:
         """One reflex. Raises AssertionError when the judge did not roll back because of this fault."""
         from inference_rollouts.core.judging.judge import Carried
-        from inference_rollouts.rollout.step_observer import Looker
+        from inference_rollouts.rollout.step_observer import StepObserver
         from inference_rollouts.triggers.judge import JudgeTrigger
 
         since, found = time.time(), self.cluster.get(*ROUTE)["spec"]
-        traffic = Looker(self.frozen, self.frozen.plan.step_context(1, since), Carried()).traffic
+        traffic = StepObserver(self.frozen, self.frozen.plan.step_context(1, since), Carried()).traffic
         traffic.attach()
         traffic.shift(self.frozen.plan.steps[0].weight, 1, since)
         trigger = JudgeTrigger(frozen=self.frozen.to_json(), step=1, since=since)
         with ThreadPoolExecutor(1) as thread, requests.Session() as admin:
             judging = thread.submit(asyncio.run, judgement(trigger))
-            time.sleep(self.frozen.plan.settle + HEALTHY + random.random())  # anywhere between two looks
+            time.sleep(
+                self.frozen.plan.initial_delay + HEALTHY + random.random()
+            )  # anywhere between two looks
             broken = time.time()
             self._break(share)
             _until(lambda: not self._routed(admin), "Envoy to leave the canary", 120, poll=0.01)

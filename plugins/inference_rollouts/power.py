@@ -11,7 +11,7 @@ from pathlib import Path
 
 from inference_rollouts.clients.include import load_metric_set, load_plan
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.judging.power import Traffic, markdown, shortfalls, sights
+from inference_rollouts.core.judging.power import Traffic, markdown, shortfalls, step_powers
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,10 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     traffic = {
-        metric.name: Traffic(rate=given.rate, shares=(given.bad,) * len(metric.edges))
+        metric.name: Traffic(rate=given.rate, shares=(given.bad,) * len(metric.thresholds))
         for metric in metric_set.metrics
     }
-    found = sights(plan.analysis, metric_set, plan.rungs, traffic)
+    found = step_powers(plan.analysis, metric_set, plan.all_steps, traffic)
     missed = shortfalls(plan.analysis, found)
     print(markdown(plan.analysis, found), *missed, sep="\n")
     return int(bool(missed))

@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from inference_rollouts.core.judging.decision_record import RecordBroken, replay
+from inference_rollouts.core.errors import DecisionRecordBroken
+from inference_rollouts.core.judging.decision_record import replay
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         lines = path.read_text().splitlines()
         try:
             same = replay(lines) == lines
-        except RecordBroken as error:
+        except DecisionRecordBroken as error:
             print(f"{path}: {error}", file=sys.stderr)
             worst = 2
             continue

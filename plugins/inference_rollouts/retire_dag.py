@@ -18,14 +18,13 @@ from inference_rollouts.operators.retire import (
     Leftovers,
     Retire,
     WaitIdle,
-    subject_param,
 )
 
 
 def build_retire_dag(plan: Plan) -> DAG:
     """Runs after promotions and rollbacks as the plan's `retention` says, and when a person asks."""
     frozen = plan.model_dump(mode="json")
-    assets = _heard(plan)
+    assets = _triggers(plan)
     with DAG(
         dag_id=plan.retire_dag_id,
         description=f"Takes away what rollouts of {plan.name} left behind, once nothing runs there.",
@@ -60,7 +59,7 @@ def build_retire_dag(plan: Plan) -> DAG:
 
 def parameters(plan: Plan) -> dict[str, Param]:
     """The trigger form: what a person wants retired."""
-    subject = subject_param(plan)
+    subject = plan.subject
     return {
         subject: Param(
             None,
@@ -75,15 +74,15 @@ def parameters(plan: Plan) -> dict[str, Param]:
             type="string",
             enum=[action.value for action in Action],
             title="Action",
-            description="scale-down keeps all objects for a look. An adapter is unloaded either way.",
+            description="scale-down keeps all objects for inspection. An adapter is unloaded either way.",
         ),
     }
 
 
-def _heard(plan: Plan) -> list[Asset]:
+def _triggers(plan: Plan) -> list[Asset]:
     """The events after which something is to be taken away without a person."""
-    says = {Action.REMOVE: promoted(plan.name), Action.SCALE_DOWN: rolled_back(plan.name)}
-    return [asset for action, asset in says.items() if plan.retention.kept(action) is not None]
+    outcomes = {Action.REMOVE: promoted(plan.name), Action.SCALE_DOWN: rolled_back(plan.name)}
+    return [asset for action, asset in outcomes.items() if plan.retention.kept(action) is not None]
 
 
 def _doc(plan: Plan) -> str:

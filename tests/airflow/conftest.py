@@ -20,8 +20,8 @@ def include(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "include", folder)
     path = folder / "rollouts" / "llm.yaml"
     plan = yaml.safe_load(path.read_text())
-    plan |= {"steps": [{"weight": 50, "bake": "1s"}, {"weight": 100, "bake": "500ms"}], "settle": 0}
-    plan["analysis"] |= {"look": "250ms", "lag": 0, "patience": "5s", "margin": None}
+    plan |= {"steps": [{"weight": 50, "bake": "1s"}, {"weight": 100, "bake": "500ms"}], "initial_delay": 0}
+    plan["analysis"] |= {"interval": "250ms", "scrape_delay": 0, "progress_deadline": "5s", "margin": None}
     plan["deadlines"] = {"route": "4s"}
     path.write_text(yaml.safe_dump(plan))
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(folder))

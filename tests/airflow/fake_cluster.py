@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from inference_rollouts.clients.kubernetes import NotFound, PatchRefused
+from inference_rollouts.core.errors import NotFound, PatchRefused
 from tests.unit.routes import TestFailed, apply_patch, ref, route
 
 GATEWAY = "my-inference-gateway"

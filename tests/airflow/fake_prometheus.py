@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference_rollouts.clients.include import load_metric_set
-from inference_rollouts.clients.prometheus import PrometheusUnavailable
+from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate, parse_metric_set, series
 
 from .fake_cluster import FakeCluster
@@ -65,7 +65,9 @@ class FakePrometheus:
                     bad = n * self.failing.get(pool, 0.0) if metric.name == "errors" else 0.0
                     out.append(self._sample(pool, at, tag, bad if "/bad/" in tag else n))
                 elif isinstance(metric, Latency):
-                    out += [self._sample(pool, at, tag, n, le) for le in (*map(str, metric.edges), "+Inf")]
+                    out += [
+                        self._sample(pool, at, tag, n, le) for le in (*map(str, metric.thresholds), "+Inf")
+                    ]
         return out
 
     def _sample(self, pool: str, at: float, tag: str, value: float, le: str | None = None) -> dict[str, Any]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference_rollouts.clients.include import load_metric_set
-from inference_rollouts.clients.model_server import ServerRefused
-from inference_rollouts.clients.prometheus import PrometheusUnavailable
+from inference_rollouts.core.errors import PrometheusUnavailable, ServerRefused
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, parse_metric_set, series
 from inference_rollouts.core.serving.adapters import Served
 from inference_rollouts.core.serving.warm_up import Answer
@@ -93,7 +92,7 @@ class FakePickers:
         for metric in parse_metric_set(load_metric_set("endpoint_picker").model_dump(mode="json")).metrics:
             for tag, _ in [] if metric.optional else series(metric):
                 if isinstance(metric, Latency):
-                    found += [self._sample(name, at, tag, n, str(le)) for le in (*metric.edges, "+Inf")]
+                    found += [self._sample(name, at, tag, n, str(le)) for le in (*metric.thresholds, "+Inf")]
                 elif bad or "/bad/" not in tag:
                     found.append(self._sample(name, at, tag, bad if "/bad/" in tag else n))
         return found if n else []

@@ -9,11 +9,10 @@ import time
 import pytest
 import yaml
 
-from inference_rollouts.clients.model_server import ServerRefused
-from inference_rollouts.core.errors import ClusterRefused, NotReady, RouteRefused
+from inference_rollouts.core.errors import ClusterRefused, NotReady, RouteRefused, ServerRefused
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.preflight import freeze
-from inference_rollouts.rollout.adapters import Keeper, bring
+from inference_rollouts.rollout.adapters import AdapterReconciler, bring
 from tests.unit.routes import rewrite
 
 from . import ROOT
@@ -78,9 +77,9 @@ def rollout(include, servers, pickers, quick_runner, database):
     from airflow.dag_processing.dagbag import DagBag
 
     path = include.with_name("food-review.yaml")
-    plan = yaml.safe_load(path.read_text()) | {"settle": 0}
+    plan = yaml.safe_load(path.read_text()) | {"initial_delay": 0}
     plan["steps"] = [{"weight": 50, "bake": "1s"}, {"weight": 100, "bake": "500ms"}]
-    plan["analysis"] |= {"look": "250ms", "lag": 0, "patience": "5s", "margin": None}
+    plan["analysis"] |= {"interval": "250ms", "scrape_delay": 0, "progress_deadline": "5s", "margin": None}
     path.write_text(yaml.safe_dump(plan))
 
     def boom(context):
@@ -319,7 +318,7 @@ def settled(keeper, pods):
 
 
 def test_pods_that_come_later_are_given_the_adapter(cluster, servers):
-    keeper = Keeper(plan(), cluster)
+    keeper = AdapterReconciler(plan(), cluster)
     pods = cluster.select("v1", "Pod")
     assert settled(keeper, pods) == []
     assert all("food-review-2" in servers.on(url) for url in URLS)
@@ -332,7 +331,7 @@ def test_pods_that_come_later_are_given_the_adapter(cluster, servers):
 
 
 def test_a_late_pod_that_refuses_holds_the_step_and_is_asked_again(cluster, servers):
-    keeper = Keeper(plan(), cluster)
+    keeper = AdapterReconciler(plan(), cluster)
     servers.refusing[URLS[0]] = "No adapter found"
     (said,) = settled(keeper, cluster.select("v1", "Pod"))
     assert (

@@ -108,7 +108,7 @@ def test_silence_is_what_the_plan_says(rollout, person, asking, policy, state):
 
 
 def test_silence_about_a_doubt_of_the_judge_never_advances(rollout, prometheus, person, asking):
-    asking({"timeout": "1ms", "on_timeout": "advance"}, on_timeout="ask", patience="500ms")
+    asking({"timeout": "1ms", "on_timeout": "advance"}, on_timeout="ask", progress_deadline="500ms")
     _dies_at_the_first_shift(prometheus)
     run = rollout()
     assert run.ran("step_1.judge", "step_1.ask", "rollback")
@@ -116,7 +116,7 @@ def test_silence_about_a_doubt_of_the_judge_never_advances(rollout, prometheus, 
 
 
 def test_a_yes_to_a_doubt_of_the_judge_goes_on(rollout, prometheus, person, asking):
-    asking({}, on_timeout="ask", patience="500ms")
+    asking({}, on_timeout="ask", progress_deadline="500ms")
     person.choice = "Go on"
     _dies_at_the_first_shift(prometheus)
     run = rollout()
@@ -179,7 +179,9 @@ def trigger(frozen, said, **changes):
 @pytest.fixture
 def step(small_cluster):  # noqa: F811
     """A step that was judged good, and its frozen plan."""
-    frozen = quick(small_cluster, analysis={"margin": None, "patience": "100ms"}, approvals={"steps": [100]})
+    frozen = quick(
+        small_cluster, analysis={"margin": None, "progress_deadline": "100ms"}, approvals={"steps": [100]}
+    )
     said = judged(small_cluster, frozen, held(small_cluster, frozen, 50))["judgement"]
     assert said["verdict"] == "advance"
     return frozen, said

@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from inference_rollouts.clients.kubernetes import FIELD_MANAGER, ClusterHook, NotFound, PatchRefused
+from inference_rollouts.clients.kubernetes import FIELD_MANAGER, ClusterHook
 from inference_rollouts.clients.model_server import complete
-from inference_rollouts.clients.prometheus import PrometheusHook, PrometheusUnavailable
-from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.clients.prometheus import PrometheusHook
+from inference_rollouts.core.errors import ClusterRefused, NotFound, PatchRefused, PrometheusUnavailable
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.plan import parse_plan

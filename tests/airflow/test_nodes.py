@@ -8,8 +8,14 @@ import pytest
 import requests
 
 from inference_rollouts.clients import gke
-from inference_rollouts.clients.gke import GkeBusy
-from inference_rollouts.core.errors import ClusterRefused, NotReady, QuotaExceeded, RolloutError, StockOut
+from inference_rollouts.core.errors import (
+    ClusterRefused,
+    GkeBusy,
+    NotReady,
+    QuotaExceeded,
+    RolloutError,
+    StockOut,
+)
 from inference_rollouts.core.nodes.provisioners import CLASS_LABEL, POOL_LABEL, shortage
 from inference_rollouts.core.objects.ownership import RUN_LABEL, run_label
 from inference_rollouts.core.objects.readiness import Phase

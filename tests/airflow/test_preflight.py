@@ -8,10 +8,15 @@ import time
 import pytest
 import yaml
 
-from inference_rollouts.clients.kubernetes import PatchRefused
-from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, RolloutError, RouteRefused
+from inference_rollouts.core.errors import (
+    ClusterRefused,
+    PatchRefused,
+    PlanInvalid,
+    RolloutError,
+    RouteRefused,
+)
 from inference_rollouts.core.plan.plan import parse_plan
-from inference_rollouts.core.routing.claim import HELD_BY, RECORD, Place, Record
+from inference_rollouts.core.routing.claim import CLAIM, CLAIMED_BY, Claim, Place
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.power import main
@@ -133,10 +138,10 @@ def test_routes_that_cannot_be_moved(rules, said):
 
 def test_a_route_that_another_rollout_holds():
     cluster = FakeCluster()
-    record = Record(
+    claim = Claim(
         "rollout_llm/other", "llm-pool", "x", (Place("/spec/rules/0", (ref("llm-pool"),)),), percent=25
     )
-    notes = {HELD_BY: record.run, RECORD: record.to_json()}
+    notes = {CLAIMED_BY: claim.run, CLAIM: claim.to_json()}
     cluster.route["metadata"]["annotations"] = notes
     refused(RouteRefused, "held by rollout rollout_llm/other, which gives x 25 %", cluster)
 
@@ -221,8 +226,8 @@ def test_steps_too_short_for_the_traffic_are_warned_of():
 
 def test_a_plan_may_refuse_or_ignore_blind_steps():
     with pytest.raises(PlanInvalid, match="too short"):
-        power_of(FakeCluster(), 0.5, analysis={"when_blind": "refuse"})
-    assert power_of(FakeCluster(), 0.5, analysis={"when_blind": "ignore"})[1] == []
+        power_of(FakeCluster(), 0.5, analysis={"when_underpowered": "refuse"})
+    assert power_of(FakeCluster(), 0.5, analysis={"when_underpowered": "ignore"})[1] == []
 
 
 def test_no_traffic_at_all_is_said():

@@ -12,8 +12,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from inference_rollouts.clients.prometheus import PrometheusUnavailable
-from inference_rollouts.core.errors import ClusterRefused, RetirementRefused
+from inference_rollouts.core.errors import ClusterRefused, PrometheusUnavailable, RetirementRefused
 from inference_rollouts.core.judging.metrics import SERIES
 from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL, POOL_LABEL
 from inference_rollouts.core.objects.readiness import Phase, Readiness
@@ -107,7 +106,7 @@ def include(tmp_path, monkeypatch):
     path = folder / "rollouts" / "llm.yaml"
     plan = yaml.safe_load(path.read_text())
     plan["retention"] = {"keep": 0, "longest_stream": LONGEST}
-    plan["analysis"] |= {"look": "50ms", "lag": 0}
+    plan["analysis"] |= {"interval": "50ms", "scrape_delay": 0}
     for other in path.parent.glob("*.yaml"):
         other.unlink()
     path.write_text(yaml.safe_dump(plan))
@@ -203,7 +202,7 @@ def test_scaling_down_ends_the_pods_and_keeps_the_objects(retire, cluster):
             lambda cluster: cluster.put(
                 GATEWAY_API,
                 "HTTPRoute",
-                route([ref(OLD, 0), ref(NEW, 100)], annotations={"inference-rollouts.dev/held-by": "r"}),
+                route([ref(OLD, 0), ref(NEW, 100)], annotations={"inference-rollouts.dev/claimed-by": "r"}),
             ),
         ),
         (OLD, lambda cluster: cluster.put(GATEWAY_API, "HTTPRoute", route([ref(NEW)], [ref(OLD, 0)]))),
@@ -300,8 +299,8 @@ def test_a_task_killed_before_any_write_ends_the_same_when_it_is_repeated(retire
 
     cluster.before = killed
     with pytest.raises(KeyboardInterrupt):
-        subject_of(retirement).proceed()
-    assert subject_of(Retirement.from_json(retirement.to_json())).proceed().phase == "ready"
+        subject_of(retirement).reconcile()
+    assert subject_of(Retirement.from_json(retirement.to_json())).reconcile().phase == "ready"
     assert cluster.left() == []
     assert cluster.weights() == {NEW: 100}
 
@@ -339,7 +338,7 @@ def test_another_object_of_the_same_name_stays(cluster):
     del cluster.objects["InferencePool", OLD]
     del cluster.objects["Deployment", OLD]
     cluster.put_pool(OLD)
-    subject_of(retirement).proceed()
+    subject_of(retirement).reconcile()
     assert {("InferencePool", OLD), ("Deployment", OLD), ("Pod", f"{OLD}-0")} <= cluster.objects.keys()
 
 
@@ -410,7 +409,7 @@ def test_a_pool_whose_pods_are_gone_needs_no_data(retire, cluster):
 
 
 def test_who_never_becomes_quiet_stays(retire, cluster, monkeypatch):
-    monkeypatch.setattr("inference_rollouts.operators.retire.PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr("inference_rollouts.operators.retire.LONGEST_WAIT", timedelta(seconds=1))
     cluster.activity.inside = lambda look: None
     assert retire()["wait_idle"] == "failed"
     assert cluster.writes == []
@@ -490,7 +489,7 @@ def test_an_adapter_is_unloaded_on_every_pod(cluster, adapters):
     plan, unloaded = adapters
     subject = subject_of(Retirement(plan, plan.stable, Action.REMOVE))
     assert subject.find() == ()
-    assert subject.proceed().phase == "ready"
+    assert subject.reconcile().phase == "ready"
     assert unloaded == [(f"http://127.0.0.{n}:8000", plan.stable) for n in (1, 2, 3)]
     assert cluster.events == ["AdapterUnloaded"]
 
@@ -536,6 +535,6 @@ def test_nodes_on_which_others_work_stay(cluster, monkeypatch):
     cluster.put(
         "v1", "Pod", {"metadata": {"name": "of-others"}, "spec": spec, "status": {"phase": "Running"}}
     )
-    answer = subject_of(frozen()).proceed()
+    answer = subject_of(frozen()).reconcile()
     assert answer == Readiness(Phase.READY, "the nodes stay: of-others run there")
     assert cluster.left() == []

@@ -8,7 +8,7 @@ import logging
 import pytest
 import yaml
 
-from inference_rollouts.clients.kubernetes import PatchRefused
+from inference_rollouts.core.errors import PatchRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from tests.unit.routes import ref, route, service
 

@@ -6,8 +6,7 @@ import copy
 
 import pytest
 
-from inference_rollouts.clients.kubernetes import PatchRefused
-from inference_rollouts.core.errors import HoldLost, RolloutError, RouteDrift
+from inference_rollouts.core.errors import ClaimLost, PatchRefused, RolloutError, RouteDrift
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.routing.weights import Target
@@ -62,9 +61,9 @@ def test_a_second_rollout_cannot_attach_shift_or_restore(cluster, traffic):
     traffic.shift(5, 1, now=1.0)
     held = copy.deepcopy(cluster.route)
     other = traffic_on(cluster, "rollout_llm/other")
-    with pytest.raises(HoldLost, match="held by rollout_llm/test"):
+    with pytest.raises(ClaimLost, match="held by rollout_llm/test"):
         other.attach()
-    with pytest.raises(HoldLost):
+    with pytest.raises(ClaimLost):
         other.shift(50, 1, now=2.0)
     assert other.restore("x") is Restored.NOTHING
     assert cluster.route == held
@@ -172,7 +171,7 @@ class TwoRoutes:
         }
 
     def percents(self):
-        return [record.percent for record in self.traffic.records()]
+        return [claim.percent for claim in self.traffic.claims()]
 
     def fail(self, monkeypatch, name="second", times=1, error=PatchRefused):
         """Patches of one route fail, after so many that do not."""
@@ -227,7 +226,7 @@ def test_a_mirror_that_the_second_route_refuses_is_ended_on_the_first(monkeypatc
             two.traffic.shift(0, 1, now=1.0, mirror=20)
     assert two.specs() == held
     two.traffic.shift(0, 1, now=2.0, mirror=20)
-    assert [record.mirror for record in two.traffic.records()] == [20, 20]
+    assert [claim.mirror for claim in two.traffic.claims()] == [20, 20]
     two.traffic.retreat("slow")
     assert two.specs() == held
 
@@ -237,7 +236,7 @@ def test_an_attach_that_the_second_route_refuses_leaves_no_trace(monkeypatch, tw
     with pytest.raises(PatchRefused):
         two.traffic.attach()
     assert two.specs() == two.before
-    assert two.traffic.records() == []
+    assert two.traffic.claims() == []
 
 
 def test_what_dies_between_two_writes_is_completed_by_a_retry(monkeypatch, two):
@@ -282,7 +281,7 @@ def test_a_promotion_that_died_after_it_was_decided_is_completed(monkeypatch, tw
     full = two.specs()
     assert two.traffic.restore("died") is Restored.COMMITTED
     assert two.specs() == full
-    assert two.traffic.records() == []
+    assert two.traffic.claims() == []
     two.traffic.promote()
 
 

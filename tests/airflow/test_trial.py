@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
-from inference_rollouts.core.routing.claim import HELD_BY
+from inference_rollouts.core.routing.claim import CLAIMED_BY
 from inference_rollouts.core.run.preview import PREVIEW
 from tests.unit.routes import ref, route, service
 
@@ -42,7 +42,7 @@ def test_a_preview_is_frozen_beside_each_route_that_moves():
 def left_behind(cluster, run=RUN):
     """The preview of a run that died."""
     (manifest,) = preflight(cluster, preview={}).previews
-    manifest["metadata"]["annotations"][HELD_BY] = run
+    manifest["metadata"]["annotations"][CLAIMED_BY] = run
     cluster.put(GATEWAY_API, "HTTPRoute", manifest)
     return manifest
 
@@ -51,7 +51,7 @@ def test_what_a_dead_run_left_is_taken_over():
     cluster = FakeCluster()
     left_behind(cluster, "rollout_llm/dead")
     (again,) = preflight(cluster, preview={}).previews
-    assert again["metadata"]["annotations"] == {HELD_BY: RUN}
+    assert again["metadata"]["annotations"] == {CLAIMED_BY: RUN}
 
 
 def test_a_preview_of_the_stable_pool_is_no_route_to_move():
@@ -222,7 +222,7 @@ def test_the_preview_of_a_newer_run_stays(rollout, cluster, monkeypatch):
 
     def taken_over(*args):
         for name in previews(cluster):
-            cluster.objects["HTTPRoute", name]["metadata"]["annotations"][HELD_BY] = "rollout_llm/newer"
+            cluster.objects["HTTPRoute", name]["metadata"]["annotations"][CLAIMED_BY] = "rollout_llm/newer"
         return patch(*args)
 
     monkeypatch.setattr(cluster, "patch", taken_over)

@@ -47,8 +47,10 @@ def event_of(trigger):
 
 
 def quick(cluster, **changes):
-    fast = {"look": "50ms", "lag": 0, "patience": "1s", **changes.pop("analysis", {})}
-    return preflight(cluster, {"weights": [50, 100], "bake": "200ms"}, settle=0, analysis=fast, **changes)
+    fast = {"interval": "50ms", "scrape_delay": 0, "progress_deadline": "1s", **changes.pop("analysis", {})}
+    return preflight(
+        cluster, {"weights": [50, 100], "bake": "200ms"}, initial_delay=0, analysis=fast, **changes
+    )
 
 
 def held(cluster, frozen, percent):
@@ -176,7 +178,7 @@ def test_a_picker_that_is_down_but_lets_requests_pass_keeps_the_step_from_passin
     event = judged(cluster, frozen, since)
     assert event["judgement"]["verdict"] == "rollback"
     assert f"picker gone of {pool}" in event["judgement"]["reason"]
-    assert event["judgement"]["time"] - since >= 1.2, "only when patience ends"
+    assert event["judgement"]["time"] - since >= 1.2, "only when progress_deadline ends"
 
 
 def test_a_canary_without_ready_pods_is_an_alarm(cluster):

@@ -40,7 +40,7 @@ class Stage:
         self.lab = Startup(self.directory, 80, find_prometheus(), lambda _: None, foreign=foreign_cluster())
         self.airflow = Airflow(
             self.directory.airflow_home,
-            connections(self.kubeconfig, self.lab.record["prometheus"]["url"]),
+            connections(self.kubeconfig, self.lab.claim["prometheus"]["url"]),
         )
         try:
             asyncio.run(self._start())
@@ -105,7 +105,7 @@ class Stage:
 
     def failures(self) -> dict[str, int]:
         """What the clients saw fail since the lab began, by cause."""
-        outcomes = requests.get(f"{self.lab.record['loadgen']['url']}/stats", timeout=5).json()["totals"][
+        outcomes = requests.get(f"{self.lab.claim['loadgen']['url']}/stats", timeout=5).json()["totals"][
             "outcomes"
         ]
         return {cause: count for cause, count in outcomes.items() if cause != "ok" and count}

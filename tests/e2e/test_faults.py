@@ -28,22 +28,22 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
 def judged(stage: Theatre, breaking: Callable[[], None]) -> tuple[dict[str, Any], float]:
     """The final judgement of a step that breaks, and its seconds; the route is as found afterwards."""
     from inference_rollouts.core.judging.judge import Carried
-    from inference_rollouts.rollout.step_observer import Looker
+    from inference_rollouts.rollout.step_observer import StepObserver
     from inference_rollouts.triggers.judge import JudgeTrigger
 
     plan = stage.frozen.plan
-    analysis = plan.analysis.model_copy(update={"margin": None, "patience": PATIENCE})
+    analysis = plan.analysis.model_copy(update={"margin": None, "progress_deadline": PATIENCE})
     steps = (plan.steps[0].model_copy(update={"bake": BAKE}), *plan.steps[1:])
     frozen = replace(stage.frozen, plan=plan.model_copy(update={"analysis": analysis, "steps": steps}))
     since, found = time.time(), stage.cluster.get(*ROUTE)["spec"]
-    traffic = Looker(frozen, frozen.plan.step_context(1, since), Carried()).traffic
+    traffic = StepObserver(frozen, frozen.plan.step_context(1, since), Carried()).traffic
     traffic.attach()
     try:
         traffic.shift(50, 1, since)
         trigger = JudgeTrigger(frozen=frozen.to_json(), step=1, since=since)
         with ThreadPoolExecutor(1) as thread:
             judging = thread.submit(asyncio.run, judgement(trigger))
-            time.sleep(plan.settle + 1)
+            time.sleep(plan.initial_delay + 1)
             broken = time.time()
             breaking()
             said = judging.result(90)

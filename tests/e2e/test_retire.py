@@ -59,7 +59,7 @@ def retired(stage: Theatre, action: str) -> tuple[float, float]:
     trigger = IdleTrigger(retirement=wanted.to_json(), deadline=time.time() + 60)
     since = asyncio.run(_event(trigger))["since"]
     decided = time.time()
-    until(lambda: subject_of(Retirement.from_json(wanted.to_json())).proceed().phase == "ready")
+    until(lambda: subject_of(Retirement.from_json(wanted.to_json())).reconcile().phase == "ready")
     return decided, since
 
 
@@ -165,7 +165,7 @@ def test_an_adapter_is_unloaded_when_nobody_asks_for_it_any_more(stage: Theatre,
         since = waiting.result(90)["since"]
     assert answered.status_code == 200
     assert since >= last
-    assert subject_of(Retirement(plan, plan.canary, Action.REMOVE)).proceed().phase == "ready"
+    assert subject_of(Retirement(plan, plan.canary, Action.REMOVE)).reconcile().phase == "ready"
     for server in servers:
         assert {"food-review-1"} <= {served.name for served in models(server)}
         assert plan.canary not in {served.name for served in models(server)}

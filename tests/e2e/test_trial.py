@@ -74,7 +74,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         from inference_rollouts.rollout.traffic import Traffic
 
         value = yaml.safe_load((CHECKOUT / "include/rollouts/llm.yaml").read_text()) | TRIED
-        plan = parse_plan(value | {"analysis": {"look": "1s", "margin": None}})
+        plan = parse_plan(value | {"analysis": {"interval": "1s", "margin": None}})
         frozen = freeze(plan, "tests/trial", stage.cluster, stage.prometheus)
         traffic = Traffic(stage.cluster, plan, frozen.run, frozen.targets)
         yield Trial(StateDirectory(folder).read(), stage.cluster, frozen, traffic)
@@ -112,8 +112,8 @@ def test_copies_show_what_a_canary_is_worth_before_a_client_sees_it(
     trial.fail(failing)
     found, lost = trial.cluster.get(*ROUTE)["spec"], trial.lost()
     trial.attach()
-    rung, since = trial.frozen.plan.rungs[0], time.time()
-    trial.traffic.shift(rung.weight, 1, since, rung.mirror)
+    planned, since = trial.frozen.plan.all_steps[0], time.time()
+    trial.traffic.shift(planned.weight, 1, since, planned.mirror)
     said = asyncio.run(judgement(JudgeTrigger(frozen=trial.frozen.to_json(), step=1, since=since)))
     assert said["verdict"] == verdict, said["reason"]
     canary, stable = said["canary"], said["stable"]

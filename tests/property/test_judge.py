@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
-from inference_rollouts.core.judging.decision_record import Recorder, replay
+from inference_rollouts.core.judging.decision_record import DecisionRecorder, replay
 from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Verdict, assess
 from tests.unit.judging import HEALTHY, counted, policy, small_set, step, window
 
@@ -66,12 +66,12 @@ def test_a_record_replays_to_the_same_bytes(
     rules: Any, context: Any, windows: list[WindowCounts], health: list[Health]
 ) -> None:
     chosen, where = policy(**rules), step(**context)
-    recorder = Recorder(chosen, SET, where, Carried(), ())
-    tally = judge.begin(chosen, SET, where, Carried())
+    recorder = DecisionRecorder(chosen, SET, where, Carried(), ())
+    sums = judge.begin(chosen, SET, where, Carried())
     for found, seen in zip(windows, health, strict=False):
-        tally = judge.absorb(tally, found)
+        sums = judge.absorb(sums, found)
         recorder.window(found)
-        recorder.look(seen, judge.conclude(tally, seen, found.end + 0.3))
+        recorder.observation(seen, judge.conclude(sums, seen, found.end + 0.3))
     assert replay(recorder.lines) == recorder.lines
 
 
@@ -87,7 +87,7 @@ def test_verdicts_keep_their_promises(
     assert found.reason
     if not health.prometheus_ok or health.ready_canary is None:
         assert found.verdict is not Verdict.ADVANCE
-    if found.evidence >= found.threshold or health.ready_canary == 0:
+    if found.evidence >= found.alarm_at or health.ready_canary == 0:
         assert found.verdict in (Verdict.ROLLBACK, Verdict.ASK)
     if found.verdict is Verdict.ADVANCE:
         assert now >= where.baked_at

@@ -34,7 +34,7 @@ SMALL: dict[str, Any] = {
             "name": "ttft",
             "kind": "latency",
             "histogram": ["ttft_seconds", "old_ttft_seconds"],
-            "edges": [0.5, 1],
+            "thresholds": [0.5, 1],
         },
     ],
 }
@@ -51,11 +51,13 @@ def vllm_set() -> MetricSet:
 
 
 def policy(**changes: Any) -> Policy:
-    return Policy.from_json({"kappa": 1.0, "look": 10, "patience": 300, "min_requests": 20} | changes)
+    return Policy.from_json(
+        {"kappa": 1.0, "interval": 10, "progress_deadline": 300, "min_requests": 20} | changes
+    )
 
 
 def step(**changes: Any) -> StepContext:
-    plain = {"index": 1, "steps": 1, "weight": 50, "started_at": 0.0, "settle": 0.0, "bake": 60.0}
+    plain = {"index": 1, "steps": 1, "weight": 50, "started_at": 0.0, "initial_delay": 0.0, "bake": 60.0}
     return StepContext.from_json(plain | changes)
 
 
@@ -126,7 +128,7 @@ def random_windows(
             n = int(rng.poisson(rate))
             share = shares[metric.kind == "latency"]
             bad = sorted(
-                (int(rng.binomial(n, share / (1 + j))) for j in range(len(metric.edges))), reverse=True
+                (int(rng.binomial(n, share / (1 + j))) for j in range(len(metric.thresholds))), reverse=True
             )
             found[metric.name] = counted(n, *bad)
         return found

@@ -44,8 +44,8 @@ def test_an_approval_that_could_not_be_asked_for_is_refused():
 
 def test_a_watch_that_is_begun_anew_changes_no_evidence():
     """However often: the chance of a false alarm is that of the steps alone."""
-    tally = begin(policy(), small_set(), step(index=1, steps=2), Carried())
-    carried, before = carried_of(tally), log_evidence(tally)
+    sums = begin(policy(), small_set(), step(index=1, steps=2), Carried())
+    carried, before = carried_of(sums), log_evidence(sums)
     for _ in range(100):
         again = begin(policy(), small_set(), step(index=1, steps=2, resumed=True), carried)
         carried = carried_of(again)

@@ -5,11 +5,11 @@ from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.serving.capacity import (
     Capacity,
     Pool,
-    max_num_seqs,
     raise_readiness,
     room,
     rooms,
 )
+from inference_rollouts.core.serving.engines import vllm
 
 UNKNOWN = None
 
@@ -31,7 +31,7 @@ def pod(*args, command=()):
     ],
 )
 def test_what_a_server_runs_at_once_is_read_from_its_arguments(arguments, seats):
-    assert max_num_seqs(arguments) == seats
+    assert vllm.max_num_seqs(arguments) == seats
 
 
 @pytest.mark.parametrize(

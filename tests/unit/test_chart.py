@@ -6,7 +6,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(*points, title="a -> b"):
-    root = ElementTree.fromstring(chart(title, points, threshold=100.0))
+    root = ElementTree.fromstring(chart(title, points, alarm_at=100.0))
     return root, [path.get("d") for path in root.iter(f"{SVG}path")]
 
 

@@ -207,19 +207,19 @@ def test_dispersion_is_silent_where_nothing_can_be_told(a: Any, b: Any) -> None:
 
 
 def test_the_grid_is_anchored_and_waits_for_late_metrics() -> None:
-    assert counts.edges(100, 5, now=112, lag=1) == [100, 105, 110]
-    assert counts.edges(100, 5, now=110.9, lag=1) == [100, 105]
-    assert counts.edges(100, 5, now=99) == []
+    assert counts.ticks(100, 5, now=112, scrape_delay=1) == [100, 105, 110]
+    assert counts.ticks(100, 5, now=110.9, scrape_delay=1) == [100, 105]
+    assert counts.ticks(100, 5, now=99) == []
 
 
-def test_missing_metrics_and_edges_are_named() -> None:
+def test_missing_metrics_and_thresholds_are_named() -> None:
     pods = snapshot(0, *buckets("c", {"0.5": 1, "+Inf": 2}))
     assert counts.missing(RATES, CANARY, pods) == [
         'errors: new exports no requests_total{handler="/v1"}',
-        "ttft: new has no bucket edge at [1.0] s",
+        "ttft: new has no bucket bound at [1.0] s",
     ]
     assert counts.missing(small_set(optional=True), CANARY, pods) == [
-        "ttft: new has no bucket edge at [1.0] s"
+        "ttft: new has no bucket bound at [1.0] s"
     ]
 
 

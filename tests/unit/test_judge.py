@@ -15,7 +15,7 @@ from inference_rollouts.core.judging.evidence import share_increments
 from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Verdict, assess
 from inference_rollouts.core.judging.judgement import Opinion, worst
 from inference_rollouts.core.judging.metrics import parse_metric_set
-from inference_rollouts.core.judging.policy import Rung
+from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.judging.rules import rules_of
 
 from .judging import (
@@ -56,19 +56,19 @@ def failing(start: float, canary: int, stable: int, n: int = 100) -> WindowCount
 def test_verdicts_are_ordered_and_the_worst_wins() -> None:
     assert [v.value for v in sorted(Verdict, key=lambda v: v.severity)] == [
         "advance",
-        "hold",
+        "inconclusive",
         "no data",
         "ask",
         "rollback",
     ]
-    first, second = (Opinion(verdict=Verdict.HOLD, reason=reason) for reason in "ab")
+    first, second = (Opinion(verdict=Verdict.INCONCLUSIVE, reason=reason) for reason in "ab")
     assert worst([Opinion(verdict=Verdict.ADVANCE, reason="c"), first, second]) is first
-    assert [v for v in Verdict if not v.final] == [Verdict.HOLD, Verdict.NO_DATA]
+    assert [v for v in Verdict if not v.final] == [Verdict.INCONCLUSIVE, Verdict.NO_DATA]
 
 
 def test_a_good_canary_advances_after_its_bake_time_and_not_before() -> None:
     early = judged(quiet_windows(5))
-    assert early.verdict is Verdict.HOLD
+    assert early.verdict is Verdict.INCONCLUSIVE
     assert early.progress == pytest.approx(5 / 6)
     assert early.reason == "Baking: 50 s of 60 s."
     done = judged(quiet_windows(6))
@@ -76,13 +76,13 @@ def test_a_good_canary_advances_after_its_bake_time_and_not_before() -> None:
 
 
 def test_time_without_counts_is_no_bake_time() -> None:
-    assert judged(quiet_windows(5), now=65).verdict is Verdict.HOLD
+    assert judged(quiet_windows(5), now=65).verdict is Verdict.INCONCLUSIVE
 
 
 def test_failures_of_the_canary_alone_raise_the_alarm_and_are_blamed() -> None:
     found = judged([failing(10.0 * i, 8, 0) for i in range(3)])
     assert (found.verdict, found.blame) == (Verdict.ROLLBACK, "errors")
-    assert found.evidence >= found.threshold == 100
+    assert found.evidence >= found.alarm_at == 100
     assert "8 % on the canary, 0 % on stable" in found.reason
 
 
@@ -103,7 +103,7 @@ def test_a_slow_canary_is_blamed_for_its_loudest_edge() -> None:
     ]
     found = judged(windows)
     assert (found.verdict, found.blame) == (Verdict.ROLLBACK, "ttft")
-    assert found.rows[1].edge == 1
+    assert found.rows[1].threshold == 1
     assert "ttft over 1 s" in found.reason
 
 
@@ -220,7 +220,7 @@ def test_a_storm_needs_one_look(canary: tuple[int, int], stable: tuple[int, int]
 def test_little_traffic_holds() -> None:
     found = judged(quiet_windows(6, n=3))
     assert (found.verdict, found.reason) == (
-        Verdict.HOLD,
+        Verdict.INCONCLUSIVE,
         "Not enough traffic: 18 of 20 requests on the canary pool.",
     )
 
@@ -229,13 +229,16 @@ def test_silence_after_traffic_holds() -> None:
     """Counters that no longer move may be frozen: what was good is not known to be so now."""
     silent = [*quiet_windows(3), *(quiet(10.0 * i, 0) for i in range(3, 10))]
     found = judged(silent)
-    assert (found.verdict, found.reason) == (Verdict.HOLD, "The canary pool has counted no request for 70 s.")
+    assert (found.verdict, found.reason) == (
+        Verdict.INCONCLUSIVE,
+        "The canary pool has counted no request for 70 s.",
+    )
     assert judged([*silent, quiet(100, 1)]).verdict is Verdict.ADVANCE
     assert judged(silent[:9]).verdict is Verdict.ADVANCE
 
 
 def test_no_traffic_at_all_holds() -> None:
-    assert judged(quiet_windows(6, n=0)).verdict is Verdict.HOLD
+    assert judged(quiet_windows(6, n=0)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_metric_that_the_canary_does_not_export_is_no_data() -> None:
@@ -255,7 +258,7 @@ def test_optional_metrics_may_miss() -> None:
         for i in range(6)
     ]
     found = judged(windows, metric_set=small_set(optional=True), rules=NEVER_SURE | {"min_requests": 1})
-    assert found.verdict is Verdict.HOLD  # requests are counted by that metric
+    assert found.verdict is Verdict.INCONCLUSIVE  # requests are counted by that metric
     assert "traffic" in found.reason
 
 
@@ -291,7 +294,7 @@ def test_stale_counts_are_no_data() -> None:
 def test_the_last_compared_step_waits_until_the_canary_is_shown_to_be_good() -> None:
     last, sure = step(last_compared=True), policy(margin=1.0)
     short = judged([quiet(10.0 * i, 20, (1, 1)) for i in range(6)], policy=sure, step=last)
-    assert short.verdict is Verdict.HOLD
+    assert short.verdict is Verdict.INCONCLUSIVE
     assert short.reason.startswith("Not yet shown to be good enough: errors")
     long = judged([quiet(10.0 * i, 100, (1, 1)) for i in range(80)], policy=sure, step=last)
     assert long.verdict is Verdict.ADVANCE
@@ -307,7 +310,7 @@ def test_a_service_without_failures_is_promoted_for_their_being_negligible() -> 
     strict = judged(
         quiet_windows(30), policy=policy(margin=1.0), step=last, metric_set=small_set(negligible=0)
     )
-    assert (strict.verdict, strict.blame) == (Verdict.HOLD, "errors")
+    assert (strict.verdict, strict.blame) == (Verdict.INCONCLUSIVE, "errors")
 
 
 def test_tempering_divides_the_evidence() -> None:
@@ -366,7 +369,7 @@ def test_policies_that_do_not_fit_are_named(rules: dict[str, Any], said: list[st
     [
         *({"alpha": value} for value in (0, 0.5, float("nan"))),
         *({"kappa": value} for value in (0, 1.5, "guess")),
-        *({"look": value} for value in (0, -1, "soon")),
+        *({"interval": value} for value in (0, -1, "soon")),
         {"kappa_bounds": (0.9, 0.1)},
         {"on_timeout": "pray"},
         {"margin": 0},
@@ -381,7 +384,7 @@ def test_nonsense_is_refused(rules: dict[str, Any]) -> None:
 def test_metrics_without_weight_are_shown_and_have_no_say() -> None:
     found = judged([failing(10.0 * i, 9, 0) for i in range(6)], metric_set=small_set(weight=0))
     assert found.verdict is Verdict.ADVANCE
-    assert found.rows[0].threshold is None
+    assert found.rows[0].alarm_at is None
     assert found.rows[0].evidence > 100
 
 
@@ -415,33 +418,37 @@ def test_judgements_survive_json_and_name_their_time() -> None:
 
 
 def test_the_steps_of_a_plan() -> None:
-    rungs = [Rung(weight=weight, bake=60) for weight in (5, 50, 100)]
-    steps = [judge.StepContext.of(rungs, i, started_at=7.0, settle=3.0) for i in (1, 2, 3)]
+    steps = [Step(weight=weight, bake=60) for weight in (5, 50, 100)]
+    steps = [judge.StepContext.of(steps, i, started_at=7.0, initial_delay=3.0) for i in (1, 2, 3)]
     assert [s.weight for s in steps] == [5, 50, 100]
     assert [s.last_compared for s in steps] == [False, True, False]
     assert [s.compared for s in steps] == [True, True, False]
     assert (steps[0].anchor, steps[0].baked_at) == (10, 70)
-    assert not judge.StepContext.of([Rung(weight=100, bake=0)], 1, started_at=0, settle=0).last_compared
+    assert not judge.StepContext.of(
+        [Step(weight=100, bake=0)], 1, started_at=0, initial_delay=0
+    ).last_compared
 
 
 @pytest.mark.parametrize(
     ("weights", "last"), [((5, 50, 100), [False, False, True, False]), ((100,), [True, False])]
 )
 def test_a_mirror_is_compared_and_the_last_only_where_no_weight_is(weights, last) -> None:
-    rungs = [Rung(weight=0, mirror=25, bake=60), *(Rung(weight=weight, bake=60) for weight in weights)]
-    steps = [judge.StepContext.of(rungs, i, started_at=7.0, settle=3.0) for i in range(1, len(rungs) + 1)]
+    steps = [Step(weight=0, mirror=25, bake=60), *(Step(weight=weight, bake=60) for weight in weights)]
+    steps = [
+        judge.StepContext.of(steps, i, started_at=7.0, initial_delay=3.0) for i in range(1, len(steps) + 1)
+    ]
     assert [step.last_compared for step in steps] == last
     assert (steps[0].compared, steps[0].share, str(steps[0])) == (True, 0.2, "25 % mirrored")
 
 
 def test_one_look_over_ten_metrics_is_a_constant_cost() -> None:
-    """A tally absorbs each window once; assessing from the whole list gives the same judgement."""
+    """A sums absorbs each window once; assessing from the whole list gives the same judgement."""
     rules, windows = policy(kappa="estimate"), random_windows(vllm_set(), 1, 12)
     last = step(last_compared=True)
-    tally = judge.begin(rules, vllm_set(), last, Carried())
+    sums = judge.begin(rules, vllm_set(), last, Carried())
     for i, w in enumerate(windows, start=1):
-        tally = judge.absorb(tally, w)
-        assert judge.conclude(tally, HEALTHY, w.end) == assess(
+        sums = judge.absorb(sums, w)
+        assert judge.conclude(sums, HEALTHY, w.end) == assess(
             rules, vllm_set(), last, windows[:i], Carried(), HEALTHY, w.end
         )
 
@@ -483,12 +490,12 @@ def test_only_odds_beyond_the_tolerance_are_alternatives() -> None:
 def test_the_test_of_one_arm_is_not_tempered_by_its_own_count() -> None:
     """Totals give the canary's count away, so its objective uses the kappa of the window before."""
     rules = policy(kappa="estimate")
-    tally = judge.begin(rules, SET, step(), Carried())
+    sums = judge.begin(rules, SET, step(), Carried())
     for i in range(3):
-        before = tally
-        tally = judge.absorb(tally, failing(10.0 * i, 9 * i, 5, n=400))
-    found = (tally.alarm - before.alarm)[-1]
-    breach = tally.rules.breach
+        before = sums
+        sums = judge.absorb(sums, failing(10.0 * i, 9 * i, 5, n=400))
+    found = (sums.alarm - before.alarm)[-1]
+    breach = sums.rules.breach
     plain = share_increments(np.array([400]), np.array([18]), breach.effects, breach.null)[0]
     np.testing.assert_allclose(found, plain * before.kappa[0])
-    assert before.kappa[0] != tally.kappa[0]
+    assert before.kappa[0] != sums.kappa[0]

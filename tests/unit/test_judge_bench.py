@@ -17,7 +17,7 @@ METRICS = parse_metric_set(
         "errors": "errors",
         "metrics": [
             {"name": "errors", "kind": "rate", "total": "a", "bad": "b", "tolerance": 0},
-            {"name": "ttft", "kind": "latency", "histogram": "h", "edges": EDGES, "tolerance": 0},
+            {"name": "ttft", "kind": "latency", "histogram": "h", "thresholds": EDGES, "tolerance": 0},
         ],
     }
 )
@@ -47,12 +47,12 @@ def test_all_steps_of_a_rollout_give_the_same_evidence(kappa: float) -> None:
     found, carried = [], Carried()
     for step in range(len(STEPS)):
         context = StepContext(index=step + 1, steps=len(STEPS), weight=50, started_at=0, bake=1)
-        tally = judge.begin(policy, METRICS, context, carried)
+        sums = judge.begin(policy, METRICS, context, carried)
         for t in range(step * STEP_MINUTES * PER_MINUTE, (step + 1) * STEP_MINUTES * PER_MINUTE):
             if stream.settled[t]:
-                tally = judge.absorb(tally, one_window(stream, chi2, df, t))
-            found.append(float(np.logaddexp.reduce(log_evidence(tally) + np.log(tally.rules.weights))))
-        carried = judge.conclude(tally, judge.Health(), 0).carried
+                sums = judge.absorb(sums, one_window(stream, chi2, df, t))
+            found.append(float(np.logaddexp.reduce(log_evidence(sums) + np.log(sums.rules.weights))))
+        carried = judge.conclude(sums, judge.Health(), 0).carried
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

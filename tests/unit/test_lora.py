@@ -4,8 +4,9 @@ import copy
 
 import pytest
 
-from inference_rollouts.core.serving.adapters import Served
-from inference_rollouts.core.serving.lora import conflict, max_rank, named_in, process_of
+from inference_rollouts.core.routing.rewrite import named_in
+from inference_rollouts.core.serving.adapters import Served, conflict, process_of
+from inference_rollouts.core.serving.engines import vllm
 
 from .routes import rewrite
 
@@ -65,5 +66,6 @@ def test_a_restarted_container_is_another_process():
     ],
 )
 def test_the_largest_rank_is_on_the_command_line(args, rank):
-    assert max_rank({"spec": {"containers": [{"args": args}]}}) == rank
-    assert max_rank({"spec": {"containers": [{"command": args}]}}) == rank
+    for where in ("args", "command"):
+        pod = {"spec": {"containers": [{where: args}]}}
+        assert vllm.max_lora_rank(vllm.arguments_of(pod)) == rank

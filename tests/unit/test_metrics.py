@@ -80,25 +80,25 @@ def test_other_promql_is_refused(text: str) -> None:
         ({"latency": "nothing"}, "must be a latency"),
         ({"surprise": 1}, "surprise"),
         ({"metrics": [SMALL["metrics"][0] | {"total": "rate(x[5m])"}, SMALL["metrics"][1]]}, "not a PromQL"),
-        ({"metrics": [SMALL["metrics"][0], SMALL["metrics"][1] | {"edges": [1, 0.5]}]}, "must rise"),
+        ({"metrics": [SMALL["metrics"][0], SMALL["metrics"][1] | {"thresholds": [1, 0.5]}]}, "must rise"),
         ({"metrics": [*SMALL["metrics"], SMALL["metrics"][0]]}, "same name"),
         (
             {
                 "metrics": [
                     SMALL["metrics"][0],
-                    SMALL["metrics"][1] | {"objective": {"share": 0.1, "edge": 3}},
+                    SMALL["metrics"][1] | {"objective": {"share": 0.1, "threshold": 3}},
                 ]
             },
-            "edge",
+            "threshold",
         ),
         (
             {
                 "metrics": [
-                    SMALL["metrics"][0] | {"objective": {"share": 0.1, "edge": 3}},
+                    SMALL["metrics"][0] | {"objective": {"share": 0.1, "threshold": 3}},
                     SMALL["metrics"][1],
                 ]
             },
-            "no edge",
+            "no threshold",
         ),
         ({"metrics": [m | {"weight": 0} for m in SMALL["metrics"]]}, "weight above 0"),
         ({"metrics": [SMALL["metrics"][0] | {"tolerance": float("nan")}, SMALL["metrics"][1]]}, "tolerance"),

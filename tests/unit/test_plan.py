@@ -44,11 +44,11 @@ def test_weights_keep_the_bake_time_of_their_place():
 
 def test_a_mirror_is_the_first_rung_and_no_weight():
     plan = parse_plan(value(mirror={"percent": 20, "bake": "2m"}))
-    assert [str(rung) for rung in plan.rungs] == ["20 % mirrored", "5 %", "25 %", "50 %", "100 %"]
+    assert [str(step) for step in plan.all_steps] == ["20 % mirrored", "5 %", "25 %", "50 %", "100 %"]
     context = plan.step_context(1, 7.0)
     assert (context.steps, context.mirror, context.bake, context.last_compared) == (5, 20, 120, False)
     shorter = apply_parameters(plan, {"weights": [10, 100], "bake": "8s"})
-    assert [(str(rung), rung.bake) for rung in shorter.rungs] == [
+    assert [(str(step), step.bake) for step in shorter.all_steps] == [
         ("20 % mirrored", 8),
         ("10 %", 8),
         ("100 %", 8),
@@ -63,8 +63,8 @@ def test_a_mirror_copies_some_of_the_requests(percent):
 
 def test_every_mistake_is_named_at_once():
     with pytest.raises(PlanInvalid) as caught:
-        parse_plan(value(canary="Bad Name", settle="soon", surprise=1))
-    assert all(word in str(caught.value) for word in ("canary", "settle", "surprise"))
+        parse_plan(value(canary="Bad Name", initial_delay="soon", surprise=1))
+    assert all(word in str(caught.value) for word in ("canary", "initial_delay", "surprise"))
     assert "\n" not in str(caught.value)
 
 

@@ -7,20 +7,20 @@ import pytest
 
 from inference_rollouts.core.judging import evidence
 from inference_rollouts.core.judging.metrics import parse_metric_set
-from inference_rollouts.core.judging.policy import Rung
+from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.judging.power import (
     Traffic,
     information,
     markdown,
     shortfalls,
-    sights,
+    step_powers,
     traffic_of,
 )
 
 from .judging import SMALL, policy, quiet, small_set
 
 TRAFFIC = {"errors": Traffic(rate=20, shares=(0.01,)), "ttft": Traffic(rate=20, shares=(0.4, 0.05))}
-STEPS = [Rung(weight=5, bake=300), Rung(weight=50, bake=600), Rung(weight=100, bake=300)]
+STEPS = [Step(weight=5, bake=300), Step(weight=50, bake=600), Step(weight=100, bake=300)]
 
 
 @pytest.mark.parametrize("weight", [0.01, 0.1, 0.5])
@@ -49,47 +49,52 @@ def test_what_is_tolerated_is_not_seen() -> None:
 
 
 def test_more_traffic_weight_or_time_sees_smaller_regressions() -> None:
-    rows = sights(policy(), small_set(), STEPS, TRAFFIC)
-    assert [(row.step, row.metric) for row in rows] == [
+    rows = step_powers(policy(), small_set(), STEPS, TRAFFIC)
+    assert [(row.index, row.metric) for row in rows] == [
         (1, "errors"),
         (1, "ttft"),
         (2, "errors"),
         (2, "ttft"),
     ]
-    by = {(row.step, row.metric): row for row in rows}
+    by = {(row.index, row.metric): row for row in rows}
     assert 1 < (by[2, "errors"].odds or 0) < (by[1, "errors"].odds or 0)
-    assert by[1, "ttft"].edge == 0.5
-    busy = sights(policy(), small_set(), STEPS, {"errors": Traffic(rate=200, shares=(0.01,))})
+    assert by[1, "ttft"].threshold == 0.5
+    busy = step_powers(policy(), small_set(), STEPS, {"errors": Traffic(rate=200, shares=(0.01,))})
     assert 1 < (busy[0].odds or 0) < (by[1, "errors"].odds or 0)
 
 
 def test_copies_come_on_top_of_what_stable_gets() -> None:
-    mirror, weight = Rung(weight=0, mirror=25, bake=300), Rung(weight=20, bake=300)
-    copied, moved = (sights(policy(), small_set(), [each], TRAFFIC)[0] for each in (mirror, weight))
+    mirror, weight = Step(weight=0, mirror=25, bake=300), Step(weight=20, bake=300)
+    copied, moved = (step_powers(policy(), small_set(), [each], TRAFFIC)[0] for each in (mirror, weight))
     assert mirror.share == weight.share == 0.2
     assert (moved.seconds or 0) / (copied.seconds or 1) == pytest.approx(1.25, rel=0.01)
-    keen = policy(catch=1.1)
-    assert "(25 % mirrored for 5 min)" in shortfalls(keen, sights(keen, small_set(), [mirror], TRAFFIC))[0]
+    keen = policy(min_detectable_odds=1.1)
+    assert (
+        "(25 % mirrored for 5 min)" in shortfalls(keen, step_powers(keen, small_set(), [mirror], TRAFFIC))[0]
+    )
 
 
 def test_the_smallest_odds_take_the_whole_bake_time() -> None:
-    row = sights(policy(), small_set(), STEPS, TRAFFIC)[2]
+    row = step_powers(policy(), small_set(), STEPS, TRAFFIC)[2]
     assert row.odds
-    again = sights(policy(catch=row.odds), small_set(), STEPS, TRAFFIC)[2]
-    assert again.seconds == pytest.approx(row.rung.bake, rel=0.01)
+    again = step_powers(policy(min_detectable_odds=row.odds), small_set(), STEPS, TRAFFIC)[2]
+    assert again.seconds == pytest.approx(row.step.bake, rel=0.01)
 
 
 def test_short_steps_are_named() -> None:
-    said = shortfalls(policy(catch=2.0), sights(policy(catch=2.0), small_set(), STEPS, TRAFFIC))
+    said = shortfalls(
+        policy(min_detectable_odds=2.0),
+        step_powers(policy(min_detectable_odds=2.0), small_set(), STEPS, TRAFFIC),
+    )
     assert len(said) == 2
     assert said[0].startswith("Step 1 (5 % for 5 min) may miss 2 times the odds of errors: that takes ")
-    lax = policy(catch=30.0)
-    assert shortfalls(lax, sights(lax, small_set(), STEPS, TRAFFIC)) == []
+    lax = policy(min_detectable_odds=30.0)
+    assert shortfalls(lax, step_powers(lax, small_set(), STEPS, TRAFFIC)) == []
 
 
 @pytest.mark.parametrize("shares", [(0.0,), (1.0,)])
 def test_nothing_is_seen_where_nothing_varies(shares: tuple[float, ...]) -> None:
-    (row, *_) = sights(policy(), small_set(), STEPS, {"errors": Traffic(rate=20, shares=shares)})
+    (row, *_) = step_powers(policy(), small_set(), STEPS, {"errors": Traffic(rate=20, shares=shares)})
     assert (row.odds, row.seconds) == (None, None)
     assert "for ever" in markdown(policy(), [row])
 
@@ -107,8 +112,11 @@ def test_power_agrees_with_simulation() -> None:
     rng, runs, windows = np.random.default_rng(2), 300, 60
     rules = policy(objectives=False)
     metric_set = small_set(tolerance=0)
-    (row, *_) = sights(
-        rules.model_copy(update={"catch": 3.0}), metric_set, [Rung(weight=50, bake=600)], TRAFFIC
+    (row, *_) = step_powers(
+        rules.model_copy(update={"min_detectable_odds": 3.0}),
+        metric_set,
+        [Step(weight=50, bake=600)],
+        TRAFFIC,
     )
     n_c, n_b = rng.poisson(100, runs * windows), rng.poisson(100, runs * windows)
     x_c, x_b = rng.binomial(n_c, 0.0294), rng.binomial(n_b, 0.01)
@@ -122,8 +130,8 @@ def test_power_agrees_with_simulation() -> None:
 
 def test_evidence_that_is_shared_by_more_edges_takes_longer() -> None:
     rate, latency = SMALL["metrics"]
-    one_edge = parse_metric_set(SMALL | {"metrics": [rate, latency | {"edges": [0.5]}]})
+    one_threshold = parse_metric_set(SMALL | {"metrics": [rate, latency | {"thresholds": [0.5]}]})
     traffic = {"ttft": Traffic(rate=20, shares=(0.4,))}
-    (one,) = sights(policy(), one_edge, STEPS[:1], traffic)
-    (two,) = sights(policy(), small_set(), STEPS[:1], {"ttft": Traffic(rate=20, shares=(0.4, 0.0))})
+    (one,) = step_powers(policy(), one_threshold, STEPS[:1], traffic)
+    (two,) = step_powers(policy(), small_set(), STEPS[:1], {"ttft": Traffic(rate=20, shares=(0.4, 0.0))})
     assert (one.seconds or 0) < (two.seconds or 0)

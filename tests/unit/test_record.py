@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging import judge
-from inference_rollouts.core.judging.decision_record import RecordBroken, Recorder, bounded, canonical, replay
+from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded, canonical, replay
 from inference_rollouts.core.judging.judge import Carried, Verdict
 from inference_rollouts.core.judging.metrics import queries
 
@@ -14,12 +15,12 @@ from .judging import CANARY, HEALTHY, STABLE, policy, random_windows, small_set,
 
 def recorded(seed: int = 0, count: int = 12, canary: tuple[float, float] = (0.02, 0.3)) -> list[str]:
     metric_set, rules, context = small_set(), policy(), step(last_compared=True)
-    recorder = Recorder(rules, metric_set, context, Carried(), queries(metric_set, CANARY, STABLE))
-    tally = judge.begin(rules, metric_set, context, Carried())
+    recorder = DecisionRecorder(rules, metric_set, context, Carried(), queries(metric_set, CANARY, STABLE))
+    sums = judge.begin(rules, metric_set, context, Carried())
     for window in random_windows(metric_set, seed, count, canary=canary):
-        tally = judge.absorb(tally, window)
+        sums = judge.absorb(sums, window)
         recorder.window(window)
-        recorder.look(HEALTHY, judge.conclude(tally, HEALTHY, window.end))
+        recorder.observation(HEALTHY, judge.conclude(sums, HEALTHY, window.end))
     return recorder.lines
 
 
@@ -36,27 +37,27 @@ def test_lines_are_canonical_json_with_the_queries() -> None:
 
 
 def test_looks_that_change_nothing_are_recorded_once_a_minute() -> None:
-    looks = [json.loads(line) for line in recorded(count=20)[1:]]
-    times = [look["judgement"]["time"] for look in looks]
-    verdicts = [(look["judgement"]["verdict"], look["judgement"]["blame"]) for look in looks]
-    assert len(looks) < 12
-    for i in range(1, len(looks)):
+    observations = [json.loads(line) for line in recorded(count=20)[1:]]
+    times = [line["judgement"]["time"] for line in observations]
+    verdicts = [(line["judgement"]["verdict"], line["judgement"]["blame"]) for line in observations]
+    assert len(observations) < 12
+    for i in range(1, len(observations)):
         assert times[i] - times[i - 1] >= 60 or verdicts[i] != verdicts[i - 1]
-    windows = [window for look in looks for window in look["windows"]]
+    windows = [window for line in observations for window in line["windows"]]
     assert [window["start"] for window in windows] == [10.0 * i for i in range(len(windows))]
 
 
 def test_a_changed_count_is_found_out() -> None:
     lines = recorded()
-    look = json.loads(lines[1])
-    look["windows"][0]["counts"]["errors"]["canary"]["n"] += 1
-    lines[1] = canonical(look)
+    line = json.loads(lines[1])
+    line["windows"][0]["counts"]["errors"]["canary"]["n"] += 1
+    lines[1] = canonical(line)
     assert replay(lines) != lines
 
 
-@pytest.mark.parametrize("lines", [[], ["no json"], ['{"kind":"look"}'], ['{"kind":"step"}'], ["[]"]])
+@pytest.mark.parametrize("lines", [[], ["no json"], ['{"kind":"observation"}'], ['{"kind":"step"}'], ["[]"]])
 def test_other_things_are_refused(lines: list[str]) -> None:
-    with pytest.raises(RecordBroken):
+    with pytest.raises(DecisionRecordBroken):
         replay(lines)
 
 
@@ -65,7 +66,7 @@ def test_a_bounded_record_keeps_the_rules_and_the_newest_looks() -> None:
     short = bounded(lines, 20_000)
     assert sum(len(line) + 1 for line in short) <= 20_000
     assert (short[0], short[-1]) == (lines[0], lines[-1])
-    assert json.loads(short[1]) == {"kind": "gap", "looks": len(lines) + 1 - len(short)}
+    assert json.loads(short[1]) == {"kind": "gap", "observations": len(lines) + 1 - len(short)}
     assert bounded(lines, 10**9) == lines
-    with pytest.raises(RecordBroken, match="shortened"):
+    with pytest.raises(DecisionRecordBroken, match="shortened"):
         replay(short)

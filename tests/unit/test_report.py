@@ -72,7 +72,7 @@ def test_the_summary_names_each_step_and_why():
             {"keep": "2d"},
             "go back to it, for 2d at least, then it is the turn of DAG `retire_llm`",
         ),
-        (Outcome.ROLLED_BACK, {}, "`llm-pool-version-2` keeps running for a look, for 1h at least"),
+        (Outcome.ROLLED_BACK, {}, "`llm-pool-version-2` keeps running for inspection, for 1h at least"),
         (Outcome.ROLLED_BACK, {"keep_rolled_back": None}, "until somebody starts DAG `retire_llm`."),
         (Outcome.NOT_STARTED, {}, None),
     ],

@@ -7,9 +7,15 @@ import pytest
 from inference_rollouts.core.judging.metrics import SERIES, Arm, parse_metric_set
 from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL
 from inference_rollouts.core.plan.retention import Action, Retention
-from inference_rollouts.core.retirement.idle import Clock, Look, activity_query, adapter_look, pool_look
 from inference_rollouts.core.retirement import retirement as core
-from inference_rollouts.core.routing.claim import HELD_BY, Place, Record
+from inference_rollouts.core.retirement.idle import (
+    Clock,
+    Observation,
+    activity_query,
+    observed_adapter,
+    observed_pool,
+)
+from inference_rollouts.core.routing.claim import CLAIMED_BY, Claim, Place
 
 from .routes import apply_patch, ref, rewrite, route, service
 
@@ -43,10 +49,10 @@ def elsewhere(*refs):
         ),
         (route([ref(OLD)]), "HTTPRoute routes-to-llm gives llm-pool weight 1"),
         (
-            route([ref(OLD, 0), ref(NEW, 1)], annotations={HELD_BY: "rollout_llm/r2"}),
-            "HTTPRoute routes-to-llm names llm-pool and is held by rollout rollout_llm/r2",
+            route([ref(OLD, 0), ref(NEW, 1)], annotations={CLAIMED_BY: "rollout_llm/r2"}),
+            "HTTPRoute routes-to-llm names llm-pool and is claimed by rollout rollout_llm/r2",
         ),
-        (route([ref(NEW)], annotations={HELD_BY: "rollout_llm/r2"}), ""),
+        (route([ref(NEW)], annotations={CLAIMED_BY: "rollout_llm/r2"}), ""),
         (mirrored(OLD), "HTTPRoute routes-to-llm mirrors requests to llm-pool"),
         (elsewhere(ref(OLD, 5)), ""),
         (
@@ -61,8 +67,8 @@ def test_a_pool_is_used_while_any_rule_may_send_it_requests(thing, why):
 
 def held(thing, stable, canary, run="rollout_food/r2"):
     places = (Place("/spec/rules/0", ({"modelRewrite": stable},)),)
-    record = Record(run, stable, canary, places).to_json()
-    thing["metadata"]["annotations"] = {HELD_BY: run, "inference-rollouts.dev/record": record}
+    claim = Claim(run, stable, canary, places).to_json()
+    thing["metadata"]["annotations"] = {CLAIMED_BY: run, "inference-rollouts.dev/claim": claim}
     return thing
 
 
@@ -73,7 +79,7 @@ def held(thing, stable, canary, run="rollout_food/r2"):
         (rewrite("food", "food-1"), "InferenceModelRewrite food sends requests to food-1"),
         (
             held(rewrite("food", "food-2"), "food-2", "food-1"),
-            "InferenceModelRewrite food is held by rollout rollout_food/r2, which counts on food-1",
+            "InferenceModelRewrite food is claimed by rollout rollout_food/r2, which counts on food-1",
         ),
         (held(rewrite("food", "food-2"), "food-2", "food-3"), ""),
     ],
@@ -133,7 +139,7 @@ def test_what_refers_to_the_pool_goes_first_and_the_workload_last():
         thing("InferenceObjective"),
         thing("InferencePool", plan="another"),
     ]
-    kinds = [gone.kind for gone in core.doomed(found, "llm")]
+    kinds = [gone.kind for gone in core.retired_objects(found, "llm")]
     assert kinds == [
         "InferenceObjective",
         "InferencePool",
@@ -184,15 +190,36 @@ SAME = {("answered/0", "a"): 5.0}
 @pytest.mark.parametrize(
     ("looks", "at"),
     [
-        ([Look(t, "", SAME) for t in (0, 5, 9)], None),
-        ([Look(t, "", SAME) for t in (0, 5, 10)], 10),
+        ([Observation(t, "", SAME) for t in (0, 5, 9)], None),
+        ([Observation(t, "", SAME) for t in (0, 5, 10)], 10),
         (
-            [Look(0, "", SAME), Look(5, "busy"), Look(10, "", SAME), Look(15, "", SAME), Look(20, "", SAME)],
+            [
+                Observation(0, "", SAME),
+                Observation(5, "busy"),
+                Observation(10, "", SAME),
+                Observation(15, "", SAME),
+                Observation(20, "", SAME),
+            ],
             20,
         ),
-        ([Look(0, "", SAME), Look(5, "", {("answered/0", "a"): 6.0}), Look(10, "", SAME)], None),
-        ([Look(0, ""), Look(5, "", SAME), Look(10, "", SAME), Look(14, "", SAME)], None),
-        ([Look(t, "no data") for t in range(0, 100, 5)], None),
+        (
+            [
+                Observation(0, "", SAME),
+                Observation(5, "", {("answered/0", "a"): 6.0}),
+                Observation(10, "", SAME),
+            ],
+            None,
+        ),
+        (
+            [
+                Observation(0, ""),
+                Observation(5, "", SAME),
+                Observation(10, "", SAME),
+                Observation(14, "", SAME),
+            ],
+            None,
+        ),
+        ([Observation(t, "no data") for t in range(0, 100, 5)], None),
     ],
 )
 def test_only_an_unbroken_silence_of_the_longest_stream_is_quiet(looks, at):
@@ -218,13 +245,13 @@ def sample(part, value, pod="a"):
     ],
 )
 def test_a_pool_is_quiet_only_if_every_ready_pod_says_so(samples, busy):
-    assert pool_look(1.0, samples, "pod", {"a", "b"}).busy == busy
+    assert observed_pool(1.0, samples, "pod", {"a", "b"}).busy == busy
 
 
 def test_an_adapter_nobody_asks_for_is_quiet_only_while_its_picker_tells():
-    assert "no data" in adapter_look(1.0, [sample("answered/0", 3)], "pod", OLD).busy
-    look = adapter_look(1.0, [sample("alive", 1), sample("answered/0", 3)], "pod", OLD)
-    assert look == Look(1.0, "", {("answered/0", "a"): 3.0})
+    assert "no data" in observed_adapter(1.0, [sample("answered/0", 3)], "pod", OLD).busy
+    look = observed_adapter(1.0, [sample("alive", 1), sample("answered/0", 3)], "pod", OLD)
+    assert look == Observation(1.0, "", {("answered/0", "a"): 3.0})
 
 
 def metric_set(**changes):

@@ -1,4 +1,25 @@
-"""The errors a person may meet: each says what happened, where the traffic is, and what to do."""
+"""The errors a person may meet: each says what happened, where the traffic is, and what to do.
+
+RolloutError                a decision: trying again changes nothing
++-- PlanInvalid             plan or parameters contradict themselves
++-- RouteRefused            the live route cannot be moved safely by this plan
++-- ClusterRefused          the cluster lacks something, or its objects are not ours
+|   +-- NotFound            an object, or its kind, is not there
+|   +-- PatchRefused        what a guarded patch tested had changed
++-- RouteDrift              somebody else changed what this rollout moves
++-- ClaimLost               the object is claimed by another rollout, or by none
++-- NotReady                not ready before its deadline, or failed for good
+|   +-- StockOut            the cloud has no such machines now
+|   +-- QuotaExceeded       the project may not have so many
++-- WarmUpFailed            a pod of the canary answered wrongly, or never became steady
++-- ServerRefused           a model server did not do what it was asked
++-- PrometheusUnavailable   the metrics store did not answer
++-- RetirementRefused       what was to be taken away is in use, or not a rollout's
++-- DecisionRecordBroken    lines that are not a whole decision record
+PassingError                an accident: worth trying again
++-- GkeBusy                 GKE's API cannot do it now
++-- StableUnavailable       going back would lose traffic now
+"""
 
 from __future__ import annotations
 
@@ -19,12 +40,20 @@ class ClusterRefused(RolloutError):
     """The cluster lacks something the plan needs, or its objects are not ours to change."""
 
 
+class NotFound(ClusterRefused):
+    """The object, or its kind, is not on this cluster."""
+
+
+class PatchRefused(ClusterRefused):
+    """A guarded patch was refused: what it tested had changed, or the result would be invalid."""
+
+
 class RouteDrift(RolloutError):
     """Somebody else changed what this rollout moves. It stops and never fights."""
 
 
-class HoldLost(RolloutError):
-    """The route is held by another rollout, or by none: this run may not write to it."""
+class ClaimLost(RolloutError):
+    """The object is claimed by another rollout, or by none: this run may not write to it."""
 
 
 class NotReady(RolloutError):
@@ -39,9 +68,37 @@ class QuotaExceeded(NotReady):
     """The project may not have so many machines. Only a raised quota helps."""
 
 
+class WarmUpFailed(RolloutError):
+    """A pod of the canary answered wrongly, or never became steady."""
+
+
+class ServerRefused(RolloutError):
+    """A model server did not do what it was asked; the message is its HTTP `status` and its own words."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(f"{status}: {words}")
+        self.status = status
+
+
+class PrometheusUnavailable(RolloutError):
+    """Prometheus did not answer a query. Nothing is known; nothing is concluded."""
+
+
 class RetirementRefused(RolloutError):
     """What was to be taken away is in use, or was not created by a rollout. It stays."""
 
 
-class WarmUpFailed(RolloutError):
-    """A pod of the canary answered wrongly, or never became steady."""
+class DecisionRecordBroken(RolloutError):
+    """Lines that are not a whole decision record, or were changed; the message says where."""
+
+
+class PassingError(Exception):
+    """An accident, not a decision: what failed may work when it is tried again."""
+
+
+class GkeBusy(PassingError):
+    """GKE's API cannot do it now: the cluster is busy with another operation, or there were too many."""
+
+
+class StableUnavailable(PassingError):
+    """Going back would lose traffic now; it is tried until it can be done."""

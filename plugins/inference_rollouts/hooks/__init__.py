@@ -1,1 +1,1 @@
-"""The only code that talks to the cluster, to Prometheus and to model servers."""
+"""Airflow's connections and object storage, as the clients that a rollout uses."""

@@ -5,21 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.core.limits import JUDGE_GRACE
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
-from inference_rollouts.operators.base import RolloutOperator, frozen_plan
+from inference_rollouts.operators.base import frozen_plan
 from inference_rollouts.triggers.ask import AskTrigger
 
 OPTIONS = [GO_ON, ROLL_BACK]
-SLACK = timedelta(minutes=15)  # the trigger ends by itself; Airflow's own timeout is only a net below it
 
 
-class Ask(RolloutOperator):
+class Ask(BaseOperator):
     """Its XCom is the judgement that the gate follows: the judge's own, a person's, or an alarm's.
 
     When there is nothing to ask it hands the judge's on and skips itself. Without this XCom the gate rolls
@@ -34,11 +35,11 @@ class Ask(RolloutOperator):
 
     def execute(self, context: Context) -> None:
         frozen, ti = frozen_plan(context), context["ti"]
-        said = self._said(context)
-        asked = question(frozen.plan, said)
+        judgement = self._judgement(context)
+        asked = question(frozen.plan, judgement)
         if asked is None:
-            ti.xcom_push(key="return_value", value=said.to_json())
-            raise AirflowSkipException(f"Nobody needs to be asked: {said.reason}")
+            ti.xcom_push(key="return_value", value=judgement.to_json())
+            raise AirflowSkipException(f"Nobody needs to be asked: {judgement.reason}")
         approvals = frozen.plan.approvals
         upsert_hitl_detail(
             ti_id=ti.id,
@@ -52,15 +53,15 @@ class Ask(RolloutOperator):
         self.defer(
             trigger=AskTrigger(
                 frozen=frozen.to_json(),
-                said=said.to_json(),
+                judgement=judgement.to_json(),
                 ti_id=ti.id,
                 options=OPTIONS,
                 defaults=[asked.default],
                 params={},
-                timeout_datetime=datetime.fromtimestamp(said.time + approvals.timeout, UTC),
+                timeout_datetime=datetime.fromtimestamp(judgement.time + approvals.timeout, UTC),
             ),
             method_name="decided",
-            timeout=timedelta(seconds=approvals.timeout) + SLACK,
+            timeout=timedelta(seconds=approvals.timeout) + JUDGE_GRACE,
         )
 
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -70,13 +71,13 @@ class Ask(RolloutOperator):
         if "judgement" in event:
             for key in ("record", "points"):
                 context["ti"].xcom_push(key=key, value=event[key])
-            judgement: dict[str, Any] = event["judgement"]
+            result: dict[str, Any] = event["judgement"]
         else:
-            judgement = answered(frozen_plan(context).plan, self._said(context), event).to_json()
-        self.log.info("%s: %s", judgement["verdict"], judgement["reason"])
-        return judgement
+            result = answered(frozen_plan(context).plan, self._judgement(context), event).to_json()
+        self.log.info("%s: %s", result["verdict"], result["reason"])
+        return result
 
-    def _said(self, context: Context) -> Judgement:
+    def _judgement(self, context: Context) -> Judgement:
         """What the judge concluded; raises RolloutError when it concluded nothing."""
         if not (judgement := context["ti"].xcom_pull(task_ids=self.judge)):
             raise RolloutError(f"Task {self.judge} left no judgement, so nobody can be asked about it.")

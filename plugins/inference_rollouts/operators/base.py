@@ -11,10 +11,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from inference_rollouts.clients.kubernetes import ClusterHook
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.traffic import Traffic
+from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.rollout.run import Run
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
@@ -37,18 +37,18 @@ RETRIES: dict[str, Any] = {
 ROLLBACK_RETRIES: dict[str, Any] = {"retries": 40, "max_retry_delay": timedelta(minutes=1)}
 
 
-def telling(act: Callable[..., T]) -> Callable[..., T]:
+def records_failure(act: Callable[..., T]) -> Callable[..., T]:
     """An operator's method that leaves why it failed as XCom, for the rollback and the report to tell."""
 
     @wraps(act)
-    def told(self: BaseOperator, context: Context, *args: Any, **kwargs: Any) -> T:
+    def recorded(self: BaseOperator, context: Context, *args: Any, **kwargs: Any) -> T:
         try:
             return act(self, context, *args, **kwargs)
         except RolloutError as error:
             context["ti"].xcom_push(key=FAILURE, value=str(error))
             raise
 
-    return told
+    return recorded
 
 
 def run_identity(context: Context) -> str:
@@ -62,14 +62,6 @@ def frozen_plan(context: Context) -> Frozen:
     return Frozen.from_json(context["ti"].xcom_pull(task_ids=PREFLIGHT) or {})
 
 
-def cluster_of(frozen: Frozen) -> ClusterHook:
-    return ClusterHook(frozen.plan.connections.kubernetes, frozen.plan.namespace)
-
-
-class RolloutOperator(BaseOperator):
-    """A task that reads only what preflight froze."""
-
-    def traffic(self, context: Context) -> Traffic:
-        """This run's hold on what it moves."""
-        frozen = frozen_plan(context)
-        return Traffic(cluster_of(frozen), frozen.plan, frozen.run, frozen.targets)
+def run_of(context: Context) -> Run:
+    """The run of a task: what preflight froze, validated, and the clients. Raises PlanInvalid."""
+    return open_run(frozen_plan(context))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from inference_rollouts.core.judging.judge import Verdict
-from inference_rollouts.operators.base import RolloutOperator, frozen_plan
+from inference_rollouts.operators.base import frozen_plan
 
 
-class Gate(RolloutOperator):
+class Gate(BaseOperator):
     """Branches on the verdict of its step and skips everything that is ruled out, at once.
 
     `judge` is the task whose judgement counts: the judge, or the one that asks a person about it. The gate
@@ -33,7 +34,7 @@ class Gate(RolloutOperator):
         if not judgement or judgement["verdict"] != Verdict.ADVANCE.value:
             self.log.info("step %d did not pass: rolling back", self.step)
             raise DownstreamTasksSkipped(tasks=[*self.later, self.promote])
-        if self.step == len(frozen_plan(context).plan.rungs):
+        if self.step == len(frozen_plan(context).plan.all_steps):
             self.log.info("the last step passed: promoting")
             if self.later:
                 raise DownstreamTasksSkipped(tasks=list(self.later))

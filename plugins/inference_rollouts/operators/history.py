@@ -26,9 +26,9 @@ def task_states(context: Context) -> dict[str, str]:
 
 
 def attached(states: Mapping[str, str]) -> bool:
-    """Whether a task that ended well held what the run moves."""
-    held = (task for task, state in states.items() if state == "success")
-    return any(task in ATTACHING or task.endswith(".shift") for task in held)
+    """Whether a task that ended well claimed what the run moves."""
+    done = (task for task, state in states.items() if state == "success")
+    return any(task in ATTACHING or task.endswith(".shift") for task in done)
 
 
 def ending(context: Context) -> Outcome:
@@ -39,31 +39,32 @@ def ending(context: Context) -> Outcome:
 
 
 def judgements(context: Context) -> list[dict[str, Any]]:
-    """The last word on each step, in the order of the steps that were judged."""
-    return [said[-1] for said in _said(context, "return_value") if said]
+    """The last judgement of each step, in the order of the steps that were judged."""
+    return [values[-1] for values in _by_step(context, "return_value") if values]
 
 
 def points(context: Context) -> list[Point]:
-    """Every look at every step, in order."""
-    return [Point(*values) for said in _said(context, "points") for looks in said for values in looks]
+    """Every observation of every step, in order."""
+    by_step = _by_step(context, "points")
+    return [Point(*values) for series in by_step for points in series for values in points]
 
 
-def _said(context: Context, key: str) -> list[list[Any]]:
-    """By step: what its judge left under this key, and then the task that asks a person about it."""
+def _by_step(context: Context, key: str) -> list[list[Any]]:
+    """What the judge of each step left under a key, and then the task that asks a person about it."""
     tasks = context["dag"].task_ids
     steps = sum(task.endswith(".judge") for task in tasks)
     names = [[f"step_{n}.judge", f"step_{n}.ask"] for n in range(1, steps + 1)]
-    found = [[context["ti"].xcom_pull(task_ids=t, key=key) for t in step if t in tasks] for step in names]
-    return [[value for value in step if value] for step in found]
+    pulled = [[context["ti"].xcom_pull(task_ids=t, key=key) for t in step if t in tasks] for step in names]
+    return [[value for value in step if value] for step in pulled]
 
 
 def why_rolled_back(context: Context) -> str:
     """One sentence: the verdict against the canary, else the task that failed, else a person's doing."""
-    said = judgements(context)
-    if said and said[-1]["verdict"] == Verdict.ROLLBACK.value:
-        return str(said[-1]["reason"])
+    verdicts = judgements(context)
+    if verdicts and verdicts[-1]["verdict"] == Verdict.ROLLBACK.value:
+        return str(verdicts[-1]["reason"])
     failed = sorted(task for task, state in task_states(context).items() if state == "failed")
     if failed:
-        told = [context["ti"].xcom_pull(task_ids=task, key=FAILURE) for task in failed]
-        return next(filter(None, told), f"task {', '.join(failed)} failed")
+        reasons = [context["ti"].xcom_pull(task_ids=task, key=FAILURE) for task in failed]
+        return next(filter(None, reasons), f"task {', '.join(failed)} failed")
     return "the run was stopped before it was decided"

@@ -5,20 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.operators.base import RolloutOperator, frozen_plan, telling
+from inference_rollouts.core.limits import JUDGE_GRACE
+from inference_rollouts.operators.base import frozen_plan, records_failure
 from inference_rollouts.triggers.judge import JudgeTrigger
 
-SLACK = timedelta(minutes=15)  # the judge ends by its own policy; Airflow's timeout is only a net below it
 
+class Judge(BaseOperator):
+    """Defers to a JudgeTrigger; returns the judgement (see `core.judging.judgement`) as XCom.
 
-class Judge(RolloutOperator):
-    """Defers to a JudgeTrigger; returns the judgement (see `core.judge.Judgement`) as XCom.
-
-    XCom `record` is the decision record (bounded; `python -m inference_rollouts.replay` judges it again),
-    `points` what charts need of every look.
+    XCom `record` is the decision record (bounded; `inference-rollouts replay` judges it again),
+    `points` what charts need of every observation.
     """
 
     ui_color = "#fff8e1"
@@ -32,7 +32,12 @@ class Judge(RolloutOperator):
         plan = frozen.plan
         shifted = ti.xcom_pull(task_ids=f"step_{self.step}.shift")
         before = ti.xcom_pull(task_ids=f"step_{self.step - 1}.judge") if self.step > 1 else None
-        longest = plan.settle + plan.rungs[self.step - 1].bake + plan.analysis.patience + plan.deadlines.route
+        longest = (
+            plan.initial_delay
+            + plan.all_steps[self.step - 1].bake
+            + plan.analysis.progress_deadline
+            + plan.deadlines.route
+        )
         self.defer(
             trigger=JudgeTrigger(
                 frozen=frozen.to_json(),
@@ -41,10 +46,10 @@ class Judge(RolloutOperator):
                 carried=before["carried"] if before else None,
             ),
             method_name="decided",
-            timeout=timedelta(seconds=longest) + SLACK,
+            timeout=timedelta(seconds=longest) + JUDGE_GRACE,
         )
 
-    @telling
+    @records_failure
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Raises RolloutError when the route was lost to others while it was judged."""
         if "error" in event:

@@ -8,13 +8,12 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.clients.kubernetes import ClusterHook
-from inference_rollouts.clients.prometheus import PrometheusHook
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.run.parameters import apply_parameters
-from inference_rollouts.operators.base import run_identity, telling
-from inference_rollouts.preflight import freeze
+from inference_rollouts.hooks.clients import clients_of
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.operators.base import records_failure, run_identity
 from inference_rollouts.preflight.measuring import check_power
 
 
@@ -27,14 +26,13 @@ class Preflight(BaseOperator):
         super().__init__(**kwargs)
         self.plan = plan
 
-    @telling
+    @records_failure
     def execute(self, context: Context) -> dict[str, Any]:
         plan = apply_parameters(parse_plan(self.plan), context["params"])
-        cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
-        prometheus = PrometheusHook(plan.connections.prometheus)
-        frozen = freeze(plan, run_identity(context), cluster, prometheus)
-        table, missed = check_power(prometheus, frozen, time.time())
-        self.log.info("what each step can see:\n%s", table)
+        clients = clients_of(plan)
+        frozen = kind_of(plan).freeze(clients, run_identity(context))
+        table, missed = check_power(clients.prometheus, frozen, time.time())
+        self.log.info("what each step can detect:\n%s", table)
         for sentence in missed:
             self.log.warning("%s", sentence)
         context["ti"].xcom_push(key="power", value=table)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.run.preview import is_preview_of
-from inference_rollouts.operators.base import RolloutOperator, cluster_of, frozen_plan
+from inference_rollouts.operators.base import run_of
 
 
-class EndPreview(RolloutOperator):
+class EndPreview(BaseOperator):
     """Removes the preview routes of this run, promoted or not; a newer run's are left.
 
     A teardown, like rollback, and apart from it: neither waits for the other's retries, and where the traffic
@@ -18,11 +19,10 @@ class EndPreview(RolloutOperator):
     ui_color = "#f1f3f4"
 
     def execute(self, context: Context) -> None:
-        frozen = frozen_plan(context)
-        cluster = cluster_of(frozen)
-        for manifest in frozen.previews:
+        run = run_of(context)
+        for manifest in run.frozen.previews:
             kind, name = manifest["kind"], manifest["metadata"]["name"]
-            live = cluster.find(manifest["apiVersion"], kind, name)
-            if live is not None and is_preview_of(live, frozen.plan.name, frozen.run):
-                cluster.delete(live)
+            live = run.cluster.find(manifest["apiVersion"], kind, name)
+            if live is not None and is_preview_of(live, run.plan.name, run.frozen.run):
+                run.cluster.delete(live)
                 self.log.info("removed %s %s", kind, name)

@@ -6,29 +6,29 @@ import time
 from datetime import timedelta
 from typing import Any
 
+from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import NotReady
+from inference_rollouts.core.limits import READINESS_POLL, TRIGGER_GRACE
 from inference_rollouts.core.nodes.provisioners import shortage
 from inference_rollouts.core.objects.readiness import Phase
-from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.operators.base import FAILURE, RolloutOperator, cluster_of, frozen_plan, telling
-from inference_rollouts.rollout.checks import nodes_of
-from inference_rollouts.triggers.ready import ReadyTrigger, look
-
-SLACK = timedelta(minutes=2)  # the trigger ends by itself; Airflow's own timeout is only a net below it
+from inference_rollouts.operators.base import FAILURE, records_failure, run_of
+from inference_rollouts.rollout.checks import check_now, nodes_of
+from inference_rollouts.rollout.run import Run
+from inference_rollouts.triggers.ready import ReadyTrigger
 
 
-class WaitingOperator(RolloutOperator):
-    """Base of tasks that act and then wait for a check; `poll` is the seconds between two looks."""
+class WaitingOperator(BaseOperator):
+    """Base of tasks that act and then wait for a check; `poll` is the seconds between two checks."""
 
-    def __init__(self, *, poll: float = 2.0, **kwargs: Any) -> None:
+    def __init__(self, *, poll: float = READINESS_POLL, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.poll = poll
 
-    def wait_for(self, frozen: Frozen, check: str, seconds: float, method: str) -> None:
+    def wait_for(self, run: Run, check: str, seconds: float, method: str) -> None:
         """Return when `check` is ready now; otherwise defer, and go on in `method` when it is decided."""
-        answer = look(cluster_of(frozen), frozen, check)
+        answer = check_now(run, check)
         self.log.info("%s", answer.message)
         if answer.phase is Phase.READY:
             return
@@ -36,10 +36,10 @@ class WaitingOperator(RolloutOperator):
             raise shortage(answer.message)(f"{answer.message}. No traffic was moved to the canary.")
         self.defer(
             trigger=ReadyTrigger(
-                frozen=frozen.to_json(), check=check, deadline=time.time() + seconds, poll=self.poll
+                frozen=run.frozen.to_json(), check=check, deadline=time.time() + seconds, poll=self.poll
             ),
             method_name=method,
-            timeout=timedelta(seconds=seconds) + SLACK,
+            timeout=timedelta(seconds=seconds) + TRIGGER_GRACE,
         )
 
     def require_ready(self, event: dict[str, Any]) -> None:
@@ -55,10 +55,10 @@ class WaitingOperator(RolloutOperator):
 class NodesOperator(WaitingOperator):
     """Base of tasks that wait for nodes: when none come, what this run created for them is deleted first."""
 
-    def wait_for_nodes(self, context: Context, frozen: Frozen, check: str, method: str) -> None:
+    def wait_for_nodes(self, context: Context, run: Run, check: str, method: str) -> None:
         """As `wait_for`, with the deadline of nodes."""
         try:
-            self.wait_for(frozen, check, frozen.plan.deadlines.nodes, method)
+            self.wait_for(run, check, run.plan.deadlines.nodes, method)
         except NotReady as error:
             self._clean_up(context, error)
 
@@ -72,11 +72,11 @@ class NodesOperator(WaitingOperator):
     def _clean_up(self, context: Context, error: NotReady) -> None:
         self.log.warning("%s", error)
         context["ti"].xcom_push(key=FAILURE, value=str(error))
-        frozen = frozen_plan(context)
-        self.wait_for(frozen, "nodes_gone", frozen.plan.deadlines.nodes, "cleaned_up")
+        run = run_of(context)
+        self.wait_for(run, "nodes_gone", run.plan.deadlines.nodes, "cleaned_up")
         raise error
 
-    @telling
+    @records_failure
     def cleaned_up(self, context: Context, event: dict[str, Any]) -> None:
         """Raises NotReady, for the reason that no nodes came."""
         self.log.info("%s", event["message"])
@@ -92,12 +92,12 @@ class ProvisionNodes(NodesOperator):
 
     ui_color = "#e6f4ea"
 
-    @telling
+    @records_failure
     def execute(self, context: Context) -> None:
-        frozen = frozen_plan(context)
-        nodes_of(cluster_of(frozen), frozen).ask()
-        self.wait_for_nodes(context, frozen, "nodes", "nodes_decided")
+        run = run_of(context)
+        nodes_of(run).request()
+        self.wait_for_nodes(context, run, "nodes", "nodes_decided")
 
-    @telling
+    @records_failure
     def nodes_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_nodes(context, event)

@@ -15,22 +15,17 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.errors import PlanInvalid, RetirementRefused
+from inference_rollouts.core.limits import JUDGE_GRACE, RETIREMENT_POLL, RETIREMENT_WAIT
 from inference_rollouts.core.objects.readiness import Phase
-from inference_rollouts.core.plan.plan import AdapterPlan, Plan, parse_plan
+from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.core.retirement.retirement import Retirement, latest
-from inference_rollouts.rollout.retirement import subject_of
+from inference_rollouts.hooks.clients import clients_of
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.retirement import Subject
 from inference_rollouts.triggers.idle import IdleTrigger
 
-POLL = 15.0  # seconds between two attempts to go on
-PATIENCE = timedelta(days=3)  # for somebody who still uses what is to go
-SLACK = timedelta(minutes=15)  # triggers end by themselves; Airflow's own timeout is only a net below them
 RETIRE, KEEP = "Retire", "Keep"
-
-
-def subject_param(plan: Plan) -> str:
-    """The parameter that names what a person wants retired."""
-    return "adapter" if isinstance(plan, AdapterPlan) else "pool"
 
 
 def rollouts_under_way(context: Context, plan: Plan) -> int:
@@ -38,12 +33,17 @@ def rollouts_under_way(context: Context, plan: Plan) -> int:
     return int(context["ti"].get_dr_count(dag_id=plan.dag_id, states=["queued", "running"]))
 
 
+def _subject_of(retirement: Retirement) -> Subject:
+    plan = retirement.plan
+    return kind_of(plan).retired(clients_of(plan), retirement)
+
+
 class _Later(BaseOperator):
     def go_on_at(self, moment: float) -> None:
         """Defer until a Unix time, then execute again."""
         at = datetime.fromtimestamp(moment, UTC)
         wait = timedelta(seconds=max(0.0, moment - time.time()))
-        self.defer(trigger=DateTimeTrigger(moment=at), method_name="again", timeout=wait + SLACK)
+        self.defer(trigger=DateTimeTrigger(moment=at), method_name="again", timeout=wait + JUDGE_GRACE)
 
     def again(self, context: Context, event: Any) -> Any:
         return self.execute(context)
@@ -60,12 +60,14 @@ class Leftovers(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         plan, params = parse_plan(self.plan), context["params"]
-        if name := params[subject_param(plan)]:
+        if name := params[plan.subject]:
             return [{"name": name, "action": Action(params["action"]).value, "since": None}]
-        heard = [event.extra for events in context["triggering_asset_events"].values() for event in events]
-        if not heard:
-            raise PlanInvalid(f"Name the {subject_param(plan)} to retire. Nothing was touched.")
-        return [case for case in latest(heard) if plan.retention.kept(Action(case["action"])) is not None]
+        announced = [
+            event.extra for events in context["triggering_asset_events"].values() for event in events
+        ]
+        if not announced:
+            raise PlanInvalid(f"Name the {plan.subject} to retire. Nothing was touched.")
+        return [case for case in latest(announced) if plan.retention.kept(Action(case["action"])) is not None]
 
 
 class CheckRetirement(_Later):
@@ -90,12 +92,12 @@ class CheckRetirement(_Later):
             self.go_on_at(due)
         if rollouts_under_way(context, plan):
             self.log.info("waiting for the end of the rollout that is under way")
-            self.go_on_at(now + POLL)
+            self.go_on_at(now + RETIREMENT_POLL)
         if since is not None and any(later["since"] > since for later in self._events_of(name, context)):
             raise AirflowSkipException(f"A later rollout left {name} again: its own retirement follows.")
         retirement = Retirement(plan, name, action)
         try:
-            retirement = Retirement(plan, name, action, subject_of(retirement).find())
+            retirement = Retirement(plan, name, action, _subject_of(retirement).find())
         except RetirementRefused as refused:
             if since is None:
                 raise
@@ -106,8 +108,8 @@ class CheckRetirement(_Later):
     def _events_of(self, name: str, context: Context) -> list[Mapping[str, Any]]:
         """What all rollouts of the plan announced about it, as far as it is remembered."""
         events = context["inlet_events"]
-        heard = [event.extra or {} for asset in self.inlets for event in events[asset]]
-        return [extra for extra in heard if extra.get("name") == name]
+        announced = [event.extra or {} for asset in self.inlets for event in events[asset]]
+        return [extra for extra in announced if extra.get("name") == name]
 
 
 class _RetirementOperator(_Later):
@@ -124,9 +126,9 @@ class WaitIdle(_RetirementOperator):
     ui_color = "#fff8e1"
 
     def execute(self, context: Context) -> None:
-        deadline = time.time() + PATIENCE.total_seconds()
+        deadline = time.time() + RETIREMENT_WAIT.total_seconds()
         trigger = IdleTrigger(retirement=self.retirement, deadline=deadline)
-        self.defer(trigger=trigger, method_name="decided", timeout=PATIENCE + SLACK)
+        self.defer(trigger=trigger, method_name="decided", timeout=RETIREMENT_WAIT + JUDGE_GRACE)
 
     def decided(self, context: Context, event: dict[str, Any]) -> float:
         """Since when it is quiet, as Unix time; raises RetirementRefused when it does not become quiet."""
@@ -148,7 +150,7 @@ class ApproveRetirement(HITLOperator):
     def execute(self, context: Context) -> None:
         asked = Retirement.from_json(self.retirement)
         self.subject = f"{asked.name} serves nobody: {asked.action.value}?"
-        gone = "\n".join(f"- {thing}" for thing in asked.objects) or f"- adapter {asked.name}, in memory"
+        gone = "\n".join(f"- {obj}" for obj in asked.objects) or f"- adapter {asked.name}, in memory"
         self.body = f"It has been quiet for {format_duration(asked.plan.retention.longest_stream)}.\n\n{gone}"
         super().execute(context)
 
@@ -171,9 +173,9 @@ class Retire(_RetirementOperator):
                 f"A rollout of plan {retirement.plan.name} is under way: nothing more of {retirement.name} "
                 "is taken away, and no traffic was moved. When it has ended, clear task check."
             )
-        answer = subject_of(retirement).proceed()
+        answer = _subject_of(retirement).reconcile()
         self.log.info("%s", answer.message)
         if answer.phase is Phase.FAILED:
             raise RetirementRefused(f"{answer.message}. Clear this task to try again.")
         if answer.phase is Phase.WAITING:
-            self.go_on_at(time.time() + POLL)
+            self.go_on_at(time.time() + RETIREMENT_POLL)

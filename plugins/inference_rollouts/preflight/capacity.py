@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import logging
 
-from inference_rollouts.clients.kubernetes import ClusterHook
-from inference_rollouts.clients.prometheus import PrometheusHook
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.core.serving.capacity import Pool, max_num_seqs, rooms
+from inference_rollouts.core.serving.capacity import Pool, rooms
+from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.rollout.capacity import requests_in_flight
-from inference_rollouts.rollout.observation import pods_of
+from inference_rollouts.rollout.pods import pods_of
 
 SAY = "or say in the plan's `capacity` how many requests a pod runs at once"
 
 log = logging.getLogger(__name__)
 
 
-def count_stable(cluster: ClusterHook, plan: Plan) -> int:
+def count_stable(cluster: Cluster, plan: Plan) -> int:
     """How many pods carry all traffic now."""
     return len(ready_pods(pods_of(cluster, plan.pool_of(plan.stable))))
 
 
-def check(cluster: ClusterHook, prometheus: PrometheusHook, frozen: Frozen) -> None:
+def check(clients: Clients, frozen: Frozen) -> None:
     """Stable has room for all that is in flight now, and so would the canary's replicas."""
-    plan = frozen.pool_plan
+    plan = frozen.plan.as_pool_plan
     limits, work = plan.capacity, plan.workload
-    ready = ready_pods(pods_of(cluster, plan.stable))
+    ready = ready_pods(pods_of(clients.cluster, plan.stable))
     today = Pool.of(plan.stable, ready, limits.declared_stable)
-    planned = Pool(plan.canary, work.replicas, limits.per_pod or max_num_seqs(work.args))
-    load = requests_in_flight(prometheus, frozen, ready)
+    planned = Pool(plan.canary, work.replicas, limits.per_pod or vllm.max_num_seqs(work.args))
+    load = requests_in_flight(clients.prometheus, frozen, ready)
     stable, canary = rooms(limits, today, planned, 100, load, frozen.stable_pods)
     log.info("%s", stable.message)
     if not stable.enough:
@@ -39,9 +40,9 @@ def check(cluster: ClusterHook, prometheus: PrometheusHook, frozen: Frozen) -> N
             f"The stable pool is too small as it is: {stable.message}. Give it {stable.needed} pods, {SAY}."
         )
     planned_as = f"{work.replicas} replica{'' if work.replicas == 1 else 's'}"
-    told = f"{plan.canary} is to have {planned_as}{canary.figures}"
-    log.info("%s", told)
+    sentence = f"{plan.canary} is to have {planned_as}{canary.figures}"
+    log.info("%s", sentence)
     if not canary.enough:
         raise ClusterRefused(
-            f"The canary is too small: {told}. Set workload.replicas to {canary.needed}, {SAY}."
+            f"The canary is too small: {sentence}. Set workload.replicas to {canary.needed}, {SAY}."
         )

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from inference_rollouts.clients.include import load_manifests
-from inference_rollouts.clients.kubernetes import ClusterHook, Object
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.plan.plan import PoolPlan
-from inference_rollouts.core.run.manifests import (
-    Manifest,
-    clone_for,
-    is_wanted,
-    manifest_values,
-    owned,
-    render,
-)
+from inference_rollouts.core.run.manifests import clone_for, is_wanted, manifest_values, owned, render
 from inference_rollouts.rollout.targets import bound_to
 
 
-def manifests(cluster: ClusterHook, plan: PoolPlan, stable: Object) -> list[Manifest]:
+def manifests(cluster: Cluster, plan: PoolPlan, stable: K8sObject) -> list[K8sObject]:
     """Rendered templates, and clones of the objectives and rewrites of the InferencePool `stable`."""
     values = manifest_values(plan, stable)
     rendered = [render(template, values) for template in load_manifests()]
@@ -26,7 +20,7 @@ def manifests(cluster: ClusterHook, plan: PoolPlan, stable: Object) -> list[Mani
     return [owned(manifest, plan.name, plan.canary) for manifest in [*wanted, *_clones(cluster, plan)]]
 
 
-def check(cluster: ClusterHook, plan: PoolPlan, wanted: list[Manifest]) -> None:
+def check(cluster: Cluster, plan: PoolPlan, wanted: list[K8sObject]) -> None:
     """The cluster would accept every manifest, and none of them would overwrite somebody else's object."""
     for manifest in wanted:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
@@ -38,9 +32,9 @@ def check(cluster: ClusterHook, plan: PoolPlan, wanted: list[Manifest]) -> None:
         cluster.apply(manifest, dry_run=True)
 
 
-def _clones(cluster: ClusterHook, plan: PoolPlan) -> list[Manifest]:
+def _clones(cluster: Cluster, plan: PoolPlan) -> list[K8sObject]:
     """The stable pool's objectives and rewrites, for the canary, each in its own API group.
 
     Where two groups are installed, newer endpoint pickers read the one and older ones the other.
     """
-    return [clone_for(thing, plan.stable, plan.canary) for thing in bound_to(cluster, plan.stable)]
+    return [clone_for(obj, plan.stable, plan.canary) for obj in bound_to(cluster, plan.stable)]

@@ -8,64 +8,64 @@ from typing import Any
 
 import requests
 
-from inference_rollouts.clients.kubernetes import ClusterHook
-from inference_rollouts.clients.model_server import models
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.plan.plan import Kind, PoolPlan
-from inference_rollouts.core.run.manifests import Manifest
 from inference_rollouts.rollout.nodes import provisioner_of
-from inference_rollouts.rollout.observation import pods_of
+from inference_rollouts.rollout.pods import base_url, pods_of
 
 log = logging.getLogger(__name__)
 
 
-def check_nodes(cluster: ClusterHook, plan: PoolPlan, run: str, manifests: list[Manifest]) -> None:
+def check_nodes(clients: Clients, plan: PoolPlan, run: str, manifests: list[K8sObject]) -> None:
     """What the plan creates to have nodes would be accepted; a node rollout keeps the model."""
-    provisioner_of(cluster, plan, plan.canary, run).check()
+    provisioner_of(clients, plan, plan.canary, run).check()
     if plan.kind is Kind.NODE:
-        _check_model(cluster, plan)
-        for difference in _differences(cluster, plan, manifests):
+        _check_model(clients, plan)
+        for difference in _differences(clients.cluster, plan, manifests):
             log.warning("%s; a node rollout should change only the nodes", difference)
 
 
-def _check_model(cluster: ClusterHook, plan: PoolPlan) -> None:
+def _check_model(clients: Clients, plan: PoolPlan) -> None:
     """Raises PlanInvalid unless the stable pods serve this very model under this name."""
-    work, pod = plan.workload, ready_pods(pods_of(cluster, plan.stable))[0]
+    work, pod = plan.workload, ready_pods(pods_of(clients.cluster, plan.stable))[0]
     try:
-        served = models(f"http://{pod['status']['podIP']}:{work.port}")
+        served = clients.servers.models(base_url(pod, work.port))
     except requests.RequestException as error:
         raise ClusterRefused(
             f"Pod {pod['metadata']['name']} of {plan.stable} does not say what it serves: {error}"
         ) from error
     now = {each.name: each.path for each in served if each.parent is None}
     if now.get(work.served_model_name) != work.model:
-        found = ", ".join(f"{name} ({path})" for name, path in now.items()) or "nothing"
+        today = ", ".join(f"{name} ({path})" for name, path in now.items()) or "nothing"
         raise PlanInvalid(
-            f"A node rollout keeps the model, but {plan.stable} serves {found} and the plan's workload "
+            f"A node rollout keeps the model, but {plan.stable} serves {today} and the plan's workload "
             f"{work.served_model_name} ({work.model}); use kind base-model to change it."
         )
 
 
-def _differences(cluster: ClusterHook, plan: PoolPlan, manifests: list[Manifest]) -> list[str]:
+def _differences(cluster: Cluster, plan: PoolPlan, manifests: list[K8sObject]) -> list[str]:
     """What a new server is told otherwise than today's, whose Deployment has the name of its pool."""
     live = cluster.find("apps/v1", "Deployment", plan.stable)
     if live is None:
         return [f"there is no Deployment {plan.stable} to compare with"]
     wanted = next(each for each in manifests if _is_server(each, plan))
     today, new = _container(live), _container(wanted)
-    found = []
+    differences = []
     if today.get("image") != new.get("image"):
-        found.append(f"image {new.get('image')} in place of {today.get('image')}")
+        differences.append(f"image {new.get('image')} in place of {today.get('image')}")
     before, after = (set(each.get("args") or ()) - {f"--port={plan.workload.port}"} for each in (today, new))
     if missing := before - after:
-        found.append(f"without arguments {' '.join(sorted(missing))}")
+        differences.append(f"without arguments {' '.join(sorted(missing))}")
     if added := after - before:
-        found.append(f"with arguments {' '.join(sorted(added))}")
-    return found
+        differences.append(f"with arguments {' '.join(sorted(added))}")
+    return differences
 
 
-def _is_server(manifest: Manifest, plan: PoolPlan) -> bool:
+def _is_server(manifest: K8sObject, plan: PoolPlan) -> bool:
     return (manifest["kind"], manifest["metadata"]["name"]) == ("Deployment", plan.canary)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inference_rollouts.clients.kubernetes import ClusterHook
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.objects.api_groups import GKE_API, POLICY_KINDS
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.plan.plan import PoolPlan
-from inference_rollouts.core.run.manifests import Manifest
 
 
-def check(cluster: ClusterHook, plan: PoolPlan, wanted: Sequence[Manifest]) -> None:
+def check(cluster: Cluster, plan: PoolPlan, wanted: Sequence[K8sObject]) -> None:
     """Where the cluster serves GKE's policies, the rollout creates one of each kind for the canary."""
     targeted = {
         manifest["kind"]

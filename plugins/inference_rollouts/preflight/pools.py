@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inference_rollouts.clients.kubernetes import ClusterHook, Object
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
-from inference_rollouts.core.objects.k8s import group_of
+from inference_rollouts.core.objects.k8s import K8sObject, group_of
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.objects.readiness import Phase, pool_readiness, ready_pods
 from inference_rollouts.core.plan.plan import Plan, PoolPlan
-from inference_rollouts.core.routing.claim import is_held_by
+from inference_rollouts.core.routing.claim import is_claimed_by
 from inference_rollouts.core.routing.route import carries, named_groups
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.preview import is_preview_of
-from inference_rollouts.rollout.observation import pods_of
 from inference_rollouts.rollout.pickers import picker_outage
+from inference_rollouts.rollout.pods import pods_of
 from inference_rollouts.rollout.targets import find_pool
 
 
-def check_stable(cluster: ClusterHook, plan: Plan, gateway: str) -> None:
+def check_stable(cluster: Cluster, plan: Plan, gateway: str) -> None:
     """The pool that serves today exists, has ready pods, and `gateway` (if any) accepts it."""
     name = plan.pool_of(plan.stable)
     pool = find_pool(cluster, name)
@@ -34,7 +34,7 @@ def check_stable(cluster: ClusterHook, plan: Plan, gateway: str) -> None:
         raise ClusterRefused(f"The stable pool does not work as it is. {outage.message}")
 
 
-def routed_pool(cluster: ClusterHook, plan: PoolPlan, routes: Sequence[Target]) -> Object:
+def routed_pool(cluster: Cluster, plan: PoolPlan, routes: Sequence[Target]) -> K8sObject:
     """The stable InferencePool. Raises RouteRefused when a route names it in another API group."""
     pool = find_pool(cluster, plan.stable)
     if pool is None:
@@ -49,10 +49,10 @@ def routed_pool(cluster: ClusterHook, plan: PoolPlan, routes: Sequence[Target]) 
     return pool
 
 
-def check_canary(cluster: ClusterHook, plan: PoolPlan, run: str) -> None:
+def check_canary(cluster: Cluster, plan: PoolPlan, run: str) -> None:
     """The canary pool serves nobody yet, and what bears its name is a former rollout's of this plan."""
     for route in cluster.select(GATEWAY_API, "HTTPRoute"):
-        ours = is_held_by(route, run) or is_preview_of(route, plan.name)
+        ours = is_claimed_by(route, run) or is_preview_of(route, plan.name)
         if carries(route, plan.canary) and not ours:
             raise RouteRefused(
                 f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary}; "

@@ -3,59 +3,59 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
-from inference_rollouts.clients.kubernetes import ClusterHook
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Phase, gateway_name, route_readiness
-from inference_rollouts.core.plan.plan import Plan, PoolPlan
-from inference_rollouts.core.routing.claim import read_record
+from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.core.routing.route import rules_carrying
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.rollout.targets import find_targets, select_places
+from inference_rollouts.rollout.targets import route_places
+from inference_rollouts.rollout.traffic import SelectPlaces
 
 log = logging.getLogger(__name__)
 
 
-def targets(cluster: ClusterHook, plan: Plan, run: str) -> tuple[Target, ...]:
-    """What the plan moves: nobody else holds it, and its weights can be moved safely."""
-    found = find_targets(cluster, plan)
-    for target, thing in found:
-        held = read_record(thing)
-        if held is not None and held.run != run:
+def targets(moved: Sequence[tuple[Target, K8sObject]], places: SelectPlaces, run: str) -> tuple[Target, ...]:
+    """What moves: nobody else claims it, and its weights can be moved safely. Raises RouteRefused."""
+    for target, obj in moved:
+        claim = read_claim(obj)
+        if claim is not None and claim.run != run:
             raise RouteRefused(
-                f"{target} is held by rollout {held.run}, which gives {held.canary} {held.percent} %; "
+                f"{target} is claimed by rollout {claim.run}, which gives {claim.canary} {claim.percent} %; "
                 "wait for it to end, or clear its rollback task."
             )
-        if held is None:
-            select_places(plan, thing)
-    return tuple(target for target, _ in found)
+        if claim is None:
+            places(obj)
+    return tuple(target for target, _ in moved)
 
 
-def others(cluster: ClusterHook, plan: Plan, targets: tuple[Target, ...]) -> tuple[str, ...]:
+def others(cluster: Cluster, plan: PoolPlan, targets: tuple[Target, ...]) -> tuple[str, ...]:
     """The rules that send traffic to the stable pool too and are not moved: they serve somebody else."""
-    if not isinstance(plan, PoolPlan):
-        return ()
     moved = {target.name for target in targets}
-    found = []
-    for thing in cluster.select(GATEWAY_API, "HTTPRoute"):
-        name, record = thing["metadata"]["name"], read_record(thing)
+    others = []
+    for obj in cluster.select(GATEWAY_API, "HTTPRoute"):
+        name, claim = obj["metadata"]["name"], read_claim(obj)
         if name not in moved:
             ours = set()
         else:
-            ours = {place.path for place in (record.places if record else select_places(plan, thing))}
-        left = [path for path in rules_carrying(thing, plan.stable) if path not in ours]
-        found += [f"rule {path.rsplit('/', 1)[1]} of HTTPRoute {name}" for path in left]
-    if found:
+            ours = {place.path for place in (claim.places if claim else route_places(plan, obj))}
+        left = [path for path in rules_carrying(obj, plan.stable) if path not in ours]
+        others += [f"rule {path.rsplit('/', 1)[1]} of HTTPRoute {name}" for path in left]
+    if others:
         log.warning(
             "%s sends traffic to %s too and is not moved: the split can only be checked from above",
-            ", ".join(found),
+            ", ".join(others),
             plan.stable,
         )
-    return tuple(found)
+    return tuple(others)
 
 
-def gateway(cluster: ClusterHook, plan: PoolPlan, routes: tuple[Target, ...]) -> str:
+def gateway(cluster: Cluster, plan: PoolPlan, routes: tuple[Target, ...]) -> str:
     """The name of the gateway that serves all routes, each of which works as it is."""
     names = set()
     for target in routes:

@@ -6,108 +6,98 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from inference_rollouts.clients.kubernetes import ClusterHook
-from inference_rollouts.clients.model_server import (
-    ServerRefused,
-    complete,
-    load_adapter,
-    models,
-    unload_adapter,
-)
-from inference_rollouts.core.errors import ClusterRefused, NotReady
-from inference_rollouts.core.objects.inference_pool import ports
-from inference_rollouts.core.objects.readiness import Json, ready_pods
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.model_server import ModelServers
+from inference_rollouts.core.errors import NotReady, ServerRefused
+from inference_rollouts.core.limits import SERVERS_AT_ONCE
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.plan.plan import AdapterPlan
-from inference_rollouts.core.serving.lora import process_of
+from inference_rollouts.core.serving.adapters import process_of
+from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.warm_up import mistake
-from inference_rollouts.rollout.observation import pods_of
-from inference_rollouts.rollout.targets import find_pool
+from inference_rollouts.rollout.pods import base_url, port_of
 
-AT_ONCE = 16  # pods spoken to at the same time
-SWITCHED_OFF = " (do the servers run with VLLM_ALLOW_RUNTIME_LORA_UPDATING=true?)"
+SWITCHED_OFF = f" (do the servers run with {vllm.RUNTIME_ADAPTERS}=true?)"
 
 log = logging.getLogger(__name__)
 
 
-def base_url(pod: Json, port: int) -> str:
-    """Where a pod's model server listens."""
-    return f"http://{pod['status']['podIP']}:{port}"
-
-
-def port_of(cluster: ClusterHook, pool: str) -> int:
-    """The port on which the pods of a pool have their model server. Raises ClusterRefused."""
-    found = find_pool(cluster, pool)
-    if found is None or not (numbers := ports(found)):
-        raise ClusterRefused(f"There is no InferencePool {pool} that says where its pods listen.")
-    return numbers[0]
-
-
-def servers(cluster: ClusterHook, pool: str) -> dict[str, str]:
-    """The base URLs of a pool's ready pods, by name. Raises ClusterRefused when there is none."""
-    pods = ready_pods(pods_of(cluster, pool))
-    if not pods:
-        raise ClusterRefused(f"InferencePool {pool} has no ready pod.")
-    port = port_of(cluster, pool)
-    return {pod["metadata"]["name"]: base_url(pod, port) for pod in pods}
-
-
-def is_loaded(url: str, name: str) -> bool:
+def is_loaded(servers: ModelServers, url: str, name: str) -> bool:
     """Whether a server lists an adapter."""
-    return any(served.name == name for served in models(url))
+    return any(served.name == name for served in servers.models(url))
 
 
-def bring(name: str, url: str, plan: AdapterPlan) -> bool:
+def ensure_loaded(servers: ModelServers, pod: str, url: str, plan: AdapterPlan) -> bool:
     """Make one pod answer for the canary; True if it did not before.
 
     Raises NotReady with the server's own words, or requests' errors of the network.
     """
-    if is_loaded(url, plan.canary):
+    if is_loaded(servers, url, plan.canary):
         return False
     if plan.load == "runtime":
         try:
-            load_adapter(url, plan.canary, plan.path)
+            servers.load_adapter(url, plan.canary, plan.path)
         except ServerRefused as error:
             hint = SWITCHED_OFF if error.status == 404 and "Not Found" in str(error) else ""
-            said = str(error).rstrip(".")
+            words = str(error).rstrip(".")
             raise NotReady(
-                f"Pod {name} did not load {plan.canary} from {plan.path}: {said}{hint}."
+                f"Pod {pod} did not load {plan.canary} from {plan.path}: {words}{hint}."
             ) from error
-        log.info("%s has loaded %s", name, plan.canary)
+        log.info("%s has loaded %s", pod, plan.canary)
     return True
 
 
-def unload(urls: Sequence[str], name: str) -> None:
+def load_everywhere(servers: ModelServers, urls: dict[str, str], plan: AdapterPlan) -> list[str]:
+    """Load the canary on every pod, or on none; the names of those that had to load it.
+
+    Raises NotReady when a pod refuses, else the first error of the network.
+    """
+    with ThreadPoolExecutor(SERVERS_AT_ONCE) as threads:
+        tries = {pod: threads.submit(ensure_loaded, servers, pod, urls[pod], plan) for pod in urls}
+    errors = [error for future in tries.values() if (error := future.exception())]
+    loaded = sorted(pod for pod, future in tries.items() if not future.exception() and future.result())
+    if not errors:
+        return loaded
+    unload(servers, [urls[pod] for pod in loaded], plan.canary)
+    refusal = next((error for error in errors if isinstance(error, NotReady)), None)
+    if refusal is None:
+        raise errors[0]
+    raise NotReady(f"{refusal} Pods that had loaded it unload it again; no traffic was moved.") from refusal
+
+
+def unload(servers: ModelServers, urls: Sequence[str], name: str) -> None:
     """Unload an adapter where it can be done; a failure is logged, since an idle adapter harms nobody."""
     for url in urls:
         try:
-            unload_adapter(url, name)
+            servers.unload_adapter(url, name)
         except Exception as error:
             log.warning("could not unload %s at %s: %s", name, url, error)
 
 
-class Keeper:
+class AdapterReconciler:
     """Sees to it that pods which come later have the canary too: they know only what they were started with.
 
     Each server process is asked once, in the background; a restarted one is asked again.
     """
 
-    def __init__(self, plan: AdapterPlan, cluster: ClusterHook) -> None:
+    def __init__(self, plan: AdapterPlan, clients: Clients) -> None:
         self.plan = plan
-        self.cluster = cluster
+        self.clients = clients
         self._asked: dict[str, Future[str]] = {}
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="adapters")
+        self._threads = ThreadPoolExecutor(SERVERS_AT_ONCE, thread_name_prefix="adapters")
 
-    def look(self, pods: Sequence[Json]) -> list[str]:
+    def __call__(self, pods: Sequence[K8sObject]) -> list[str]:
         """A sentence for each ready pod that is not known to answer for the canary."""
         present = {process_of(pod): pod for pod in pods}
         self._asked = {process: asked for process, asked in self._asked.items() if process in present}
-        return [said for process, pod in present.items() if (said := self._see(process, pod))]
+        lacks = (self._lack(process, pod) for process, pod in present.items())
+        return [sentence for sentence in lacks if sentence]
 
-    def _see(self, process: str, pod: Json) -> str:
+    def _lack(self, process: str, pod: K8sObject) -> str:
         name = pod["metadata"]["name"]
         asked = self._asked.get(process)
         if asked is None:
-            asked = self._asked[process] = self._threads.submit(self._ask, pod)
+            asked = self._asked[process] = self._threads.submit(self._ensure, pod)
         if not asked.done():
             return f"Pod {name} is being asked for {self.plan.canary}."
         if wrong := asked.result():
@@ -115,16 +105,18 @@ class Keeper:
             return wrong
         return ""
 
-    def _ask(self, pod: Json) -> str:
+    def _ensure(self, pod: K8sObject) -> str:
         """What is wrong with the canary on a pod, empty if nothing is."""
-        plan = self.plan
+        plan, servers, name = self.plan, self.clients.servers, pod["metadata"]["name"]
         try:
-            url = base_url(pod, port_of(self.cluster, plan.pool))
-            if bring(pod["metadata"]["name"], url, plan):
-                warm = plan.warm_up
-                answer = complete(url, plan.canary, warm.prompts[0], warm.max_tokens, warm.request_timeout)
+            url = base_url(pod, port_of(self.clients.cluster, plan.pool))
+            if ensure_loaded(servers, name, url, plan):
+                how = plan.warm_up
+                answer = servers.complete(
+                    url, plan.canary, how.prompts[0], how.max_tokens, how.request_timeout
+                )
                 wrong = mistake(answer, plan.canary)
-                return f"Pod {pod['metadata']['name']} {wrong}." if wrong else ""
+                return f"Pod {name} {wrong}." if wrong else ""
         except Exception as error:
             return f"{plan.canary} is not known to be on every pod: {error}"
         return ""

@@ -5,112 +5,91 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from inference_rollouts.clients.kubernetes import ClusterHook
-from inference_rollouts.clients.prometheus import PrometheusHook, PrometheusUnavailable
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.prometheus import Prometheus
+from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.metrics import SERIES, load_query
-from inference_rollouts.core.judging.policy import Health, Rung, StepContext
+from inference_rollouts.core.judging.policy import Health, Step, StepContext
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Phase, Readiness, ready_pods
-from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.core.serving.capacity import Pool, Room, raise_readiness, rooms
-from inference_rollouts.rollout.observation import outage_of, pods_of
+from inference_rollouts.core.serving.capacity import Pool, Room, RoomAhead, raise_readiness, rooms
+from inference_rollouts.rollout.pickers import outage_of
+from inference_rollouts.rollout.pods import pods_of
 
 LOAD_SPAN = 60  # seconds over which the requests in flight are averaged
 
 log = logging.getLogger(__name__)
 
 
-def next_raise(cluster: ClusterHook, prometheus: PrometheusHook, frozen: Frozen, rung: Rung) -> Readiness:
-    """Whether the canary may be given what `rung` says: it has room for that, stable for all to come back.
-
-    Adapters share their pods, which all answer for either: there ready pods are enough.
-    """
-    plan = frozen.plan
-    for pool in dict.fromkeys((plan.pool_of(plan.stable), plan.pool_of(plan.canary))):
-        if outage := outage_of(cluster, pool):
+def pool_room(clients: Clients, frozen: Frozen, step: Step) -> Readiness:
+    """Whether the canary has room for what `step` gives it, and stable for all of it to come back."""
+    plan = frozen.plan.as_pool_plan
+    for pool in (plan.stable, plan.canary):
+        if outage := outage_of(clients.cluster, pool):
             return Readiness(Phase.WAITING, outage.message)
-    if not isinstance(plan, PoolPlan):
-        pods = ready_pods(pods_of(cluster, plan.pool_of(plan.canary)))
-        return Readiness.when(bool(pods), f"{plan.pool_of(plan.canary)} has {len(pods)} ready pods")
-    return raise_readiness(_rooms(cluster, prometheus, frozen, rung.weight or rung.mirror))
+    return raise_readiness(_rooms(clients, frozen, step.weight or step.mirror))
 
 
-@dataclass(frozen=True, slots=True)
-class RoomAhead:
-    """Why a step may not pass, as the pools could not carry the next one; what should be known besides."""
+def adapter_room(clients: Clients, frozen: Frozen) -> Readiness:
+    """Whether a pool can serve either of its adapters: all pods answer for both, so ready ones are enough."""
+    pool = frozen.plan.as_adapter_plan.pool
+    if outage := outage_of(clients.cluster, pool):
+        return Readiness(Phase.WAITING, outage.message)
+    pods = ready_pods(pods_of(clients.cluster, pool))
+    return Readiness.when(bool(pods), f"{pool} has {len(pods)} ready pods")
 
-    holds: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
-
-def room_ahead(
-    cluster: ClusterHook,
-    prometheus: PrometheusHook,
-    frozen: Frozen,
-    step: StepContext,
-    health: Health,
-    now: float,
+def pool_room_ahead(
+    clients: Clients, frozen: Frozen, context: StepContext, health: Health, now: float
 ) -> RoomAhead:
     """Whether the pools have room for the step after this one: asked once it has baked, or stable shrinks.
 
-    After the last step nothing is raised any more, so nothing is held: stable, idle, may be scaled down.
+    After the last step nothing is raised any more, so nothing is blocked: stable, idle, may be scaled down.
     """
     plan = frozen.plan
     shrunk = health.ready_stable is not None and health.ready_stable < frozen.stable_pods
-    if not isinstance(plan, PoolPlan) or not (shrunk or now >= step.baked_at):
+    if not (shrunk or now >= context.baked_at):
         return RoomAhead()
-    if step.index == len(plan.rungs):
+    if context.index == len(plan.all_steps):
         less = f"{plan.stable} has {health.ready_stable} ready pods of the {frozen.stable_pods} before"
         return RoomAhead(notes=(f"{less}: it may be too small to take all requests back.",) if shrunk else ())
-    seen = next_raise(cluster, prometheus, frozen, plan.rungs[step.index])
-    ready = seen.phase is Phase.READY
-    return RoomAhead() if ready else RoomAhead((f"The next raise has to wait: {seen.message.rstrip('.')}.",))
+    room = pool_room(clients, frozen, plan.all_steps[context.index])
+    if room.phase is Phase.READY:
+        return RoomAhead()
+    return RoomAhead(blockers=(f"The next raise has to wait: {room.message.rstrip('.')}.",))
 
 
-def shared_note(frozen: Frozen) -> list[str]:
-    """What is to be said of other services on the stable pool."""
-    others = ", ".join(frozen.shared)
-    return (
-        [f"{frozen.plan.stable} serves {others} too, and their requests are compared with."] if others else []
-    )
-
-
-def requests_in_flight(
-    prometheus: PrometheusHook, frozen: Frozen, ready: Sequence[Mapping[str, Any]]
-) -> float | None:
+def requests_in_flight(prometheus: Prometheus, frozen: Frozen, ready: Sequence[K8sObject]) -> float | None:
     """Requests running or waiting in both pools, averaged; None unless every `ready` pod tells its own."""
     plan, metric_set = frozen.plan, frozen.metric_set
     if not metric_set.load:
         return None
-    asked = load_query(metric_set, plan.arm(plan.canary), plan.arm(plan.stable), LOAD_SPAN)
+    query = load_query(metric_set, plan.arm(plan.canary), plan.arm(plan.stable), LOAD_SPAN)
     try:
-        samples = prometheus.query(asked, time.time() - plan.analysis.lag)
+        samples = prometheus.query(query, time.time() - plan.analysis.scrape_delay)
     except PrometheusUnavailable as error:
         log.warning("%s", error)
         return None
-    told = {
+    by_gauge = {
         (sample["metric"].get(metric_set.pod), sample["metric"].get(SERIES)): float(sample["value"][1])
         for sample in samples
     }
     gauges = [str(place) for place in range(len(metric_set.load))]
     names = [pod["metadata"]["name"] for pod in ready]
-    if silent := [name for name in names if any((name, gauge) not in told for gauge in gauges)]:
+    if silent := [name for name in names if any((name, gauge) not in by_gauge for gauge in gauges)]:
         log.info("the requests in flight are not known: %s does not tell its own", ", ".join(silent))
         return None
-    load = sum(told.values())
+    load = sum(by_gauge.values())
     return load if math.isfinite(load) else None
 
 
-def _rooms(
-    cluster: ClusterHook, prometheus: PrometheusHook, frozen: Frozen, percent: int
-) -> tuple[Room, Room]:
-    plan = frozen.pool_plan
-    stable, canary = (ready_pods(pods_of(cluster, pool)) for pool in (plan.stable, plan.canary))
-    load = requests_in_flight(prometheus, frozen, [*stable, *canary])
+def _rooms(clients: Clients, frozen: Frozen, percent: int) -> tuple[Room, Room]:
+    plan = frozen.plan.as_pool_plan
+    stable, canary = (ready_pods(pods_of(clients.cluster, pool)) for pool in (plan.stable, plan.canary))
+    load = requests_in_flight(clients.prometheus, frozen, [*stable, *canary])
     return rooms(
         plan.capacity,
         Pool.of(plan.stable, stable, plan.capacity.declared_stable),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from inference_rollouts.clients.kubernetes import ClusterHook
-from inference_rollouts.clients.prometheus import PrometheusHook
-from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.core.errors import ClusterRefused, RolloutError
 from inference_rollouts.core.nodes.placement import placement_readiness, unplaced
 from inference_rollouts.core.objects.api_groups import GATEWAY_API, POLICY_KINDS
 from inference_rollouts.core.objects.readiness import (
+    Phase,
     Readiness,
     policy_readiness,
     pool_readiness,
@@ -17,52 +16,66 @@ from inference_rollouts.core.objects.readiness import (
     workload_readiness,
     worst,
 )
-from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.capacity import next_raise
 from inference_rollouts.rollout.nodes import Provisioner, provisioner_of
+from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.targets import find_pool
 
-Check = Callable[..., Readiness]  # of ClusterHook, Frozen and, where a check takes one, its argument
+Check = Callable[..., Readiness]  # of a Run and, where a check takes one, its argument
 
 
-def nodes_of(cluster: ClusterHook, frozen: Frozen) -> Provisioner:
+def check_now(run: Run, check: str) -> Readiness:
+    """The answer of `check`, a name in CHECKS or `name:argument`.
+
+    A cluster that does not answer is waited for; one that refuses has failed.
+    """
+    name, _, argument = check.partition(":")
+    try:
+        return CHECKS[name](run, *filter(None, [argument]))
+    except RolloutError as error:
+        return Readiness(Phase.FAILED, str(error))
+    except Exception as error:
+        return Readiness(Phase.WAITING, f"the cluster does not answer: {error}")
+
+
+def nodes_of(run: Run) -> Provisioner:
     """How this run brings the canary's nodes."""
-    plan = frozen.pool_plan
-    return provisioner_of(cluster, plan, plan.canary, frozen.run)
+    plan = run.plan.as_pool_plan
+    return provisioner_of(run.clients, plan, plan.canary, run.frozen.run)
 
 
-def nodes(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+def nodes(run: Run) -> Readiness:
     """Ready nodes with enough free accelerators for every replica of the canary."""
-    return nodes_of(cluster, frozen).look()
+    return nodes_of(run).readiness()
 
 
-def nodes_gone(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+def nodes_gone(run: Run) -> Readiness:
     """What this run created to have nodes is deleted."""
-    return nodes_of(cluster, frozen).take_back()
+    return nodes_of(run).take_back()
 
 
-def placement(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+def placement(run: Run) -> Readiness:
     """Every pod of the canary has a node."""
-    plan = frozen.pool_plan
-    pods = cluster.select("v1", "Pod", plan.pod_labels(plan.canary))
+    plan = run.plan.as_pool_plan
+    pods = run.cluster.select("v1", "Pod", plan.pod_labels(plan.canary))
     waiting = unplaced(pods)
-    events = cluster.events_about(waiting[0]) if waiting else []
+    events = run.cluster.events_about(waiting[0]) if waiting else []
     return placement_readiness(pods, plan.workload.replicas, events)
 
 
-def workloads(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+def workloads(run: Run) -> Readiness:
     """Every Deployment that the rollout applied is available at its current template."""
     answers = []
-    for manifest in frozen.manifests:
+    for manifest in run.frozen.manifests:
         if manifest["kind"] == "Deployment":
-            live = cluster.get("apps/v1", "Deployment", manifest["metadata"]["name"])
-            pods = cluster.select("v1", "Pod", live["spec"]["selector"]["matchLabels"])
+            live = run.cluster.get("apps/v1", "Deployment", manifest["metadata"]["name"])
+            pods = run.cluster.select("v1", "Pod", live["spec"]["selector"]["matchLabels"])
             answers.append(workload_readiness(live, pods))
     return worst(answers)
 
 
-def attachment(cluster: ClusterHook, frozen: Frozen) -> Readiness:
+def attachment(run: Run) -> Readiness:
     """The gateway accepted the canary pool, its policies, and every route that now names it, previews too."""
+    cluster, frozen = run.cluster, run.frozen
     pool = find_pool(cluster, frozen.plan.canary)
     if pool is None:
         raise ClusterRefused(f"InferencePool {frozen.plan.canary} is gone.")
@@ -83,10 +96,9 @@ def attachment(cluster: ClusterHook, frozen: Frozen) -> Readiness:
     )
 
 
-def capacity(cluster: ClusterHook, frozen: Frozen, step: str) -> Readiness:
+def capacity(run: Run, step: str) -> Readiness:
     """The pools have room for what step `step` (from 1) gives the canary, and their pickers work."""
-    prometheus = PrometheusHook(frozen.plan.connections.prometheus)
-    return next_raise(cluster, prometheus, frozen, frozen.plan.rungs[int(step) - 1])
+    return run.kind.room(run, run.plan.all_steps[int(step) - 1])
 
 
 CHECKS: dict[str, Check] = {

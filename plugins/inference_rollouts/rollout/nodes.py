@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from inference_rollouts.clients.gke import GkeBusy, GkeHook
-from inference_rollouts.clients.kubernetes import ClusterHook, Object
-from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.gke import GkeClient
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import ClusterRefused, GkeBusy
 from inference_rollouts.core.nodes import gke
 from inference_rollouts.core.nodes.provisioners import ComputeClass, NodePool
 from inference_rollouts.core.objects.api_groups import COMPUTE_CLASS_API
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import RUN_LABEL, is_ours, run_label
 from inference_rollouts.core.objects.readiness import Phase, Readiness, nodes_readiness
 from inference_rollouts.core.plan.plan import PoolPlan
@@ -26,33 +28,32 @@ class Provisioner(Protocol):
     def check(self) -> None:
         """Raises ClusterRefused when it cannot work. Writes nothing."""
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Ask for the nodes, unless they are there or on their way."""
 
-    def look(self) -> Readiness:
+    def readiness(self) -> Readiness:
         """How far it is."""
 
     def take_back(self) -> Readiness:
         """Delete what was created for the pool; ready when it is gone."""
 
 
-def provisioner_of(cluster: ClusterHook, plan: PoolPlan, pool: str, run: str | None) -> Provisioner:
+def provisioner_of(clients: Clients, plan: PoolPlan, pool: str, run: str | None) -> Provisioner:
     """How the plan brings the nodes of `pool`. `take_back` deletes what `run` created, or any run if None."""
     match plan.nodes:
         case ComputeClass():
-            return _ComputeClass(cluster, plan, pool, run)
+            return _ComputeClass(clients.cluster, plan, pool, run)
         case NodePool() as nodes:
-            hook = GkeHook(plan.connections.google, nodes.cluster)
-            return _NodePool(cluster, plan, pool, run, hook, nodes)
+            return _NodePool(clients.cluster, plan, pool, run, clients.gke(nodes.cluster), nodes)
         case _:
-            return _Existing(cluster, plan, pool, run)
+            return _Existing(clients.cluster, plan, pool, run)
 
 
 @dataclass(frozen=True, slots=True)
 class _Existing:
     """Nodes that somebody else brings."""
 
-    cluster: ClusterHook
+    cluster: Cluster
     plan: PoolPlan
     pool: str
     run: str | None
@@ -60,15 +61,15 @@ class _Existing:
     def check(self) -> None:
         pass
 
-    def ask(self) -> None:
+    def request(self) -> None:
         pass
 
-    def look(self) -> Readiness:
+    def readiness(self) -> Readiness:
         plan = self.plan
-        found = self.cluster.select("v1", "Node", plan.nodes.selector_for(self.pool))
+        nodes = self.cluster.select("v1", "Node", plan.nodes.selector_for(self.pool))
         pods = self.cluster.select_everywhere("v1", "Pod")
         resource = plan.workload.accelerator.resource
-        return nodes_readiness(found, pods, resource, plan.accelerators_needed, plan.pod_labels(self.pool))
+        return nodes_readiness(nodes, pods, resource, plan.accelerators_needed, plan.pod_labels(self.pool))
 
     def take_back(self) -> Readiness:
         return Readiness(Phase.READY, "no nodes were created")
@@ -94,13 +95,13 @@ class _ComputeClass(_Existing):
             )
         self.cluster.apply(self._manifest(live), dry_run=True)
 
-    def ask(self) -> None:
+    def request(self) -> None:
         self.check()
         if self._nodes.machines:
             self.cluster.apply(self._manifest(self._live()))
             log.info("applied ComputeClass %s", self.pool)
 
-    def look(self) -> Readiness:
+    def readiness(self) -> Readiness:
         live = self._live()
         if live is None:
             return Readiness(Phase.FAILED, f"ComputeClass {self._nodes.name_for(self.pool)} is gone")
@@ -110,7 +111,7 @@ class _ComputeClass(_Existing):
                 return Readiness(
                     Phase.WAITING, f"ComputeClass {live['metadata']['name']} is unhealthy: {words}"
                 )
-        nodes = super().look().message
+        nodes = super().readiness().message
         name = live["metadata"]["name"]
         return Readiness(
             Phase.READY, f"ComputeClass {name} will bring nodes for pods that need them ({nodes})"
@@ -129,18 +130,18 @@ class _ComputeClass(_Existing):
         assert isinstance(self.plan.nodes, ComputeClass)
         return self.plan.nodes
 
-    def _live(self) -> Object | None:
+    def _live(self) -> K8sObject | None:
         return self.cluster.find(COMPUTE_CLASS_API, "ComputeClass", self._nodes.name_for(self.pool))
 
-    def _manifest(self, live: Object | None) -> Object:
+    def _manifest(self, live: K8sObject | None) -> K8sObject:
         """With the label of the run that created it: a later one must not delete it when it fails."""
-        manifest: dict[str, Any] = owned(self._nodes.manifest(self.pool), self.plan.name)
+        manifest = owned(self._nodes.manifest(self.pool), self.plan.name)
         creator = self._run_of(live) if live else run_label(self.run or "")
-        manifest["metadata"]["labels"][RUN_LABEL] = creator
-        return manifest
+        labels = {**manifest["metadata"]["labels"], RUN_LABEL: creator}
+        return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
 
     @staticmethod
-    def _run_of(live: Object) -> str:
+    def _run_of(live: K8sObject) -> str:
         return str((live["metadata"].get("labels") or {}).get(RUN_LABEL, ""))
 
 
@@ -148,77 +149,77 @@ class _ComputeClass(_Existing):
 class _NodePool:
     """A node pool through GKE's API."""
 
-    cluster: ClusterHook
+    cluster: Cluster
     plan: PoolPlan
     pool: str
     run: str | None
-    api: GkeHook
+    api: GkeClient
     nodes: NodePool
 
     def check(self) -> None:
         self.api.check_cluster()
-        if (found := self.api.find_node_pool(self.pool)) is not None:
-            self._check_ours(found)
+        if (pool := self.api.find_node_pool(self.pool)) is not None:
+            self._check_ours(pool)
 
-    def ask(self) -> None:
-        found, newest = self._state()
+    def request(self) -> None:
+        pool, newest = self._state()
         try:
-            if found is None and not gke.is_active(newest):
+            if pool is None and not gke.is_active(newest):
                 self.api.create_node_pool(self._body())
                 log.info("asked for node pool %s in %s", self.pool, self.nodes.cluster)
-            elif found is not None:
-                self._check_ours(found)
-                if gke.pool_readiness(self.pool, found, newest).phase is Phase.FAILED:
+            elif pool is not None:
+                self._check_ours(pool)
+                if gke.pool_readiness(self.pool, pool, newest).phase is Phase.FAILED:
                     log.info("deleting what is left of an earlier attempt")
                     self.api.delete_node_pool(self.pool)
         except GkeBusy as error:
             log.info("asking again soon: %s", error)
 
-    def look(self) -> Readiness:
-        found, newest = self._state()
-        answer = gke.pool_readiness(self.pool, found, newest)
-        if found is None and answer.phase is Phase.WAITING and not gke.is_active(newest):
-            self.ask()
+    def readiness(self) -> Readiness:
+        pool, newest = self._state()
+        answer = gke.pool_readiness(self.pool, pool, newest)
+        if pool is None and answer.phase is Phase.WAITING and not gke.is_active(newest):
+            self.request()
         if answer.phase is not Phase.READY:
             return answer
-        nodes = _Existing(self.cluster, self.plan, self.pool, self.run).look()
+        nodes = _Existing(self.cluster, self.plan, self.pool, self.run).readiness()
         return Readiness(nodes.phase, f"{answer.message}; {nodes.message}")
 
     def take_back(self) -> Readiness:
-        found, newest = self._state()
-        if found is None and not gke.is_active(newest):
+        pool, newest = self._state()
+        if pool is None and not gke.is_active(newest):
             return Readiness(Phase.READY, f"node pool {self.pool} is gone")
-        if found is not None and not self._is_to_be_deleted(found):
+        if pool is not None and not self._is_to_be_deleted(pool):
             return Readiness(Phase.READY, f"node pool {self.pool} was not created by this run and stays")
-        if found is not None and found.get("status") != "STOPPING":
+        if pool is not None and pool.get("status") != "STOPPING":
             try:
                 self.api.delete_node_pool(self.pool)
             except GkeBusy as error:
                 return Readiness(Phase.WAITING, f"node pool {self.pool} cannot be deleted yet: {error}")
         return Readiness(Phase.WAITING, f"node pool {self.pool} is being deleted")
 
-    def _state(self) -> tuple[Object | None, gke.Json | None]:
+    def _state(self) -> tuple[gke.GkeObject | None, gke.GkeObject | None]:
         """The node pool, and the newest operation on it."""
         newest = gke.newest_operation(self.api.operations(), self.nodes.cluster, self.pool)
         return self.api.find_node_pool(self.pool), newest
 
-    def _body(self) -> Object:
+    def _body(self) -> gke.GkeObject:
         plan = self.plan
         label = run_label(self.run or "")
         return gke.node_pool_body(self.nodes, self.pool, plan.accelerators_needed, plan.name, label)
 
-    def _check_ours(self, found: Object) -> None:
-        if not gke.is_ours(found, self.plan.name):
+    def _check_ours(self, pool: gke.GkeObject) -> None:
+        if not gke.is_ours(pool, self.plan.name):
             raise ClusterRefused(
                 f"Node pool {self.pool} exists and is not this plan's; choose another name for the canary."
             )
-        if not gke.has_machines(found, self.nodes):
+        if not gke.has_machines(pool, self.nodes):
             raise ClusterRefused(
                 f"Node pool {self.pool} is left of an earlier rollout and has other machines; "
                 "delete it, or choose another name for the canary."
             )
 
-    def _is_to_be_deleted(self, found: Object) -> bool:
+    def _is_to_be_deleted(self, pool: gke.GkeObject) -> bool:
         if self.run is None:
-            return gke.is_ours(found, self.plan.name)
-        return gke.is_of_run(found, self.plan.name, run_label(self.run))
+            return gke.is_ours(pool, self.plan.name)
+        return gke.is_of_run(pool, self.plan.name, run_label(self.run))

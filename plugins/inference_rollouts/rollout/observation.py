@@ -1,56 +1,48 @@
-"""One look at a rollout: the counters of both arms, and the health of route and pools."""
+"""One observation of a rollout: the counters of both arms, and the health of route and pools."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inference_rollouts.clients.kubernetes import ClusterHook, Object
-from inference_rollouts.clients.prometheus import PrometheusHook
-from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.judging.counts import Snapshot
 from inference_rollouts.core.judging.metrics import queries
 from inference_rollouts.core.judging.policy import Health
-from inference_rollouts.core.objects.inference_pool import pod_labels
-from inference_rollouts.core.objects.readiness import (
-    Json,
-    Phase,
-    ready_pods,
-    restarts,
-    route_readiness,
-    worst,
-)
-from inference_rollouts.core.routing.claim import held_record
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.readiness import Phase, ready_pods, restarts, route_readiness, worst
+from inference_rollouts.core.routing.claim import own_claim
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.pickers import Outage, picker_outage
-from inference_rollouts.rollout.targets import find_pool
+from inference_rollouts.rollout.pickers import outage_of
+from inference_rollouts.rollout.pods import pods_of
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """The cluster at one look, the canary's ready pods, and why the step may not pass as things are."""
+class ClusterObservation:
+    """The cluster now: its health, why the step may not pass as things are, the canary's ready pods."""
 
     health: Health
-    holds: tuple[str, ...]
-    canary: tuple[Json, ...]
+    blockers: tuple[str, ...]
+    canary_pods: tuple[K8sObject, ...]
 
 
-def snapshot(prometheus: PrometheusHook, frozen: Frozen, at: float) -> Snapshot:
+def snapshot(prometheus: Prometheus, frozen: Frozen, at: float) -> Snapshot:
     """Both arms' counters at Unix time `at`; raises PrometheusUnavailable."""
     plan = frozen.plan
-    asked = queries(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
-    return Snapshot.of_vectors(at, {query.key: prometheus.query(query.promql, at) for query in asked})
+    both = queries(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
+    return Snapshot.of_vectors(at, {query.key: prometheus.query(query.promql, at) for query in both})
 
 
-def sight(cluster: ClusterHook, frozen: Frozen, since: float) -> Sight:
+def observe_cluster(cluster: Cluster, frozen: Frozen, since: float) -> ClusterObservation:
     """Routes and pools as they are now, in a step that began at `since` (Unix seconds).
 
-    Raises HoldLost or RouteDrift when what moves is not ours any more.
+    Raises ClaimLost or RouteDrift when what moves is not ours any more.
     """
     plan = frozen.plan
-    things = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
-    for thing in things:
-        held_record(thing, frozen.run)
-    seen = worst(route_readiness(thing, frozen.gateway) for thing in things if thing["kind"] == "HTTPRoute")
+    moved = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
+    for obj in moved:
+        own_claim(obj, frozen.run)
+    routes = worst(route_readiness(obj, frozen.gateway) for obj in moved if obj["kind"] == "HTTPRoute")
     canary, stable = (plan.pool_of(side) for side in (plan.canary, plan.stable))
     pods = pods_of(cluster, canary)
     ready = ready_pods(pods)
@@ -64,20 +56,6 @@ def sight(cluster: ClusterHook, frozen: Frozen, since: float) -> Sight:
         restarts=restarts(pods, since),
         canary_outage=lost.message if lost and lost.total else "",
     )
-    late = () if seen.phase is Phase.READY else (f"{seen.message}.",)
-    return Sight(health, (*late, *(outage.message for outage in outages.values())), tuple(ready))
-
-
-def outage_of(cluster: ClusterHook, pool: str) -> Outage | None:
-    """The outage of a pool's endpoint picker, if any."""
-    found = find_pool(cluster, pool)
-    return picker_outage(cluster, found) if found else None
-
-
-def pods_of(cluster: ClusterHook, pool: str) -> list[Object]:
-    """The pods that an InferencePool selects; none when there is no such pool."""
-    found = find_pool(cluster, pool)
-    labels = pod_labels(found) if found else {}
-    if found and not labels:
-        raise ClusterRefused(f"InferencePool {pool} selects pods by nothing; give it matchLabels.")
-    return cluster.select("v1", "Pod", labels) if found else []
+    late = () if routes.phase is Phase.READY else (f"{routes.message}.",)
+    blockers = (*late, *(outage.message for outage in outages.values()))
+    return ClusterObservation(health, blockers, tuple(ready))

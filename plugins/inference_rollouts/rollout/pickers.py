@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inference_rollouts.clients.kubernetes import ClusterHook, Object
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import picker_reference, ready_pods
+from inference_rollouts.rollout.targets import find_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,13 @@ class Outage:
     message: str
 
 
-def picker_outage(cluster: ClusterHook, pool: Object) -> Outage | None:
+def outage_of(cluster: Cluster, pool: str) -> Outage | None:
+    """The outage of a pool's endpoint picker, if any; None also where there is no such pool."""
+    live = find_pool(cluster, pool)
+    return picker_outage(cluster, live) if live else None
+
+
+def picker_outage(cluster: Cluster, pool: K8sObject) -> Outage | None:
     """The outage of a pool's endpoint picker; None when it is ready, or the pool has none."""
     reference = picker_reference(pool)
     if reference is None:
@@ -31,5 +39,6 @@ def picker_outage(cluster: ClusterHook, pool: Object) -> Outage | None:
         if fail_close
         else "so requests reach any pod, and names of models are not rewritten"
     )
-    said = f"The endpoint picker {name} of {pool['metadata']['name']} has no ready pod, {effect}."
-    return Outage(fail_close, said)
+    return Outage(
+        fail_close, f"The endpoint picker {name} of {pool['metadata']['name']} has no ready pod, {effect}."
+    )

@@ -1,6 +1,6 @@
 """Take away what a rollout left behind: a pool, or an adapter. Every verb may be repeated at any time.
 
-Before each thing that cannot be undone it is read again who uses the pool; a use stops everything.
+Before each obj that cannot be undone it is read again who uses the pool; a use stops everything.
 """
 
 from __future__ import annotations
@@ -8,90 +8,94 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
+from inference_rollouts.clients import Clients
 from inference_rollouts.clients.include import load_manifests, load_metric_set
-from inference_rollouts.clients.kubernetes import ClusterHook, Object, PatchRefused
-from inference_rollouts.clients.model_server import unload_adapter
-from inference_rollouts.clients.prometheus import PrometheusHook, PrometheusUnavailable
-from inference_rollouts.core.errors import ClusterRefused, RetirementRefused
+from inference_rollouts.core.errors import (
+    ClusterRefused,
+    PatchRefused,
+    PrometheusUnavailable,
+    RetirementRefused,
+)
+from inference_rollouts.core.limits import WRITE_ATTEMPTS
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.inference_pool import ports
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.core.objects.readiness import Phase, Readiness, ready_pods
 from inference_rollouts.core.plan.plan import AdapterPlan, PoolPlan
 from inference_rollouts.core.plan.retention import Action
-from inference_rollouts.core.retirement.idle import Look, activity_query, adapter_look, pool_look
+from inference_rollouts.core.retirement.idle import (
+    Observation,
+    activity_query,
+    observed_adapter,
+    observed_pool,
+)
 from inference_rollouts.core.retirement.retirement import (
-    Doomed,
+    RetiredObject,
     Retirement,
     by_hand,
     detach_patch,
-    doomed,
+    retired_objects,
     sole_backend,
     user_of_adapter,
     user_of_pool,
     uses_accelerator,
 )
 from inference_rollouts.rollout.nodes import provisioner_of
-from inference_rollouts.rollout.observation import pods_of
+from inference_rollouts.rollout.pods import base_url, pods_of
 from inference_rollouts.rollout.targets import bound_to, find_pool
 
-ATTEMPTS = 5  # status updates of a gateway race with us
 WORKLOAD = ("Deployment", "Service")
 
 log = logging.getLogger(__name__)
+
+P = TypeVar("P", PoolPlan, AdapterPlan)
 
 
 class Subject(Protocol):
     """What is retired."""
 
-    def find(self) -> tuple[Doomed, ...]:
+    def find(self) -> tuple[RetiredObject, ...]:
         """The objects that go. Raises RetirementRefused when it may not be taken away at all."""
 
-    def look(self, now: float, seconds: int) -> Look:
+    def observe(self, now: float, seconds: int) -> Observation:
         """Is it quiet: who uses it now, what ran in it in the last `seconds`."""
 
-    def proceed(self) -> Readiness:
+    def reconcile(self) -> Readiness:
         """Take away what may go now; to be called until it is ready. Raises RetirementRefused when in use."""
 
 
-def subject_of(retirement: Retirement) -> Subject:
-    plan = retirement.plan
-    cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
-    prometheus = PrometheusHook(plan.connections.prometheus)
-    kind = AdapterSubject if isinstance(plan, AdapterPlan) else PoolSubject
-    return kind(cluster, prometheus, retirement)
-
-
-class _Subject(ABC):
-    def __init__(self, cluster: ClusterHook, prometheus: PrometheusHook, retirement: Retirement) -> None:
-        self.cluster = cluster
-        self.prometheus = prometheus
-        self.plan, self.name, self.action = retirement.plan, retirement.name, retirement.action
+class _Subject(ABC, Generic[P]):
+    def __init__(self, clients: Clients, plan: P, retirement: Retirement) -> None:
+        self.clients = clients
+        self.cluster = clients.cluster
+        self.plan: P = plan
+        self.name, self.action = retirement.name, retirement.action
         self.objects = retirement.objects
 
     @abstractmethod
     def user(self) -> str:
         """Why it is in use; empty when it is not."""
 
-    def look(self, now: float, seconds: int) -> Look:
+    def observe(self, now: float, seconds: int) -> Observation:
         if user := self.user():
-            return Look(now, user)
+            return Observation(now, user)
         try:
             return self._activity(now, seconds)
         except PrometheusUnavailable as error:
-            return Look(now, str(error))
+            return Observation(now, str(error))
 
     @abstractmethod
-    def _activity(self, now: float, seconds: int) -> Look:
+    def _activity(self, now: float, seconds: int) -> Observation:
         """What ran in it in the last `seconds`."""
 
-    def _samples(self, now: float, seconds: int) -> tuple[list[Object], str]:
-        """What the subject's processes said, and the label of their pods."""
+    def _samples(self, now: float, seconds: int) -> tuple[list[dict[str, Any]], str]:
+        """What the subject's processes told, and the label of their pods."""
         metric_set = load_metric_set(self.plan.metrics)
         query = activity_query(metric_set, self.plan.arm(self.name), seconds)
-        return self.prometheus.query(query, now - self.plan.analysis.lag), metric_set.pod
+        return self.clients.prometheus.query(query, now - self.plan.analysis.scrape_delay), metric_set.pod
 
     def _guard(self) -> None:
         if user := self.user():
@@ -101,53 +105,51 @@ class _Subject(ABC):
             )
 
 
-class PoolSubject(_Subject):
+class PoolSubject(_Subject[PoolPlan]):
     """A pool that a rollout of the plan created, with all that came with it."""
 
-    plan: PoolPlan
-
-    def find(self) -> tuple[Doomed, ...]:
+    def find(self) -> tuple[RetiredObject, ...]:
         pool = self.name
         if user := self.user():
             raise RetirementRefused(f"{user}: it is not retired.")
         why = sole_backend(self._routes(), pool, self.plan.namespace)
         if why and self.action is Action.REMOVE:
             raise RetirementRefused(f"{why[:1].upper()}{why[1:]}; take the rule away first.")
-        found = doomed(self._created(), self.plan.name)
+        objects = retired_objects(self._created(), self.plan.name)
         live = find_pool(self.cluster, pool)
-        if live is not None and not any(thing.kind == live["kind"] for thing in found):
+        if live is not None and not any(obj.kind == live["kind"] for obj in objects):
             raise RetirementRefused(by_hand(self.plan, pool))
-        if not found:
+        if not objects:
             raise RetirementRefused(f"No rollout of plan {self.plan.name} created anything called {pool}.")
-        return found
+        return objects
 
     def user(self) -> str:
         return user_of_pool(self._routes(), self.name, self.plan.namespace)
 
-    def _activity(self, now: float, seconds: int) -> Look:
+    def _activity(self, now: float, seconds: int) -> Observation:
         pods = pods_of(self.cluster, self.name)
         if not pods:
-            return Look(now, "")
+            return Observation(now, "")
         samples, label = self._samples(now, seconds)
-        return pool_look(now, samples, label, {pod["metadata"]["name"] for pod in ready_pods(pods)})
+        return observed_pool(now, samples, label, {pod["metadata"]["name"] for pod in ready_pods(pods)})
 
-    def proceed(self) -> Readiness:
+    def reconcile(self) -> Readiness:
         """Route, pool and what came with it, pods, workload, nodes: in this order."""
         if self.action is Action.REMOVE:
             self._detach()
-            for thing in self.objects:
-                if thing.kind not in WORKLOAD:
-                    self._delete(thing)
-        for thing, deployment in self._deployments():
-            self._scale_down(thing, deployment)
+            for obj in self.objects:
+                if obj.kind not in WORKLOAD:
+                    self._delete(obj)
+        for obj, deployment in self._deployments():
+            self._scale_down(obj, deployment)
         if pods := self._pods():
             return Readiness(Phase.WAITING, f"pods of {self.name} still end: {', '.join(pods)}")
         if self.action is Action.REMOVE:
-            for thing in self.objects:
-                self._delete(thing)
+            for obj in self.objects:
+                self._delete(obj)
         return self._release_nodes()
 
-    def _routes(self) -> list[Object]:
+    def _routes(self) -> list[K8sObject]:
         """Those of all namespaces where that may be read, since any of them may name the pool."""
         try:
             return self.cluster.select_everywhere(GATEWAY_API, "HTTPRoute")
@@ -155,12 +157,12 @@ class PoolSubject(_Subject):
             log.info("only the routes of namespace %s are looked at: %s", self.plan.namespace, error)
             return self.cluster.select(GATEWAY_API, "HTTPRoute")
 
-    def _created(self) -> list[Object]:
+    def _created(self) -> list[K8sObject]:
         """Everything in the cluster that carries the labels of this plan and pool."""
         labels = owner_labels(self.plan.name, self.name)
         kinds = dict.fromkeys((template["apiVersion"], template["kind"]) for template in load_manifests())
         served = [(api, kind) for api, kind in kinds if self.cluster.serves(api, kind)]
-        applied = [thing for api, kind in served for thing in self.cluster.select(api, kind, labels)]
+        applied = [obj for api, kind in served for obj in self.cluster.select(api, kind, labels)]
         return [*applied, *bound_to(self.cluster, self.name)]
 
     def _pods(self) -> list[str]:
@@ -179,67 +181,69 @@ class PoolSubject(_Subject):
         if others := [pod["metadata"]["name"] for pod in pods if uses_accelerator(pod, nodes, resource)]:
             return Readiness(Phase.READY, f"the nodes stay: {', '.join(others)} run there")
         self._guard()
-        return provisioner_of(self.cluster, self.plan, self.name, None).take_back()
+        return provisioner_of(self.clients, self.plan, self.name, None).take_back()
 
     def _detach(self) -> None:
-        namespace = self.plan.namespace
-        for name in [route["metadata"]["name"] for route in self.cluster.select(GATEWAY_API, "HTTPRoute")]:
-            for attempt in range(1, ATTEMPTS + 1):
-                self._guard()
-                route = self.cluster.get(GATEWAY_API, "HTTPRoute", name)
-                if user := user_of_pool([route], self.name, namespace):
-                    raise RetirementRefused(user)
-                if not (patch := detach_patch(route, self.name, namespace)):
-                    break
-                try:
-                    route = self.cluster.patch(GATEWAY_API, "HTTPRoute", name, patch)
-                except PatchRefused:
-                    if attempt == ATTEMPTS:
-                        raise
-                    continue
-                self.cluster.event(route, "PoolDetached", f"{self.name} had no traffic and is being retired")
-                break
+        """Take the pool out of every route of its namespace that names it."""
+        for route in self.cluster.select(GATEWAY_API, "HTTPRoute"):
+            self._detach_from(route["metadata"]["name"])
 
-    def _delete(self, thing: Doomed) -> None:
+    def _detach_from(self, name: str) -> None:
+        """Read, decide, patch; on a lost race again."""
+        for attempt in range(1, WRITE_ATTEMPTS + 1):
+            self._guard()
+            route = self.cluster.get(GATEWAY_API, "HTTPRoute", name)
+            if user := user_of_pool([route], self.name, self.plan.namespace):
+                raise RetirementRefused(user)
+            if not (patch := detach_patch(route, self.name, self.plan.namespace)):
+                return
+            try:
+                route = self.cluster.patch(GATEWAY_API, "HTTPRoute", name, patch)
+            except PatchRefused:
+                if attempt == WRITE_ATTEMPTS:
+                    raise
+            else:
+                text = f"{self.name} had no traffic and is being retired"
+                return self.cluster.event(route, "PoolDetached", text)
+
+    def _delete(self, obj: RetiredObject) -> None:
         """Delete an object, if it is still the one that was found."""
-        live = self._live(thing)
+        live = self._live(obj)
         if live is None:
             return
         self._guard()
         self.cluster.delete(live)
-        log.info("deleted %s", thing)
+        log.info("deleted %s", obj)
         self.cluster.event(live, "Retired", f"deleted: {self.name} of plan {self.plan.name} is retired")
 
-    def _scale_down(self, thing: Doomed, deployment: Object) -> None:
+    def _scale_down(self, obj: RetiredObject, deployment: K8sObject) -> None:
         before = deployment["spec"].get("replicas", 1)
         if not before:
             return
         self._guard()
         patch = [
-            {"op": "test", "path": "/metadata/uid", "value": thing.uid},
+            {"op": "test", "path": "/metadata/uid", "value": obj.uid},
             {"op": "test", "path": "/spec/replicas", "value": before},
             {"op": "replace", "path": "/spec/replicas", "value": 0},
         ]
-        live = self.cluster.patch(thing.api, thing.kind, thing.name, patch)
+        live = self.cluster.patch(obj.api, obj.kind, obj.name, patch)
         self.cluster.event(live, "ScaledDown", f"from {before} to 0 pods: {self.name} serves nobody")
 
-    def _deployments(self) -> Iterator[tuple[Doomed, Object]]:
-        for thing in self.objects:
-            if thing.kind == "Deployment" and (live := self._live(thing)) is not None:
-                yield thing, live
+    def _deployments(self) -> Iterator[tuple[RetiredObject, K8sObject]]:
+        for obj in self.objects:
+            if obj.kind == "Deployment" and (live := self._live(obj)) is not None:
+                yield obj, live
 
-    def _live(self, thing: Doomed) -> Object | None:
+    def _live(self, obj: RetiredObject) -> K8sObject | None:
         """The object, None when it is gone or another one has its name now."""
-        live = self.cluster.find(thing.api, thing.kind, thing.name)
-        return live if live is not None and live["metadata"]["uid"] == thing.uid else None
+        live = self.cluster.find(obj.api, obj.kind, obj.name)
+        return live if live is not None and live["metadata"]["uid"] == obj.uid else None
 
 
-class AdapterSubject(_Subject):
+class AdapterSubject(_Subject[AdapterPlan]):
     """A LoRA adapter: it is unloaded on every pod of its pool. No object of the cluster goes."""
 
-    plan: AdapterPlan
-
-    def find(self) -> tuple[Doomed, ...]:
+    def find(self) -> tuple[RetiredObject, ...]:
         if user := self.user():
             raise RetirementRefused(f"{user}: it is not unloaded.")
         return ()
@@ -247,18 +251,18 @@ class AdapterSubject(_Subject):
     def user(self) -> str:
         return user_of_adapter(bound_to(self.cluster, self.plan.pool), self.name)
 
-    def _activity(self, now: float, seconds: int) -> Look:
+    def _activity(self, now: float, seconds: int) -> Observation:
         samples, label = self._samples(now, seconds)
-        return adapter_look(now, samples, label, self.plan.pool)
+        return observed_adapter(now, samples, label, self.plan.pool)
 
-    def proceed(self) -> Readiness:
+    def reconcile(self) -> Readiness:
         pool = find_pool(self.cluster, self.plan.pool)
         if pool is None:
             return Readiness(Phase.READY, f"there is no InferencePool {self.plan.pool} any more")
         for pod in ready_pods(pods_of(self.cluster, self.plan.pool)):
             for port in ports(pool):
                 self._guard()
-                unload_adapter(f"http://{pod['status']['podIP']}:{port}", self.name)
+                self.clients.servers.unload_adapter(base_url(pod, port), self.name)
                 log.info("unloaded %s on %s", self.name, pod["metadata"]["name"])
         text = f"{self.name} had no requests and was unloaded on every pod"
         self.cluster.event(pool, "AdapterUnloaded", text)

@@ -1,6 +1,6 @@
 """What has to be true of a new pool's model servers beside being warm, before it serves.
 
-Servers are given as base URLs by the names of their pods.
+`urls` are base URLs by the names of the pods.
 """
 
 from __future__ import annotations
@@ -9,102 +9,97 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from inference_rollouts.clients.model_server import (
-    Prompt,
-    ServerRefused,
-    complete,
-    load_adapter,
-    models,
-    unload_adapter,
-)
-from inference_rollouts.core.errors import ClusterRefused, WarmUpFailed
+from inference_rollouts.clients.model_server import ModelServers, Prompt
+from inference_rollouts.core.errors import ClusterRefused, ServerRefused, WarmUpFailed
+from inference_rollouts.core.limits import ANSWER_ATTEMPTS, SERVERS_AT_ONCE
 from inference_rollouts.core.plan.workload import WarmUp, Workload
 from inference_rollouts.core.serving.adapters import Adapter, Seen, Served
 from inference_rollouts.core.serving.golden import findings
 from inference_rollouts.core.serving.warm_up import Answer, mistake
 
-AT_ONCE = 16  # servers spoken to at the same time
-TRIES = 3
-
 T = TypeVar("T")
-Servers = Mapping[str, str]
+Urls = Mapping[str, str]
 
 
-def on_each(servers: Servers, act: Callable[[str, str], T]) -> dict[str, T]:
+def on_each(urls: Urls, act: Callable[[str, str], T]) -> dict[str, T]:
     """What `act` says of each pod and its URL, some at a time; raises the first error."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(servers, pool.map(act, servers, servers.values()), strict=True))
+    with ThreadPoolExecutor(SERVERS_AT_ONCE) as pool:
+        return dict(zip(urls, pool.map(act, urls, urls.values()), strict=True))
 
 
-def seen_by(servers: Servers) -> Seen:
+def seen_by(servers: ModelServers, urls: Urls) -> Seen:
     """What each pod answers for now. Raises ClusterRefused when one does not say."""
-    return on_each(servers, _listed)
+    return on_each(urls, lambda pod, url: _listed(servers, pod, url))
 
 
-def references(pod: str, url: str, model: str, how: WarmUp) -> tuple[Answer, ...]:
+def references(servers: ModelServers, pod: str, url: str, model: str, how: WarmUp) -> tuple[Answer, ...]:
     """What a server of today says to the golden prompts. Raises WarmUpFailed when it is wrong itself."""
-    answers = tuple(_ask(url, model, each.question, each.max_tokens, how) for each in how.golden)
+    answers = tuple(_ask(servers, url, model, each.question, each.max_tokens, how) for each in how.golden)
     for each, answer in zip(how.golden, answers, strict=True):
         if wrong := mistake(answer, model):
             raise WarmUpFailed(f"Nothing to compare {each} with: pod {pod}, as {model}, {wrong}")
     return answers
 
 
-def require_alike(pod: str, url: str, model: str, how: WarmUp, answers: Sequence[Answer]) -> None:
+def require_alike(
+    servers: ModelServers, pod: str, url: str, model: str, how: WarmUp, answers: Sequence[Answer]
+) -> None:
     """A server answers the golden prompts as these `answers`. Raises WarmUpFailed with every finding."""
-    found = [
+    differences = [
         f"{each}: it {phrase}"
         for each, answer in zip(how.golden, answers, strict=True)
-        for phrase in findings(each, _ask(url, model, each.question, each.max_tokens, how), model, answer)
+        for phrase in findings(
+            each, _ask(servers, url, model, each.question, each.max_tokens, how), model, answer
+        )
     ]
-    if found:
-        raise WarmUpFailed(f"Pod {pod} fails {'; '.join(found)}")
+    if differences:
+        raise WarmUpFailed(f"Pod {pod} fails {'; '.join(differences)}")
 
 
-def require_adapters(pod: str, url: str, work: Workload, how: WarmUp) -> None:
+def require_adapters(servers: ModelServers, pod: str, url: str, work: Workload, how: WarmUp) -> None:
     """A server has every adapter, loaded by itself or now, and answers. Raises WarmUpFailed with its name."""
-    listed = {served.name: served.path for served in _listed(pod, url)}
+    listed = {served.name: served.path for served in _listed(servers, pod, url)}
     for adapter in work.known_adapters:
         if work.lora.load == "api":
-            _load(pod, url, adapter, listed.get(adapter.name))
+            _load(servers, pod, url, adapter, listed.get(adapter.name))
         elif adapter.name not in listed:
             raise WarmUpFailed(f"Pod {pod} does not list adapter {adapter.name}, as it was told to")
-        answer = _ask(url, adapter.name, how.prompts[0], how.max_tokens, how)
+        answer = _ask(servers, url, adapter.name, how.prompts[0], how.max_tokens, how)
         if wrong := mistake(answer, adapter.name):
             raise WarmUpFailed(f"Pod {pod}, asked for adapter {adapter.name}, {wrong}")
 
 
-def require_names(pod: str, url: str, names: Mapping[str, str]) -> None:
+def require_names(servers: ModelServers, pod: str, url: str, names: Mapping[str, str]) -> None:
     """A server lists all `names`, which come with a word on who answers for them. Raises WarmUpFailed."""
-    listed = {served.name for served in _listed(pod, url)}
+    listed = {served.name for served in _listed(servers, pod, url)}
     if lacking := [f"{name} ({who})" for name, who in sorted(names.items()) if name not in listed]:
         raise WarmUpFailed(f"Pod {pod} does not answer for {', '.join(lacking)}")
 
 
-def _listed(pod: str, url: str) -> list[Served]:
+def _listed(servers: ModelServers, pod: str, url: str) -> list[Served]:
     try:
-        return models(url)
+        return servers.models(url)
     except ServerRefused as error:
         raise ClusterRefused(
             f"Pod {pod} does not list what it answers for: /v1/models is {error}."
         ) from error
 
 
-def _ask(url: str, model: str, prompt: Prompt, max_tokens: int, how: WarmUp) -> Answer:
+def _ask(servers: ModelServers, url: str, model: str, prompt: Prompt, max_tokens: int, how: WarmUp) -> Answer:
     """An answer, after a few failures that may pass. How often servers fail is for the judge to count."""
-    for _ in range(TRIES):
-        answer = complete(url, model, prompt, max_tokens, how.request_timeout)
+    for _ in range(ANSWER_ATTEMPTS):
+        answer = servers.complete(url, model, prompt, max_tokens, how.request_timeout)
         if answer.status not in (0, 429) and answer.status < 500:
             break
     return answer
 
 
-def _load(pod: str, url: str, adapter: Adapter, present: str | None) -> None:
+def _load(servers: ModelServers, pod: str, url: str, adapter: Adapter, present: str | None) -> None:
     """By the runtime API. What a former run loaded from elsewhere under that name goes first."""
     try:
         if present not in (None, adapter.path):
-            unload_adapter(url, adapter.name)
-        load_adapter(url, adapter.name, adapter.path)
+            servers.unload_adapter(url, adapter.name)
+        servers.load_adapter(url, adapter.name, adapter.path)
     except ServerRefused as error:
         raise WarmUpFailed(
             f"Pod {pod} cannot load adapter {adapter.name} from {adapter.path}: it says {error}"

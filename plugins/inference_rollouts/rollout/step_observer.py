@@ -1,4 +1,4 @@
-"""One step under observation: looks at the edges of its time grid, one judgement a look."""
+"""One step under observation: at the ticks of its time grid, one judgement an observation."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import logging
 from dataclasses import astuple
 from typing import Any
 
-from inference_rollouts.clients.kubernetes import ClusterHook
-from inference_rollouts.clients.prometheus import PrometheusHook, PrometheusUnavailable
-from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.judging.counts import Snapshot, WindowCounts, edges, window
-from inference_rollouts.core.judging.decision_record import Recorder, bounded
+from inference_rollouts.core.errors import PrometheusUnavailable, RolloutError
+from inference_rollouts.core.judging.counts import Snapshot, WindowCounts, ticks, window
+from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded
 from inference_rollouts.core.judging.judge import (
     Carried,
     Health,
@@ -23,126 +21,118 @@ from inference_rollouts.core.judging.judge import (
 )
 from inference_rollouts.core.judging.metrics import queries
 from inference_rollouts.core.judging.split import observed_split
-from inference_rollouts.core.plan.plan import AdapterPlan
 from inference_rollouts.core.reporting.chart import Point
-from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.hooks.storage import store
-from inference_rollouts.rollout.adapters import Keeper
-from inference_rollouts.rollout.capacity import RoomAhead, room_ahead, shared_note
-from inference_rollouts.rollout.observation import Sight, sight, snapshot
-from inference_rollouts.rollout.traffic import Traffic
+from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.rollout.observation import ClusterObservation, observe_cluster, snapshot
+from inference_rollouts.rollout.run import Run
 
 log = logging.getLogger(__name__)
 
 
-class Looker:
-    """Holds the counts of one step; `look` may be called at any time and catches up with missed edges."""
+class StepObserver:
+    """Has the counts of one step; `observe` may be called at any time and catches up with missed ticks."""
 
-    def __init__(self, frozen: Frozen, context: StepContext, carried: Carried) -> None:
-        plan = frozen.plan
-        self.frozen = frozen
+    def __init__(self, run: Run, context: StepContext, carried: Carried) -> None:
+        plan, metric_set = run.plan, run.frozen.metric_set
+        self.run = run
         self.context = context
         self.canary, self.stable = plan.arm(plan.canary), plan.arm(plan.stable)
-        self.cluster = ClusterHook(plan.connections.kubernetes, plan.namespace)
-        self.prometheus = PrometheusHook(plan.connections.prometheus)
-        self.traffic = Traffic(self.cluster, plan, frozen.run, frozen.targets)
-        self.keeper = Keeper(plan, self.cluster) if isinstance(plan, AdapterPlan) else None
-        self.tally = begin(plan.analysis, frozen.metric_set, self.context, carried)
-        asked = queries(frozen.metric_set, self.canary, self.stable)
-        self.recorder = Recorder(plan.analysis, frozen.metric_set, self.context, carried, asked)
+        self.sums = begin(plan.analysis, metric_set, context, carried)
+        both = queries(metric_set, self.canary, self.stable)
+        self.recorder = DecisionRecorder(plan.analysis, metric_set, context, carried, both)
         self.windows: list[WindowCounts] = []
         self.points: list[Point] = []
-        self.last: Snapshot | None = None
-        self.seen = 0  # edges of the grid that were looked at
+        self._reconcile = run.kind.reconciler(run)
+        self._last: Snapshot | None = None
+        self._ticks = 0  # of the grid that were observed
 
-    def next_look(self, now: float) -> float:
-        """When to look again (Unix time): at the grid's next edge, after one look's time at the latest."""
-        policy = self.frozen.plan.analysis
-        edge = self.context.anchor + self.seen * policy.look + policy.lag
-        return min(edge if edge > now else now + policy.look, now + policy.look)
+    def next_observation(self, now: float) -> float:
+        """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
+        policy = self.run.plan.analysis
+        tick = self.context.anchor + self._ticks * policy.interval + policy.scrape_delay
+        return min(tick if tick > now else now + policy.interval, now + policy.interval)
 
-    def look(self, now: float) -> Judgement:
-        """Count up to `now` and judge. Raises HoldLost or RouteDrift; missing answers are part of a look."""
+    def observe(self, now: float) -> Judgement:
+        """Count up to `now` and judge. Raises ClaimLost or RouteDrift; an observation may lack answers."""
         answers = self._count(now)
-        seen = self._see()
-        holds, notes = self._holds(seen), shared_note(self.frozen)
-        if seen and answers:
-            room = self._room(seen.health, now)
-            holds, notes = [*holds, *room.holds], [*notes, *room.notes]
-        health = (seen.health if seen else Health()).model_copy(
-            update={"prometheus_ok": answers, "holds": tuple(holds), "notes": tuple(notes)}
+        cluster = self._observe_cluster()
+        blockers, notes = self._blockers(cluster), _shared_notes(self.run)
+        if cluster and answers:
+            room = self._room_ahead(cluster.health, now)
+            blockers, notes = [*blockers, *room.blockers], [*notes, *room.notes]
+        health = (cluster.health if cluster else Health()).model_copy(
+            update={"prometheus_ok": answers, "blockers": tuple(blockers), "notes": tuple(notes)}
         )
-        judgement = conclude(self.tally, health, now)
-        self.recorder.look(health, judgement)
+        judgement = conclude(self.sums, health, now)
+        self.recorder.observation(health, judgement)
         self.points.append(_point(judgement))
         return judgement
 
     def finish(self, judgement: Judgement, name: str) -> dict[str, Any]:
-        """Take the traffic away if the judgement is an alarm; store the record as `name`; tell all of it."""
+        """Take the traffic away if the judgement is an alarm; store the record as `name`; return it all."""
         if judgement.verdict is Verdict.ROLLBACK:
             self._retreat(judgement)
         lines = self.recorder.lines
-        store(self.frozen, name, "".join(f"{line}\n" for line in lines))
+        if folder := self.run.frozen.storage_folder:
+            self.run.clients.storage.write(folder, name, "".join(f"{line}\n" for line in lines))
         points = [astuple(point) for point in self.points]
         return {"judgement": judgement.to_json(), "record": bounded(lines), "points": points}
 
     def _retreat(self, judgement: Judgement) -> None:
         """The reflex. When it fails, the rollback task still comes."""
         try:
-            self.traffic.retreat(judgement.reason)
+            self.run.traffic.retreat(judgement.reason)
         except Exception as error:
             log.warning("could not take the traffic away at once, the rollback task will: %s", error)
 
     def _count(self, now: float) -> bool:
-        """Absorb the windows of all edges that have passed; False when Prometheus did not answer."""
-        policy = self.frozen.plan.analysis
-        for edge in edges(self.context.anchor, policy.look, now, policy.lag)[self.seen :]:
+        """Absorb the windows of all ticks that have passed; False when Prometheus did not answer."""
+        policy = self.run.plan.analysis
+        for tick in ticks(self.context.anchor, policy.interval, now, policy.scrape_delay)[self._ticks :]:
             try:
-                self._absorb(snapshot(self.prometheus, self.frozen, edge))
+                self._absorb(snapshot(self.run.clients.prometheus, self.run.frozen, tick))
             except PrometheusUnavailable as error:
                 log.warning("%s", error)
                 return False
-            self.seen += 1
+            self._ticks += 1
         return True
 
     def _absorb(self, after: Snapshot) -> None:
         """Fold in what was counted since the last good snapshot."""
-        if self.last is None:
-            self.last = after
+        if self._last is None:
+            self._last = after
             return
-        counted = window(self.frozen.metric_set, self.canary, self.stable, self.last, after)
+        counted = window(self.run.frozen.metric_set, self.canary, self.stable, self._last, after)
         if counted is not None:
-            self.tally = absorb(self.tally, counted)
+            self.sums = absorb(self.sums, counted)
             self.recorder.window(counted)
             self.windows.append(counted)
-            self.last = after
+            self._last = after
 
-    def _see(self) -> Sight | None:
+    def _observe_cluster(self) -> ClusterObservation | None:
         """Route and pools; None when the cluster does not answer."""
         try:
-            return sight(self.cluster, self.frozen, self.context.started_at)
+            return observe_cluster(self.run.cluster, self.run.frozen, self.context.started_at)
         except RolloutError:
             raise
         except Exception as error:
             log.warning("the cluster does not answer: %s", error)
             return None
 
-    def _holds(self, seen: Sight | None) -> list[str]:
+    def _blockers(self, cluster: ClusterObservation | None) -> list[str]:
         """Why the step may not pass: gateway or traffic do not follow, or a pod lacks the adapter."""
-        errors, enough = self.frozen.metric_set.errors, self.frozen.plan.analysis.min_requests
-        shared = bool(self.frozen.shared)
-        split = observed_split(self.windows, errors, self.context.share, enough, shared=shared)
-        holds = [] if seen is None else [*seen.holds]
-        if self.keeper and seen:
-            holds += self.keeper.look(seen.canary)
+        frozen = self.run.frozen
+        errors, enough = frozen.metric_set.errors, frozen.plan.analysis.min_requests
+        split = observed_split(self.windows, errors, self.context.share, enough, shared=bool(frozen.shared))
+        blockers = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
         if self.windows and not split.matches:
-            holds.append(f"The weights are not in force: {split}.")
-        return holds
+            blockers.append(f"The weights are not in force: {split}.")
+        return blockers
 
-    def _room(self, health: Health, now: float) -> RoomAhead:
-        """Whether the pools have room for what comes after this step; nothing when that cannot be told."""
+    def _room_ahead(self, health: Health, now: float) -> RoomAhead:
+        """Whether the pools have room for what comes after this step; nothing when nobody knows."""
         try:
-            return room_ahead(self.cluster, self.prometheus, self.frozen, self.context, health, now)
+            return self.run.kind.room_ahead(self.run, self.context, health, now)
         except RolloutError:
             raise
         except Exception as error:
@@ -150,12 +140,18 @@ class Looker:
             return RoomAhead()
 
 
-def _point(said: Judgement) -> Point:
-    canary, stable = said.recent_canary, said.recent_stable
+def _shared_notes(run: Run) -> list[str]:
+    """What other services on the stable pool mean for the comparison."""
+    others = ", ".join(run.frozen.shared)
+    return [f"{run.plan.stable} serves {others} too, and their requests are compared with."] if others else []
+
+
+def _point(judgement: Judgement) -> Point:
+    canary, stable = judgement.recent_canary, judgement.recent_stable
     return Point(
-        said.time,
-        said.weight,
-        said.evidence,
+        judgement.time,
+        judgement.weight,
+        judgement.evidence,
         canary.latency_p95 if canary else None,
         stable.latency_p95 if stable else None,
     )

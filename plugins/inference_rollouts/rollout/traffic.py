@@ -1,7 +1,7 @@
 """The verbs that move traffic: attach, shift, retreat, promote, restore. Each may be repeated at any time.
 
 A rollout may move several objects (routes). A verb writes them in order, one guarded patch each: it reads
-the object, decides purely (`core.hold`, `core.patches`), and patches. A patch that lost a race against a
+the object, decides purely (`core.routing`), and patches. A patch that lost a race against a
 harmless write is decided anew; against somebody else's weights it ends in RouteDrift. When a later object
 refuses a raise, those before it are put back, so that all move or none.
 """
@@ -13,22 +13,22 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
-from inference_rollouts.clients.kubernetes import ClusterHook, Object, PatchRefused
-from inference_rollouts.core.errors import HoldLost, RolloutError, RouteDrift
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import ClaimLost, PatchRefused, RolloutError, RouteDrift
+from inference_rollouts.core.limits import WRITE_ATTEMPTS
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.plan.plan import Plan
-from inference_rollouts.core.routing import claim as hold
+from inference_rollouts.core.routing import claim as claims
 from inference_rollouts.core.routing import patches
-from inference_rollouts.core.routing.claim import Record
+from inference_rollouts.core.routing.claim import Claim, Place
 from inference_rollouts.core.routing.patches import Patch
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.rollout.targets import select_places
-
-ATTEMPTS = 5  # status updates of a gateway race with us; five lost races in a row are no coincidence
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Decide = Callable[[Object], Patch]
+Decide = Callable[[K8sObject], Patch]
+SelectPlaces = Callable[[K8sObject], tuple[Place, ...]]
 
 
 class Restored(StrEnum):
@@ -41,48 +41,51 @@ class Restored(StrEnum):
 
 
 class Traffic:
-    """One run's hold on the objects it moves."""
+    """One run's claim on the objects it moves."""
 
-    def __init__(self, cluster: ClusterHook, plan: Plan, run: str, targets: Sequence[Target]) -> None:
+    def __init__(
+        self, cluster: Cluster, plan: Plan, run: str, targets: Sequence[Target], places: SelectPlaces
+    ) -> None:
         self.cluster = cluster
         self.plan = plan
         self.run = run
         self.targets = tuple(targets)
+        self.places = places
 
-    def read(self) -> list[Object]:
+    def read(self) -> list[K8sObject]:
         """The objects as they are now; raises NotFound."""
         return [self._read(target) for target in self.targets]
 
-    def records(self) -> list[Record]:
-        """The records of the objects that this run holds now."""
-        found = (hold.read_record(thing) for thing in self.read())
-        return [record for record in found if record is not None and record.run == self.run]
+    def claims(self) -> list[Claim]:
+        """This run's claims on its objects, as they are now."""
+        live = (claims.read_claim(obj) for obj in self.read())
+        return [claim for claim in live if claim is not None and claim.run == self.run]
 
     def attach(self) -> None:
-        """Hold every object, record its weights, add the canary at weight 0."""
-        held: list[Target] = []
+        """Claim every object with its weights as found, add the canary at weight 0."""
+        claimed: list[Target] = []
         try:
             for target in self.targets:
                 if self._attach(target):
-                    held.append(target)  # noqa: PERF401  (what was held must be known when a later one fails)
+                    claimed.append(target)  # noqa: PERF401  (must be known when a later one fails)
         except Exception:
-            self._undo(held, lambda target: self._restore(target, "another object could not be held"))
+            self._undo(claimed, lambda target: self._restore(target, "another object could not be claimed"))
             raise
 
     def shift(self, percent: int, step: int, now: float, mirror: int = 0) -> float:
         """Give the canary `percent` % of what stable had. Returns since when it has that (Unix time)."""
-        before: dict[Target, Record] = {}
+        before: dict[Target, Claim] = {}
         try:
             for target in self.targets:
-                if record := self._shift(target, percent, step, now, mirror):
-                    before[target] = record
+                if claim := self._shift(target, percent, step, now, mirror):
+                    before[target] = claim
         except Exception:
             self._undo([*before], lambda target: self._unshift(target, before[target]))
             raise
-        return max(record.since for record in self.records())
+        return max(claim.since for claim in self.claims())
 
     def retreat(self, why: str) -> None:
-        """Take all traffic off the canary at once, keeping the hold: the rollback completes the story."""
+        """Take all traffic off the canary at once, keeping the claim: the rollback completes it."""
         self._each(lambda target: self._retreat(target, why))
 
     def promote(self) -> None:
@@ -90,8 +93,8 @@ class Traffic:
 
         Of several, each first remembers that promotion is decided: from then on it can only be completed.
         """
-        held = self.records()
-        if len(self.targets) > 1 and not all(record.committed for record in held):
+        own = self.claims()
+        if len(self.targets) > 1 and not all(claim.committed for claim in own):
             for target in self.targets:
                 self._write(target, self._decide_commit)
         self._each(self._promote)
@@ -101,118 +104,118 @@ class Traffic:
 
         A promotion that was decided is completed instead.
         """
-        held = self.records()
-        if held and all(record.committed for record in held):
+        own = self.claims()
+        if own and all(claim.committed for claim in own):
             self._each(self._promote)
             return Restored.COMMITTED
         done = self._each(lambda target: self._restore(target, why))
         return max(done, key=list(Restored).index)
 
     def _attach(self, target: Target) -> bool:
-        def decide(thing: Object) -> Patch:
-            if (held := hold.read_record(thing)) is not None:
-                if held.run == self.run:
+        def decide(obj: K8sObject) -> Patch:
+            if (claim := claims.read_claim(obj)) is not None:
+                if claim.run == self.run:
                     return []
-                raise HoldLost(
-                    f"{target} is held by {held.run}; nothing was written to it. "
+                raise ClaimLost(
+                    f"{target} is claimed by {claim.run}; nothing was written to it. "
                     "Wait for that rollout to end."
                 )
-            return patches.attach_patch(thing, self._new_record(thing))
+            return patches.attach_patch(obj, self._new_claim(obj))
 
-        thing, wrote = self._write(target, decide)
+        obj, wrote = self._write(target, decide)
         if wrote:
-            found = hold.weights_found(thing, self._held(thing))
+            found = claims.weights_found(obj, self._own(obj))
             self._tell(
-                thing, "CanaryAttached", f"{self.plan.canary} attached at weight 0; weights as found: {found}"
+                obj, "CanaryAttached", f"{self.plan.canary} attached at weight 0; weights as found: {found}"
             )
         return wrote
 
-    def _shift(self, target: Target, percent: int, step: int, now: float, mirror: int) -> Record | None:
-        """The record before, if something was written."""
-        before: Record | None = None
+    def _shift(self, target: Target, percent: int, step: int, now: float, mirror: int) -> Claim | None:
+        """The claim before, if something was written."""
+        before: Claim | None = None
 
-        def decide(thing: Object) -> Patch:
+        def decide(obj: K8sObject) -> Patch:
             nonlocal before
-            before = record = self._held(thing)
-            if (record.percent, record.mirror) == (percent, mirror):
+            before = claim = self._own(obj)
+            if (claim.percent, claim.mirror) == (percent, mirror):
                 return []
-            if record.percent == record.mirror == 0 and record.step:
+            if claim.percent == claim.mirror == 0 and claim.step:
                 raise RolloutError(
-                    f"Step {record.step} raised an alarm and {self.plan.canary} was taken off; "
+                    f"Step {claim.step} raised an alarm and {self.plan.canary} was taken off; "
                     "its weight stays 0. Let the rollback end, then start a new run."
                 )
-            return patches.shift_patch(thing, record, percent, step, now, mirror)
+            return patches.shift_patch(obj, claim, percent, step, now, mirror)
 
-        thing, wrote = self._write(target, decide)
+        obj, wrote = self._write(target, decide)
         if wrote:
-            weights = hold.weights_now(thing, self._held(thing))
+            weights = claims.weights_now(obj, self._own(obj))
             mirrored = f", {mirror} % mirrored to {self.plan.canary}" if mirror else ""
-            self._tell(thing, "WeightShifted", f"step {step}: weights are {weights}{mirrored}")
+            self._tell(obj, "WeightShifted", f"step {step}: weights are {weights}{mirrored}")
         return before if wrote else None
 
-    def _unshift(self, target: Target, before: Record) -> None:
-        def decide(thing: Object) -> Patch:
-            record, at = self._held(thing), (before.percent, before.step, before.since, before.mirror)
-            return patches.shift_patch(thing, record, *at)
+    def _unshift(self, target: Target, before: Claim) -> None:
+        def decide(obj: K8sObject) -> Patch:
+            claim, at = self._own(obj), (before.percent, before.step, before.since, before.mirror)
+            return patches.shift_patch(obj, claim, *at)
 
-        thing, _ = self._write(target, decide)
-        weights = hold.weights_now(thing, self._held(thing))
-        self._tell(thing, "WeightShifted", f"another object could not be shifted: weights are {weights}")
+        obj, _ = self._write(target, decide)
+        weights = claims.weights_now(obj, self._own(obj))
+        self._tell(obj, "WeightShifted", f"another object could not be shifted: weights are {weights}")
 
     def _retreat(self, target: Target, why: str) -> None:
-        def decide(thing: Object) -> Patch:
-            record = self._held(thing)
-            if record.percent == record.mirror == 0:
+        def decide(obj: K8sObject) -> Patch:
+            claim = self._own(obj)
+            if claim.percent == claim.mirror == 0:
                 return []
-            return patches.shift_patch(thing, record, 0, record.step, record.since)
+            return patches.shift_patch(obj, claim, 0, claim.step, claim.since)
 
-        thing, wrote = self._write(target, decide)
+        obj, wrote = self._write(target, decide)
         if wrote:
-            self._tell(thing, "CanaryAlarm", f"all traffic taken off {self.plan.canary}: {why}", warning=True)
+            self._tell(obj, "CanaryAlarm", f"all traffic taken off {self.plan.canary}: {why}", warning=True)
 
-    def _decide_commit(self, thing: Object) -> Patch:
-        record = self._full(thing)
-        return [] if record.committed else patches.commit_patch(thing, record)
+    def _decide_commit(self, obj: K8sObject) -> Patch:
+        claim = self._full(obj)
+        return [] if claim.committed else patches.commit_patch(obj, claim)
 
     def _promote(self, target: Target) -> None:
-        def decide(thing: Object) -> Patch:
-            if hold.read_record(thing) is None:
+        def decide(obj: K8sObject) -> Patch:
+            if claims.read_claim(obj) is None:
                 return []
-            return patches.promote_patch(thing, self._full(thing))
+            return patches.promote_patch(obj, self._full(obj))
 
-        thing, wrote = self._write(target, decide)
+        obj, wrote = self._write(target, decide)
         if wrote:
             kept = f"{self.plan.stable} is kept for a rollback"
-            self._tell(thing, "Promoted", f"{self.plan.canary} takes 100 %; {kept}")
+            self._tell(obj, "Promoted", f"{self.plan.canary} takes 100 %; {kept}")
 
-    def _full(self, thing: Object) -> Record:
-        record = self._held(thing)
-        if record.percent != 100:
+    def _full(self, obj: K8sObject) -> Claim:
+        claim = self._own(obj)
+        if claim.percent != 100:
             raise RolloutError(
-                f"{self.plan.canary} has {record.percent} % of the traffic, not 100 %: not promoted."
+                f"{self.plan.canary} has {claim.percent} % of the traffic, not 100 %: not promoted."
             )
-        return record
+        return claim
 
     def _restore(self, target: Target, why: str) -> Restored:
         done = Restored.NOTHING
 
-        def decide(thing: Object) -> Patch:
+        def decide(obj: K8sObject) -> Patch:
             nonlocal done
-            record = hold.read_record(thing)
-            if record is None or record.run != self.run:
+            claim = claims.read_claim(obj)
+            if claim is None or claim.run != self.run:
                 return []
             try:
-                record, done = self._held(thing), Restored.DONE
-                return patches.restore_patch(thing, record)
+                claim, done = self._own(obj), Restored.DONE
+                return patches.restore_patch(obj, claim)
             except RouteDrift:
-                if not hold.is_restored(thing, record):
+                if not claims.is_restored(obj, claim):
                     raise
                 done = Restored.BY_OTHERS
-                return patches.release_patch(thing)
+                return patches.release_patch(obj)
 
-        thing, wrote = self._write(target, decide)
+        obj, wrote = self._write(target, decide)
         if wrote:
-            self._tell(thing, "RolledBack", f"weights restored as found: {why}", warning=True)
+            self._tell(obj, "RolledBack", f"weights restored as found: {why}", warning=True)
         return done
 
     def _each(self, act: Callable[[Target], T]) -> list[T]:
@@ -237,27 +240,27 @@ class Traffic:
             except Exception as error:
                 log.warning("could not put %s back, the rollback task will: %s", target, error)
 
-    def _write(self, target: Target, decide: Decide) -> tuple[Object, bool]:
+    def _write(self, target: Target, decide: Decide) -> tuple[K8sObject, bool]:
         """Read, decide, patch; on a lost race again. Returns the object and whether it was written."""
-        for attempt in range(1, ATTEMPTS + 1):
-            thing = self._read(target)
-            if not (patch := decide(thing)):
-                return thing, False
+        for attempt in range(1, WRITE_ATTEMPTS + 1):
+            obj = self._read(target)
+            if not (patch := decide(obj)):
+                return obj, False
             try:
                 return self.cluster.patch(target.api, target.kind, target.name, patch), True
             except PatchRefused:
-                if attempt == ATTEMPTS:
+                if attempt == WRITE_ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
 
-    def _read(self, target: Target) -> Object:
+    def _read(self, target: Target) -> K8sObject:
         return self.cluster.get(target.api, target.kind, target.name)
 
-    def _new_record(self, thing: Object) -> Record:
-        return Record(self.run, self.plan.stable, self.plan.canary, select_places(self.plan, thing))
+    def _new_claim(self, obj: K8sObject) -> Claim:
+        return Claim(self.run, self.plan.stable, self.plan.canary, self.places(obj))
 
-    def _held(self, thing: Object) -> Record:
-        return hold.held_record(thing, self.run)
+    def _own(self, obj: K8sObject) -> Claim:
+        return claims.own_claim(obj, self.run)
 
-    def _tell(self, thing: Object, reason: str, message: str, *, warning: bool = False) -> None:
-        self.cluster.event(thing, reason, f"{message} ({self.run})", warning=warning)
+    def _tell(self, obj: K8sObject, reason: str, message: str, *, warning: bool = False) -> None:
+        self.cluster.event(obj, reason, f"{message} ({self.run})", warning=warning)

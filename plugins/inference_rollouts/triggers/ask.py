@@ -14,7 +14,9 @@ from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.judging.judge import Judgement, Verdict
 from inference_rollouts.core.reporting.approval import watched
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.step_observer import Looker
+from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.triggers.judge import pause
 
 LEG = 120.0  # seconds after which a watch begins anew with the evidence so far, so that it stays small
 
@@ -22,20 +24,20 @@ LEG = 120.0  # seconds after which a watch begins anew with the evidence so far,
 class AskTrigger(HITLTrigger):
     """A HITLTrigger that ends also with an alarm, after taking the canary's traffic away itself.
 
-    Its event is HITLTrigger's, or holds `judgement`, `record` and `points` of an alarm, or `error` if the
-    route was lost. `said` is the judgement that raised the question. Mostly an answer does not come this way:
+    Its event is HITLTrigger's, or has `judgement`, `record` and `points` of an alarm, or `error` if the
+    route was lost. `judgement` raised the question. Mostly an answer does not come this way:
     the API server resumes the task with it, and this trigger is ended.
     """
 
-    def __init__(self, *, frozen: dict[str, Any], said: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *, frozen: dict[str, Any], judgement: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.frozen = frozen
-        self.said = said
+        self.judgement = judgement
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         _, kwargs = super().serialize()
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return path, {**kwargs, "frozen": self.frozen, "said": self.said}
+        return path, {**kwargs, "frozen": self.frozen, "judgement": self.judgement}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         alarm, answer = asyncio.create_task(self._alarm()), asyncio.create_task(self._answer())
@@ -57,25 +59,26 @@ class AskTrigger(HITLTrigger):
 
     async def _alarm(self) -> TriggerEvent:
         """Ends only with an alarm, or when the route was lost to others."""
-        said = Judgement.from_json(self.said)
+        judgement = Judgement.from_json(self.judgement)
         while True:
             try:
-                looker, said = await self._leg(said)
+                observer, judgement = await self._leg(judgement)
             except RolloutError as error:
                 return TriggerEvent({"error": str(error)})
-            if said.verdict is Verdict.ROLLBACK:
+            if judgement.verdict is Verdict.ROLLBACK:
                 break
-        self.log.warning("step %d at %d %%: %s", said.step, said.weight, said.reason)
-        return TriggerEvent(await asyncio.to_thread(looker.finish, said, f"step_{said.step}.asked.jsonl"))
+        self.log.warning("step %d at %d %%: %s", judgement.step, judgement.weight, judgement.reason)
+        name = f"step_{judgement.step}.asked.jsonl"
+        return TriggerEvent(await asyncio.to_thread(observer.finish, judgement, name))
 
-    async def _leg(self, said: Judgement) -> tuple[Looker, Judgement]:
-        """Look on from where a judgement ended, at most `LEG` ago, until an alarm or for `LEG` seconds."""
+    async def _leg(self, judgement: Judgement) -> tuple[StepObserver, Judgement]:
+        """Observe on from where a judgement ended, at most `LEG` ago, until an alarm or for `LEG` seconds."""
         begun = time.time()
-        since = max(said.windows_end or said.time, begun - LEG)
-        frozen, context = watched(Frozen.from_json(self.frozen), said.step, since)
-        looker = Looker(frozen, context, said.carried)
+        since = max(judgement.windows_end or judgement.time, begun - LEG)
+        frozen, context = watched(Frozen.from_json(self.frozen), judgement.step, since)
+        observer = StepObserver(open_run(frozen), context, judgement.carried)
         while True:
-            said = await asyncio.to_thread(looker.look, time.time())
-            if said.verdict is Verdict.ROLLBACK or said.time > begun + LEG:
-                return looker, said
-            await asyncio.sleep(max(0.05, looker.next_look(time.time()) - time.time()))
+            judgement = await asyncio.to_thread(observer.observe, time.time())
+            if judgement.verdict is Verdict.ROLLBACK or judgement.time > begun + LEG:
+                return observer, judgement
+            await asyncio.sleep(pause(observer))

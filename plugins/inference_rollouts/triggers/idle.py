@@ -11,12 +11,14 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.retirement.idle import Clock, Look
+from inference_rollouts.core.retirement.idle import Clock, Observation
 from inference_rollouts.core.retirement.retirement import Retirement
-from inference_rollouts.rollout.retirement import Subject, subject_of
+from inference_rollouts.hooks.clients import clients_of
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.retirement import Subject
 
-LOOKS = 30  # of the longest stream, so that nobody waits much longer than it
-TELL_EVERY = 60.0  # seconds between two log lines
+OBSERVATIONS = 30  # in the longest stream, so that nobody waits much longer than it
+LOG_EVERY = 60.0  # seconds between two log lines
 
 
 class IdleTrigger(BaseTrigger):
@@ -37,20 +39,21 @@ class IdleTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         retirement = Retirement.from_json(self.retirement)
         plan = retirement.plan
-        longest, scrape = plan.retention.longest_stream, plan.analysis.look
-        poll = max(scrape, longest / LOOKS)
-        subject = subject_of(retirement)
-        clock, told = Clock(), -math.inf
+        longest, scrape = plan.retention.longest_stream, plan.analysis.interval
+        poll = max(scrape, longest / OBSERVATIONS)
+        subject = kind_of(plan).retired(clients_of(plan), retirement)
+        clock, logged = Clock(), -math.inf
         try:
             while not clock.is_quiet(longest):
                 now = time.time()
                 before = clock.last.at if clock.last else now - poll
-                looked = await asyncio.to_thread(look, subject, now, math.ceil(now - before + 2 * scrape))
-                clock = clock.tick(looked)
+                seconds = math.ceil(now - before + 2 * scrape)
+                observation = await asyncio.to_thread(observe, subject, now, seconds)
+                clock = clock.tick(observation)
                 sentence = clock.sentence(longest)
-                if now >= told + TELL_EVERY:
+                if now >= logged + LOG_EVERY:
                     self.log.info("%s: %s", retirement.name, sentence)
-                    told = now
+                    logged = now
                 if now >= self.deadline:
                     raise RolloutError(f"{retirement.name} is still in use and stays as it is: {sentence}.")
                 await asyncio.sleep(min(poll, longest))
@@ -60,11 +63,11 @@ class IdleTrigger(BaseTrigger):
         yield TriggerEvent({"since": clock.since})
 
 
-def look(subject: Subject, now: float, seconds: int) -> Look:
-    """One look. A cluster that does not answer is no sign of quiet."""
+def observe(subject: Subject, now: float, seconds: int) -> Observation:
+    """One observation. A cluster that does not answer is no sign of quiet."""
     try:
-        return subject.look(now, seconds)
+        return subject.observe(now, seconds)
     except RolloutError:
         raise
     except Exception as error:
-        return Look(now, f"the cluster does not answer: {error}")
+        return Observation(now, f"the cluster does not answer: {error}")

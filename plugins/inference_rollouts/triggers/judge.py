@@ -1,4 +1,4 @@
-"""Looks at a step until its verdict is final; on an alarm it takes the canary's traffic away itself."""
+"""Observes a step until its verdict is final; on an alarm it takes the canary's traffic away itself."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.judging.judge import Carried, Judgement, StepContext, Verdict
+from inference_rollouts.core.limits import OBSERVATION_PAUSE
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.step_observer import Looker
+from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.rollout.step_observer import StepObserver
 
-TELL_EVERY = 10.0  # seconds between two log lines that say the same
+LOG_EVERY = 10.0  # seconds between two log lines that say the same
 
 
 class JudgeTrigger(BaseTrigger):
-    """One step's judge. Its event holds `judgement`, `record` and `points`, or `error` if the route was lost.
+    """One step's judge. Its event has `judgement`, `record` and `points`, or `error` if the route was lost.
 
     Everything is recomputed from `since`, the time of the shift, so another triggerer may take over at
-    any look.
+    any observation.
     """
 
     def __init__(
@@ -44,29 +46,34 @@ class JudgeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         frozen = Frozen.from_json(self.frozen)
         carried = Carried.from_json(self.carried) if self.carried else Carried()
-        looker = Looker(frozen, frozen.plan.step_context(self.step, self.since), carried)
+        observer = StepObserver(open_run(frozen), frozen.plan.step_context(self.step, self.since), carried)
         try:
-            judgement = await self._judge(looker)
+            judgement = await self._judge(observer)
         except RolloutError as error:
             yield TriggerEvent({"error": str(error)})
             return
-        yield TriggerEvent(await asyncio.to_thread(looker.finish, judgement, f"step_{self.step}.jsonl"))
+        yield TriggerEvent(await asyncio.to_thread(observer.finish, judgement, f"step_{self.step}.jsonl"))
 
-    async def _judge(self, looker: Looker) -> Judgement:
+    async def _judge(self, observer: StepObserver) -> Judgement:
         """The first final judgement."""
-        said: tuple[Verdict, str | None] | None = None
-        told = 0.0
+        opinion: tuple[Verdict, str | None] | None = None
+        logged = 0.0
         while True:
-            judgement = await asyncio.to_thread(looker.look, time.time())
-            opinion = (judgement.verdict, judgement.blame)
-            if opinion != said or judgement.time >= told + TELL_EVERY:
-                said, told = opinion, judgement.time
-                self.log.info("%s", _sentence(looker.context, judgement))
+            judgement = await asyncio.to_thread(observer.observe, time.time())
+            if (judgement.verdict, judgement.blame) != opinion or judgement.time >= logged + LOG_EVERY:
+                opinion, logged = (judgement.verdict, judgement.blame), judgement.time
+                self.log.info("%s", _sentence(observer.context, judgement))
             if judgement.verdict.final:
                 return judgement
-            await asyncio.sleep(max(0.05, looker.next_look(time.time()) - time.time()))
+            await asyncio.sleep(pause(observer))
 
 
-def _sentence(step: StepContext, said: Judgement) -> str:
-    warnings = "".join(f" Warning: {warning}" for warning in said.warnings)
-    return f"step {step.index} at {step}: {said.verdict.value}: {said.reason}{warnings}"
+def pause(observer: StepObserver) -> float:
+    """Seconds until the next observation is due."""
+    now = time.time()
+    return max(OBSERVATION_PAUSE, observer.next_observation(now) - now)
+
+
+def _sentence(step: StepContext, judgement: Judgement) -> str:
+    warnings = "".join(f" Warning: {warning}" for warning in judgement.warnings)
+    return f"step {step.index} at {step}: {judgement.verdict.value}: {judgement.reason}{warnings}"

@@ -9,11 +9,10 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from inference_rollouts.clients.kubernetes import ClusterHook
-from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.objects.readiness import Phase, Readiness
+from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.checks import CHECKS
+from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.rollout.checks import check_now
 
 
 class ReadyTrigger(BaseTrigger):
@@ -39,26 +38,14 @@ class ReadyTrigger(BaseTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        frozen = Frozen.from_json(self.frozen)
-        cluster = ClusterHook(frozen.plan.connections.kubernetes, frozen.plan.namespace)
-        said = ""
+        run = open_run(Frozen.from_json(self.frozen))
+        message = ""
         while True:
-            answer = await asyncio.to_thread(look, cluster, frozen, self.check)
-            if answer.message != said:
-                said = answer.message
-                self.log.info("%s", said)
+            answer = await asyncio.to_thread(check_now, run, self.check)
+            if answer.message != message:
+                message = answer.message
+                self.log.info("%s", message)
             if answer.phase is not Phase.WAITING or time.time() >= self.deadline:
                 yield TriggerEvent({"phase": answer.phase.value, "message": answer.message})
                 return
             await asyncio.sleep(self.poll)
-
-
-def look(cluster: ClusterHook, frozen: Frozen, check: str) -> Readiness:
-    """One check. A cluster that does not answer is waited for; one that refuses has failed."""
-    try:
-        name, _, argument = check.partition(":")
-        return CHECKS[name](cluster, frozen, *filter(None, [argument]))
-    except RolloutError as error:
-        return Readiness(Phase.FAILED, str(error))
-    except Exception as error:
-        return Readiness(Phase.WAITING, f"the cluster does not answer: {error}")

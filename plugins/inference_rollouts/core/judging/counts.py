@@ -1,7 +1,7 @@
 """Raw samples of both arms -> integer counts over identical windows.
 
-What the caller has to do: evaluate `metrics.queries` at every edge of a fixed grid (`edges`), build one
-Snapshot an edge, and call `window` with two of them. Where a query failed, skip that edge: the next window
+What the caller has to do: evaluate `metrics.queries` at every tick of a fixed grid (`ticks`), build one
+Snapshot a tick, and call `window` with two of them. Where a query failed, skip that tick: the next window
 then reaches back to the last good one. Nothing is extrapolated and nothing is invented; what cannot be
 counted exactly is left out, on both arms alike.
 """
@@ -19,12 +19,12 @@ from inference_rollouts.core.values import Value
 Sample = tuple[Mapping[str, str], float]
 MOST = 10**9  # events of one pod in one window; more is no count but a broken counter
 Key = tuple[str, float | None]
-"""Tag of a series and, for a bucket, its edge."""
+"""Tag of a series and, for a bucket, its bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All answers of one look: the labels and value of every sample, by the query's key."""
+    """All answers of one observation: the labels and value of every sample, by the query's key."""
 
     time: float
     samples: Mapping[str, Sequence[Sample]]
@@ -39,7 +39,7 @@ class Snapshot:
 
 
 class ArmCounts(Value):
-    """Events of one arm in one window: `n` in all, `bad[j]` of them bad (slower than edge j).
+    """Events of one arm in one window: `n` in all, `bad[j]` of them bad (slower than threshold j).
 
     `pods` is how many pods could be counted; 0 means that nothing is known, not that nothing happened.
     """
@@ -52,7 +52,7 @@ class ArmCounts(Value):
 class Counts(Value):
     """One metric in one window.
 
-    `chi2` with `df` degrees of freedom is Pearson's test, over all edges, that stable's pods are alike.
+    `chi2` with `df` degrees of freedom is Pearson's test, over all thresholds, that stable's pods are alike.
     """
 
     canary: ArmCounts
@@ -62,7 +62,7 @@ class Counts(Value):
 
 
 class WindowCounts(Value):
-    """What happened on both arms between two edges. A metric that was not exported is absent."""
+    """What happened on both arms between two ticks. A metric that was not exported is absent."""
 
     start: float
     end: float
@@ -71,15 +71,15 @@ class WindowCounts(Value):
 
 @dataclass(slots=True)
 class _Pod:
-    """The readings of one pod at one edge."""
+    """The readings of one pod at one tick."""
 
     started: float | None = None
     values: dict[Key, float] = field(default_factory=dict)
 
 
-def edges(anchor: float, look: float, now: float, lag: float = 0.0) -> list[float]:
-    """The grid's edges that can be looked at by `now`: anchor, anchor + look, ..., at most now - lag."""
-    return [anchor + i * look for i in range(math.floor((now - lag - anchor) / look) + 1)]
+def ticks(anchor: float, interval: float, now: float, scrape_delay: float = 0.0) -> list[float]:
+    """The grid that can be observed by `now`: anchor, anchor + interval, ..., at most now - scrape_delay."""
+    return [anchor + i * interval for i in range(math.floor((now - scrape_delay - anchor) / interval) + 1)]
 
 
 def window(
@@ -87,7 +87,7 @@ def window(
 ) -> WindowCounts | None:
     """The counts between two snapshots; None when `after` shows no pod or `before` shows none to count from.
 
-    None means: keep `before` and try again at the next edge.
+    None means: keep `before` and try again at the next tick.
     """
     arms = (canary, stable)
     old, new = (_pods(snapshot, arms, metric_set.pod) for snapshot in (before, after))
@@ -104,35 +104,35 @@ def window(
 def windows(
     metric_set: MetricSet, canary: Arm, stable: Arm, snapshots: Iterable[Snapshot | None]
 ) -> list[WindowCounts]:
-    """The windows of a whole grid; None stands for a look that failed."""
-    found: list[WindowCounts] = []
+    """The windows of a whole grid; None stands for an observation that failed."""
+    counted: list[WindowCounts] = []
     before: Snapshot | None = None
     for snapshot in snapshots:
         if snapshot is None:
             continue
         if before is None:
             before = snapshot
-        elif counted := window(metric_set, canary, stable, before, snapshot):
-            found.append(counted)
+        elif grown := window(metric_set, canary, stable, before, snapshot):
+            counted.append(grown)
             before = snapshot
-    return found
+    return counted
 
 
 def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     """One phrase for each metric that this arm does not export as the set expects; optional ones may miss."""
     (pods,) = _pods(snapshot, [arm], metric_set.pod)
-    found = []
+    phrases = []
     for metric in metric_set.metrics:
         if metric.optional:
             continue
         if not _exported(metric, pods):
-            found.append(f"{metric.label}: {arm.value} exports no {next(iter(series(metric)))[1]}")
+            phrases.append(f"{metric.label}: {arm.value} exports no {next(iter(series(metric)))[1]}")
         elif isinstance(metric, Latency):
-            known = {edge for pod in pods.values() for _, edge in pod.values}
-            lacking = [edge for edge in metric.edges if edge not in known]
+            known = {bound for pod in pods.values() for _, bound in pod.values}
+            lacking = [threshold for threshold in metric.thresholds if threshold not in known]
             if lacking:
-                found.append(f"{metric.label}: {arm.value} has no bucket edge at {lacking} s")
-    return found
+                phrases.append(f"{metric.label}: {arm.value} has no bucket bound at {lacking} s")
+    return phrases
 
 
 def _pods(snapshot: Snapshot, arms: Sequence[Arm], pod_label: str) -> list[dict[str, _Pod]]:
@@ -141,14 +141,14 @@ def _pods(snapshot: Snapshot, arms: Sequence[Arm], pod_label: str) -> list[dict[
     A start time that tells no arm is that of a process which counts for all of them: where it exports any of
     their series, an arm without series is one that has had no request yet.
     """
-    found: dict[str, dict[str, _Pod]] = {arm.value: {} for arm in arms}
+    by_arm: dict[str, dict[str, _Pod]] = {arm.value: {} for arm in arms}
     shared: dict[str, float] = {}
     label = arms[0].label
     for labels, value in (sample for samples in snapshot.samples.values() for sample in samples):
         name, tag, le = labels.get(pod_label, ""), labels.get(SERIES, ""), labels.get("le")
         if tag == STARTED and label not in labels:
             shared[name] = value
-        pods = found.get(labels.get(label, ""))
+        pods = by_arm.get(labels.get(label, ""))
         if pods is None or not 0 <= value < math.inf:
             continue
         pod = pods.setdefault(name, _Pod())
@@ -156,10 +156,10 @@ def _pods(snapshot: Snapshot, arms: Sequence[Arm], pod_label: str) -> list[dict[
             pod.started = value
         else:
             pod.values[tag, None if le is None else float(le)] = value
-    for name in {name for pods in found.values() for name in pods} & shared.keys():
-        for pods in found.values():
+    for name in {name for pods in by_arm.values() for name in pods} & shared.keys():
+        for pods in by_arm.values():
             pods.setdefault(name, _Pod()).started = shared[name]
-    return [found[arm.value] for arm in arms]
+    return [by_arm[arm.value] for arm in arms]
 
 
 def _exported(metric: Rate | Latency, pods: Mapping[str, _Pod]) -> bool:
@@ -168,9 +168,9 @@ def _exported(metric: Rate | Latency, pods: Mapping[str, _Pod]) -> bool:
 
 def _events(metric: Rate | Latency, pod: _Pod) -> Key | None:
     """The series of this pod that counts all events of the metric, in the preferred spelling."""
-    part, edge = ("total", None) if isinstance(metric, Rate) else ("le", math.inf)
+    part, bound = ("total", None) if isinstance(metric, Rate) else ("le", math.inf)
     spellings = metric.total if isinstance(metric, Rate) else metric.histogram
-    keys = ((f"{metric.name}/{part}/{place}", edge) for place in range(len(spellings)))
+    keys = ((f"{metric.name}/{part}/{place}", bound) for place in range(len(spellings)))
     return next((key for key in keys if key in pod.values), None)
 
 
@@ -178,13 +178,13 @@ def _grown(
     metric: Rate | Latency, old: Mapping[str, _Pod], new: Mapping[str, _Pod], since: float
 ) -> list[ArmCounts]:
     """What each pod counted since `since`, in one order; pods without a known baseline are left out."""
-    found = []
+    growths = []
     for name, pod in sorted(new.items(), key=lambda item: item[0]):
         growth = _growth(old.get(name), pod, since)
         events = _events(metric, pod)
         if growth and events and (counts := _pod_counts(metric, pod, events, growth)):
-            found.append(counts)
-    return found
+            growths.append(counts)
+    return growths
 
 
 def _growth(old: _Pod | None, new: _Pod, since: float) -> Callable[[Key], int] | None:
@@ -218,7 +218,7 @@ def _pod_counts(
     if n > MOST:
         return None
     if isinstance(metric, Latency):
-        keys = [(events[0], edge) for edge in metric.edges]
+        keys = [(events[0], threshold) for threshold in metric.thresholds]
         if any(key not in pod.values for key in keys):
             return None
         bad = [n - growth(key) for key in keys]
@@ -232,14 +232,16 @@ def _pod_counts(
 
 
 def _summed(metric: Rate | Latency, canary: Sequence[ArmCounts], stable: Sequence[ArmCounts]) -> Counts:
-    tests = [_pearson([(pod.n, pod.bad[j]) for pod in stable if pod.n]) for j in range(len(metric.edges))]
-    canary_sum, stable_sum = (total(pods, len(metric.edges)) for pods in (canary, stable))
+    tests = [
+        _pearson([(pod.n, pod.bad[j]) for pod in stable if pod.n]) for j in range(len(metric.thresholds))
+    ]
+    canary_sum, stable_sum = (total(pods, len(metric.thresholds)) for pods in (canary, stable))
     chi2, df = (sum(column) for column in zip(*tests, strict=True))
     return Counts(canary=canary_sum, stable=stable_sum, chi2=chi2, df=int(df))
 
 
 def total(arms: Sequence[ArmCounts], cells: int) -> ArmCounts:
-    """The sum of several counts with `cells` edges each."""
+    """The sum of several counts with `cells` thresholds each."""
     bad = tuple(sum(arm.bad[j] for arm in arms) for j in range(cells))
     return ArmCounts(n=sum(arm.n for arm in arms), bad=bad, pods=sum(arm.pods for arm in arms))
 

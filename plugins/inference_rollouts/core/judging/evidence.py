@@ -1,6 +1,6 @@
-"""E-processes: evidence that may be looked at any number of times.
+"""E-processes: evidence that may be consulted any number of times.
 
-All functions work on arrays whose first axis is the *cell* (a metric, or a metric at one bucket edge) and
+All functions work on arrays whose first axis is the *cell* (a metric, or a metric at one threshold) and
 whose last axis is the effect (the alternatives that are mixed). Everything is in logs, in nats.
 
 In each window the bad total of both arms is taken as given; then, under odds ratio exp(delta), the canary's

@@ -1,19 +1,19 @@
-"""The judge: evidence, guardrails and time -> advance | hold | no data | ask | rollback.
+"""The judge: evidence, guardrails and time -> advance | inconclusive | no data | ask | rollback.
 
 What a caller has to do, and all of it, so that it may be killed at any time:
 
 1.  When the step's weight is seen in force, fix a `StepContext` (it names the anchor of the time grid) and
     keep it. Take `carried` from the previous step's judgement, `Carried()` on the first step.
-2.  At each edge of `counts.edges(step.anchor, policy.look, now, policy.lag)` evaluate `metrics.queries` at
-    the edge's time, once, and make a `Snapshot`. A query that fails makes no snapshot.
+2.  At each of `counts.ticks(step.anchor, policy.interval, now, policy.scrape_delay)` evaluate
+    `metrics.queries` at the tick's time, once, and make a `Snapshot`. A query that fails makes no snapshot.
 3.  `counts.window` of the last good snapshot and the new one gives a window, or None: then keep the old one.
-4.  `assess` all windows of this step, or, for the same result at constant cost, keep the `Tally`: `begin`
-    once, `absorb` each new window, `conclude` at each look. Do so also when there is no new window:
+4.  `assess` all windows of this step, or, for the same result at constant cost, keep the `Sums`: `begin`
+    once, `absorb` each new window, `conclude` at each observation. Do so also when there is no new window:
     guardrails, missing data and deadlines need it.
 5.  Stop when `judgement.verdict.final`; act; hand `judgement.carried` to the next step.
 
-After a kill, start again at 2 from the anchor: the grid's edges that have passed give the same windows and
-the same judgement (one range query with `step=look` from the anchor answers them all).
+After a kill, start again at 2 from the anchor: the grid's ticks that have passed give the same windows and
+the same judgement (one range query with `step=interval` from the anchor answers them all).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import Guardrails, Health, Policy, StepContext
 from inference_rollouts.core.judging.rows import rounded, rows_of, step_totals, window_totals
 from inference_rollouts.core.judging.rules import problems
-from inference_rollouts.core.judging.sums import Carried, Tally, absorb, begin, carried_of, log_evidence
+from inference_rollouts.core.judging.sums import Carried, Sums, absorb, begin, carried_of, log_evidence
 
 __all__ = [
-    "Carried", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Tally", "Totals",
+    "Carried", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Sums", "Totals",
     "Verdict",    "absorb", "assess", "begin", "conclude", "problems",
 ]  # fmt: skip
 
@@ -61,24 +61,24 @@ def assess(
     return conclude(reduce(absorb, windows, begin(policy, metric_set, step, carried)), health, now)
 
 
-def conclude(tally: Tally, health: Health, now: float) -> Judgement:
-    """The judgement at `now` of what the tally holds."""
-    step, rules = tally.step, tally.rules
-    rows = rows_of(tally)
-    evidence = rounded(float(log_sum(log_evidence(tally) + log(rules.weights))))
+def conclude(sums: Sums, health: Health, now: float) -> Judgement:
+    """The judgement at `now` of what the sums hold."""
+    step, rules = sums.step, sums.rules
+    rows = rows_of(sums)
+    evidence = rounded(float(log_sum(log_evidence(sums) + log(rules.weights))))
     opinion = worst(
         [
-            *_guardrails(tally, health),
-            *_alarm(tally, rows, evidence),
-            *_data(tally, health, now),
-            *(_hold(reason) for reason in health.holds),
-            *_patience(tally, rows, now),
-            Opinion(verdict=Verdict.ADVANCE, reason=_advanced(tally, evidence)),
+            *_guardrails(sums, health),
+            *_alarm(sums, rows, evidence),
+            *_data(sums, health, now),
+            *(_inconclusive(reason) for reason in health.blockers),
+            *_patience(sums, rows, now),
+            Opinion(verdict=Verdict.ADVANCE, reason=_advanced(sums, evidence)),
         ]
     )
-    opinion = _no_way_back(_deadline(tally, opinion, now), health)
-    canary, stable = step_totals(tally)
-    recent = window_totals(rules.metric_set, tally.last) if tally.last else (None, None)
+    opinion = _no_way_back(_deadline(sums, opinion, now), health)
+    canary, stable = step_totals(sums)
+    recent = window_totals(rules.metric_set, sums.last) if sums.last else (None, None)
     return Judgement(
         verdict=opinion.verdict,
         reason=opinion.reason,
@@ -87,29 +87,29 @@ def conclude(tally: Tally, health: Health, now: float) -> Judgement:
         weight=step.weight,
         time=now,
         progress=_progress(step, now),
-        windows_end=tally.last.end if tally.last else None,
+        windows_end=sums.last.end if sums.last else None,
         evidence=evidence,
-        threshold=_threshold(tally),
+        alarm_at=_alarm_at(sums),
         rows=rows,
         canary=canary,
         stable=stable,
         recent_canary=recent[0],
         recent_stable=recent[1],
-        warnings=tuple(_warnings(tally, canary, stable, health)),
-        carried=carried_of(tally),
+        warnings=tuple(_warnings(sums, canary, stable, health)),
+        carried=carried_of(sums),
     )
 
 
-def _threshold(tally: Tally) -> float:
-    return float(f"{1 / tally.rules.policy.alpha:.6g}")
+def _alarm_at(sums: Sums) -> float:
+    return float(f"{1 / sums.rules.policy.alpha:.6g}")
 
 
 def _progress(step: StepContext, now: float) -> float:
     return 1.0 if now >= step.baked_at else max(0.0, (now - step.anchor) / step.bake)
 
 
-def _guardrails(tally: Tally, health: Health) -> Iterator[Opinion]:
-    limits = tally.rules.policy.guardrails
+def _guardrails(sums: Sums, health: Health) -> Iterator[Opinion]:
+    limits = sums.rules.policy.guardrails
     if health.ready_canary == 0:
         yield _rollback("The canary has no ready endpoints.")
     if health.canary_outage:
@@ -118,16 +118,16 @@ def _guardrails(tally: Tally, health: Health) -> Iterator[Opinion]:
         yield _rollback(f"The canary's containers crash: {health.restarts} restarts, the last in this step.")
     if not health.route_ok:
         yield _rollback("The route no longer resolves both pools.")
-    counts = tally.last and tally.last.counts.get(tally.rules.metric_set.errors)
+    counts = sums.last and sums.last.counts.get(sums.rules.metric_set.errors)
     if not counts:
         return
     canary, stable = counts.canary, counts.stable
     share = canary.bad[0] / canary.n if canary.n else 0.0
     usual = stable.bad[0] / stable.n if stable.n else 0.0
     if canary.bad[0] >= limits.storm_requests and share >= limits.storm_share and usual < share / 2:
-        metric = tally.rules.metric_set[tally.rules.metric_set.errors]
+        metric = sums.rules.metric_set[sums.rules.metric_set.errors]
         yield _rollback(
-            f"A storm of {metric.label}: {percent(share)} on the canary in the last look, "
+            f"A storm of {metric.label}: {percent(share)} on the canary in the last interval, "
             f"{percent(usual)} on stable.",
             metric.name,
         )
@@ -137,33 +137,33 @@ def _rollback(reason: str, blame: str | None = None) -> Opinion:
     return Opinion(verdict=Verdict.ROLLBACK, reason=reason, blame=blame)
 
 
-def _alarm(tally: Tally, rows: Sequence[Row], evidence: float) -> Iterator[Opinion]:
-    if evidence < _threshold(tally):
+def _alarm(sums: Sums, rows: Sequence[Row], evidence: float) -> Iterator[Opinion]:
+    if evidence < _alarm_at(sums):
         return
-    row = max(rows, key=lambda row: row.evidence / row.threshold if row.threshold else 0.0)
-    what = row.title if row.edge is None else f"{row.title} over {row.edge:g} s"
+    row = max(rows, key=lambda row: row.evidence / row.alarm_at if row.alarm_at else 0.0)
+    what = row.title if row.threshold is None else f"{row.title} over {row.threshold:g} s"
     shares = f"{percent(row.canary.share)} on the canary, {percent(row.stable.share)} on stable"
     yield _rollback(
         f"The canary is worse: {what}: {shares} in this step "
-        f"(evidence {figure(evidence)}, alarm at {figure(_threshold(tally))}).",
+        f"(evidence {figure(evidence)}, alarm at {figure(_alarm_at(sums))}).",
         row.metric,
     )
 
 
-def _data(tally: Tally, health: Health, now: float) -> Iterator[Opinion]:
-    policy = tally.rules.policy
-    stale = 3 * policy.look + policy.lag
-    last = tally.last.end if tally.last else tally.step.anchor
+def _data(sums: Sums, health: Health, now: float) -> Iterator[Opinion]:
+    policy = sums.rules.policy
+    stale = 3 * policy.interval + policy.scrape_delay
+    last = sums.last.end if sums.last else sums.step.anchor
     if not health.prometheus_ok:
         yield _no_data("The metrics store does not answer.")
     if health.ready_canary is None or health.ready_stable is None:
         yield _no_data("The cluster does not answer, so nobody knows whether the pools are ready.")
     if now > last + stale:
         yield _no_data(f"No counts for {now - last:.0f} s.")
-    elif tally.last:
-        for metric in tally.rules.metric_set.metrics:
-            for arm, pool in enumerate(("canary", "stable") if tally.step.compared else ("canary",)):
-                if metric.weight and not metric.optional and (arm, metric.name) not in tally.seen:
+    elif sums.last:
+        for metric in sums.rules.metric_set.metrics:
+            for arm, pool in enumerate(("canary", "stable") if sums.step.compared else ("canary",)):
+                if metric.weight and not metric.optional and (arm, metric.name) not in sums.seen:
                     yield _no_data(f"No pod of the {pool} pool exports {metric.label}.", metric.name)
 
 
@@ -171,48 +171,50 @@ def _no_data(reason: str, blame: str | None = None) -> Opinion:
     return Opinion(verdict=Verdict.NO_DATA, reason=reason, blame=blame)
 
 
-def _patience(tally: Tally, rows: Sequence[Row], now: float) -> Iterator[Opinion]:
-    step, policy = tally.step, tally.rules.policy
-    counted = tally.last.end if tally.last else step.anchor
+def _patience(sums: Sums, rows: Sequence[Row], now: float) -> Iterator[Opinion]:
+    step, policy = sums.step, sums.rules.policy
+    counted = sums.last.end if sums.last else step.anchor
     if counted < step.baked_at:
-        yield _hold(f"Baking: {max(0.0, min(now, counted) - step.anchor):.0f} s of {step.bake:.0f} s.")
-    arms = zip(("canary", "stable")[: 1 + step.compared], step_totals(tally), tally.heard, strict=False)
+        yield _inconclusive(
+            f"Baking: {max(0.0, min(now, counted) - step.anchor):.0f} s of {step.bake:.0f} s."
+        )
+    arms = zip(("canary", "stable")[: 1 + step.compared], step_totals(sums), sums.heard, strict=False)
     for name, arm, heard in arms:
         if arm.requests < policy.min_requests:
-            said = f"{arm.requests} of {policy.min_requests} requests on the {name} pool"
-            yield _hold(f"Not enough traffic: {said}.")
+            count = f"{arm.requests} of {policy.min_requests} requests on the {name} pool"
+            yield _inconclusive(f"Not enough traffic: {count}.")
         elif counted > heard + SILENCE:
-            yield _hold(f"The {name} pool has counted no request for {counted - heard:.0f} s.")
+            yield _inconclusive(f"The {name} pool has counted no request for {counted - heard:.0f} s.")
     for row in rows:
         if row.goodness is not None and row.needed is not None and row.goodness < row.needed:
-            yield _hold(
+            yield _inconclusive(
                 f"Not yet shown to be good enough: {row.title} "
                 f"(evidence {figure(row.goodness)} of {figure(row.needed)}).",
                 row.metric,
             )
 
 
-def _hold(reason: str, blame: str | None = None) -> Opinion:
-    return Opinion(verdict=Verdict.HOLD, reason=reason, blame=blame)
+def _inconclusive(reason: str, blame: str | None = None) -> Opinion:
+    return Opinion(verdict=Verdict.INCONCLUSIVE, reason=reason, blame=blame)
 
 
-def _advanced(tally: Tally, evidence: float) -> str:
-    step = tally.step
+def _advanced(sums: Sums, evidence: float) -> str:
+    step = sums.step
     if not step.compared:
         return "No objective is breached and no guardrail hit; at 100 % there is nothing to compare with."
-    figures = f"evidence {figure(evidence)}, alarm at {figure(_threshold(tally))}"
+    figures = f"evidence {figure(evidence)}, alarm at {figure(_alarm_at(sums))}"
     return f"No sign that the canary is worse after {step.bake:.0f} s at {step} ({figures})."
 
 
-def _deadline(tally: Tally, opinion: Opinion, now: float) -> Opinion:
-    """What the policy makes of an undecided opinion when patience has ended. Missing data never pass."""
-    policy = tally.rules.policy
-    if opinion.verdict.final or now <= tally.step.baked_at + policy.patience:
+def _deadline(sums: Sums, opinion: Opinion, now: float) -> Opinion:
+    """What the policy makes of an undecided opinion after the progress deadline. Missing data never pass."""
+    policy = sums.rules.policy
+    if opinion.verdict.final or now <= sums.step.baked_at + policy.progress_deadline:
         return opinion
     verdict = Verdict(policy.on_timeout)
     if verdict is Verdict.ADVANCE and opinion.verdict is Verdict.NO_DATA:
         verdict = Verdict.ASK
-    reason = f"Undecided {policy.patience:.0f} s after the bake time: {opinion.reason}"
+    reason = f"Undecided {policy.progress_deadline:.0f} s after the bake time: {opinion.reason}"
     return Opinion(verdict=verdict, reason=reason, blame=opinion.blame)
 
 
@@ -224,10 +226,10 @@ def _no_way_back(opinion: Opinion, health: Health) -> Opinion:
     return opinion
 
 
-def _warnings(tally: Tally, canary: Totals, stable: Totals, health: Health) -> Iterator[str]:
+def _warnings(sums: Sums, canary: Totals, stable: Totals, health: Health) -> Iterator[str]:
     """What makes the comparison doubtful, without deciding anything."""
     yield from health.notes
-    if not tally.step.compared:
+    if not sums.step.compared:
         yield "At 100 % nothing is compared: only objectives and guardrails are judged."
         return
     counted = canary.requests and stable.requests and not health.shared
@@ -238,5 +240,5 @@ def _warnings(tally: Tally, canary: Totals, stable: Totals, health: Health) -> I
                 f"A canary pod gets {load:.2g} times the requests of a stable pod: "
                 "latency differs by load alone; match replicas to weights."
             )
-    if tally.rules.policy.kappa == "estimate" and tally.seconds and not tally.dispersion.df.any():
-        yield "Stable has too few pods or events to estimate overdispersion; the default tempering is used."
+    if sums.rules.policy.kappa == "estimate" and sums.seconds and not sums.dispersion.df.any():
+        yield "Stable has too few pods or events to estimate overdispersion; the default kappa is used."

@@ -13,14 +13,14 @@ class Verdict(StrEnum):
 
     ADVANCE = "advance"
     """The step is good: go on."""
-    HOLD = "hold"
-    """Not enough time, traffic or evidence yet: look again."""
+    INCONCLUSIVE = "inconclusive"
+    """Not enough time, traffic or evidence yet: observe again."""
     NO_DATA = "no data"
-    """The counts are missing, so nothing is known: look again."""
+    """The counts are missing, so nothing is known: observe again."""
     ASK = "ask"
     """The deadline has passed, or going back would harm: a person decides."""
     ROLLBACK = "rollback"
-    """The canary is worse, or patience has ended: restore the traffic."""
+    """The canary is worse, or the progress deadline has passed: restore the traffic."""
 
     @property
     def severity(self) -> int:
@@ -28,8 +28,8 @@ class Verdict(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether looking again is over."""
-        return self not in (Verdict.HOLD, Verdict.NO_DATA)
+        """Whether observing is over."""
+        return self not in (Verdict.INCONCLUSIVE, Verdict.NO_DATA)
 
 
 class ArmShare(Value):
@@ -41,20 +41,20 @@ class ArmShare(Value):
 
 
 class Row(Value):
-    """One judged metric. For a latency, `bad` means slower than `edge`, the edge that speaks the loudest.
+    """One judged metric. For a latency, `bad` means slower than `threshold`, the one that speaks the loudest.
 
     `evidence` is E against the canary over the whole rollout (1 at the start); alone it would raise the alarm
-    at `threshold` (None: shown, not judged). `goodness` is the evidence that the canary is good enough, of
-    which promotion asks `needed` (None where it does not ask). `kappa` is the tempering in force.
+    at `alarm_at` (None: shown, not judged). `goodness` is the evidence that the canary is good enough, of
+    which promotion asks `needed` (None where it does not ask). `kappa` is the discount in force.
     """
 
     metric: str
     title: str
-    edge: float | None
+    threshold: float | None
     canary: ArmShare
     stable: ArmShare
     evidence: float
-    threshold: float | None
+    alarm_at: float | None
     goodness: float | None
     needed: float | None
     kappa: float
@@ -63,7 +63,7 @@ class Row(Value):
 class Totals(Value):
     """One arm for people: requests/s, share of failed requests, 95th percentile of the latency shown (s).
 
-    None where nothing was counted. A percentile beyond the largest edge is given as that edge.
+    None where nothing was counted. A percentile beyond the largest threshold is given as that threshold.
     """
 
     requests: int
@@ -73,9 +73,12 @@ class Totals(Value):
 
 
 class Judgement(Value):
-    """The outcome of one look. `evidence` of all metrics together alarms at `threshold`; `progress`, 0 to 1,
-    is the bake time done; `carried` goes to the next step's judge. `canary` and `stable` are
-    totals of the step, the `recent` ones those of the last window."""
+    """The outcome of one observation.
+
+    `evidence` of all metrics together alarms at `alarm_at`; `progress`, 0 to 1, is the bake time done. The
+    next step's judge gets `carried`. `canary` and `stable` are totals of the step, the `recent` ones of
+    the last window.
+    """
 
     verdict: Verdict
     reason: str
@@ -86,7 +89,7 @@ class Judgement(Value):
     progress: float
     windows_end: float | None
     evidence: float
-    threshold: float
+    alarm_at: float
     rows: tuple[Row, ...]
     canary: Totals
     stable: Totals

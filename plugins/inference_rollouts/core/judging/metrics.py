@@ -1,7 +1,7 @@
 """Metric sets: which counters tell whether a canary is worse, and the queries that fetch them.
 
 A metric counts *bad* events among all: failed requests among requests (`rate`), or requests slower than
-fixed bucket edges among those of a histogram (`latency`). Users add their own with PromQL selectors.
+fixed thresholds among those of a histogram (`latency`). Users add their own with PromQL selectors.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def split_selector(text: str) -> tuple[str, str]:
 
     Raises ValueError for anything else: no functions, ranges, offsets or operators.
     """
-    found = _SELECTOR.fullmatch(text)
-    if not found:
+    match = _SELECTOR.fullmatch(text)
+    if not match:
         raise ValueError(f'{text!r} is not a PromQL selector like requests_total{{code=~"5.."}}')
-    return found[1], (found[2] or "").strip().rstrip(",").strip()
+    return match[1], (match[2] or "").strip().rstrip(",").strip()
 
 
 def quoted(text: str) -> str:
@@ -67,17 +67,17 @@ def _listed(value: Any) -> Any:
 Selectors = Annotated[
     tuple[Annotated[str, AfterValidator(_selector)], ...], BeforeValidator(_listed), Field(min_length=1)
 ]
-"""One selector, or several spellings of the same thing: each pod's first that exists counts."""
+"""One selector, or several spellings of the same series: each pod's first that exists counts."""
 Share = Annotated[float, Field(gt=0, lt=1)]
 Label = Annotated[str, Field(pattern=f"^{_LABEL}$")]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
 
 
 class Objective(Value):
-    """An absolute limit: at most this share of events may be bad (for a latency: slower than `edge`)."""
+    """An absolute limit: at most this share of events may be bad (for a latency: slower than `threshold`)."""
 
     share: Share
-    edge: float | None = None
+    threshold: float | None = None
 
 
 class _Metric(Value):
@@ -104,29 +104,34 @@ class Rate(_Metric):
     bad: Selectors
 
     @property
-    def edges(self) -> tuple[float | None, ...]:
+    def thresholds(self) -> tuple[float | None, ...]:
         return (None,)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.objective and self.objective.edge is not None:
-            raise ValueError("the objective of a rate has no edge")
+        if self.objective and self.objective.threshold is not None:
+            raise ValueError("the objective of a rate has no threshold")
         return self
 
 
 class Latency(_Metric):
-    """Events slower than each of a few bucket edges (seconds) of a histogram, given without `_bucket`."""
+    """Events slower than each of a few thresholds (seconds): bounds of the buckets of a histogram.
+
+    The histogram is named without `_bucket`.
+    """
 
     kind: Literal["latency"] = "latency"
     histogram: Selectors
-    edges: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=16)]
+    thresholds: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=16)]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if any(later <= earlier for earlier, later in pairwise(self.edges)):
-            raise ValueError(f"edges {list(self.edges)} must rise")
-        if self.objective and self.objective.edge not in self.edges:
-            raise ValueError(f"the objective's edge must be one of the edges {list(self.edges)}")
+        if any(later <= earlier for earlier, later in pairwise(self.thresholds)):
+            raise ValueError(f"thresholds {list(self.thresholds)} must rise")
+        if self.objective and self.objective.threshold not in self.thresholds:
+            raise ValueError(
+                f"the objective's threshold must be one of the thresholds {list(self.thresholds)}"
+            )
         return self
 
 
@@ -212,9 +217,9 @@ def series(metric: Rate | Latency) -> Iterator[tuple[str, str]]:
 
 
 def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...]:
-    """The queries of one look: both arms, every metric, per pod, in one PromQL expression.
+    """The queries of one observation: both arms, every metric, per pod, in one PromQL expression.
 
-    Evaluate each at the edge's time (send it by POST: it may be long). Only exact metric names are used,
+    Evaluate each at the tick's time (send it by POST: it may be long). Only exact metric names are used,
     so that Google Managed Prometheus answers it too. Raises ValueError when the arms are not two values
     of one label in one namespace.
     """
@@ -232,13 +237,13 @@ def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...
         for tag, selector in series(metric):
             name, matchers = split_selector(selector)
             if isinstance(metric, Latency):
-                name, matchers = f"{name}_bucket", _joined(matchers, f"le=~{_edges_pattern(metric)}")
+                name, matchers = f"{name}_bucket", _joined(matchers, f"le=~{_bounds_pattern(metric)}")
             parts.append(_tagged(f"sum by {by} ({name}{{{_joined(matchers, arms)}}})", tag))
     return (Query("counts", "\nor ".join(parts)),)
 
 
 def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) -> str:
-    """What the gauges of `load` said of each pod of both arms, on average over the last `seconds`.
+    """What the gauges of `load` told of each pod of both arms, on average over the last `seconds`.
 
     Each sample's label SERIES is the place of its gauge in `load`.
     """
@@ -270,7 +275,11 @@ def _joined(*matchers: str) -> str:
     return ",".join(filter(None, matchers))
 
 
-def _edges_pattern(metric: Latency) -> str:
-    """All spellings of the edges that exporters use: `1`, `1.0`, `1e+06`."""
-    spellings = {text for edge in metric.edges for text in (repr(float(edge)), f"{edge:g}", f"{edge:.15g}")}
+def _bounds_pattern(metric: Latency) -> str:
+    """All spellings of the bucket bounds that exporters use: `1`, `1.0`, `1e+06`."""
+    spellings = {
+        text
+        for threshold in metric.thresholds
+        for text in (repr(float(threshold)), f"{threshold:g}", f"{threshold:.15g}")
+    }
     return quoted_pattern(*sorted(spellings), "+Inf")

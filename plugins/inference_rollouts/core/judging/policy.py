@@ -1,4 +1,4 @@
-"""What the plan says about judging, and what the judge is told at each look beside the counts."""
+"""What the plan says about judging, and what the judge is told at each observation beside the counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Guardrails(Value):
-    """Limits that act within one look, beside the statistics."""
+    """Limits that act within one interval, beside the statistics."""
 
     storm_share: Annotated[
         float, Field(gt=0, le=1, description="bad share of one window that is a storm")
@@ -41,17 +41,22 @@ class Policy(Value):
     )
     objectives: bool = Field(True, description="judge the metric set's absolute limits too")
     kappa: Annotated[float, Field(gt=0, le=1)] | Literal["estimate"] = Field(
-        0.5, description="tempering of evidence, 1 / overdispersion"
+        0.5, description="the power to which evidence is raised, 1 / overdispersion"
     )
     kappa_bounds: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.1, 1.0)
-    look: Annotated[Seconds, Field(gt=0, description="time between looks")] = 5.0
-    lag: Annotated[Seconds, Field(description="how late the metrics store may be")] = 0.5
-    patience: Annotated[Seconds, Field(description="how long a step may take beyond its bake time")] = 900.0
+    interval: Annotated[Seconds, Field(gt=0, description="time between observations")] = 5.0
+    scrape_delay: Annotated[Seconds, Field(description="how late the metrics store may be")] = 0.5
+    progress_deadline: Annotated[
+        Seconds, Field(description="how long a step may take beyond its bake time")
+    ] = 900.0
     on_timeout: Literal["rollback", "ask", "advance"] = "rollback"
     guardrails: Guardrails = Guardrails()
-    catch: Annotated[float, Field(gt=1, le=100, description="the odds ratio each step should detect")] = 3.0
-    when_blind: Literal["ignore", "warn", "refuse"] = Field(
-        "warn", description="what preflight does when a step is too short, or traffic too thin, for `catch`"
+    min_detectable_odds: Annotated[
+        float, Field(gt=1, le=100, description="the odds ratio each step should detect")
+    ] = 3.0
+    when_underpowered: Literal["ignore", "warn", "refuse"] = Field(
+        "warn",
+        description="what preflight does when a step is too short, or traffic too thin, for that",
     )
 
     @model_validator(mode="after")
@@ -62,7 +67,7 @@ class Policy(Value):
         return self
 
 
-class Rung(Value):
+class Step(Value):
     """What one step gives the canary: a share of the requests or, before its first weight, copies of them.
 
     Answers to copies are thrown away: clients never see them.
@@ -88,36 +93,36 @@ class Rung(Value):
         return f"{self.mirror} % mirrored" if self.mirror else f"{self.weight} %"
 
 
-class StepContext(Rung):
+class StepContext(Step):
     """One step of the rollout. `started_at` (Unix seconds) is when its weight was seen in force."""
 
     index: Annotated[int, Field(ge=1, description="1 for the first step")]
     steps: Annotated[int, Field(ge=1, description="how many the plan has")]
     started_at: float
-    settle: Seconds = 0.0
+    initial_delay: Seconds = 0.0
     resumed: bool = Field(False, description="goes on with the evidence of this very step, so far carried")
     last_compared: bool = Field(False, description="the last step on which stable still has traffic")
 
     @classmethod
-    def of(cls, rungs: Sequence[Rung], index: int, *, started_at: float, settle: float) -> StepContext:
+    def of(cls, steps: Sequence[Step], index: int, *, started_at: float, initial_delay: float) -> StepContext:
         """Step `index` (from 1) of a rollout with these steps."""
-        rung = rungs[index - 1]
-        compared = [place for place, each in enumerate(rungs, start=1) if each.compared]
+        step = steps[index - 1]
+        compared = [place for place, each in enumerate(steps, start=1) if each.compared]
         return cls(
-            weight=rung.weight,
-            mirror=rung.mirror,
-            bake=rung.bake,
+            weight=step.weight,
+            mirror=step.mirror,
+            bake=step.bake,
             index=index,
-            steps=len(rungs),
+            steps=len(steps),
             started_at=started_at,
-            settle=settle,
+            initial_delay=initial_delay,
             last_compared=bool(compared) and index == compared[-1],
         )
 
     @property
     def anchor(self) -> float:
-        """The first edge of the step's grid: what happens before is not counted."""
-        return self.started_at + self.settle
+        """The first tick of the step's grid: what happens before is not counted."""
+        return self.started_at + self.initial_delay
 
     @property
     def baked_at(self) -> float:
@@ -135,7 +140,7 @@ class Health(Value):
     canary_outage: str = Field("", description="what drops the canary's requests although its pods are ready")
     route_ok: bool = Field(True, description="accepted, references resolved, still ours")
     prometheus_ok: bool = True
-    holds: tuple[str, ...] = Field(
+    blockers: tuple[str, ...] = Field(
         (), description="why the step may not pass yet: gateway or traffic do not follow the weights"
     )
     notes: tuple[str, ...] = Field((), description="what makes the comparison or the way back doubtful")

@@ -15,7 +15,7 @@ import numpy as np
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.overdispersion import ASSUMED_KAPPA
-from inference_rollouts.core.judging.policy import Policy, Rung
+from inference_rollouts.core.judging.policy import Policy, Step
 from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE
 from inference_rollouts.core.values import Value
 
@@ -24,24 +24,25 @@ LARGEST = 1000.0  # odds ratios beyond this are not called detectable
 
 
 class Traffic(Value):
-    """What one metric counts now: events/s of the whole service, and the bad share at each edge."""
+    """What one metric counts now: events/s of the whole service, and the bad share at each threshold."""
 
     rate: float
     shares: tuple[float, ...]
 
 
-class Sight(Value):
+class StepPower(Value):
     """What one step sees of one metric.
 
     `odds` is the smallest odds ratio it is likely to detect in its bake time (None: not even 1000), `seconds`
-    the time it needs for the policy's `catch` (None: for ever), `edge` where it sees the best.
+    the time it needs for the policy's `min_detectable_odds` (None: for ever), `threshold` where it sees
+    the best.
     """
 
-    step: int
-    rung: Rung
+    index: int
+    step: Step
     metric: str
     title: str
-    edge: float | None
+    threshold: float | None
     share: float
     odds: float | None
     seconds: float | None
@@ -83,15 +84,15 @@ class _Watch:
         return self.nats / nats if nats > 0 else math.inf
 
 
-def sights(
-    policy: Policy, metric_set: MetricSet, rungs: Sequence[Rung], traffic: Mapping[str, Traffic]
-) -> list[Sight]:
+def step_powers(
+    policy: Policy, metric_set: MetricSet, steps: Sequence[Step], traffic: Mapping[str, Traffic]
+) -> list[StepPower]:
     """What each compared step sees of each judged metric."""
     whole = sum(metric.weight for metric in metric_set.metrics)
     return [
-        _sight(policy, metric, traffic[metric.name], (place, rung), len(rungs) * whole)
-        for place, rung in enumerate(rungs, start=1)
-        if rung.compared
+        _power_of(policy, metric, traffic[metric.name], (index, step), len(steps) * whole)
+        for index, step in enumerate(steps, start=1)
+        if step.compared
         for metric in metric_set.metrics
         if metric.weight and metric.name in traffic
     ]
@@ -103,40 +104,42 @@ def traffic_of(metric_set: MetricSet, windows: Iterable[WindowCounts]) -> dict[s
     A share of 0 is taken as half an event, a negligible one as the most that is negligible: a multiple of
     less matters to nobody.
     """
-    found = {}
+    traffic = {}
     known = list(windows)
     seconds = sum(window.end - window.start for window in known)
     for metric in metric_set.metrics:
         counts = [window.counts[metric.name].stable for window in known if metric.name in window.counts]
         n = sum(c.n for c in counts)
         if n and seconds:
-            bad = (sum(c.bad[j] for c in counts) for j in range(len(metric.edges)))
+            bad = (sum(c.bad[j] for c in counts) for j in range(len(metric.thresholds)))
             shares = tuple(max(metric.negligible, min(max(x, 0.5), n - 0.5) / n) for x in bad)
-            found[metric.name] = Traffic(rate=n / seconds, shares=shares)
-    return found
+            traffic[metric.name] = Traffic(rate=n / seconds, shares=shares)
+    return traffic
 
 
-def shortfalls(policy: Policy, found: Iterable[Sight]) -> list[str]:
-    """One sentence for each step and metric that needs longer than its bake time to catch what it should."""
+def shortfalls(policy: Policy, powers: Iterable[StepPower]) -> list[str]:
+    """One sentence for each step and metric that needs longer than its bake time to detect what it should."""
+    odds = f"{policy.min_detectable_odds:g} times the odds"
     return [
-        f"Step {sight.step} ({sight.rung} for {_time(sight.rung.bake)}) may miss {policy.catch:g} times "
-        f"the odds of {sight.title}: that takes {_time(sight.seconds)}."
-        for sight in found
-        if sight.seconds is None or sight.seconds > sight.rung.bake
+        f"Step {power.index} ({power.step} for {_time(power.step.bake)}) may miss {odds} of {power.title}: "
+        f"that takes {_time(power.seconds)}."
+        for power in powers
+        if power.seconds is None or power.seconds > power.step.bake
     ]
 
 
-def markdown(policy: Policy, found: Sequence[Sight]) -> str:
+def markdown(policy: Policy, powers: Sequence[StepPower]) -> str:
     """A table for people."""
+    time = f"time for odds {policy.min_detectable_odds:g}"
     lines = [
-        f"| step | weight | bake | metric | usual share | smallest odds | time for odds {policy.catch:g} |",
+        f"| step | weight | bake | metric | usual share | smallest odds | {time} |",
         "| ---: | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
-    for s in found:
-        title = s.title if s.edge is None else f"{s.title} > {s.edge:g} s"
+    for s in powers:
+        title = s.title if s.threshold is None else f"{s.title} > {s.threshold:g} s"
         odds = "-" if s.odds is None else f"{s.odds:.2f}"
         lines.append(
-            f"| {s.step} | {s.rung} | {_time(s.rung.bake)} | {title} | {100 * s.share:.2g} % | {odds} "
+            f"| {s.index} | {s.step} | {_time(s.step.bake)} | {title} | {100 * s.share:.2g} % | {odds} "
             f"| {_time(s.seconds)} |"
         )
     return "\n".join(lines)
@@ -148,36 +151,36 @@ def _time(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"
 
 
-def _watch(policy: Policy, metric: Rate | Latency, rate: float, rung: Rung, parts: float) -> _Watch:
+def _watch(policy: Policy, metric: Rate | Latency, rate: float, step: Step, parts: float) -> _Watch:
     """`rate`: events/s of stable alone. `parts`: into how many the evidence is divided before the metric's
-    own weight, and by edges.
+    own weight, and by thresholds.
     """
     share = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
     kappa = ASSUMED_KAPPA if policy.kappa == "estimate" else policy.kappa
     return _Watch(
-        weight=rung.share,
+        weight=step.share,
         tolerance=policy.tolerances.get(metric.name, metric.tolerance),
-        nats=OVERSHOOT * math.log(parts * len(metric.edges) / (policy.alpha * metric.weight * share)),
-        gain=kappa * rate * (1 + rung.mirror / 100),
+        nats=OVERSHOOT * math.log(parts * len(metric.thresholds) / (policy.alpha * metric.weight * share)),
+        gain=kappa * rate * (1 + step.mirror / 100),
     )
 
 
-def _sight(
-    policy: Policy, metric: Rate | Latency, traffic: Traffic, step: tuple[int, Rung], parts: float
-) -> Sight:
-    place, rung = step
-    watch = _watch(policy, metric, traffic.rate, rung, parts)
-    times = [watch.seconds(share, policy.catch) for share in traffic.shares]
+def _power_of(
+    policy: Policy, metric: Rate | Latency, traffic: Traffic, indexed: tuple[int, Step], parts: float
+) -> StepPower:
+    index, step = indexed
+    watch = _watch(policy, metric, traffic.rate, step, parts)
+    times = [watch.seconds(share, policy.min_detectable_odds) for share in traffic.shares]
     best = times.index(min(times))
     share = traffic.shares[best]
-    return Sight(
-        step=place,
-        rung=rung,
+    return StepPower(
+        index=index,
+        step=step,
         metric=metric.name,
         title=metric.label,
-        edge=metric.edges[best],
+        threshold=metric.thresholds[best],
         share=share,
-        odds=_smallest(watch, share, rung.bake),
+        odds=_smallest(watch, share, step.bake),
         seconds=round(times[best], 1) if math.isfinite(times[best]) else None,
     )
 

@@ -12,10 +12,10 @@ from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.evidence import Array
 from inference_rollouts.core.judging.judgement import ArmShare, Row, Totals
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
-from inference_rollouts.core.judging.sums import Tally, log_evidence, log_goodness, totals
+from inference_rollouts.core.judging.sums import Sums, log_evidence, log_goodness, totals
 
 Events = Mapping[str, tuple[int, tuple[int, ...]]]
-"""By metric: all events, and the bad ones at each edge."""
+"""By metric: all events, and the bad ones at each threshold."""
 
 
 def rounded(log_value: float) -> float:
@@ -23,47 +23,47 @@ def rounded(log_value: float) -> float:
     return float(f"{math.exp(min(log_value, 690.0)):.6g}")
 
 
-def rows_of(tally: Tally) -> tuple[Row, ...]:
+def rows_of(sums: Sums) -> tuple[Row, ...]:
     """One row per metric, in the metric set's order."""
-    log_e = log_evidence(tally)
-    return tuple(_row(tally, metric, log_e) for metric in tally.rules.metric_set.metrics)
+    log_e = log_evidence(sums)
+    return tuple(_row(sums, metric, log_e) for metric in sums.rules.metric_set.metrics)
 
 
-def _row(tally: Tally, metric: Rate | Latency, log_e: Array) -> Row:
-    rules, policy = tally.rules, tally.rules.policy
+def _row(sums: Sums, metric: Rate | Latency, log_e: Array) -> Row:
+    rules, policy = sums.rules, sums.rules.policy
     cells, tests = rules.places[metric.name], rules.tests[metric.name]
     weight = float(rules.weights[tests].sum())
     shares = rules.weights[tests] / weight if weight else np.full(len(tests), 1 / len(tests))
     loudest = cells.start + int(np.argmax(log_e[cells]))
-    asked = tally.step.last_compared and policy.margin is not None and weight > 0 and _counted(tally, metric)
+    asked = sums.step.last_compared and policy.margin is not None and weight > 0 and _counted(sums, metric)
     return Row(
         metric=metric.name,
         title=metric.label,
-        edge=metric.edges[rules.cells[loudest].place],
-        canary=_share(tally, 0, loudest),
-        stable=_share(tally, 1, loudest),
+        threshold=metric.thresholds[rules.cells[loudest].place],
+        canary=_share(sums, 0, loudest),
+        stable=_share(sums, 1, loudest),
         evidence=rounded(float(evidence.log_sum(log_e[tests] + evidence.log(shares)))),
-        threshold=float(f"{1 / (policy.alpha * weight):.6g}") if weight else None,
-        goodness=rounded(log_goodness(tally, metric.name)) if asked else None,
+        alarm_at=float(f"{1 / (policy.alpha * weight):.6g}") if weight else None,
+        goodness=rounded(log_goodness(sums, metric.name)) if asked else None,
         needed=1 / policy.beta if asked else None,
-        kappa=float(f"{np.min(tally.kappa[cells]):.6g}"),
+        kappa=float(f"{np.min(sums.kappa[cells]):.6g}"),
     )
 
 
-def _counted(tally: Tally, metric: Rate | Latency) -> bool:
+def _counted(sums: Sums, metric: Rate | Latency) -> bool:
     """Whether the promotion may ask for this metric: optional ones only where they exist."""
-    return not metric.optional or (0, metric.name) in tally.seen
+    return not metric.optional or (0, metric.name) in sums.seen
 
 
-def _share(tally: Tally, arm: int, cell: int) -> ArmShare:
-    n, bad = int(tally.n[arm, cell]), int(tally.bad[arm, cell])
+def _share(sums: Sums, arm: int, cell: int) -> ArmShare:
+    n, bad = int(sums.n[arm, cell]), int(sums.bad[arm, cell])
     return ArmShare(n=n, bad=bad, share=bad / n if n else None)
 
 
-def step_totals(tally: Tally) -> tuple[Totals, Totals]:
+def step_totals(sums: Sums) -> tuple[Totals, Totals]:
     """Canary and stable over this step."""
-    metric_set = tally.rules.metric_set
-    canary, stable = (_totals(metric_set, tally.seconds, totals(tally, arm)) for arm in (0, 1))
+    metric_set = sums.rules.metric_set
+    canary, stable = (_totals(metric_set, sums.seconds, totals(sums, arm)) for arm in (0, 1))
     return canary, stable
 
 
@@ -91,14 +91,14 @@ def _totals(metric_set: MetricSet, seconds: float, events: Events) -> Totals:
 
 
 def _quantile(metric_set: MetricSet, events: Events, share: float) -> float | None:
-    """Interpolated between the edges, as Prometheus does; the largest edge when it lies beyond."""
+    """Interpolated between the thresholds, as Prometheus does; the largest threshold when it lies beyond."""
     if metric_set.latency is None or metric_set.latency not in events:
         return None
     metric, (n, slower) = metric_set[metric_set.latency], events[metric_set.latency]
     assert isinstance(metric, Latency)
     low, below = 0.0, 0
-    for edge, count in zip(metric.edges, slower, strict=True):
+    for threshold, count in zip(metric.thresholds, slower, strict=True):
         if n and n - count >= share * n:
-            return low + (edge - low) * (share * n - below) / max(n - count - below, 1)
-        low, below = edge, n - count
+            return low + (threshold - low) * (share * n - below) / max(n - count - below, 1)
+        low, below = threshold, n - count
     return low if n else None

@@ -18,7 +18,7 @@ OBJECTIVE_SHARE = 0.2  # of a metric's weight, when it has an objective beside t
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One thing that is tested: a metric at one of its edges (a rate has one place)."""
+    """One test: a metric at one of its thresholds (a rate has one place)."""
 
     metric: Rate | Latency
     place: int
@@ -57,15 +57,19 @@ class Rules:
 
 def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
     """The layout. Metrics without a weight have cells too: they are shown, and have no say."""
-    cells = tuple(Cell(metric, place) for metric in metric_set.metrics for place in range(len(metric.edges)))
+    cells = tuple(
+        Cell(metric, place) for metric in metric_set.metrics for place in range(len(metric.thresholds))
+    )
     names = [cell.metric.name for cell in cells]
-    places = {m.name: slice(start := names.index(m.name), start + len(m.edges)) for m in metric_set.metrics}
+    places = {
+        m.name: slice(start := names.index(m.name), start + len(m.thresholds)) for m in metric_set.metrics
+    }
     limited = [
         i for i, cell in enumerate(cells) if policy.objectives and cell.metric.weight and _limits(cell)
     ]
     both = {cells[i].metric.name for i in limited}
     weights = [
-        cell.metric.weight / len(cell.metric.edges) * (1 - OBJECTIVE_SHARE * (cell.metric.name in both))
+        cell.metric.weight / len(cell.metric.thresholds) * (1 - OBJECTIVE_SHARE * (cell.metric.name in both))
         for cell in cells
     ] + [cells[i].metric.weight * OBJECTIVE_SHARE for i in limited]
     return Rules(
@@ -86,7 +90,7 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
 def problems(policy: Policy, metric_set: MetricSet) -> list[str]:
     """One sentence for each way in which this policy does not fit this metric set."""
     known = {metric.name: metric for metric in metric_set.metrics}
-    found = [
+    mistakes = [
         f"analysis.tolerances: the metric set {metric_set.name!r} has no metric {name!r}."
         for name in policy.tolerances
         if name not in known
@@ -94,9 +98,9 @@ def problems(policy: Policy, metric_set: MetricSet) -> list[str]:
     for metric in known.values():
         tolerance, margin = policy.tolerances.get(metric.name, metric.tolerance), policy.margin
         if margin is not None and metric.weight and tolerance >= margin:
-            said = f"{margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}"
-            found.append(f"analysis.margin: {said}.")
-    return found
+            rule = f"{margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}"
+            mistakes.append(f"analysis.margin: {rule}.")
+    return mistakes
 
 
 def _tests(place: slice, limited: list[int], cells: int) -> NDArray[np.int64]:
@@ -107,7 +111,7 @@ def _tests(place: slice, limited: list[int], cells: int) -> NDArray[np.int64]:
 
 def _limits(cell: Cell) -> bool:
     objective = cell.metric.objective
-    return objective is not None and cell.metric.edges[cell.place] == objective.edge
+    return objective is not None and cell.metric.thresholds[cell.place] == objective.threshold
 
 
 def _limit(metric: Rate | Latency) -> float:

@@ -1,7 +1,7 @@
 """The running sums of a judgement: each window is folded in once, in order.
 
-For every test and alternative the tally keeps W = ln sum_k gamma_k exp L_k over the steps k begun so far,
-where L_k is the tempered log likelihood ratio of all windows since step k began. A new step adds its
+For every test and alternative the sums keeps W = ln sum_k gamma_k exp L_k over the steps k begun so far,
+where L_k is the discounted log likelihood ratio of all windows since step k began. A new step adds its
 gamma_k to exp W, a window adds to W itself: that is the alarm's whole state, however long the rollout.
 """
 
@@ -23,7 +23,7 @@ from inference_rollouts.core.judging.policy import Policy, StepContext
 from inference_rollouts.core.judging.rules import Rules, rules_of
 from inference_rollouts.core.values import Value
 
-Tempers = tuple[Array, Array]
+Kappas = tuple[Array, Array]
 """Kappa of this window's comparisons, and of its tests of one arm's share."""
 
 
@@ -40,11 +40,11 @@ class Carried(Value):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tally:
+class Sums:
     """What all windows of a step, and the steps before, amount to.
 
     `n` and `bad` are totals of this step: (canary, stable) x cells. `good` is the state of the promotion's
-    tests: cells x (odds, canary's share, stable's share) x effects. `kappa` tempered the last
+    tests: cells x (odds, canary's share, stable's share) x effects. `kappa` discounted the last
     window. `seen`: which arm (0 canary, 1 stable) has exported which metric; `heard`: the end of the last
     window in which canary and stable got requests.
     """
@@ -64,8 +64,8 @@ class Tally:
     last: WindowCounts | None = None
 
 
-def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Carried) -> Tally:
-    """A step's tally before its first window. Raises ValueError when `carried` is of other rules."""
+def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Carried) -> Sums:
+    """A step's sums before its first window. Raises ValueError when `carried` is of other rules."""
     rules = rules_of(policy, metric_set)
     cells, tests = len(rules.cells), len(rules.weights)
     alarm = np.full((tests, len(evidence.WORSE_ODDS)), -np.inf)
@@ -78,7 +78,7 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
         raise ValueError(f"all {step.steps} steps of the plan have been judged already")
     if not step.resumed:
         alarm = np.logaddexp(alarm, np.log(gamma(begun, step.steps)))
-    return Tally(
+    return Sums(
         rules=rules,
         step=step,
         begun=begun,
@@ -97,77 +97,77 @@ def gamma(step: int, steps: int) -> float:
     return (1.0 if steps == 1 else 0.5) if step == 1 else 0.5 / (steps - 1)
 
 
-def absorb(tally: Tally, window: WindowCounts) -> Tally:
-    """The tally after one more window.
+def absorb(sums: Sums, window: WindowCounts) -> Sums:
+    """The sums after one more window.
 
-    Comparisons are tempered by the window's totals, on which they are conditioned, and the windows before;
+    Comparisons are discounted by the window's totals, on which they are conditioned, and the windows before;
     tests of one arm's share by the windows before alone, since totals would give its own count away.
     """
-    rules, seconds = tally.rules, window.end - window.start
+    rules, seconds = sums.rules, window.end - window.start
     n, bad, chi2, df = _arrays(rules, window)
-    known, kappa = tally.dispersion, tally.kappa
+    known, kappa = sums.dispersion, sums.kappa
     if rules.policy.kappa == "estimate":
         kappa = estimated(known, n[0], n[1], bad.sum(axis=0), seconds, rules.policy.kappa_bounds)
     return replace(
-        tally,
-        alarm=tally.alarm + _alarm_increments(rules, n, bad, (kappa, tally.kappa)),
-        good=tally.good
-        + (_good_increments(rules, n, bad, (kappa, tally.kappa)) if tally.step.last_compared else 0.0),
+        sums,
+        alarm=sums.alarm + _alarm_increments(rules, n, bad, (kappa, sums.kappa)),
+        good=sums.good
+        + (_good_increments(rules, n, bad, (kappa, sums.kappa)) if sums.step.last_compared else 0.0),
         dispersion=observe(known, n[0], bad[0], n[1], bad[1], chi2, df, seconds),
         kappa=kappa,
-        n=tally.n + n,
-        bad=tally.bad + bad,
-        heard=_heard(tally, window),
-        seen=tally.seen | _exported(window),
-        seconds=tally.seconds + seconds,
+        n=sums.n + n,
+        bad=sums.bad + bad,
+        heard=_heard(sums, window),
+        seen=sums.seen | _exported(window),
+        seconds=sums.seconds + seconds,
         last=window,
     )
 
 
-def carried_of(tally: Tally) -> Carried:
+def carried_of(sums: Sums) -> Carried:
     """What the next step needs to know."""
-    alarm = [[None if np.isneginf(w) else round(w, 9) for w in row] for row in tally.alarm.tolist()]
+    alarm = [[None if np.isneginf(w) else round(w, 9) for w in row] for row in sums.alarm.tolist()]
     return Carried(
-        steps=tally.begun,
+        steps=sums.begun,
         alarm=tuple(map(tuple, alarm)),
-        dispersion=kept(tally.dispersion),
+        dispersion=kept(sums.dispersion),
     )
 
 
-def log_evidence(tally: Tally) -> Array:
+def log_evidence(sums: Sums) -> Array:
     """ln E of each test (comparisons, then objectives) against the canary, over the whole rollout."""
-    rules, steps = tally.rules, tally.step.steps
+    rules, steps = sums.rules, sums.step.steps
     prior = np.concatenate([rules.worse.prior, rules.breach.prior])
-    unbegun = evidence.log(np.array(sum(gamma(step, steps) for step in range(tally.begun + 1, steps + 1))))
-    return np.asarray(np.logaddexp(evidence.log_sum(tally.alarm + prior), unbegun))
+    unbegun = evidence.log(np.array(sum(gamma(step, steps) for step in range(sums.begun + 1, steps + 1))))
+    return np.asarray(np.logaddexp(evidence.log_sum(sums.alarm + prior), unbegun))
 
 
-def log_goodness(tally: Tally, metric: str) -> float:
+def log_goodness(sums: Sums, metric: str) -> float:
     """ln E that a metric is good enough: not worse by the margin, or negligible.
 
-    The mean of two e-processes. One is against "worse by the margin at every edge": the mean over the edges.
-    The other is against "at some edge it matters": the least over the edges of the evidence that the canary's
-    bad share, or all that stable does better, is negligible.
+    The mean of two e-processes. One is against "worse by the margin at every threshold": the mean over the
+    thresholds. The other is against "at some threshold it matters": the least over the thresholds of the
+    evidence that the canary's bad share, or all that stable does better, is negligible.
     """
-    mine = tally.rules.places[metric]
-    close, small = tally.rules.close.prior[mine], tally.rules.small.prior[mine]
-    good = tally.good[mine]
+    mine = sums.rules.places[metric]
+    close, small = sums.rules.close.prior[mine], sums.rules.small.prior[mine]
+    good = sums.good[mine]
     odds = evidence.log_sum(evidence.log_sum(good[:, 0] + close)) - np.log(len(close))
     shares = np.min(evidence.log_sum(evidence.log_sum(good[:, 1:] + small[:, None]))) - np.log(2)
     return float(odds if np.isneginf(shares) else np.logaddexp(odds, shares) - np.log(2))
 
 
-def totals(tally: Tally, arm: int) -> dict[str, tuple[int, tuple[int, ...]]]:
+def totals(sums: Sums, arm: int) -> dict[str, tuple[int, tuple[int, ...]]]:
     """Events and bad events of one arm (0 canary, 1 stable) in this step, by metric."""
-    n, bad = tally.n[arm].tolist(), tally.bad[arm].tolist()
-    return {name: (n[place.start], tuple(bad[place])) for name, place in tally.rules.places.items()}
+    n, bad = sums.n[arm].tolist(), sums.bad[arm].tolist()
+    return {name: (n[place.start], tuple(bad[place])) for name, place in sums.rules.places.items()}
 
 
-def _heard(tally: Tally, window: WindowCounts) -> tuple[float, float]:
-    counts = window.counts.get(tally.rules.metric_set.errors)
+def _heard(sums: Sums, window: WindowCounts) -> tuple[float, float]:
+    counts = window.counts.get(sums.rules.metric_set.errors)
     if counts is None:
-        return tally.heard
-    canary, stable = tally.heard
+        return sums.heard
+    canary, stable = sums.heard
     return window.end if counts.canary.n else canary, window.end if counts.stable.n else stable
 
 
@@ -187,7 +187,7 @@ def _arrays(rules: Rules, window: WindowCounts) -> tuple[NDArray[np.int64], NDAr
     return n, bad, chi2, df
 
 
-def _alarm_increments(rules: Rules, n: NDArray[np.int64], bad: NDArray[np.int64], kappa: Tempers) -> Array:
+def _alarm_increments(rules: Rules, n: NDArray[np.int64], bad: NDArray[np.int64], kappa: Kappas) -> Array:
     worse, breach, limited = rules.worse, rules.breach, rules.objectives
     odds = evidence.odds_increments(n[0], bad[0], n[1], bad[1], worse.effects, worse.null)
     shares = evidence.share_increments(n[0][limited], bad[0][limited], breach.effects, breach.null)
@@ -195,7 +195,7 @@ def _alarm_increments(rules: Rules, n: NDArray[np.int64], bad: NDArray[np.int64]
     return np.concatenate([odds * now[:, None], shares * before[limited, None]])
 
 
-def _good_increments(rules: Rules, n: NDArray[np.int64], bad: NDArray[np.int64], kappa: Tempers) -> Array:
+def _good_increments(rules: Rules, n: NDArray[np.int64], bad: NDArray[np.int64], kappa: Kappas) -> Array:
     close, small = rules.close, rules.small
     tests = (
         evidence.odds_increments(n[0], bad[0], n[1], bad[1], close.effects, close.null),

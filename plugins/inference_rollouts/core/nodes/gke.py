@@ -9,7 +9,8 @@ from inference_rollouts.core.nodes.provisioners import NodePool
 from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL, RUN_LABEL
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 
-Json = Mapping[str, Any]
+GkeObject = Mapping[str, Any]
+"""A node pool, or an operation on one, as GKE's API sends it."""
 
 # Labels of the machines in the cloud, for bills and owners; keys there have no dots and slashes.
 CLOUD_PLAN_LABEL = "inference-rollouts-plan"
@@ -49,29 +50,29 @@ def node_pool_body(nodes: NodePool, name: str, accelerators: int, plan: str, run
     return {"nodePool": pool}
 
 
-def is_ours(pool: Json, plan: str) -> bool:
+def is_ours(pool: GkeObject, plan: str) -> bool:
     """Whether rollouts of this plan created a node pool."""
     labels = _labels(pool)
     return labels.get(OWNER_LABEL) == OWNER and labels.get(PLAN_LABEL) == plan
 
 
-def is_of_run(pool: Json, plan: str, run: str) -> bool:
+def is_of_run(pool: GkeObject, plan: str, run: str) -> bool:
     """Whether this very run created it."""
     return is_ours(pool, plan) and _labels(pool).get(RUN_LABEL) == run
 
 
-def has_machines(pool: Json, nodes: NodePool) -> bool:
+def has_machines(pool: GkeObject, nodes: NodePool) -> bool:
     """Whether a node pool consists of the machines that a plan asks for."""
     config, wanted = pool.get("config", {}), _accelerators(nodes)
-    found = [
+    present = [
         {key: str(each.get(key)) for key in ("acceleratorCount", "acceleratorType")}
         for each in config.get("accelerators") or ()
     ]
-    same = found == [{key: str(wanted[key]) for key in ("acceleratorCount", "acceleratorType")}]
+    same = present == [{key: str(wanted[key]) for key in ("acceleratorCount", "acceleratorType")}]
     return same and config.get("machineType") == nodes.machine.machine_type
 
 
-def newest_operation(operations: Sequence[Json], cluster: str, pool: str) -> Json | None:
+def newest_operation(operations: Sequence[GkeObject], cluster: str, pool: str) -> GkeObject | None:
     """The last that was done to a node pool; `cluster` is its full name.
 
     Operations name their target with the project's number, so only the end of it can be compared.
@@ -81,12 +82,12 @@ def newest_operation(operations: Sequence[Json], cluster: str, pool: str) -> Jso
     return max(own, key=lambda each: str(each.get("startTime", "")), default=None)
 
 
-def is_active(operation: Json | None) -> bool:
+def is_active(operation: GkeObject | None) -> bool:
     """Whether an operation is still going on."""
     return operation is not None and operation.get("status") in ("PENDING", "RUNNING")
 
 
-def has_failed(operation: Json | None) -> bool:
+def has_failed(operation: GkeObject | None) -> bool:
     """Whether an operation ended without what it was for."""
     if operation is None:
         return False
@@ -94,7 +95,7 @@ def has_failed(operation: Json | None) -> bool:
     return status == "ABORTING" or (status == "DONE" and bool(operation.get("error")))
 
 
-def pool_readiness(name: str, pool: Json | None, operation: Json | None) -> Readiness:
+def pool_readiness(name: str, pool: GkeObject | None, operation: GkeObject | None) -> Readiness:
     """How far a node pool is, by its own status and by the newest operation on it. Ready: it has its nodes.
 
     A pool that is not there and of which nothing is known is waited for: it has yet to be asked for.
@@ -105,36 +106,36 @@ def pool_readiness(name: str, pool: Json | None, operation: Json | None) -> Read
         doing = f"{operation['operationType']} {operation['status']}" if operation else "asked for"
         return Readiness(Phase.WAITING, f"node pool {name}: {doing}{_progress(operation)}")
     status = str(pool.get("status", "STATUS_UNSPECIFIED"))
-    said = _words(None, pool)
-    message = f"node pool {name} is {status}{f': {said}' if said else ''}{_progress(operation)}"
+    words = _words(None, pool)
+    message = f"node pool {name} is {status}{f': {words}' if words else ''}{_progress(operation)}"
     if status == "ERROR":
         return Readiness(Phase.FAILED, message)
     return Readiness.when(status in USABLE, message)
 
 
-def _words(operation: Json | None, pool: Json | None) -> str:
+def _words(operation: GkeObject | None, pool: GkeObject | None) -> str:
     """Condition codes and messages, the operation's own error first; each once."""
-    said = []
+    words = []
     if operation is not None:
-        said.append(
+        words.append(
             str((operation.get("error") or {}).get("message") or operation.get("statusMessage") or "")
         )
     if pool is not None:
-        said.append(str(pool.get("statusMessage") or ""))
+        words.append(str(pool.get("statusMessage") or ""))
     conditions = [
         *((operation or {}).get("nodepoolConditions") or ()),
         *((pool or {}).get("conditions") or ()),
     ]
-    said += [_condition(each) for each in conditions]
-    return "; ".join(dict.fromkeys(filter(None, said)))
+    words += [_condition(each) for each in conditions]
+    return "; ".join(dict.fromkeys(filter(None, words)))
 
 
-def _condition(condition: Json) -> str:
+def _condition(condition: GkeObject) -> str:
     codes = [str(condition[key]) for key in ("code", "canonicalCode") if condition.get(key)]
     return f"{codes[0] if codes else 'UNKNOWN'}: {condition.get('message', '')}".rstrip(": ")
 
 
-def _progress(operation: Json | None) -> str:
+def _progress(operation: GkeObject | None) -> str:
     detail = (operation or {}).get("detail")
     return f" ({detail})" if detail and is_active(operation) else ""
 
@@ -147,6 +148,6 @@ def _accelerators(nodes: NodePool) -> dict[str, Any]:
     }
 
 
-def _labels(pool: Json) -> Json:
-    labels: Json = pool.get("config", {}).get("labels") or {}
+def _labels(pool: GkeObject) -> GkeObject:
+    labels: GkeObject = pool.get("config", {}).get("labels") or {}
     return labels

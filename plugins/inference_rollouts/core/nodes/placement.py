@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Readiness
-
-Json = Mapping[str, Any]
 
 TELLING = ("TriggeredScaleUp", "FailedScaleUp", "NotTriggerScaleUp", "FailedScheduling")
 
 
-def unplaced(pods: Sequence[Json]) -> list[Json]:
+def unplaced(pods: Sequence[K8sObject]) -> list[K8sObject]:
     """Pods that have no node, but for those on their way out."""
     return [
         pod for pod in pods if not pod["spec"].get("nodeName") and "deletionTimestamp" not in pod["metadata"]
     ]
 
 
-def placement_readiness(pods: Sequence[Json], wanted: int, events: Sequence[Json]) -> Readiness:
+def placement_readiness(pods: Sequence[K8sObject], wanted: int, events: Sequence[K8sObject]) -> Readiness:
     """Whether `wanted` pods have nodes; else why not, by the `events` about one that has none.
 
     A scale-up that failed is tried again, with other machines or in other zones: it is waited for.
@@ -30,13 +28,13 @@ def placement_readiness(pods: Sequence[Json], wanted: int, events: Sequence[Json
     return Readiness.when(placed >= wanted, f"{placed} of {wanted} pods have nodes{words}")
 
 
-def _newest(told: Sequence[Json]) -> str:
+def _newest(told: Sequence[K8sObject]) -> str:
     """The last word of an autoscaler, else of the scheduler, which only says that there is no room."""
     newest = max(told, key=lambda event: (event["reason"] != "FailedScheduling", _time(event)))
     return f"{newest['reason']}: {newest.get('message', '')}".rstrip(".")
 
 
-def _time(event: Json) -> tuple[str, int]:
+def _time(event: K8sObject) -> tuple[str, int]:
     """Timestamps are whole seconds; among equal ones the last that was written is the newest."""
     version = str(event.get("metadata", {}).get("resourceVersion", ""))
     return str(event.get("lastTimestamp") or event.get("eventTime") or ""), int(version or 0)

@@ -167,7 +167,7 @@ Nodes = Annotated[ExistingNodes | ComputeClass | NodePool, Field(discriminator="
 
 
 def shortage(message: str) -> type[NotReady]:
-    """The error that a failure to bring nodes stands for, by the codes in its message."""
+    """The error that a failure to provide nodes stands for, by the codes in its message."""
     return next((error for error, codes in _SHORTAGES.items() if codes.search(message)), NotReady)
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-Pool = Mapping[str, Any]
+from inference_rollouts.core.objects.k8s import K8sObject
 
 
-def pod_labels(pool: Pool) -> dict[str, str]:
+def pod_labels(pool: K8sObject) -> dict[str, str]:
     """The labels by which a pool selects its pods; empty when it selects by nothing."""
     selector = pool["spec"].get("selector") or {}
     old = "targetPortNumber" in pool["spec"]
     return dict(selector if old else selector.get("matchLabels") or {})
 
 
-def ports(pool: Pool) -> list[int]:
+def ports(pool: K8sObject) -> list[int]:
     """The ports on which each pod of a pool has a model server."""
     spec = pool["spec"]
     if "targetPortNumber" in spec:

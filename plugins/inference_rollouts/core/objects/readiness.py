@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-Json = Mapping[str, Any]
+from inference_rollouts.core.objects.k8s import K8sObject
 
 MAX_RESTARTS = 3  # a container that died this often in a new pool will not serve
 HOPELESS = frozenset({"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"})
@@ -46,7 +45,7 @@ def worst(answers: Iterable[Readiness]) -> Readiness:
 
 
 def nodes_readiness(
-    nodes: Sequence[Json], pods: Sequence[Json], resource: str, needed: int, own: Mapping[str, str]
+    nodes: Sequence[K8sObject], pods: Sequence[K8sObject], resource: str, needed: int, own: Mapping[str, str]
 ) -> Readiness:
     """Whether Ready, schedulable `nodes` have `needed` units of `resource` free.
 
@@ -70,7 +69,7 @@ def nodes_readiness(
     )
 
 
-def workload_readiness(deployment: Json, pods: Sequence[Json]) -> Readiness:
+def workload_readiness(deployment: K8sObject, pods: Sequence[K8sObject]) -> Readiness:
     """Whether every replica of a Deployment runs its current template and is available."""
     spec, status, meta = deployment["spec"], deployment.get("status", {}), deployment["metadata"]
     want = int(spec.get("replicas", 1))
@@ -86,12 +85,12 @@ def workload_readiness(deployment: Json, pods: Sequence[Json]) -> Readiness:
     )
 
 
-def pool_readiness(pool: Json, gateway: str) -> Readiness:
+def pool_readiness(pool: K8sObject, gateway: str) -> Readiness:
     """Whether `gateway` accepted an InferencePool and resolved its references, at its current generation."""
     return _parent_readiness(pool, gateway, f"InferencePool {pool['metadata']['name']}")
 
 
-def policy_readiness(policy: Json) -> Readiness:
+def policy_readiness(policy: K8sObject) -> Readiness:
     """Whether a policy of GKE is attached to its pool. One without a condition has not been refused."""
     what = f"{policy['kind']} {policy['metadata']['name']}"
     for condition in policy.get("status", {}).get("conditions", ()):
@@ -101,7 +100,7 @@ def policy_readiness(policy: Json) -> Readiness:
     return Readiness(Phase.READY, f"{what} is not refused")
 
 
-def route_readiness(route: Json, gateway: str) -> Readiness:
+def route_readiness(route: K8sObject, gateway: str) -> Readiness:
     """Whether `gateway` accepted an HTTPRoute and resolved its references, at its current generation."""
     answer = _parent_readiness(route, gateway, f"HTTPRoute {route['metadata']['name']}")
     if (
@@ -115,7 +114,7 @@ def route_readiness(route: Json, gateway: str) -> Readiness:
     return answer
 
 
-def gateway_name(route: Json, wanted: str | None = None) -> str | None:
+def gateway_name(route: K8sObject, wanted: str | None = None) -> str | None:
     """The Gateway a route attaches to: the one `wanted`, or its only parent; None when that is unclear."""
     parents = [parent["name"] for parent in route["spec"].get("parentRefs", ())]
     if wanted is not None:
@@ -123,7 +122,7 @@ def gateway_name(route: Json, wanted: str | None = None) -> str | None:
     return parents[0] if len(set(parents)) == 1 else None
 
 
-def picker_reference(pool: Json) -> tuple[str, bool] | None:
+def picker_reference(pool: K8sObject) -> tuple[str, bool] | None:
     """The Service of a pool's endpoint picker, and whether requests are dropped while it is down.
 
     FailClose is the API's default.
@@ -134,12 +133,12 @@ def picker_reference(pool: Json) -> tuple[str, bool] | None:
     return str(reference["name"]), reference.get("failureMode", "FailClose") == "FailClose"
 
 
-def ready_pods(pods: Sequence[Json]) -> list[Json]:
+def ready_pods(pods: Sequence[K8sObject]) -> list[K8sObject]:
     """Pods that may be sent requests: Ready and not on their way out."""
     return [pod for pod in pods if _is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")]
 
 
-def restarts(pods: Sequence[Json], since: float) -> int:
+def restarts(pods: Sequence[K8sObject], since: float) -> int:
     """The most restarts of any one container that was restarted after `since` (Unix seconds).
 
     Kubernetes keeps the time of a container's last restart only: one that crashes again counts with all its
@@ -151,10 +150,10 @@ def restarts(pods: Sequence[Json], since: float) -> int:
     )
 
 
-def _parent_readiness(thing: Json, gateway: str, what: str) -> Readiness:
-    generation = thing["metadata"].get("generation", 0)
+def _parent_readiness(obj: K8sObject, gateway: str, what: str) -> Readiness:
+    generation = obj["metadata"].get("generation", 0)
     for kind in ("Accepted", "ResolvedRefs"):
-        condition = _parent_condition(thing, gateway, kind)
+        condition = _parent_condition(obj, gateway, kind)
         if not condition:
             return Readiness(Phase.WAITING, f"{what}: {gateway} has not reported {kind} yet")
         if condition.get("observedGeneration", 0) < generation:
@@ -168,8 +167,8 @@ def _parent_readiness(thing: Json, gateway: str, what: str) -> Readiness:
     return Readiness(Phase.READY, f"{what} accepted and resolved by {gateway} at generation {generation}")
 
 
-def _parent_condition(thing: Json, gateway: str, kind: str) -> Json:
-    status = thing.get("status", {})
+def _parent_condition(obj: K8sObject, gateway: str, kind: str) -> K8sObject:
+    status = obj.get("status", {})
     for parent in status.get("parents") or status.get("parent") or ():  # `parent`: old InferencePools
         if parent.get("parentRef", {}).get("name") == gateway:
             for condition in parent.get("conditions", ()):
@@ -178,14 +177,14 @@ def _parent_condition(thing: Json, gateway: str, kind: str) -> Json:
     return {}
 
 
-def _progress_failure(deployment: Json) -> str | None:
+def _progress_failure(deployment: K8sObject) -> str | None:
     for condition in deployment.get("status", {}).get("conditions", ()):
         if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
             return f"made no progress before its deadline ({condition.get('message', '')})"
     return None
 
 
-def _pods_failure(pods: Sequence[Json]) -> str | None:
+def _pods_failure(pods: Sequence[K8sObject]) -> str | None:
     for pod in pods:
         name = pod["metadata"]["name"]
         if _restarts(pod) >= MAX_RESTARTS:
@@ -195,7 +194,7 @@ def _pods_failure(pods: Sequence[Json]) -> str | None:
     return None
 
 
-def _pod_wait(pod: Json) -> str:
+def _pod_wait(pod: K8sObject) -> str:
     """Why a pod is not ready yet, as Kubernetes says it."""
     if _is_true(pod, "Ready"):
         return ""
@@ -205,7 +204,7 @@ def _pod_wait(pod: Json) -> str:
     return _waiting_reason(pod) or str(pod.get("status", {}).get("phase", "Pending")) + ", not ready"
 
 
-def _waiting_reason(pod: Json) -> str:
+def _waiting_reason(pod: K8sObject) -> str:
     for status in pod.get("status", {}).get("containerStatuses", ()):
         reason = status.get("state", {}).get("waiting", {}).get("reason", "")
         if reason:
@@ -213,18 +212,18 @@ def _waiting_reason(pod: Json) -> str:
     return ""
 
 
-def _restarts(pod: Json) -> int:
+def _restarts(pod: K8sObject) -> int:
     return max(
         (int(c.get("restartCount", 0)) for c in pod.get("status", {}).get("containerStatuses", ())), default=0
     )
 
 
-def _container_statuses(pods: Sequence[Json]) -> Iterator[Json]:
+def _container_statuses(pods: Sequence[K8sObject]) -> Iterator[K8sObject]:
     for pod in pods:
         yield from pod.get("status", {}).get("containerStatuses", ())
 
 
-def _restarted(status: Json) -> float:
+def _restarted(status: K8sObject) -> float:
     """When a container's last run ended (Unix seconds), or else when its present one began."""
     if not status.get("restartCount"):
         return -math.inf
@@ -233,11 +232,11 @@ def _restarted(status: Json) -> float:
     return datetime.fromisoformat(moment).timestamp() if moment else -math.inf
 
 
-def _requested(pod: Json, resource: str) -> int:
+def _requested(pod: K8sObject, resource: str) -> int:
     containers = pod["spec"].get("containers", ())
     return sum(int(c.get("resources", {}).get("requests", {}).get(resource, 0)) for c in containers)
 
 
-def _is_true(thing: Json, kind: str) -> bool:
-    conditions = thing.get("status", {}).get("conditions", ())
+def _is_true(obj: K8sObject, kind: str) -> bool:
+    conditions = obj.get("status", {}).get("conditions", ())
     return any(c["type"] == kind and c["status"] == "True" for c in conditions)

@@ -14,14 +14,14 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import Arm, MetricName
-from inference_rollouts.core.judging.policy import Policy, Rung, StepContext
+from inference_rollouts.core.judging.policy import Policy, Step, StepContext
 from inference_rollouts.core.nodes.provisioners import NODE_POOL_NAME, ComputeClass, NodePool, Nodes
 from inference_rollouts.core.plan.approvals import Approvals
 from inference_rollouts.core.plan.retention import Retention
 from inference_rollouts.core.plan.trial import Mirror, Preview
 from inference_rollouts.core.plan.workload import Picker, WarmUp, Workload
-from inference_rollouts.core.serving.adapters import TARGET_MODULES
 from inference_rollouts.core.serving.capacity import Capacity
+from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.values import Model, ModelName, Name, Percent, Text
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class RouteRef(Model):
     rules: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
-class Step(Model):
+class WeightStep(Model):
     """One weight increase: the canary's share in %, and how long it must look good there."""
 
     weight: Percent
@@ -85,8 +85,7 @@ class Schedule(Model):
 class Rollout(Model):
     """What all kinds of plans have. See include/rollouts/ for commented examples.
 
-    `stable` serves today, `canary` is new: two pools, or two adapters of one pool. After each shift `settle`
-    is not judged: weights spread, slow requests finish late, caches are cold.
+    `stable` serves today, `canary` is new: two pools, or two adapters of one pool.
     """
 
     name: Name
@@ -96,16 +95,17 @@ class Rollout(Model):
     stable: ModelName
     canary: ModelName
     warm_up: WarmUp = WarmUp()
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=20)]
+    steps: Annotated[tuple[WeightStep, ...], Field(min_length=1, max_length=20)]
     metrics: MetricName = "vllm"
-    settle: Seconds = 30.0
+    initial_delay: Seconds = 30.0
     analysis: Policy = Policy()
     approvals: Approvals = Approvals()
     deadlines: Deadlines = Deadlines()
     schedule: Schedule | None = None
     retention: Retention = Retention()
-    records: str | None = Field(
-        None, description="where decision records go as JSON lines: any URL of Airflow's object storage"
+    storage: str | None = Field(
+        None,
+        description="where decision records, reports and charts go: any URL of Airflow's object storage",
     )
 
     @model_validator(mode="after")
@@ -117,7 +117,7 @@ class Rollout(Model):
         weights = [step.weight for step in self.steps]
         if any(later <= earlier for earlier, later in pairwise(weights)) or weights[-1] != 100:
             raise ValueError(f"weights {weights} must rise step by step and end at 100")
-        first = self.rungs[0]
+        first = self.all_steps[0]
         if any(step <= first.weight for step in self.approvals.steps):
             raise ValueError(
                 f"approvals.steps {list(self.approvals.steps)}: the first step has {first} already, "
@@ -131,6 +131,16 @@ class Rollout(Model):
         return self.analysis.on_timeout == "ask" or bool(self.approvals.steps)
 
     @property
+    def as_pool_plan(self) -> PoolPlan:
+        """The plan as one that brings a pool of its own. Raises PlanInvalid when it brings none."""
+        raise PlanInvalid(f"Plan {self.name} brings no pool of its own.")
+
+    @property
+    def as_adapter_plan(self) -> AdapterPlan:
+        """The plan as one of an adapter. Raises PlanInvalid when it is not."""
+        raise PlanInvalid(f"Plan {self.name} rolls out no adapter.")
+
+    @property
     def dag_id(self) -> str:
         return dag_id_of(self.name)
 
@@ -139,13 +149,13 @@ class Rollout(Model):
         return dag_id_of(self.name, "retire")
 
     @property
-    def rungs(self) -> tuple[Rung, ...]:
+    def all_steps(self) -> tuple[Step, ...]:
         """All that the canary is given, step by step; the DAG's steps count these from 1."""
-        return tuple(Rung(weight=step.weight, bake=step.bake) for step in self.steps)
+        return tuple(Step(weight=step.weight, bake=step.bake) for step in self.steps)
 
     def step_context(self, index: int, since: float) -> StepContext:
         """What the judge is told of step `index` (from 1), whose weight was set at Unix time `since`."""
-        return StepContext.of(self.rungs, index, started_at=since, settle=self.settle)
+        return StepContext.of(self.all_steps, index, started_at=since, initial_delay=self.initial_delay)
 
 
 class PoolPlan(Rollout):
@@ -166,11 +176,25 @@ class PoolPlan(Rollout):
     mirror: Mirror | None = None
 
     @property
-    def rungs(self) -> tuple[Rung, ...]:
+    def as_pool_plan(self) -> PoolPlan:
+        return self
+
+    @property
+    def subject(self) -> str:
+        """What such a rollout replaces."""
+        return "pool"
+
+    @property
+    def scraped(self) -> str:
+        """Whose metrics tell the arms apart, and with which labels."""
+        return f"the pods of {self.stable} with the labels inference_pool={self.stable}"
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
         """The mirror, if any, comes before all weights."""
         mirror = self.mirror
-        first = (Rung(weight=0, mirror=mirror.percent, bake=mirror.bake),) if mirror else ()
-        return (*first, *super().rungs)
+        first = (Step(weight=0, mirror=mirror.percent, bake=mirror.bake),) if mirror else ()
+        return (*first, *super().all_steps)
 
     @model_validator(mode="after")
     def _nameable(self) -> Self:
@@ -226,7 +250,7 @@ class AdapterPlan(Rollout):
         description="where to read its adapter_config.json: any URL of Airflow's object storage",
     )
     bases: tuple[Text, ...] = Field((), description="other names of the base model")
-    target_modules: tuple[Text, ...] = Field(TARGET_MODULES, description="what the servers can adapt")
+    target_modules: tuple[Text, ...] = Field(vllm.TARGET_MODULES, description="what the servers can adapt")
     metrics: MetricName = "endpoint_picker"
 
     @model_validator(mode="after")
@@ -234,6 +258,23 @@ class AdapterPlan(Rollout):
         if self.alias in (self.stable, self.canary):
             raise ValueError(f"alias {self.alias!r} must not be the name of an adapter; clients ask for it")
         return self
+
+    @property
+    def as_adapter_plan(self) -> AdapterPlan:
+        return self
+
+    @property
+    def subject(self) -> str:
+        """What such a rollout replaces."""
+        return "adapter"
+
+    @property
+    def scraped(self) -> str:
+        """Whose metrics tell the arms apart, and with which labels."""
+        return (
+            f"the endpoint pickers of InferencePool {self.pool}, while clients ask for {self.alias}, "
+            f"with the labels inference_pool={self.pool}"
+        )
 
     def pool_of(self, side: str) -> str:
         """The InferencePool whose pods serve both adapters."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.serving.adapters import Adapter, Lora
+from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.golden import Golden
 from inference_rollouts.core.values import Model, Text
-
-DEFAULT_MAX_LORA_RANK = 16  # vLLM's
 
 
 class Accelerator(Model):
@@ -45,9 +43,9 @@ class Workload(Model):
             raise ValueError(f"adapters names {', '.join(twice)} more than once")
         if taken := sorted(self.base_names & set(names)):
             raise ValueError(f"{', '.join(taken)} names both the model and an adapter")
-        if any(self._values("--lora-modules")):
+        if any(vllm.flag_values(self.args, "--lora-modules")):
             raise ValueError("name adapters under workload.adapters, not with --lora-modules in args")
-        if not all(rank.isdecimal() for rank in self._values("--max-lora-rank")):
+        if not all(rank.isdecimal() for rank in vllm.flag_values(self.args, "--max-lora-rank")):
             raise ValueError("--max-lora-rank in args is no number")
         return self
 
@@ -59,30 +57,25 @@ class Workload(Model):
     @property
     def base_names(self) -> set[str]:
         """The names under which the servers answer as the model itself."""
-        return {self.served_model_name, *self._values("--served-model-name")}
+        return {self.served_model_name, *vllm.flag_values(self.args, "--served-model-name")}
 
     @property
     def max_lora_rank(self) -> int:
         """The largest rank of adapters that the servers take."""
-        return int([str(DEFAULT_MAX_LORA_RANK), *self._values("--max-lora-rank")][-1])
+        return vllm.max_lora_rank(self.args)
 
     @property
     def adapter_args(self) -> list[str]:
         """The arguments by which the servers take, and may load, the adapters."""
         if self.lora.load == "api":
             return ["--enable-lora"]
-        modules = [f"{adapter.name}={adapter.path}" for adapter in self.known_adapters]
-        return ["--enable-lora", "--lora-modules", *modules] if modules else []
+        modules = [(adapter.name, adapter.path) for adapter in self.known_adapters]
+        return ["--enable-lora", *vllm.adapter_arguments(modules)] if modules else []
 
     @property
     def adapter_env(self) -> list[dict[str, Any]]:
         """The environment by which the servers load adapters at run time."""
-        allowed = self.lora.load == "api"
-        return [{"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "true"}] if allowed else []
-
-    def _values(self, flag: str) -> list[str]:
-        """What follows a flag in the arguments, spelled `--a-b c d`, `--a_b c` or `--a-b=c`."""
-        return [value for name, value in _pairs(self.args) if name == flag]
+        return vllm.runtime_adapters_env() if self.lora.load == "api" else []
 
 
 class Picker(Model):
@@ -109,16 +102,3 @@ class WarmUp(Model):
     tolerance: Annotated[float, Field(gt=1, le=10)] = 2.0
     request_timeout: Seconds = 120.0
     golden: Annotated[tuple[Golden, ...], Field(max_length=50)] = ()
-
-
-def _pairs(args: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Every value in a command line with the flag before it."""
-    flag = ""
-    for arg in args:
-        if arg.startswith("--"):
-            flag, equals, value = arg.partition("=")
-            flag = flag.replace("_", "-")
-            if equals:
-                yield flag, value
-        else:
-            yield flag, arg

@@ -25,64 +25,64 @@ class Question:
     default: str
 
 
-def question(plan: Plan, said: Judgement) -> Question | None:
+def question(plan: Plan, judgement: Judgement) -> Question | None:
     """The question that a step's judgement raises; None when nobody needs to be asked."""
-    following = plan.rungs[said.step].weight if said.step < len(plan.rungs) else None
-    if said.verdict is Verdict.ADVANCE:
-        if following is None or not plan.approvals.due(said.weight, following):
+    following = plan.all_steps[judgement.step].weight if judgement.step < len(plan.all_steps) else None
+    if judgement.verdict is Verdict.ADVANCE:
+        if following is None or not plan.approvals.due(judgement.weight, following):
             return None
         why, silence = "The plan wants a person's word before this weight.", plan.approvals.on_timeout
-    elif said.verdict is Verdict.ASK:
+    elif judgement.verdict is Verdict.ASK:
         why, silence = "The judge cannot decide this alone.", "rollback"
     else:
         return None
     default = GO_ON if silence == "advance" else ROLL_BACK
-    forward = f"raise it from {said.weight} % to {following} %" if following else "promote it"
+    forward = f"raise it from {judgement.weight} % to {following} %" if following else "promote it"
     subject = f"{plan.canary}: {forward}, or go back to {plan.stable}?"
-    return Question(subject, "\n".join(_body(plan, said, why, forward, default)), default)
+    return Question(subject, "\n".join(_body(plan, judgement, why, forward, default)), default)
 
 
-def answered(plan: Plan, said: Judgement, answer: Mapping[str, Any]) -> Judgement:
+def answered(plan: Plan, judgement: Judgement, answer: Mapping[str, Any]) -> Judgement:
     """The judgement after an answer: the person's, or that of their silence."""
     person = (answer.get("responded_by_user") or {}).get("name")
     waited = format_duration(plan.approvals.timeout)
     who = f"{person} chose" if person else f"Nobody answered in {waited}, which means"
     go_on = list(answer["chosen_options"]) == [GO_ON]
-    reason = f'{who} "{GO_ON if go_on else ROLL_BACK}". The judge had said: {said.reason}'
+    reason = f'{who} "{GO_ON if go_on else ROLL_BACK}". The judge had concluded: {judgement.reason}'
     verdict = Verdict.ADVANCE if go_on else Verdict.ROLLBACK
-    return said.model_copy(update={"verdict": verdict, "reason": reason})
+    return judgement.model_copy(update={"verdict": verdict, "reason": reason})
 
 
 def watched(frozen: Frozen, step: int, since: float) -> tuple[Frozen, StepContext]:
     """How a step is judged while a person thinks: it goes on from `since`, and no deadline rolls it back."""
     analysis = frozen.plan.analysis.model_copy(update={"on_timeout": "ask"})
     plan = frozen.plan.model_copy(update={"analysis": analysis})
-    context = plan.step_context(step, since).model_copy(update={"settle": 0.0, "resumed": True})
+    context = plan.step_context(step, since).model_copy(update={"initial_delay": 0.0, "resumed": True})
     return replace(frozen, plan=plan), context
 
 
-def _body(plan: Plan, said: Judgement, why: str, forward: str, default: str) -> Iterator[str]:
-    yield f"**{said.reason}** {why}"
+def _body(plan: Plan, judgement: Judgement, why: str, forward: str, default: str) -> Iterator[str]:
+    yield f"**{judgement.reason}** {why}"
     yield ""
-    yield f"Figures as of {_utc(said.time)}:"
+    yield f"Figures as of {_utc(judgement.time)}:"
     yield from _table(
         ("this step", "requests", "requests/s", "errors", "p95"),
-        [_totals(plan.canary, said.canary), _totals(plan.stable, said.stable)],
+        [_totals(plan.canary, judgement.canary), _totals(plan.stable, judgement.stable)],
     )
     yield from _table(
         ("metric", "bad on the canary", "on stable", "evidence", "alarm at"),
-        [_row(row) for row in said.rows],
+        [_row(row) for row in judgement.rows],
     )
     yield ""
-    yield f"All evidence together: {figure(said.evidence)}, alarm at {figure(said.threshold)}."
-    yield from (f"Warning: {warning}" for warning in said.warnings)
+    yield f"All evidence together: {figure(judgement.evidence)}, alarm at {figure(judgement.alarm_at)}."
+    yield from (f"Warning: {warning}" for warning in judgement.warnings)
     yield ""
     yield f"- **{GO_ON}**: {forward}."
     yield f"- **{ROLL_BACK}**: all traffic goes back to `{plan.stable}`, exactly as it was found."
     yield ""
     yield (
-        f"Until then `{plan.canary}` keeps {said.weight} % and is watched: an alarm takes it back at once. "
-        f'No answer until {_utc(said.time + plan.approvals.timeout)} means "{default}".'
+        f"Until then `{plan.canary}` keeps {judgement.weight} % and is watched: an alarm takes it back at "
+        f'once. No answer until {_utc(judgement.time + plan.approvals.timeout)} means "{default}".'
     )
 
 
@@ -103,6 +103,6 @@ def _totals(name: str, arm: Totals) -> tuple[str, ...]:
 
 
 def _row(row: Row) -> tuple[str, ...]:
-    what = row.title if row.edge is None else f"{row.title} over {row.edge:g} s"
-    alarm = "-" if row.threshold is None else figure(row.threshold)
+    what = row.title if row.threshold is None else f"{row.title} over {row.threshold:g} s"
+    alarm = "-" if row.alarm_at is None else figure(row.alarm_at)
     return what, percent(row.canary.share), percent(row.stable.share), figure(row.evidence), alarm

@@ -13,7 +13,7 @@ CANARY, STABLE, ALARM, INK = "#c2410c", "#1d4ed8", "#b91c1c", "#334155"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One look: Unix time, canary's weight in %, evidence, p95 of both arms in s (None: no requests)."""
+    """One observation: Unix time, canary's weight in %, evidence, p95 of both arms in s (None: nothing)."""
 
     time: float
     weight: int
@@ -22,8 +22,8 @@ class Point:
     stable: float | None
 
 
-def chart(title: str, points: Sequence[Point], threshold: float) -> str:
-    """The SVG of a rollout's looks in order of time; evidence is drawn on a log scale up to its threshold."""
+def chart(title: str, points: Sequence[Point], alarm_at: float) -> str:
+    """The SVG of a rollout's observations in order of time; evidence is on a log scale, up to the alarm."""
     start = points[0].time if points else 0.0
     length = max((point.time - start for point in points), default=0.0) or 1.0
 
@@ -31,14 +31,14 @@ def chart(title: str, points: Sequence[Point], threshold: float) -> str:
         return LEFT + (time - start) / length * (WIDTH - LEFT - 16)
 
     slowest = max((p for point in points for p in (point.canary, point.stable) if p), default=1.0) * 1.15
-    ceiling = max([math.log10(threshold), *(math.log10(max(p.evidence, 0.1)) for p in points)]) * 1.1
+    ceiling = max([math.log10(alarm_at), *(math.log10(max(p.evidence, 0.1)) for p in points)]) * 1.1
     panels = [
         _panel(0, "canary's weight, %", [(0, "0"), (0.5, "50"), (1, "100")]),
         _line(points, x, 0, lambda p: p.weight / 100, CANARY, steps=True),
         _panel(
-            1, "evidence against the canary", [(_log(1, ceiling), "1"), (_log(threshold, ceiling), "alarm")]
+            1, "evidence against the canary", [(_log(1, ceiling), "1"), (_log(alarm_at, ceiling), "alarm")]
         ),
-        _rule(1, _log(threshold, ceiling)),
+        _rule(1, _log(alarm_at, ceiling)),
         _line(points, x, 1, lambda p: _log(p.evidence, ceiling), CANARY),
         _panel(2, "latency p95", [(0, "0"), (1 / 1.15, f"{slowest / 1.15 * 1000:.0f} ms")]),
         _line(points, x, 2, lambda p: None if p.stable is None else p.stable / slowest, STABLE),

@@ -25,7 +25,7 @@ class Outcome(StrEnum):
             Outcome.PROMOTED: "all traffic is on the canary",
             Outcome.ROLLED_BACK: "the route is exactly as it was found",
             Outcome.NOT_STARTED: "the route was never touched",
-            Outcome.LET_GO: "the route is not held by this run any more: somebody removed its hold, "
+            Outcome.LET_GO: "the route is not claimed by this run any more: somebody removed its claim, "
             "and the weights are as they left them",
             Outcome.ASTRAY: "THE ROUTE COULD NOT BE RESTORED, see the log of task rollback",
         }[self]
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 def outcome_of(states: Mapping[str, str], *, attached: bool = False, completed: bool = False) -> Outcome:
     """The outcome, from the states of a run's tasks `promote` and `rollback`.
 
-    `attached`: the run held the route once. `completed`: task `rollback` completed a decided promotion.
+    `attached`: the run had claimed the route. `completed`: task `rollback` completed a decided promotion.
     """
     match states.get("rollback"), states.get("promote"):
         case "success", _:
@@ -58,8 +58,8 @@ def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Map
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {step} | {rung} | {judgement['verdict']} | {judgement['reason']} |"
-        for step, (rung, judgement) in enumerate(zip(plan.rungs, judgements, strict=False), start=1)
+        f"| {number} | {step} | {judgement['verdict']} | {judgement['reason']} |"
+        for number, (step, judgement) in enumerate(zip(plan.all_steps, judgements, strict=False), start=1)
     ]
     if outcome in (Outcome.PROMOTED, Outcome.ROLLED_BACK) or judgements:
         lines += ["", _left(plan, outcome)]
@@ -74,4 +74,4 @@ def _left(plan: Plan, outcome: Outcome) -> str:
         later = f"for {format_duration(seconds)} at least, then it is the turn of"
     if outcome is Outcome.PROMOTED:
         return f"`{plan.stable}` keeps running, so that all traffic can go back to it, {later} {retire}."
-    return f"`{plan.canary}` keeps running for a look, {later} {retire}."
+    return f"`{plan.canary}` keeps running for inspection, {later} {retire}."

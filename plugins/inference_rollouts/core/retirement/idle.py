@@ -8,14 +8,13 @@ from typing import Any
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.judging.metrics import SERIES, Arm, MetricSet, quoted, split_selector
-
-VLLM_LOAD = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+from inference_rollouts.core.serving.engines import vllm
 
 INSIDE, ANSWERED, ALIVE = "inside", "answered", "alive"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observation:
     """What was seen at Unix time `at`: why it is not quiet (empty: it is), and counts of requests so far."""
 
     at: float
@@ -28,15 +27,15 @@ class Clock:
     """Since when nothing has been seen to run; None while something does, or while nobody knows."""
 
     since: float | None = None
-    last: Look | None = None
+    last: Observation | None = None
 
-    def tick(self, look: Look) -> Clock:
-        """The clock after a look: it starts anew with every sign of a request, and without data."""
+    def tick(self, observation: Observation) -> Clock:
+        """The clock after an observation: it starts anew with every sign of a request, and without data."""
         before = None if self.last is None or self.last.busy else self.last.answered
-        answered = before is not None and before != look.answered
-        if look.busy or answered:
-            return Clock(None, look)
-        return Clock(look.at if self.since is None else self.since, look)
+        answered = before is not None and before != observation.answered
+        if observation.busy or answered:
+            return Clock(None, observation)
+        return Clock(observation.at if self.since is None else self.since, observation)
 
     def is_quiet(self, longest: float) -> bool:
         return self.since is not None and self.last is not None and self.last.at - self.since >= longest
@@ -51,7 +50,7 @@ class Clock:
 
 
 def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
-    """What the processes of an arm said in the last `seconds`.
+    """What the processes of an arm told in the last `seconds`.
 
     Requests inside (no gauge tells those of an adapter), requests so far, and that they were there at all.
     """
@@ -59,7 +58,7 @@ def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
     own = ((arm.label, arm.value),)
     process = (*place, *(arm.process or own))
     parts = [_part("max", "last", metric_set.started, process, metric_set.pod, ALIVE, seconds)]
-    for number, gauge in enumerate(() if arm.process else metric_set.load or VLLM_LOAD):
+    for number, gauge in enumerate(() if arm.process else metric_set.load or vllm.LOAD_GAUGES):
         parts.append(_part("sum", "max", gauge, process, metric_set.pod, f"{INSIDE}/{number}", seconds))
     requests = metric_set[metric_set.errors]
     for number, counter in enumerate(getattr(requests, "total", ())):
@@ -68,21 +67,25 @@ def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
     return "\nor ".join(parts)
 
 
-def pool_look(at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pods: set[str]) -> Look:
-    """A look at a pool: quiet when every one of its ready `pods` says that nothing is inside."""
+def observed_pool(
+    at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pods: set[str]
+) -> Observation:
+    """A pool observed: quiet when every one of its ready `pods` says that nothing is inside."""
     inside = list(_values(samples, pod_label, INSIDE))
     if silent := pods - {pod for (_, pod), _ in inside}:
-        return Look(at, f"Prometheus has no data of {', '.join(sorted(silent))}")
+        return Observation(at, f"Prometheus has no data of {', '.join(sorted(silent))}")
     if loud := {pod for (_, pod), value in inside if value != 0}:
-        return Look(at, f"requests are running or waiting in {', '.join(sorted(loud))}")
-    return Look(at, "", dict(_values(samples, pod_label, ANSWERED)))
+        return Observation(at, f"requests are running or waiting in {', '.join(sorted(loud))}")
+    return Observation(at, "", dict(_values(samples, pod_label, ANSWERED)))
 
 
-def adapter_look(at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pool: str) -> Look:
-    """A look at an adapter: nothing is known of it while the pool's endpoint picker says nothing."""
+def observed_adapter(
+    at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pool: str
+) -> Observation:
+    """An adapter observed: nothing is known of it while the pool's endpoint picker says nothing."""
     if not list(_values(samples, pod_label, ALIVE)):
-        return Look(at, f"Prometheus has no data of the endpoint picker of {pool}")
-    return Look(at, "", dict(_values(samples, pod_label, ANSWERED)))
+        return Observation(at, f"Prometheus has no data of the endpoint picker of {pool}")
+    return Observation(at, "", dict(_values(samples, pod_label, ANSWERED)))
 
 
 def _values(

@@ -8,14 +8,13 @@ from typing import Any
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.objects.api_groups import POOL_GROUPS
-from inference_rollouts.core.objects.k8s import annotations_of
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.plan.retention import Action
-from inference_rollouts.core.routing.claim import HELD_BY, entries_of, read_record, rules_of, spelling_of
+from inference_rollouts.core.routing.claim import CLAIMED_BY, entries_of, read_claim, rules_of, spelling_of
 from inference_rollouts.core.routing.weights import SPELLINGS, weights_of
 
-Thing = Mapping[str, Any]
 Patch = list[dict[str, Any]]
 
 # First goes what refers to the pool, then the pool, what else was created for it, and the pods last of all.
@@ -24,7 +23,7 @@ _LAST = ("Deployment", "Service")
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class RetiredObject:
     """An object that goes, as it was found: one of the same name that came later has another uid."""
 
     api: str
@@ -43,57 +42,57 @@ class Retirement:
     plan: Plan
     name: str
     action: Action
-    objects: tuple[Doomed, ...] = ()
+    objects: tuple[RetiredObject, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "plan": self.plan.model_dump(mode="json"),
             "name": self.name,
             "action": self.action.value,
-            "objects": [asdict(thing) for thing in self.objects],
+            "objects": [asdict(obj) for obj in self.objects],
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Retirement:
-        objects = tuple(Doomed(**thing) for thing in value["objects"])
+        objects = tuple(RetiredObject(**obj) for obj in value["objects"])
         return cls(parse_plan(value["plan"]), value["name"], Action(value["action"]), objects)
 
 
 def latest(heard: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What rollouts announced: of several words about the same pool or adapter only the last one counts."""
     last: dict[str, dict[str, Any]] = {}
-    for said in sorted(heard, key=lambda said: said["since"]):
-        last[said["name"]] = {key: said[key] for key in ("name", "action", "since")}
+    for event in sorted(heard, key=lambda event: event["since"]):
+        last[event["name"]] = {key: event[key] for key in ("name", "action", "since")}
     return list(last.values())
 
 
-def doomed(things: Sequence[Thing], plan: str) -> tuple[Doomed, ...]:
-    """The objects of the plan among `things`, in the order in which they go and nothing is lost."""
-    mine = [thing for thing in things if is_ours(thing, plan)]
+def retired_objects(objects: Sequence[K8sObject], plan: str) -> tuple[RetiredObject, ...]:
+    """The objects of the plan among `objects`, in the order in which they go and nothing is lost."""
+    mine = [obj for obj in objects if is_ours(obj, plan)]
     return tuple(
-        Doomed(thing["apiVersion"], thing["kind"], thing["metadata"]["name"], thing["metadata"]["uid"])
-        for thing in sorted(mine, key=lambda thing: _rank(thing["kind"]))
+        RetiredObject(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"]["uid"])
+        for obj in sorted(mine, key=lambda obj: _rank(obj["kind"]))
     )
 
 
-def user_of_pool(routes: Sequence[Thing], pool: str, namespace: str) -> str:
+def user_of_pool(routes: Sequence[K8sObject], pool: str, namespace: str) -> str:
     """The first reason why requests may go to a pool, or a rollout count on it; empty when there is none."""
     return next((why for route in routes for why in _uses(route, pool, namespace)), "")
 
 
-def user_of_adapter(bound: Sequence[Thing], adapter: str) -> str:
+def user_of_adapter(bound: Sequence[K8sObject], adapter: str) -> str:
     """The same for an adapter, from what is bound to its pool: rewrites and InferenceModels count."""
-    for thing in (thing for thing in bound if thing["kind"] in SPELLINGS):
-        name, record = f"{thing['kind']} {thing['metadata']['name']}", read_record(thing)
-        if record and adapter in (record.stable, record.canary):
-            return f"{name} is held by rollout {record.run}, which counts on {adapter}"
-        entries = [entry for rule in rules_of(thing).values() for entry in entries_of(thing, rule)]
-        if adapter in {entry[spelling_of(thing).name] for entry in entries}:
+    for obj in (obj for obj in bound if obj["kind"] in SPELLINGS):
+        name, claim = f"{obj['kind']} {obj['metadata']['name']}", read_claim(obj)
+        if claim and adapter in (claim.stable, claim.canary):
+            return f"{name} is claimed by rollout {claim.run}, which counts on {adapter}"
+        entries = [entry for rule in rules_of(obj).values() for entry in entries_of(obj, rule)]
+        if adapter in {entry[spelling_of(obj).name] for entry in entries}:
             return f"{name} sends requests to {adapter}"
     return ""
 
 
-def sole_backend(routes: Sequence[Thing], pool: str, namespace: str) -> str:
+def sole_backend(routes: Sequence[K8sObject], pool: str, namespace: str) -> str:
     """The first rule that would be left without any backend, or is not ours to write; empty if none."""
     for route in routes:
         name = f"HTTPRoute {route['metadata']['name']}"
@@ -106,7 +105,7 @@ def sole_backend(routes: Sequence[Thing], pool: str, namespace: str) -> str:
     return ""
 
 
-def rules_naming(route: Thing, pool: str, namespace: str) -> dict[str, Thing]:
+def rules_naming(route: K8sObject, pool: str, namespace: str) -> dict[str, K8sObject]:
     """The rules of a route that name a pool, whatever its weight there, by JSON pointer."""
     return {
         path: rule
@@ -115,7 +114,7 @@ def rules_naming(route: Thing, pool: str, namespace: str) -> dict[str, Thing]:
     }
 
 
-def detach_patch(route: Thing, pool: str, namespace: str) -> Patch:
+def detach_patch(route: K8sObject, pool: str, namespace: str) -> Patch:
     """Take a pool out of every rule that names it, if nobody wrote to the route since it was read."""
     rules = rules_naming(route, pool, namespace)
     if not rules:
@@ -133,7 +132,7 @@ def detach_patch(route: Thing, pool: str, namespace: str) -> Patch:
     return patch
 
 
-def uses_accelerator(pod: Thing, nodes: Container[str], resource: str) -> bool:
+def uses_accelerator(pod: K8sObject, nodes: Container[str], resource: str) -> bool:
     """Whether a pod works with accelerators of one of these nodes."""
     spec = pod["spec"]
     asked = (each.get("resources", {}).get("limits") or {} for each in spec.get("containers") or ())
@@ -153,10 +152,10 @@ def by_hand(plan: Plan, pool: str) -> str:
     )
 
 
-def _uses(route: Thing, pool: str, namespace: str) -> Iterator[str]:
+def _uses(route: K8sObject, pool: str, namespace: str) -> Iterator[str]:
     name, rules = f"HTTPRoute {route['metadata']['name']}", rules_naming(route, pool, namespace)
-    if rules and (holder := annotations_of(route).get(HELD_BY)):
-        yield f"{name} names {pool} and is held by rollout {holder}"
+    if rules and (holder := annotations_of(route).get(CLAIMED_BY)):
+        yield f"{name} names {pool} and is claimed by rollout {holder}"
     for rule in rules.values():
         weights = weights_of(rule["backendRefs"], spelling_of(route))
         given = zip(rule["backendRefs"], weights, strict=True)
@@ -168,7 +167,7 @@ def _uses(route: Thing, pool: str, namespace: str) -> Iterator[str]:
                 yield f"{name} mirrors requests to {pool}"
 
 
-def _is_pool(ref: Thing, route: Thing, pool: str, namespace: str) -> bool:
+def _is_pool(ref: K8sObject, route: K8sObject, pool: str, namespace: str) -> bool:
     """Whether a backendRef of a route means the pool of this name and namespace."""
     where = ref.get("namespace", route["metadata"]["namespace"])
     named = (ref.get("kind"), ref.get("name"), where) == ("InferencePool", pool, namespace)

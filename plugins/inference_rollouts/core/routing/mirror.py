@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
-from inference_rollouts.core.routing.claim import Place, Thing
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.routing.claim import Place
 from inference_rollouts.core.routing.weights import SPELLINGS, carrying
 
 SHARE = frozenset({"HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror"})
@@ -13,7 +14,7 @@ SEVERAL = "HTTPRouteRequestMultipleMirrors"
 MOST_FILTERS = 16  # Gateway API: HTTPRouteRule.filters maxItems
 
 
-def check_rule(route: Thing, place: Place, stable: str) -> None:
+def check_rule(route: K8sObject, place: Place, stable: str) -> None:
     """Refuse a rule of which the canary would get other copies than of what `stable` gets."""
     where = f"Rule {place.path.rsplit('/', 1)[1]} of HTTPRoute {route['metadata']['name']}"
     others = [name for name in carrying(place.found, SPELLINGS["HTTPRoute"]) if name != stable]
@@ -28,7 +29,7 @@ def check_rule(route: Thing, place: Place, stable: str) -> None:
         )
 
 
-def check_features(gateway_class: Thing, places: Sequence[Place]) -> None:
+def check_features(gateway_class: K8sObject, places: Sequence[Place]) -> None:
     """Refuse a gateway whose class does not say that it can mirror a share of the requests."""
     mirrored = any(each["type"] == "RequestMirror" for place in places for each in place.filters or ())
     listed = gateway_class.get("status", {}).get("supportedFeatures") or ()

@@ -1,4 +1,4 @@
-"""The patches by which a rollout holds an object, moves its weights and lets it go.
+"""The patches by which a rollout claims an object, moves its weights and lets it go.
 
 Every one is a JSON patch (RFC 6902) that tests what was read before it changes anything, so a write that
 races with somebody else's fails as a whole.
@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from inference_rollouts.core.objects.k8s import annotations_of
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
 from inference_rollouts.core.routing.claim import (
-    HELD_BY,
-    RECORD,
+    CLAIM,
+    CLAIMED_BY,
+    Claim,
     Place,
-    Record,
-    Thing,
     expected_fields,
     rules_of,
     spelling_of,
@@ -25,66 +24,66 @@ from inference_rollouts.core.routing.claim import (
 Patch = list[dict[str, Any]]
 
 
-def attach_patch(thing: Thing, record: Record) -> Patch:
-    """Hold the object and record its weights, adding the canary at weight 0 where that is legal: all at once.
+def attach_patch(obj: K8sObject, claim: Claim) -> Patch:
+    """Claim the object with its weights as found, the canary at weight 0 where that is legal: all at once.
 
-    The test of resourceVersion is the fence: a JSON patch cannot test that nobody holds the object, so it
-    tests that nobody wrote since it was read and found free.
+    The test of resourceVersion is the fence: a JSON patch cannot test that nobody claims the object, so it
+    tests that nobody wrote since it was read and was free.
     """
-    version = thing["metadata"]["resourceVersion"]
-    start: Patch = [] if annotations_of(thing) else [_add("/metadata/annotations", {})]
+    version = obj["metadata"]["resourceVersion"]
+    start: Patch = [] if annotations_of(obj) else [_add("/metadata/annotations", {})]
     return [
         _test("/metadata/resourceVersion", version),
-        *_unchanged(thing, record),
+        *_unchanged(obj, claim),
         *start,
-        _add(_annotation_path(HELD_BY), record.run),
-        _add(_annotation_path(RECORD), record.to_json()),
-        *_set_rules(thing, record),
+        _add(_annotation_path(CLAIMED_BY), claim.run),
+        _add(_annotation_path(CLAIM), claim.to_json()),
+        *_set_rules(obj, claim),
     ]
 
 
-def shift_patch(thing: Thing, record: Record, percent: int, step: int, now: float, mirror: int = 0) -> Patch:
+def shift_patch(obj: K8sObject, claim: Claim, percent: int, step: int, now: float, mirror: int = 0) -> Patch:
     """Give the canary `percent` % and remember it, if the object is still as this run left it."""
-    moved = replace(record, percent=percent, mirror=mirror, step=step, since=now)
-    return [*_rewrite(thing, record, moved), *_set_rules(thing, moved, record.mirror)]
+    moved = replace(claim, percent=percent, mirror=mirror, step=step, since=now)
+    return [*_rewrite(obj, claim, moved), *_set_rules(obj, moved, claim.mirror)]
 
 
-def commit_patch(thing: Thing, record: Record) -> Patch:
+def commit_patch(obj: K8sObject, claim: Claim) -> Patch:
     """Remember that promotion is decided."""
-    return _rewrite(thing, record, replace(record, committed=True))
+    return _rewrite(obj, claim, replace(claim, committed=True))
 
 
-def promote_patch(thing: Thing, record: Record) -> Patch:
+def promote_patch(obj: K8sObject, claim: Claim) -> Patch:
     """Let the object go with its weights as they are, if they are still as this run set them."""
-    return [*_still_ours(thing, record), *release_patch(thing)]
+    return [*_still_ours(obj, claim), *release_patch(obj)]
 
 
-def restore_patch(thing: Thing, record: Record) -> Patch:
+def restore_patch(obj: K8sObject, claim: Claim) -> Patch:
     """Put the rules back exactly as found and let the object go."""
-    field = spelling_of(thing).field
+    field = spelling_of(obj).field
     back = [
         op
-        for place in record.places
+        for place in claim.places
         for op in (
             _replace(f"{place.path}/{field}", list(place.found)),
-            *(_set_filters(place, place.filters) if record.mirror else ()),
+            *(_set_filters(place, place.filters) if claim.mirror else ()),
         )
     ]
-    return [*_still_ours(thing, record), *back, *release_patch(thing)]
+    return [*_still_ours(obj, claim), *back, *release_patch(obj)]
 
 
-def release_patch(thing: Thing) -> Patch:
+def release_patch(obj: K8sObject) -> Patch:
     """Remove our annotations; the object keeps whatever weights it has."""
-    ours = [key for key in (HELD_BY, RECORD) if key in annotations_of(thing)]
-    if ours and len(ours) == len(annotations_of(thing)):
+    ours = [key for key in (CLAIMED_BY, CLAIM) if key in annotations_of(obj)]
+    if ours and len(ours) == len(annotations_of(obj)):
         return [{"op": "remove", "path": "/metadata/annotations"}]
     return [{"op": "remove", "path": _annotation_path(key)} for key in ours]
 
 
-def _set_rules(thing: Thing, record: Record, mirrored: int = 0) -> Iterator[dict[str, Any]]:
-    """The rules as `record` says; `mirrored` is what they mirror now."""
-    for place in record.places:
-        fields = expected_fields(thing, place, record)
+def _set_rules(obj: K8sObject, claim: Claim, mirrored: int = 0) -> Iterator[dict[str, Any]]:
+    """The rules as `claim` says; `mirrored` is what they mirror now."""
+    for place in claim.places:
+        fields = expected_fields(obj, place, claim)
         filters = fields.pop("filters", None)
         for key, value in fields.items():
             yield _replace(f"{place.path}/{key}", value)
@@ -97,20 +96,20 @@ def _set_filters(place: Place, filters: Sequence[dict[str, Any]] | None) -> Iter
     yield {"op": "remove", "path": path} if filters is None else _add(path, list(filters))
 
 
-def _rewrite(thing: Thing, record: Record, changed: Record) -> Patch:
-    return [*_still_ours(thing, record), _add(_annotation_path(RECORD), changed.to_json())]
+def _rewrite(obj: K8sObject, claim: Claim, changed: Claim) -> Patch:
+    return [*_still_ours(obj, claim), _add(_annotation_path(CLAIM), changed.to_json())]
 
 
-def _still_ours(thing: Thing, record: Record) -> Patch:
-    held = [_test(_annotation_path(key), annotations_of(thing)[key]) for key in (HELD_BY, RECORD)]
-    return [*_unchanged(thing, record), *held]
+def _still_ours(obj: K8sObject, claim: Claim) -> Patch:
+    claimed = [_test(_annotation_path(key), annotations_of(obj)[key]) for key in (CLAIMED_BY, CLAIM)]
+    return [*_unchanged(obj, claim), *claimed]
 
 
-def _unchanged(thing: Thing, record: Record) -> Patch:
-    rules = rules_of(thing)
+def _unchanged(obj: K8sObject, claim: Claim) -> Patch:
+    rules = rules_of(obj)
     return [
-        _test("/metadata/uid", thing["metadata"]["uid"]),
-        *(_test(place.path, rules[place.path]) for place in record.places),
+        _test("/metadata/uid", obj["metadata"]["uid"]),
+        *(_test(place.path, rules[place.path]) for place in claim.places),
     ]
 
 

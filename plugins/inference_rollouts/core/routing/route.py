@@ -7,12 +7,12 @@ from typing import Any
 
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.api_groups import POOL_GROUPS
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing.claim import Place, place_of, rules_of
 from inference_rollouts.core.routing.weights import MAX_WEIGHT, SPELLINGS, carrying, factor_for, weights_of
 
 MAX_BACKENDS = 16  # Gateway API: HTTPRouteRule.backendRefs maxItems
 
-Route = Mapping[str, Any]
 _SPELLING = SPELLINGS["HTTPRoute"]
 
 
@@ -23,7 +23,7 @@ def pool_name(ref: Mapping[str, Any], namespace: str) -> str | None:
     return ref["name"] if ref.get("namespace", namespace) == namespace else None
 
 
-def rules_with(route: Route, pool: str) -> dict[str, Mapping[str, Any]]:
+def rules_with(route: K8sObject, pool: str) -> dict[str, Mapping[str, Any]]:
     """The rules that name a pool, whatever its weight there, by JSON pointer."""
     return {
         path: rule
@@ -32,23 +32,23 @@ def rules_with(route: Route, pool: str) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def named_groups(route: Route, pool: str) -> set[str]:
+def named_groups(route: K8sObject, pool: str) -> set[str]:
     """The API groups by which the rules of a route name a pool."""
     refs = (ref for rule in rules_with(route, pool).values() for ref in _refs(rule))
     return {ref["group"] for ref in refs if pool_name(ref, _namespace(route)) == pool}
 
 
-def rules_carrying(route: Route, pool: str) -> dict[str, Mapping[str, Any]]:
+def rules_carrying(route: K8sObject, pool: str) -> dict[str, Mapping[str, Any]]:
     """The rules that send requests to a pool, by JSON pointer."""
     return {path: rule for path, rule in rules_with(route, pool).items() if _weight(rule, pool) > 0}
 
 
-def carries(route: Route, pool: str) -> bool:
+def carries(route: K8sObject, pool: str) -> bool:
     """Whether any rule of the route sends requests to a pool."""
     return bool(rules_carrying(route, pool))
 
 
-def select_places(route: Route, stable: str, names: Sequence[str] | None = None) -> tuple[Place, ...]:
+def select_places(route: K8sObject, stable: str, names: Sequence[str] | None = None) -> tuple[Place, ...]:
     """The rules to move: those that send traffic to pool `stable`, only those of these `names` if given.
 
     Raises RouteRefused when there is none, or none of a given name.
@@ -65,7 +65,7 @@ def select_places(route: Route, stable: str, names: Sequence[str] | None = None)
     return tuple(place_of(route, path) for path in chosen)
 
 
-def check_place(route: Route, place: Place, stable: str, canary: str) -> None:
+def check_place(route: K8sObject, place: Place, stable: str, canary: str) -> None:
     """Refuse a rule whose weights cannot be moved safely from `stable` to `canary`."""
     refs, where = place.found, f"Rule {place.path.rsplit('/', 1)[1]} of HTTPRoute {_name(route)}"
     pools = [pool_name(ref, _namespace(route)) for ref in refs]
@@ -103,9 +103,9 @@ def _refs(rule: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return rule.get("backendRefs") or ()
 
 
-def _name(route: Route) -> str:
+def _name(route: K8sObject) -> str:
     return str(route["metadata"]["name"])
 
 
-def _namespace(route: Route) -> str:
+def _namespace(route: K8sObject) -> str:
     return str(route["metadata"].get("namespace", "default"))

@@ -8,7 +8,8 @@ from typing import Any
 
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import MetricSet
-from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan, parse_plan
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.manifests import digest
 
@@ -26,24 +27,16 @@ class Frozen:
     gateway: str
     targets: tuple[Target, ...]
     metric_set: MetricSet
-    manifests: tuple[dict[str, Any], ...]
+    manifests: tuple[K8sObject, ...]
     stable_pods: int = 0
     shared: tuple[str, ...] = ()
-    previews: tuple[dict[str, Any], ...] = ()
+    previews: tuple[K8sObject, ...] = ()
 
     @property
-    def pool_plan(self) -> PoolPlan:
-        """The plan of a rollout that brings a pool of its own."""
-        if not isinstance(self.plan, PoolPlan):
-            raise PlanInvalid(f"Plan {self.plan.name} brings no pool of its own.")
-        return self.plan
-
-    @property
-    def adapter_plan(self) -> AdapterPlan:
-        """The plan of a rollout of an adapter."""
-        if not isinstance(self.plan, AdapterPlan):
-            raise PlanInvalid(f"Plan {self.plan.name} rolls out no adapter.")
-        return self.plan
+    def storage_folder(self) -> str | None:
+        """Where this run leaves its files, as a URL; None where the plan names no storage."""
+        base = self.plan.storage
+        return f"{base.rstrip('/')}/{self.run.replace(':', '')}" if base else None
 
     def to_json(self) -> dict[str, Any]:
         value = {

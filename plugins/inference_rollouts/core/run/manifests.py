@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.objects.k8s import group_of, labels_of
+from inference_rollouts.core.objects.k8s import K8sObject, group_of, labels_of
 from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.core.plan.plan import PoolPlan
 
-Manifest = dict[str, Any]
 Serves = Callable[[str, str], bool]
 
 APPLY = "inference-rollouts.dev/apply"
@@ -87,7 +86,7 @@ def is_wanted(manifest: Mapping[str, Any], stable: Mapping[str, Any], serves: Se
             )
 
 
-def owned(manifest: Mapping[str, Any], plan: str, pool: str | None = None) -> Manifest:
+def owned(manifest: Mapping[str, Any], plan: str, pool: str | None = None) -> K8sObject:
     """The manifest with the labels that say whose it is, for which pool, and without our own directives."""
     meta = dict(manifest["metadata"])
     meta["labels"] = {**labels_of(manifest), **owner_labels(plan, pool)}
@@ -97,13 +96,13 @@ def owned(manifest: Mapping[str, Any], plan: str, pool: str | None = None) -> Ma
     return {**manifest, "metadata": meta}
 
 
-def clone_for(thing: Mapping[str, Any], stable: str, canary: str) -> Manifest:
+def clone_for(obj: Mapping[str, Any], stable: str, canary: str) -> K8sObject:
     """An InferenceObjective or InferenceModelRewrite with the same content for the canary pool."""
-    name = thing["metadata"]["name"]
+    name = obj["metadata"]["name"]
     new_name = name.replace(stable, canary, 1) if stable in name else f"{name}-{canary}"
-    spec = {**thing["spec"], "poolRef": {**thing["spec"]["poolRef"], "name": canary}}
-    meta = {"name": new_name, "namespace": thing["metadata"]["namespace"]}
-    return {"apiVersion": thing["apiVersion"], "kind": thing["kind"], "metadata": meta, "spec": spec}
+    spec = {**obj["spec"], "poolRef": {**obj["spec"]["poolRef"], "name": canary}}
+    meta = {"name": new_name, "namespace": obj["metadata"]["namespace"]}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": meta, "spec": spec}
 
 
 def digest(value: Any) -> str:

@@ -9,10 +9,11 @@ from pydantic import Field, TypeAdapter
 
 from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan, parse_plan, validated
+from inference_rollouts.core.nodes.provisioners import Nodes
+from inference_rollouts.core.plan.plan import Kind, Plan, parse_plan, validated
 from inference_rollouts.core.values import Model, ModelName, Percent, Text
 
-HARDWARE = ("accelerator", "machine_type")
+_NODES: TypeAdapter[Nodes] = TypeAdapter(Nodes)
 
 
 class Parameters(Model):
@@ -23,6 +24,24 @@ class Parameters(Model):
     weights: Annotated[tuple[Percent, ...], Field(min_length=1)] | None = None
     bake: Seconds | None = None
 
+    def apply_to(self, plan: dict[str, Any]) -> None:
+        """Change the JSON value of a plan. Raises PlanInvalid when it cannot be changed so."""
+        for name in ("stable", "canary"):
+            plan[name] = getattr(self, name) or plan[name]
+        plan["steps"] = self._steps(plan["steps"])
+
+    def _steps(self, planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self.weights and len(self.weights) > len(planned):
+            raise PlanInvalid(
+                f"The parameters are invalid: weights has {len(self.weights)} steps, "
+                f"this plan's DAG has {len(planned)}; add steps to the plan."
+            )
+        weights = self.weights or tuple(step["weight"] for step in planned)
+        return [
+            {"weight": weight, "bake": step["bake"] if self.bake is None else self.bake}
+            for weight, step in zip(weights, planned, strict=False)
+        ]
+
 
 class PoolParameters(Parameters):
     """Of a rollout to a second pool."""
@@ -32,11 +51,31 @@ class PoolParameters(Parameters):
     accelerator: Text | None = None
     machine_type: Text | None = None
 
+    def apply_to(self, plan: dict[str, Any]) -> None:
+        super().apply_to(plan)
+        for name in ("image", "model"):
+            plan["workload"][name] = getattr(self, name) or plan["workload"][name]
+        if self.bake is not None and plan.get("mirror"):
+            plan["mirror"]["bake"] = self.bake
+        nodes = _NODES.validate_python(plan["nodes"]).on(self.accelerator, self.machine_type)
+        plan["nodes"] = nodes.model_dump(mode="json")
+
 
 class AdapterParameters(Parameters):
     """Of a rollout of an adapter."""
 
     path: Text | None = None
+
+    def apply_to(self, plan: dict[str, Any]) -> None:
+        super().apply_to(plan)
+        plan["path"] = self.path or plan["path"]
+
+
+_PARAMETERS: Mapping[Kind, type[Parameters]] = {
+    Kind.NODE: PoolParameters,
+    Kind.BASE_MODEL: PoolParameters,
+    Kind.LORA: AdapterParameters,
+}
 
 
 def apply_parameters(plan: Plan, params: Mapping[str, Any]) -> Plan:
@@ -46,31 +85,10 @@ def apply_parameters(plan: Plan, params: Mapping[str, Any]) -> Plan:
     use fewer steps than its plan has, since the DAG has as many as the plan, but not more.
     """
     what = "The parameters are invalid"
-    kind = AdapterParameters if isinstance(plan, AdapterPlan) else PoolParameters
-    given: Parameters = validated(TypeAdapter(kind), dict(params), what)
-    changes = given.model_dump(mode="json", exclude_none=True, exclude={"weights", "bake", *HARDWARE})
-    value = plan.model_dump(mode="json") | {"steps": _steps(plan, given)}
-    if given.bake is not None and value.get("mirror"):
-        value["mirror"]["bake"] = given.bake
-    if isinstance(plan, PoolPlan) and isinstance(given, PoolParameters):
-        nodes = plan.nodes.on(given.accelerator, given.machine_type)
-        value["nodes"] = nodes.model_dump(mode="json")
-    for key, change in changes.items():
-        (value if key in value else value["workload"])[key] = change
+    given: Parameters = validated(TypeAdapter(_PARAMETERS[plan.kind]), dict(params), what)
+    value = plan.model_dump(mode="json")
+    given.apply_to(value)
     try:
         return parse_plan(value)
     except PlanInvalid as error:
         raise PlanInvalid(str(error).replace("The plan is invalid", what, 1)) from error
-
-
-def _steps(plan: Plan, given: Parameters) -> list[dict[str, Any]]:
-    if given.weights and len(given.weights) > len(plan.steps):
-        raise PlanInvalid(
-            f"The parameters are invalid: weights has {len(given.weights)} steps, "
-            f"this plan's DAG has {len(plan.steps)}; add steps to the plan."
-        )
-    weights = given.weights or tuple(step.weight for step in plan.steps)
-    return [
-        {"weight": weight, "bake": step.bake if given.bake is None else given.bake}
-        for weight, step in zip(weights, plan.steps, strict=False)
-    ]

@@ -10,20 +10,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from inference_rollouts.core.errors import RouteRefused
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.plan.trial import Preview
-from inference_rollouts.core.routing.claim import HELD_BY, Place, Thing, is_held_by, rules_of
-from inference_rollouts.core.run.manifests import Manifest, digest, owned
+from inference_rollouts.core.routing.claim import CLAIMED_BY, Place, is_claimed_by, rules_of
+from inference_rollouts.core.run.manifests import digest, owned
 
 PREVIEW = "inference-rollouts.dev/preview"
 LONGEST_NAME = 253  # Kubernetes: a DNS subdomain
 
 
 def preview_route(
-    route: Thing, places: Sequence[Place], plan: PoolPlan, preview: Preview, run: str
-) -> Manifest:
-    """The preview of the rules of `route` that move, as they were found, held by `run`.
+    route: K8sObject, places: Sequence[Place], plan: PoolPlan, preview: Preview, run: str
+) -> K8sObject:
+    """The preview of the rules of `route` that move, as they were found, claimed by `run`.
 
     Raises RouteRefused when one of them looks at the header itself.
     """
@@ -31,7 +32,7 @@ def preview_route(
         "name": _name(route["metadata"]["name"], plan.canary),
         "namespace": plan.namespace,
         "labels": {PREVIEW: plan.canary},
-        "annotations": {HELD_BY: run},
+        "annotations": {CLAIMED_BY: run},
     }
     rules = [_rule(route, place, plan, preview) for place in places]
     manifest = {
@@ -43,29 +44,29 @@ def preview_route(
     return owned(manifest, plan.name)
 
 
-def is_preview(route: Thing) -> bool:
+def is_preview(route: K8sObject) -> bool:
     """Whether a route is the preview of some rollout."""
     return PREVIEW in (route["metadata"].get("labels") or {})
 
 
-def is_preview_of(route: Thing, plan: str, run: str | None = None) -> bool:
+def is_preview_of(route: K8sObject, plan: str, run: str | None = None) -> bool:
     """Whether a route is the preview of a rollout of this plan, of this run if one is given."""
-    return is_preview(route) and is_ours(route, plan) and (run is None or is_held_by(route, run))
+    return is_preview(route) and is_ours(route, plan) and (run is None or is_claimed_by(route, run))
 
 
-def _rule(route: Thing, place: Place, plan: PoolPlan, preview: Preview) -> dict[str, Any]:
+def _rule(route: K8sObject, place: Place, plan: PoolPlan, preview: Preview) -> dict[str, Any]:
     live = rules_of(route)[place.path]
     rule = {key: value for key, value in live.items() if key != "filters"}
     if place.filters:
         rule["filters"] = list(place.filters)
     stable = next(entry for entry in place.found if entry["name"] == plan.stable)
     backend = {"group": stable["group"], "kind": stable["kind"], "name": plan.canary}
-    live_matches: Sequence[Thing] = live.get("matches") or ({},)
+    live_matches: Sequence[K8sObject] = live.get("matches") or ({},)
     matches = [_match(route, place, match, preview) for match in live_matches]
     return {**rule, "matches": matches, "backendRefs": [backend]}
 
 
-def _match(route: Thing, place: Place, match: Thing, preview: Preview) -> dict[str, Any]:
+def _match(route: K8sObject, place: Place, match: K8sObject, preview: Preview) -> dict[str, Any]:
     headers = list(match.get("headers") or ())
     if any(header["name"].lower() == preview.header.lower() for header in headers):
         where = f"Rule {place.path.rsplit('/', 1)[1]} of HTTPRoute {route['metadata']['name']}"

@@ -9,14 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.values import Model, Text
-
-# The linear layers of the usual transformers that vLLM puts adapters on.
-TARGET_MODULES = (
-    "q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj",
-    "gate_proj", "up_proj", "down_proj", "gate_up_proj",
-    "embed_tokens", "lm_head",
-)  # fmt: skip
 
 
 class Adapter(Model):
@@ -42,7 +37,7 @@ class Lora(Model):
 
     load: Literal["args", "api"] = "args"
     bases: tuple[Text, ...] = ()
-    target_modules: tuple[Text, ...] = TARGET_MODULES
+    target_modules: tuple[Text, ...] = vllm.TARGET_MODULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +62,16 @@ Seen = Mapping[str, Sequence[Served]]  # what each pod answers for, by the pod's
 
 def as_served(seen: Seen) -> tuple[Adapter, ...]:
     """The adapters that pods answer for now. Raises PlanInvalid when pods disagree on one's path."""
-    found: dict[str, tuple[str, str]] = {}
+    origins: dict[str, tuple[str, str]] = {}
     for pod, served in seen.items():
         for each in served:
-            path, other = found.setdefault(each.name, (each.path, pod)) if each.parent else (each.path, pod)
+            path, other = origins.setdefault(each.name, (each.path, pod)) if each.parent else (each.path, pod)
             if path != each.path:
                 raise PlanInvalid(
                     f"Adapter {each.name} is loaded from {path} on pod {other} but from {each.path} on "
                     f"pod {pod}; list the adapters and their paths under workload.adapters."
                 )
-    return tuple(_taken_over(name, path, pod) for name, (path, pod) in sorted(found.items()))
+    return tuple(_taken_over(name, path, pod) for name, (path, pod) in sorted(origins.items()))
 
 
 def _taken_over(name: str, path: str, pod: str) -> Adapter:
@@ -137,3 +132,22 @@ def _modules(config: Mapping[str, Any]) -> set[str]:
     modules = config.get("target_modules")
     listed: Iterable[Any] = modules if isinstance(modules, list) else ()
     return {str(module).rpartition(".")[2] for module in listed}
+
+
+def process_of(pod: K8sObject) -> str:
+    """Tells the server processes of pods apart: one that was restarted has forgotten what it had loaded."""
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    restarts = sum(int(status.get("restartCount", 0)) for status in statuses)
+    return f"{pod['metadata']['uid']}/{restarts}"
+
+
+def conflict(served: Iterable[Served], name: str, path: str) -> str | None:
+    """Why an adapter at `path` cannot be loaded as `name` beside what a server has; None if it can."""
+    taken = next((each for each in served if each.name == name), None)
+    if taken is None or (taken.parent and taken.path == path):
+        return None
+    if taken.parent is None:
+        return f"answers as {name} with its base model; give the new adapter a name of its own"
+    return (
+        f"has {name} loaded already, from {taken.path}, not from {path}; name it otherwise or unload it there"
+    )

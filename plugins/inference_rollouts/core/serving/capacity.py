@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Readiness
+from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.values import Model
 
-Json = Mapping[str, Any]
 PerPod = Annotated[int, Field(ge=1, description="requests that one pod runs at once")]
-
-_MAX_NUM_SEQS = re.compile(r"--max[-_]num[-_]seqs[=\s]+(\d+)")
 
 
 class Capacity(Model):
@@ -45,9 +43,9 @@ class Pool:
     per_pod: float | None
 
     @classmethod
-    def of(cls, name: str, pods: Sequence[Json], declared: int | None) -> Pool:
+    def of(cls, name: str, pods: Sequence[K8sObject], declared: int | None) -> Pool:
         """Ready pods as they run; of unlike ones `per_pod` is the mean."""
-        seats = [declared or max_num_seqs(_arguments(pod)) for pod in pods]
+        seats = [declared or vllm.max_num_seqs(vllm.arguments_of(pod)) for pod in pods]
         known = [each for each in seats if each is not None]
         complete = bool(known) and len(known) == len(seats)
         return cls(name, len(pods), sum(known) / len(known) if complete else None)
@@ -71,10 +69,12 @@ class Room:
         return f"{self.pool.name} has {count or 'no'} ready pod{'' if count == 1 else 's'}{self.figures}"
 
 
-def max_num_seqs(arguments: Sequence[str]) -> int | None:
-    """vLLM's limit of requests that run at once, from a container's arguments; the last one counts."""
-    found = _MAX_NUM_SEQS.findall(" ".join(arguments))
-    return int(found[-1]) if found else None
+@dataclass(frozen=True, slots=True)
+class RoomAhead:
+    """Why a step may not pass, as the pools could not carry the next one; what should be known besides."""
+
+    blockers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def room(pool: Pool, percent: int, load: float | None, use: float, usual: float) -> Room:
@@ -107,10 +107,10 @@ def rooms(
     )
 
 
-def raise_readiness(found: Sequence[Room]) -> Readiness:
+def raise_readiness(rooms: Sequence[Room]) -> Readiness:
     """Whether weights may be raised: every pool has room. Says what is lacking, else the figures of all."""
-    lacking = [each for each in found if not each.enough]
-    return Readiness.when(not lacking, "; ".join(each.message for each in lacking or found))
+    lacking = [each for each in rooms if not each.enough]
+    return Readiness.when(not lacking, "; ".join(each.message for each in lacking or rooms))
 
 
 def _why_counted(load: float | None) -> str:
@@ -123,8 +123,3 @@ def _why_counted(load: float | None) -> str:
 
 def _ceil(value: float) -> int:
     return math.ceil(value - 1e-9)
-
-
-def _arguments(pod: Json) -> list[str]:
-    containers = pod["spec"].get("containers") or ()
-    return [text for each in containers for key in ("command", "args") for text in each.get(key) or ()]

@@ -1,0 +1,15 @@
+"""Files that a plan names by URL: what is read from there, and what a run leaves there."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Storage(Protocol):
+    """An object storage."""
+
+    def read_json(self, url: str) -> dict[str, Any]:
+        """A JSON object. Raises PlanInvalid, naming the URL, when there is none to be read."""
+
+    def write(self, folder: str, name: str, text: str) -> None:
+        """Write a file below the URL `folder`. Best effort: a failure is logged, never raised."""

@@ -1,0 +1,26 @@
+"""Every timeout, number of attempts and pace, each named once. Seconds where nothing else is said."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+KUBERNETES_TIMEOUT = 30.0  # for one request; a hung API server is an error that a retry may mend
+GKE_TIMEOUT = 30.0  # for one request, and for a token
+MODEL_SERVER_TIMEOUT = (
+    60.0  # for one request that is no completion; an adapter may have to be downloaded first
+)
+PROMETHEUS_TIMEOUT = 10.0  # for one query; an observation that takes longer is none
+TOKEN_FRESH = 60.0  # that a token must still be good for
+
+WRITE_ATTEMPTS = 5  # status updates of a gateway race with us; five lost races in a row are no coincidence
+ANSWER_ATTEMPTS = 3  # completions asked of a model server before its failure counts
+WARM_UP_FAILURES = 2  # failed answers in a row that a pod may give while it still settles
+SERVERS_AT_ONCE = 16  # model servers spoken to at the same time
+
+READINESS_POLL = 2.0  # between two checks of what a task waits for
+RETIREMENT_POLL = 15.0  # between two attempts to go on with a retirement
+OBSERVATION_PAUSE = 0.05  # at least so long between two observations
+
+TRIGGER_GRACE = timedelta(minutes=2)  # triggers end by themselves; Airflow's own timeout is a net below them
+JUDGE_GRACE = timedelta(minutes=15)  # the same for those that a judge, or a person, may hold for long
+RETIREMENT_WAIT = timedelta(days=3)  # for somebody who still uses what is to go

@@ -1,0 +1,81 @@
+"""The trigger form: what one run may change of its plan, as JSON schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan
+
+_NAME = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$"}
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^\S+$"}
+_OPTIONAL_TEXT = _TEXT | {"type": ["null", "string"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A field of the form: its default and what else is true of its values (JSON schema)."""
+
+    title: str
+    description: str
+    default: Any
+    schema: Mapping[str, Any] = field(default_factory=dict)
+
+
+Form = dict[str, Parameter]
+
+
+def pool_form(plan: PoolPlan) -> Form:
+    """What a run to a second pool may change."""
+    work = plan.workload
+    return {
+        "stable": Parameter("Stable pool", "What serves today.", plan.stable, _NAME),
+        "canary": Parameter("Canary pool", "The new pool's name.", plan.canary, _NAME),
+        "image": Parameter("Image", "The new pool's server image.", work.image, _TEXT),
+        "model": Parameter("Model", "What the new servers load.", work.model, _TEXT),
+        "accelerator": Parameter(
+            "Accelerator",
+            "What the new pool's nodes have, such as nvidia-l4.",
+            plan.nodes.accelerator,
+            _OPTIONAL_TEXT,
+        ),
+        "machine_type": Parameter(
+            "Machine type",
+            "Of the new nodes. Empty: as planned, or any that has another accelerator.",
+            None,
+            _OPTIONAL_TEXT,
+        ),
+        **_steps_form(plan),
+    }
+
+
+def adapter_form(plan: AdapterPlan) -> Form:
+    """What a run of an adapter may change."""
+    return {
+        "stable": Parameter("Stable adapter", "What serves today.", plan.stable, _TEXT),
+        "canary": Parameter("Canary adapter", "The new one's name.", plan.canary, _TEXT),
+        "path": Parameter("Path", "Where the servers find the adapter.", plan.path, _TEXT),
+        **_steps_form(plan),
+    }
+
+
+def _steps_form(plan: Plan) -> Form:
+    weights = [step.weight for step in plan.steps]
+    bakes = ", ".join(format_duration(step.bake) for step in plan.steps)
+    items = {"type": "integer", "minimum": 1, "maximum": 100}
+    return {
+        "weights": Parameter(
+            "Weights (%)",
+            f"The canary's share, step by step, rising to 100. At most {len(weights)} steps.",
+            weights,
+            {"type": "array", "items": items, "minItems": 1, "maxItems": len(weights)},
+        ),
+        "bake": Parameter(
+            "Bake time",
+            f"How long each step must look good, such as 90s or 5m. Empty: as planned ({bakes}).",
+            None,
+            {"type": ["null", "string"], "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$"},
+        ),
+    }

@@ -1,0 +1,75 @@
+"""What is vLLM's: flags of its servers, endpoints, switches, gauges, and the modules it puts adapters on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from inference_rollouts.core.objects.k8s import K8sObject
+
+COMPLETIONS, CHAT_COMPLETIONS, MODELS = "/v1/completions", "/v1/chat/completions", "/v1/models"
+LOAD_ADAPTER, UNLOAD_ADAPTER = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
+RUNTIME_ADAPTERS = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
+"""The environment variable without which the two endpoints for adapters do not exist."""
+
+LOAD_GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+"""Requests inside a server are the sum of these."""
+
+DEFAULT_MAX_LORA_RANK = 16
+# The linear layers of the usual transformers that vLLM puts adapters on.
+TARGET_MODULES = (
+    "q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj",
+    "gate_proj", "up_proj", "down_proj", "gate_up_proj",
+    "embed_tokens", "lm_head",
+)  # fmt: skip
+
+# Also within one argument, as a shell gets its command.
+_MAX_NUM_SEQS = re.compile(r"--max[-_]num[-_]seqs[=\s]+(\d+)")
+_MAX_LORA_RANK = re.compile(r"--max[-_]lora[-_]rank[=\s]+(\d+)")
+
+
+def flag_values(arguments: Iterable[str], flag: str) -> list[str]:
+    """What follows a flag in arguments, spelled `--a-b c d`, `--a_b c` or `--a-b=c`."""
+    return [value for name, value in _pairs(arguments) if name == flag]
+
+
+def max_num_seqs(arguments: Iterable[str]) -> int | None:
+    """How many requests a server runs at once, by its arguments (the last counts); None: unknown."""
+    limits = _MAX_NUM_SEQS.findall(" ".join(arguments))
+    return int(limits[-1]) if limits else None
+
+
+def max_lora_rank(arguments: Iterable[str]) -> int:
+    """The largest rank of adapters that a server takes, by its arguments (the last counts)."""
+    ranks = _MAX_LORA_RANK.findall(" ".join(arguments))
+    return int(ranks[-1]) if ranks else DEFAULT_MAX_LORA_RANK
+
+
+def adapter_arguments(modules: Sequence[tuple[str, str]]) -> list[str]:
+    """The arguments by which a server loads adapters (name, path) when it starts."""
+    return ["--lora-modules", *(f"{name}={path}" for name, path in modules)]
+
+
+def runtime_adapters_env() -> list[dict[str, Any]]:
+    """The environment by which a server loads adapters while it runs."""
+    return [{"name": RUNTIME_ADAPTERS, "value": "true"}]
+
+
+def arguments_of(pod: K8sObject) -> list[str]:
+    """Command and arguments of all containers of a pod."""
+    containers = pod["spec"].get("containers") or ()
+    return [word for each in containers for key in ("command", "args") for word in each.get(key) or ()]
+
+
+def _pairs(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Every value in a command line with the flag before it."""
+    flag = ""
+    for argument in arguments:
+        if argument.startswith("--"):
+            flag, equals, value = argument.partition("=")
+            flag = flag.replace("_", "-")
+            if equals:
+                yield flag, value
+        else:
+            yield flag, argument

@@ -1,0 +1,46 @@
+"""A plan's connections, as clients; and a run with them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.gke import GkeClient
+from inference_rollouts.clients.kubernetes import KubernetesCluster
+from inference_rollouts.clients.model_server import HttpModelServers
+from inference_rollouts.clients.prometheus import PrometheusClient
+from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.hooks.gke import gke_access_of
+from inference_rollouts.hooks.prometheus import endpoint_of
+from inference_rollouts.hooks.storage import ObjectStorage
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.run import Run
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+
+def clients_of(plan: Plan) -> Clients:
+    """The clients that a plan's connections lead to. A connection is looked up when it is first used."""
+    connections = plan.connections
+    return Clients(
+        cluster=KubernetesCluster(partial(_connect, connections.kubernetes), plan.namespace),
+        prometheus=PrometheusClient(partial(endpoint_of, connections.prometheus)),
+        servers=HttpModelServers(),
+        storage=ObjectStorage(),
+        gke=partial(GkeClient, partial(gke_access_of, connections.google)),
+    )
+
+
+def open_run(frozen: Frozen) -> Run:
+    """A run as preflight froze it, with its clients."""
+    return Run(frozen, clients_of(frozen.plan), kind_of(frozen.plan))
+
+
+def _connect(conn_id: str) -> ApiClient:
+    # Imported on use: this module is imported whenever Airflow parses the DAGs.
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+    return KubernetesHook(conn_id=conn_id).get_conn()

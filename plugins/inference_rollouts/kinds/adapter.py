@@ -1,0 +1,110 @@
+"""A rollout of a LoRA adapter inside one pool, under clients that go on asking for its alias."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import WarmUpFailed
+from inference_rollouts.core.judging.policy import Health, Step, StepContext
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.readiness import Readiness
+from inference_rollouts.core.plan.plan import AdapterPlan
+from inference_rollouts.core.retirement.retirement import Retirement
+from inference_rollouts.core.routing.claim import Place
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.form import Form, adapter_form
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.preflight import capacity, lora, measuring, pools, routing
+from inference_rollouts.rollout import serving
+from inference_rollouts.rollout.adapters import AdapterReconciler, ensure_loaded, is_loaded
+from inference_rollouts.rollout.capacity import adapter_room
+from inference_rollouts.rollout.pods import servers_of
+from inference_rollouts.rollout.retirement import AdapterSubject, Subject
+from inference_rollouts.rollout.run import ReconcilePods, Run
+from inference_rollouts.rollout.targets import alias_places, splitter_of
+from inference_rollouts.rollout.warm_up import warm_all
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRollout:
+    """Loads an adapter on every pod, and moves weights of what splits its alias."""
+
+    plan: AdapterPlan
+
+    @property
+    def form(self) -> Form:
+        return adapter_form(self.plan)
+
+    @property
+    def preparation(self) -> tuple[str, ...]:
+        return ("load_adapter", "warm_up")
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        return ("report",)
+
+    def freeze(self, clients: Clients, run: str) -> Frozen:
+        cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
+        targets = routing.targets(self.targets(cluster), self.places, run)
+        pools.check_stable(cluster, self.plan, gateway="")
+        lora.check(clients, self.plan, targets)
+        frozen = Frozen(
+            run=run,
+            plan=self.plan,
+            gateway="",
+            targets=targets,
+            metric_set=metric_set,
+            manifests=(),
+            stable_pods=capacity.count_stable(cluster, self.plan),
+        )
+        measuring.check_metrics(clients.prometheus, frozen)
+        return frozen
+
+    def targets(self, cluster: Cluster) -> list[tuple[Target, K8sObject]]:
+        return [splitter_of(cluster, self.plan)]
+
+    def places(self, obj: K8sObject) -> tuple[Place, ...]:
+        return alias_places(self.plan, obj)
+
+    def warm_up(self, run: Run) -> Mapping[str, float]:
+        plan, servers = self.plan, run.clients.servers
+        urls = servers_of(run.cluster, plan.pool)
+        for pod, url in urls.items():
+            ensure_loaded(servers, pod, url, plan)
+        ttfts = warm_all(servers, urls, plan.canary, plan)
+        if lacking := [pod for pod, url in urls.items() if not is_loaded(servers, url, plan.canary)]:
+            raise WarmUpFailed(
+                f"Pods {', '.join(lacking)} answer as {plan.canary} but do not list it in /v1/models; "
+                "nobody knows what they answer with. No traffic was moved."
+            )
+        self._require_alike(run, urls)
+        return ttfts
+
+    def room(self, run: Run, step: Step) -> Readiness:
+        return adapter_room(run.clients, run.frozen)
+
+    def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
+        """All pods answer for both adapters: what has room now has it for the next step."""
+        return RoomAhead()
+
+    def reconciler(self, run: Run) -> ReconcilePods:
+        return AdapterReconciler(self.plan, run.clients)
+
+    def retired(self, clients: Clients, retirement: Retirement) -> Subject:
+        return AdapterSubject(clients, self.plan, retirement)
+
+    def _require_alike(self, run: Run, urls: Mapping[str, str]) -> None:
+        """Every pod answers the golden prompts as canary as one of them does as stable."""
+        plan, servers, how = self.plan, run.clients.servers, self.plan.warm_up
+        try:
+            answers = serving.references(servers, *next(iter(urls.items())), plan.stable, how)
+            serving.on_each(
+                urls,
+                lambda pod, url: serving.require_alike(servers, pod, url, plan.canary, how, answers),
+            )
+        except WarmUpFailed as error:
+            raise WarmUpFailed(f"{error}; no traffic was moved to {plan.canary}.") from error

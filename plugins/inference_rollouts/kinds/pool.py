@@ -1,0 +1,134 @@
+"""A rollout to a second pool: new nodes under the same model, or a new model or server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import WarmUpFailed
+from inference_rollouts.core.judging.policy import Health, Step, StepContext
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.readiness import Readiness
+from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.retirement.retirement import Retirement
+from inference_rollouts.core.routing.claim import Place
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.form import Form, pool_form
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.serving.adapters import nameable
+from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.preflight import (
+    adapters,
+    capacity,
+    creation,
+    hardware,
+    measuring,
+    policies,
+    pools,
+    routing,
+    trial,
+)
+from inference_rollouts.rollout import serving
+from inference_rollouts.rollout.capacity import pool_room, pool_room_ahead
+from inference_rollouts.rollout.pods import servers_of
+from inference_rollouts.rollout.retirement import PoolSubject, Subject
+from inference_rollouts.rollout.run import ReconcilePods, Run
+from inference_rollouts.rollout.targets import route_places, routes_of
+from inference_rollouts.rollout.warm_up import warm_all
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRollout:
+    """Brings a second InferencePool with nodes and servers, and moves weights of HTTPRoutes."""
+
+    plan: PoolPlan
+
+    @property
+    def form(self) -> Form:
+        return pool_form(self.plan)
+
+    @property
+    def preparation(self) -> tuple[str, ...]:
+        return ("provision_nodes", "deploy_pool", "warm_up")
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        return ("end_preview", "report") if self.plan.preview else ("report",)
+
+    def freeze(self, clients: Clients, run: str) -> Frozen:
+        cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
+        targets = routing.targets(self.targets(cluster), self.places, run)
+        gateway = routing.gateway(cluster, self.plan, targets)
+        pools.check_stable(cluster, self.plan, gateway)
+        pools.check_canary(cluster, self.plan, run)
+        plan = adapters.with_adapters(clients, self.plan)
+        manifests = creation.manifests(cluster, plan, pools.routed_pool(cluster, plan, targets))
+        previews = trial.previews(cluster, plan, run, targets)
+        policies.check(cluster, plan, manifests)
+        creation.check(cluster, plan, [*manifests, *previews])
+        trial.check_mirror(cluster, plan, run, gateway, targets)
+        hardware.check_nodes(clients, plan, run, manifests)
+        frozen = Frozen(
+            run=run,
+            plan=plan,
+            gateway=gateway,
+            targets=targets,
+            metric_set=metric_set,
+            manifests=tuple(manifests),
+            stable_pods=capacity.count_stable(cluster, plan),
+            shared=routing.others(cluster, plan, targets),
+            previews=tuple(previews),
+        )
+        measuring.check_metrics(clients.prometheus, frozen)
+        capacity.check(clients, frozen)
+        return frozen
+
+    def targets(self, cluster: Cluster) -> list[tuple[Target, K8sObject]]:
+        return routes_of(cluster, self.plan)
+
+    def places(self, obj: K8sObject) -> tuple[Place, ...]:
+        return route_places(self.plan, obj)
+
+    def warm_up(self, run: Run) -> Mapping[str, float]:
+        plan = self.plan
+        stable, canary = (servers_of(run.cluster, pool) for pool in (plan.stable, plan.canary))
+        if len(canary) < plan.workload.replicas:
+            raise WarmUpFailed(
+                f"{len(canary)} of {plan.workload.replicas} pods of {plan.canary} are ready; "
+                "no traffic was moved to it."
+            )
+        ttfts = warm_all(run.clients.servers, canary, plan.workload.served_model_name, plan)
+        try:
+            self._require_alike(run, stable, canary)
+        except WarmUpFailed as error:
+            raise WarmUpFailed(f"{error}; no traffic was moved to {plan.canary}.") from error
+        return ttfts
+
+    def room(self, run: Run, step: Step) -> Readiness:
+        return pool_room(run.clients, run.frozen, step)
+
+    def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
+        return pool_room_ahead(run.clients, run.frozen, context, health, now)
+
+    def reconciler(self, run: Run) -> ReconcilePods:
+        """Pods that come later have all they need from their manifests."""
+        return lambda pods: []
+
+    def retired(self, clients: Clients, retirement: Retirement) -> Subject:
+        return PoolSubject(clients, self.plan, retirement)
+
+    def _require_alike(self, run: Run, stable: Mapping[str, str], canary: Mapping[str, str]) -> None:
+        """Every new server answers for each name of stable's, and as one of them does."""
+        plan, servers = self.plan, run.clients.servers
+        work, how, model = plan.workload, plan.warm_up, plan.workload.served_model_name
+        names = nameable(serving.seen_by(servers, stable), {})
+        answers = serving.references(servers, *next(iter(stable.items())), model, how)
+
+        def require(pod: str, url: str) -> None:
+            serving.require_adapters(servers, pod, url, work, how)
+            serving.require_names(servers, pod, url, names)
+            serving.require_alike(servers, pod, url, model, how, answers)
+
+        serving.on_each(canary, require)

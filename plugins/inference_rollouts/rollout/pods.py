@@ -1,0 +1,41 @@
+"""The pods of a pool, and where their model servers listen."""
+
+from __future__ import annotations
+
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.core.objects.inference_pool import pod_labels, ports
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.readiness import ready_pods
+from inference_rollouts.rollout.targets import find_pool
+
+
+def pods_of(cluster: Cluster, pool: str) -> list[K8sObject]:
+    """The pods that an InferencePool selects; none when there is no such pool."""
+    live = find_pool(cluster, pool)
+    labels = pod_labels(live) if live else {}
+    if live and not labels:
+        raise ClusterRefused(f"InferencePool {pool} selects pods by nothing; give it matchLabels.")
+    return cluster.select("v1", "Pod", labels) if live else []
+
+
+def base_url(pod: K8sObject, port: int) -> str:
+    """Where a pod's model server listens."""
+    return f"http://{pod['status']['podIP']}:{port}"
+
+
+def port_of(cluster: Cluster, pool: str) -> int:
+    """The port on which the pods of a pool have their model server. Raises ClusterRefused."""
+    live = find_pool(cluster, pool)
+    if live is None or not (numbers := ports(live)):
+        raise ClusterRefused(f"There is no InferencePool {pool} that says where its pods listen.")
+    return numbers[0]
+
+
+def servers_of(cluster: Cluster, pool: str) -> dict[str, str]:
+    """The base URLs of a pool's ready pods, by name. Raises ClusterRefused when there is none."""
+    pods = ready_pods(pods_of(cluster, pool))
+    if not pods:
+        raise ClusterRefused(f"InferencePool {pool} has no ready pod.")
+    port = port_of(cluster, pool)
+    return {pod["metadata"]["name"]: base_url(pod, port) for pod in pods}

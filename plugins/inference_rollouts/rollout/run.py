@@ -1,0 +1,88 @@
+"""One run with all it needs, and what the kinds of rollouts do differently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.judging.policy import Health, Step, StepContext
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.readiness import Readiness
+from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.retirement.retirement import Retirement
+from inference_rollouts.core.routing.claim import Place
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.form import Form
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.rollout.retirement import Subject
+from inference_rollouts.rollout.traffic import Traffic
+
+ReconcilePods = Callable[[Sequence[K8sObject]], list[str]]
+"""Sees to the canary's ready pods; answers with a sentence for each that may not be sent requests yet."""
+
+
+class RolloutKind(Protocol):
+    """A kind of rollout: what it brings, what it moves, and what must be so before it moves it."""
+
+    @property
+    def form(self) -> Form:
+        """What one run may change of its plan."""
+
+    @property
+    def preparation(self) -> tuple[str, ...]:
+        """The tasks, by name, that bring the canary up before any weight leaves 0."""
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """The tasks, by name, that end a run after its rollback, however it went."""
+
+    def freeze(self, clients: Clients, run: str) -> Frozen:
+        """Everything that later tasks read. Raises a RolloutError, one sentence, for what cannot work."""
+
+    def targets(self, cluster: Cluster) -> list[tuple[Target, K8sObject]]:
+        """The objects that move, as they are now, in the order in which they are written."""
+
+    def places(self, obj: K8sObject) -> tuple[Place, ...]:
+        """The rules of an object that move. Raises RouteRefused when they cannot be moved safely."""
+
+    def warm_up(self, run: Run) -> Mapping[str, float]:
+        """Make every pod answer rightly and steadily; seconds to a first token, by pod."""
+
+    def room(self, run: Run, step: Step) -> Readiness:
+        """Whether the canary may be given what `step` says."""
+
+    def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
+        """Whether there will be room for the step after this one."""
+
+    def reconciler(self, run: Run) -> ReconcilePods:
+        """What is done about pods that come while the rollout runs."""
+
+    def retired(self, clients: Clients, retirement: Retirement) -> Subject:
+        """What a retirement takes away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What preflight froze, the clients, and the kind of rollout: the one door of a task to the outside."""
+
+    frozen: Frozen
+    clients: Clients
+    kind: RolloutKind
+
+    @property
+    def plan(self) -> Plan:
+        return self.frozen.plan
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.clients.cluster
+
+    @property
+    def traffic(self) -> Traffic:
+        """This run's claim on what it moves."""
+        frozen = self.frozen
+        return Traffic(self.cluster, frozen.plan, frozen.run, frozen.targets, self.kind.places)
