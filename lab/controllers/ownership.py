@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lab.controllers.store import Store
-from lab.kube import KubeError, Obj
+from lab.kube.client import KubeError, Obj
+from lab.reconcile.store import Store
 
 
 def owner_reference(owner: Obj) -> Obj:

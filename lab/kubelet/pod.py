@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from lab.controllers.clock import now, stamp
-from lab.kube import KubeError, Obj
+from lab.kube.client import KubeError, Obj
+from lab.kube.clock import now, stamp
 from lab.kubelet.container import Container, Surroundings
 from lab.kubelet.node import Machine
 from lab.kubelet.status import pod_status

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab.addresses import free_port, free_subnet
-from lab.controllers.clock import stamp
 from lab.gateway.envoy import prepare
-from lab.kube import Kube, KubeError, key_of, path_of, path_of_object
+from lab.host.addresses import free_port, free_subnet
+from lab.kube.client import Kube, KubeError, key_of, path_of, path_of_object
+from lab.kube.clock import stamp
 
 Obj = dict[str, Any]
 T = TypeVar("T")
@@ -41,11 +41,11 @@ class Cluster:
     def url(self) -> str:
         return f"http://{self.subnet}.1:8080"
 
-    def start_controllers(self) -> None:
-        """Start `python -m lab.controllers`, as the lab does."""
+    def start_manager(self) -> None:
+        """Start `python -m lab.manager`, as the lab does."""
         access = ("--kubeconfig", self.kubeconfig, "--dir", self.directory)
         address = ("--gateway-address", f"{self.subnet}.1")
-        self._start("controllers", [sys.executable, "-m", "lab.controllers", *access, *address, *GRACE])
+        self._start("manager", [sys.executable, "-m", "lab.manager", *access, *address, *GRACE])
 
     def start_apiserver(self, port: int = 0, definitions: Path | None = None) -> None:
         """Start the API server, with the lab's custom kinds or others, and wait for its kubeconfig."""
@@ -122,7 +122,7 @@ def running_cluster(directory: Path) -> Iterator[Cluster]:
     cluster = Cluster(directory, free_subnet(), {})
     try:
         cluster.start_apiserver()
-        cluster.start_controllers()
+        cluster.start_manager()
         yield cluster
     finally:
         for name in list(cluster.processes):

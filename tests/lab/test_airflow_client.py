@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.airflow_client import AirflowClient, AirflowError
+from lab.airflow.client import AirflowClient, AirflowError
 
 
 class ScriptedAirflow(ThreadingHTTPServer):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import addresses, processes
 from lab.cli import main
-from lab.processes import Process
-from lab.state import LOCK, StateDirectory
-from lab.up import Startup
+from lab.host import addresses, processes
+from lab.host.processes import Process
+from lab.host.state import LOCK, StateDirectory
+from lab.lifecycle.up import Startup
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 

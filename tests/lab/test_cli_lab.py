@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lab import addresses
 from lab.cli import main
-from lab.state import CHECKOUT, StateDirectory
-from lab.up import urls
+from lab.host import addresses
+from lab.host.state import CHECKOUT, StateDirectory
+from lab.lifecycle.up import urls
 
 LOOPBACK = re.compile("(0000000000000000FFFF0000)?.{6}7F")  # 127.x.y.z as the kernel writes it, also in IPv6
 KUBECTL = Path(sys.executable).with_name("kubectl")
@@ -65,7 +65,7 @@ def test_the_record_says_where_everything_is(directory: StateDirectory) -> None:
     assert record["gateway"]["url"] == f"http://{record['gateway']['address']}:8080"
     assert record["subnet"].startswith(record["gateway"]["address"].rpartition(".")[0])
     assert Path(record["kubeconfig"]).exists()
-    parts = ["apiserver", "envoy", "prometheus", "controllers", "kubelet", "monitoring", "loadgen", "picker"]
+    parts = ["apiserver", "envoy", "prometheus", "manager", "kubelet", "monitoring", "loadgen", "picker"]
     assert sorted(record["processes"]) == sorted(parts)
     assert all(Path(process["log"]).exists() for process in record["processes"].values())
     assert len(urls(record)) == 5

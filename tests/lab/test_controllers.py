@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.kube import Kube, path_of, path_of_object
+from lab.kube.client import Kube, path_of, path_of_object
 from tests.lab.cluster import (
     Cluster,
     add_node,
@@ -307,6 +307,6 @@ def test_killed_controllers_go_on_where_they_were(cluster: Cluster) -> None:
         await remove(kube, made)
 
     cluster.run(begin)
-    cluster.kill("controllers")
-    cluster.start_controllers()
+    cluster.kill("manager")
+    cluster.start_manager()
     cluster.run(finish)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.cluster import MANAGER, apply, initial_objects
-from lab.kube import Kube, KubeError, path_of, path_of_object
-from lab.kubeconfig import Endpoint
+from lab.cluster.initial import MANAGER, apply, initial_objects
+from lab.kube.client import Kube, KubeError, path_of, path_of_object
+from lab.kube.kubeconfig import Endpoint
 from tests.lab.cluster import Cluster, names
 
 

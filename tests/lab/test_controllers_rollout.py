@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lab.controllers.conditions import find
 from lab.controllers.rollout import deployment_status, next_sizes, share, surge_and_unavailable
+from lab.kube.conditions import find
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

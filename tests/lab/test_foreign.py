@@ -15,16 +15,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lab import health
-from lab.addresses import free_subnet
 from lab.cli import main
-from lab.controllers.clock import now
-from lab.foreign import Foreign, ForeignError, join, leave, survey
 from lab.gateway.envoy import executable
-from lab.kube import RESOURCES, Kube, KubeError, path_of, path_of_object
+from lab.host.addresses import free_subnet
+from lab.host.state import CHECKOUT, StateDirectory
+from lab.kube.client import RESOURCES, Kube, KubeError, path_of, path_of_object
+from lab.kube.clock import now
+from lab.lifecycle import health
+from lab.lifecycle.foreign import Foreign, ForeignError, join, leave, survey
+from lab.lifecycle.up import Startup, down
 from lab.monitoring.binary import PrometheusNotFound, find_prometheus
-from lab.state import CHECKOUT, StateDirectory
-from lab.up import Startup, down
 from tests.lab.cluster import DEADLINE, Cluster, deployment, until
 
 UPSTREAM = CHECKOUT.parent / "shared" / "kube-contract" / "crds"

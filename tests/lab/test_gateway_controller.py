@@ -15,7 +15,7 @@ from aiohttp import web
 
 from lab.gateway.controller import CONDITION_DELAY, PROPAGATION_DELAY
 from lab.gateway.envoy import executable
-from lab.kube import Kube, path_of, path_of_object
+from lab.kube.client import Kube, path_of, path_of_object
 from tests.lab import gateway_objects as objects
 from tests.lab.cluster import Cluster, add_node, condition_of, node, running, running_cluster, until
 
@@ -307,10 +307,10 @@ def test_slow_gateways_can_be_had_by_annotation(cluster: Cluster) -> None:
 
 def test_traffic_goes_on_without_controllers_and_without_an_api_server(cluster: Cluster) -> None:
     async def body(bench: Bench) -> None:
-        cluster.kill("controllers")
+        cluster.kill("manager")
         assert await bench.ask() == "a"
         generation = await bench.weights(b=1)
-        cluster.start_controllers()
+        cluster.start_manager()
         await bench.told(generation)
         port = int(bench.kube.endpoint.server.rpartition(":")[2])
         cluster.kill("apiserver")

@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from lab.addresses import free_port, free_subnet
 from lab.gateway.compile import compile_world
 from lab.gateway.dataplane import DataPlane
 from lab.gateway.envoy import Rejected, Unconfirmed, executable, prepare, validate
 from lab.gateway.xds import route_table
+from lab.host.addresses import free_port, free_subnet
 from tests.lab.gateway_objects import backend, gateway, pod, pool, route, rule, service, world
 
 pytestmark = pytest.mark.skipif(not Path(executable()).exists(), reason="Envoy is not installed")

@@ -19,14 +19,14 @@ import aiohttp
 import grpc
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as rpc
 
-from lab.addresses import free_subnet
 from lab.gateway.compile import compile_world
 from lab.gateway.envoy import executable
 from lab.gateway.picker.command import pool_of
 from lab.gateway.picker.load import Load, choose, parse
 from lab.gateway.picker.rewrite import Decision, decide
 from lab.gateway.picker.service import Picker
-from lab.kube import Kube, path_of, path_of_object
+from lab.host.addresses import free_subnet
+from lab.kube.client import Kube, path_of, path_of_object
 from tests.lab.cluster import Cluster, add_node, node, running, until
 from tests.lab.gateway_objects import backend, gateway, metadata, pod, pool, route, rule, service, world
 from tests.lab.test_gateway_envoy import Bench, bench

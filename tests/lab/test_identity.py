@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.identity import grant
+from lab.airflow.identity import grant
 
 from .apiserver_process import ApiServer
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from aiohttp import web
 
-from lab.informer import Informer
-from lab.kube import Kube, KubeError, path_of, path_of_object
-from lab.kubeconfig import load_kubeconfig
+from lab.kube.client import Kube, KubeError, path_of, path_of_object
+from lab.kube.informer import Informer
+from lab.kube.kubeconfig import load_kubeconfig
 
 PODS = path_of("Pod", "default")
 

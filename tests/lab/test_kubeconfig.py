@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from lab.apiserver.certificates import ensure
-from lab.kube import Kube, KubeError
-from lab.kubeconfig import load_kubeconfig, minified
+from lab.kube.client import Kube, KubeError
+from lab.kube.kubeconfig import load_kubeconfig, minified
 
 Config = dict[str, Any]
 

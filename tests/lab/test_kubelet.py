@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lab.addresses import free_port
+from lab.host.addresses import free_port
 from lab.kubelet.addresses import Addresses, AddressesExhausted
 from lab.kubelet.container import Container, Surroundings
 from lab.kubelet.probes import Probe, Tally, parse_probe

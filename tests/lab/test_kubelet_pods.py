@@ -10,15 +10,15 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from lab.addresses import free_subnet
-from lab.controllers.conditions import find, is_true
-from lab.controllers.store import Store
-from lab.kube import Kube, Obj, path_of
+from lab.host.addresses import free_subnet
+from lab.kube.client import Kube, Obj, path_of
+from lab.kube.conditions import find, is_true
 from lab.kubelet.addresses import Addresses
 from lab.kubelet.kubelet import OFFLINE, Kubelet
 from lab.kubelet.node import Machine
 from lab.model_server.images import Catalogue, Image, Kind
 from lab.model_server.timing import Accelerator, Timing
+from lab.reconcile.store import Store
 from tests.lab.fake_kube import FakeKube
 
 TIMING = Timing(prefill_base=0.01, prefill_per_token=0.0, inter_token=0.01, warmup_extra=0.0, noise=0.0)

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from lab.addresses import free_port
+from lab.host.addresses import free_port
 from lab.monitoring.binary import PrometheusNotFound, find_prometheus
 from lab.monitoring.prometheus import prometheus_argv, targets_folder, write_config, write_targets
 from lab.monitoring.targets import target_groups

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import processes
-from lab.processes import Process, ProcessError
+from lab.host import processes
+from lab.host.processes import Process, ProcessError
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); "
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from lab.kube import Kube, KubeError, path_of
+from lab.kube.client import Kube, KubeError, path_of
 
 Probe = Callable[[aiohttp.ClientSession, dict[str, Any]], Awaitable[str | None]]
 STABLE_POOL = "llm-pool"

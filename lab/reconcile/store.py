@@ -8,13 +8,12 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lab.controllers.clock import stamp
-from lab.informer import Informer
-from lab.kube import Kube, KubeError, Obj, path_of, path_of_object
+from lab.kube.client import Kube, KubeError, Obj, path_of, path_of_object
+from lab.kube.clock import stamp
+from lab.kube.informer import Informer
+from lab.scope import LAB
 
 log = logging.getLogger(__name__)
-
-LAB = "inference-rollouts.dev/lab"
 
 
 class Store:

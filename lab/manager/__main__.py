@@ -1,4 +1,4 @@
-"""`python -m lab.controllers`: run every controller against one API server."""
+"""`python -m lab.manager`: run every controller against one API server."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab.cluster import HOME
 from lab.controllers.autoscaler import Autoscaler
 from lab.controllers.deployments import Deployments
 from lab.controllers.garbage import Garbage
-from lab.controllers.loop import Loop
 from lab.controllers.nodes import Nodes
 from lab.controllers.replicasets import ReplicaSets
 from lab.controllers.scheduler import Scheduler
-from lab.controllers.store import Store
 from lab.gateway import controller as gateway
-from lab.kube import Kube
+from lab.kube.client import Kube
+from lab.reconcile.loop import Loop
+from lab.reconcile.store import Store
+from lab.scope import HOME, REPLACEABLE
 
-REPLACEABLE = ("controller-manager", "scheduler")
 WORKLOAD_KINDS = ("Node", "Pod", "ReplicaSet", "Deployment")
 
 
@@ -61,7 +60,7 @@ async def _start(
 
 def main() -> int:
     """Parse the command line and run; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lab.controllers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m lab.manager", description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--dir", type=Path, required=True, help="state directory; Envoy's files live in it")
     parser.add_argument("--gateway-address", default="127.0.0.1", help="address that gateways listen on")

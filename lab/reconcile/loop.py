@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from lab.kube import KubeError
+from lab.kube.client import KubeError
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from lab.kubeconfig import Endpoint, load_kubeconfig
+from lab.kube.kubeconfig import Endpoint, load_kubeconfig
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.kubeconfig import minified
-from lab.state import CHECKOUT
+from lab.host.state import CHECKOUT
+from lab.kube.kubeconfig import minified
 
 ACCOUNT = "inference-rollouts"
 RIGHTS = CHECKOUT / "docs" / "rbac.yaml"

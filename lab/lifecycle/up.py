@@ -15,16 +15,17 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from lab import addresses, health, processes
-from lab.airflow import stop_recorded
-from lab.cluster import HOME
-from lab.foreign import Foreign, ForeignError, join, leave, read_foreign, survey
+from lab.airflow.standalone import stop_recorded
 from lab.gateway import envoy
-from lab.kube import Kube, KubeError
-from lab.kubeconfig import load_kubeconfig
+from lab.host import addresses, processes
+from lab.host.processes import Process, ProcessError
+from lab.host.state import CHECKOUT, StateDirectory, StateError, write_private
+from lab.kube.client import Kube, KubeError
+from lab.kube.kubeconfig import load_kubeconfig
+from lab.lifecycle import health
+from lab.lifecycle.foreign import Foreign, ForeignError, join, leave, read_foreign, survey
 from lab.monitoring.prometheus import prometheus_argv, write_config
-from lab.processes import Process, ProcessError
-from lab.state import CHECKOUT, StateDirectory, StateError, write_private
+from lab.scope import HOME
 
 MODEL = "llama-3.1-8b"
 ALIASES = {"food-review": 0.5}  # names that only a picker can resolve, and the share of requests for them
@@ -143,7 +144,7 @@ class Startup:
         access = (*kubeconfig, "--dir", str(self.directory.path), *scope.namespace)
         pickers = ["--endpoint-pickers"] if self.pickers else []
         address = ("--gateway-address", gateway["address"], *pickers)
-        self._python("controllers", *access, *address, *scope.lab, *scope.without)
+        self._python("manager", *access, *address, *scope.lab, *scope.without)
         if self.pickers:
             self._python("gateway.picker", *kubeconfig, *scope.namespace)
         self._python("kubelet", *access, "--subnet", subnet, *scope.lab)

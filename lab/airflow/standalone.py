@@ -18,11 +18,11 @@ from typing import Any, Self
 
 import aiohttp
 
-from lab import processes
-from lab.addresses import free_port
-from lab.airflow_client import AirflowClient
-from lab.processes import Process, ProcessError
-from lab.state import CHECKOUT, write_json
+from lab.airflow.client import AirflowClient
+from lab.host import processes
+from lab.host.addresses import free_port
+from lab.host.processes import Process, ProcessError
+from lab.host.state import CHECKOUT, write_json
 
 USERS = {"admin": "admin", "viewer": "viewer"}
 PATIENCE, STOP_PATIENCE = 300.0, 5.0

@@ -10,15 +10,14 @@ from typing import Any
 
 import yaml
 
-from lab.cluster import initial_objects
-from lab.controllers.__main__ import REPLACEABLE
-from lab.controllers.clock import age, now
-from lab.controllers.conditions import is_true
-from lab.controllers.store import LAB
-from lab.kube import RESOURCES, Kube, KubeError, Obj, path_of, path_of_object
-from lab.kubeconfig import minified
+from lab.cluster.initial import initial_objects
+from lab.kube.client import RESOURCES, Kube, KubeError, Obj, path_of, path_of_object
+from lab.kube.clock import age, now
+from lab.kube.conditions import is_true
+from lab.kube.kubeconfig import minified
+from lab.scope import LAB, REPLACEABLE
 
-DEFINITIONS = Path(__file__).parent / "crds"
+DEFINITIONS = Path(__file__).parents[1] / "crds"
 MADE = (
     "HTTPRoute",
     "InferencePool",

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.processes import Process
+from lab.host.processes import Process
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 LOCK, MARK = ".lock", ".made-by-lab"
 OWN = ("apiserver", "envoy", "kubeconfig", "loadgen", "logs", "prometheus")
 
@@ -67,7 +67,7 @@ class StateDirectory:
 
     @property
     def limited_kubeconfig(self) -> Path:
-        """What an Airflow beside the lab is given (`lab.identity`)."""
+        """What an Airflow beside the lab is given (`lab.airflow.identity`)."""
         return self.path / "kubeconfig-airflow"
 
     def link_kubeconfig(self, written: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from lab.kube import Kube, Obj, key_of
+from lab.kube.client import Kube, Obj, key_of
 
 REMEMBERED = 4096  # uids of deleted objects, against news that arrives late
 
