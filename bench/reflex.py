@@ -25,7 +25,7 @@ import requests
 import yaml
 
 from bench.docs import write
-from lab.airflow.standalone import connections, settings
+from lab.airflow.settings import connections, settings
 from lab.host.state import CHECKOUT, StateDirectory
 from lab.lifecycle.up import Startup, down
 from lab.monitoring.binary import find_prometheus

@@ -1,8 +1,4 @@
-"""Airflow from this checkout: SQLite, LocalExecutor, its four components side by side.
-
-The pipeline reaches the lab only through two connections in the environment, as it would reach any
-cluster: `kubernetes_default` (a kubeconfig) and `prometheus_default` (an address).
-"""
+"""Airflow from this checkout: SQLite, LocalExecutor, its four components side by side."""
 
 import asyncio
 import json
@@ -19,12 +15,12 @@ from typing import Any, Self
 import aiohttp
 
 from lab.airflow.client import AirflowClient
+from lab.airflow.settings import USERS, settings
 from lab.host import processes
 from lab.host.addresses import free_port
 from lab.host.processes import Process, ProcessError
-from lab.host.state import CHECKOUT, write_json
+from lab.host.state import write_json
 
-USERS = {"admin": "admin", "viewer": "viewer"}
 PATIENCE, STOP_PATIENCE = 300.0, 5.0
 
 # The scheduler's workers are forks of it, and every task is a fork of a worker: what the scheduler has
@@ -38,15 +34,6 @@ main()
 """
 RECORD = "processes.json"
 COMPONENTS = ("scheduler", "dag_processor", "triggerer")
-
-
-def connections(kubeconfig: Path, prometheus_url: str) -> dict[str, str]:
-    """Environment variables with the two connections that the pipeline uses."""
-    kubernetes = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(kubeconfig)}}
-    return {
-        "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(kubernetes),
-        "AIRFLOW_CONN_PROMETHEUS_DEFAULT": json.dumps({"conn_type": "http", "host": prometheus_url}),
-    }
 
 
 @dataclass
@@ -158,39 +145,6 @@ def stop_recorded(home: Path) -> bool:
     processes.stop((Process.from_record(name, entry) for name, entry in left.items()), patience=STOP_PATIENCE)
     record.unlink()
     return True
-
-
-def settings(home: Path, port: int) -> dict[str, str]:
-    """The environment of every component: ours where it matters, the caller's for the rest."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW_", "PYTHONDONTWRITE"))}
-    configured = {
-        "CORE__EXECUTOR": "LocalExecutor",
-        "CORE__PARALLELISM": "6",
-        "CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
-        "CORE__PLUGINS_FOLDER": str(CHECKOUT / "plugins"),
-        "CORE__LOAD_EXAMPLES": "False",
-        "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
-        "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
-        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
-        "API__BASE_URL": f"http://127.0.0.1:{port}",
-        "API__SECRET_KEY": secrets.token_urlsafe(64),
-        "API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
-        "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
-        "SCHEDULER__MP_START_METHOD": "fork",
-        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-    }
-    return (
-        inherited
-        | {f"AIRFLOW__{name}": value for name, value in configured.items()}
-        | {
-            "AIRFLOW_HOME": str(home),
-            "NO_PROXY": "localhost,127.0.0.0/8",
-            "no_proxy": "localhost,127.0.0.0/8",
-        }
-    )
 
 
 async def _answer(session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:

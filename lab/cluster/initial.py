@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from lab.kube.client import Kube, KubeError, Obj, path_of_object
+from lab.kube.client import Kube, KubeError
+from lab.kube.objects import Obj, path_of_object
 from lab.scope import HOME, LAB
 
 MANAGER = "lab"

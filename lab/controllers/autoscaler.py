@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from lab.controllers.node_templates import CONFIG, Template, count, offers
 from lab.controllers.nodes import NOT_READY
 from lab.controllers.placement import place
-from lab.kube.client import KubeError, Obj
+from lab.kube.client import KubeError
 from lab.kube.clock import age, created, now
 from lab.kube.conditions import find
+from lab.kube.objects import Obj
 from lab.reconcile.loop import Loop
 from lab.reconcile.store import Store
 

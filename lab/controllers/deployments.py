@@ -15,9 +15,9 @@ from lab.controllers.rollout import (
     total,
     wanted,
 )
-from lab.kube.client import Obj, key_of
 from lab.kube.clock import age, created, now
 from lab.kube.conditions import find
+from lab.kube.objects import Obj, key_of
 from lab.reconcile.loop import Loop
 from lab.reconcile.store import Store
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lab.kube.client import RESOURCES, KubeError, Obj, key_of, path_of, path_of_object
+from lab.kube.client import KubeError
+from lab.kube.objects import RESOURCES, Obj, key_of, path_of, path_of_object
 from lab.reconcile.loop import Loop
 from lab.reconcile.store import Store
 

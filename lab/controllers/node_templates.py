@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lab.controllers.placement import quantity
-from lab.kube.client import Obj
+from lab.kube.objects import Obj
 from lab.scope import LAB
 
 CONFIG = "node-templates"

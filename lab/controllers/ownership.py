@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lab.kube.client import KubeError, Obj
+from lab.kube.client import KubeError
+from lab.kube.objects import Obj
 from lab.reconcile.store import Store
 
 

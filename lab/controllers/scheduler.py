@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from lab.controllers.placement import place
-from lab.kube.client import KubeError, Obj, key_of, path_of_object
+from lab.kube.client import KubeError
 from lab.kube.clock import created, now
 from lab.kube.conditions import condition, find, settle
+from lab.kube.objects import Obj, key_of, path_of_object
 from lab.reconcile.loop import Loop
 from lab.reconcile.store import Store
 

@@ -11,7 +11,8 @@ import aiohttp
 
 from lab.airflow.client import TERMINAL
 from lab.airflow.identity import grant
-from lab.airflow.standalone import Airflow, connections
+from lab.airflow.settings import connections
+from lab.airflow.standalone import Airflow
 from lab.controllers.node_templates import node_templates
 from lab.demo.observe import Observer, Run
 from lab.demo.screen import Screen
@@ -19,7 +20,8 @@ from lab.demo.snapshot import Snapshot, backends, describe
 from lab.demo.story import Chapter, Ending, Story, disappointments
 from lab.demo.view import block, clock, line
 from lab.host.state import StateDirectory
-from lab.kube.client import Kube, path_of
+from lab.kube.client import Kube
+from lab.kube.objects import path_of
 from lab.lifecycle.up import Startup, down
 from lab.monitoring.binary import find_prometheus
 from lab.scope import HOME

@@ -14,8 +14,8 @@ from lab.gateway.model import (
     pool_cluster,
     service_cluster,
 )
-from lab.kube.client import Obj
 from lab.kube.conditions import condition
+from lab.kube.objects import Obj
 
 
 def references(route: Obj) -> Iterator[Obj]:

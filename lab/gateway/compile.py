@@ -9,8 +9,8 @@ from lab.gateway.attachment import attachments, hostnames, listener_trouble
 from lab.gateway.backends import references, resolve
 from lab.gateway.model import Attachment, Name, Target, World
 from lab.gateway.routes import Ranked, envoy_routes
-from lab.kube.client import Obj, key_of
 from lab.kube.clock import created
+from lab.kube.objects import Obj, key_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from lab.gateway.envoy import Rejected, Unconfirmed, validate
 from lab.gateway.model import CONTROLLER_NAME, Name, Unsupported, World
 from lab.gateway.reporter import Report, Reporter
 from lab.gateway.xds import route_table
-from lab.kube.client import Obj, key_of
+from lab.kube.objects import Obj, key_of
 from lab.reconcile.loop import Loop
 from lab.reconcile.store import Store
 

@@ -17,8 +17,9 @@ from lab.gateway.statuses import (
     route_parents,
     settle_gateway,
 )
-from lab.kube.client import KubeError, Obj
+from lab.kube.client import KubeError
 from lab.kube.clock import now
+from lab.kube.objects import Obj
 from lab.reconcile.loop import Loop
 from lab.reconcile.store import Store
 

@@ -9,8 +9,8 @@ from typing import Any
 from lab.gateway.backends import is_mirror
 from lab.gateway.model import INVALID_BACKEND, Resolution, Unsupported
 from lab.gateway.picking import picking
-from lab.kube.client import Obj
 from lab.kube.clock import created
+from lab.kube.objects import Obj
 
 Resolve = Callable[[Obj], Resolution]
 Ranked = tuple[tuple[Any, ...], Obj]

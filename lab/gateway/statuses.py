@@ -15,8 +15,8 @@ from lab.gateway.model import (
     Name,
     World,
 )
-from lab.kube.client import Obj, key_of
 from lab.kube.conditions import condition, settle
+from lab.kube.objects import Obj, key_of
 
 Parents = list[Obj]
 

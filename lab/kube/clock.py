@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from lab.kube.client import Obj
+from lab.kube.objects import Obj
 
 
 def now() -> datetime:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from lab.kube.client import Obj
 from lab.kube.clock import stamp
+from lab.kube.objects import Obj
 
 Condition = dict[str, Any]
 

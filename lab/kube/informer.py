@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from lab.kube.client import Kube, Obj, key_of
+from lab.kube.client import Kube
+from lab.kube.objects import Obj, key_of
 
 REMEMBERED = 4096  # uids of deleted objects, against news that arrives late
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 
-from lab.kube.client import Obj, key_of
+from lab.kube.objects import Obj, key_of
 from lab.kubelet.addresses import AddressesExhausted
 from lab.kubelet.node import HEARTBEAT, Machine
 from lab.kubelet.pod import PodWorker

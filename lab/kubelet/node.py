@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from lab.kube.client import KubeError, Obj, path_of
+from lab.kube.client import KubeError
 from lab.kube.clock import now, stamp
 from lab.kube.conditions import condition, is_true, settle
+from lab.kube.objects import Obj, path_of
 from lab.kubelet.addresses import Addresses
 from lab.model_server.images import Catalogue
 from lab.reconcile.store import Store

@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from lab.cluster.initial import initial_objects
-from lab.kube.client import RESOURCES, Kube, KubeError, Obj, path_of, path_of_object
+from lab.kube.client import Kube, KubeError
 from lab.kube.clock import age, now
 from lab.kube.conditions import is_true
 from lab.kube.kubeconfig import minified
+from lab.kube.objects import RESOURCES, Obj, path_of, path_of_object
 from lab.scope import LAB, REPLACEABLE
 
 DEFINITIONS = Path(__file__).parents[1] / "crds"

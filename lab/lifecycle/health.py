@@ -6,7 +6,8 @@ from typing import Any
 
 import aiohttp
 
-from lab.kube.client import Kube, KubeError, path_of
+from lab.kube.client import Kube, KubeError
+from lab.kube.objects import path_of
 
 Probe = Callable[[aiohttp.ClientSession, dict[str, Any]], Awaitable[str | None]]
 STABLE_POOL = "llm-pool"

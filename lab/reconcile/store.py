@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lab.kube.client import Kube, KubeError, Obj, path_of, path_of_object
+from lab.kube.client import Kube, KubeError
 from lab.kube.clock import stamp
 from lab.kube.informer import Informer
+from lab.kube.objects import Obj, path_of, path_of_object
 from lab.scope import LAB
 
 log = logging.getLogger(__name__)

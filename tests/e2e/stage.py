@@ -16,9 +16,11 @@ import requests
 
 from lab.airflow.client import AirflowClient
 from lab.airflow.identity import grant
-from lab.airflow.standalone import Airflow, connections
+from lab.airflow.settings import connections
+from lab.airflow.standalone import Airflow
 from lab.host.state import StateDirectory
-from lab.kube.client import Kube, path_of
+from lab.kube.client import Kube
+from lab.kube.objects import path_of
 from lab.lifecycle.foreign import Foreign
 from lab.lifecycle.up import Startup, down
 from lab.monitoring.binary import find_prometheus

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from lab.gateway.envoy import prepare
 from lab.host.addresses import free_port, free_subnet
-from lab.kube.client import Kube, KubeError, key_of, path_of, path_of_object
+from lab.kube.client import Kube, KubeError
 from lab.kube.clock import stamp
+from lab.kube.objects import key_of, path_of, path_of_object
 
 Obj = dict[str, Any]
 T = TypeVar("T")

@@ -8,7 +8,8 @@ import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
-from lab.kube.client import Event, KubeError, Obj, path_of, path_of_object
+from lab.kube.client import Event, KubeError
+from lab.kube.objects import Obj, path_of, path_of_object
 
 
 class FakeKube:

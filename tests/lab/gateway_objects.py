@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.gateway.model import GATEWAY_GROUP, POOL_GROUP, World
-from lab.kube.client import key_of
+from lab.kube.objects import key_of
 
 Obj = dict[str, Any]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lab.kube.client import Kube, path_of, path_of_object
+from lab.kube.client import Kube
+from lab.kube.objects import path_of, path_of_object
 from tests.lab.cluster import (
     Cluster,
     add_node,

@@ -14,7 +14,8 @@ import pytest
 
 from lab.controllers.autoscaler import CONFIG, SCALE_UPS, Autoscaler
 from lab.controllers.node_templates import TEMPLATE
-from lab.kube.client import Kube, KubeError, path_of, path_of_object
+from lab.kube.client import Kube, KubeError
+from lab.kube.objects import path_of, path_of_object
 from lab.reconcile.store import Store
 from lab.scope import LAB
 from tests.lab.cluster import (

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lab.cluster.initial import MANAGER, apply, initial_objects
-from lab.kube.client import Kube, KubeError, path_of, path_of_object
+from lab.kube.client import Kube, KubeError
 from lab.kube.kubeconfig import Endpoint
+from lab.kube.objects import path_of, path_of_object
 from tests.lab.cluster import Cluster, names
 
 

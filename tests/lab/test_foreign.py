@@ -19,8 +19,9 @@ from lab.cli import main
 from lab.gateway.envoy import executable
 from lab.host.addresses import free_subnet
 from lab.host.state import CHECKOUT, StateDirectory
-from lab.kube.client import RESOURCES, Kube, KubeError, path_of, path_of_object
+from lab.kube.client import Kube, KubeError
 from lab.kube.clock import now
+from lab.kube.objects import RESOURCES, path_of, path_of_object
 from lab.lifecycle import health
 from lab.lifecycle.foreign import Foreign, ForeignError, join, leave, survey
 from lab.lifecycle.up import Startup, down

@@ -15,7 +15,8 @@ from aiohttp import web
 
 from lab.gateway.controller import CONDITION_DELAY, PROPAGATION_DELAY
 from lab.gateway.envoy import executable
-from lab.kube.client import Kube, path_of, path_of_object
+from lab.kube.client import Kube
+from lab.kube.objects import path_of, path_of_object
 from tests.lab import gateway_objects as objects
 from tests.lab.cluster import Cluster, add_node, condition_of, node, running, running_cluster, until
 

@@ -26,7 +26,8 @@ from lab.gateway.picker.load import Load, choose, parse
 from lab.gateway.picker.rewrite import Decision, decide
 from lab.gateway.picker.service import Picker
 from lab.host.addresses import free_subnet
-from lab.kube.client import Kube, path_of, path_of_object
+from lab.kube.client import Kube
+from lab.kube.objects import path_of, path_of_object
 from tests.lab.cluster import Cluster, add_node, node, running, until
 from tests.lab.gateway_objects import backend, gateway, metadata, pod, pool, route, rule, service, world
 from tests.lab.test_gateway_envoy import Bench, bench

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from aiohttp import web
 
-from lab.kube.client import Kube, KubeError, path_of, path_of_object
+from lab.kube.client import Kube, KubeError
 from lab.kube.informer import Informer
 from lab.kube.kubeconfig import load_kubeconfig
+from lab.kube.objects import path_of, path_of_object
 
 PODS = path_of("Pod", "default")
 

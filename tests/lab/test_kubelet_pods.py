@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from lab.host.addresses import free_subnet
-from lab.kube.client import Kube, Obj, path_of
+from lab.kube.client import Kube
 from lab.kube.conditions import find, is_true
+from lab.kube.objects import Obj, path_of
 from lab.kubelet.addresses import Addresses
 from lab.kubelet.kubelet import OFFLINE, Kubelet
 from lab.kubelet.node import Machine

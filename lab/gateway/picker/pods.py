@@ -16,7 +16,7 @@ from lab.gateway.picker.command import GRPC_PORT, METRICS_PORT, pool_of
 from lab.gateway.picker.load import Watcher
 from lab.gateway.picker.service import Picker
 from lab.gateway.xds import endpoints
-from lab.kube.client import Obj, key_of
+from lab.kube.objects import Obj, key_of
 from lab.reconcile.store import Store
 
 log = logging.getLogger(__name__)
