@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.host.state import CHECKOUT
+from lab.host.state import CHECKOUT, write_private
 from lab.kube.kubeconfig import minified
 
 ACCOUNT = "inference-rollouts"
@@ -26,8 +26,7 @@ def grant(kubeconfig: Path, limited: Path) -> None:
     token = _kubectl(kubeconfig, "create", "token", ACCOUNT, f"--duration={VALID}").strip()
     config = minified(kubeconfig)
     config["users"][0]["user"] = {"token": token}
-    limited.touch(mode=0o600)
-    limited.write_text(json.dumps(config))
+    write_private(limited, json.dumps(config))
 
 
 def _kubectl(kubeconfig: Path, *arguments: str, text: str = "") -> str:

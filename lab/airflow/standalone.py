@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import secrets
 import shutil
 import sys
@@ -19,7 +18,7 @@ from lab.airflow.settings import USERS, settings
 from lab.host import processes
 from lab.host.addresses import free_port
 from lab.host.processes import Process, ProcessError
-from lab.host.state import write_json
+from lab.host.state import write_json, write_private
 
 PATIENCE, STOP_PATIENCE = 300.0, 5.0
 
@@ -65,7 +64,7 @@ class Airflow:
         stop_recorded(self.home)
         shutil.rmtree(self.home, ignore_errors=True)
         self.home.mkdir(parents=True)
-        _write_private(self.home / "passwords.json", json.dumps(self.passwords))
+        write_private(self.home / "passwords.json", json.dumps(self.passwords))
         environment = settings(self.home, self.port) | dict(self.extra)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -159,8 +158,3 @@ def _all_healthy(health: dict[str, Any] | None) -> bool:
     return health is not None and all(
         (health.get(name) or {}).get("status") == "healthy" for name in COMPONENTS
     )
-
-
-def _write_private(path: Path, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)

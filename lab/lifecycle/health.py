@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 
 from lab.kube.client import Kube, KubeError
+from lab.kube.conditions import is_true
 from lab.kube.objects import path_of
 
 Probe = Callable[[aiohttp.ClientSession, dict[str, Any]], Awaitable[str | None]]
@@ -44,7 +45,7 @@ async def _pods(_: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:
         pods = await kube.list(
             path_of("Pod", record["namespace"]), labelSelector=f"inference-pool={STABLE_POOL}"
         )
-    ready = sum(_is_ready(pod) for pod in pods)
+    ready = sum(is_true(pod, "Ready") for pod in pods)
     return None if ready >= STABLE_PODS else f"{ready} of {STABLE_PODS} of {STABLE_POOL} are ready"
 
 
@@ -83,8 +84,3 @@ async def _loadgen(session: aiohttp.ClientSession, record: dict[str, Any]) -> st
 
 SERVING: tuple[Probe, ...] = (_apiserver, _gateway, _prometheus, _loadgen)
 FRESH: tuple[Probe, ...] = (_pods, _targets, _aliases)
-
-
-def _is_ready(pod: dict[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
