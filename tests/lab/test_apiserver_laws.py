@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab.apiserver.admission import Call
-from lab.apiserver.cluster import Cluster, now_text
-from lab.apiserver.fields import fields_of, from_fields_v1
-from lab.apiserver.ownership import NOT_OWNED
-from lab.apiserver.resources import Resource
+from lab.apiserver.changes.fields import fields_of, from_fields_v1
+from lab.apiserver.changes.ownership import NOT_OWNED
+from lab.apiserver.kinds.resources import Resource
+from lab.apiserver.registry.admission import Call
+from lab.apiserver.registry.cluster import Cluster, now_text
 
 names = itertools.count()
 keys = st.sampled_from(["a", "b"])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.apiserver import store as store_module
-from lab.apiserver.admission import Call
-from lab.apiserver.cluster import Cluster, now_text
-from lab.apiserver.history import HISTORY, Snapshot
-from lab.apiserver.store import Store
+from lab.apiserver.registry.admission import Call
+from lab.apiserver.registry.cluster import Cluster, now_text
+from lab.apiserver.storage import store as store_module
+from lab.apiserver.storage.history import HISTORY, Snapshot
+from lab.apiserver.storage.store import Store
 from tests.lab.apiserver_process import GATEWAY, MERGE_PATCH, ROOT, ApiServer, config_map, route
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -139,7 +139,7 @@ def test_a_second_server_leaves_a_state_directory_alone(tmp_path: Path) -> None:
 
 def test_a_second_server_says_that_the_port_is_taken(tmp_path: Path) -> None:
     async def collide() -> None:
-        from lab.apiserver.server import Server
+        from lab.apiserver.endpoints.server import Server
 
         first, second = Server(tmp_path / "a"), Server(tmp_path / "b")
         url = await first.start(0)

@@ -9,21 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.apiserver import cel, ownership
-from lab.apiserver.builtin import types_parser
-from lab.apiserver.decode import DecodeError, decode, fill_defaults, fill_static_defaults, prune
+from lab.apiserver.changes import ownership
+from lab.apiserver.changes.fields import compare, fields_of, from_fields_v1, to_fields_v1
+from lab.apiserver.changes.merge import merge, remove
+from lab.apiserver.changes.ownership import Application, Manager
+from lab.apiserver.changes.patch import json_patch, merge_patch, strategic_merge_patch
+from lab.apiserver.content.jsonpath import find
+from lab.apiserver.content.printers import age
 from lab.apiserver.errors import ApiError
-from lab.apiserver.fields import compare, fields_of, from_fields_v1, to_fields_v1
-from lab.apiserver.jsonpath import find
-from lab.apiserver.merge import merge, remove
-from lab.apiserver.ownership import Application, Manager
-from lab.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
-from lab.apiserver.printers import age
-from lab.apiserver.quantity import amount, canonical
-from lab.apiserver.resources import version_rank
-from lab.apiserver.schema import Parser, Schema, clone
-from lab.apiserver.selectors import field_selector, label_selector
-from lab.apiserver.validation import validate
+from lab.apiserver.kinds import cel
+from lab.apiserver.kinds.builtin import types_parser
+from lab.apiserver.kinds.resources import version_rank
+from lab.apiserver.storage.selectors import field_selector, label_selector
+from lab.apiserver.types.decode import DecodeError, decode, fill_defaults, fill_static_defaults, prune
+from lab.apiserver.types.quantity import amount, canonical
+from lab.apiserver.types.schema import Parser, Schema, clone
+from lab.apiserver.types.validation import validate
 
 ITEM = {
     "type": "object",

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from lab.apiserver.certificates import ensure
+from lab.apiserver.endpoints.certificates import ensure
 from lab.kube.client import Kube, KubeError
 from lab.kube.kubeconfig import load_kubeconfig, minified
 
