@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.apiserver.errors import FieldError, invalid_value, required
+from lab.apiserver.kinds.builtin import types_parser
 from lab.apiserver.kinds.cel import CelError, compiled
 from lab.apiserver.kinds.resources import Catalog, Resource
 from lab.apiserver.types.schema import Object, Parser, Schema
@@ -49,8 +50,6 @@ def _resource(spec: Object, version: Object) -> Resource:
 
 def root_schema(document: Object) -> Schema:
     """A version's schema; what every object has (apiVersion, kind, metadata) is the same for all."""
-    from lab.apiserver.kinds.builtin import types_parser
-
     schema = Parser().parse(document)
     schema.properties = {
         **schema.properties,
