@@ -20,7 +20,7 @@ from inference_rollouts.hooks.nodes import provisioner_of
 from inference_rollouts.hooks.prometheus import PrometheusHook, PrometheusUnavailable
 from inference_rollouts.hooks.targets import GATEWAY_API
 from inference_rollouts.hooks.traffic import Restored, Traffic
-from tests.lab.apiserver_process import ApiServer
+from tests.support.lab.apiserver_process import ApiServer
 from tests.unit.routes import ref
 
 from .test_preflight import RUN, plan

@@ -13,7 +13,7 @@ from lab.cluster.initial import MANAGER, apply, initial_objects
 from lab.kube.client import Kube, KubeError
 from lab.kube.kubeconfig import Endpoint
 from lab.kube.objects import path_of, path_of_object
-from tests.lab.cluster import Cluster, names
+from tests.support.lab.cluster import Cluster, names
 
 
 def test_they_are_those_of_the_design() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.apiserver_process import GATEWAY, JSON_PATCH, ApiServer, config_map, route
+from tests.support.lab.apiserver_process import GATEWAY, JSON_PATCH, ApiServer, config_map, route
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 CORE = "/api/v1/namespaces/default"

@@ -28,9 +28,19 @@ from lab.gateway.picker.service import Picker
 from lab.host.addresses import free_subnet
 from lab.kube.client import Kube
 from lab.kube.objects import path_of, path_of_object
-from tests.lab.cluster import Cluster, add_node, node, running, until
-from tests.lab.gateway_objects import backend, gateway, metadata, pod, pool, route, rule, service, world
-from tests.lab.test_gateway_envoy import Bench, bench
+from tests.lab.gateway.test_dataplane import Bench, bench
+from tests.support.lab.cluster import Cluster, add_node, node, running, until
+from tests.support.lab.gateway_objects import (
+    backend,
+    gateway,
+    metadata,
+    pod,
+    pool,
+    route,
+    rule,
+    service,
+    world,
+)
 
 Obj = dict[str, Any]
 needs_envoy = pytest.mark.skipif(not Path(executable()).exists(), reason="Envoy is not installed")

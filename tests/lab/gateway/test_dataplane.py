@@ -19,7 +19,7 @@ from lab.gateway.dataplane import DataPlane
 from lab.gateway.envoy import Rejected, Unconfirmed, executable, prepare, validate
 from lab.gateway.xds import route_table
 from lab.host.addresses import free_port, free_subnet
-from tests.lab.gateway_objects import backend, gateway, pod, pool, route, rule, service, world
+from tests.support.lab.gateway_objects import backend, gateway, pod, pool, route, rule, service, world
 
 pytestmark = pytest.mark.skipif(not Path(executable()).exists(), reason="Envoy is not installed")
 

@@ -26,7 +26,7 @@ from lab.lifecycle import health
 from lab.lifecycle.foreign import Foreign, ForeignError, join, leave, survey
 from lab.lifecycle.up import Startup, down
 from lab.monitoring.binary import PrometheusNotFound, find_prometheus
-from tests.lab.cluster import DEADLINE, Cluster, deployment, until
+from tests.support.lab.cluster import DEADLINE, Cluster, deployment, until
 
 UPSTREAM = CHECKOUT.parent / "shared" / "kube-contract" / "crds"
 NAMESPACE = "inference-lab"

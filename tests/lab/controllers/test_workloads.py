@@ -9,7 +9,7 @@ import pytest
 
 from lab.kube.client import Kube
 from lab.kube.objects import path_of, path_of_object
-from tests.lab.cluster import (
+from tests.support.lab.cluster import (
     Cluster,
     add_node,
     condition_of,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.apiserver_process import (
+from tests.support.lab.apiserver_process import (
     APPLY_PATCH,
     GATEWAY,
     MERGE_PATCH,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.lab.apiserver_process import ROOT, ApiServer
+from tests.support.lab.apiserver_process import ROOT, ApiServer
 
 CONTRACT = ROOT.parent / "shared" / "kube-contract"
 OURS = ROOT / "lab" / "crds"

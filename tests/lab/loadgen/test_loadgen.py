@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from lab.host.state import CHECKOUT
 from lab.loadgen.__main__ import alias, control
 from lab.loadgen.arrivals import Lengths, Poisson, Traced, read_trace
 from lab.loadgen.client import Client
@@ -28,8 +29,7 @@ from lab.loadgen.stats import Stats, quantiles
 
 MODEL = "llama"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-REPOSITORY = Path(__file__).parents[2]
-RECORDED_TRACE = REPOSITORY.parent / "shared" / "traces" / "azure-llm-2023-code.csv"
+RECORDED_TRACE = CHECKOUT.parent / "shared" / "traces" / "azure-llm-2023-code.csv"
 
 
 def event(text: str, reason: str | None = None, model: str = MODEL) -> bytes:
@@ -384,7 +384,7 @@ def test_another_process_counts_failures_by_cause(tmp_path: Path) -> None:
 
     def query(*more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "lab.loadgen.log", str(tmp_path), *more]
-        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
 
     everything, good, none = query(), query("--until", "11"), query("--since", "11.5")
     assert everything.returncode == 1

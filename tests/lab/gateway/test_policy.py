@@ -13,7 +13,7 @@ from lab.gateway.model import Target, Unsupported, World
 from lab.gateway.routes import duration
 from lab.gateway.statuses import gateway_status, merge_parents, pool_parents, route_parents
 from lab.gateway.xds import load_assignment
-from tests.lab.gateway_objects import backend, gateway, pod, pool, route, rule, service, world
+from tests.support.lab.gateway_objects import backend, gateway, pod, pool, route, rule, service, world
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

@@ -18,16 +18,8 @@ from lab.kube.client import Kube, KubeError
 from lab.kube.objects import path_of, path_of_object
 from lab.reconcile.store import Store
 from lab.scope import LAB
-from tests.lab.cluster import (
-    add_node,
-    deployment,
-    events_of,
-    node,
-    pods_of,
-    running_cluster,
-    until,
-)
-from tests.lab.fake_kube import FakeKube
+from tests.support.lab.cluster import add_node, deployment, events_of, node, pods_of, running_cluster, until
+from tests.support.lab.fake_kube import FakeKube
 
 Obj = dict[str, Any]
 

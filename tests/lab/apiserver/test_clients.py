@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab.apiserver_process import GATEWAY, JSON_PATCH, MERGE_PATCH, ApiServer, deployment, route
+from tests.support.lab.apiserver_process import GATEWAY, JSON_PATCH, MERGE_PATCH, ApiServer, deployment, route
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 

@@ -15,7 +15,7 @@ from lab.apiserver.registry.cluster import Cluster, now_text
 from lab.apiserver.storage import store as store_module
 from lab.apiserver.storage.history import HISTORY, Snapshot
 from lab.apiserver.storage.store import Store
-from tests.lab.apiserver_process import GATEWAY, MERGE_PATCH, ROOT, ApiServer, config_map, route
+from tests.support.lab.apiserver_process import GATEWAY, MERGE_PATCH, ROOT, ApiServer, config_map, route
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 

@@ -17,8 +17,8 @@ from lab.gateway.controller import CONDITION_DELAY, PROPAGATION_DELAY
 from lab.gateway.envoy import executable
 from lab.kube.client import Kube
 from lab.kube.objects import path_of, path_of_object
-from tests.lab import gateway_objects as objects
-from tests.lab.cluster import Cluster, add_node, condition_of, node, running, running_cluster, until
+from tests.support.lab import gateway_objects as objects
+from tests.support.lab.cluster import Cluster, add_node, condition_of, node, running, running_cluster, until
 
 pytestmark = pytest.mark.skipif(not Path(executable()).exists(), reason="Envoy is not installed")
 

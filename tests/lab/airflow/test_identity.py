@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.airflow.identity import grant
-
-from .apiserver_process import ApiServer
+from tests.support.lab.apiserver_process import ApiServer
 
 
 @pytest.fixture(scope="module")

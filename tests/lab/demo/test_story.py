@@ -2,13 +2,13 @@
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.demo.snapshot import Clients, Json
 from lab.demo.story import STORIES, Chapter, Ending, disappointments
+from lab.host.state import CHECKOUT
 
 HEALTHY, SLOW = STORIES["base-model"].chapters
 
@@ -77,7 +77,7 @@ def test_the_parameters_are_those_of_the_form() -> None:
 
 
 def test_every_story_is_of_a_plan_that_comes_with_the_project() -> None:
-    plans = (Path(__file__).parents[2] / "include" / "rollouts").glob("*.yaml")
+    plans = (CHECKOUT / "include" / "rollouts").glob("*.yaml")
     assert {story.dag_id for story in STORIES.values()} <= {
         f"rollout_{plan.stem.replace('-', '_')}" for plan in plans
     }

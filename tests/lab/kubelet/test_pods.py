@@ -20,7 +20,7 @@ from lab.kubelet.node import Machine
 from lab.model_server.images import Catalogue, Image, Kind
 from lab.model_server.timing import Accelerator, Timing
 from lab.reconcile.store import Store
-from tests.lab.fake_kube import FakeKube
+from tests.support.lab.fake_kube import FakeKube
 
 TIMING = Timing(prefill_base=0.01, prefill_per_token=0.0, inter_token=0.01, warmup_extra=0.0, noise=0.0)
 CATALOGUE = Catalogue(
