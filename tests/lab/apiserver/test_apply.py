@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,12 +20,6 @@ from tests.support.lab.apiserver_process import (
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 counter = iter(range(1000))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with ApiServer(tmp_path_factory.mktemp("apply")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import http.server
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ import yaml
 from tests.support.lab.apiserver_process import GATEWAY, JSON_PATCH, MERGE_PATCH, ApiServer, deployment, route
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with ApiServer(tmp_path_factory.mktemp("clients")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import pytest
 
-from lab.controllers.autoscaler import CONFIG, SCALE_UPS, Autoscaler
-from lab.controllers.node_templates import TEMPLATE
+from lab.controllers.autoscaler import SCALE_UPS, Autoscaler
+from lab.controllers.node_templates import CONFIG, TEMPLATE
 from lab.kube.client import Kube, KubeError
 from lab.kube.objects import path_of, path_of_object
 from lab.reconcile.store import Store

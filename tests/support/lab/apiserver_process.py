@@ -19,6 +19,7 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+MAPS = "/api/v1/namespaces/{}/configmaps"
 GATEWAY = "/apis/gateway.networking.k8s.io/v1/namespaces/default"
 DEADLINE = 20.0
 
@@ -140,6 +141,11 @@ def until(happened: Any, seconds: float = DEADLINE) -> Any:
             return found
         time.sleep(0.05)
     raise AssertionError("it did not happen in time")
+
+
+def causes(body: Any) -> list[str]:
+    """The fields that an Invalid answer complains of."""
+    return sorted(cause["field"] for cause in body["details"]["causes"])
 
 
 def route(name: str = "r", *weights: int) -> dict[str, Any]:

@@ -71,3 +71,18 @@ def world(*objects: Obj) -> World:
         return {key_of(each): each for each in objects if each["kind"] == kind}
 
     return World(of("Gateway"), of("HTTPRoute"), of("InferencePool"), of("Service"))
+
+
+def rewrite(name: str, *rules: Obj, of: str = "a", **meta: Any) -> Obj:
+    return {"metadata": metadata(name, **meta), "spec": {"poolRef": {"name": of}, "rules": list(rules)}}
+
+
+def targets(**weights: int | None) -> list[Obj]:
+    return [
+        {"modelRewrite": name} if weight is None else {"modelRewrite": name, "weight": weight}
+        for name, weight in weights.items()
+    ]
+
+
+def exactly(model: str) -> list[Obj]:
+    return [{"model": {"type": "Exact", "value": model}}]

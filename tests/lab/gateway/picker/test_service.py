@@ -1,148 +1,41 @@
-"""The endpoint picker: its choices, and its place between Envoy and the pods."""
+"""The endpoint picker in its place between Envoy and the pods."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]
 import pytest
-
-pytest.importorskip("envoy.service.ext_proc.v3", reason="xds-protos is not installed")
-
-import aiohttp
-import grpc
-from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as rpc
+from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as rpc  # type: ignore[import-untyped]
 
 from lab.gateway.compile import compile_world
 from lab.gateway.envoy import executable
-from lab.gateway.picker.command import pool_of
-from lab.gateway.picker.load import Load, choose, parse
-from lab.gateway.picker.rewrite import Decision, decide
+from lab.gateway.picker.load import Load
 from lab.gateway.picker.service import Picker
-from lab.host.addresses import free_subnet
-from lab.kube.client import Kube
-from lab.kube.objects import path_of, path_of_object
-from tests.lab.gateway.test_dataplane import Bench, bench
-from tests.support.lab.cluster import Cluster, add_node, node, running, until
+from tests.support.lab.envoy_bench import Bench, bench
 from tests.support.lab.gateway_objects import (
     backend,
+    exactly,
     gateway,
-    metadata,
     pod,
     pool,
+    rewrite,
     route,
     rule,
     service,
+    targets,
     world,
 )
 
 Obj = dict[str, Any]
+
 needs_envoy = pytest.mark.skipif(not Path(executable()).exists(), reason="Envoy is not installed")
-
-
-def rewrite(name: str, *rules: Obj, of: str = "a", **meta: Any) -> Obj:
-    return {"metadata": metadata(name, **meta), "spec": {"poolRef": {"name": of}, "rules": list(rules)}}
-
-
-def targets(**weights: int | None) -> list[Obj]:
-    return [
-        {"modelRewrite": name} if weight is None else {"modelRewrite": name, "weight": weight}
-        for name, weight in weights.items()
-    ]
-
-
-def exactly(model: str) -> list[Obj]:
-    return [{"model": {"type": "Exact", "value": model}}]
-
-
-def shares(rewrites: list[Obj], model: str = "food") -> dict[str, float]:
-    chance = Random(1)
-    drawn = Counter(decide(rewrites, "a", model, chance).model for _ in range(2000))
-    return {name: count / 2000 for name, count in drawn.items()}
-
-
-def test_rewrites_split_by_weight() -> None:
-    made = rewrite("r", {"matches": exactly("food"), "targets": targets(v1=90, v2=10)})
-    assert shares([made]) == pytest.approx({"v1": 0.9, "v2": 0.1}, abs=0.03)
-    assert shares([made], "other") == {"other": 1.0}
-
-
-def test_targets_without_weight_share_evenly_but_not_beside_others() -> None:
-    even = rewrite("r", {"targets": targets(v1=None, v2=None)})
-    assert shares([even]) == pytest.approx({"v1": 0.5, "v2": 0.5}, abs=0.04)
-    mixed = rewrite("r", {"targets": targets(v1=None, v2=1)})
-    assert shares([mixed]) == {"v2": 1.0}
-
-
-def test_exact_rules_come_before_catch_alls_and_old_before_young() -> None:
-    catch_all = rewrite("all", {"targets": targets(any=1)}, creationTimestamp="2020-01-01T00:00:00Z")
-    young = rewrite("young", {"matches": exactly("food"), "targets": targets(young=1)})
-    old = rewrite(
-        "old",
-        {"matches": exactly("food"), "targets": targets(old=1)},
-        creationTimestamp="2025-01-01T00:00:00Z",
-    )
-    assert decide([catch_all, young, old], "a", "food", Random(1)) == Decision("old", "old")
-    assert decide([catch_all, young, old], "a", "wine", Random(1)) == Decision("any", "all")
-    assert decide([catch_all], "b", "food", Random(1)) == Decision("food")
-
-
-def test_older_clusters_split_by_inference_models() -> None:
-    listed = [{"name": "v1", "weight": 3}, {"name": "v2", "weight": 1}]
-    old = {"kind": "InferenceModel", "metadata": metadata("old"), "spec": {"poolRef": {"name": "a"}}}
-    old["spec"] |= {"modelName": "food", "targetModels": listed}
-    assert shares([old]) == pytest.approx({"v1": 0.75, "v2": 0.25}, abs=0.04)
-    assert shares([old], "wine") == {"wine": 1.0}
-    assert decide([old], "b", "food", Random(1)) == Decision("food")
-    bare = {**old, "spec": {"poolRef": {"name": "a"}, "modelName": "food"}}
-    assert decide([bare], "a", "food", Random(1)).model == "food"
-
-
-def test_a_rewrite_comes_before_an_inference_model() -> None:
-    spec = {"poolRef": {"name": "a"}, "modelName": "food", "targetModels": [{"name": "old"}]}
-    old = {"kind": "InferenceModel", "metadata": metadata("old"), "spec": spec}
-    catch_all = rewrite("new", {"targets": targets(new=1)})
-    assert decide([old, catch_all], "a", "food", Random(1)) == Decision("new", "new")
-
-
-def test_the_shortest_queue_wins_and_what_was_given_counts() -> None:
-    loads = {"a": Load(waiting=2, running=4), "b": Load(running=3), "c": Load(running=3, cache=0.5)}
-    assert choose(loads, Random(1)) == "b"
-    loads["b"].given = 5
-    assert choose(loads, Random(1)) == "c"
-    assert choose({}, Random(1)) is None
-
-
-def test_gauges_are_read_from_a_page_of_metrics() -> None:
-    page = """# TYPE vllm:num_requests_waiting gauge
-vllm:num_requests_waiting{engine="0",model_name="m"} 3.0
-vllm:num_requests_waiting{engine="1",model_name="m"} 1.0
-vllm:num_requests_running{engine="0",model_name="m"} 2
-vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
-vllm:other{engine="0"} 9
-"""
-    assert parse(page) == Load(waiting=4, running=2, cache=0.25)
-    assert parse("nonsense") == Load()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--pool-name=p", "--pool-namespace=n"], ("n", "p")),
-        (["--pool-name=p"], ("default", "p")),
-        (["--model=m"], None),
-        (None, None),
-    ],
-)
-def test_picker_pods_are_told_their_pool(arguments: list[str] | None, expected: Any) -> None:
-    made = {"metadata": metadata("p"), "spec": {"containers": [{"args": arguments}]}}
-    assert pool_of(made) == expected
 
 
 class Scene:
@@ -289,50 +182,3 @@ def test_bodies_that_are_no_json_pass(tmp_path: Path) -> None:
                 assert response.status == 200
 
     run(tmp_path, body)
-
-
-def test_picker_pods_pick_while_they_are_ready(tmp_path: Path) -> None:
-    async def body(kube: Kube) -> None:
-        address = f"{cluster.subnet}.10"
-        container = {"name": "epp", "image": "x", "args": ["--pool-name=a"]}
-        made = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "epp", "namespace": "default"},
-            "spec": {"nodeName": "big", "containers": [container]},
-        }
-        labelled = {**made, "metadata": {**made["metadata"], "name": "a1", "labels": {"inference-pool": "a"}}}
-        spec = pool("a")["spec"]
-        kind = {"apiVersion": "inference.networking.k8s.io/v1", "kind": "InferencePool"}
-        await kube.apply({**kind, "metadata": {"name": "a", "namespace": "default"}, "spec": spec}, "test")
-        await add_node(kube, node("big"))
-        for each, where in ((made, address), (labelled, f"{cluster.subnet}.11")):
-            await kube.create(path_of("Pod", "default"), each)
-            status = {"status": running(each, True, where)}
-            await kube.patch(path_of_object(each, "status"), status, "strategic")
-
-        async def page() -> str:
-            with suppress(aiohttp.ClientError):
-                async with session.get(f"http://{address}:9090/metrics") as response:
-                    return await response.text()
-            return ""
-
-        async def sees_the_pod() -> bool:
-            return 'llm_d_epp_ready_endpoints{name="a"} 1' in await page()
-
-        async def silent() -> bool:
-            return not await page()
-
-        async with aiohttp.ClientSession() as session:
-            await until(sees_the_pod)
-            await kube.delete(path_of_object(made), gracePeriodSeconds=0)
-            await until(silent)
-
-    cluster = Cluster(tmp_path, free_subnet(), {})
-    try:
-        cluster.start_apiserver()
-        cluster.start_picker()
-        cluster.run(body, kubelet=False)
-    finally:
-        for name in list(cluster.processes):
-            cluster.kill(name)
