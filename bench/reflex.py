@@ -25,10 +25,10 @@ import requests
 import yaml
 
 from bench.docs import write
-from lab.airflow import connections, settings
+from lab.airflow.settings import connections, settings
+from lab.host.state import CHECKOUT, StateDirectory
+from lab.lifecycle.up import Startup, down
 from lab.monitoring.binary import find_prometheus
-from lab.state import CHECKOUT, StateDirectory
-from lab.up import Startup, down
 
 if TYPE_CHECKING:  # what imports Airflow is imported late: Airflow then reads its environment
     from inference_rollouts.core.run.frozen import Frozen

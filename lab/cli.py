@@ -9,13 +9,14 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import health, processes
-from lab.addresses import AddressError
-from lab.foreign import Foreign, ForeignError
+from lab.host import processes
+from lab.host.addresses import AddressError
+from lab.host.processes import ProcessError
+from lab.host.state import StateDirectory, StateError
+from lab.lifecycle import health
+from lab.lifecycle.foreign import Foreign, ForeignError
+from lab.lifecycle.up import Report, Startup, down, urls
 from lab.monitoring.binary import PrometheusNotFound, find_prometheus
-from lab.processes import ProcessError
-from lab.state import StateDirectory, StateError
-from lab.up import Report, Startup, down, urls
 
 OK, BROKEN, NOT_RUNNING = 0, 1, 3
 EXPECTED = (AddressError, ForeignError, PrometheusNotFound, ProcessError, StateError)

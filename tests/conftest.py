@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.airflow import settings
+from lab.airflow.settings import settings
 
 HOME = Path(tempfile.mkdtemp(prefix="inference-rollouts-airflow-"))
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:

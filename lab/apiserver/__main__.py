@@ -12,9 +12,9 @@ from pathlib import Path
 
 import uvloop
 
-from .schema import Object
-from .server import Server
-from .store import StoreInUse
+from lab.apiserver.endpoints.server import Server
+from lab.apiserver.storage.store import StoreInUse
+from lab.apiserver.types.schema import Object
 
 OWN_DEFINITIONS = Path(__file__).parents[1] / "crds"
 

@@ -7,8 +7,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from lab.cluster import HOME, apply
-from lab.kube import Kube, KubeError
+from lab.cluster.initial import apply
+from lab.kube.client import Kube, KubeError
+from lab.scope import HOME
 
 
 async def _run(arguments: argparse.Namespace) -> None:

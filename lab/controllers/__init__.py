@@ -1,1 +1,1 @@
-"""The controllers of the lab: workloads, scheduling, node loss, garbage collection and the gateway."""
+"""The controllers of the lab: workloads, scheduling, new nodes, node loss and garbage collection."""

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from lab.controllers.clock import age, created, now
-from lab.controllers.conditions import find
-from lab.controllers.loop import Loop
 from lab.controllers.node_templates import CONFIG, Template, count, offers
 from lab.controllers.nodes import NOT_READY
 from lab.controllers.placement import place
-from lab.controllers.store import Store
-from lab.kube import KubeError, Obj
+from lab.kube.client import KubeError
+from lab.kube.clock import age, created, now
+from lab.kube.conditions import find
+from lab.kube.objects import Obj
+from lab.reconcile.loop import Loop
+from lab.reconcile.store import Store
 
 COMPONENT = MANAGER = "cluster-autoscaler"
 SCALE_UPS = "inference-rollouts.dev/scale-ups"

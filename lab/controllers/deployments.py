@@ -6,9 +6,6 @@ import hashlib
 import json
 from typing import Any
 
-from lab.controllers.clock import age, created, now
-from lab.controllers.conditions import find
-from lab.controllers.loop import Loop
 from lab.controllers.ownership import claim, controller_of, owner_reference
 from lab.controllers.rollout import (
     deadline,
@@ -18,8 +15,11 @@ from lab.controllers.rollout import (
     total,
     wanted,
 )
-from lab.controllers.store import Store
-from lab.kube import Obj, key_of
+from lab.kube.clock import age, created, now
+from lab.kube.conditions import find
+from lab.kube.objects import Obj, key_of
+from lab.reconcile.loop import Loop
+from lab.reconcile.store import Store
 
 MANAGER = "kube-controller-manager"
 COMPONENT = "deployment-controller"

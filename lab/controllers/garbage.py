@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lab.controllers.loop import Loop
-from lab.controllers.store import Store
-from lab.kube import RESOURCES, KubeError, Obj, key_of, path_of, path_of_object
+from lab.kube.client import KubeError
+from lab.kube.objects import RESOURCES, Obj, key_of, path_of, path_of_object
+from lab.reconcile.loop import Loop
+from lab.reconcile.store import Store
 
 MANAGER = "kube-controller-manager"
 FOREGROUND = "foregroundDeletion"

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from lab.controllers.placement import quantity
-from lab.controllers.store import LAB
-from lab.kube import Obj
+from lab.kube.objects import Obj
+from lab.scope import LAB
 
 CONFIG = "node-templates"
 TEMPLATE = "inference-rollouts.dev/node-template"

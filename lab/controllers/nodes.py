@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from lab.controllers.clock import age, now, stamp
-from lab.controllers.conditions import condition, find, settle
-from lab.controllers.loop import Loop
 from lab.controllers.placement import tolerates
-from lab.controllers.store import Store
-from lab.kube import KubeError, Obj, key_of, path_of, path_of_object
+from lab.kube.client import KubeError
+from lab.kube.clock import age, now, stamp
+from lab.kube.conditions import condition, find, settle
+from lab.kube.objects import Obj, key_of, path_of, path_of_object
+from lab.reconcile.loop import Loop
+from lab.reconcile.store import Store
 
 MANAGER = "kube-controller-manager"
 COMPONENT = "node-controller"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lab.controllers.store import Store
-from lab.kube import KubeError, Obj
+from lab.kube.client import KubeError
+from lab.kube.objects import Obj
+from lab.reconcile.store import Store
 
 
 def owner_reference(owner: Obj) -> Obj:

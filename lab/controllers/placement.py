@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from lab.controllers.ownership import matches_expression
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 Resources = Mapping[str, Decimal]
 

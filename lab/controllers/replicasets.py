@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from lab.controllers.clock import age, now
-from lab.controllers.conditions import condition, find, is_true, settle
-from lab.controllers.loop import Loop
 from lab.controllers.ownership import claim, controller_of, matches, owner_reference
 from lab.controllers.rollout import wanted
-from lab.controllers.store import Store
-from lab.kube import KubeError, Obj, key_of
+from lab.kube.client import KubeError
+from lab.kube.clock import age, now
+from lab.kube.conditions import condition, find, is_true, settle
+from lab.kube.objects import Obj, key_of
+from lab.reconcile.loop import Loop
+from lab.reconcile.store import Store
 
 MANAGER = "kube-controller-manager"
 COMPONENT = "replicaset-controller"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from lab.controllers.clock import age, created, stamp
-from lab.controllers.conditions import Condition, condition, find, settle
-from lab.kube import Obj
+from lab.kube.clock import age, created, stamp
+from lab.kube.conditions import Condition, condition, find, settle
+from lab.kube.objects import Obj
 
 
 def share(value: Any, replicas: int, up: bool) -> int:

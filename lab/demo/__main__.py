@@ -7,13 +7,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from lab.airflow_client import AirflowError
+from lab.airflow.client import AirflowError
 from lab.cli import EXPECTED, run_until_signalled
 from lab.demo.play import Failed, play
 from lab.demo.screen import Screen
 from lab.demo.story import STORIES
-from lab.kube import KubeError
-from lab.state import StateDirectory
+from lab.host.state import StateDirectory
+from lab.kube.client import KubeError
 
 
 def main() -> int:

@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from lab.airflow_client import AirflowClient, AirflowError
+from lab.airflow.client import AirflowClient, AirflowError
 from lab.demo.snapshot import Arm, Clients, Json, Snapshot, Task, asked_shares, backends
 from lab.demo.source import Source
 from lab.demo.view import ENDINGS, PREPARATION, STEP_TASKS
-from lab.kube import Kube, KubeError, path_of
+from lab.kube.client import Kube, KubeError
+from lab.kube.objects import path_of
 
 PODS = path_of("Pod", "default")
 JUDGED = re.compile(r"^step \d+ at [^:]*: (.+?)(?: Warning: .*)?$", re.MULTILINE)

@@ -9,20 +9,22 @@ from typing import Any, NoReturn
 
 import aiohttp
 
-from lab.airflow import Airflow, connections
-from lab.airflow_client import TERMINAL
-from lab.cluster import HOME
+from lab.airflow.client import TERMINAL
+from lab.airflow.identity import grant
+from lab.airflow.settings import connections
+from lab.airflow.standalone import Airflow
 from lab.controllers.node_templates import node_templates
 from lab.demo.observe import Observer, Run
 from lab.demo.screen import Screen
 from lab.demo.snapshot import Snapshot, backends, describe
 from lab.demo.story import Chapter, Ending, Story, disappointments
 from lab.demo.view import block, clock, line
-from lab.identity import grant
-from lab.kube import Kube, path_of
+from lab.host.state import StateDirectory
+from lab.kube.client import Kube
+from lab.kube.objects import path_of
+from lab.lifecycle.up import Startup, down
 from lab.monitoring.binary import find_prometheus
-from lab.state import StateDirectory
-from lab.up import Startup, down
+from lab.scope import HOME
 
 LOOK_SECONDS = 1.0
 PLAIN_SECONDS = 3.0

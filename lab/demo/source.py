@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lab.kube import path_of
+from lab.kube.objects import path_of
 
 WINDOW = "5s"
 ALIAS = "food-review"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lab.gateway.model import GATEWAY_GROUP, Attachment, World
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 
 def attachments(world: World) -> list[Attachment]:

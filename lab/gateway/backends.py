@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lab.controllers.conditions import condition
 from lab.gateway.model import (
     POOL_GROUP,
     Conditions,
@@ -15,7 +14,8 @@ from lab.gateway.model import (
     pool_cluster,
     service_cluster,
 )
-from lab.kube import Obj
+from lab.kube.conditions import condition
+from lab.kube.objects import Obj
 
 
 def references(route: Obj) -> Iterator[Obj]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from lab.controllers.clock import created
 from lab.gateway.attachment import attachments, hostnames, listener_trouble
 from lab.gateway.backends import references, resolve
 from lab.gateway.model import Attachment, Name, Target, World
 from lab.gateway.routes import Ranked, envoy_routes
-from lab.kube import Obj, key_of
+from lab.kube.clock import created
+from lab.kube.objects import Obj, key_of
 
 
 @dataclass(frozen=True, slots=True)

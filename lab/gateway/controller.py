@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.controllers.loop import Loop
-from lab.controllers.store import Store
 from lab.gateway.compile import Plan, check, compile_world
 from lab.gateway.dataplane import DataPlane
 from lab.gateway.envoy import Rejected, Unconfirmed, validate
 from lab.gateway.model import CONTROLLER_NAME, Name, Unsupported, World
 from lab.gateway.reporter import Report, Reporter
 from lab.gateway.xds import route_table
-from lab.kube import Obj, key_of
+from lab.kube.objects import Obj, key_of
+from lab.reconcile.loop import Loop
+from lab.reconcile.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from lab.gateway.compile import Plan
 from lab.gateway.envoy import Admin, Rejected, write_atomically
 from lab.gateway.model import Target
 from lab.gateway.xds import cluster, listener, load_assignment, route_table, route_table_name
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 PodsOf = Callable[[str], Iterable[Obj]]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from lab.gateway.xds import MANAGER, ROUTER, file_source
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 CONFIRM_SECONDS = 5.0
 POLL_SECONDS = 0.004

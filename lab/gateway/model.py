@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 CONTROLLER_NAME = "networking.gke.io/gateway"
 GATEWAY_GROUP = "gateway.networking.k8s.io"

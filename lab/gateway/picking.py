@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.gateway.model import Target
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 PREFIX = "type.googleapis.com/envoy.extensions."
 PROCESSOR = PREFIX + "filters.http.ext_proc.v3.ExternalProcessor"

@@ -7,9 +7,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lab.controllers.clock import now
-from lab.controllers.loop import Loop
-from lab.controllers.store import Store
 from lab.gateway.attachment import attachments
 from lab.gateway.model import CONTROLLER_NAME, Name, World
 from lab.gateway.statuses import (
@@ -20,7 +17,11 @@ from lab.gateway.statuses import (
     route_parents,
     settle_gateway,
 )
-from lab.kube import KubeError, Obj
+from lab.kube.client import KubeError
+from lab.kube.clock import now
+from lab.kube.objects import Obj
+from lab.reconcile.loop import Loop
+from lab.reconcile.store import Store
 
 log = logging.getLogger(__name__)
 

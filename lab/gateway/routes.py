@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lab.controllers.clock import created
 from lab.gateway.backends import is_mirror
 from lab.gateway.model import INVALID_BACKEND, Resolution, Unsupported
 from lab.gateway.picking import picking
-from lab.kube import Obj
+from lab.kube.clock import created
+from lab.kube.objects import Obj
 
 Resolve = Callable[[Obj], Resolution]
 Ranked = tuple[tuple[Any, ...], Obj]

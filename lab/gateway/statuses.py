@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from lab.controllers.conditions import condition, settle
 from lab.gateway.attachment import listener_trouble
 from lab.gateway.backends import is_pool, pool_conditions, references, resolve
 from lab.gateway.model import (
@@ -16,7 +15,8 @@ from lab.gateway.model import (
     Name,
     World,
 )
-from lab.kube import Obj, key_of
+from lab.kube.conditions import condition, settle
+from lab.kube.objects import Obj, key_of
 
 Parents = list[Obj]
 

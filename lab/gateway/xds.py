@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lab.controllers.conditions import is_true
 from lab.gateway.model import Target
 from lab.gateway.picking import load_balancing, picker_filter
 from lab.gateway.routes import Ranked
-from lab.kube import Obj
+from lab.kube.conditions import is_true
+from lab.kube.objects import Obj
 
 PREFIX = "type.googleapis.com/envoy."
 LISTENER = PREFIX + "config.listener.v3.Listener"

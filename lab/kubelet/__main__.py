@@ -12,12 +12,12 @@ from pathlib import Path
 import aiohttp
 import uvloop
 
-from lab.controllers.store import Store
-from lab.kube import Kube
+from lab.kube.client import Kube
 from lab.kubelet.addresses import Addresses
 from lab.kubelet.kubelet import Kubelet
 from lab.kubelet.node import Machine
 from lab.model_server.images import CATALOGUE, load_catalogue
+from lab.reconcile.store import Store
 
 KINDS = ("Node", "Pod")
 

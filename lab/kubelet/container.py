@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from lab.controllers.clock import stamp
-from lab.kube import Obj
+from lab.kube.clock import stamp
+from lab.kube.objects import Obj
 from lab.kubelet.probes import Probe, Tally, parse_probe
 from lab.kubelet.processes import Command, Exit, Process
 from lab.kubelet.status import ContainerState

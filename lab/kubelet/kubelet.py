@@ -7,12 +7,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 
-from lab.controllers.loop import Loop
-from lab.controllers.store import Store
-from lab.kube import Obj, key_of
+from lab.kube.objects import Obj, key_of
 from lab.kubelet.addresses import AddressesExhausted
 from lab.kubelet.node import HEARTBEAT, Machine
 from lab.kubelet.pod import PodWorker
+from lab.reconcile.loop import Loop
+from lab.reconcile.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from lab.controllers.clock import now, stamp
-from lab.controllers.conditions import condition, is_true, settle
-from lab.controllers.store import Store
-from lab.kube import KubeError, Obj, path_of
+from lab.kube.client import KubeError
+from lab.kube.clock import now, stamp
+from lab.kube.conditions import condition, is_true, settle
+from lab.kube.objects import Obj, path_of
 from lab.kubelet.addresses import Addresses
 from lab.model_server.images import Catalogue
+from lab.reconcile.store import Store
 
 log = logging.getLogger(__name__)
 

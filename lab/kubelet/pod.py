@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from lab.controllers.clock import now, stamp
-from lab.kube import KubeError, Obj
+from lab.kube.client import KubeError
+from lab.kube.clock import now, stamp
+from lab.kube.objects import Obj
 from lab.kubelet.container import Container, Surroundings
 from lab.kubelet.node import Machine
 from lab.kubelet.status import pod_status

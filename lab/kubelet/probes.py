@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 
 @dataclass(frozen=True, slots=True)

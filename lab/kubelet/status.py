@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from lab.controllers.conditions import condition, find, settle
-from lab.kube import Obj
+from lab.kube.conditions import condition, find, settle
+from lab.kube.objects import Obj
 
 
 @dataclass(slots=True)

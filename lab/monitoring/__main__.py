@@ -8,8 +8,9 @@ import logging
 import signal
 from pathlib import Path
 
-from lab.informer import Informer
-from lab.kube import Kube, path_of
+from lab.kube.client import Kube
+from lab.kube.informer import Informer
+from lab.kube.objects import path_of
 from lab.monitoring.prometheus import targets_folder, write_targets
 from lab.monitoring.targets import Groups, target_groups
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lab.gateway.picker.command import METRICS_PORT, pool_of
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 POOL_LABEL = "inference-pool"
 PORT_NAMES = ("metrics", "http")

@@ -14,14 +14,16 @@ from typing import Any
 
 import requests
 
-from lab.airflow import Airflow, connections
-from lab.airflow_client import AirflowClient
-from lab.foreign import Foreign
-from lab.identity import grant
-from lab.kube import Kube, path_of
+from lab.airflow.client import AirflowClient
+from lab.airflow.identity import grant
+from lab.airflow.settings import connections
+from lab.airflow.standalone import Airflow
+from lab.host.state import StateDirectory
+from lab.kube.client import Kube
+from lab.kube.objects import path_of
+from lab.lifecycle.foreign import Foreign
+from lab.lifecycle.up import Startup, down
 from lab.monitoring.binary import find_prometheus
-from lab.state import StateDirectory
-from lab.up import Startup, down
 
 DAG = "rollout_llm"
 ROUTE = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/routes-to-llm"

@@ -12,7 +12,7 @@ import requests
 import yaml
 
 from bench.reflex import theatre
-from lab.state import CHECKOUT, StateDirectory
+from lab.host.state import CHECKOUT, StateDirectory
 
 pytestmark = pytest.mark.timeout(200)
 

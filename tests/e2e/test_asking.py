@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.airflow_client import AirflowClient
-from lab.state import CHECKOUT
+from lab.airflow.client import AirflowClient
+from lab.host.state import CHECKOUT
 
 from .stage import DAG, Stage, until
 

@@ -15,7 +15,7 @@ import requests
 import yaml
 
 from bench.reflex import ROUTE, judgement, theatre
-from lab.state import CHECKOUT, StateDirectory
+from lab.host.state import CHECKOUT, StateDirectory
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -4,18 +4,17 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab import addresses, processes
 from lab.cli import main
-from lab.processes import Process
-from lab.state import LOCK, StateDirectory
-from lab.up import Startup
+from lab.host import processes
+from lab.host.processes import Process
+from lab.host.state import LOCK, StateDirectory
+from lab.lifecycle.up import Startup
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -116,24 +115,3 @@ def test_the_record_is_replaced_whole(directory: StateDirectory) -> None:
     directory.write({"ready": True})
     assert json.loads(directory.record_file.read_text()) == {"ready": True}
     assert [entry.name for entry in directory.path.iterdir()] == ["lab.json"]
-
-
-def test_a_port_that_is_taken_everywhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("0.0.0.0", 0)) as server:
-        port = server.getsockname()[1]
-        monkeypatch.setattr(addresses, "GATEWAY_PORT", port)
-        with pytest.raises(addresses.AddressError, match=str(port)):
-            addresses.free_subnet()
-
-
-def test_a_preferred_port_that_is_taken_is_replaced() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        taken = server.getsockname()[1]
-        assert addresses.free_port(preferred=taken) != taken
-    assert addresses.free_port(preferred=taken) == taken
-
-
-def test_a_subnet_in_use_is_known() -> None:
-    subnet = addresses.free_subnet()
-    with socket.create_server((f"{subnet}.1", 0)):
-        assert subnet in addresses.listening_subnets()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import aiohttp
 
-from lab.controllers.store import Store
 from lab.gateway.picker.pods import KINDS, PickerPods
-from lab.kube import Kube
+from lab.kube.client import Kube
+from lab.reconcile.store import Store
 
 
 async def _run(kubeconfig: Path, namespace: str | None) -> None:

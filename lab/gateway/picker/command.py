@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 GRPC_PORT = 9002
 METRICS_PORT = 9090

@@ -11,13 +11,13 @@ import grpc  # type: ignore[import-untyped]
 from aiohttp import web
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as rpc  # type: ignore[import-untyped]
 
-from lab.controllers.store import Store
 from lab.gateway.model import Target
 from lab.gateway.picker.command import GRPC_PORT, METRICS_PORT, pool_of
 from lab.gateway.picker.load import Watcher
 from lab.gateway.picker.service import Picker
 from lab.gateway.xds import endpoints
-from lab.kube import Obj, key_of
+from lab.kube.objects import Obj, key_of
+from lab.reconcile.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from lab.controllers.clock import created
-from lab.kube import Obj
+from lab.kube.clock import created
+from lab.kube.objects import Obj
 
 
 @dataclass(frozen=True, slots=True)

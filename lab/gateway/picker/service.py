@@ -19,7 +19,7 @@ from lab.gateway.picker.load import Load, choose
 from lab.gateway.picker.metrics import Metrics
 from lab.gateway.picker.rewrite import Decision, decide
 from lab.gateway.picking import DESTINATION
-from lab.kube import Obj
+from lab.kube.objects import Obj
 
 
 @dataclass(slots=True)

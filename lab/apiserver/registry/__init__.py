@@ -1,0 +1,1 @@
+"""What happens to an object: checked, created, changed, deleted, one cluster of them."""
