@@ -17,7 +17,7 @@ SLACK = timedelta(minutes=15)  # the judge ends by its own policy; Airflow's tim
 class Judge(RolloutOperator):
     """Defers to a JudgeTrigger; returns the judgement (see `core.judge.Judgement`) as XCom.
 
-    XCom `record` is the decision record (bounded; `python -m inference_rollouts.replay` judges it again),
+    XCom `record` is the decision record (bounded; `inference-rollouts replay` judges it again),
     `points` what charts need of every look.
     """
 
