@@ -34,7 +34,7 @@ lint: venv types ## Style, format, types, direction of imports
 	@PYTHONPATH=plugins .venv/bin/lint-imports
 
 types: venv ## Only the types
-	@$(PY) -m mypy --explicit-package-bases lab plugins dags
+	@$(PY) -m mypy --explicit-package-bases lab plugins dags docker
 
 schema: venv ## Write docs/plan.schema.json anew
 	@PYTHONPATH=plugins $(PY) -m inference_rollouts schema > docs/plan.schema.json
