@@ -3,7 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lab lab-down lab-bench bench-judge bench-reflex lock venv clean
+.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-reflex \
+    lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,11 +20,27 @@ demo: venv ## Two rollouts in a local cluster, live; KIND=node|base-model|lora, 
 test: venv ## The whole test suite; ARGS="-k route" runs a part of it
 	@$(PY) -m pytest $(ARGS)
 
-lint: venv ## Style, format, types, direction of imports
+test-fast: venv ## Only what needs neither Airflow nor the lab, in less than a minute
+	@$(PY) -m pytest -q tests/unit tests/property $(ARGS)
+
+format: venv ## Put every file into its form; mends what style rules can mend
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+lint: venv types ## Style, format, types, direction of imports
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy --explicit-package-bases lab plugins dags tests/lab tests/support
 	@PYTHONPATH=.:plugins $(dir $(PY))lint-imports
+
+types: venv ## Only the types
+	@$(PY) -m mypy --explicit-package-bases lab plugins dags docker tests/lab tests/support
+
+schema: venv ## Write docs/plan.schema.json anew
+	@PYTHONPATH=plugins $(PY) -m inference_rollouts schema > docs/plan.schema.json
+
+wheel: venv ## The wheel and the source distribution, in dist/
+	@$(PY) -m uv build --quiet --python $(PY) --no-build-isolation
+	@ls -1 dist
 
 lab: venv ## Start only the local cluster; see also `python -m lab --help`
 	@$(PY) -m lab up $(ARGS)
@@ -40,15 +57,19 @@ bench-judge: venv ## The judge against other rules on simulated traffic; writes 
 bench-reflex: venv ## How fast a bad canary loses its traffic in the lab; writes docs/statistics.md
 	@$(PY) -m bench.reflex --write $(ARGS)
 
-lock: venv ## Resolve requirements.txt anew from pyproject.toml
-	@$(PY) -m uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
-	    --no-annotate --no-header --group lab --group dev pyproject.toml -o requirements.txt
+# The smaller files are parts of the first: production runs on what the tests ran on.
+compile := $(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+    --no-annotate --no-header
+lock: venv ## Resolve the requirements*.txt anew from pyproject.toml
+	@$(compile) --all-extras --group lab --group dev pyproject.toml -o requirements.txt
+	@$(compile) --extra airflow --extra postgres -c requirements.txt pyproject.toml -o requirements-airflow.txt
+	@$(compile) --group build -c requirements.txt -o requirements-build.txt
 
 venv: .venv/installed ## Make .venv from the lock (quick when nothing changed)
 
 clean: ## Remove what these targets made; stops the lab first
 	@if [ -x $(PY) ]; then $(PY) -m lab down; fi
-	rm -rf .venv .lab .airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .lab .airflow dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 find_python := for p in "$${PYTHON:-}" python3.13 python3.12 python3.11 python3; do \
     if [ -n "$$p" ] && "$$p" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \

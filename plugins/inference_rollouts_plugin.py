@@ -1,14 +1,10 @@
-"""Registers the rollout package with Airflow: its version shows under Admin > Plugins."""
+"""Registers the package with Airflow where it lies in the plugins folder.
 
-from typing import Any
+An installed package registers itself, through its entry point. A second plugin of the same name would be an
+import error to Airflow, and would make its task runner leave out every plugin that comes after it.
+"""
 
-from airflow.plugins_manager import AirflowPlugin
+from importlib.metadata import entry_points
 
-from inference_rollouts import listener
-
-
-class InferenceRolloutsPlugin(AirflowPlugin):
-    """The operators, sensors and triggers are importable because plugins/ is on sys.path."""
-
-    name = "inference_rollouts"
-    listeners: list[Any] = [listener]  # noqa: RUF012 - declared so by AirflowPlugin
+if not entry_points(group="airflow.plugins", name="inference_rollouts"):
+    from inference_rollouts.plugin import InferenceRolloutsPlugin  # noqa: F401

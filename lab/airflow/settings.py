@@ -19,7 +19,7 @@ def connections(kubeconfig: Path, prometheus_url: str) -> dict[str, str]:
     kubernetes = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(kubeconfig)}}
     return {
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(kubernetes),
-        "AIRFLOW_CONN_PROMETHEUS_DEFAULT": json.dumps({"conn_type": "http", "host": prometheus_url}),
+        "AIRFLOW_CONN_PROMETHEUS_DEFAULT": json.dumps({"conn_type": "prometheus", "host": prometheus_url}),
     }
 
 

@@ -103,7 +103,7 @@ def test_nonsense_and_silence_are_answers_too():
 
 
 def prometheus(monkeypatch, **connection):
-    monkeypatch.setenv("AIRFLOW_CONN_PROM_TEST", json.dumps({"conn_type": "http", **connection}))
+    monkeypatch.setenv("AIRFLOW_CONN_PROM_TEST", json.dumps({"conn_type": "prometheus", **connection}))
     return PrometheusHook("prom_test")
 
 
@@ -123,6 +123,15 @@ def test_a_query_goes_with_its_time_path_and_token(monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("conn_type", ["prometheus", "http", "generic"])
+def test_a_connection_of_any_type_names_the_server(monkeypatch, conn_type):
+    said = b'{"status": "success", "data": {"result": []}}'
+    with serving(lambda *_: (200, "application/json", said)) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        hook = prometheus(monkeypatch, conn_type=conn_type, host=host, port=int(port), extra={"path": None})
+        assert hook.query("up", 1.0) == []
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -130,6 +139,7 @@ def test_a_query_goes_with_its_time_path_and_token(monkeypatch):
         (503, "text/plain", b"not ready"),
         (200, "application/json", b'{"status": "error"}'),
         (200, "text/html", b"<html>"),
+        (200, "application/json", b"[]"),
     ],
 )
 def test_what_is_no_answer_is_unavailable(monkeypatch, said):

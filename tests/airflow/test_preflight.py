@@ -19,7 +19,6 @@ from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.routing.claim import CLAIM, CLAIMED_BY, Claim, Place
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.parameters import apply_parameters
-from inference_rollouts.power import main
 from inference_rollouts.preflight import freeze
 from inference_rollouts.preflight.measuring import check_power
 from tests.unit.routes import ref, route, service
@@ -233,14 +232,6 @@ def test_a_plan_may_refuse_or_ignore_blind_steps():
 def test_no_traffic_at_all_is_said():
     _, missed = power_of(FakeCluster(), 0.0)
     assert "Nothing was counted" in missed[0]
-
-
-def test_the_power_of_a_plan_is_printed_without_starting_anything(capsys):
-    path = ROOT / "include/rollouts/llm.yaml"
-    assert main([str(path), "--rate", "1"]) == 1
-    assert "| step | weight |" in capsys.readouterr().out
-    assert main([str(path), "--rate", "2000", "--bad", "0.05"]) == 0
-    assert main([str(path.parent / "nothing.yaml")]) == 2
 
 
 def test_gke_s_policies_are_applied_where_the_cluster_serves_them(monkeypatch):

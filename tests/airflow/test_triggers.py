@@ -202,8 +202,8 @@ def test_restarts_are_an_alarm_only_if_they_go_on_after_the_shift(cluster, secon
 
 
 def test_the_record_of_a_decision_can_be_judged_again(cluster, tmp_path, capsys):
+    from inference_rollouts.cli import main
     from inference_rollouts.core.judging.decision_record import replay
-    from inference_rollouts.replay import main
 
     frozen = quick(cluster, records=f"file://{tmp_path}")
     since = held(cluster, frozen, 50)
@@ -212,12 +212,12 @@ def test_the_record_of_a_decision_can_be_judged_again(cluster, tmp_path, capsys)
     assert replay(event["record"]) == event["record"]
     [written] = tmp_path.rglob("step_1.jsonl")
     assert written.read_text().splitlines() == event["record"]
-    assert main([str(written)]) == 0
+    assert main(["replay", str(written)]) == 0
     assert "the same verdicts: " in capsys.readouterr().out
     written.write_text(written.read_text().replace('"verdict":"rollback"', '"verdict":"advance"'))
-    assert main([str(written)]) == 1
+    assert main(["replay", str(written)]) == 1
     written.write_text("nonsense")
-    assert main([str(written)]) == 2
+    assert main(["replay", str(written)]) == 2
 
 
 def test_a_place_for_records_that_cannot_be_written_stops_nothing(cluster):

@@ -1,4 +1,8 @@
-"""The files people edit: plans, metric sets and manifest templates in include/."""
+"""The files people edit: plans, metric sets and manifest templates.
+
+They are in `$INFERENCE_ROLLOUTS_INCLUDE`, else in include/ beside plugins/, else in the package itself. A
+place may have only some of the folders `rollouts`, `metrics` and `manifests`; the next one has the rest.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,21 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import MetricSet, parse_metric_set
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 
+PACKAGE = Path(__file__).resolve().parents[1]
 
-def include_dir() -> Path:
-    """`$INFERENCE_ROLLOUTS_INCLUDE`, else include/ beside plugins/."""
-    default = Path(__file__).resolve().parents[3] / "include"
-    return Path(os.environ.get("INFERENCE_ROLLOUTS_INCLUDE", default))
+
+def include_folder(name: str) -> Path:
+    """Where the metric sets (`metrics`) or the templates (`manifests`) are."""
+    return next((place / name for place in _places() if (place / name).is_dir()), _places()[-1] / name)
+
+
+def plans_folder() -> Path:
+    """Where the plans are: only the first place counts, lest a folder that is missing starts our examples."""
+    return _places()[0] / "rollouts"
 
 
 def plan_files() -> list[Path]:
-    return sorted((include_dir() / "rollouts").glob("*.yaml"))
+    return sorted(plans_folder().glob("*.yaml"))
 
 
 def load_plan(path: Path) -> Plan:
@@ -36,7 +46,7 @@ def load_plan(path: Path) -> Plan:
 
 def load_metric_set(name: str) -> MetricSet:
     """Raises PlanInvalid when there is no such metric set or it is not valid."""
-    path = include_dir() / "metrics" / f"{name}.yaml"
+    path = include_folder("metrics") / f"{name}.yaml"
     try:
         return parse_metric_set(yaml.safe_load(path.read_text()))
     except FileNotFoundError:
@@ -46,5 +56,15 @@ def load_metric_set(name: str) -> MetricSet:
 
 def load_manifests() -> list[dict[str, Any]]:
     """The manifest templates, in the order of their file names."""
-    files = sorted((include_dir() / "manifests").glob("*.yaml"))
+    files = sorted(include_folder("manifests").glob("*.yaml"))
     return [doc for file in files for doc in yaml.safe_load_all(file.read_text()) if doc]
+
+
+def _places() -> list[Path]:
+    """From the most particular to the package's own."""
+    named, beside = os.environ.get("INFERENCE_ROLLOUTS_INCLUDE"), PACKAGE.parents[1] / "include"
+    return [
+        *([Path(named)] if named else []),
+        *([beside] if PACKAGE.parent.name == "plugins" and beside.is_dir() else []),
+        PACKAGE / "include",
+    ]

@@ -50,10 +50,26 @@ class PrometheusClient:
         asked = {"query": promql, "time": f"{at:.3f}"}
         try:
             answer = session.post(f"{base}/api/v1/query", data=asked, timeout=PROMETHEUS_TIMEOUT)
-            value = answer.json()
-        except (requests.RequestException, ValueError) as error:
+        except requests.RequestException as error:
             raise PrometheusUnavailable(f"Prometheus at {base} does not answer: {error}") from error
+        value = _json(answer)
         if answer.status_code != 200 or value.get("status") != "success":
-            words = value.get("error", answer.reason)
+            words = _words(answer)
             raise PrometheusUnavailable(f"Prometheus at {base} answered {answer.status_code}: {words}")
         return value["data"]["result"]  # type: ignore[no-any-return]
+
+
+def _words(answer: requests.Response) -> str:
+    """Why a query failed: in Prometheus's words, else in HTTP's."""
+    if answer.status_code in (401, 403):
+        return f"{answer.reason}. The connection's password is what it gets as bearer token."
+    return str(_json(answer).get("error") or f"{answer.reason}, and nothing that Prometheus would say")
+
+
+def _json(answer: requests.Response) -> dict[str, Any]:
+    """The answer's object; empty if it has none, as the page of a proxy that asks for a login."""
+    try:
+        value = answer.json()
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -9,11 +9,10 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.clients.model_server import HttpModelServers
-from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.gke import gke_access_of
-from inference_rollouts.hooks.prometheus import endpoint_of
+from inference_rollouts.hooks.prometheus import PrometheusHook
 from inference_rollouts.hooks.storage import ObjectStorage
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
@@ -27,7 +26,7 @@ def clients_of(plan: Plan) -> Clients:
     connections = plan.connections
     return Clients(
         cluster=KubernetesCluster(partial(_connect, connections.kubernetes), plan.namespace),
-        prometheus=PrometheusClient(partial(endpoint_of, connections.prometheus)),
+        prometheus=PrometheusHook(connections.prometheus).get_conn(),
         servers=HttpModelServers(),
         storage=ObjectStorage(),
         gke=partial(GkeClient, partial(gke_access_of, connections.google)),

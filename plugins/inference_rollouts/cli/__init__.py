@@ -1,0 +1,30 @@
+"""The command line, `inference-rollouts COMMAND`. It needs no Airflow."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from inference_rollouts import __version__
+from inference_rollouts.cli import power, replay, schema
+from inference_rollouts.core.errors import RolloutError
+
+COMMANDS = (power, replay, schema)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command's exit status; 2, and one sentence on standard error, when it could not be done."""
+    parser = argparse.ArgumentParser(
+        prog="inference-rollouts", description="Rollouts of LLM inference pools, at a terminal."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    given = parser.parse_args(arguments)
+    try:
+        status: int = given.run(given)
+    except RolloutError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return status

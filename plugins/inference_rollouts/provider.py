@@ -1,0 +1,38 @@
+"""What the installed package tells Airflow that it brings: the connection type `prometheus`, with its form.
+
+Airflow asks for this in every process and imports the hook only where somebody uses it, so nothing is
+imported here. It asks installed packages only: from a plugins folder there is no such type to choose.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def provider_info() -> dict[str, Any]:
+    """In the words of Airflow's schema `provider_info`."""
+    return {
+        "package-name": "inference-rollouts",
+        "name": "Inference rollouts",
+        "description": "Progressive rollouts of LLM inference pools.",
+        "connection-types": [
+            {
+                "connection-type": "prometheus",
+                "hook-name": "Prometheus",
+                "hook-class-name": "inference_rollouts.hooks.prometheus.PrometheusHook",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "extra"],
+                    "relabeling": {"schema": "Scheme", "password": "Bearer token"},
+                    "placeholders": {"schema": "http", "host": "prometheus.monitoring", "port": "9090"},
+                },
+                "conn-fields": {
+                    "path": {
+                        "label": "Path",
+                        "description": "What comes before /api/v1, if anything, as "
+                        "/v1/projects/PROJECT/location/global/prometheus does at Google.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                },
+            },
+        ],
+    }

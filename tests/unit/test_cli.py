@@ -1,0 +1,65 @@
+"""The command line: what each command prints, and its exit status."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from inference_rollouts import __version__
+from inference_rollouts.cli import main
+from inference_rollouts.core.plan.plan import plan_schema
+
+from . import ROOT
+
+PLAN = ROOT / "include/rollouts/llm.yaml"
+
+
+def test_power_says_by_its_status_whether_every_step_sees_enough(capsys):
+    assert main(["power", str(PLAN), "--rate", "1"]) == 1
+    assert "| step | weight |" in capsys.readouterr().out
+    assert main(["power", str(PLAN), "--rate", "2000", "--bad", "0.05"]) == 0
+
+
+def test_what_cannot_be_done_is_one_sentence_and_status_2(capsys):
+    assert main(["power", str(PLAN.with_name("nothing.yaml"))]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("nothing.yaml: ")
+    assert err.count("\n") == 1
+
+
+def test_a_record_that_is_not_there_or_is_none_is_status_2_and_the_others_are_still_judged(tmp_path, capsys):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_bytes(b"\xff")
+    missing = tmp_path / "missing.jsonl"
+    assert main(["replay", str(missing), str(broken), str(tmp_path)]) == 2
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        str(missing),
+        str(broken),
+        str(tmp_path),
+    ]
+
+
+def test_schema_prints_the_plan_s(capsys):
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == plan_schema()
+
+
+def test_without_a_command_it_says_which_there_are(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_it_runs_where_airflow_cannot_be_imported():
+    """As a module, in an interpreter of its own that has no Airflow."""
+    program = (
+        "import runpy, sys; sys.modules['airflow'] = None; sys.argv = ['inference-rollouts', '--version'];"
+        "runpy.run_module('inference_rollouts', run_name='__main__')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT / "plugins", capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"inference-rollouts {__version__}\n"

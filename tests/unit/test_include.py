@@ -1,0 +1,70 @@
+"""Where plans, metric sets and manifests are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference_rollouts.clients import include
+
+FOLDERS = ("rollouts", "metrics", "manifests")
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Makes a package at a path, with its own files as an installed one has them."""
+
+    def place(package: str, named: Path | None = None) -> Path:
+        path = tmp_path / package / "inference_rollouts"
+        fill(path / "include")
+        monkeypatch.setattr(include, "PACKAGE", path)
+        monkeypatch.delenv("INFERENCE_ROLLOUTS_INCLUDE", raising=False)
+        if named:
+            monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(named))
+        return path
+
+    return place
+
+
+def fill(place: Path, *folders: str) -> Path:
+    for folder in folders or FOLDERS:
+        (place / folder).mkdir(parents=True)
+        (place / folder / "one.yaml").touch()
+    return place
+
+
+def found() -> list[Path]:
+    return [include.plans_folder(), include.include_folder("metrics"), include.include_folder("manifests")]
+
+
+def test_an_installed_package_has_its_own(places):
+    own = places("site-packages") / "include"
+    assert found() == [own / folder for folder in FOLDERS]
+
+
+def test_what_lies_beside_an_installed_package_is_not_ours(places, tmp_path):
+    own = places("lib/site-packages") / "include"
+    fill(tmp_path / "lib" / "include")
+    assert found() == [own / folder for folder in FOLDERS]
+
+
+def test_include_beside_plugins_comes_before_the_package_s_own(places, tmp_path):
+    places("home/plugins")
+    beside = fill(tmp_path / "home" / "include")
+    assert found() == [beside / folder for folder in FOLDERS]
+
+
+def test_a_named_place_comes_first_and_what_it_lacks_is_taken_from_the_next(places, tmp_path):
+    own = places("site-packages", named=fill(tmp_path / "ours", "rollouts")) / "include"
+    assert found() == [tmp_path / "ours" / "rollouts", own / "metrics", own / "manifests"]
+
+
+def test_each_folder_can_be_replaced_alone(places, tmp_path):
+    own = places("site-packages", named=fill(tmp_path / "ours", "rollouts", "metrics")) / "include"
+    assert found() == [tmp_path / "ours" / "rollouts", tmp_path / "ours" / "metrics", own / "manifests"]
+
+
+def test_a_named_place_without_plans_has_none_rather_than_our_examples(places, tmp_path):
+    places("site-packages", named=tmp_path / "not-mounted")
+    assert include.plan_files() == []
