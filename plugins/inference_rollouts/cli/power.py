@@ -1,6 +1,6 @@
 """What a plan's steps can detect, without starting anything.
 
-Traffic is assumed, not measured: --rate requests/s, of which --bad are bad at every threshold of every metric.
+Traffic is assumed, not measured: --rate requests/s, of which --bad are bad at each threshold of each metric.
 """
 
 from __future__ import annotations

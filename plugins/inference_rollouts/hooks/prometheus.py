@@ -1,8 +1,8 @@
 """A Prometheus connection of Airflow.
 
 Its host, schema and port name the server (any server of the Prometheus HTTP API, Google Managed Prometheus
-included), extra `path` what comes before `/api/v1`; its password, if any, is sent as bearer token. Its type is
-`prometheus` (`inference_rollouts.provider` has the form); any other type will do.
+included), extra `path` what comes before `/api/v1`; its password, if any, is sent as bearer token. Its type
+is `prometheus` (`inference_rollouts.provider` has the form); any other type will do.
 """
 
 from __future__ import annotations
