@@ -64,15 +64,16 @@ def assess(
 def conclude(sums: Sums, health: Health, now: float) -> Judgement:
     """The judgement at `now` of what the sums hold."""
     step, rules = sums.step, sums.rules
-    rows = rows_of(sums)
-    evidence = rounded(float(log_sum(log_evidence(sums) + log(rules.weights))))
+    log_e = log_evidence(sums)
+    rows = rows_of(sums, log_e)
+    evidence = rounded(float(log_sum(log_e + log(rules.weights))))
     opinion = worst(
         [
             *_guardrails(sums, health),
             *_alarm(sums, rows, evidence),
             *_data(sums, health, now),
             *(_inconclusive(reason) for reason in health.blockers),
-            *_patience(sums, rows, now),
+            *_undecided(sums, rows, now),
             Opinion(verdict=Verdict.ADVANCE, reason=_advanced(sums, evidence)),
         ]
     )
@@ -171,7 +172,7 @@ def _no_data(reason: str, blame: str | None = None) -> Opinion:
     return Opinion(verdict=Verdict.NO_DATA, reason=reason, blame=blame)
 
 
-def _patience(sums: Sums, rows: Sequence[Row], now: float) -> Iterator[Opinion]:
+def _undecided(sums: Sums, rows: Sequence[Row], now: float) -> Iterator[Opinion]:
     step, policy = sums.step, sums.rules.policy
     counted = sums.last.end if sums.last else step.anchor
     if counted < step.baked_at:

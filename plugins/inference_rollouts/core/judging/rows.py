@@ -12,7 +12,7 @@ from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.evidence import Array
 from inference_rollouts.core.judging.judgement import ArmShare, Row, Totals
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
-from inference_rollouts.core.judging.sums import Sums, log_evidence, log_goodness, totals
+from inference_rollouts.core.judging.sums import Sums, log_goodness, totals
 
 Events = Mapping[str, tuple[int, tuple[int, ...]]]
 """By metric: all events, and the bad ones at each threshold."""
@@ -23,9 +23,8 @@ def rounded(log_value: float) -> float:
     return float(f"{math.exp(min(log_value, 690.0)):.6g}")
 
 
-def rows_of(sums: Sums) -> tuple[Row, ...]:
-    """One row per metric, in the metric set's order."""
-    log_e = log_evidence(sums)
+def rows_of(sums: Sums, log_e: Array) -> tuple[Row, ...]:
+    """One row per metric, in the metric set's order; `log_e` is the `log_evidence` of each test."""
     return tuple(_row(sums, metric, log_e) for metric in sums.rules.metric_set.metrics)
 
 

@@ -79,23 +79,38 @@ def at_percent(
 
     At 0 % everything is as found; where weight 0 is legal the canary stands there with it.
     """
-    entries = [dict(entry) for entry in found]
-    if canary not in _names(entries, spelling):
-        like = next(entry for entry in entries if entry[spelling.name] == stable)
-        entry = {key: like[key] for key in like if key in ("group", "kind")}
-        entries.append(entry | {spelling.name: canary, "weight": 0})
-    alone, factor = carrying(found, spelling) == [stable], factor_for(found, stable, spelling)
-    weights = dict(zip(_names(found, spelling), weights_of(found, spelling), strict=True))
-    whole = 100 if alone else weights[stable] * factor
-    for entry in entries:
-        name = entry[spelling.name]
-        if name == canary:
-            entry["weight"] = whole * percent // 100
-        elif percent and name == stable:
-            entry["weight"] = whole - whole * percent // 100
-        elif percent and not alone and weights[name]:
-            entry["weight"] = weights[name] * factor
+    if percent == 0:
+        weights = {canary: 0}
+    elif carrying(found, spelling) == [stable]:
+        weights = {stable: 100 - percent, canary: percent}
+    else:
+        weights = _beside_others(found, stable, canary, percent, spelling)
+    entries = [
+        {**entry, "weight": weights[entry[spelling.name]]} if entry[spelling.name] in weights else dict(entry)
+        for entry in _with(canary, found, stable, spelling)
+    ]
     return [entry for entry in entries if spelling.zero or entry.get("weight") != 0]
+
+
+def _beside_others(
+    found: Entries, stable: str, canary: str, percent: int, spelling: Spelling
+) -> dict[str, int]:
+    """The weights that change where others carry requests too: all are multiplied, and keep their shares."""
+    factor = factor_for(found, stable, spelling)
+    weights = dict(zip(_names(found, spelling), weights_of(found, spelling), strict=True))
+    whole = weights[stable] * factor
+    moved = whole * percent // 100
+    others = {name: weight * factor for name, weight in weights.items() if weight}
+    return others | {stable: whole - moved, canary: moved}
+
+
+def _with(canary: str, found: Entries, stable: str, spelling: Spelling) -> list[Entry]:
+    """The list with an entry for the canary, of the same kind as stable's, if it has none."""
+    if canary in _names(found, spelling):
+        return list(found)
+    like = next(entry for entry in found if entry[spelling.name] == stable)
+    alike = {key: like[key] for key in like if key in ("group", "kind")}
+    return [*found, {**alike, spelling.name: canary, "weight": 0}]
 
 
 def describe(entries: Entries, spelling: Spelling) -> str:
