@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.judging.metrics import SERIES, Arm, MetricSet, quoted, split_selector
+from inference_rollouts.core.judging.metrics import SERIES, Arm, MetricSet
+from inference_rollouts.core.judging.promql import quoted, split_selector
 from inference_rollouts.core.serving.engines import vllm
 
 INSIDE, ANSWERED, ALIVE = "inside", "answered", "alive"
