@@ -1,4 +1,4 @@
-"""Metric sets: which counters tell whether a canary is worse, and the queries that fetch them.
+"""Metric sets: which counters show whether a canary is worse, and the queries that fetch them.
 
 A metric counts *bad* events among all: failed requests among requests (`rate`), or requests slower than
 fixed thresholds among those of a histogram (`latency`). Users add their own with PromQL selectors.
@@ -18,7 +18,7 @@ from inference_rollouts.core.judging.promql import LABEL, label_name, quoted, qu
 from inference_rollouts.core.values import Value, mistakes, renamed
 
 SERIES = "series"
-"""The label that tells, in a query's answer, which series of the metric set a sample belongs to."""
+"""The label that says, in a query's answer, which series of the metric set a sample belongs to."""
 STARTED = "started"
 """The value of that label for the start times of the processes."""
 
@@ -230,7 +230,7 @@ def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...
 
 
 def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) -> str:
-    """What the gauges of `load` told of each pod of both arms, on average over the last `seconds`.
+    """The gauges of `load` of each pod of both arms, on average over the last `seconds`.
 
     Each sample's label SERIES is the place of its gauge in `load`.
     """

@@ -1,4 +1,4 @@
-"""What the plan says about judging, and what the judge is told at each observation beside the counts."""
+"""What the plan says about judging, and what the judge gets at each observation beside the counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a plan wants a person's word."""
+"""Where a plan wants a person's approval."""
 
 from __future__ import annotations
 

@@ -142,5 +142,5 @@ class CommonPlan(Model):
         return tuple(Step(weight=step.weight, bake=step.bake) for step in self.steps)
 
     def step_context(self, index: int, since: float) -> StepContext:
-        """What the judge is told of step `index` (from 1), whose weight was set at Unix time `since`."""
+        """What the judge gets about step `index` (from 1), whose weight was set at Unix time `since`."""
         return StepContext.of(self.all_steps, index, started_at=since, initial_delay=self.initial_delay)

@@ -45,8 +45,8 @@ class Rollout(CommonPlan):
 
     @property
     def as_pool_plan(self) -> PoolPlan:
-        """The plan as one that brings a pool of its own. Raises PlanInvalid when it brings none."""
-        raise PlanInvalid(f"Plan {self.name} brings no pool of its own.")
+        """The plan as one that creates a pool. Raises PlanInvalid when it creates none."""
+        raise PlanInvalid(f"Plan {self.name} creates no pool.")
 
     @property
     def as_adapter_plan(self) -> AdapterPlan:

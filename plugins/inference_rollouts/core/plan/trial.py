@@ -16,7 +16,7 @@ class Preview(Model):
     """Requests that carry this header go to the canary, from when it is ready until the rollout ends."""
 
     header: HeaderName = "x-preview"
-    """The header's name. No rule of the routes may look at it already."""
+    """The header's name. No rule of the routes may match it already."""
     value: Text = "canary"
     """The header's value; whoever knows it may use the canary."""
 

@@ -60,7 +60,7 @@ class Workload(Model):
 
     @property
     def known_adapters(self) -> tuple[Adapter, ...]:
-        """The adapters listed; none while nobody has looked what stable has."""
+        """The adapters listed; none before preflight has read what stable has."""
         return () if self.adapters == "as-stable" else self.adapters
 
     @property

@@ -46,9 +46,9 @@ class Pool:
     @classmethod
     def of(cls, name: str, pods: Sequence[K8sObject], declared: int | None) -> Pool:
         """Ready pods as they run; of unlike ones `per_pod` is the mean."""
-        seats = [declared or vllm.max_num_seqs(vllm.arguments_of(pod)) for pod in pods]
-        known = [each for each in seats if each is not None]
-        complete = bool(known) and len(known) == len(seats)
+        limits = [declared or vllm.max_num_seqs(vllm.arguments_of(pod)) for pod in pods]
+        known = [each for each in limits if each is not None]
+        complete = bool(known) and len(known) == len(limits)
         return cls(name, len(pods), sum(known) / len(known) if complete else None)
 
 

@@ -1,4 +1,4 @@
-"""Golden prompts: questions whose answers tell whether a canary behaves as the pool that serves today."""
+"""Golden prompts: questions whose answers show whether a canary behaves as the pool that serves today."""
 
 from __future__ import annotations
 
