@@ -39,7 +39,7 @@ class Provisioner(Protocol):
 
 
 def provisioner_of(clients: Clients, plan: PoolPlan, pool: str, run: str | None) -> Provisioner:
-    """How the plan provisions nodes for `pool`. `take_back` deletes what `run` created, or any run if None."""
+    """How the plan provisions nodes for `pool`. `take_back` deletes what `run` created; None: any run."""
     match plan.nodes:
         case ComputeClass():
             return _ComputeClass(clients.cluster, plan, pool, run)

@@ -3,7 +3,8 @@
 Counts are overdispersed for two reasons. Requests that share their fate (clumps, retries) multiply the
 variance of every count by a factor; stable's own pods, which should be alike, show it by Pearson's
 chi-square. Noise of one arm alone adds a variance to the log odds; the canary's surprises show that, minute
-against minute, about its own average odds ratio. Common drift is neither, and a lasting difference between the arms is none.
+against minute, about its own average odds ratio. Common drift is neither, and a lasting difference between
+the arms is none.
 
 Only past windows are used, so kappa is predictable and discounted evidence stays valid. Arrays have one value
 a cell in their last axis; leading axes are free.
