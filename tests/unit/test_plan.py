@@ -42,7 +42,7 @@ def test_weights_keep_the_bake_time_of_their_place():
     assert [(step.weight, step.bake) for step in plan.steps] == [(1, 300), (2, 300), (100, 600)]
 
 
-def test_a_mirror_is_the_first_rung_and_no_weight():
+def test_a_mirror_is_the_first_step_and_no_weight():
     plan = parse_plan(value(mirror={"percent": 20, "bake": "2m"}))
     assert [str(step) for step in plan.all_steps] == ["20 % mirrored", "5 %", "25 %", "50 %", "100 %"]
     context = plan.step_context(1, 7.0)

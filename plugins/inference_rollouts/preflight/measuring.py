@@ -1,4 +1,4 @@
-"""Prometheus knows what the judge needs, and what the steps can see at the traffic of now."""
+"""Prometheus knows what the judge needs, and what the steps can detect at the traffic of now."""
 
 from __future__ import annotations
 
