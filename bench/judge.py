@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import docs, trace
 from bench.bound import minutes_to_tell
-from bench.cost import cost_of_a_look
+from bench.cost import cost_of_an_observation
 from bench.rules import ALPHA, RULES, best, run_all, tuned
 from bench.streams import DRIFT, NULLS, REGRESSIONS, Array, Scenario, Stream, draw
 
@@ -112,7 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     call = f"python -m bench.judge --nulls {args.nulls} --regressions {args.regressions} --seed {args.seed}"
     parts = [
-        f"From `{call}`. {cost_of_a_look()}",
+        f"From `{call}`. {cost_of_an_observation()}",
         "### Simulated traffic",
         simulated(args.nulls, args.regressions, args.seed),
     ]

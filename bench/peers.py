@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.streams import EDGES, PER_MINUTE, Array, Integers, Stream
+from bench.streams import PER_MINUTE, THRESHOLDS, Array, Integers, Stream
 
 TOLERANCE = 0.25  # Kayenta's: how far a shift must exceed, as a part of its own estimate
 
 
 def z_test(stream: Stream) -> Array:
-    """The largest pooled z of failures and of the edges, over everything counted so far: one threshold."""
+    """The largest pooled z of failures and of the thresholds, over everything counted so far: one limit."""
     keep = stream.settled[:, None]
     n_c, n_b = (np.cumsum(n * stream.settled, axis=1)[..., None] for n in (stream.n_c, stream.n_b))
     x_c, x_b = (np.cumsum(x * keep, axis=1) for x in (stream.bad_c, stream.bad_b))
@@ -29,10 +29,10 @@ def kayenta(stream: Stream) -> Array:
     """Mann-Whitney on the series of minutes: normal score of a shift beyond a quarter of its estimate."""
     canary, stable = minutes(stream.n_c, stream.bad_c, 1), minutes(stream.n_b, stream.bad_b, 1)
     keep = stream.settled[::PER_MINUTE]
-    rollouts, looks, metrics = canary.shape
-    found = np.zeros((rollouts, looks, metrics))
+    rollouts, ticks, metrics = canary.shape
+    found = np.zeros((rollouts, ticks, metrics))
     for m in range(metrics):
-        for t in range(looks):
+        for t in range(ticks):
             past = np.flatnonzero(keep[: t + 1])
             if keep[t] and len(past) >= 5:
                 found[:, t, m] = _mann_whitney(canary[:, past, m], stable[:, past, m])
@@ -58,10 +58,10 @@ def counter(stream: Stream, failures: int, span: int, *, each_step: bool) -> Arr
     """
     values = minutes(stream.n_c, stream.bad_c, span)
     values[:, ~stream.settled[::PER_MINUTE]] = 0
-    rollouts, looks, metrics = values.shape
+    rollouts, ticks, metrics = values.shape
     step = stream.step[::PER_MINUTE]
     top, found = np.zeros((rollouts, failures, metrics)), np.zeros(values.shape)
-    for t in range(looks):
+    for t in range(ticks):
         if each_step and t and step[t] != step[t - 1]:
             top[:] = 0
         top = -np.sort(-np.concatenate([top, values[:, t, None]], axis=1), axis=1)[:, :failures]
@@ -84,11 +84,11 @@ def _moving(values: Integers, size: int) -> Integers:
 
 
 def _p95(n: Integers, slower: Integers) -> Array:
-    """Interpolated between the edges as Prometheus does; the largest edge beyond it."""
+    """Interpolated between the thresholds as Prometheus does; the largest one beyond it."""
     within = np.concatenate([np.zeros_like(n)[..., None], n[..., None] - slower], axis=-1)
     wanted = 0.95 * n
-    place = np.clip((within < wanted[..., None]).sum(axis=-1), 1, len(EDGES))
-    bounds = np.array([0.0, *EDGES])
+    place = np.clip((within < wanted[..., None]).sum(axis=-1), 1, len(THRESHOLDS))
+    bounds = np.array([0.0, *THRESHOLDS])
     low = np.take_along_axis(within, place[..., None] - 1, axis=-1)[..., 0]
     high = np.take_along_axis(within, place[..., None], axis=-1)[..., 0]
     part = np.clip((wanted - low) / np.maximum(high - low, 1), 0, 1)

@@ -162,7 +162,7 @@ def table(runs: Sequence[Reflex]) -> str:
             r.from_scrape for r in runs
         ],
         "from that scrape until the route is as it was found": [r.to_restored for r in runs],
-        "from the end of the look's window until Envoy routes nothing": [r.from_edge for r in runs],
+        "from the end of the deciding window until Envoy routes nothing": [r.from_edge for r in runs],
     }
     for share in sorted({run.share for run in runs}, reverse=True):
         name = f"from the first fault until then, {share:.0%} failing"

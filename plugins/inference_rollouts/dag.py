@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.plan.plan import Plan, dag_id_of
+from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.form import Form
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.adapter import LoadAdapter
@@ -72,10 +72,10 @@ def build_dag(plan: Plan) -> DAG:
     return dag
 
 
-def build_invalid_dag(name: str, mistake: str) -> DAG:
-    """What stands for a plan that is not valid: it names the mistake and fails when triggered."""
+def build_invalid_dag(dag_id: str, mistake: str) -> DAG:
+    """What stands for a plan that is refused: it names the mistake and fails when triggered."""
     with DAG(
-        dag_id=dag_id_of(name),
+        dag_id=dag_id,
         description=mistake,
         doc_md=f"**This plan is not valid.** {mistake}",
         schedule=None,

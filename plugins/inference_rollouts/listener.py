@@ -1,4 +1,4 @@
-"""Puts a rollout's report into the note of its DAG run, where people look first.
+"""Puts a rollout's report into the note of its DAG run, where people see it first.
 
 Airflow calls this in the scheduler (or, for a run whose state a person sets, in the API server), inside a
 transaction that is not ours: nothing is committed here, nothing is raised, and the one write stands behind a
@@ -67,8 +67,8 @@ def _report(session: Session, dag_run: DagRun) -> str | None:
     query = XComModel.get_many(
         run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids="report", key="report", limit=1
     )
-    found: Any = session.scalars(query).first()
-    value = XComModel.deserialize_value(found) if found else None
+    row: Any = session.scalars(query).first()
+    value = XComModel.deserialize_value(row) if row else None
     return value if isinstance(value, str) else None
 
 
@@ -81,14 +81,14 @@ def _write(session: Session, dag_run: DagRun, report: str) -> None:
     connection = session.connection()
     this = DagRunNote.dag_run_id == dag_run.id
     with connection.begin_nested():
-        found = connection.execute(select(DagRunNote.content, DagRunNote.user_id).where(this)).first()
+        row = connection.execute(select(DagRunNote.content, DagRunNote.user_id).where(this)).first()
         text = note_with(
-            report, found.content if found else None, by_person=bool(found and found.user_id is not None)
+            report, row.content if row else None, by_person=bool(row and row.user_id is not None)
         )
         if text is None:
             return
         values = {"content": text, "user_id": None}
-        if found:
+        if row:
             connection.execute(update(DagRunNote).where(this).values(values))
         else:
             connection.execute(insert(DagRunNote).values(dag_run_id=dag_run.id, **values))

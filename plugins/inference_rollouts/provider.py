@@ -1,4 +1,4 @@
-"""What the installed package tells Airflow that it brings: the connection type `prometheus`, with its form.
+"""What the installed package adds to Airflow: the connection type `prometheus`, with its form.
 
 Airflow asks for this in every process and imports the hook only where somebody uses it, so nothing is
 imported here. It asks installed packages only: from a plugins folder there is no such type to choose.
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def provider_info() -> dict[str, Any]:
-    """In the words of Airflow's schema `provider_info`."""
+    """As Airflow's schema `provider_info` has it."""
     return {
         "package-name": "inference-rollouts",
         "name": "Inference rollouts",

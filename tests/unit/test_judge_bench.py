@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench import ours, peers
-from bench.streams import EDGES, PER_MINUTE, SECONDS, STEP_MINUTES, STEPS, Scenario, Stream, draw
+from bench.streams import PER_MINUTE, SECONDS, STEP_MINUTES, STEPS, THRESHOLDS, Scenario, Stream, draw
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.judge import Carried, Policy, StepContext
@@ -17,7 +17,7 @@ METRICS = parse_metric_set(
         "errors": "errors",
         "metrics": [
             {"name": "errors", "kind": "rate", "total": "a", "bad": "b", "tolerance": 0},
-            {"name": "ttft", "kind": "latency", "histogram": "h", "thresholds": EDGES, "tolerance": 0},
+            {"name": "ttft", "kind": "latency", "histogram": "h", "thresholds": THRESHOLDS, "tolerance": 0},
         ],
     }
 )

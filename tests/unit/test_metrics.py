@@ -12,10 +12,8 @@ from inference_rollouts.core.judging.metrics import (
     MetricSet,
     parse_metric_set,
     queries,
-    quoted,
-    quoted_pattern,
-    split_selector,
 )
+from inference_rollouts.core.judging.promql import quoted, quoted_pattern, split_selector
 from inference_rollouts.core.plan.plan import parse_plan
 
 from .judging import CANARY, INCLUDE, SMALL, STABLE, small_set
@@ -29,6 +27,17 @@ def test_sets_that_come_with_the_project_are_valid(path: Any) -> None:
     assert metric_set.name == path.stem
     assert MetricSet.from_json(metric_set.to_json()) == metric_set
     assert queries(metric_set, CANARY, STABLE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [({"edges": [1]}, "thresholds"), ({"objective": {"share": 0.1, "edge": 1}}, "threshold")]
+)
+def test_an_old_key_is_refused_with_its_new_name(old: dict[str, Any], new: str) -> None:
+    key = "edges" if "edges" in old else "edge"
+    value = yaml.safe_load((INCLUDE / "vllm.yaml").read_text())
+    value["metrics"][2] |= old
+    with pytest.raises(PlanInvalid, match=rf"metrics\.2\.[a-z.]+: `{key}` is called `{new}` now\.$"):
+        parse_metric_set(value)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_weights_keep_the_bake_time_of_their_place():
     assert [(step.weight, step.bake) for step in plan.steps] == [(1, 300), (2, 300), (100, 600)]
 
 
-def test_a_mirror_is_the_first_rung_and_no_weight():
+def test_a_mirror_is_the_first_step_and_no_weight():
     plan = parse_plan(value(mirror={"percent": 20, "bake": "2m"}))
     assert [str(step) for step in plan.all_steps] == ["20 % mirrored", "5 %", "25 %", "50 %", "100 %"]
     context = plan.step_context(1, 7.0)
@@ -91,3 +91,32 @@ def test_manifests_get_typed_values():
 def test_the_published_schema_is_the_plan_s():
     published = json.loads((ROOT / "docs/plan.schema.json").read_text())
     assert published == plan_schema(), "run: make schema"
+
+
+def test_every_field_of_a_plan_has_a_description():
+    parts = plan_schema()["$defs"].items()
+    fields = {
+        f"{part}.{name}": field for part, it in parts for name, field in it.get("properties", {}).items()
+    }
+    assert [name for name, field in fields.items() if not field.get("description")] == []
+
+
+@pytest.mark.parametrize(("old", "new"), [("settle", "initial_delay"), ("records", "storage")])
+def test_an_old_key_is_refused_with_its_new_name(old, new):
+    with pytest.raises(PlanInvalid, match=f"^The plan is invalid: `{old}` is called `{new}` now.$"):
+        parse_plan(value(**{old: "1s"}))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("look", "interval"),
+        ("lag", "scrape_delay"),
+        ("patience", "progress_deadline"),
+        ("catch", "min_detectable_odds"),
+        ("when_blind", "when_underpowered"),
+    ],
+)
+def test_an_old_key_of_the_analysis_is_refused_with_its_new_name(old, new):
+    with pytest.raises(PlanInvalid, match=f"^The plan is invalid: analysis: `{old}` is called `{new}` now.$"):
+        parse_plan(value(analysis={old: 2, "alpha": 0.02}))

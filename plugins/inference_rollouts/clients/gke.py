@@ -86,10 +86,10 @@ class GkeClient:
         value = _json(answer)
         if not answer.ok:
             error = value.get("error") or {}
-            words, status = str(error.get("message") or answer.reason), str(error.get("status", ""))
+            message, status = str(error.get("message") or answer.reason), str(error.get("status", ""))
             if status == "ALREADY_EXISTS":
                 return {}
-            raise _refusal(f"{method} {path}", answer.status_code, status, words)
+            raise _refusal(f"{method} {path}", answer.status_code, status, message)
         return value
 
     def _identity_token(self) -> str:
@@ -116,10 +116,10 @@ def _json(answer: requests.Response) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _refusal(what: str, code: int, status: str, words: str) -> Exception:
-    sentence = f"GKE refused {what}: {words} ({code} {status})".replace(" )", ")")
+def _refusal(what: str, code: int, status: str, message: str) -> Exception:
+    sentence = f"GKE refused {what}: {message} ({code} {status})".replace(" )", ")")
     if code >= 500 or code == 429 or status in PASSING:
         return GkeBusy(sentence)
-    if shortage(words) is QuotaExceeded:
+    if shortage(message) is QuotaExceeded:
         return QuotaExceeded(sentence)
     return ClusterRefused(sentence)

@@ -33,6 +33,18 @@ def plan_files() -> list[Path]:
     return sorted(plans_folder().glob("*.yaml"))
 
 
+def load_plans() -> list[tuple[str, Plan | PlanInvalid]]:
+    """Every plan file, by its name without `.yaml`, with its plan or what is wrong with it."""
+    return [(path.stem, _plan_or_mistake(path)) for path in plan_files()]
+
+
+def _plan_or_mistake(path: Path) -> Plan | PlanInvalid:
+    try:
+        return load_plan(path)
+    except PlanInvalid as error:
+        return error
+
+
 def load_plan(path: Path) -> Plan:
     """Raises PlanInvalid, naming the file, which must be named after its plan."""
     try:
@@ -40,7 +52,7 @@ def load_plan(path: Path) -> Plan:
         if plan.name != path.stem:
             raise PlanInvalid(f"the file of plan {plan.name!r} must be named {plan.name}.yaml.")
         return plan
-    except (PlanInvalid, yaml.YAMLError, OSError) as error:
+    except (PlanInvalid, yaml.YAMLError, OSError, ValueError) as error:  # ValueError: no text, no such date
         raise PlanInvalid(f"{path.name}: {error}") from error
 
 

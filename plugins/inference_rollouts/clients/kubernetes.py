@@ -1,4 +1,4 @@
-"""A cluster: read, apply, patch, delete, tell."""
+"""A cluster: read, apply, patch, delete, and Events about it."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Cluster(Protocol):
         """Delete exactly this object (its uid); one that has gone already, or was made anew, is fine."""
 
     def events_about(self, obj: K8sObject) -> list[K8sObject]:
-        """What was told about an object; empty where it may not be read: it is only for explanations."""
+        """The Events about an object; empty where they may not be read: they only explain."""
 
     def event(self, about: K8sObject, reason: str, message: str, *, warning: bool = False) -> None:
-        """A Kubernetes Event on an object. Telling is best effort: a failure is logged, never raised."""
+        """A Kubernetes Event on an object. Best effort: a failure is logged, never raised."""
 
 
 class KubernetesCluster:
@@ -249,16 +249,16 @@ def _is_own_conflict(error: Any) -> bool:
 def _refusal(method: str, path: str, error: ApiException) -> Exception:
     """The error of ours that an answer of the API server stands for; others stay and are retried."""
     try:
-        words = json.loads(error.body)["message"]
+        why = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
-        words = str(error.reason)
+        why = str(error.reason)
     match error.status:
         case 404:
-            return NotFound(f"The cluster has no {path}: {words}")
+            return NotFound(f"The cluster has no {path}: {why}")
         case 409 | 422 if method in ("PATCH", "DELETE"):
-            return PatchRefused(f"The cluster refused a change of {path}: {words}")
+            return PatchRefused(f"The cluster refused a change of {path}: {why}")
         case 401 | 403:
-            return ClusterRefused(f"The cluster does not allow {method} {path}: {words}")
+            return ClusterRefused(f"The cluster does not allow {method} {path}: {why}")
         case _:
             other: Exception = error
             return other

@@ -54,13 +54,13 @@ class PrometheusClient:
             raise PrometheusUnavailable(f"Prometheus at {base} does not answer: {error}") from error
         value = _json(answer)
         if answer.status_code != 200 or value.get("status") != "success":
-            words = _words(answer)
-            raise PrometheusUnavailable(f"Prometheus at {base} answered {answer.status_code}: {words}")
+            why = _reason(answer)
+            raise PrometheusUnavailable(f"Prometheus at {base} answered {answer.status_code}: {why}")
         return value["data"]["result"]  # type: ignore[no-any-return]
 
 
-def _words(answer: requests.Response) -> str:
-    """Why a query failed: in Prometheus's words, else in HTTP's."""
+def _reason(answer: requests.Response) -> str:
+    """Why a query failed: as Prometheus says, else as HTTP does."""
     if answer.status_code in (401, 403):
         return f"{answer.reason}. The connection's password is what it gets as bearer token."
     return str(_json(answer).get("error") or f"{answer.reason}, and nothing that Prometheus would say")

@@ -73,10 +73,10 @@ class WarmUpFailed(RolloutError):
 
 
 class ServerRefused(RolloutError):
-    """A model server did not do what it was asked; the message is its HTTP `status` and its own words."""
+    """A model server did not do what it was asked; the message is its HTTP `status` and its text."""
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(f"{status}: {words}")
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}")
         self.status = status
 
 

@@ -14,7 +14,7 @@ TOKEN_FRESH = 60.0  # that a token must still be good for
 
 WRITE_ATTEMPTS = 5  # status updates of a gateway race with us; five lost races in a row are no coincidence
 ANSWER_ATTEMPTS = 3  # completions asked of a model server before its failure counts
-WARM_UP_FAILURES = 2  # failed answers in a row that a pod may give while it still settles
+WARM_UP_FAILURES = 2  # failed answers in a row that a pod may give until it is steady
 SERVERS_AT_ONCE = 16  # model servers spoken to at the same time
 
 READINESS_POLL = 2.0  # between two checks of what a task waits for
@@ -22,5 +22,5 @@ RETIREMENT_POLL = 15.0  # between two attempts to go on with a retirement
 OBSERVATION_PAUSE = 0.05  # at least so long between two observations
 
 TRIGGER_GRACE = timedelta(minutes=2)  # triggers end by themselves; Airflow's own timeout is a net below them
-JUDGE_GRACE = timedelta(minutes=15)  # the same for those that a judge, or a person, may hold for long
+JUDGE_GRACE = timedelta(minutes=15)  # the same for those that a judge, or a person, may keep for long
 RETIREMENT_WAIT = timedelta(days=3)  # for somebody who still uses what is to go

@@ -1,31 +1,67 @@
-"""The kinds of values that everything is made of: parts of a plan, and records that cross process borders."""
+"""The kinds of values that everything is made of: parts of a plan, and records that cross process borders.
+
+A docstring under a field is its description, in the JSON schema too: meaning, unit, its default's reason.
+"""
 
 from __future__ import annotations
 
+import ast
+import inspect
+from collections.abc import Collection, Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$", description="a Kubernetes name")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$")]
+"""A Kubernetes name."""
 Text = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s\x00-\x1f]+$")]
-ModelName = Annotated[
-    str,
-    Field(
-        max_length=253,
-        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$",
-        description="a model or adapter, as clients name it",
-    ),
-]
+"""One word: neither blanks nor control characters."""
+ModelName = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$")]
+"""A model or adapter, as clients name it."""
 Percent = Annotated[int, Field(ge=1, le=100)]
 
 
-class Model(BaseModel):
+class _Described(BaseModel):
+    """Takes descriptions from the docstrings under fields, when a schema is made.
+
+    Pydantic's `use_attribute_docstrings` does so at every import, which then lasts half as long again.
+    """
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        for base in reversed(cls.__mro__):
+            if issubclass(base, _Described) and base.__module__ != _Described.__module__:
+                for name, text in _docstrings(base).items():
+                    fields[name]["description"] = text
+        return schema
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """The docstrings under the fields of a class, from its source."""
+    [definition] = ast.parse(inspect.getsource(cls)).body
+    assert isinstance(definition, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for statement, following in pairwise(definition.body):
+        match statement, following:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                texts[name] = inspect.cleandoc(text)
+    return texts
+
+
+class Model(_Described):
     """A part of a plan: unknown fields are mistakes, and nothing changes after parsing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Value(BaseModel):
+class Value(_Described):
     """A frozen record of plain data. Unknown fields and non-finite numbers are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -38,3 +74,26 @@ class Value(BaseModel):
     def from_json(cls, value: Any) -> Self:
         """The inverse of `to_json`; raises pydantic.ValidationError for anything else."""
         return cls.model_validate(value)
+
+
+def renamed(**names: str) -> Any:
+    """A validator for the body of a model: a key that has another name now (old=new) is refused with it."""
+
+    def refuse(value: Any) -> Any:
+        if isinstance(value, Mapping) and (old := [name for name in names if name in value]):
+            raise ValueError("; ".join(f"`{name}` is called `{names[name]}` now" for name in old))
+        return value
+
+    return model_validator(mode="before")(refuse)
+
+
+def mistakes(error: ValidationError, tags: Collection[str] = ()) -> str:
+    """Every mistake in one phrase: where, what, and what was given. `tags` are no part of the place."""
+    return "; ".join(_mistake(each, tags) for each in error.errors())
+
+
+def _mistake(error: Any, tags: Collection[str]) -> str:
+    where = ".".join(str(part) for part in error["loc"] if part not in tags)
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] in ("value_error", "missing") else f" (given {str(error['input'])[:80]!r})"
+    return f"{where}: {message}{given}" if where else message

@@ -38,7 +38,7 @@ ROLLBACK_RETRIES: dict[str, Any] = {"retries": 40, "max_retry_delay": timedelta(
 
 
 def records_failure(act: Callable[..., T]) -> Callable[..., T]:
-    """An operator's method that leaves why it failed as XCom, for the rollback and the report to tell."""
+    """An operator's method that leaves why it failed as XCom, for the rollback and the report to repeat."""
 
     @wraps(act)
     def recorded(self: BaseOperator, context: Context, *args: Any, **kwargs: Any) -> T:

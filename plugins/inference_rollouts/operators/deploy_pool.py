@@ -14,7 +14,7 @@ from inference_rollouts.rollout.run import Run
 class DeployPool(NodesOperator):
     """Applies the frozen manifests, waits for nodes and pods, attaches the pool, waits for the gateway.
 
-    Attaching comes before the gateway's word, because a gateway reports on a pool only while a route
+    Attaching comes before the gateway's conditions, because a gateway reports on a pool only while a route
     names it; at weight 0 no request goes there. Previews come last: whoever claims the routes may have some.
     """
 

@@ -15,7 +15,7 @@ from inference_rollouts.rollout.traffic import Restored
 
 DEAD = frozenset({"failed", "upstream_failed"})
 ATTACHING = frozenset({"deploy_pool", "load_adapter"})
-RESTORED = "restored"  # XCom of task rollback: what it found and did
+RESTORED = "restored"  # XCom of task rollback: what it restored
 
 
 def task_states(context: Context) -> dict[str, str]:

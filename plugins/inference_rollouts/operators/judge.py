@@ -1,4 +1,4 @@
-"""The metrics sensor: waits in the triggerer until a step's verdict is final."""
+"""The judge of a step: waits in the triggerer until its verdict is final."""
 
 from __future__ import annotations
 

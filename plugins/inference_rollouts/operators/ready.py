@@ -88,7 +88,7 @@ class NodesOperator(WaitingOperator):
 
 
 class ProvisionNodes(NodesOperator):
-    """Brings nodes with enough free accelerators for the canary, or has the pods bring them."""
+    """Provisions nodes with enough free accelerators for the canary, or leaves that to its pods."""
 
     ui_color = "#e6f4ea"
 

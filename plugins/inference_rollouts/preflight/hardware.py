@@ -48,7 +48,7 @@ def _check_model(clients: Clients, plan: PoolPlan) -> None:
 
 
 def _differences(cluster: Cluster, plan: PoolPlan, manifests: list[K8sObject]) -> list[str]:
-    """What a new server is told otherwise than today's, whose Deployment has the name of its pool."""
+    """How a new server is started otherwise than today's, whose Deployment has the name of its pool."""
     live = cluster.find("apps/v1", "Deployment", plan.stable)
     if live is None:
         return [f"there is no Deployment {plan.stable} to compare with"]

@@ -49,9 +49,9 @@ def _check_names(cluster: Cluster, plan: AdapterPlan, targets: Sequence[Target])
 
 
 def _check_config(clients: Clients, plan: AdapterPlan, config: str, url: str) -> None:
-    """The adapter fits the servers, as far as its config tells: `url` is that of one of them."""
+    """The adapter fits the servers, as far as its config shows: `url` is that of one of them."""
     named = {
-        word for each in clients.servers.models(url) if not each.parent for word in (each.name, each.path)
+        name for each in clients.servers.models(url) if not each.parent for name in (each.name, each.path)
     }
     pods = ready_pods(pods_of(clients.cluster, plan.pool))
     rank = min(vllm.max_lora_rank(vllm.arguments_of(pod)) for pod in pods)

@@ -1,4 +1,4 @@
-"""Prometheus knows what the judge needs, and what the steps can see at the traffic of now."""
+"""Prometheus knows what the judge needs, and what the steps can detect at the traffic of now."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import snapshot
 
-TRAFFIC_SEEN = 120.0  # seconds before the rollout from which its power is told
+TRAFFIC_SEEN = 120.0  # seconds before the rollout of traffic from which its power is computed
 
 
 def metric_set_of(plan: Plan) -> MetricSet:

@@ -41,5 +41,5 @@ def check_mirror(
 
 
 def _places(plan: PoolPlan, obj: K8sObject, run: str) -> tuple[Place, ...]:
-    """The rules that move, as they were found."""
+    """The rules that move, as they are now."""
     return own_claim(obj, run).places if is_claimed_by(obj, run) else route_places(plan, obj)

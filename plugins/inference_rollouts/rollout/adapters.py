@@ -30,7 +30,7 @@ def is_loaded(servers: ModelServers, url: str, name: str) -> bool:
 def ensure_loaded(servers: ModelServers, pod: str, url: str, plan: AdapterPlan) -> bool:
     """Make one pod answer for the canary; True if it did not before.
 
-    Raises NotReady with the server's own words, or requests' errors of the network.
+    Raises NotReady with the server's own message, or requests' errors of the network.
     """
     if is_loaded(servers, url, plan.canary):
         return False
@@ -39,10 +39,8 @@ def ensure_loaded(servers: ModelServers, pod: str, url: str, plan: AdapterPlan) 
             servers.load_adapter(url, plan.canary, plan.path)
         except ServerRefused as error:
             hint = SWITCHED_OFF if error.status == 404 and "Not Found" in str(error) else ""
-            words = str(error).rstrip(".")
-            raise NotReady(
-                f"Pod {pod} did not load {plan.canary} from {plan.path}: {words}{hint}."
-            ) from error
+            why = str(error).rstrip(".")
+            raise NotReady(f"Pod {pod} did not load {plan.canary} from {plan.path}: {why}{hint}.") from error
         log.info("%s has loaded %s", pod, plan.canary)
     return True
 

@@ -63,7 +63,7 @@ def pool_room_ahead(
 
 
 def requests_in_flight(prometheus: Prometheus, frozen: Frozen, ready: Sequence[K8sObject]) -> float | None:
-    """Requests running or waiting in both pools, averaged; None unless every `ready` pod tells its own."""
+    """Requests running or waiting in both pools, averaged; None unless every `ready` pod exports its own."""
     plan, metric_set = frozen.plan, frozen.metric_set
     if not metric_set.load:
         return None
@@ -80,7 +80,7 @@ def requests_in_flight(prometheus: Prometheus, frozen: Frozen, ready: Sequence[K
     gauges = [str(place) for place in range(len(metric_set.load))]
     names = [pod["metadata"]["name"] for pod in ready]
     if silent := [name for name in names if any((name, gauge) not in by_gauge for gauge in gauges)]:
-        log.info("the requests in flight are not known: %s does not tell its own", ", ".join(silent))
+        log.info("the requests in flight are not known: %s exports none", ", ".join(silent))
         return None
     load = sum(by_gauge.values())
     return load if math.isfinite(load) else None

@@ -38,7 +38,7 @@ def check_now(run: Run, check: str) -> Readiness:
 
 
 def nodes_of(run: Run) -> Provisioner:
-    """How this run brings the canary's nodes."""
+    """How this run provisions the canary's nodes."""
     plan = run.plan.as_pool_plan
     return provisioner_of(run.clients, plan, plan.canary, run.frozen.run)
 

@@ -1,4 +1,4 @@
-"""Bringing nodes: one small interface, three ways. Every verb may be repeated, and killed midway."""
+"""Provisioning nodes: one small interface, three ways. Every verb may be repeated, and killed midway."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Provisioner(Protocol):
 
 
 def provisioner_of(clients: Clients, plan: PoolPlan, pool: str, run: str | None) -> Provisioner:
-    """How the plan brings the nodes of `pool`. `take_back` deletes what `run` created, or any run if None."""
+    """How the plan provisions nodes for `pool`. `take_back` deletes what `run` created; None: any run."""
     match plan.nodes:
         case ComputeClass():
             return _ComputeClass(clients.cluster, plan, pool, run)
@@ -51,7 +51,7 @@ def provisioner_of(clients: Clients, plan: PoolPlan, pool: str, run: str | None)
 
 @dataclass(frozen=True, slots=True)
 class _Existing:
-    """Nodes that somebody else brings."""
+    """Nodes that are there, or that somebody else provisions."""
 
     cluster: Cluster
     plan: PoolPlan
@@ -76,7 +76,7 @@ class _Existing:
 
 
 class _ComputeClass(_Existing):
-    """GKE brings the nodes once there are pods: there is nothing to wait for before."""
+    """GKE provisions the nodes once there are pods: there is nothing to wait for before."""
 
     __slots__ = ()
 
@@ -107,9 +107,9 @@ class _ComputeClass(_Existing):
             return Readiness(Phase.FAILED, f"ComputeClass {self._nodes.name_for(self.pool)} is gone")
         for condition in live.get("status", {}).get("conditions") or ():
             if (condition["type"], condition["status"]) == ("Health", "False"):
-                words = f"{condition.get('reason')}: {condition.get('message')}"
+                why = f"{condition.get('reason')}: {condition.get('message')}"
                 return Readiness(
-                    Phase.WAITING, f"ComputeClass {live['metadata']['name']} is unhealthy: {words}"
+                    Phase.WAITING, f"ComputeClass {live['metadata']['name']} is unhealthy: {why}"
                 )
         nodes = super().readiness().message
         name = live["metadata"]["name"]

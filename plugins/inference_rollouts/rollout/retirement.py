@@ -92,7 +92,7 @@ class _Subject(ABC, Generic[P]):
         """What ran in it in the last `seconds`."""
 
     def _samples(self, now: float, seconds: int) -> tuple[list[dict[str, Any]], str]:
-        """What the subject's processes told, and the label of their pods."""
+        """What the subject's processes exported, and the label of their pods."""
         metric_set = load_metric_set(self.plan.metrics)
         query = activity_query(metric_set, self.plan.arm(self.name), seconds)
         return self.clients.prometheus.query(query, now - self.plan.analysis.scrape_delay), metric_set.pod
@@ -154,7 +154,7 @@ class PoolSubject(_Subject[PoolPlan]):
         try:
             return self.cluster.select_everywhere(GATEWAY_API, "HTTPRoute")
         except ClusterRefused as error:
-            log.info("only the routes of namespace %s are looked at: %s", self.plan.namespace, error)
+            log.info("only the routes of namespace %s are read: %s", self.plan.namespace, error)
             return self.cluster.select(GATEWAY_API, "HTTPRoute")
 
     def _created(self) -> list[K8sObject]:
@@ -207,7 +207,7 @@ class PoolSubject(_Subject[PoolPlan]):
                 return self.cluster.event(route, "PoolDetached", text)
 
     def _delete(self, obj: RetiredObject) -> None:
-        """Delete an object, if it is still the one that was found."""
+        """Delete an object, if it is still the one that was read."""
         live = self._live(obj)
         if live is None:
             return

@@ -26,7 +26,7 @@ ReconcilePods = Callable[[Sequence[K8sObject]], list[str]]
 
 
 class RolloutKind(Protocol):
-    """A kind of rollout: what it brings, what it moves, and what must be so before it moves it."""
+    """A kind of rollout: what it creates, what it moves, and what must hold before it moves it."""
 
     @property
     def form(self) -> Form:

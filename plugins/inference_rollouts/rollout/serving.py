@@ -63,14 +63,14 @@ def require_adapters(servers: ModelServers, pod: str, url: str, work: Workload, 
         if work.lora.load == "api":
             _load(servers, pod, url, adapter, listed.get(adapter.name))
         elif adapter.name not in listed:
-            raise WarmUpFailed(f"Pod {pod} does not list adapter {adapter.name}, as it was told to")
+            raise WarmUpFailed(f"Pod {pod} does not list adapter {adapter.name}, as its arguments say")
         answer = _ask(servers, url, adapter.name, how.prompts[0], how.max_tokens, how)
         if wrong := mistake(answer, adapter.name):
             raise WarmUpFailed(f"Pod {pod}, asked for adapter {adapter.name}, {wrong}")
 
 
 def require_names(servers: ModelServers, pod: str, url: str, names: Mapping[str, str]) -> None:
-    """A server lists all `names`, which come with a word on who answers for them. Raises WarmUpFailed."""
+    """A server lists all `names`, which come with who answers for them. Raises WarmUpFailed."""
     listed = {served.name for served in _listed(servers, pod, url)}
     if lacking := [f"{name} ({who})" for name, who in sorted(names.items()) if name not in listed]:
         raise WarmUpFailed(f"Pod {pod} does not answer for {', '.join(lacking)}")

@@ -138,7 +138,7 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
 def _pods(snapshot: Snapshot, arms: Sequence[Arm], pod_label: str) -> list[dict[str, _Pod]]:
     """The pods of each arm, by name.
 
-    A start time that tells no arm is that of a process which counts for all of them: where it exports any of
+    A start time without an arm is that of a process which counts for all of them: where it exports any of
     their series, an arm without series is one that has had no request yet.
     """
     by_arm: dict[str, dict[str, _Pod]] = {arm.value: {} for arm in arms}
@@ -247,7 +247,7 @@ def total(arms: Sequence[ArmCounts], cells: int) -> ArmCounts:
 
 
 def _pearson(pods: Sequence[tuple[int, int]]) -> tuple[float, int]:
-    """Chi-square and its degrees of freedom for equal bad shares; (0, 0) when the counts cannot tell."""
+    """Chi-square and its degrees of freedom for equal bad shares; (0, 0) when the counts show nothing."""
     n, bad = sum(n for n, _ in pods), sum(bad for _, bad in pods)
     if len(pods) < 2 or not 0 < bad < n:
         return 0.0, 0

@@ -1,4 +1,4 @@
-"""Metric sets: which counters tell whether a canary is worse, and the queries that fetch them.
+"""Metric sets: which counters show whether a canary is worse, and the queries that fetch them.
 
 A metric counts *bad* events among all: failed requests among requests (`rate`), or requests slower than
 fixed thresholds among those of a histogram (`latency`). Users add their own with PromQL selectors.
@@ -6,7 +6,6 @@ fixed thresholds among those of a histogram (`latency`). Users add their own wit
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,44 +14,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.values import Value
+from inference_rollouts.core.judging.promql import LABEL, label_name, quoted, quoted_pattern, split_selector
+from inference_rollouts.core.values import Value, mistakes, renamed
 
 SERIES = "series"
-"""The label that tells, in a query's answer, which series of the metric set a sample belongs to."""
+"""The label that says, in a query's answer, which series of the metric set a sample belongs to."""
 STARTED = "started"
 """The value of that label for the start times of the processes."""
-
-_LABEL = r"[a-zA-Z_][a-zA-Z0-9_]*"
-_MATCHER = rf'{_LABEL}\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"'
-_SELECTOR = re.compile(
-    rf"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{{\s*((?:{_MATCHER}\s*(?:,\s*(?!\}})|,?\s*(?=\}})))*)\}})?\s*"
-)
-
-
-def split_selector(text: str) -> tuple[str, str]:
-    """Metric name and matchers of a PromQL vector selector such as `requests_total{code="500"}`.
-
-    Raises ValueError for anything else: no functions, ranges, offsets or operators.
-    """
-    match = _SELECTOR.fullmatch(text)
-    if not match:
-        raise ValueError(f'{text!r} is not a PromQL selector like requests_total{{code=~"5.."}}')
-    return match[1], (match[2] or "").strip().rstrip(",").strip()
-
-
-def quoted(text: str) -> str:
-    """`text` as a PromQL string literal. Raises ValueError for what UTF-8 cannot encode."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{text!r} is not valid text") from error
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda c: f"\\x{ord(c[0]):02x}", escaped) + '"'
-
-
-def quoted_pattern(*texts: str) -> str:
-    """A PromQL string literal of the regular expression that matches exactly these texts."""
-    return quoted("|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text) for text in texts))
 
 
 def _selector(text: str) -> str:
@@ -69,7 +37,7 @@ Selectors = Annotated[
 ]
 """One selector, or several spellings of the same series: each pod's first that exists counts."""
 Share = Annotated[float, Field(gt=0, lt=1)]
-Label = Annotated[str, Field(pattern=f"^{_LABEL}$")]
+Label = Annotated[str, Field(pattern=f"^{LABEL}$")]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
 
 
@@ -77,18 +45,29 @@ class Objective(Value):
     """An absolute limit: at most this share of events may be bad (for a latency: slower than `threshold`)."""
 
     share: Share
+    """The largest bad share, 0 to 1."""
     threshold: float | None = None
+    """Of a latency: which of its thresholds, in seconds."""
+
+    _renamed = renamed(edge="threshold")
 
 
 class _Metric(Value):
     name: MetricName
     title: str = ""
+    """What people read. Default: the name."""
     direction: Literal["higher-is-worse", "lower-is-worse"] = "higher-is-worse"
+    """With `lower-is-worse` what is not counted as bad is."""
     objective: Objective | None = None
-    tolerance: Annotated[float, Field(ge=0, le=10, description="odds up to 1 + this are no alarm")] = 0.1
-    weight: Annotated[float, Field(ge=0, description="share in the evidence; 0: shown, not judged")] = 1.0
-    negligible: Annotated[float, Field(ge=0, lt=1, description="a smaller bad share never matters")] = 0.0
+    """An absolute limit beside the comparison. Default: none."""
+    tolerance: Annotated[float, Field(ge=0, le=10)] = 0.1
+    """Odds up to 1 + this are no regression."""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Its part in the mixture of evidence; 0: shown, not judged."""
+    negligible: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """A bad share below which nobody cares: promotion passes there. Default: there is none."""
     optional: bool = False
+    """Whether it may be missing."""
 
     @property
     def label(self) -> str:
@@ -101,7 +80,9 @@ class Rate(_Metric):
 
     kind: Literal["rate"] = "rate"
     total: Selectors
+    """The counter of all events."""
     bad: Selectors
+    """The counter of bad ones."""
 
     @property
     def thresholds(self) -> tuple[float | None, ...]:
@@ -115,14 +96,15 @@ class Rate(_Metric):
 
 
 class Latency(_Metric):
-    """Events slower than each of a few thresholds (seconds): bounds of the buckets of a histogram.
-
-    The histogram is named without `_bucket`.
-    """
+    """Events slower than each of a few thresholds, by the buckets of a histogram."""
 
     kind: Literal["latency"] = "latency"
     histogram: Selectors
+    """The histogram, named without `_bucket`."""
     thresholds: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=16)]
+    """Seconds; bounds of the histogram's buckets, some on each side of the median and in the tail."""
+
+    _renamed = renamed(edges="thresholds")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -139,20 +121,26 @@ Metric = Annotated[Rate | Latency, Field(discriminator="kind")]
 
 
 class MetricSet(Value):
-    """Named metrics judged together. `errors` and `latency` name the two that people are shown first."""
+    """Named metrics judged together."""
 
     name: MetricName
+    """The file's name, by which plans choose the set."""
     description: str = ""
+    """What it is for."""
     pod: Label = "pod"
+    """The label that names a sample's pod."""
     started: Annotated[str, AfterValidator(_selector)] = "process_start_time_seconds"
+    """The series of the processes' start times, Unix seconds."""
     errors: MetricName
+    """The metric that counts requests and failures, shown first."""
     latency: MetricName | None = None
+    """The latency that is shown first."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=50)]
+    """What is judged or shown."""
     load: Annotated[
-        tuple[Annotated[str, AfterValidator(_selector)], ...],
-        BeforeValidator(_listed),
-        Field(max_length=8, description="gauges whose sum is the number of requests inside a server"),
+        tuple[Annotated[str, AfterValidator(_selector)], ...], BeforeValidator(_listed), Field(max_length=8)
     ] = ()
+    """Gauges whose sum is the number of requests inside a server, for capacity."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -175,8 +163,7 @@ def parse_metric_set(value: Any) -> MetricSet:
     try:
         return MetricSet.model_validate(value)
     except ValidationError as error:
-        mistakes = (f"{'.'.join(map(str, e['loc'])) or 'set'}: {e['msg']}" for e in error.errors())
-        raise PlanInvalid(f"The metric set is invalid: {'; '.join(mistakes)}.") from error
+        raise PlanInvalid(f"The metric set is invalid: {mistakes(error)}.") from error
 
 
 Labels = tuple[tuple[str, str], ...]
@@ -225,7 +212,7 @@ def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...
     """
     if replace(canary, value="") != replace(stable, value="") or canary.value == stable.value:
         raise ValueError(f"{canary} and {stable} cannot be told apart by one label in one namespace")
-    both = f"{_label(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
+    both = f"{label_name(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
     where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),), canary.process)
     name, matchers = split_selector(metric_set.started)
     own = _joined(matchers, where) if canary.process else _joined(matchers, both, where)
@@ -243,11 +230,11 @@ def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...
 
 
 def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) -> str:
-    """What the gauges of `load` told of each pod of both arms, on average over the last `seconds`.
+    """The gauges of `load` of each pod of both arms, on average over the last `seconds`.
 
     Each sample's label SERIES is the place of its gauge in `load`.
     """
-    both = f"{_label(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
+    both = f"{label_name(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
     where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),))
     parts = []
     for place, selector in enumerate(metric_set.load):
@@ -262,13 +249,7 @@ def _tagged(expression: str, tag: str) -> str:
 
 
 def _matchers(*labels: Labels) -> str:
-    return ",".join(f"{_label(name)}={quoted(value)}" for pairs in labels for name, value in pairs)
-
-
-def _label(name: str) -> str:
-    if not re.fullmatch(_LABEL, name):
-        raise ValueError(f"{name!r} is not a label name")
-    return name
+    return ",".join(f"{label_name(name)}={quoted(value)}" for pairs in labels for name, value in pairs)
 
 
 def _joined(*matchers: str) -> str:

@@ -1,9 +1,10 @@
 """Overdispersion: how much evidence to believe when counts scatter more than those of independent requests.
 
-Two things make counts overdispersed. Requests that share their fate (clumps, retries) multiply the variance
-of every count by a factor; stable's own pods, which should be alike, show it by Pearson's chi-square. Noise
-of one arm alone adds a variance to the log odds; the canary's surprises show that, minute against minute,
-about its own average odds ratio. Common drift is neither, and a lasting difference between the arms is none.
+Counts are overdispersed for two reasons. Requests that share their fate (clumps, retries) multiply the
+variance of every count by a factor; stable's own pods, which should be alike, show it by Pearson's
+chi-square. Noise of one arm alone adds a variance to the log odds; the canary's surprises show that, minute
+against minute, about its own average odds ratio. Common drift is neither, and a lasting difference between
+the arms is none.
 
 Only past windows are used, so kappa is predictable and discounted evidence stays valid. Arrays have one value
 a cell in their last axis; leading axes are free.
@@ -124,9 +125,11 @@ def observe(
 def _closed(known: Dispersion) -> Dispersion:
     """The minute compared with the one before: half their squared difference is 1 by chance alone."""
     block = known.block
-    told = block.variance > 0
-    surprise = np.where(told, block.score / np.sqrt(np.where(told, block.variance, 1.0)), np.nan)
-    both = told & ~np.isnan(block.last)
+    informative = block.variance > 0
+    surprise = np.where(
+        informative, block.score / np.sqrt(np.where(informative, block.variance, 1.0)), np.nan
+    )
+    both = informative & ~np.isnan(block.last)
     return replace(
         known,
         excess=known.excess + np.where(both, 0.5 * (surprise - block.last) ** 2 - 1, 0.0),
@@ -134,7 +137,7 @@ def _closed(known: Dispersion) -> Dispersion:
         block=Block(
             score=np.zeros_like(block.score),
             variance=np.zeros_like(block.variance),
-            last=np.where(told, surprise, block.last),
-            last_variance=np.where(told, block.variance, block.last_variance),
+            last=np.where(informative, surprise, block.last),
+            last_variance=np.where(informative, block.variance, block.last_variance),
         ),
     )

@@ -1,4 +1,4 @@
-"""What the plan says about judging, and what the judge is told at each observation beside the counts."""
+"""What the plan says about judging, and what the judge gets at each observation beside the counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inference_rollouts.core.durations import Seconds
-from inference_rollouts.core.values import Value
+from inference_rollouts.core.values import Value, renamed
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -16,47 +16,65 @@ Positive = Annotated[float, Field(gt=0)]
 class Guardrails(Value):
     """Limits that act within one interval, beside the statistics."""
 
-    storm_share: Annotated[
-        float, Field(gt=0, le=1, description="bad share of one window that is a storm")
-    ] = 0.5
-    storm_requests: Annotated[int, Field(ge=1, description="in that window, at least so many bad")] = 20
-    restarts: Annotated[
-        int, Field(ge=1, description="restarts of a container, the last in this step, that are a crash loop")
-    ] = 3
+    storm_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The bad share of one window that is a storm, if stable's is less than half of the canary's. Default:
+    half."""
+    storm_requests: Annotated[int, Field(ge=1)] = 20
+    """How many requests of that window must be bad at least. Default: 20, so that chance makes no storm."""
+    restarts: Annotated[int, Field(ge=1)] = 3
+    """Restarts of a container, the last in this step, that are a crash loop. Default: 3, as one or two may
+    be an accident."""
 
 
 class Policy(Value):
     """How a rollout judges: the plan's `analysis`."""
 
-    alpha: Annotated[float, Field(gt=0, lt=0.5, description="false alarms, over the whole rollout")] = 0.01
-    beta: Annotated[
-        float, Field(gt=0, lt=0.5, description="false promotions of a canary worse by margin")
-    ] = 0.05
-    margin: Annotated[float, Field(gt=0, le=10)] | None = Field(
-        1.0, description="promote only when odds below 1 + margin are shown; null: bake time is enough"
-    )
-    min_requests: Annotated[int, Field(ge=1, description="a step needs so many on each arm")] = 50
-    tolerances: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
-        default={}, description="by metric, instead of the metric set's"
-    )
-    objectives: bool = Field(True, description="judge the metric set's absolute limits too")
-    kappa: Annotated[float, Field(gt=0, le=1)] | Literal["estimate"] = Field(
-        0.5, description="the power to which evidence is raised, 1 / overdispersion"
-    )
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """The probability of ever raising a false alarm in the whole rollout. Default: one good rollout of a
+    hundred."""
+    beta: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """The probability of promoting a canary that is worse by `margin` or more. Default: one of twenty."""
+    margin: Annotated[float, Field(gt=0, le=10)] | None = 1.0
+    """The last compared step passes only when odds below 1 + margin are shown; null: bake time is enough.
+    Default: 1, twice stable's odds, which traffic of tens of requests/s can show within minutes."""
+    min_requests: Annotated[int, Field(ge=1)] = 50
+    """Requests that a step needs on each arm. Default: 50, so that silence is no success."""
+    tolerances: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(default={})
+    """By metric, instead of the metric set's: odds up to 1 + this are no regression. Default: the metric
+    set's."""
+    objectives: bool = True
+    """Whether the metric set's absolute limits are judged too. Default: yes; at 100 % nothing else can be."""
+    kappa: Annotated[float, Field(gt=0, le=1)] | Literal["estimate"] = 0.5
+    """The power to which evidence is raised, 1 / overdispersion; `estimate`: from past windows. Default:
+    0.5, for counts that scatter twice as much as those of independent requests."""
     kappa_bounds: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.1, 1.0)
-    interval: Annotated[Seconds, Field(gt=0, description="time between observations")] = 5.0
-    scrape_delay: Annotated[Seconds, Field(description="how late the metrics store may be")] = 0.5
-    progress_deadline: Annotated[
-        Seconds, Field(description="how long a step may take beyond its bake time")
-    ] = 900.0
+    """Between which an estimated kappa stays."""
+    interval: Annotated[Seconds, Field(gt=0)] = 5.0
+    """Time between observations; not below the scrape interval. Default: 5s, as often as GKE scrapes at
+    best."""
+    scrape_delay: Seconds = 0.5
+    """How late samples may reach the metrics store: an observation waits so long. Default: 0.5s, for a
+    Prometheus beside its targets."""
+    progress_deadline: Seconds = 900.0
+    """How long a step may take beyond its bake time. Default: 15m."""
     on_timeout: Literal["rollback", "ask", "advance"] = "rollback"
+    """What becomes of a step that is undecided then; `advance` never passes missing data. Default:
+    `rollback`, as absence of proof is no success."""
     guardrails: Guardrails = Guardrails()
-    min_detectable_odds: Annotated[
-        float, Field(gt=1, le=100, description="the odds ratio each step should detect")
-    ] = 3.0
-    when_underpowered: Literal["ignore", "warn", "refuse"] = Field(
-        "warn",
-        description="what preflight does when a step is too short, or traffic too thin, for that",
+    """Limits that act at once, beside the statistics."""
+    min_detectable_odds: Annotated[float, Field(gt=1, le=100)] = 3.0
+    """The odds ratio that each step should detect within its bake time. Default: 3, a threefold failure
+    rate."""
+    when_underpowered: Literal["ignore", "warn", "refuse"] = "warn"
+    """What preflight does where a step is too short, or traffic too thin, for that. Default: `warn`, as
+    small first steps seldom detect it."""
+
+    _renamed = renamed(
+        look="interval",
+        lag="scrape_delay",
+        patience="progress_deadline",
+        catch="min_detectable_odds",
+        when_blind="when_underpowered",
     )
 
     @model_validator(mode="after")
@@ -73,11 +91,12 @@ class Step(Value):
     Answers to copies are thrown away: clients never see them.
     """
 
-    weight: Annotated[int, Field(ge=0, le=100, description="the canary's share of the requests, in percent")]
-    mirror: Annotated[
-        int, Field(ge=0, le=100, description="percent of the requests that are copied to it")
-    ] = 0
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """The canary's share of the requests, in %."""
+    mirror: Annotated[int, Field(ge=0, le=100)] = 0
+    """The share of the requests that is copied to it, in %."""
     bake: Seconds
+    """How long it must look good."""
 
     @property
     def share(self) -> float:
@@ -96,12 +115,16 @@ class Step(Value):
 class StepContext(Step):
     """One step of the rollout. `started_at` (Unix seconds) is when its weight was seen in force."""
 
-    index: Annotated[int, Field(ge=1, description="1 for the first step")]
-    steps: Annotated[int, Field(ge=1, description="how many the plan has")]
+    index: Annotated[int, Field(ge=1)]
+    """1 for the first step."""
+    steps: Annotated[int, Field(ge=1)]
+    """How many the plan has."""
     started_at: float
     initial_delay: Seconds = 0.0
-    resumed: bool = Field(False, description="goes on with the evidence of this very step, so far carried")
-    last_compared: bool = Field(False, description="the last step on which stable still has traffic")
+    resumed: bool = False
+    """Whether it goes on with the evidence of this very step, so far carried."""
+    last_compared: bool = False
+    """Whether it is the last step on which stable still has traffic."""
 
     @classmethod
     def of(cls, steps: Sequence[Step], index: int, *, started_at: float, initial_delay: float) -> StepContext:
@@ -134,13 +157,17 @@ class Health(Value):
 
     ready_canary: int | None = None
     ready_stable: int | None = None
-    shared: bool = Field(False, description="the same pods serve both: canary and stable are adapters")
-    restarts: int = Field(0, description="the most of any canary container that was restarted in this step")
+    shared: bool = False
+    """Whether the same pods serve both: canary and stable are adapters."""
+    restarts: int = 0
+    """The most of any canary container that was restarted in this step."""
     crash_loop: bool = False
-    canary_outage: str = Field("", description="what drops the canary's requests although its pods are ready")
-    route_ok: bool = Field(True, description="accepted, references resolved, still ours")
+    canary_outage: str = ""
+    """What drops the canary's requests although its pods are ready."""
+    route_ok: bool = True
+    """Accepted, references resolved, still ours."""
     prometheus_ok: bool = True
-    blockers: tuple[str, ...] = Field(
-        (), description="why the step may not pass yet: gateway or traffic do not follow the weights"
-    )
-    notes: tuple[str, ...] = Field((), description="what makes the comparison or the way back doubtful")
+    blockers: tuple[str, ...] = ()
+    """Why the step may not pass yet: gateway or traffic do not follow the weights."""
+    notes: tuple[str, ...] = ()
+    """What makes the comparison or the way back doubtful."""

@@ -1,4 +1,4 @@
-"""What a step can see: the smallest regression that its bake time and traffic are likely to reveal.
+"""What a step can detect: the smallest regression that its bake time and traffic are likely to reveal.
 
 Evidence against a canary whose odds of a bad event are r times stable's grows by `information` nats a
 request; the alarm needs about 1.5 ln(steps / (alpha * weight in the mixture)) nats in all.

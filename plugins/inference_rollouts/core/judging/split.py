@@ -42,7 +42,7 @@ class Split:
 def observed_split(
     windows: Sequence[WindowCounts], metric: str, declared: float, enough: int, *, shared: bool = False
 ) -> Split:
-    """The split over the latest windows that hold `enough` requests together, counted by `metric`.
+    """The split over the latest windows that have `enough` requests together, counted by `metric`.
 
     Of a shared pool all windows count: the canary's share may be so small that few requests show none.
     """

@@ -101,33 +101,33 @@ def pool_readiness(name: str, pool: GkeObject | None, operation: GkeObject | Non
     A pool that is not there and of which nothing is known is waited for: it has yet to be asked for.
     """
     if has_failed(operation) and operation and operation.get("operationType") == "CREATE_NODE_POOL":
-        return Readiness(Phase.FAILED, f"node pool {name}: {_words(operation, pool)}")
+        return Readiness(Phase.FAILED, f"node pool {name}: {_explanation(operation, pool)}")
     if pool is None:
         doing = f"{operation['operationType']} {operation['status']}" if operation else "asked for"
         return Readiness(Phase.WAITING, f"node pool {name}: {doing}{_progress(operation)}")
     status = str(pool.get("status", "STATUS_UNSPECIFIED"))
-    words = _words(None, pool)
-    message = f"node pool {name} is {status}{f': {words}' if words else ''}{_progress(operation)}"
+    why = _explanation(None, pool)
+    message = f"node pool {name} is {status}{f': {why}' if why else ''}{_progress(operation)}"
     if status == "ERROR":
         return Readiness(Phase.FAILED, message)
     return Readiness.when(status in USABLE, message)
 
 
-def _words(operation: GkeObject | None, pool: GkeObject | None) -> str:
+def _explanation(operation: GkeObject | None, pool: GkeObject | None) -> str:
     """Condition codes and messages, the operation's own error first; each once."""
-    words = []
+    reasons = []
     if operation is not None:
-        words.append(
+        reasons.append(
             str((operation.get("error") or {}).get("message") or operation.get("statusMessage") or "")
         )
     if pool is not None:
-        words.append(str(pool.get("statusMessage") or ""))
+        reasons.append(str(pool.get("statusMessage") or ""))
     conditions = [
         *((operation or {}).get("nodepoolConditions") or ()),
         *((pool or {}).get("conditions") or ()),
     ]
-    words += [_condition(each) for each in conditions]
-    return "; ".join(dict.fromkeys(filter(None, words)))
+    reasons += [_condition(each) for each in conditions]
+    return "; ".join(dict.fromkeys(filter(None, reasons)))
 
 
 def _condition(condition: GkeObject) -> str:

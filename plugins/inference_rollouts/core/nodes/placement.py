@@ -1,4 +1,4 @@
-"""Pods that wait for nodes, in the cluster's own words."""
+"""Pods that wait for nodes, and why, as the cluster says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Readiness
 
-TELLING = ("TriggeredScaleUp", "FailedScaleUp", "NotTriggerScaleUp", "FailedScheduling")
+EXPLAINING = ("TriggeredScaleUp", "FailedScaleUp", "NotTriggerScaleUp", "FailedScheduling")
 
 
 def unplaced(pods: Sequence[K8sObject]) -> list[K8sObject]:
@@ -23,14 +23,14 @@ def placement_readiness(pods: Sequence[K8sObject], wanted: int, events: Sequence
     A scale-up that failed is tried again, with other machines or in other zones: it is waited for.
     """
     placed = len(pods) - len(unplaced(pods))
-    told = [event for event in events if event.get("reason") in TELLING]
-    words = f": {_newest(told)}" if told and placed < wanted else ""
-    return Readiness.when(placed >= wanted, f"{placed} of {wanted} pods have nodes{words}")
+    reasons = [event for event in events if event.get("reason") in EXPLAINING]
+    why = f": {_newest(reasons)}" if reasons and placed < wanted else ""
+    return Readiness.when(placed >= wanted, f"{placed} of {wanted} pods have nodes{why}")
 
 
-def _newest(told: Sequence[K8sObject]) -> str:
-    """The last word of an autoscaler, else of the scheduler, which only says that there is no room."""
-    newest = max(told, key=lambda event: (event["reason"] != "FailedScheduling", _time(event)))
+def _newest(events: Sequence[K8sObject]) -> str:
+    """The last reason of an autoscaler, else of the scheduler, which only says that there is no room."""
+    newest = max(events, key=lambda event: (event["reason"] != "FailedScheduling", _time(event)))
     return f"{newest['reason']}: {newest.get('message', '')}".rstrip(".")
 
 

@@ -29,11 +29,18 @@ class Machine(Model):
     """A kind of machine with accelerators; a reservation is named where one is to be used."""
 
     accelerator: Text
-    count: Annotated[int, Field(ge=1, le=16, description="accelerators a machine")]
+    """The accelerator as GKE names it, such as nvidia-h200-141gb."""
+    count: Annotated[int, Field(ge=1, le=16)]
+    """Accelerators of one machine."""
     machine_type: Text | None = None
+    """The machine type, such as a3-ultragpu-8g. Default: any that has the accelerators."""
     spot: bool = False
+    """Whether machines may be taken away at any time, at a lower price. Default: no, as clients depend on
+    them."""
     reservation: Text | None = None
+    """The name of a reservation to use. Default: none."""
     zones: tuple[Text, ...] = ()
+    """Where machines may come from. Default: GKE chooses."""
 
     def on(self, accelerator: str | None, machine_type: str | None) -> Machine:
         """The same with other hardware; a machine type goes with its accelerator."""
@@ -54,7 +61,9 @@ class ExistingNodes(Provisioning):
     """Waits for Ready nodes with free accelerators."""
 
     provisioner: Literal["existing"] = "existing"
+    """How the canary comes to its nodes: they are there already."""
     selector: dict[str, str]
+    """The labels of the nodes on which the canary's pods may run."""
 
     @property
     def accelerator(self) -> str | None:
@@ -79,8 +88,11 @@ class ComputeClass(Provisioning):
     """
 
     provisioner: Literal["compute-class"]
+    """How the canary comes to its nodes: GKE brings them for its pods."""
     name: Name | None = None
+    """A class that exists; either this or `machines`. It is only read."""
     machines: tuple[Machine, ...] = ()
+    """The machines of a class that the rollout creates, tried in this order; either this or `name`."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -127,7 +139,9 @@ class ZonedMachine(Machine):
     """A kind of machine, and the zones that each get as many of them."""
 
     machine_type: Text
+    """The machine type, such as a3-ultragpu-8g."""
     zones: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """The zones, each of which gets as many machines."""
 
 
 class NodePool(Provisioning):
@@ -137,15 +151,15 @@ class NodePool(Provisioning):
     """
 
     provisioner: Literal["gke-node-pool"]
+    """How the canary comes to its nodes: a node pool is created through GKE's API."""
     cluster: Annotated[
-        str,
-        Field(
-            pattern=r"^projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/clusters/[a-z0-9-]+$",
-            description="projects/P/locations/L/clusters/C",
-        ),
+        str, Field(pattern=r"^projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/clusters/[a-z0-9-]+$")
     ]
+    """The GKE cluster, as projects/P/locations/L/clusters/C."""
     machine: ZonedMachine
+    """The machines of the pool."""
     max_nodes: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """To how many nodes GKE may let the pool grow. Default: it does not grow."""
 
     @property
     def accelerator(self) -> str | None:

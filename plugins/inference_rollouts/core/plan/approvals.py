@@ -1,10 +1,8 @@
-"""Where a plan wants a person's word."""
+"""Where a plan wants a person's approval."""
 
 from __future__ import annotations
 
 from typing import Literal
-
-from pydantic import Field
 
 from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.values import Model, Percent
@@ -13,12 +11,16 @@ from inference_rollouts.core.values import Model, Percent
 class Approvals(Model):
     """Before which weights a person must agree, and what their silence means."""
 
-    steps: tuple[Percent, ...] = Field((), description="weights that the canary reaches only with a yes")
-    timeout: Seconds = Field(12 * 3600.0, description="how long an answer is waited for")
-    on_timeout: Literal["rollback", "advance"] = Field(
-        "rollback", description="without an answer; advance holds only where the judge had no doubt"
-    )
-    retire: bool = Field(False, description="ask also before the old pool is retired")
+    steps: tuple[Percent, ...] = ()
+    """Weights in % that the canary reaches only after a person's yes, above the first step's. Default:
+    none."""
+    timeout: Seconds = 12 * 3600.0
+    """How long an answer is waited for. Default: 12h, so that a night passes."""
+    on_timeout: Literal["rollback", "advance"] = "rollback"
+    """What silence means; `advance` holds only where the judge had no doubt. Default: `rollback`, as silence
+    is no yes."""
+    retire: bool = False
+    """Whether a person is asked also before the old pool is retired. Default: no, as what goes is idle."""
 
     def due(self, weight: int, following: int) -> bool:
         """Whether going from `weight` to `following` (in %) needs a person; no big step jumps over one."""

@@ -5,24 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar
-from zoneinfo import ZoneInfo
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import Arm, MetricName
-from inference_rollouts.core.judging.policy import Policy, Step, StepContext
+from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.nodes.provisioners import NODE_POOL_NAME, ComputeClass, NodePool, Nodes
-from inference_rollouts.core.plan.approvals import Approvals
-from inference_rollouts.core.plan.retention import Retention
+from inference_rollouts.core.plan.common import CommonPlan
 from inference_rollouts.core.plan.trial import Mirror, Preview
-from inference_rollouts.core.plan.workload import Picker, WarmUp, Workload
+from inference_rollouts.core.plan.workload import Picker, Workload
 from inference_rollouts.core.serving.capacity import Capacity
 from inference_rollouts.core.serving.engines import vllm
-from inference_rollouts.core.values import Model, ModelName, Name, Percent, Text
+from inference_rollouts.core.values import Model, ModelName, Name, Text, mistakes
 
 T = TypeVar("T")
 
@@ -35,105 +31,22 @@ class Kind(StrEnum):
     LORA = "lora"
 
 
-class Connections(Model):
-    """Airflow connection ids."""
-
-    kubernetes: str = "kubernetes_default"
-    prometheus: str = "prometheus_default"
-    google: str = Field("google_cloud_default", description="for gke-node-pool; workload identity without it")
-
-
 class RouteRef(Model):
-    """An HTTPRoute to move: the rules of these names, or all that send traffic to the stable pool."""
+    """An HTTPRoute whose weights are moved."""
 
     name: Name
+    """The HTTPRoute's name."""
     rules: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Names of its rules to move. Default: all that send traffic to the stable pool."""
 
 
-class WeightStep(Model):
-    """One weight increase: the canary's share in %, and how long it must look good there."""
-
-    weight: Percent
-    bake: Seconds
-
-
-class Deadlines(Model):
-    """How long each phase may take before the rollout gives up and rolls back."""
-
-    nodes: Seconds = 1800.0
-    ready: Seconds = 2400.0
-    warm_up: Seconds = 600.0
-    route: Seconds = 300.0
-
-
-class Schedule(Model):
-    """When the DAG runs by itself: a cron expression in a time zone."""
-
-    cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$|^@\w+$")]
-    timezone: str = "UTC"
-
-    @field_validator("timezone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is not a time zone; use a name such as Europe/Berlin") from error
-        return name
-
-
-class Rollout(Model):
-    """What all kinds of plans have. See include/rollouts/ for commented examples.
-
-    `stable` serves today, `canary` is new: two pools, or two adapters of one pool.
-    """
-
-    name: Name
-    description: str = ""
-    namespace: Name = "default"
-    connections: Connections = Connections()
-    stable: ModelName
-    canary: ModelName
-    warm_up: WarmUp = WarmUp()
-    steps: Annotated[tuple[WeightStep, ...], Field(min_length=1, max_length=20)]
-    metrics: MetricName = "vllm"
-    initial_delay: Seconds = 30.0
-    analysis: Policy = Policy()
-    approvals: Approvals = Approvals()
-    deadlines: Deadlines = Deadlines()
-    schedule: Schedule | None = None
-    retention: Retention = Retention()
-    storage: str | None = Field(
-        None,
-        description="where decision records, reports and charts go: any URL of Airflow's object storage",
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.stable == self.canary:
-            raise ValueError(
-                f"stable and canary are both {self.stable!r}; the canary needs a name of its own"
-            )
-        weights = [step.weight for step in self.steps]
-        if any(later <= earlier for earlier, later in pairwise(weights)) or weights[-1] != 100:
-            raise ValueError(f"weights {weights} must rise step by step and end at 100")
-        first = self.all_steps[0]
-        if any(step <= first.weight for step in self.approvals.steps):
-            raise ValueError(
-                f"approvals.steps {list(self.approvals.steps)}: the first step has {first} already, "
-                "and a person is asked after a step; begin with a smaller one"
-            )
-        return self
-
-    @property
-    def can_ask(self) -> bool:
-        """Whether a person may be asked what becomes of a step."""
-        return self.analysis.on_timeout == "ask" or bool(self.approvals.steps)
+class Rollout(CommonPlan):
+    """A plan, and what kind of plan it is."""
 
     @property
     def as_pool_plan(self) -> PoolPlan:
-        """The plan as one that brings a pool of its own. Raises PlanInvalid when it brings none."""
-        raise PlanInvalid(f"Plan {self.name} brings no pool of its own.")
+        """The plan as one that creates a pool. Raises PlanInvalid when it creates none."""
+        raise PlanInvalid(f"Plan {self.name} creates no pool.")
 
     @property
     def as_adapter_plan(self) -> AdapterPlan:
@@ -148,32 +61,33 @@ class Rollout(Model):
     def retire_dag_id(self) -> str:
         return dag_id_of(self.name, "retire")
 
-    @property
-    def all_steps(self) -> tuple[Step, ...]:
-        """All that the canary is given, step by step; the DAG's steps count these from 1."""
-        return tuple(Step(weight=step.weight, bake=step.bake) for step in self.steps)
-
-    def step_context(self, index: int, since: float) -> StepContext:
-        """What the judge is told of step `index` (from 1), whose weight was set at Unix time `since`."""
-        return StepContext.of(self.all_steps, index, started_at=since, initial_delay=self.initial_delay)
-
 
 class PoolPlan(Rollout):
     """A rollout to a second InferencePool: new nodes under the same model, or a new model or server."""
 
     kind: Literal[Kind.NODE, Kind.BASE_MODEL] = Kind.BASE_MODEL
-    routes: Annotated[tuple[RouteRef, ...], Field(min_length=1)] | Literal["all"] = Field(
-        "all", description="the HTTPRoutes to move; all: every one that sends traffic to the stable pool"
-    )
-    gateway: Name | None = Field(None, description="only where the routes have several")
+    """What is new: `node`, the hardware alone; `base-model`, the model or its server."""
+    routes: Annotated[tuple[RouteRef, ...], Field(min_length=1)] | Literal["all"] = "all"
+    """The HTTPRoutes whose weights are moved. Default: `all` that send traffic to the stable pool, so that
+    none is forgotten."""
+    gateway: Name | None = None
+    """The Gateway whose conditions count. Needed only where the routes have several."""
     stable: Name
+    """The InferencePool that serves today."""
     canary: Name
+    """The InferencePool that the rollout creates."""
     workload: Workload
+    """What runs in it."""
     picker: Picker
+    """Its endpoint picker."""
     nodes: Nodes
+    """Where it runs, and how it comes to its nodes."""
     capacity: Capacity = Capacity()
+    """What pods can carry, asked before each raise."""
     preview: Preview | None = None
+    """Lets people try the canary by a header, before it has traffic. Default: no."""
     mirror: Mirror | None = None
+    """A first step in which the canary gets copies of requests. Default: none."""
 
     @property
     def as_pool_plan(self) -> PoolPlan:
@@ -239,19 +153,27 @@ class AdapterPlan(Rollout):
     """
 
     kind: Literal[Kind.LORA]
+    """What is new: `lora`, an adapter."""
     pool: Name
+    """The InferencePool whose pods serve both adapters."""
     alias: ModelName
-    path: Text = Field(description="where the model servers find the new adapter")
-    load: Literal["runtime", "lazy"] = Field(
-        "runtime", description="runtime: by vLLM's API; lazy: the servers' resolver, at the first request"
-    )
-    config: Text | None = Field(
-        None,
-        description="where to read its adapter_config.json: any URL of Airflow's object storage",
-    )
-    bases: tuple[Text, ...] = Field((), description="other names of the base model")
-    target_modules: tuple[Text, ...] = Field(vllm.TARGET_MODULES, description="what the servers can adapt")
+    """What clients ask for; a rule of an InferenceModelRewrite or InferenceModel sends it to `stable`
+    today."""
+    path: Text
+    """Where the model servers find the new adapter: a folder, or a model on a hub."""
+    load: Literal["runtime", "lazy"] = "runtime"
+    """How pods come to it: by vLLM's API (`runtime`), or by the servers' resolver at the first request
+    (`lazy`). Default: `runtime`, which needs no resolver."""
+    config: Text | None = None
+    """Where preflight reads its adapter_config.json: any URL of Airflow's object storage. Without it only
+    loading shows whether the adapter fits."""
+    bases: tuple[Text, ...] = ()
+    """Other names of the base model, under which the adapter may have been trained for it."""
+    target_modules: tuple[Text, ...] = vllm.TARGET_MODULES
+    """The modules that the servers can adapt. Default: those of the usual transformers in vLLM."""
     metrics: MetricName = "endpoint_picker"
+    """The metric set by which it is judged. Default: the pickers' metrics, which alone tell adapters
+    apart."""
 
     @model_validator(mode="after")
     def _alias_is_no_adapter(self) -> Self:
@@ -291,8 +213,11 @@ _PLAN: TypeAdapter[Plan] = TypeAdapter(Annotated[Plan, Field(discriminator="kind
 
 
 def dag_id_of(name: str, verb: str = "rollout") -> str:
-    """The id of a plan's DAG: what it does and the name, with what a DAG id may not hold replaced."""
-    return f"{verb}_" + re.sub(r"[^a-z0-9]", "_", name.lower())
+    """The id of a plan's DAG: what it does and the name, with what a DAG id may not hold replaced.
+
+    Names of plans are at most 53 characters; those of files are cut to what Airflow takes.
+    """
+    return f"{verb}_" + re.sub(r"[^a-z0-9]", "_", name.lower())[:200]
 
 
 def parse_plan(value: Any) -> Plan:
@@ -312,12 +237,4 @@ def validated(adapter: TypeAdapter[T], value: Any, what: str) -> T:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise PlanInvalid(f"{what}: {'; '.join(map(_mistake, error.errors()))}.") from error
-
-
-def _mistake(error: Any) -> str:
-    tags = {kind.value for kind in Kind}
-    where = ".".join(str(part) for part in error["loc"] if part not in tags)
-    message = error["msg"].removeprefix("Value error, ")
-    given = "" if error["type"] in ("value_error", "missing") else f" (given {str(error['input'])[:80]!r})"
-    return f"{where}: {message}{given}" if where else message
+        raise PlanInvalid(f"{what}: {mistakes(error, tuple(Kind))}.") from error

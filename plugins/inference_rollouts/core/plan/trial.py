@@ -16,7 +16,9 @@ class Preview(Model):
     """Requests that carry this header go to the canary, from when it is ready until the rollout ends."""
 
     header: HeaderName = "x-preview"
+    """The header's name. No rule of the routes may match it already."""
     value: Text = "canary"
+    """The header's value; whoever knows it may use the canary."""
 
 
 class Mirror(Model):
@@ -26,4 +28,6 @@ class Mirror(Model):
     """
 
     percent: Percent
+    """The share of the requests, in %, that is copied to the canary; it answers them at full cost."""
     bake: Seconds
+    """How long the canary must look good on copies."""

@@ -17,24 +17,33 @@ class Accelerator(Model):
     """What one replica needs of a node."""
 
     resource: Text = "nvidia.com/gpu"
+    """The extended resource that pods ask for. Default: what NVIDIA's device plugin offers."""
     per_replica: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many of them one replica takes."""
 
 
 class Workload(Model):
-    """The new model server: what runs in the canary pool.
-
-    `adapters` are LoRA adapters; `as-stable` takes over all that today's pods answer for, with their paths.
-    """
+    """The new model server: what runs in the canary pool."""
 
     image: Text
+    """The server's container image."""
     model: Text
+    """The model that the server loads: a name on a hub, or a path in the container."""
     served_model_name: Text
+    """What clients ask for; stays as it is in every rollout."""
     replicas: Annotated[int, Field(ge=1, le=1000)]
+    """How many pods the canary gets. They must carry all requests in the end."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    """The port on which a server answers. Default: vLLM's."""
     args: tuple[str, ...] = ()
+    """Further arguments of the server. Adapters do not belong here but under `adapters`."""
     accelerator: Accelerator = Accelerator()
+    """The accelerators of one replica. Default: one of NVIDIA's."""
     adapters: tuple[Adapter, ...] | Literal["as-stable"] = "as-stable"
+    """LoRA adapters that the new servers answer for. Default: `as-stable`, all that today's pods answer for,
+    with their paths, so that no client loses a name."""
     lora: Lora = Lora()
+    """How the new servers take adapters."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -51,7 +60,7 @@ class Workload(Model):
 
     @property
     def known_adapters(self) -> tuple[Adapter, ...]:
-        """The adapters listed; none while nobody has looked what stable has."""
+        """The adapters listed; none before preflight has read what stable has."""
         return () if self.adapters == "as-stable" else self.adapters
 
     @property
@@ -82,7 +91,10 @@ class Picker(Model):
     """The endpoint picker that the canary pool gets."""
 
     image: Text
+    """The picker's container image."""
     failure_mode: Literal["FailOpen", "FailClose"] = "FailOpen"
+    """What the gateway does while the picker does not answer: choose a pod itself (`FailOpen`), or refuse
+    requests. Default: `FailOpen`, as an uneven load is better than an outage."""
 
 
 class WarmUp(Model):
@@ -97,8 +109,16 @@ class WarmUp(Model):
         "What is the capital of France?",
         "Summarize why the sky is blue in one sentence.",
     )
+    """What is asked, in turn, until the pod is warm. Default: three short ones of different lengths."""
     max_tokens: Annotated[int, Field(ge=1, le=512)] = 16
+    """The longest answer to a prompt, in tokens. Default: few, as only the first token's time is measured."""
     steady: Annotated[int, Field(ge=2, le=50)] = 5
+    """How many of the last times to first token must lie close together. Default: 5, so that one fast answer
+    is no proof."""
     tolerance: Annotated[float, Field(gt=1, le=10)] = 2.0
+    """The largest of them over the smallest; differences below 50 ms do not count. Default: 2, as a cold
+    server is slower by far more."""
     request_timeout: Seconds = 120.0
+    """How long one answer may take. Default: 2m, for a first request that compiles or loads."""
     golden: Annotated[tuple[Golden, ...], Field(max_length=50)] = ()
+    """Prompts that every new pod must answer as a pod of stable does. Default: none."""

@@ -31,7 +31,7 @@ def question(plan: Plan, judgement: Judgement) -> Question | None:
     if judgement.verdict is Verdict.ADVANCE:
         if following is None or not plan.approvals.due(judgement.weight, following):
             return None
-        why, silence = "The plan wants a person's word before this weight.", plan.approvals.on_timeout
+        why, silence = "The plan wants a person's approval before this weight.", plan.approvals.on_timeout
     elif judgement.verdict is Verdict.ASK:
         why, silence = "The judge cannot decide this alone.", "rollback"
     else:

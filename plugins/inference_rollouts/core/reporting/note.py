@@ -1,4 +1,4 @@
-"""The note of a run: a person's words first, then the rollout's report, within what a note may hold."""
+"""The note of a run: a person's text first, then the rollout's report, within what a note may hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHORTEST = 24  # characters to which a line may be cut before lines are left out
 def note_with(report: str, note: str | None, *, by_person: bool) -> str | None:
     """The new note of a run, or None when `note` is to stay as it is.
 
-    An earlier report is replaced unless a person wrote since (`by_person`): then every word is theirs, and
+    An earlier report is replaced unless a person wrote since (`by_person`): then all of it is theirs, and
     stays. A report that has no room left beside them is left out.
     """
     theirs = note or ""

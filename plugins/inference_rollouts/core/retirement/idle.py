@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.judging.metrics import SERIES, Arm, MetricSet, quoted, split_selector
+from inference_rollouts.core.judging.metrics import SERIES, Arm, MetricSet
+from inference_rollouts.core.judging.promql import quoted, split_selector
 from inference_rollouts.core.serving.engines import vllm
 
 INSIDE, ANSWERED, ALIVE = "inside", "answered", "alive"
@@ -50,9 +51,9 @@ class Clock:
 
 
 def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
-    """What the processes of an arm told in the last `seconds`.
+    """What the processes of an arm exported in the last `seconds`.
 
-    Requests inside (no gauge tells those of an adapter), requests so far, and that they were there at all.
+    Requests inside (no gauge counts those of an adapter), requests so far, and that they were there at all.
     """
     place = (("namespace", arm.namespace),) if arm.namespace else ()
     own = ((arm.label, arm.value),)

@@ -24,7 +24,7 @@ _LAST = ("Deployment", "Service")
 
 @dataclass(frozen=True, slots=True)
 class RetiredObject:
-    """An object that goes, as it was found: one of the same name that came later has another uid."""
+    """An object that goes, as it was read: one of the same name that came later has another uid."""
 
     api: str
     kind: str
@@ -58,10 +58,10 @@ class Retirement:
         return cls(parse_plan(value["plan"]), value["name"], Action(value["action"]), objects)
 
 
-def latest(heard: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What rollouts announced: of several words about the same pool or adapter only the last one counts."""
+def latest(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What rollouts announced: of several events about the same pool or adapter only the last one counts."""
     last: dict[str, dict[str, Any]] = {}
-    for event in sorted(heard, key=lambda event: event["since"]):
+    for event in sorted(events, key=lambda event: event["since"]):
         last[event["name"]] = {key: event[key] for key in ("name", "action", "since")}
     return list(last.values())
 

@@ -16,8 +16,8 @@ from inference_rollouts.core.run.manifests import digest
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """One run, decided: `run` identifies it to the cluster, `gateway` is the one whose word on pools and
-    routes counts, `targets` are the objects whose weights move. `stable_pods` is how many pods carried all
+    """One run, decided: `run` identifies it to the cluster, `gateway` is the one whose conditions on pools
+    and routes count, `targets` are the objects whose weights move. `stable_pods` is how many pods carried all
     traffic at preflight; `shared` names what sends traffic to the stable pool too and is not moved;
     `previews` are routes that exist from when the canary is ready until the rollout ends.
     """

@@ -106,7 +106,7 @@ def clone_for(obj: Mapping[str, Any], stable: str, canary: str) -> K8sObject:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a JSON value in canonical form, to tell two frozen rollouts apart."""
+    """SHA-256 of a JSON value in canonical form, by which two frozen rollouts differ."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

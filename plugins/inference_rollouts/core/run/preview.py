@@ -1,7 +1,7 @@
 """The preview: routes of our own that lead requests with one header to the canary, and no others.
 
 A live route is never ours to write, so each route that moves gets a second one beside it, which differs in
-header and backend alone. A gateway prefers it where both match, because it looks at one header more.
+header and backend alone. A gateway prefers it where both match, because it matches one header more.
 """
 
 from __future__ import annotations

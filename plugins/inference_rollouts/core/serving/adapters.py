@@ -17,27 +17,29 @@ from inference_rollouts.core.values import Model, Text
 class Adapter(Model):
     """A LoRA adapter that the new model servers load."""
 
-    name: Annotated[
-        str, Field(max_length=253, pattern=r"^[^\s=\x00-\x1f]+$", description="as clients say it")
-    ]
-    path: Text = Field(description="where the model servers find it: a folder, or a model on a hub")
-    config: Text | None = Field(
-        None,
-        description="where preflight reads its adapter_config.json: any URL of Airflow's object storage. "
-        "Without it only loading tells whether the adapter fits.",
-    )
+    name: Annotated[str, Field(max_length=253, pattern=r"^[^\s=\x00-\x1f]+$")]
+    """The adapter's name, as clients ask for it."""
+    path: Text
+    """Where the model servers find it: a folder, or a model on a hub."""
+    config: Text | None = None
+    """Where preflight reads its adapter_config.json: any URL of Airflow's object storage. Without it only
+    loading shows whether the adapter fits."""
 
 
 class Lora(Model):
     """How the new model servers take adapters, and which fit them.
 
-    `load`: on their command line, or by the runtime API once they are up. An adapter's base model must be
-    the plan's `model`, or be called so in `bases`.
+    The last two are asked for only where an adapter has a `config`.
     """
 
     load: Literal["args", "api"] = "args"
+    """Whether adapters are on the servers' command line, or loaded by the runtime API once the servers are
+    up. Default: `args`, as a pod that restarts has them again."""
     bases: tuple[Text, ...] = ()
+    """Other names of the workload's `model`, under which adapters may have been trained for it."""
     target_modules: tuple[Text, ...] = vllm.TARGET_MODULES
+    """The modules of the model that the servers can adapt. Default: those of the usual transformers in
+    vLLM."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,20 +14,21 @@ from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.values import Model
 
-PerPod = Annotated[int, Field(ge=1, description="requests that one pod runs at once")]
+PerPod = Annotated[int, Field(ge=1)]
+"""Requests that one pod runs at once."""
 
 
 class Capacity(Model):
-    """What pods can carry.
-
-    What the plan does not say, the pods do: `--max-num-seqs` of their own arguments. `per_pod` holds for both
-    pools unless `stable_per_pod` is given. The canary is given no more than the share `utilization` of what
-    its pods can run; stable, when all goes back to it, may be used in full.
-    """
+    """What pods can carry."""
 
     per_pod: PerPod | None = None
+    """Requests that one pod runs at once, in both pools. Default: what `--max-num-seqs` of each pod's own
+    arguments says."""
     stable_per_pod: PerPod | None = None
+    """The same of stable's pods alone. Default: `per_pod`."""
     utilization: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """The share of what the canary's pods can run that it may be given; stable, when all goes back to it,
+    may be used in full. Default: 0.8, which leaves room for bursts."""
 
     @property
     def declared_stable(self) -> int | None:
@@ -45,9 +46,9 @@ class Pool:
     @classmethod
     def of(cls, name: str, pods: Sequence[K8sObject], declared: int | None) -> Pool:
         """Ready pods as they run; of unlike ones `per_pod` is the mean."""
-        seats = [declared or vllm.max_num_seqs(vllm.arguments_of(pod)) for pod in pods]
-        known = [each for each in seats if each is not None]
-        complete = bool(known) and len(known) == len(seats)
+        limits = [declared or vllm.max_num_seqs(vllm.arguments_of(pod)) for pod in pods]
+        known = [each for each in limits if each is not None]
+        complete = bool(known) and len(known) == len(limits)
         return cls(name, len(pods), sum(known) / len(known) if complete else None)
 
 

@@ -1,4 +1,4 @@
-"""Golden prompts: questions whose answers tell whether a canary behaves as the pool that serves today."""
+"""Golden prompts: questions whose answers show whether a canary behaves as the pool that serves today."""
 
 from __future__ import annotations
 
@@ -19,25 +19,33 @@ class Message(Model):
     """One message of a chat."""
 
     role: Literal["system", "user", "assistant"]
+    """Who speaks."""
     content: Annotated[str, Field(max_length=32768)]
+    """What is said."""
 
 
 class Golden(Model):
-    """A prompt, or a chat, and what an answer to it must be. Answers are greedy (temperature 0).
-
-    `length_drift` is how many times longer or shorter than stable's an answer may be, in tokens;
-    `prompt_tokens_drift` by which share the prompt may have other than stable's number of tokens: a shift
-    reveals another tokenizer or chat template.
-    """
+    """A prompt, or a chat, and what an answer to it must be. Answers are greedy (temperature 0)."""
 
     prompt: Annotated[str, Field(min_length=1, max_length=32768)] | None = None
+    """A text to complete; either this or `messages`."""
     messages: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
+    """A chat to answer, through the server's chat template; either this or `prompt`."""
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 32
+    """The longest answer, in tokens. Default: 32, enough for a sentence."""
     finish_reasons: Annotated[tuple[Literal["stop", "length"], ...], Field(min_length=1)] = ("stop", "length")
+    """The ways in which an answer may end. Default: by itself, or at `max_tokens`."""
     format: Literal["text", "json"] = "text"
-    pattern: str | None = Field(None, description="a regular expression found somewhere in the answer")
+    """What an answer must parse as. Default: any text."""
+    pattern: str | None = None
+    """A regular expression that must be found somewhere in the answer. Default: none, as few questions have
+    one right answer."""
     length_drift: Annotated[float, Field(ge=1)] | None = None
+    """How many times longer or shorter than stable's an answer may be, in tokens; null: any length. Default:
+    null, as a new model may answer at other lengths."""
     prompt_tokens_drift: Annotated[float, Field(ge=0)] = 0.0
+    """The share by which the prompt's number of tokens may differ from stable's count. Default: 0, as any
+    difference reveals another tokenizer or chat template."""
 
     @field_validator("pattern")
     @classmethod
@@ -69,7 +77,7 @@ def findings(golden: Golden, answer: Answer, model: str, reference: Answer) -> I
     if wrong := mistake(answer, model):
         yield wrong
         return
-    text, finish = _said(answer)
+    text, finish = _text_and_reason(answer)
     if finish not in golden.finish_reasons:
         yield f"finished with reason {finish!r} instead of {' or '.join(golden.finish_reasons)}"
     if golden.format == "json" and not _is_json(text):
@@ -87,7 +95,7 @@ def findings(golden: Golden, answer: Answer, model: str, reference: Answer) -> I
         yield f"answered with {mine} tokens where stable answers with {theirs}"
 
 
-def _said(answer: Answer) -> tuple[str, str]:
+def _text_and_reason(answer: Answer) -> tuple[str, str]:
     """Text and finish reason of a valid answer."""
     choice = (answer.body or {})["choices"][0]
     return choice["text"], choice["finish_reason"]

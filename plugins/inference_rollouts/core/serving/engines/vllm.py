@@ -59,7 +59,7 @@ def runtime_adapters_env() -> list[dict[str, Any]]:
 def arguments_of(pod: K8sObject) -> list[str]:
     """Command and arguments of all containers of a pod."""
     containers = pod["spec"].get("containers") or ()
-    return [word for each in containers for key in ("command", "args") for word in each.get(key) or ()]
+    return [part for each in containers for key in ("command", "args") for part in each.get(key) or ()]
 
 
 def _pairs(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,146 @@
+"""What all plans have: where they run, how far steps go, how long a phase may take, how it is judged."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from inference_rollouts.core.durations import Seconds
+from inference_rollouts.core.judging.metrics import MetricName
+from inference_rollouts.core.judging.policy import Policy, Step, StepContext
+from inference_rollouts.core.plan.approvals import Approvals
+from inference_rollouts.core.plan.retention import Retention
+from inference_rollouts.core.plan.workload import WarmUp
+from inference_rollouts.core.values import Model, ModelName, Name, Percent, renamed
+
+
+class Connections(Model):
+    """Ids of Airflow connections. The defaults are the ids that Airflow's own hooks use."""
+
+    kubernetes: str = "kubernetes_default"
+    """The cluster."""
+    prometheus: str = "prometheus_default"
+    """The metrics store."""
+    google: str = "google_cloud_default"
+    """GKE's API, asked only by the provisioner gke-node-pool. Where there is no such connection, workload
+    identity is used."""
+
+
+class WeightStep(Model):
+    """One weight increase."""
+
+    weight: Percent
+    """The canary's share of the requests, in %."""
+    bake: Seconds
+    """How long it must look good there."""
+
+
+class Deadlines(Model):
+    """How long each phase may take before the rollout gives up and rolls back."""
+
+    nodes: Seconds = 1800.0
+    """Until the nodes are ready. Default: 30m, as a cloud may take long to find accelerators."""
+    ready: Seconds = 2400.0
+    """Until the canary's pods and objects are ready, and its conditions stand. Default: 40m, for large
+    images and weights."""
+    warm_up: Seconds = 600.0
+    """Until all its pods are warm. Default: 10m."""
+    route: Seconds = 300.0
+    """Until gateway and traffic follow new weights, or both pools have room for them. Default: 5m, as
+    gateways take up to minutes."""
+
+
+class Schedule(Model):
+    """When the DAG runs by itself."""
+
+    cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$|^@\w+$")]
+    """A cron expression, such as `0 2 * * 1-5`."""
+    timezone: str = "UTC"
+    """The time zone in which it holds, such as Europe/Berlin."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is not a time zone; use a name such as Europe/Berlin") from error
+        return name
+
+
+class CommonPlan(Model):
+    """The fields of every plan. See include/rollouts/ for commented examples.
+
+    `stable` serves today, `canary` is new: two pools, or two adapters of one pool.
+    """
+
+    name: Name
+    """The plan's name, and its file's; the DAGs are `rollout_<name>` and `retire_<name>`."""
+    description: str = ""
+    """What it is for, shown in Airflow."""
+    namespace: Name = "default"
+    """Where everything that it moves and creates is."""
+    connections: Connections = Connections()
+    """The Airflow connections that it uses."""
+    stable: ModelName
+    """What serves today."""
+    canary: ModelName
+    """What is new."""
+    warm_up: WarmUp = WarmUp()
+    """What new pods must answer before any weight leaves 0."""
+    steps: Annotated[tuple[WeightStep, ...], Field(min_length=1, max_length=20)]
+    """The weights, rising to 100."""
+    metrics: MetricName = "vllm"
+    """The metric set by which it is judged: a file of include/metrics/. Default: the servers' own metrics."""
+    initial_delay: Seconds = 30.0
+    """How long after each shift nothing is counted. Default: 30s, for gateways to follow and caches to
+    fill."""
+    analysis: Policy = Policy()
+    """How it is judged."""
+    approvals: Approvals = Approvals()
+    """Where a person is asked."""
+    deadlines: Deadlines = Deadlines()
+    """How long each phase may take."""
+    schedule: Schedule | None = None
+    """When it runs by itself. Default: when a person starts it."""
+    retention: Retention = Retention()
+    """How long what it leaves behind is kept."""
+    storage: str | None = None
+    """Where decision records, reports and charts go: any URL of Airflow's object storage. Default: nowhere;
+    Airflow has verdicts and report all the same."""
+
+    _renamed = renamed(settle="initial_delay", records="storage")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.stable == self.canary:
+            raise ValueError(
+                f"stable and canary are both {self.stable!r}; the canary needs a name of its own"
+            )
+        weights = [step.weight for step in self.steps]
+        if any(later <= earlier for earlier, later in pairwise(weights)) or weights[-1] != 100:
+            raise ValueError(f"weights {weights} must rise step by step and end at 100")
+        first = self.all_steps[0]
+        if any(step <= first.weight for step in self.approvals.steps):
+            raise ValueError(
+                f"approvals.steps {list(self.approvals.steps)}: the first step has {first} already, "
+                "and a person is asked after a step; begin with a smaller one"
+            )
+        return self
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person may be asked what becomes of a step."""
+        return self.analysis.on_timeout == "ask" or bool(self.approvals.steps)
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """All that the canary is given, step by step; the DAG's steps count these from 1."""
+        return tuple(Step(weight=step.weight, bake=step.bake) for step in self.steps)
+
+    def step_context(self, index: int, since: float) -> StepContext:
+        """What the judge gets about step `index` (from 1), whose weight was set at Unix time `since`."""
+        return StepContext.of(self.all_steps, index, started_at=since, initial_delay=self.initial_delay)
