@@ -165,7 +165,9 @@ class PoolPlan(Rollout):
     routes: Annotated[tuple[RouteRef, ...], Field(min_length=1)] | Literal["all"] = Field(
         "all", description="the HTTPRoutes to move; all: every one that sends traffic to the stable pool"
     )
-    gateway: Name | None = Field(None, description="only where the routes have several")
+    gateway: Name | None = Field(
+        None, description="the only Gateway whose word on the routes counts; default: all that accept them"
+    )
     stable: Name
     canary: Name
     workload: Workload
