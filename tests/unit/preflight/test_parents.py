@@ -116,7 +116,7 @@ def gateway_class(name: str, *features: str) -> dict[str, Any]:
 def check_mirror(*parents: Parent, can: tuple[str, ...] = ()) -> None:
     live = Objects(
         routed([INFRA, OTHER]),
-        gateway("gw", "able", "elsewhere"),
+        gateway("gw", "second", "elsewhere"),
         gateway("gw", "able"),
         gateway("public", "second"),
         gateway_class("able", "HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror"),
