@@ -66,7 +66,7 @@ def test_what_a_dead_picker_means_is_its_failure_mode(mode, available):
 def test_a_picker_whose_service_is_gone_is_dead():
     live = cluster()
     live.remove("Service", "llm-pool-epp")
-    assert "has no Service" in availability_of(live, "llm-pool").sentence
+    assert "(there is no Service llm-pool-epp)" in availability_of(live, "llm-pool").sentence
 
 
 def test_one_ready_picker_of_several_is_enough():

@@ -136,9 +136,9 @@ def _pods_failure(pods: Sequence[K8sObject], since: float, now: float) -> str | 
 
 
 def _crashes(pod: K8sObject, since: float) -> int:
-    """How often a container of a pod died since then; a pod that is younger than that counts with all."""
+    """How often a container of a pod died since then; a pod that is not known to be older counts with all."""
     created = created_at(pod)
-    if created is not None and created >= since:
+    if created is None or created >= since:
         return max((int(each.get("restartCount") or 0) for each in container_statuses(pod)), default=0)
     return restarts([pod], since)
 

@@ -52,5 +52,5 @@ def availability(pool: str, pods: int, picker: Picker | None, needed: int = 1) -
 
 
 def _outage(pool: str, picker: Picker) -> str:
-    lacks = "has no ready pod" if picker.found else "has no Service"
-    return f"The endpoint picker {picker.service} of {pool} {lacks}"
+    missing = "" if picker.found else f" (there is no Service {picker.service})"
+    return f"The endpoint picker {picker.service} of {pool} has no ready pod{missing}"

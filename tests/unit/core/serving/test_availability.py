@@ -41,7 +41,7 @@ def test_a_dead_picker_that_fails_open_takes_traffic_with_a_warning():
 def test_a_picker_without_service_is_a_dead_one():
     answer = availability("old", 3, Picker("epp", False, 0, True))
     assert not answer.available
-    assert "The endpoint picker epp of old has no Service" in answer.sentence
+    assert "The endpoint picker epp of old has no ready pod (there is no Service epp), and" in answer.sentence
 
 
 def test_fewer_pods_than_the_traffic_needs_cannot_take_it():
