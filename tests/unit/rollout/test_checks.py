@@ -87,7 +87,7 @@ def deployed(created: float, began: float, died: float, servers: int = 3) -> Any
     )
     ended = datetime.fromtimestamp(died, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     first = next(each for each in live.objects if each["metadata"]["name"] == "new-0")
-    first["metadata"]["creationTimestamp"] = live.objects[0]["metadata"]["creationTimestamp"]
+    first["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
     first["status"]["containerStatuses"] = [
         {"restartCount": 3, "lastState": {"terminated": {"finishedAt": ended}}}
     ]
