@@ -26,11 +26,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def ready(cluster: Any, deployment: str) -> bool:
-    from inference_rollouts.core.objects.readiness import workload_readiness
+    from inference_rollouts.core.objects.workloads import workload_readiness
 
     live = cluster.get("apps/v1", "Deployment", deployment)
     pods = cluster.select("v1", "Pod", live["spec"]["selector"]["matchLabels"])
-    return workload_readiness(live, pods).phase == "ready"
+    return workload_readiness(live, pods, 0.0, time.time()).phase == "ready"
 
 
 def until(true: Any, seconds: float = 90) -> None:

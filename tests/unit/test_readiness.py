@@ -2,20 +2,31 @@ from datetime import UTC, datetime
 
 import pytest
 
+from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.objects.readiness import (
     Phase,
     Readiness,
-    gateway_name,
     nodes_readiness,
     pool_readiness,
     ready_pods,
     restarts,
     route_readiness,
-    workload_readiness,
     worst,
 )
+from inference_rollouts.core.objects.workloads import workload_readiness
 
 GPU = "nvidia.com/gpu"
+STEP = datetime(2026, 10, 1, 12, 0, 0, tzinfo=UTC).timestamp()
+BEFORE, AFTER = "2026-10-01T11:59:59Z", "2026-10-01T12:00:01Z"
+
+
+def crashed(count, ended=None, began=None):
+    """The status of a container that was restarted, with what Kubernetes may still know of when."""
+    return {
+        "restartCount": count,
+        "state": {"running": {"startedAt": began}} if began else {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 1, "finishedAt": ended}} if ended else {},
+    }
 
 
 def node(name="n", gpus="8", ready="True", **spec):
@@ -75,7 +86,7 @@ def test_nodes_need_free_accelerators(nodes, pods, needed, phase):
         (deployment(updated=1), [], Phase.WAITING, ""),
         (
             deployment(available=0),
-            [pod(ready="False", containerStatuses=[{"restartCount": 3, "state": {}}])],
+            [pod(ready="False", containerStatuses=[crashed(3, ended=AFTER)])],
             Phase.FAILED,
             "crashed 3 times",
         ),
@@ -96,7 +107,7 @@ def test_nodes_need_free_accelerators(nodes, pods, needed, phase):
     ],
 )
 def test_a_workload_is_ready_when_every_replica_is_current_and_available(live, pods, phase, said):
-    answer = workload_readiness(live, pods)
+    answer = workload_readiness(live, pods, STEP, STEP)
     assert answer.phase is phase
     assert said in answer.message
 
@@ -106,9 +117,13 @@ def test_unschedulable_pods_are_waited_for_and_named():
     waiting["status"]["conditions"].append(
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes: no gpu"}
     )
-    answer = workload_readiness(deployment(available=0), [waiting])
+    answer = workload_readiness(deployment(available=0), [waiting], STEP, STEP)
     assert answer.phase is Phase.WAITING
     assert "Unschedulable: 0/3 nodes: no gpu" in answer.message
+
+
+OURS = Parent("gw", "default")
+ATTACHED = {"spec": {"parentRefs": [{"name": "gw"}, {"name": "other"}]}}
 
 
 def parent(generation=2, gateway="gw", **states):
@@ -132,51 +147,24 @@ def parent(generation=2, gateway="gw", **states):
     ],
 )
 def test_only_the_word_of_our_gateway_at_the_current_generation_counts(parents, phase):
-    thing = {"metadata": {"name": "x", "generation": 2}, "status": {"parents": parents}}
-    assert pool_readiness(thing, "gw").phase is phase
-    assert route_readiness(thing, "gw").phase is phase
+    thing = {"metadata": {"name": "x", "generation": 2}, **ATTACHED, "status": {"parents": parents}}
+    assert pool_readiness(thing, [OURS]).phase is phase
+    assert route_readiness(thing, [OURS]).phase is phase
 
 
 def test_a_partially_invalid_route_is_not_ready():
     thing = {
         "metadata": {"name": "x", "generation": 2},
+        **ATTACHED,
         "status": {"parents": [parent(PartiallyInvalid="True")]},
     }
-    assert route_readiness(thing, "gw").phase is Phase.WAITING
-
-
-@pytest.mark.parametrize(
-    ("parents", "wanted", "name"),
-    [
-        (["a"], None, "a"),
-        (["a", "a"], None, "a"),
-        (["a", "b"], None, None),
-        (["a", "b"], "b", "b"),
-        (["a"], "c", None),
-    ],
-)
-def test_the_gateway_is_the_only_parent_or_the_one_asked_for(parents, wanted, name):
-    route = {"spec": {"parentRefs": [{"name": parent} for parent in parents]}}
-    assert gateway_name(route, wanted) == name
+    assert route_readiness(thing, [OURS]).phase is Phase.WAITING
 
 
 def test_terminating_pods_do_not_count_as_ready():
     leaving = pod("b")
     leaving["metadata"]["deletionTimestamp"] = "now"
     assert [p["metadata"]["name"] for p in ready_pods([pod("a"), leaving, pod("c", ready="False")])] == ["a"]
-
-
-STEP = datetime(2026, 10, 1, 12, 0, 0, tzinfo=UTC).timestamp()
-BEFORE, AFTER = "2026-10-01T11:59:59Z", "2026-10-01T12:00:01Z"
-
-
-def crashed(count, ended=None, began=None):
-    """The status of a container that was restarted, with what Kubernetes may still know of when."""
-    return {
-        "restartCount": count,
-        "state": {"running": {"startedAt": began}} if began else {"waiting": {"reason": "CrashLoopBackOff"}},
-        "lastState": {"terminated": {"exitCode": 1, "finishedAt": ended}} if ended else {},
-    }
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ SERVERS_AT_ONCE = 16  # model servers spoken to at the same time
 
 READINESS_POLL = 2.0  # between two checks of what a task waits for
 RETIREMENT_POLL = 15.0  # between two attempts to go on with a retirement
+POD_START_GRACE = 60.0  # that a pod may be unable to start for a reason that sometimes passes by itself
+ROUTE_WRITER_RECENT = 600.0  # since when a writer of what is moved counts as one that still writes
 OBSERVATION_PAUSE = 0.05  # at least so long between two observations
 
 TRIGGER_GRACE = timedelta(minutes=2)  # triggers end by themselves; Airflow's own timeout is a net below them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,17 +50,20 @@ class AdapterRollout:
 
     def freeze(self, clients: Clients, run: str) -> Frozen:
         cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
-        targets = routing.targets(self.targets(cluster), self.places, run)
-        pools.check_stable(cluster, self.plan, gateway="")
+        began, moved = time.time(), self.targets(cluster)
+        targets = routing.targets(moved, self.places, run)
+        routing.warn_of_writers(moved, began)
+        pools.check_stable(cluster, self.plan, parents=())
         lora.check(clients, self.plan, targets)
         frozen = Frozen(
             run=run,
             plan=self.plan,
-            gateway="",
+            parents=(),
             targets=targets,
             metric_set=metric_set,
             manifests=(),
             stable_pods=capacity.count_stable(cluster, self.plan),
+            began=began,
         )
         measuring.check_metrics(clients.prometheus, frozen)
         return frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -59,27 +60,30 @@ class PoolRollout:
 
     def freeze(self, clients: Clients, run: str) -> Frozen:
         cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
-        targets = routing.targets(self.targets(cluster), self.places, run)
-        gateway = routing.gateway(cluster, self.plan, targets)
-        pools.check_stable(cluster, self.plan, gateway)
+        began, moved = time.time(), self.targets(cluster)
+        targets = routing.targets(moved, self.places, run)
+        parents = routing.parents(cluster, self.plan, targets)
+        routing.warn_of_writers(moved, began)
+        pools.check_stable(cluster, self.plan, parents)
         pools.check_canary(cluster, self.plan, run)
         plan = adapters.with_adapters(clients, self.plan)
         manifests = creation.manifests(cluster, plan, pools.routed_pool(cluster, plan, targets))
         previews = trial.previews(cluster, plan, run, targets)
         policies.check(cluster, plan, manifests)
         creation.check(cluster, plan, [*manifests, *previews])
-        trial.check_mirror(cluster, plan, run, gateway, targets)
+        trial.check_mirror(cluster, plan, run, parents, targets)
         hardware.check_nodes(clients, plan, run, manifests)
         frozen = Frozen(
             run=run,
             plan=plan,
-            gateway=gateway,
+            parents=parents,
             targets=targets,
             metric_set=metric_set,
             manifests=tuple(manifests),
             stable_pods=capacity.count_stable(cluster, plan),
             shared=routing.others(cluster, plan, targets),
             previews=tuple(previews),
+            began=began,
         )
         measuring.check_metrics(clients.prometheus, frozen)
         capacity.check(clients, frozen)

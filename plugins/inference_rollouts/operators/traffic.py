@@ -13,13 +13,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 from inference_rollouts.core.errors import NotReady, StableUnavailable
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import READINESS_POLL, TRIGGER_GRACE
-from inference_rollouts.core.objects.readiness import Phase, ready_pods
+from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.operators.assets import announce
 from inference_rollouts.operators.base import records_failure, run_of
 from inference_rollouts.operators.history import RESTORED, attached, task_states, why_rolled_back
+from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.checks import check_now
-from inference_rollouts.rollout.pods import pods_of
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.traffic import Restored
 from inference_rollouts.triggers.ready import ReadyTrigger
@@ -123,10 +123,9 @@ def _check_way_back(run: Run) -> None:
     plan = run.plan
     if not any(claim.percent for claim in run.traffic.claims()):
         return
-    pools = (plan.pool_of(plan.canary), plan.pool_of(plan.stable))
-    canary, stable = (ready_pods(pods_of(run.cluster, pool)) for pool in pools)
-    if canary and not stable:
+    canary, stable = (availability_of(run.cluster, plan.pool_of(side)) for side in (plan.canary, plan.stable))
+    if canary.available and not stable.available:
         raise StableUnavailable(
-            f"{plan.stable} has no ready pod while {plan.canary} serves: going back now would lose "
-            "traffic. The weights stay as they are; this is tried again until the stable pool is back."
+            f"{stable.sentence} {plan.canary} serves: going back now would lose traffic. The weights stay as "
+            "they are; this is tried again until the stable pool is back."
         )

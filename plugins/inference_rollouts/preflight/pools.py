@@ -9,29 +9,30 @@ from inference_rollouts.core.errors import ClusterRefused, RouteRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.k8s import K8sObject, group_of
 from inference_rollouts.core.objects.ownership import is_ours
-from inference_rollouts.core.objects.readiness import Phase, pool_readiness, ready_pods
+from inference_rollouts.core.objects.parents import Parent
+from inference_rollouts.core.objects.readiness import Phase, pool_readiness
 from inference_rollouts.core.plan.plan import Plan, PoolPlan
 from inference_rollouts.core.routing.claim import is_claimed_by
 from inference_rollouts.core.routing.route import carries, named_groups
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.preview import is_preview_of
-from inference_rollouts.rollout.pickers import picker_outage
-from inference_rollouts.rollout.pods import pods_of
+from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.targets import find_pool
 
 
-def check_stable(cluster: Cluster, plan: Plan, gateway: str) -> None:
-    """The pool that serves today exists, has ready pods, and `gateway` (if any) accepts it."""
+def check_stable(cluster: Cluster, plan: Plan, parents: Sequence[Parent]) -> None:
+    """The pool that serves today exists, can take traffic, and the gateways of `parents` accept it."""
     name = plan.pool_of(plan.stable)
     pool = find_pool(cluster, name)
     if pool is None:
         raise ClusterRefused(f"There is no InferencePool {name} in namespace {plan.namespace}.")
-    if gateway and (seen := pool_readiness(pool, gateway)).phase is not Phase.READY:
+    if parents and (seen := pool_readiness(pool, parents)).phase is not Phase.READY:
         raise ClusterRefused(f"The stable pool does not work as it is: {seen.message}.")
-    if not ready_pods(pods_of(cluster, name)):
+    now = availability_of(cluster, name)
+    if not now.pods:
         raise ClusterRefused(f"InferencePool {name} has no ready pod, so it could not take traffic back.")
-    if outage := picker_outage(cluster, pool):
-        raise ClusterRefused(f"The stable pool does not work as it is. {outage.message}")
+    if now.sentence:
+        raise ClusterRefused(f"The stable pool does not work as it is. {now.sentence}")
 
 
 def routed_pool(cluster: Cluster, plan: PoolPlan, routes: Sequence[Target]) -> K8sObject:

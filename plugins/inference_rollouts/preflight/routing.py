@@ -9,7 +9,9 @@ from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.objects.readiness import Phase, gateway_name, route_readiness
+from inference_rollouts.core.objects.parents import Parent, accepting, parents_of
+from inference_rollouts.core.objects.readiness import Phase, route_readiness
+from inference_rollouts.core.objects.writers import warnings
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.core.routing.route import rules_carrying
@@ -55,23 +57,37 @@ def others(cluster: Cluster, plan: PoolPlan, targets: tuple[Target, ...]) -> tup
     return tuple(others)
 
 
-def gateway(cluster: Cluster, plan: PoolPlan, routes: tuple[Target, ...]) -> str:
-    """The name of the gateway that serves all routes, each of which works as it is."""
-    names = set()
-    for target in routes:
-        route = cluster.get(target.api, target.kind, target.name)
-        name = gateway_name(route, plan.gateway)
-        if name is None:
-            parents = ", ".join(parent["name"] for parent in route["spec"].get("parentRefs", ())) or "none"
-            raise RouteRefused(
-                f"{target} has the gateways {parents}; set `gateway` in the plan to one of them."
-            )
-        if (seen := route_readiness(route, name)).phase is not Phase.READY:
-            raise RouteRefused(f"The route does not work as it is: {seen.message}.")
-        names.add(name)
-    if len(names) > 1:
-        raise RouteRefused(
-            f"The routes hang on several gateways ({', '.join(sorted(names))}); "
-            "set `gateway` in the plan, or name the `routes` of one."
-        )
-    return names.pop()
+def parents(cluster: Cluster, plan: PoolPlan, routes: tuple[Target, ...]) -> tuple[Parent, ...]:
+    """The parents that accept the routes, only those named as the plan's `gateway` if it has one.
+
+    Raises RouteRefused unless each route works as it is on all of them.
+    """
+    return tuple(
+        parent
+        for target in routes
+        for parent in _accepting(target, cluster.get(target.api, target.kind, target.name), plan.gateway)
+    )
+
+
+def warn_of_writers(moved: Sequence[tuple[Target, K8sObject]], now: float) -> None:
+    """Say who else writes what moves, and may undo its weights."""
+    for _, obj in moved:
+        for sentence in warnings(obj, now):
+            log.warning("%s", sentence)
+
+
+def _accepting(target: Target, route: K8sObject, wanted: str | None) -> tuple[Parent, ...]:
+    """The parents that accept a route and count. Raises RouteRefused."""
+    named = [parent for parent in parents_of(route) if wanted in (None, parent.name)]
+    if not named:
+        names = ", ".join(dict.fromkeys(parent.name for parent in parents_of(route)))
+        todo = "set `gateway` in the plan to one of them" if names else "give it a parentRef"
+        raise RouteRefused(f"{target} has the gateways {names or 'none'}; {todo}.")
+    accepted = tuple(parent for parent in accepting(route) if wanted in (None, parent.name))
+    seen = route_readiness(route, accepted or named)
+    if seen.phase is not Phase.READY:
+        raise RouteRefused(f"The route does not work as it is: {seen.message}.")
+    references = {parent.reference for parent in accepted}
+    if idle := [str(parent) for parent in named if parent not in references]:
+        log.warning("%s is not accepted by %s, which are not asked", target, "; ".join(idle))
+    return accepted

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.parents import GATEWAY_GROUP, GATEWAY_KIND, Parent
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.routing import mirror
 from inference_rollouts.core.routing.claim import Place, is_claimed_by, own_claim
@@ -23,9 +27,9 @@ def previews(cluster: Cluster, plan: PoolPlan, run: str, targets: tuple[Target, 
 
 
 def check_mirror(
-    cluster: Cluster, plan: PoolPlan, run: str, gateway: str, targets: tuple[Target, ...]
+    cluster: Cluster, plan: PoolPlan, run: str, parents: Sequence[Parent], targets: tuple[Target, ...]
 ) -> None:
-    """The gateway can give the canary copies of what stable gets. Raises RouteRefused or ClusterRefused."""
+    """All gateways can give the canary copies of what stable gets. Raises RouteRefused or ClusterRefused."""
     if plan.mirror is None:
         return
     for target in targets:
@@ -33,11 +37,16 @@ def check_mirror(
         places = _places(plan, obj, run)
         for place in places:
             mirror.check_rule(obj, place, plan.stable)
-        parent = next(each for each in obj["spec"]["parentRefs"] if each["name"] == gateway)
-        live = cluster.get(GATEWAY_API, "Gateway", gateway, parent.get("namespace"))
-        mirror.check_features(
-            cluster.get(GATEWAY_API, "GatewayClass", live["spec"]["gatewayClassName"]), places
-        )
+        for gateway in dict.fromkeys(each.gateway for each in parents if each.route == target.name):
+            mirror.check_features(_class_of(cluster, gateway), places)
+
+
+def _class_of(cluster: Cluster, gateway: Parent) -> K8sObject:
+    """The GatewayClass of a route's parent, which says what its gateways can do."""
+    if (gateway.group, gateway.kind) != (GATEWAY_GROUP, GATEWAY_KIND):
+        raise ClusterRefused(f"{gateway} has no GatewayClass that says whether it can mirror requests.")
+    live = cluster.get(GATEWAY_API, "Gateway", gateway.name, gateway.namespace)
+    return cluster.get(GATEWAY_API, "GatewayClass", live["spec"]["gatewayClassName"])
 
 
 def _places(plan: PoolPlan, obj: K8sObject, run: str) -> tuple[Place, ...]:

@@ -16,7 +16,7 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Phase, Readiness, ready_pods
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import Pool, Room, RoomAhead, raise_readiness, rooms
-from inference_rollouts.rollout.pickers import outage_of
+from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.pods import pods_of
 
 LOAD_SPAN = 60  # seconds over which the requests in flight are averaged
@@ -28,18 +28,16 @@ def pool_room(clients: Clients, frozen: Frozen, step: Step) -> Readiness:
     """Whether the canary has room for what `step` gives it, and stable for all of it to come back."""
     plan = frozen.plan.as_pool_plan
     for pool in (plan.stable, plan.canary):
-        if outage := outage_of(clients.cluster, pool):
-            return Readiness(Phase.WAITING, outage.message)
+        if trouble := availability_of(clients.cluster, pool).sentence:
+            return Readiness(Phase.WAITING, trouble)
     return raise_readiness(_rooms(clients, frozen, step.weight or step.mirror))
 
 
 def adapter_room(clients: Clients, frozen: Frozen) -> Readiness:
     """Whether a pool can serve either of its adapters: all pods answer for both, so ready ones are enough."""
     pool = frozen.plan.as_adapter_plan.pool
-    if outage := outage_of(clients.cluster, pool):
-        return Readiness(Phase.WAITING, outage.message)
-    pods = ready_pods(pods_of(clients.cluster, pool))
-    return Readiness.when(bool(pods), f"{pool} has {len(pods)} ready pods")
+    answer = availability_of(clients.cluster, pool)
+    return Readiness.when(not answer.sentence, answer.sentence or f"{pool} has {answer.pods} ready pods")
 
 
 def pool_room_ahead(

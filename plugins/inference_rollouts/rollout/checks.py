@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from inference_rollouts.core.errors import ClusterRefused, RolloutError
 from inference_rollouts.core.nodes.placement import placement_readiness, unplaced
 from inference_rollouts.core.objects.api_groups import GATEWAY_API, POLICY_KINDS
+from inference_rollouts.core.objects.k8s import created_at
 from inference_rollouts.core.objects.readiness import (
     Phase,
     Readiness,
     policy_readiness,
     pool_readiness,
     route_readiness,
-    workload_readiness,
     worst,
 )
+from inference_rollouts.core.objects.workloads import demand_of, workload_readiness
 from inference_rollouts.rollout.nodes import Provisioner, provisioner_of
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.targets import find_pool
@@ -63,25 +65,29 @@ def placement(run: Run) -> Readiness:
 
 
 def workloads(run: Run) -> Readiness:
-    """Every Deployment that the rollout applied is available at its current template."""
-    answers = []
-    for manifest in run.frozen.manifests:
+    """Every Deployment that the rollout applied runs its current template with the pods that it needs."""
+    frozen, now, answers = run.frozen, time.time(), []
+    for manifest in frozen.manifests:
         if manifest["kind"] == "Deployment":
             live = run.cluster.get("apps/v1", "Deployment", manifest["metadata"]["name"])
             pods = run.cluster.select("v1", "Pod", live["spec"]["selector"]["matchLabels"])
-            answers.append(workload_readiness(live, pods))
+            since = max(frozen.began, created_at(live) or 0.0)
+            demand = demand_of(manifest, frozen.manifests)
+            answers.append(workload_readiness(live, pods, since, now, demand))
     return worst(answers)
 
 
 def attachment(run: Run) -> Readiness:
-    """The gateway accepted the canary pool, its policies, and every route that now names it, previews too."""
+    """All parents accepted the canary pool, its policies, and every route that now names it, previews too."""
     cluster, frozen = run.cluster, run.frozen
     pool = find_pool(cluster, frozen.plan.canary)
     if pool is None:
         raise ClusterRefused(f"InferencePool {frozen.plan.canary} is gone.")
-    names = [target.name for target in frozen.targets]
-    names += [preview["metadata"]["name"] for preview in frozen.previews]
-    routes = [cluster.get(GATEWAY_API, "HTTPRoute", name) for name in names]
+    asked = {target.name: frozen.parents_for(target.name) for target in frozen.targets}
+    asked |= {
+        preview["metadata"]["name"]: asked[target.name]
+        for target, preview in zip(frozen.targets, frozen.previews, strict=False)
+    }
     policies = [
         cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
         for manifest in frozen.manifests
@@ -89,9 +95,12 @@ def attachment(run: Run) -> Readiness:
     ]
     return worst(
         [
-            pool_readiness(pool, frozen.gateway),
+            pool_readiness(pool, frozen.parents),
             *(policy_readiness(policy) for policy in policies),
-            *(route_readiness(route, frozen.gateway) for route in routes),
+            *(
+                route_readiness(cluster.get(GATEWAY_API, "HTTPRoute", name), parents)
+                for name, parents in asked.items()
+            ),
         ]
     )
 

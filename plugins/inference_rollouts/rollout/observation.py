@@ -13,7 +13,7 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Phase, ready_pods, restarts, route_readiness, worst
 from inference_rollouts.core.routing.claim import own_claim
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.pickers import outage_of
+from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.pods import pods_of
 
 
@@ -42,20 +42,22 @@ def observe_cluster(cluster: Cluster, frozen: Frozen, since: float) -> ClusterOb
     moved = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
     for obj in moved:
         own_claim(obj, frozen.run)
-    routes = worst(route_readiness(obj, frozen.gateway) for obj in moved if obj["kind"] == "HTTPRoute")
+    routes = worst(
+        route_readiness(obj, frozen.parents_for(obj["metadata"]["name"]))
+        for obj in moved
+        if obj["kind"] == "HTTPRoute"
+    )
     canary, stable = (plan.pool_of(side) for side in (plan.canary, plan.stable))
     pods = pods_of(cluster, canary)
-    ready = ready_pods(pods)
-    outages = {pool: outage for pool in (canary, stable) if (outage := outage_of(cluster, pool))}
-    lost = outages.get(canary)
-    no_way_back = stable in outages and outages[stable].total
+    new = availability_of(cluster, canary, pods)
+    old = new if stable == canary else availability_of(cluster, stable)
     health = Health(
-        ready_canary=len(ready),
-        ready_stable=0 if no_way_back else len(ready_pods(pods_of(cluster, stable))),
+        ready_canary=new.pods,
+        ready_stable=old.pods if old.available else 0,
         shared=canary == stable,
         restarts=restarts(pods, since),
-        canary_outage=lost.message if lost and lost.total else "",
+        canary_outage=new.sentence if new.pods and not new.available else "",
     )
     late = () if routes.phase is Phase.READY else (f"{routes.message}.",)
-    blockers = (*late, *(outage.message for outage in outages.values()))
-    return ClusterObservation(health, blockers, tuple(ready))
+    outages = dict.fromkeys(each.sentence for each in (new, old) if each.pods and each.sentence)
+    return ClusterObservation(health, (*late, *outages), tuple(ready_pods(pods)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 K8sObject = Mapping[str, Any]
@@ -27,3 +28,35 @@ def annotations_of(obj: K8sObject) -> Mapping[str, str]:
 def labels_of(obj: K8sObject) -> Mapping[str, str]:
     """Never None."""
     return obj["metadata"].get("labels") or {}
+
+
+def part(obj: Any, *keys: str) -> K8sObject:
+    """The object at these keys, one inside the other; empty where there is none."""
+    for key in keys:
+        obj = obj.get(key) if isinstance(obj, Mapping) else None
+    return obj if isinstance(obj, Mapping) else {}
+
+
+def parts(obj: Any, *keys: str) -> list[K8sObject]:
+    """The objects of the list at these keys; what else stands there, or in place of the list, is nothing."""
+    values = part(obj, *keys[:-1]).get(keys[-1])
+    return [each for each in values if isinstance(each, Mapping)] if isinstance(values, list | tuple) else []
+
+
+def conditions_of(obj: Any) -> dict[str, K8sObject]:
+    """The conditions of an object's status, by their types."""
+    return {str(each.get("type")): each for each in parts(obj, "status", "conditions")}
+
+
+def moment(text: Any) -> float | None:
+    """A Kubernetes timestamp in Unix seconds; None where there is none."""
+    try:
+        value = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+
+
+def created_at(obj: K8sObject) -> float | None:
+    """When an object was created, in Unix seconds; None where it does not say."""
+    return moment(part(obj, "metadata").get("creationTimestamp"))

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, conditions_of, moment, part, parts
+from inference_rollouts.core.objects.parents import (
+    Parent,
+    ParentStatus,
+    observed_generation,
+    parents_of,
+    pool_statuses,
+    reports_of,
+    route_statuses,
+)
 
-MAX_RESTARTS = 3  # a container that died this often in a new pool will not serve
-HOPELESS = frozenset({"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"})
+REQUIRED = ("Accepted", "ResolvedRefs")
+PROGRAMMED = ("Programmed", "Reconciled")  # only some gateways say it: GKE's controllers say Reconciled
 
 
 class Phase(StrEnum):
@@ -52,7 +60,7 @@ def nodes_readiness(
     `pods` are all pods of the cluster that may run there; those with labels `own` are the canary's and
     count as free, so that a retry after the pool was deployed gives the same answer.
     """
-    usable = [node for node in nodes if _is_true(node, "Ready") and not node["spec"].get("unschedulable")]
+    usable = [node for node in nodes if is_true(node, "Ready") and not node["spec"].get("unschedulable")]
     names = {node["metadata"]["name"] for node in usable}
     total = sum(int(node["status"].get("allocatable", {}).get(resource, 0)) for node in usable)
     used = sum(
@@ -69,57 +77,32 @@ def nodes_readiness(
     )
 
 
-def workload_readiness(deployment: K8sObject, pods: Sequence[K8sObject]) -> Readiness:
-    """Whether every replica of a Deployment runs its current template and is available."""
-    spec, status, meta = deployment["spec"], deployment.get("status", {}), deployment["metadata"]
-    want = int(spec.get("replicas", 1))
-    failure = _pods_failure(pods) or _progress_failure(deployment)
-    if failure:
-        return Readiness(Phase.FAILED, f"Deployment {meta['name']}: {failure}")
-    current = status.get("observedGeneration", 0) >= meta.get("generation", 0)
-    available = min(int(status.get("availableReplicas", 0)), int(status.get("updatedReplicas", 0)))
-    done = current and available >= want and int(status.get("replicas", 0)) == want
-    waiting = "" if done else "; ".join(dict.fromkeys(filter(None, map(_pod_wait, pods))))
-    return Readiness.when(
-        done, f"{available} of {want} pods of {meta['name']} available" + (f": {waiting}" if waiting else "")
-    )
-
-
-def pool_readiness(pool: K8sObject, gateway: str) -> Readiness:
-    """Whether `gateway` accepted an InferencePool and resolved its references, at its current generation."""
-    return _parent_readiness(pool, gateway, f"InferencePool {pool['metadata']['name']}")
+def pool_readiness(pool: K8sObject, parents: Sequence[Parent]) -> Readiness:
+    """Whether the gateways of `parents` accepted an InferencePool as it is now, its references resolved."""
+    gateways = tuple(dict.fromkeys(parent.gateway for parent in parents))
+    return _served(pool, f"InferencePool {pool['metadata']['name']}", gateways, pool_statuses(pool))
 
 
 def policy_readiness(policy: K8sObject) -> Readiness:
     """Whether a policy of GKE is attached to its pool. One without a condition has not been refused."""
     what = f"{policy['kind']} {policy['metadata']['name']}"
-    for condition in policy.get("status", {}).get("conditions", ()):
-        if condition["type"] == "Attached" and condition["status"] != "True":
-            why = f"{condition.get('reason')}: {condition.get('message')}"
-            return Readiness(Phase.WAITING, f"{what} is not attached ({why})")
+    attached = conditions_of(policy).get("Attached")
+    if attached is not None and attached.get("status") != "True":
+        why = f"{attached.get('reason')}: {attached.get('message')}"
+        return Readiness(Phase.WAITING, f"{what} is not attached ({why})")
     return Readiness(Phase.READY, f"{what} is not refused")
 
 
-def route_readiness(route: K8sObject, gateway: str) -> Readiness:
-    """Whether `gateway` accepted an HTTPRoute and resolved its references, at its current generation."""
-    answer = _parent_readiness(route, gateway, f"HTTPRoute {route['metadata']['name']}")
-    if (
-        answer.phase is Phase.READY
-        and _parent_condition(route, gateway, "PartiallyInvalid").get("status") == "True"
-    ):
-        reason = _parent_condition(route, gateway, "PartiallyInvalid").get("message", "")
-        return Readiness(
-            Phase.WAITING, f"HTTPRoute {route['metadata']['name']} is partially invalid: {reason}"
-        )
-    return answer
-
-
-def gateway_name(route: K8sObject, wanted: str | None = None) -> str | None:
-    """The Gateway a route attaches to: the one `wanted`, or its only parent; None when that is unclear."""
-    parents = [parent["name"] for parent in route["spec"].get("parentRefs", ())]
-    if wanted is not None:
-        return wanted if wanted in parents else None
-    return parents[0] if len(set(parents)) == 1 else None
+def route_readiness(route: K8sObject, parents: Sequence[Parent]) -> Readiness:
+    """Whether all `parents` that a route still names accepted it as it is now, resolved its references and,
+    where they tell, programmed it.
+    """
+    what, named = f"HTTPRoute {route['metadata']['name']}", parents_of(route)
+    current = [each for each in parents if any(replace(each, controller="").means(ref) for ref in named)]
+    if parents and not current:
+        former = ", ".join(map(str, parents))
+        return Readiness(Phase.WAITING, f"{what} names none of the parents that served it ({former})")
+    return _served(route, what, current, route_statuses(route))
 
 
 def picker_reference(pool: K8sObject) -> tuple[str, bool] | None:
@@ -133,9 +116,19 @@ def picker_reference(pool: K8sObject) -> tuple[str, bool] | None:
     return str(reference["name"]), reference.get("failureMode", "FailClose") == "FailClose"
 
 
+def is_true(obj: K8sObject, kind: str) -> bool:
+    """Whether a condition of an object stands."""
+    return conditions_of(obj).get(kind, {}).get("status") == "True"
+
+
+def container_statuses(pod: K8sObject) -> list[K8sObject]:
+    """Of all containers of a pod, those first that prepare it."""
+    return [*parts(pod, "status", "initContainerStatuses"), *parts(pod, "status", "containerStatuses")]
+
+
 def ready_pods(pods: Sequence[K8sObject]) -> list[K8sObject]:
     """Pods that may be sent requests: Ready and not on their way out."""
-    return [pod for pod in pods if _is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")]
+    return [pod for pod in pods if is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")]
 
 
 def restarts(pods: Sequence[K8sObject], since: float) -> int:
@@ -145,98 +138,62 @@ def restarts(pods: Sequence[K8sObject], since: float) -> int:
     past, one that has run quietly since then does not count.
     """
     return max(
-        (int(status["restartCount"]) for status in _container_statuses(pods) if _restarted(status) >= since),
+        (
+            int(status["restartCount"])
+            for pod in pods
+            for status in container_statuses(pod)
+            if _restarted(status) >= since
+        ),
         default=0,
     )
 
 
-def _parent_readiness(obj: K8sObject, gateway: str, what: str) -> Readiness:
-    generation = obj["metadata"].get("generation", 0)
-    for kind in ("Accepted", "ResolvedRefs"):
-        condition = _parent_condition(obj, gateway, kind)
-        if not condition:
-            return Readiness(Phase.WAITING, f"{what}: {gateway} has not reported {kind} yet")
-        if condition.get("observedGeneration", 0) < generation:
-            return Readiness(Phase.WAITING, f"{what}: {gateway} has not seen generation {generation} yet")
-        if condition["status"] != "True":
-            return Readiness(
-                Phase.WAITING,
-                f"{what}: {kind} is {condition['status']} "
-                f"({condition.get('reason')}: {condition.get('message')})",
-            )
-    return Readiness(Phase.READY, f"{what} accepted and resolved by {gateway} at generation {generation}")
+def _served(
+    obj: K8sObject, what: str, parents: Sequence[Parent], entries: Sequence[ParentStatus]
+) -> Readiness:
+    """Whether each of `parents` says yes to an object at its current generation."""
+    if not parents:
+        return Readiness(Phase.WAITING, f"{what} is served by no parent")
+    generation = obj["metadata"].get("generation") or 0
+    for parent in parents:
+        reports = reports_of(parent, entries)
+        if not reports:
+            return Readiness(Phase.WAITING, f"{what}: {parent} has not reported Accepted yet")
+        for report in reports:
+            if objection := _objection(report.conditions, str(parent), generation):
+                return Readiness(Phase.WAITING, f"{what}: {objection}")
+    by = " and ".join(map(str, parents))
+    return Readiness(Phase.READY, f"{what} accepted and resolved by {by} at generation {generation}")
 
 
-def _parent_condition(obj: K8sObject, gateway: str, kind: str) -> K8sObject:
-    status = obj.get("status", {})
-    for parent in status.get("parents") or status.get("parent") or ():  # `parent`: old InferencePools
-        if parent.get("parentRef", {}).get("name") == gateway:
-            for condition in parent.get("conditions", ()):
-                if condition["type"] == kind:
-                    return condition  # type: ignore[no-any-return]
-    return {}
-
-
-def _progress_failure(deployment: K8sObject) -> str | None:
-    for condition in deployment.get("status", {}).get("conditions", ()):
-        if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
-            return f"made no progress before its deadline ({condition.get('message', '')})"
+def _objection(conditions: Mapping[str, K8sObject], parent: str, generation: int) -> str | None:
+    """What a parent has against an object, or does not say; None when it serves it as it is now."""
+    told = [kind for kind in PROGRAMMED if kind in conditions]
+    for kind in (*REQUIRED, *told):
+        condition = conditions.get(kind)
+        if condition is None:
+            return f"{parent} has not reported {kind} yet"
+        seen = observed_generation(condition)
+        if (seen or 0) < generation and not (seen is None and kind in told):
+            return f"{parent} has not seen generation {generation} yet ({kind})"
+        if condition.get("status") != "True":
+            why = f"{condition.get('reason')}: {condition.get('message')}"
+            return f"{kind} is {condition.get('status')} at {parent} ({why})"
+    invalid = conditions.get("PartiallyInvalid", {})
+    if invalid.get("status") == "True":
+        return f"partially invalid at {parent}: {invalid.get('message')}"
     return None
-
-
-def _pods_failure(pods: Sequence[K8sObject]) -> str | None:
-    for pod in pods:
-        name = pod["metadata"]["name"]
-        if _restarts(pod) >= MAX_RESTARTS:
-            return f"pod {name} crashed {_restarts(pod)} times ({_pod_wait(pod) or 'see its logs'})"
-        if (reason := _waiting_reason(pod)) in HOPELESS:
-            return f"pod {name} cannot start: {reason}"
-    return None
-
-
-def _pod_wait(pod: K8sObject) -> str:
-    """Why a pod is not ready yet, as Kubernetes says it."""
-    if _is_true(pod, "Ready"):
-        return ""
-    for condition in pod.get("status", {}).get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f"{condition.get('reason', 'Unschedulable')}: {condition.get('message', '')}"
-    return _waiting_reason(pod) or str(pod.get("status", {}).get("phase", "Pending")) + ", not ready"
-
-
-def _waiting_reason(pod: K8sObject) -> str:
-    for status in pod.get("status", {}).get("containerStatuses", ()):
-        reason = status.get("state", {}).get("waiting", {}).get("reason", "")
-        if reason:
-            return str(reason)
-    return ""
-
-
-def _restarts(pod: K8sObject) -> int:
-    return max(
-        (int(c.get("restartCount", 0)) for c in pod.get("status", {}).get("containerStatuses", ())), default=0
-    )
-
-
-def _container_statuses(pods: Sequence[K8sObject]) -> Iterator[K8sObject]:
-    for pod in pods:
-        yield from pod.get("status", {}).get("containerStatuses", ())
 
 
 def _restarted(status: K8sObject) -> float:
     """When a container's last run ended (Unix seconds), or else when its present one began."""
     if not status.get("restartCount"):
         return -math.inf
-    ended = status.get("lastState", {}).get("terminated", {}).get("finishedAt")
-    moment = ended or status.get("state", {}).get("running", {}).get("startedAt")
-    return datetime.fromisoformat(moment).timestamp() if moment else -math.inf
+    ended = moment(part(status, "lastState", "terminated").get("finishedAt"))
+    began = moment(part(status, "state", "running").get("startedAt"))
+    return ended or began or -math.inf
 
 
 def _requested(pod: K8sObject, resource: str) -> int:
     containers = pod["spec"].get("containers", ())
     return sum(int(c.get("resources", {}).get("requests", {}).get(resource, 0)) for c in containers)
-
-
-def _is_true(obj: K8sObject, kind: str) -> bool:
-    conditions = obj.get("status", {}).get("conditions", ())
-    return any(c["type"] == kind and c["status"] == "True" for c in conditions)

@@ -71,7 +71,7 @@ class PoolPlan(Rollout):
     """The HTTPRoutes whose weights are moved. Default: `all` that send traffic to the stable pool, so that
     none is forgotten."""
     gateway: Name | None = None
-    """The Gateway whose conditions count. Needed only where the routes have several."""
+    """The only Gateway whose conditions on the routes count. Default: all that accept them."""
     stable: Name
     """The InferencePool that serves today."""
     canary: Name

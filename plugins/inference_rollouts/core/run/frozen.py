@@ -9,6 +9,7 @@ from typing import Any
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.manifests import digest
@@ -16,21 +17,27 @@ from inference_rollouts.core.run.manifests import digest
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """One run, decided: `run` identifies it to the cluster, `gateway` is the one whose conditions on pools
+    """One run, decided: `run` identifies it to the cluster, `parents` are those whose conditions on pools
     and routes count, `targets` are the objects whose weights move. `stable_pods` is how many pods carried all
     traffic at preflight; `shared` names what sends traffic to the stable pool too and is not moved;
-    `previews` are routes that exist from when the canary is ready until the rollout ends.
+    `previews` are routes that exist from when the canary is ready until the rollout ends, one a target.
+    `began` is when it was decided (Unix seconds).
     """
 
     run: str
     plan: Plan
-    gateway: str
+    parents: tuple[Parent, ...]
     targets: tuple[Target, ...]
     metric_set: MetricSet
     manifests: tuple[K8sObject, ...]
     stable_pods: int = 0
     shared: tuple[str, ...] = ()
     previews: tuple[K8sObject, ...] = ()
+    began: float = 0.0
+
+    def parents_for(self, route: str) -> tuple[Parent, ...]:
+        """The parents whose word on a target of this name, or on its preview, counts."""
+        return tuple(parent for parent in self.parents if parent.route in ("", route))
 
     @property
     def storage_folder(self) -> str | None:
@@ -42,13 +49,14 @@ class Frozen:
         value = {
             "run": self.run,
             "plan": self.plan.model_dump(mode="json"),
-            "gateway": self.gateway,
+            "parents": [asdict(parent) for parent in self.parents],
             "targets": [asdict(target) for target in self.targets],
             "metric_set": self.metric_set.model_dump(mode="json"),
             "manifests": list(self.manifests),
             "stable_pods": self.stable_pods,
             "shared": list(self.shared),
             "previews": list(self.previews),
+            "began": self.began,
         }
         return {**value, "digest": digest(value)}
 
@@ -61,11 +69,19 @@ class Frozen:
         return cls(
             run=value["run"],
             plan=parse_plan(value["plan"]),
-            gateway=value["gateway"],
+            parents=_parents(value),
             targets=tuple(Target(**target) for target in value["targets"]),
             metric_set=MetricSet.model_validate(value["metric_set"]),
             manifests=tuple(value["manifests"]),
             stable_pods=value["stable_pods"],
             shared=tuple(value["shared"]),
             previews=tuple(value["previews"]),
+            began=value.get("began", 0.0),
         )
+
+
+def _parents(value: Mapping[str, Any]) -> tuple[Parent, ...]:
+    """Runs that were frozen before there were `parents` know one Gateway, by its name."""
+    if "parents" in value:
+        return tuple(Parent(**parent) for parent in value["parents"])
+    return (Parent(value["gateway"]),) if value["gateway"] else ()

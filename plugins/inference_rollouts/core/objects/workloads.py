@@ -1,0 +1,185 @@
+"""Deployments: whether enough of their pods run, and whether those that do not still may."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from inference_rollouts.core.limits import POD_START_GRACE
+from inference_rollouts.core.objects.inference_pool import pod_labels
+from inference_rollouts.core.objects.k8s import K8sObject, conditions_of, created_at, moment, part, parts
+from inference_rollouts.core.objects.readiness import (
+    Phase,
+    Readiness,
+    container_statuses,
+    is_true,
+    picker_reference,
+    ready_pods,
+    restarts,
+)
+
+MAX_RESTARTS = 3  # a container that died this often in a new pool will not serve
+HOPELESS = frozenset({"ErrImageNeverPull", "InvalidImageName"})
+# A secret or config map may come a moment later, a registry may be asked again.
+DOUBTFUL = frozenset(
+    {
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ImageInspectError",
+        "RegistryUnavailable",
+    }
+)
+# Pulls that failed on the way are tried again, and a large image takes longer than any short deadline.
+NETWORK_WORDS = ("timeout", "deadline", "connection", "eof", "reset", "too many requests", "unavailable")
+TEMPLATE_HASH = "pod-template-hash"
+
+
+class Demand(StrEnum):
+    """How many pods of a Deployment must be ready."""
+
+    EVERY_POD = "every pod"  # model servers: the weights count on each
+    AVAILABLE = "available"  # as many as its condition Available asks for
+    ONE_POD = "one pod"  # endpoint pickers: with leader election one is ready by design
+
+
+def demand_of(deployment: K8sObject, manifests: Iterable[K8sObject]) -> Demand:
+    """What a Deployment among `manifests` is: of an InferencePool's servers, of its picker, or neither."""
+    manifests = list(manifests)
+    labels = part(deployment, "spec", "template", "metadata", "labels").items()
+    for pool in (each for each in manifests if each["kind"] == "InferencePool"):
+        if (servers := pod_labels(pool)) and servers.items() <= labels:
+            return Demand.EVERY_POD
+        name, _ = picker_reference(pool) or (None, False)
+        for service in manifests:
+            selector = part(service, "spec", "selector")
+            ours = service["kind"] == "Service" and service["metadata"]["name"] == name
+            if ours and selector and selector.items() <= labels:
+                return Demand.ONE_POD
+    return Demand.AVAILABLE
+
+
+def workload_readiness(
+    deployment: K8sObject,
+    pods: Sequence[K8sObject],
+    since: float,
+    now: float,
+    demand: Demand = Demand.EVERY_POD,
+) -> Readiness:
+    """Whether a Deployment runs its current template with as many ready pods as `demand` says.
+
+    What pods went through before `since`, when the rollout began, says nothing. Times are Unix seconds.
+    """
+    spec, status, name = deployment["spec"], part(deployment, "status"), deployment["metadata"]["name"]
+    want = int(spec.get("replicas", 1))
+    current = _current_pods(deployment, pods)
+    done = _is_rolled_out(deployment, want) and _is_enough(deployment, current, want, demand)
+    if not (done and demand is Demand.ONE_POD):
+        failure = _pods_failure(current, since, now) or _progress_failure(deployment)
+        if failure:
+            return Readiness(Phase.FAILED, f"Deployment {name}: {failure}")
+    available = min(int(status.get("availableReplicas", 0)), int(status.get("updatedReplicas", 0)))
+    waiting = "" if done else "; ".join(dict.fromkeys(filter(None, map(_pod_wait, current))))
+    return Readiness.when(
+        done, f"{available} of {want} pods of {name} available" + (f": {waiting}" if waiting else "")
+    )
+
+
+def _is_rolled_out(deployment: K8sObject, want: int) -> bool:
+    """Whether there are as many pods as wanted, all of the current template."""
+    status, meta = part(deployment, "status"), deployment["metadata"]
+    if status.get("observedGeneration", 0) < meta.get("generation", 0):
+        return False
+    return int(status.get("updatedReplicas", 0)) >= want and int(status.get("replicas", 0)) == want
+
+
+def _is_enough(deployment: K8sObject, pods: Sequence[K8sObject], want: int, demand: Demand) -> bool:
+    if int(part(deployment, "status").get("availableReplicas", 0)) >= want:
+        return True
+    if demand is Demand.EVERY_POD or not ready_pods(pods):
+        return False
+    return demand is Demand.ONE_POD or is_true(deployment, "Available")
+
+
+def _current_pods(deployment: K8sObject, pods: Sequence[K8sObject]) -> list[K8sObject]:
+    """The pods of the current template; an earlier one's say nothing. None before its first is there."""
+    status, meta = part(deployment, "status"), deployment["metadata"]
+    if status.get("observedGeneration", 0) < meta.get("generation", 0) or not status.get("updatedReplicas"):
+        return []
+    staying = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    newest = max(staying, key=lambda pod: created_at(pod) or -math.inf, default=None)
+    return [pod for pod in staying if newest and _template(pod) == _template(newest)]
+
+
+def _template(pod: K8sObject) -> str | None:
+    return part(pod, "metadata", "labels").get(TEMPLATE_HASH)
+
+
+def _progress_failure(deployment: K8sObject) -> str | None:
+    progressing = conditions_of(deployment).get("Progressing", {})
+    if progressing.get("reason") == "ProgressDeadlineExceeded":
+        return f"made no progress before its deadline ({progressing.get('message', '')})"
+    return None
+
+
+def _pods_failure(pods: Sequence[K8sObject], since: float, now: float) -> str | None:
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        if (crashes := _crashes(pod, since)) >= MAX_RESTARTS:
+            return f"pod {name} crashed {crashes} times ({_pod_wait(pod) or 'see its logs'})"
+        reason, words = _waiting(pod)
+        if reason in HOPELESS or (reason in DOUBTFUL and _is_stuck(pod, reason, words, now)):
+            return f"pod {name} cannot start: {reason}" + (f" ({words})" if words else "")
+    return None
+
+
+def _crashes(pod: K8sObject, since: float) -> int:
+    """How often a container of a pod died since then; a pod that is not known to be older counts with all."""
+    created = created_at(pod)
+    if created is None or created >= since:
+        return max((int(each.get("restartCount") or 0) for each in container_statuses(pod)), default=0)
+    return restarts([pod], since)
+
+
+def _is_stuck(pod: K8sObject, reason: str, words: str, now: float) -> bool:
+    """Whether a pod could not start for too long, as far as Kubernetes tells since when."""
+    pulling = reason not in ("CreateContainerConfigError", "CreateContainerError")
+    if pulling and any(word in words.lower() for word in NETWORK_WORDS):
+        return False
+    began = _waiting_since(pod)
+    return began is not None and now - began >= POD_START_GRACE
+
+
+def _waiting_since(pod: K8sObject) -> float | None:
+    """The latest change of a pod: a container's waiting state has no time of its own."""
+    texts = [part(pod, "metadata").get("creationTimestamp"), part(pod, "status").get("startTime")]
+    texts += [each.get("lastTransitionTime") for each in parts(pod, "status", "conditions")]
+    texts += [part(each, "lastState", "terminated").get("finishedAt") for each in container_statuses(pod)]
+    texts += [
+        each.get("time")
+        for each in parts(pod, "metadata", "managedFields")
+        if each.get("manager") == "kubelet"
+    ]
+    return max(filter(None, map(moment, texts)), default=None)
+
+
+def _pod_wait(pod: K8sObject) -> str:
+    """Why a pod is not ready yet, as Kubernetes says it."""
+    if is_true(pod, "Ready"):
+        return ""
+    scheduled = conditions_of(pod).get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}"
+    reason, _ = _waiting(pod)
+    return reason or f"{part(pod, 'status').get('phase', 'Pending')}, not ready"
+
+
+def _waiting(pod: K8sObject) -> tuple[str, str]:
+    """The reason and the words of the first container that waits; empty when none does."""
+    for status in container_statuses(pod):
+        waiting = part(status, "state", "waiting")
+        if waiting.get("reason"):
+            return str(waiting["reason"]), str(waiting.get("message") or "")
+    return "", ""

@@ -1,0 +1,34 @@
+"""Whether a pool can take traffic now, as the cluster stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.objects.k8s import K8sObject, part
+from inference_rollouts.core.objects.readiness import picker_reference, ready_pods
+from inference_rollouts.core.serving.availability import Availability, Picker, availability
+from inference_rollouts.rollout.pods import pods_of
+from inference_rollouts.rollout.targets import find_pool
+
+
+def availability_of(
+    cluster: Cluster, pool: str, pods: Sequence[K8sObject] | None = None, needed: int = 1
+) -> Availability:
+    """The answer for an InferencePool; `pods` are those it selects where they have been read already."""
+    live = find_pool(cluster, pool)
+    if live is None:
+        return Availability(False, 0, f"There is no InferencePool {pool}.")
+    ready = ready_pods(pods_of(cluster, pool) if pods is None else pods)
+    return availability(pool, len(ready), _picker(cluster, live), needed)
+
+
+def _picker(cluster: Cluster, pool: K8sObject) -> Picker | None:
+    reference = picker_reference(pool)
+    if reference is None:
+        return None
+    name, fail_close = reference
+    service = cluster.find("v1", "Service", name)
+    selector = part(service, "spec", "selector")
+    pods = cluster.select("v1", "Pod", selector) if selector else []
+    return Picker(name, service is not None, len(ready_pods(pods)), fail_close)

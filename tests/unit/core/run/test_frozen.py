@@ -1,0 +1,66 @@
+"""What preflight froze is read again as it was, also by a newer version in the middle of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from inference_rollouts.clients.include import load_metric_set
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.objects.parents import Parent
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.run.manifests import digest
+
+ROOT = Path(__file__).parents[4]
+API = "gateway.networking.k8s.io/v1"
+HERE = Parent("gw", "infra", section="https", port=443, controller="c", route="a")
+THERE = Parent("gw", "other", controller="c", route="b")
+
+
+def frozen(**changes):
+    plan = parse_plan(yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()))
+    given = {
+        "run": "rollout_llm/test",
+        "plan": plan,
+        "parents": (HERE, THERE),
+        "targets": tuple(Target(API, "HTTPRoute", name) for name in "ab"),
+        "metric_set": load_metric_set(plan.metrics),
+        "manifests": (),
+        "began": 1000.0,
+    }
+    return Frozen(**given | changes)
+
+
+def test_it_is_read_as_it_was_written():
+    assert Frozen.from_json(frozen().to_json()) == frozen()
+
+
+def test_each_route_has_the_parents_that_accepted_it():
+    assert frozen().parents_for("a") == (HERE,)
+    assert frozen().parents_for("b") == (THERE,)
+    by_name = Parent("gw")
+    assert frozen(parents=(by_name,)).parents_for("a") == (by_name,)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "parents"), [("my-gateway", (Parent("my-gateway"),)), ("", ())]
+)  # rollouts of adapters had none
+def test_a_run_frozen_before_there_were_parents_goes_on(gateway, parents):
+    """Upgraded in the middle of a run: its frozen plan names one gateway, and knows no beginning."""
+    value = {k: v for k, v in frozen().to_json().items() if k not in ("digest", "parents", "began")}
+    value["gateway"] = gateway
+    read = Frozen.from_json({**value, "digest": digest(value)})
+    assert read.parents == parents
+    assert read.began == 0.0
+    assert Frozen.from_json(read.to_json()) == read
+
+
+def test_changed_parents_are_refused():
+    value = frozen().to_json()
+    value["parents"][0]["namespace"] = "elsewhere"
+    with pytest.raises(PlanInvalid, match="changed after preflight"):
+        Frozen.from_json(value)

@@ -1,0 +1,121 @@
+"""A cluster as a handful of objects, for tests of what is read from it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from inference_rollouts.core.errors import NotFound
+from inference_rollouts.core.objects.parents import Parent
+from inference_rollouts.core.routing.weights import Target
+from tests.unit.routes import ref, route
+
+POOL_API = "inference.networking.k8s.io/v1"
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+RUN = "rollout_llm/test"
+
+
+class Objects:
+    """What the reading half of a cluster's client offers; namespaces count for Gateways only."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.objects = list(objects)
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+        for obj in self.objects:
+            meta = obj["metadata"]
+            here = namespace is None or meta.get("namespace", namespace) == namespace
+            if (obj["apiVersion"], obj["kind"], meta["name"]) == (api_version, kind, name) and here:
+                return copy.deepcopy(obj)
+        raise NotFound(f"{kind} {name} not found")
+
+    def find(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
+        try:
+            return self.get(api_version, kind, name)
+        except NotFound:
+            return None
+
+    def select(
+        self, api_version: str, kind: str, labels: Mapping[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        wanted = (labels or {}).items()
+        return [
+            copy.deepcopy(obj)
+            for obj in self.objects
+            if (obj["apiVersion"], obj["kind"]) == (api_version, kind)
+            and wanted <= obj["metadata"].get("labels", {}).items()
+        ]
+
+    def remove(self, kind: str, prefix: str = "") -> None:
+        self.objects = [
+            each
+            for each in self.objects
+            if not (each["kind"] == kind and each["metadata"]["name"].startswith(prefix))
+        ]
+
+
+def says(to: dict[str, Any], generation: int = 1, **states: str) -> dict[str, Any]:
+    """What the controller of a gateway says for a parentRef."""
+    conditions = [
+        {"type": kind, "status": status, "observedGeneration": generation, "reason": "R", "message": "words"}
+        for kind, status in {"Accepted": "True", "ResolvedRefs": "True", **states}.items()
+    ]
+    return {"parentRef": to, "controllerName": "c", "conditions": conditions}
+
+
+def pod(name: str, **labels: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+def pool(name: str, *entries: dict[str, Any], pods: int = 3, mode: str = "FailClose") -> list[dict[str, Any]]:
+    """An InferencePool with ready pods and a picker that is ready."""
+    live = {
+        "apiVersion": POOL_API,
+        "kind": "InferencePool",
+        "metadata": {"name": name, "namespace": "default", "generation": 1},
+        "spec": {
+            "selector": {"matchLabels": {"inference-pool": name}},
+            "targetPorts": [{"number": 8000}],
+            "endpointPickerRef": {"name": f"{name}-epp", "failureMode": mode},
+        },
+        "status": {"parents": list(entries)},
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": f"{name}-epp"},
+        "spec": {"selector": {"app": f"{name}-epp"}},
+    }
+    servers = [pod(f"{name}-{number}", **{"inference-pool": name}) for number in range(pods)]
+    return [live, service, pod(f"{name}-epp-0", app=f"{name}-epp"), *servers]
+
+
+def routed(
+    refs: list[dict[str, Any]], *entries: dict[str, Any], name: str = "routes-to-llm", **annotations: str
+) -> dict[str, Any]:
+    live = route([ref("llm-pool")], annotations=annotations or None)
+    live["metadata"]["name"] = name
+    live["spec"]["parentRefs"] = refs
+    return {**live, "status": {"parents": list(entries)}}
+
+
+def target(name: str = "routes-to-llm") -> Target:
+    return Target(GATEWAY_API, "HTTPRoute", name)
+
+
+def frozen(plan: Any, parents: tuple[Parent, ...], **more: Any) -> Any:
+    """As much of a frozen run as what only reads the cluster asks for."""
+    return SimpleNamespace(
+        run=RUN,
+        plan=plan,
+        parents=parents,
+        parents_for=lambda route: tuple(each for each in parents if each.route in ("", route)),
+        **{"targets": (target(),), "manifests": (), "previews": (), "began": 0.0, **more},
+    )

@@ -1,0 +1,151 @@
+"""What the cluster says of a pool, for whoever raises, judges or goes back."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.errors import StableUnavailable
+from inference_rollouts.core.judging.policy import Step
+from inference_rollouts.core.objects.parents import Parent
+from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.routing.claim import CLAIM, CLAIMED_BY, Claim, Place
+from inference_rollouts.core.serving.availability import Availability
+from inference_rollouts.rollout.availability import availability_of
+from inference_rollouts.rollout.capacity import adapter_room, pool_room
+from inference_rollouts.rollout.observation import observe_cluster
+from tests.unit.routes import ref
+
+from .objects import RUN, Objects, frozen, pool, routed, says
+
+GW = {"name": "gw"}
+PARENT = Parent("gw", "default", controller="c", route="routes-to-llm")
+
+
+def plan() -> Any:
+    value = SimpleNamespace(stable="llm-pool", canary="new", pool="llm-pool", pool_of=lambda side: side)
+    value.as_pool_plan = value.as_adapter_plan = value
+    return value
+
+
+def claimed(*entries: dict[str, Any]) -> dict[str, Any]:
+    claim = Claim(RUN, "llm-pool", "new", (Place("/spec/rules/0", (ref("llm-pool"),)),), percent=50)
+    live = routed([GW], *entries, **{CLAIMED_BY: RUN, CLAIM: claim.to_json()})
+    live["spec"]["rules"][0]["backendRefs"] = [ref("llm-pool", 50), ref("new", 50)]
+    return live
+
+
+def cluster(mode: str = "FailClose") -> Objects:
+    return Objects(claimed(says(GW)), *pool("llm-pool", mode=mode), *pool("new"))
+
+
+def kill_picker(live: Objects, name: str = "llm-pool") -> Objects:
+    live.remove("Pod", f"{name}-epp-")
+    return live
+
+
+def test_pods_and_picker_make_a_pool_available():
+    assert availability_of(cluster(), "llm-pool") == Availability(True, 3)
+    assert not availability_of(cluster(), "llm-pool", needed=4).available
+
+
+def test_a_pool_that_is_not_there_takes_nothing():
+    assert availability_of(cluster(), "gone") == Availability(False, 0, "There is no InferencePool gone.")
+
+
+@pytest.mark.parametrize(("mode", "available"), [("FailClose", False), ("FailOpen", True)])
+def test_what_a_dead_picker_means_is_its_failure_mode(mode, available):
+    answer = availability_of(kill_picker(cluster(mode)), "llm-pool")
+    assert answer.available is available
+    assert answer.pods == 3
+    assert "llm-pool-epp of llm-pool has no ready pod" in answer.sentence
+
+
+def test_a_picker_whose_service_is_gone_is_dead():
+    live = cluster()
+    live.remove("Service", "llm-pool-epp")
+    assert "(there is no Service llm-pool-epp)" in availability_of(live, "llm-pool").sentence
+
+
+def test_one_ready_picker_of_several_is_enough():
+    live = cluster()
+    standby = live.get("v1", "Pod", "llm-pool-epp-0")
+    standby["metadata"]["name"], standby["status"] = "llm-pool-epp-1", {}
+    live.objects.insert(0, standby)
+    assert availability_of(live, "llm-pool") == Availability(True, 3)
+
+
+@pytest.mark.parametrize("mode", ["FailClose", "FailOpen"])
+@pytest.mark.parametrize("dead", ["llm-pool", "new"])
+def test_no_weight_is_raised_while_a_picker_is_dead(mode, dead):
+    clients = SimpleNamespace(cluster=kill_picker(cluster(mode), dead))
+    answer = pool_room(clients, frozen(plan(), (PARENT,)), Step(weight=50, bake=1))
+    assert answer.phase is Phase.WAITING
+    assert f"The endpoint picker {dead}-epp" in answer.message
+    alone = adapter_room(clients, frozen(plan(), ()))
+    assert alone.phase is (Phase.WAITING if dead == "llm-pool" else Phase.READY)
+
+
+def test_a_stable_pool_whose_picker_drops_everything_is_no_way_back():
+    health = observe_cluster(kill_picker(cluster()), frozen(plan(), (PARENT,)), 0.0).health
+    assert (health.ready_canary, health.ready_stable) == (3, 0)
+    open_ = observe_cluster(kill_picker(cluster("FailOpen")), frozen(plan(), (PARENT,)), 0.0)
+    assert open_.health.ready_stable == 3
+    assert ["so requests reach any pod" in each for each in open_.blockers] == [True]
+
+
+def test_a_canary_whose_picker_drops_everything_is_out():
+    seen = observe_cluster(kill_picker(cluster(), "new"), frozen(plan(), (PARENT,)), 0.0)
+    assert "FailClose drops all requests" in seen.health.canary_outage
+    assert seen.blockers == (seen.health.canary_outage,)
+    well = observe_cluster(cluster(), frozen(plan(), (PARENT,)), 0.0)
+    assert (well.health.canary_outage, well.blockers) == ("", ())
+
+
+def test_pods_that_are_gone_are_no_outage_of_the_picker():
+    live = cluster()
+    live.remove("Pod", "llm-pool-")
+    seen = observe_cluster(live, frozen(plan(), (PARENT,)), 0.0)
+    assert (seen.health.ready_stable, seen.blockers) == (0, ())
+
+
+def test_a_step_waits_for_every_parent_of_the_route():
+    entries = [says(GW), says({"name": "gw", "namespace": "infra"}, Reconciled="False")]
+    live = cluster()
+    live.objects[0] = claimed(*entries)
+    live.objects[0]["spec"]["parentRefs"] = [GW, {"name": "gw", "namespace": "infra"}]
+    both = (PARENT, Parent("gw", "infra", controller="c", route="routes-to-llm"))
+    assert observe_cluster(live, frozen(plan(), both[:1]), 0.0).blockers == ()
+    (late,) = observe_cluster(live, frozen(plan(), both), 0.0).blockers
+    assert "Reconciled is False at Gateway infra/gw (R: words)" in late
+
+
+def going_back(live: Objects, percent: int = 50) -> Any:
+    claims = [SimpleNamespace(percent=percent)]
+    return SimpleNamespace(plan=plan(), cluster=live, traffic=SimpleNamespace(claims=lambda: claims))
+
+
+@pytest.mark.parametrize("harm", [kill_picker, lambda live: live.remove("Pod", "llm-pool-")])
+def test_nothing_goes_back_to_a_pool_that_can_take_nothing_while_the_canary_serves(harm):
+    from inference_rollouts.operators.traffic import _check_way_back
+
+    live = cluster()
+    _check_way_back(going_back(live))
+    harm(live)
+    with pytest.raises(StableUnavailable, match=r"llm-pool .*new serves: going back now would lose traffic"):
+        _check_way_back(going_back(live))
+    _check_way_back(going_back(live, percent=0))
+
+
+def test_a_dead_picker_that_fails_open_is_a_way_back():
+    from inference_rollouts.operators.traffic import _check_way_back
+
+    _check_way_back(going_back(kill_picker(cluster("FailOpen"))))
+
+
+def test_where_the_canary_takes_nothing_either_going_back_loses_nothing():
+    from inference_rollouts.operators.traffic import _check_way_back
+
+    _check_way_back(going_back(kill_picker(kill_picker(cluster()), "new")))
