@@ -1,0 +1,108 @@
+"""What an answer of the API server means: a decision, which stays, or an accident, which may pass.
+
+| Status             | Asked                     | Means                                                        |
+|--------------------|---------------------------|--------------------------------------------------------------|
+| 2xx                |                           | done                                                         |
+| 404                | one object, and named     | missing: this object is not there                            |
+| 404                | anything else             | may pass: the kind's handler, or a proxy, is not ready       |
+| 409, 422           | JSON patch                | patch refused: a test failed, or the result is invalid       |
+| 409                | apply, field of others    | patch refused: somebody else owns the field                  |
+| 422                | apply                     | patch refused: the result is invalid                         |
+| 400, 422, other 4xx|                           | invalid: it will never be accepted as it is                  |
+| 401, 403, 408, 409, 410, 425, 429, 3xx, 5xx |  | may pass: tokens expire, informers start, others write        |
+
+A 403 may also be a right that is really missing: nobody can tell at once, so it is said when it lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import unquote
+
+_PASSING = frozenset({401, 403, 404, 408, 409, 410, 421, 425, 429})
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
+
+class Meaning(StrEnum):
+    """What came of a request; only MAY_PASS is worth another try."""
+
+    DONE = "done"
+    MISSING = "missing"
+    INVALID = "invalid"
+    PATCH_REFUSED = "patch refused"
+    MAY_PASS = "may pass"
+
+
+def meaning(method: str, path: str, status: int, body: Any, *, applies: bool = False) -> Meaning:
+    """What `status` and `body` (JSON, or None) say to `method path`; `applies`: a server-side apply."""
+    match status:
+        case _ if 200 <= status < 300:
+            return Meaning.DONE
+        case 404 if _says_missing(path, body):
+            return Meaning.MISSING
+        case 409 if method == "PATCH" and (not applies or field_owners(body)):
+            return Meaning.PATCH_REFUSED
+        case 422 if method == "PATCH":
+            return Meaning.PATCH_REFUSED
+        case _ if status < 400 or status >= 500 or status in _PASSING:
+            return Meaning.MAY_PASS
+        case _:
+            return Meaning.INVALID
+
+
+def field_owners(body: Any) -> frozenset[str]:
+    """Who owns the fields for which an apply was refused; empty when it was refused for anything else."""
+    details = body.get("details") if isinstance(body, Mapping) else None
+    causes = details.get("causes") if isinstance(details, Mapping) else None
+    if not isinstance(causes, list):
+        return frozenset()
+    conflicts = [
+        str(cause.get("message"))
+        for cause in causes
+        if isinstance(cause, Mapping) and cause.get("reason") == "FieldManagerConflict"
+    ]
+    return frozenset(_quoted(message) for message in conflicts)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What a path of the API server names; `name` is empty for a list, `resource` for a discovery document."""
+
+    group: str
+    namespace: str
+    resource: str
+    name: str
+
+    @classmethod
+    def of_path(cls, path: str) -> Resource:
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        group, rest = ("", parts[2:]) if parts[0] == "api" else ("".join(parts[1:2]), parts[3:])
+        namespace = ""
+        if len(rest) > 2 and rest[0] == "namespaces":
+            namespace, rest = rest[1], rest[2:]
+        return cls(group, namespace, "".join(rest[:1]), "".join(rest[1:2]))
+
+
+def right_to(method: str, path: str) -> str:
+    """The right that a request needs, as RBAC says it: `patch httproutes.gateway.networking.k8s.io in default`."""
+    asked = Resource.of_path(path)
+    verb = _VERBS.get(method, "get" if asked.name or not asked.resource else "list")
+    what = f"{asked.resource}.{asked.group}".strip(".") if asked.resource else path
+    where = f"namespace {asked.namespace}" if asked.namespace else "the whole cluster"
+    return f"{verb} {what} in {where}"
+
+
+def _says_missing(path: str, body: Any) -> bool:
+    """Whether the API server itself says that the very object of `path` is not there."""
+    if not isinstance(body, Mapping) or body.get("reason") != "NotFound":
+        return False
+    details, name = body.get("details"), Resource.of_path(path).name
+    return bool(name) and isinstance(details, Mapping) and details.get("name") == name
+
+
+def _quoted(message: str) -> str:
+    """The manager in `conflict with "manager" using v1`."""
+    return message.partition('conflict with "')[2].rpartition('"')[0] or message
