@@ -1,8 +1,8 @@
 """HTTP connections on which an exchange ends by a total limit, whatever the other side does.
 
-The time-outs of `http.client` are for each read: a server that sends a byte a second never meets them, and each
-address of a name, each redirect and each retry gets them anew. Here resolving, connecting, the headers and the
-body of an answer share one limit, as a urllib3 `Timeout` with a total, or a `TimeLeft`, gives it.
+The time-outs of `http.client` are for each read: a server that sends a byte a second never meets them, and
+each address of a name, each redirect and each retry gets them anew. Here resolving, connecting, the headers
+and the body of an answer share one limit: the `TimeLeft` that a request is made with.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.poolmanager import pool_classes_by_scheme
 from urllib3.util.connection import create_connection
 
 SHORTEST = 0.001  # seconds: 0 would mean a socket that does not wait at all
@@ -58,8 +59,12 @@ class TimeLeft(urllib3.Timeout):
 
 
 def limit(manager: urllib3.PoolManager) -> urllib3.PoolManager:
-    """Make a manager's future connections keep total limits; the same manager."""
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    """Make a manager's future connections keep total limits; the same manager.
+
+    One with connections of its own, as for a SOCKS proxy, keeps them: there, limits are for each read.
+    """
+    if manager.pool_classes_by_scheme is pool_classes_by_scheme:
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return manager
 
 
@@ -81,7 +86,7 @@ class _Adapter(HTTPAdapter):
 
 
 class _Limited(HTTPConnection):
-    """`timeout` is what is left of the total whenever urllib3 sets it: before connecting, and before reading."""
+    """urllib3 sets `timeout` to what is left before it connects, and again before it reads."""
 
     @property
     def response_class(self) -> Any:  # type: ignore[override]
@@ -165,7 +170,7 @@ def _end(seconds: float | None) -> float:
 
 
 def _resolve(host: str, port: int, end: float) -> list[str]:
-    """The addresses of a host. Resolving cannot be interrupted, so it is left to itself when it takes too long."""
+    """The addresses of a host. Nothing interrupts a resolver: one that takes too long is left to itself."""
     with contextlib.suppress(ValueError):
         return [str(ipaddress.ip_address(host.strip("[]")))]
     answer: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()

@@ -1,15 +1,16 @@
 """What an answer of the API server means: a decision, which stays, or an accident, which may pass.
 
-| Status             | Asked                     | Means                                                        |
-|--------------------|---------------------------|--------------------------------------------------------------|
-| 2xx                |                           | done                                                         |
-| 404                | one object, and named     | missing: this object is not there                            |
-| 404                | anything else             | may pass: the kind's handler, or a proxy, is not ready       |
-| 409, 422           | JSON patch                | patch refused: a test failed, or the result is invalid       |
-| 409                | apply, field of others    | patch refused: somebody else owns the field                  |
-| 422                | apply                     | patch refused: the result is invalid                         |
-| 400, 422, other 4xx|                           | invalid: it will never be accepted as it is                  |
-| 401, 403, 408, 409, 410, 425, 429, 3xx, 5xx |  | may pass: tokens expire, informers start, others write        |
+| Asked               | Status                  | Means                                                      |
+|---------------------|-------------------------|------------------------------------------------------------|
+| anything            | 2xx                     | done                                                       |
+| one object          | 404 that names it       | missing: this object is not there                          |
+| a JSON patch        | 409, 422                | patch refused: a test failed, or the result is invalid     |
+| an apply            | 409 that names a field  | patch refused: the field is somebody else's                |
+| an apply            | 422                     | patch refused: the result is invalid                       |
+| anything else       | 404, 409                | may pass: handlers are not installed yet, others write too |
+| anything            | 401, 403, 410, 429, ... | may pass: tokens expire, informers and storage start       |
+| anything            | 3xx, 5xx                | may pass: somebody else answers, or nobody can             |
+| anything            | 400, 422, other 4xx     | invalid: it will never be accepted as it is                |
 
 A 403 may also be a right that is really missing: nobody can tell at once, so it is said when it lasts.
 """
@@ -69,7 +70,7 @@ def field_owners(body: Any) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What a path of the API server names; `name` is empty for a list, `resource` for a discovery document."""
+    """What a path of the API server names; a list has no `name`, a discovery document no `resource`."""
 
     group: str
     namespace: str
@@ -87,7 +88,7 @@ class Resource:
 
 
 def right_to(method: str, path: str) -> str:
-    """The right that a request needs, as RBAC says it: `patch httproutes.gateway.networking.k8s.io in default`."""
+    """The right that a request needs, in RBAC's words: `patch httproutes.gateway.networking.k8s.io in ...`."""
     asked = Resource.of_path(path)
     verb = _VERBS.get(method, "get" if asked.name or not asked.resource else "list")
     what = f"{asked.resource}.{asked.group}".strip(".") if asked.resource else path
