@@ -185,7 +185,7 @@ class KubernetesCluster:
         except Exception as error:
             log.warning("could not write the Event %s (%s): %s", reason, message, error)
 
-    def _list(self, path: str, whose: dict[str, str], labels: Mapping[str, str] | None) -> list[K8sObject]:
+    def _list(self, path: str, whose: dict[str, Any], labels: Mapping[str, str] | None) -> list[K8sObject]:
         """All pages; the items of a list do not say their kind themselves."""
         query = {"limit": "500"}
         if labels:
@@ -195,7 +195,7 @@ class KubernetesCluster:
         while time.monotonic() < end:
             request = Request("GET", path, query)
             page = self._api.call(request)
-            items += [whose | item for item in _items(request, page)]
+            items += [{**whose, **item} for item in _items(request, page)]
             if not (token := _object(page.get("metadata")).get("continue")):
                 return items
             query = query | {"continue": str(token)}

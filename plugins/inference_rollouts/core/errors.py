@@ -117,7 +117,7 @@ class ClusterUnavailable(PassingError):
 
 
 class Forbidden(ClusterUnavailable):
-    """The API server does not allow it (403): its caches or a webhook are not ready, or a right is missing."""
+    """The API server does not allow it (403): caches or a webhook are not ready, or a right is missing."""
 
 
 class ServerUnavailable(PassingError):

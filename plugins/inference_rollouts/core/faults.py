@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from urllib.parse import unquote
 
 _PASSING = frozenset({401, 403, 404, 408, 409, 410, 421, 425, 429})
 _VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
@@ -79,7 +78,7 @@ class Resource:
 
     @classmethod
     def of_path(cls, path: str) -> Resource:
-        parts = [unquote(part) for part in path.strip("/").split("/")]
+        parts = path.strip("/").split("/")
         group, rest = ("", parts[2:]) if parts[0] == "api" else ("".join(parts[1:2]), parts[3:])
         namespace = ""
         if len(rest) > 2 and rest[0] == "namespaces":
@@ -88,7 +87,7 @@ class Resource:
 
 
 def right_to(method: str, path: str) -> str:
-    """The right that a request needs, in RBAC's words: `patch httproutes.gateway.networking.k8s.io in ...`."""
+    """The right that a request needs, in RBAC's words: `patch deployments.apps in namespace default`."""
     asked = Resource.of_path(path)
     verb = _VERBS.get(method, "get" if asked.name or not asked.resource else "list")
     what = f"{asked.resource}.{asked.group}".strip(".") if asked.resource else path
