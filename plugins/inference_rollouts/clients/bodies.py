@@ -87,13 +87,14 @@ def words_of(error: BaseException, seconds: float) -> str:
     The first cause says it: what libraries wrap around it names their own objects.
     """
     while True:
-        if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)):
-            return f"no whole answer within {seconds:g} s"
         inner = (error.__cause__, getattr(error, "reason", None), *error.args)
         causes = [each for each in inner if isinstance(each, BaseException)]
         if not causes:
-            return one_line(error) or type(error).__name__
+            break
         error = causes[0]
+    if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)):
+        return f"no whole answer within {seconds:g} s"
+    return one_line(error) or type(error).__name__
 
 
 def _finite(text: str) -> float:

@@ -90,8 +90,8 @@ class _Teller:
         self._told = now
         if isinstance(error, Forbidden) and self._forbidden_for(now) >= FORBIDDEN_FOR:
             log.warning(
-                "The cluster has not allowed this rollout to %s for %.0f s: %s. If that right is missing, grant "
-                "it as docs/rbac.yaml does. It is still tried.",
+                "The cluster has not allowed this rollout to %s for %.0f s: %s. If that right is missing, "
+                "grant it as docs/rbac.yaml does. It is still tried.",
                 right_to(error.method, error.path),
                 self._forbidden_for(now),
                 error.words.rstrip("."),
