@@ -7,18 +7,25 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 PACE = 0.02  # seconds between two bytes of a server that drips
 
 Talk = Callable[[socket.socket, threading.Event], None]
 """What a server does on a connection whose request it has read; the event says that the test is over."""
+Choose = Callable[[str, str, bytes], Talk]
+"""What a server does, by a request's method, target and body."""
+
+
+def odd_server(talk: Talk, tls: ssl.SSLContext | None = None) -> AbstractContextManager[str]:
+    """The URL of a server that does `talk` with every connection, and closes it then."""
+    return choosing_server(lambda *_: talk, tls)
 
 
 @contextmanager
-def odd_server(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """The URL of a server that does `talk` with every connection, and closes it then."""
+def choosing_server(choose: Choose, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The same with a talk that depends on the request."""
     over = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -26,8 +33,10 @@ def odd_server(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         with suppress(OSError), connection:
             if tls is not None:
                 connection = tls.wrap_socket(connection, server_side=True)
-            if read_request(connection):
-                talk(connection, over)
+            if request := read_request(connection):
+                head, _, body = request.partition(b"\r\n\r\n")
+                method, target = head.decode("latin-1").split(" ")[:2]
+                choose(method, target, body)(connection, over)
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()

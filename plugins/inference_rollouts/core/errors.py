@@ -110,10 +110,14 @@ class ClusterUnavailable(PassingError):
         self.method, self.path, self.status, self.words = method, path, status, words
 
     def __str__(self) -> str:
-        if self.status in (401, 403):
-            return f"The cluster does not allow {self.method} {self.path}: {self.words} ({self.status})"
-        answered = f" ({self.status})" if self.status else ""
-        return f"The cluster does not answer {self.method} {self.path}: {self.words}{answered}"
+        request = f"{self.method} {self.path}"
+        match self.status:
+            case 0:
+                return f"The cluster does not answer {request}: {self.words}"
+            case 401 | 403:
+                return f"The cluster does not allow {request}: {self.words} ({self.status})"
+            case _:
+                return f"The cluster cannot do {request} now: {self.words} ({self.status})"
 
 
 class Forbidden(ClusterUnavailable):

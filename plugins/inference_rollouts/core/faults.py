@@ -9,6 +9,7 @@
 | an apply            | 422                     | patch refused: the result is invalid                       |
 | anything else       | 404, 409                | may pass: handlers are not installed yet, others write too |
 | anything            | 401, 403, 410, 429, ... | may pass: tokens expire, informers and storage start       |
+| an apply            | 500 that names a type   | invalid: its fields are not of their types                 |
 | anything            | 3xx, 5xx                | may pass: somebody else answers, or nobody can             |
 | anything            | 400, 422, other 4xx     | invalid: it will never be accepted as it is                |
 
@@ -47,6 +48,8 @@ def meaning(method: str, path: str, status: int, body: Any, *, applies: bool = F
             return Meaning.PATCH_REFUSED
         case 422 if method == "PATCH":
             return Meaning.PATCH_REFUSED
+        case 500 if applies and _is_of_another_shape(body):
+            return Meaning.INVALID
         case _ if status < 400 or status >= 500 or status in _PASSING:
             return Meaning.MAY_PASS
         case _:
@@ -101,6 +104,12 @@ def _says_missing(path: str, body: Any) -> bool:
         return False
     details, name = body.get("details"), Resource.of_path(path).name
     return bool(name) and isinstance(details, Mapping) and details.get("name") == name
+
+
+def _is_of_another_shape(body: Any) -> bool:
+    """Whether an applied object does not fit its schema, which the API server calls an error of its own."""
+    words = body.get("message") if isinstance(body, Mapping) else None
+    return isinstance(words, str) and words.startswith("failed to create typed patch object")
 
 
 def _quoted(message: str) -> str:

@@ -1,7 +1,7 @@
 """What an answer of the API server means, and which right a request needs."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference_rollouts.core.faults import Meaning, field_owners, meaning, right_to
@@ -29,6 +29,7 @@ def conflict(*managers):
     return status(409, "Conflict", causes=causes)
 
 
+MISSHAPEN = {"message": "failed to create typed patch object (p/x; v1, Kind=X): .spec: expected list, got 1"}
 GONE = status(404, "NotFound", name="llm", group="gateway.networking.k8s.io", kind="httproutes")
 
 
@@ -50,6 +51,9 @@ def test_what_may_pass_may_pass_whatever_is_asked(code):
         ("PATCH", 409, conflict("helm"), True, Meaning.PATCH_REFUSED),
         ("PATCH", 409, status(409, "Conflict"), True, Meaning.MAY_PASS),
         ("PATCH", 409, None, True, Meaning.MAY_PASS),
+        ("PATCH", 500, MISSHAPEN, True, Meaning.INVALID),
+        ("PATCH", 500, status(500, "InternalError"), True, Meaning.MAY_PASS),
+        ("PATCH", 500, MISSHAPEN, False, Meaning.MAY_PASS),
         ("PATCH", 400, status(400, "BadRequest"), False, Meaning.INVALID),
         ("POST", 422, status(422, "Invalid"), False, Meaning.INVALID),
         ("POST", 400, None, False, Meaning.INVALID),
@@ -83,6 +87,7 @@ def test_an_apply_says_whose_the_fields_are():
     assert field_owners(status(409, "Conflict")) == frozenset()
 
 
+@settings(deadline=None)
 @given(code=st.integers(100, 599), body=JSON, method=st.sampled_from(["GET", "PATCH"]), applies=st.booleans())
 def test_every_answer_means_something(code, body, method, applies):
     assert meaning(method, ROUTE, code, body, applies=applies) in Meaning

@@ -38,7 +38,7 @@ class Time:
 
 
 class Act:
-    """Raises `errors` one after the other, then answers; an error that is last for ever is raised for ever."""
+    """Raises `errors` one after the other, then `forever` if it is given, else answers."""
 
     def __init__(self, *errors, forever=None):
         self.errors = list(errors)
