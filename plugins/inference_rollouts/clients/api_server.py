@@ -85,10 +85,13 @@ class ApiServer:
                 redirect=False,
                 preload_content=False,
             )
-            return _read(answer)
+            read = _read(answer)
         except bodies.NETWORK_ERRORS as error:
             words = bodies.words_of(error, seconds)
             raise ClusterUnavailable(request.method, request.path, 0, words) from error
+        if read.status == 401:  # who we are has expired: the next request finds it out anew
+            self.__dict__.pop("_client", None)
+        return read
 
     def _authenticate(self, request: Request, headers: dict[str, str]) -> None:
         """Add who we are. A plugin that gets a token may fail in any way, and may work the next time."""

@@ -157,6 +157,22 @@ def test_the_identity_that_cannot_be_found_out_may_be_the_next_time(server):
         get(KubernetesCluster(lambda: api, "prod"))
 
 
+def test_an_identity_that_has_expired_is_found_out_anew(server):
+    server.once(f"{ROUTES}/llm", status(401, "Unauthorized"))
+    connected = []
+    with choosing_server(server.choose) as url:
+
+        def connect():
+            connected.append(url)
+            return ApiClient(Configuration(host=url))
+
+        cluster = KubernetesCluster(connect, "prod")
+        with pytest.raises(ClusterUnavailable):
+            get(cluster)
+        assert get(cluster) == get(cluster) == ROUTE
+    assert len(connected) == 2
+
+
 # Answers
 
 
