@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import requests
-
+from inference_rollouts.clients import bodies
+from inference_rollouts.clients.connections import session
+from inference_rollouts.clients.exchanges import Reply, exchange
 from inference_rollouts.core.errors import ClusterRefused, GkeBusy, QuotaExceeded
-from inference_rollouts.core.limits import GKE_TIMEOUT, TOKEN_FRESH
+from inference_rollouts.core.limits import ANSWER_BYTES, GKE_TIMEOUT, TOKEN_FRESH
 from inference_rollouts.core.nodes.gke import GkeObject
 from inference_rollouts.core.nodes.provisioners import shortage
 
@@ -37,11 +38,16 @@ class GkeAccess:
 
 
 class GkeClient:
-    """The node pools of one cluster, `projects/P/locations/L/clusters/C`; `access` is asked on first use."""
+    """The node pools of one cluster, `projects/P/locations/L/clusters/C`; `access` is asked on first use.
 
-    def __init__(self, access: Callable[[], GkeAccess], cluster: str) -> None:
+    Every verb may raise GkeBusy or requests.ConnectionError, which may pass, and ClusterRefused. `timeout`:
+    seconds for one request, in total.
+    """
+
+    def __init__(self, access: Callable[[], GkeAccess], cluster: str, timeout: float = GKE_TIMEOUT) -> None:
         self._find_access = access
         self.cluster = cluster
+        self._timeout = timeout
         self._token = ("", 0.0)
 
     @cached_property
@@ -70,50 +76,55 @@ class GkeClient:
         """What was lately done, and is being done, to the clusters of the same location."""
         location = self.cluster.partition("/clusters/")[0]
         answer = self._call("GET", f"{location}/operations")
-        return list((answer or {}).get("operations") or ())
+        operations = (answer or {}).get("operations") or []
+        if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
+            raise GkeBusy(f"GKE answered GET {location}/operations with what is no list of operations")
+        return operations
 
     def _call(self, method: str, path: str, body: GkeObject | None = None) -> GkeObject | None:
         token = self._access.token or self._identity_token()
-        answer = requests.request(
-            method,
-            f"{self._access.url}/v1/{path}",
-            json=body,
-            timeout=GKE_TIMEOUT,
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        if answer.status_code == 404:
+        headers = {"Authorization": f"Bearer {token}"}
+        reply = self._exchange(method, f"{self._access.url}/v1/{path}", json=body, headers=headers)
+        if reply.status == 404:
             return None
-        value = _json(answer)
-        if not answer.ok:
-            error = value.get("error") or {}
-            message, status = str(error.get("message") or answer.reason), str(error.get("status", ""))
+        if not 200 <= reply.status < 300:
+            error = reply.object.get("error")
+            error = error if isinstance(error, dict) else {}
+            words, status = (
+                bodies.one_line(error.get("message") or reply.reason),
+                str(error.get("status", "")),
+            )
             if status == "ALREADY_EXISTS":
                 return {}
-            raise _refusal(f"{method} {path}", answer.status_code, status, message)
-        return value
+            raise _refusal(f"{method} {path}", reply.status, status, words)
+        if not isinstance(reply.json, dict):
+            raise GkeBusy(f"GKE answered {method} {path} with what is no JSON object")
+        return reply.object
 
     def _identity_token(self) -> str:
         token, until = self._token
         if time.monotonic() > until - TOKEN_FRESH:
             url = f"{self._access.metadata_server}{TOKEN_PATH}"
-            answer = requests.get(url, headers={"Metadata-Flavor": "Google"}, timeout=GKE_TIMEOUT)
-            if not answer.ok:
+            reply = self._exchange("GET", url, headers={"Metadata-Flavor": "Google"})
+            if reply.status >= 500 or reply.status == 429:
+                raise GkeBusy(f"The metadata server gives no token now ({reply.status}).")
+            if reply.status != 200:
                 raise ClusterRefused(
-                    f"The metadata server gives no token ({answer.status_code}): give {self._access.name} "
+                    f"The metadata server gives no token ({reply.status}): give {self._access.name} "
                     "a token as password, or Airflow a workload identity."
                 )
-            value = _json(answer)
-            token = str(value["access_token"])
-            self._token = token, time.monotonic() + float(value["expires_in"])
+            answer = reply.object
+            if not isinstance(answer.get("access_token"), str) or not isinstance(
+                answer.get("expires_in"), int
+            ):
+                raise GkeBusy("The metadata server answered with what is no token.")
+            token = answer["access_token"]
+            self._token = token, time.monotonic() + answer["expires_in"]
         return token
 
-
-def _json(answer: requests.Response) -> dict[str, Any]:
-    try:
-        value = answer.json()
-    except ValueError:
-        value = None
-    return value if isinstance(value, dict) else {}
+    def _exchange(self, method: str, url: str, **request: Any) -> Reply:
+        with session() as connections:
+            return exchange(connections, method, url, self._timeout, ANSWER_BYTES, **request)
 
 
 def _refusal(what: str, code: int, status: str, message: str) -> Exception:

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from inference_rollouts.core.errors import ClusterRefused, NotFound, PatchRefused
-from inference_rollouts.core.limits import KUBERNETES_TIMEOUT
+from inference_rollouts.clients.api_server import APPLY, JSON, JSON_PATCH, ApiServer, Request, require
+from inference_rollouts.clients.discovery import Discovery, root
+from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable, NotFound
+from inference_rollouts.core.faults import field_owners
+from inference_rollouts.core.limits import EVENT_TIMEOUT, KUBERNETES_TIMEOUT, LIST_TIMEOUT
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import OWNER
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
-    from kubernetes.client.exceptions import ApiException
 
 FIELD_MANAGER = OWNER
-APPLY = "application/apply-patch+yaml"
 
 log = logging.getLogger(__name__)
 
 
 class Cluster(Protocol):
-    """One cluster and namespace, as the rollout uses it. Safe to use from a thread."""
+    """One cluster and namespace, as the rollout uses it. Safe to use from a thread.
+
+    Every verb may raise ClusterUnavailable for what may pass (`core.faults` says what that is), and
+    ClusterRefused for what the API server will never accept.
+    """
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> K8sObject:
-        """An object, of another namespace if one is given; raises NotFound."""
+        """An object, of another namespace if one is given.
+
+        Raises NotFound where the API server says that the object is not there, or does not serve its kind.
+        """
 
     def find(self, api_version: str, kind: str, name: str) -> K8sObject | None:
         """An object, or None where it or its kind does not exist."""
@@ -41,7 +48,7 @@ class Cluster(Protocol):
         """All objects of a kind in the namespace (or cluster, for kinds without one) with these labels."""
 
     def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
-        """All objects of a namespaced kind in all namespaces."""
+        """All objects of a namespaced kind in all namespaces; Forbidden where that may not be read."""
 
     def serves(self, api_version: str, kind: str) -> bool:
         """Whether the cluster serves a kind in this group and version."""
@@ -66,19 +73,26 @@ class Cluster(Protocol):
 
 
 class KubernetesCluster:
-    """A Cluster behind the official client, which `connect` makes on first use."""
+    """A Cluster behind the official client, which `connect` makes on first use.
 
-    def __init__(self, connect: Callable[[], ApiClient], namespace: str) -> None:
-        self._connect = connect
+    `timeout` is in seconds, for one request in total; `now` gives seconds for what discovery said.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], ApiClient],
+        namespace: str,
+        timeout: float = KUBERNETES_TIMEOUT,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.namespace = namespace
-        self._resources: dict[str, dict[str, K8sObject]] = {}
-
-    @cached_property
-    def _client(self) -> ApiClient:
-        return self._connect()
+        self._api = ApiServer(connect, timeout)
+        self._discovery = Discovery(self._api.ask, now)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> K8sObject:
-        return self._call("GET", self._path(api_version, kind, name, namespace))
+        with self._listed(api_version):
+            request = Request("GET", self._path(api_version, kind, name, namespace))
+            return _named(request, name, self._api.call(request))
 
     def find(self, api_version: str, kind: str, name: str) -> K8sObject | None:
         try:
@@ -87,44 +101,56 @@ class KubernetesCluster:
             return None
 
     def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[K8sObject]:
-        return self._list(self._path(api_version, kind), {"apiVersion": api_version, "kind": kind}, labels)
+        with self._listed(api_version):
+            whose = {"apiVersion": api_version, "kind": kind}
+            return self._list(self._path(api_version, kind), whose, labels)
 
     def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
-        resource = self._resource(api_version, kind)
-        path = f"{_root(api_version)}/{resource['name']}"
-        return self._list(path, {"apiVersion": api_version, "kind": kind}, None)
+        with self._listed(api_version):
+            path = f"{root(api_version)}/{self._resource(api_version, kind)['name']}"
+            return self._list(path, {"apiVersion": api_version, "kind": kind}, None)
 
     def serves(self, api_version: str, kind: str) -> bool:
-        return kind in self._discover(api_version)
+        return self._discovery.find(api_version, kind) is not None
 
     def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> K8sObject:
-        path = self._path(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+        name = manifest["metadata"]["name"]
         query = {"fieldManager": FIELD_MANAGER, "force": "false"} | ({"dryRun": "All"} if dry_run else {})
-        try:
-            return self._call("PATCH", path, query, manifest, APPLY)
-        except PatchRefused as error:
-            if not _is_own_conflict(error.__cause__):
-                raise
-        return self._call("PATCH", path, query | {"force": "true"}, manifest, APPLY)
+        with self._listed(manifest["apiVersion"]):
+            path = self._path(manifest["apiVersion"], manifest["kind"], name)
+            request = Request("PATCH", path, query, manifest, APPLY)
+            answer = self._api.ask(request)
+            if field_owners(answer.body) == {FIELD_MANAGER}:
+                request = Request("PATCH", path, query | {"force": "true"}, manifest, APPLY)
+                answer = self._api.ask(request)
+            return _named(request, name, require(request, answer))
 
     def patch(self, api_version: str, kind: str, name: str, patch: Sequence[K8sObject]) -> K8sObject:
         query = {"fieldManager": FIELD_MANAGER}
-        return self._call(
-            "PATCH", self._path(api_version, kind, name), query, patch, "application/json-patch+json"
-        )
+        with self._listed(api_version):
+            path = self._path(api_version, kind, name)
+            request = Request("PATCH", path, query, list(patch), JSON_PATCH)
+            return _named(request, name, self._api.call(request))
 
     def delete(self, obj: K8sObject) -> None:
-        meta = obj["metadata"]
-        path = self._path(obj["apiVersion"], obj["kind"], meta["name"])
+        api_version, kind, meta = obj["apiVersion"], obj["kind"], obj["metadata"]
         body = {"preconditions": {"uid": meta["uid"]}, "propagationPolicy": "Background"}
-        with suppress(NotFound, PatchRefused):
-            self._call("DELETE", path, body=body)
+        try:
+            with self._listed(api_version):
+                self._call("DELETE", self._path(api_version, kind, meta["name"]), body=body)
+        except NotFound:
+            return
+        except ClusterUnavailable as error:
+            live = self.find(api_version, kind, meta["name"]) if error.status == 409 else obj
+            if live is not None and live["metadata"]["uid"] == meta["uid"]:
+                raise
 
     def events_about(self, obj: K8sObject) -> list[K8sObject]:
         query = {"fieldSelector": f"involvedObject.uid={obj['metadata']['uid']}", "limit": "100"}
         try:
-            return list(self._call("GET", self._path("v1", "Event"), query)["items"])
-        except ClusterRefused as error:
+            request = Request("GET", self._path("v1", "Event"), query)
+            return _items(request, self._api.call(request))
+        except (ClusterRefused, ClusterUnavailable) as error:
             log.info("%s", error)
             return []
 
@@ -154,22 +180,26 @@ class KubernetesCluster:
             "count": 1,
         }
         try:
-            self._call("POST", self._path("v1", "Event"), {"fieldManager": FIELD_MANAGER}, body)
+            path, query = self._path("v1", "Event"), {"fieldManager": FIELD_MANAGER}
+            self._api.call(Request("POST", path, query, body), min(EVENT_TIMEOUT, self._api.timeout))
         except Exception as error:
             log.warning("could not write the Event %s (%s): %s", reason, message, error)
 
-    def _list(self, path: str, whose: K8sObject, labels: Mapping[str, str] | None) -> list[K8sObject]:
+    def _list(self, path: str, whose: dict[str, Any], labels: Mapping[str, str] | None) -> list[K8sObject]:
         """All pages; the items of a list do not say their kind themselves."""
         query = {"limit": "500"}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
         items: list[K8sObject] = []
-        while True:
-            page = self._call("GET", path, query)
-            items += [whose | item for item in page["items"]]
-            if not (token := page["metadata"].get("continue")):
+        end = time.monotonic() + LIST_TIMEOUT
+        while time.monotonic() < end:
+            request = Request("GET", path, query)
+            page = self._api.call(request)
+            items += [{**whose, **item} for item in _items(request, page)]
+            if not (token := _object(page.get("metadata")).get("continue")):
                 return items
-            query["continue"] = token
+            query = query | {"continue": str(token)}
+        raise ClusterUnavailable("GET", path, 0, f"the list did not end within {LIST_TIMEOUT:g} s")
 
     def _path(
         self, api_version: str, kind: str, name: str | None = None, namespace: str | None = None
@@ -178,22 +208,22 @@ class KubernetesCluster:
         where = quote(namespace or self.namespace, safe="")
         scope = f"/namespaces/{where}" if resource["namespaced"] else ""
         tail = f"/{quote(name, safe='')}" if name else ""
-        return f"{_root(api_version)}{scope}/{resource['name']}{tail}"
+        return f"{root(api_version)}{scope}/{resource['name']}{tail}"
 
     def _resource(self, api_version: str, kind: str) -> K8sObject:
-        try:
-            return self._discover(api_version)[kind]
-        except KeyError:
-            raise NotFound(f"The cluster does not serve {kind} of {api_version}.") from None
+        if (resource := self._discovery.find(api_version, kind)) is None:
+            raise NotFound(f"The cluster does not serve {kind} of {api_version}.")
+        return resource
 
-    def _discover(self, api_version: str) -> dict[str, K8sObject]:
-        if api_version not in self._resources:
-            try:
-                resources = self._call("GET", _root(api_version))["resources"]
-            except NotFound:
-                resources = []
-            self._resources[api_version] = {r["kind"]: r for r in resources if "/" not in r["name"]}
-        return self._resources[api_version]
+    @contextmanager
+    def _listed(self, api_version: str) -> Iterator[None]:
+        """A kind that was listed, and has no handler, may have gone: it is looked up anew the next time."""
+        try:
+            yield
+        except ClusterUnavailable as error:
+            if error.status == 404:
+                self._discovery.forget(api_version)
+            raise
 
     def _call(
         self,
@@ -201,25 +231,9 @@ class KubernetesCluster:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Any = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
     ) -> K8sObject:
-        from kubernetes.client.exceptions import ApiException
-
-        try:
-            answer = self._client.call_api(
-                path,
-                method,
-                query_params=list((query or {}).items()),
-                header_params={"Accept": "application/json", "Content-Type": content_type},
-                body=body,
-                auth_settings=["BearerToken"],
-                _return_http_data_only=True,
-                _preload_content=False,
-                _request_timeout=KUBERNETES_TIMEOUT,
-            )
-        except ApiException as error:
-            raise _refusal(method, path, error) from error
-        return json.loads(answer.data)  # type: ignore[no-any-return]
+        return self._api.call(Request(method, path, query, body, content_type))
 
 
 def connect(kubeconfig: Path, context: str | None = None) -> ApiClient:
@@ -229,36 +243,25 @@ def connect(kubeconfig: Path, context: str | None = None) -> ApiClient:
     return new_client_from_config(config_file=str(kubeconfig), context=context)
 
 
-def _root(api_version: str) -> str:
-    return f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+def _named(request: Request, name: str, obj: K8sObject) -> K8sObject:
+    """An answer that is the object asked for; raises ClusterUnavailable for any other."""
+    if _object(obj.get("metadata")).get("name") != name:
+        raise ClusterUnavailable(request.method, request.path, 200, f"the answer is no object {name}")
+    return obj
 
 
-def _is_own_conflict(error: Any) -> bool:
-    """Whether an apply was refused only because of fields that our own patches set."""
-    try:
-        causes = json.loads(error.body)["details"]["causes"]
-    except (TypeError, ValueError, KeyError):
-        return False
-    ours = f'conflict with "{FIELD_MANAGER}" '
-    return bool(causes) and all(
-        cause.get("reason") == "FieldManagerConflict" and cause.get("message", "").startswith(ours)
-        for cause in causes
-    )
+def _items(request: Request, page: K8sObject) -> list[K8sObject]:
+    """The items of a list; raises ClusterUnavailable for an answer that is none."""
+    items = page.get("items", ())
+    if items is None:  # Go's empty list
+        return []
+    if not isinstance(items, list) or not all(
+        _object(_object(item).get("metadata")).get("name") for item in items
+    ):
+        raise ClusterUnavailable(request.method, request.path, 200, "the answer is no list of objects")
+    return items
 
 
-def _refusal(method: str, path: str, error: ApiException) -> Exception:
-    """The error of ours that an answer of the API server stands for; others stay and are retried."""
-    try:
-        why = json.loads(error.body)["message"]
-    except (TypeError, ValueError, KeyError):
-        why = str(error.reason)
-    match error.status:
-        case 404:
-            return NotFound(f"The cluster has no {path}: {why}")
-        case 409 | 422 if method in ("PATCH", "DELETE"):
-            return PatchRefused(f"The cluster refused a change of {path}: {why}")
-        case 401 | 403:
-            return ClusterRefused(f"The cluster does not allow {method} {path}: {why}")
-        case _:
-            other: Exception = error
-            return other
+def _object(value: Any) -> K8sObject:
+    """A JSON object; an empty one for any other value."""
+    return value if isinstance(value, dict) else {}

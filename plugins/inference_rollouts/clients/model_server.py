@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import requests
 
-from inference_rollouts.core.errors import ServerRefused
-from inference_rollouts.core.limits import MODEL_SERVER_TIMEOUT
-from inference_rollouts.core.serving.adapters import Served
+from inference_rollouts.clients import bodies, completions
+from inference_rollouts.clients.connections import session
+from inference_rollouts.clients.exchanges import Reply, exchange, opened
+from inference_rollouts.core.errors import ServerRefused, ServerUnavailable
+from inference_rollouts.core.limits import MODEL_SERVER_BYTES, MODEL_SERVER_TIMEOUT, STREAM_BYTES
+from inference_rollouts.core.serving.adapters import Served, served_from
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.warm_up import Answer
 
@@ -19,10 +21,13 @@ Prompt = str | Sequence[Mapping[str, str]]
 
 
 class ModelServers(Protocol):
-    """The model servers of pods, by their base URLs."""
+    """The model servers of pods, by their base URLs.
+
+    Every verb but `complete` raises ServerUnavailable when there is no answer, or none that can be read.
+    """
 
     def models(self, base_url: str) -> list[Served]:
-        """All names that a server answers for now. Raises ServerRefused or requests' errors."""
+        """All names that a server answers for now. Raises ServerRefused."""
 
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         """Load an adapter by the runtime API; one that is loaded from this path already is fine.
@@ -36,33 +41,41 @@ class ModelServers(Protocol):
     def complete(self, base_url: str, model: str, prompt: Prompt, max_tokens: int, timeout: float) -> Answer:
         """One streamed answer to a text, or to the messages of a chat, put together again as a completion.
 
-        A connection that fails or an answer that is no event stream is an Answer too (status 0 or as
-        given, no body): the caller judges answers.
+        `timeout`: seconds to its end. A connection that fails, and an answer that does not end in time or
+        is no stream of completions, is an Answer too (status 0, no body): the caller judges answers.
         """
 
 
 class HttpModelServers:
-    """Model servers over HTTP."""
+    """Model servers over HTTP. `timeout`: seconds for a request that is no completion, in total."""
+
+    def __init__(self, timeout: float = MODEL_SERVER_TIMEOUT) -> None:
+        self._timeout = timeout
 
     def models(self, base_url: str) -> list[Served]:
-        answer = requests.get(base_url + vllm.MODELS, timeout=MODEL_SERVER_TIMEOUT)
-        return [Served.from_card(card) for card in _accepted(answer).json()["data"]]
+        url = base_url + vllm.MODELS
+        reply = self._exchange("GET", url)
+        if reply.status >= 500 or reply.status == 429:
+            raise ServerUnavailable(f"{url} answers {reply.status}: {_words(reply)}")
+        try:
+            return served_from(_accepted(reply).json)
+        except ValueError as error:
+            raise ServerRefused(reply.status, str(error)) from error
 
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         body = {"lora_name": name, "lora_path": path}
-        answer = requests.post(base_url + vllm.LOAD_ADAPTER, json=body, timeout=MODEL_SERVER_TIMEOUT)
-        loaded = answer.status_code == 400 and any(
+        reply = self._exchange("POST", base_url + vllm.LOAD_ADAPTER, json=body)
+        loaded = reply.status == 400 and any(
             (served.name, served.path) == (name, path) for served in self.models(base_url)
         )
         if not loaded:
-            _accepted(answer)
+            _accepted(reply)
 
     def unload_adapter(self, base_url: str, name: str) -> None:
-        body = {"lora_name": name}
-        answer = requests.post(base_url + vllm.UNLOAD_ADAPTER, json=body, timeout=MODEL_SERVER_TIMEOUT)
-        if answer.status_code == 404 and all(served.name != name for served in self.models(base_url)):
+        reply = self._exchange("POST", base_url + vllm.UNLOAD_ADAPTER, json={"lora_name": name})
+        if reply.status == 404 and all(served.name != name for served in self.models(base_url)):
             return
-        _accepted(answer)
+        _accepted(reply)
 
     def complete(self, base_url: str, model: str, prompt: Prompt, max_tokens: int, timeout: float) -> Answer:
         chat = not isinstance(prompt, str)
@@ -77,46 +90,36 @@ class HttpModelServers:
         url = base_url + (vllm.CHAT_COMPLETIONS if chat else vllm.COMPLETIONS)
         started = time.monotonic()
         try:
-            with requests.post(url, json=body, stream=True, timeout=timeout) as answer:
+            with session() as connections, opened(connections, "POST", url, timeout, json=body) as answer:
                 if answer.status_code != 200:
-                    return Answer(answer.status_code, None, time.monotonic() - started, _words(answer))
-                return _assemble(_events(answer), started)
-        except (requests.RequestException, ValueError) as error:
-            return Answer(0, None, time.monotonic() - started, type(error).__name__)
+                    reply = Reply(
+                        answer.status_code, answer.reason, bodies.read(answer.raw, MODEL_SERVER_BYTES)
+                    )
+                    return Answer(reply.status, None, time.monotonic() - started, _words(reply))
+                return completions.assemble(bodies.lines(answer.raw, STREAM_BYTES), started)
+        except bodies.NETWORK_ERRORS as error:
+            return Answer(0, None, time.monotonic() - started, bodies.words_of(error, timeout))
+
+    def _exchange(self, method: str, url: str, **request: Any) -> Reply:
+        try:
+            with session() as connections:
+                return exchange(connections, method, url, self._timeout, MODEL_SERVER_BYTES, **request)
+        except requests.RequestException as error:
+            raise ServerUnavailable(f"{url} does not answer: {error}") from error
 
 
-def _accepted(answer: requests.Response) -> requests.Response:
-    if answer.status_code != 200:
-        raise ServerRefused(answer.status_code, _words(answer))
-    return answer
+def _accepted(reply: Reply) -> Reply:
+    if reply.status != 200:
+        raise ServerRefused(reply.status, _words(reply))
+    return reply
 
 
-def _words(answer: requests.Response) -> str:
+def _words(reply: Reply) -> str:
     """What a server says of its refusal, on one line."""
-    try:
-        body = answer.json()
-        error = body.get("error", body)  # older servers put the error itself into the body
-        text = str(error.get("message") or error.get("detail") or error)
-    except (ValueError, AttributeError, TypeError):
-        text = answer.text
-    return " ".join(text.split())[:300]
-
-
-def _events(answer: requests.Response) -> Iterator[dict[str, Any]]:
-    for line in answer.iter_lines(chunk_size=None):
-        text = line.decode("utf-8", "replace")
-        if text.startswith("data:") and (data := text[5:].strip()) != "[DONE]":
-            yield json.loads(data)
-
-
-def _assemble(events: Iterator[dict[str, Any]], started: float) -> Answer:
-    ttft, text, finish, model, usage = 0.0, "", None, None, None
-    for event in events:
-        ttft = ttft or time.monotonic() - started
-        model = event.get("model", model)
-        usage = event.get("usage") or usage
-        for choice in event.get("choices", ()):
-            text += choice.get("text") or (choice.get("delta") or {}).get("content") or ""
-            finish = choice.get("finish_reason") or finish
-    body = {"model": model, "choices": [{"text": text, "finish_reason": finish}], "usage": usage}
-    return Answer(200, body, ttft or time.monotonic() - started)
+    value = reply.json
+    if not isinstance(value, dict):
+        return bodies.one_line(reply.body[: 2 * bodies.LONGEST_WORDS].decode("utf-8", "replace"))
+    error = value.get("error", value)  # older servers put the error itself into the body
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or error
+    return bodies.one_line(error)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +12,16 @@ from typing import Any, Protocol
 
 import requests
 
+from inference_rollouts.clients import bodies
+from inference_rollouts.clients.connections import session
+from inference_rollouts.clients.exchanges import Reply, exchange
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.limits import PROMETHEUS_TIMEOUT
+from inference_rollouts.core.limits import ANSWER_BYTES, PROMETHEUS_TIMEOUT
+
+NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf)|NaN", re.ASCII)
+"""A float as Prometheus writes it, in values and in the label `le`."""
+
+log = logging.getLogger(__name__)
 
 
 class Prometheus(Protocol):
@@ -19,6 +30,7 @@ class Prometheus(Protocol):
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         """The instant vector of a query at Unix time `at`: `[{"metric": {...}, "value": [time, "1"]}]`.
 
+        Labels are strings, `le` is a number, and so is each value; NaN and infinities are numbers too.
         Raises PrometheusUnavailable when there is no valid answer.
         """
 
@@ -32,44 +44,79 @@ class Endpoint:
 
 
 class PrometheusClient:
-    """A Prometheus over HTTP; `endpoint` is asked where it is on first use."""
+    """A Prometheus over HTTP; `endpoint` is asked where it is on first use. `timeout`: seconds, in total."""
 
-    def __init__(self, endpoint: Callable[[], Endpoint]) -> None:
+    def __init__(self, endpoint: Callable[[], Endpoint], timeout: float = PROMETHEUS_TIMEOUT) -> None:
         self._endpoint = endpoint
+        self._timeout = timeout
+        self._warned: set[str] = set()
 
     @cached_property
     def _session(self) -> tuple[str, requests.Session]:
         endpoint = self._endpoint()
-        session = requests.Session()
+        made = session()
         if endpoint.token:
-            session.headers["Authorization"] = f"Bearer {endpoint.token}"
-        return endpoint.url, session
+            made.headers["Authorization"] = f"Bearer {endpoint.token}"
+        return endpoint.url, made
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         base, session = self._session
         asked = {"query": promql, "time": f"{at:.3f}"}
         try:
-            answer = session.post(f"{base}/api/v1/query", data=asked, timeout=PROMETHEUS_TIMEOUT)
+            reply = exchange(session, "POST", f"{base}/api/v1/query", self._timeout, ANSWER_BYTES, data=asked)
         except requests.RequestException as error:
             raise PrometheusUnavailable(f"Prometheus at {base} does not answer: {error}") from error
-        value = _json(answer)
-        if answer.status_code != 200 or value.get("status") != "success":
-            why = _reason(answer)
-            raise PrometheusUnavailable(f"Prometheus at {base} answered {answer.status_code}: {why}")
-        return value["data"]["result"]  # type: ignore[no-any-return]
+        answer = reply.object
+        if reply.status != 200 or answer.get("status") != "success":
+            raise PrometheusUnavailable(f"Prometheus at {base} answered {reply.status}: {_words(reply)}")
+        self._warn(base, answer.get("warnings"))
+        try:
+            return vector_of(answer.get("data"))
+        except ValueError as error:
+            raise PrometheusUnavailable(f"Prometheus at {base} answered nonsense: {error}") from error
+
+    def _warn(self, base: str, warnings: Any) -> None:
+        """Log what the store says of its own answer, each sentence once."""
+        for warning in warnings if isinstance(warnings, list) else ():
+            if (words := bodies.one_line(warning)) not in self._warned:
+                self._warned.add(words)
+                log.warning("Prometheus at %s warns: %s", base, words)
 
 
-def _reason(answer: requests.Response) -> str:
-    """Why a query failed: as Prometheus says, else as HTTP does."""
-    if answer.status_code in (401, 403):
-        return f"{answer.reason}. The connection's password is what it gets as bearer token."
-    return str(_json(answer).get("error") or f"{answer.reason}, and nothing that Prometheus would say")
+def vector_of(data: Any) -> list[dict[str, Any]]:
+    """The samples in the `data` of an answer. Raises ValueError unless all of it is an instant vector."""
+    if not isinstance(data, dict) or data.get("resultType", "vector") != "vector":
+        raise ValueError("no instant vector")
+    samples = data.get("result")
+    if not isinstance(samples, list):
+        raise ValueError("an instant vector without samples")
+    for sample in samples:
+        if not isinstance(sample, dict) or not _are_labels(sample.get("metric")):
+            raise ValueError("a sample without labels")
+        if not _is_value(sample.get("value")):
+            raise ValueError("a sample without a value")
+    return samples
 
 
-def _json(answer: requests.Response) -> dict[str, Any]:
-    """The answer's object; empty if it has none, as the page of a proxy that asks for a login."""
-    try:
-        value = answer.json()
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+def _are_labels(labels: Any) -> bool:
+    return (
+        isinstance(labels, dict)
+        and all(isinstance(value, str) for value in labels.values())
+        and NUMBER.fullmatch(labels.get("le", "0")) is not None
+    )
+
+
+def _is_value(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    at, number = value
+    is_time = isinstance(at, int | float) and not isinstance(at, bool) and math.isfinite(at)
+    return is_time and isinstance(number, str) and NUMBER.fullmatch(number) is not None
+
+
+def _words(reply: Reply) -> str:
+    """Why a query failed: in Prometheus's words, else in HTTP's."""
+    if reply.status in (401, 403):
+        return f"{reply.reason}. The connection's password is what it gets as bearer token."
+    error = reply.object.get("error")
+    return bodies.one_line(error or f"{reply.reason}, and nothing that Prometheus would say")

@@ -17,6 +17,9 @@ RolloutError                a decision: trying again changes nothing
 +-- RetirementRefused       what was to be taken away is in use, or not a rollout's
 +-- DecisionRecordBroken    lines that are not a whole decision record
 PassingError                an accident: worth trying again
++-- ClusterUnavailable      the API server did not answer, or did not do it now
+|   +-- Forbidden           it does not allow it: now, or because a right is missing
++-- ServerUnavailable       a model server did not answer
 +-- GkeBusy                 GKE's API cannot do it now
 +-- StableUnavailable       going back would lose traffic now
 """
@@ -94,6 +97,35 @@ class DecisionRecordBroken(RolloutError):
 
 class PassingError(Exception):
     """An accident, not a decision: what failed may work when it is tried again."""
+
+
+class ClusterUnavailable(PassingError):
+    """The API server did not do `method path`: no answer (`status` 0), none that can be read, or not now.
+
+    `words` are the server's own, or what went wrong on the way. Whether a write took effect is unknown.
+    """
+
+    def __init__(self, method: str, path: str, status: int, words: str) -> None:
+        super().__init__(method, path, status, words)
+        self.method, self.path, self.status, self.words = method, path, status, words
+
+    def __str__(self) -> str:
+        request = f"{self.method} {self.path}"
+        match self.status:
+            case 0:
+                return f"The cluster does not answer {request}: {self.words}"
+            case 401 | 403:
+                return f"The cluster does not allow {request}: {self.words} ({self.status})"
+            case _:
+                return f"The cluster cannot do {request} now: {self.words} ({self.status})"
+
+
+class Forbidden(ClusterUnavailable):
+    """The API server does not allow it (403): caches or a webhook are not ready, or a right is missing."""
+
+
+class ServerUnavailable(PassingError):
+    """A model server did not answer, or there is no address to ask it at."""
 
 
 class GkeBusy(PassingError):

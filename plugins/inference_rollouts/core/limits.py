@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+# In total: over names that are resolved, connections, redirects and however slowly an answer comes.
 KUBERNETES_TIMEOUT = 30.0  # for one request; a hung API server is an error that a retry may mend
+LIST_TIMEOUT = 120.0  # for all pages of one list
+EVENT_TIMEOUT = 5.0  # for an Event: telling is best effort and must not hold up what is told
 GKE_TIMEOUT = 30.0  # for one request, and for a token
 MODEL_SERVER_TIMEOUT = (
     60.0  # for one request that is no completion; an adapter may have to be downloaded first
 )
 PROMETHEUS_TIMEOUT = 10.0  # for one query; an observation that takes longer is none
 TOKEN_FRESH = 60.0  # that a token must still be good for
+DISCOVERY_NO_TTL = 10.0  # for which it is believed that the cluster does not serve a kind
+
+MIB = 2**20
+ANSWER_BYTES = 64 * MIB  # of an answer: a page of 500 big objects, or a vector of many pods, is far below
+MODEL_SERVER_BYTES = MIB  # of a model server's answer that is no completion
+STREAM_BYTES = 16 * MIB  # of a streamed completion: 4,096 tokens with an event of 4 KiB for each
+
+FIRST_PAUSE = 0.5  # before the second try of what may pass; doubled each time
+LONGEST_PAUSE = 15.0  # between two tries of what may pass
+TELL_EVERY = 60.0  # between two log lines about what is still tried
+FORBIDDEN_FOR = 60.0  # after which a 403 is called a missing right
 
 WRITE_ATTEMPTS = 5  # status updates of a gateway race with us; five lost races in a row are no coincidence
 ANSWER_ATTEMPTS = 3  # completions asked of a model server before its failure counts

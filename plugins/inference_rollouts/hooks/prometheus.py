@@ -42,7 +42,7 @@ class PrometheusHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Whether it answers a query, in a sentence: for the button Test of Airflow's form."""
         try:
-            self.get_conn().query("1", time.time())
+            self.get_conn().query("vector(1)", time.time())
         except PrometheusUnavailable as error:
             return False, str(error)
         return True, f"Prometheus at {self.endpoint().url} answers queries."

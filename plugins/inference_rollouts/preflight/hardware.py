@@ -6,11 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import requests
-
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
+from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, ServerRefused
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.plan.plan import Kind, PoolPlan
@@ -34,7 +32,7 @@ def _check_model(clients: Clients, plan: PoolPlan) -> None:
     work, pod = plan.workload, ready_pods(pods_of(clients.cluster, plan.stable))[0]
     try:
         served = clients.servers.models(base_url(pod, work.port))
-    except requests.RequestException as error:
+    except ServerRefused as error:
         raise ClusterRefused(
             f"Pod {pod['metadata']['name']} of {plan.stable} does not say what it serves: {error}"
         ) from error

@@ -30,7 +30,7 @@ def is_loaded(servers: ModelServers, url: str, name: str) -> bool:
 def ensure_loaded(servers: ModelServers, pod: str, url: str, plan: AdapterPlan) -> bool:
     """Make one pod answer for the canary; True if it did not before.
 
-    Raises NotReady with the server's own message, or requests' errors of the network.
+    Raises NotReady with the server's own words, or ServerUnavailable.
     """
     if is_loaded(servers, url, plan.canary):
         return False
@@ -48,7 +48,7 @@ def ensure_loaded(servers: ModelServers, pod: str, url: str, plan: AdapterPlan) 
 def load_everywhere(servers: ModelServers, urls: dict[str, str], plan: AdapterPlan) -> list[str]:
     """Load the canary on every pod, or on none; the names of those that had to load it.
 
-    Raises NotReady when a pod refuses, else the first error of the network.
+    Raises NotReady when a pod refuses, else the first ServerUnavailable.
     """
     with ThreadPoolExecutor(SERVERS_AT_ONCE) as threads:
         tries = {pod: threads.submit(ensure_loaded, servers, pod, urls[pod], plan) for pod in urls}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.core.errors import ClusterRefused, ServerUnavailable
 from inference_rollouts.core.objects.inference_pool import pod_labels, ports
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import ready_pods
@@ -20,8 +22,13 @@ def pods_of(cluster: Cluster, pool: str) -> list[K8sObject]:
 
 
 def base_url(pod: K8sObject, port: int) -> str:
-    """Where a pod's model server listens."""
-    return f"http://{pod['status']['podIP']}:{port}"
+    """Where a pod's model server listens. Raises ServerUnavailable for a pod that has no address yet."""
+    try:
+        address = ip_address(pod["status"]["podIP"])
+    except (KeyError, ValueError):
+        raise ServerUnavailable(f"Pod {pod['metadata']['name']} has no IP address yet.") from None
+    host = f"[{address}]" if address.version == 6 else str(address)
+    return f"http://{host}:{port}"
 
 
 def port_of(cluster: Cluster, pool: str) -> int:

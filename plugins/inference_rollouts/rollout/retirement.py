@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.include import load_manifests, load_metric_set
 from inference_rollouts.core.errors import (
-    ClusterRefused,
+    Forbidden,
     PatchRefused,
     PrometheusUnavailable,
     RetirementRefused,
@@ -108,6 +108,8 @@ class _Subject(ABC, Generic[P]):
 class PoolSubject(_Subject[PoolPlan]):
     """A pool that a rollout of the plan created, with all that came with it."""
 
+    _sees_all_routes = False
+
     def find(self) -> tuple[RetiredObject, ...]:
         pool = self.name
         if user := self.user():
@@ -150,12 +152,20 @@ class PoolSubject(_Subject[PoolPlan]):
         return self._release_nodes()
 
     def _routes(self) -> list[K8sObject]:
-        """Those of all namespaces where that may be read, since any of them may name the pool."""
+        """Those of all namespaces where that may be read, since any of them may name the pool.
+
+        That it is forbidden is an answer here, not an accident: most installations do not allow it. Where it
+        was allowed before, it is an accident.
+        """
         try:
-            return self.cluster.select_everywhere(GATEWAY_API, "HTTPRoute")
-        except ClusterRefused as error:
-            log.info("only the routes of namespace %s are read: %s", self.plan.namespace, error)
+            routes = self.cluster.select_everywhere(GATEWAY_API, "HTTPRoute")
+        except Forbidden as error:
+            if self._sees_all_routes:
+                raise
+            log.info("only the routes of namespace %s are looked at: %s", self.plan.namespace, error)
             return self.cluster.select(GATEWAY_API, "HTTPRoute")
+        self._sees_all_routes = True
+        return routes
 
     def _created(self) -> list[K8sObject]:
         """Everything in the cluster that carries the labels of this plan and pool."""

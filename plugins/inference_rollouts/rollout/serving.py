@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from inference_rollouts.clients.model_server import ModelServers, Prompt
-from inference_rollouts.core.errors import ClusterRefused, ServerRefused, WarmUpFailed
+from inference_rollouts.core.errors import ClusterRefused, ServerRefused, ServerUnavailable, WarmUpFailed
 from inference_rollouts.core.limits import ANSWER_ATTEMPTS, SERVERS_AT_ONCE
 from inference_rollouts.core.plan.workload import WarmUp, Workload
 from inference_rollouts.core.serving.adapters import Adapter, Seen, Served
@@ -28,7 +28,10 @@ def on_each(urls: Urls, act: Callable[[str, str], T]) -> dict[str, T]:
 
 
 def seen_by(servers: ModelServers, urls: Urls) -> Seen:
-    """What each pod answers for now. Raises ClusterRefused when one does not say."""
+    """What each pod answers for now. Raises ClusterRefused when one refuses to say.
+
+    ServerUnavailable when one does not answer.
+    """
     return on_each(urls, lambda pod, url: _listed(servers, pod, url))
 
 
@@ -83,6 +86,8 @@ def _listed(servers: ModelServers, pod: str, url: str) -> list[Served]:
         raise ClusterRefused(
             f"Pod {pod} does not list what it answers for: /v1/models is {error}."
         ) from error
+    except ServerUnavailable as error:
+        raise ServerUnavailable(f"Pod {pod} does not list what it answers for: {error}.") from error
 
 
 def _ask(servers: ModelServers, url: str, model: str, prompt: Prompt, max_tokens: int, how: WarmUp) -> Answer:

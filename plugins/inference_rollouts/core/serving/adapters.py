@@ -56,7 +56,22 @@ class Served:
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Served:
         """An entry of `/v1/models`."""
-        return cls(str(card["id"]), str(card.get("root") or ""), card.get("parent") or None)
+        return cls(card["id"], card.get("root") or "", card.get("parent") or None)
+
+
+def served_from(body: Any) -> list[Served]:
+    """The names in an answer of `/v1/models`. Raises ValueError when it is no list of them."""
+    cards = body.get("data") if isinstance(body, Mapping) else None
+    if not isinstance(cards, list) or not all(map(_is_card, cards)):
+        raise ValueError("the answer is no list of models")
+    return [Served.from_card(card) for card in cards]
+
+
+def _is_card(card: Any) -> bool:
+    optional = isinstance(card, Mapping) and all(
+        isinstance(card.get(key), str | None) for key in ("root", "parent")
+    )
+    return optional and isinstance(card.get("id"), str) and bool(card["id"])
 
 
 Seen = Mapping[str, Sequence[Served]]  # what each pod answers for, by the pod's name

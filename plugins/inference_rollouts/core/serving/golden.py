@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from inference_rollouts.core.serving.warm_up import Answer, mistake
+from inference_rollouts.core.serving.warm_up import Answer, mistake, tokens
 from inference_rollouts.core.values import Model
 
 SHOWN = 60  # characters of an answer or prompt that a sentence quotes
@@ -77,39 +77,34 @@ def findings(golden: Golden, answer: Answer, model: str, reference: Answer) -> I
     if wrong := mistake(answer, model):
         yield wrong
         return
-    text, finish = _text_and_reason(answer)
+    text, finish = _text_and_finish(answer)
     if finish not in golden.finish_reasons:
         yield f"finished with reason {finish!r} instead of {' or '.join(golden.finish_reasons)}"
     if golden.format == "json" and not _is_json(text):
         yield f"answered {_quoted(text)}, which is not JSON"
     if golden.pattern is not None and not re.search(golden.pattern, text):
         yield f"answered {_quoted(text)}, which does not match {golden.pattern!r}"
-    mine, theirs = _tokens(answer, "prompt_tokens"), _tokens(reference, "prompt_tokens")
+    mine, theirs = tokens(answer, "prompt_tokens"), tokens(reference, "prompt_tokens")
     if abs(mine - theirs) > golden.prompt_tokens_drift * theirs:
         yield (
             f"counted {mine} tokens in the prompt where stable counts {theirs}: "
             "the tokenizer or the chat template is another"
         )
-    mine, theirs = _tokens(answer, "completion_tokens"), _tokens(reference, "completion_tokens")
+    mine, theirs = tokens(answer, "completion_tokens"), tokens(reference, "completion_tokens")
     if golden.length_drift is not None and max(mine, theirs) > golden.length_drift * min(mine, theirs):
         yield f"answered with {mine} tokens where stable answers with {theirs}"
 
 
-def _text_and_reason(answer: Answer) -> tuple[str, str]:
+def _text_and_finish(answer: Answer) -> tuple[str, str]:
     """Text and finish reason of a valid answer."""
     choice = (answer.body or {})["choices"][0]
     return choice["text"], choice["finish_reason"]
 
 
-def _tokens(answer: Answer, kind: str) -> int:
-    usage: dict[str, Any] = (answer.body or {}).get("usage") or {}
-    return int(usage.get(kind) or 0)
-
-
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

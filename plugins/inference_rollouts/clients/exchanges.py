@@ -1,0 +1,53 @@
+"""Whole exchanges over HTTP: a request, and an answer that is limited in time and size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from inference_rollouts.clients import bodies
+from inference_rollouts.clients.connections import TimeLeft
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: HTTP's status and reason, and the body."""
+
+    status: int
+    reason: str
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body's JSON value; None where it has none."""
+        return bodies.parse_or_none(self.body)
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The body's JSON object; an empty one where it has none."""
+        value = self.json
+        return value if isinstance(value, dict) else {}
+
+
+def opened(
+    session: requests.Session, method: str, url: str, seconds: float, **request: Any
+) -> requests.Response:
+    """An answer whose body is yet to be read, all within `seconds`; raises `bodies.NETWORK_ERRORS`."""
+    left: Any = TimeLeft(seconds)  # urllib3's Timeout, which requests takes as well
+    return session.request(method, url, timeout=left, stream=True, **request)
+
+
+def exchange(
+    session: requests.Session, method: str, url: str, seconds: float, most: int, **request: Any
+) -> Reply:
+    """What `url` answers within `seconds` in all, with at most `most` bytes.
+
+    `session` is one of `connections.session`. Raises requests.ConnectionError, whose message is one phrase.
+    """
+    try:
+        with opened(session, method, url, seconds, **request) as answer:
+            return Reply(answer.status_code, str(answer.reason), bodies.read(answer.raw, most))
+    except bodies.NETWORK_ERRORS as error:
+        raise requests.ConnectionError(bodies.words_of(error, seconds)) from error

@@ -1,0 +1,103 @@
+"""Trying again what may pass: until a deadline for tasks, without end for the way back.
+
+    until(time.time() + 120)(traffic.shift, 5, 1, now)
+    without_end()(traffic.restore, why)
+
+A PassingError or an error of the network is tried again, after pauses that grow from half a second to 15
+seconds. Anything else is a decision, or a fault of ours, and comes out at once. What is in the way is logged
+at first and then once a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+import requests
+import urllib3
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from inference_rollouts.core.errors import Forbidden, PassingError
+from inference_rollouts.core.faults import right_to
+from inference_rollouts.core.limits import FIRST_PAUSE, FORBIDDEN_FOR, LONGEST_PAUSE, TELL_EVERY
+
+MAY_PASS = (
+    PassingError,
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    urllib3.exceptions.HTTPError,
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+    ssl.SSLError,
+)
+
+Seconds = Callable[[], float]
+Sleep = Callable[[float], None]
+
+log = logging.getLogger(__name__)
+
+
+def until(deadline: float, *, now: Seconds = time.time, sleep: Sleep = time.sleep) -> Retrying:
+    """Tries again until `deadline`, a time of `now`; the last try is then, and what it raises comes out.
+
+    A try is not interrupted: what it asks of the clients has limits of its own. For one call at a time.
+    """
+    return _retrying(deadline, now, sleep)
+
+
+def without_end(*, now: Seconds = time.time, sleep: Sleep = time.sleep) -> Retrying:
+    """Tries again until it works, or is decided otherwise. For one call at a time."""
+    return _retrying(math.inf, now, sleep)
+
+
+def _retrying(deadline: float, now: Seconds, sleep: Sleep) -> Retrying:
+    growing = wait_random_exponential(multiplier=FIRST_PAUSE, min=FIRST_PAUSE, max=LONGEST_PAUSE)
+    return Retrying(
+        retry=retry_if_exception_type(MAY_PASS),
+        wait=lambda state: max(min(growing(state), deadline - now()), 0.0),
+        stop=lambda _: now() >= deadline,
+        before_sleep=_Teller(now).tell,
+        sleep=sleep,
+        reraise=True,
+    )
+
+
+class _Teller:
+    """Logs what is in the way of one call, and a right that it seems to lack."""
+
+    def __init__(self, now: Seconds) -> None:
+        self._now = now
+        self._forbidden_since: float | None = None
+        self._told = -math.inf
+
+    def tell(self, state: RetryCallState) -> None:
+        """To be called after each failure that is tried again."""
+        if state.attempt_number == 1:
+            self._forbidden_since, self._told = None, -math.inf
+        now, error = self._now(), state.outcome.exception() if state.outcome else None
+        if not isinstance(error, Forbidden):
+            self._forbidden_since = None
+        elif self._forbidden_since is None:
+            self._forbidden_since = now
+        if now - self._told < TELL_EVERY:
+            return
+        self._told = now
+        if isinstance(error, Forbidden) and self._forbidden_for(now) >= FORBIDDEN_FOR:
+            log.warning(
+                "The cluster has not allowed this rollout to %s for %.0f s: %s. If that right is missing, "
+                "grant it as docs/rbac.yaml does. It is still tried.",
+                right_to(error.method, error.path),
+                self._forbidden_for(now),
+                error.words.rstrip("."),
+            )
+        else:
+            log.warning("Try %d failed and is made again: %s", state.attempt_number, error)
+
+    def _forbidden_for(self, now: float) -> float:
+        return now - (now if self._forbidden_since is None else self._forbidden_since)

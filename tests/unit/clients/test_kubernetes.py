@@ -1,0 +1,406 @@
+"""The cluster's client: what it makes of an API server's answers, and what it takes for an absence."""
+
+import json
+import time
+
+import pytest
+from kubernetes.client import ApiClient, Configuration
+
+from inference_rollouts.clients.kubernetes import FIELD_MANAGER, KubernetesCluster
+from inference_rollouts.core.errors import (
+    ClusterRefused,
+    ClusterUnavailable,
+    Forbidden,
+    NotFound,
+    PatchRefused,
+)
+from inference_rollouts.core.limits import DISCOVERY_NO_TTL
+from tests.support.odd_server import (
+    BROKEN,
+    SLOW,
+    choosing_server,
+    drips_head,
+    hangs,
+    odd_server,
+    replies,
+    replies_json,
+)
+
+API, GROUP = "gateway.networking.k8s.io/v1", "/apis/gateway.networking.k8s.io/v1"
+ROUTES = f"{GROUP}/namespaces/prod/httproutes"
+RESOURCES = {"resources": [{"name": "httproutes", "kind": "HTTPRoute", "namespaced": True}]}
+GROUPS = {"groups": [{"versions": [{"groupVersion": API}]}]}
+ROUTE = {"metadata": {"name": "llm", "uid": "1"}}
+LIMIT = 0.3
+SOON = 10 * LIMIT
+
+
+def status(code, reason, message="words", **details):
+    return replies_json(code, {"kind": "Status", "reason": reason, "message": message, "details": details})
+
+
+class Server:
+    """An API server that serves one kind; `answers` are taken for its objects first, then `route`."""
+
+    def __init__(self):
+        self.answers = {}
+        self.asked = []
+        self.fixed = {
+            "/apis": replies_json(200, GROUPS),
+            "/apis/no.such/v1": replies(404, b"404 page not found\n"),
+            GROUP: replies_json(200, RESOURCES),
+            "/api/v1": replies_json(
+                200, {"resources": [{"name": "events", "kind": "Event", "namespaced": True}]}
+            ),
+            f"{ROUTES}/llm": replies_json(200, ROUTE),
+            ROUTES: replies_json(200, {"metadata": {}, "items": [ROUTE]}),
+            f"{GROUP}/httproutes": replies_json(200, {"metadata": {}, "items": [ROUTE]}),
+        }
+
+    def once(self, path, *talks):
+        self.answers.setdefault(path, []).extend(talks)
+
+    def choose(self, method, target, body):
+        path, _, query = target.partition("?")
+        self.asked.append((method, path, query, json.loads(body) if body else None))
+        waiting = self.answers.get(path)
+        return waiting.pop(0) if waiting else self.fixed[path]
+
+    def count(self, path):
+        return sum(asked[1] == path for asked in self.asked)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def client(url, now=time.monotonic, timeout=20.0):
+    return KubernetesCluster(lambda: ApiClient(Configuration(host=url)), "prod", timeout, now)
+
+
+@pytest.fixture
+def cluster(server, clock):
+    with choosing_server(server.choose) as url:
+        yield client(url, clock)
+
+
+def get(cluster):
+    return cluster.get(API, "HTTPRoute", "llm")
+
+
+# Limits
+
+
+@pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
+def test_a_server_that_is_slow_in_whatever_way_is_left_at_the_limit(talk):
+    with odd_server(talk) as url:
+        started = time.monotonic()
+        with pytest.raises(ClusterUnavailable, match=r"no whole answer within 0\.3 s"):
+            get(client(url, timeout=LIMIT))
+        assert time.monotonic() - started < SOON
+
+
+@pytest.mark.parametrize("talk", BROKEN, ids=lambda talk: talk.__name__)
+def test_a_broken_answer_may_pass(talk):
+    with odd_server(talk) as url, pytest.raises(ClusterUnavailable, match=f"GET {GROUP}: "):
+        get(client(url))
+
+
+def test_a_promise_to_answer_later_is_not_waited_for_nor_is_it_obeyed(server, cluster):
+    server.once(
+        f"{ROUTES}/llm", replies_json(429, {"message": "storage is (re)initializing"}, Retry_After="30")
+    )
+    started = time.monotonic()
+    with pytest.raises(ClusterUnavailable, match=r"storage is \(re\)initializing \(429\)"):
+        get(cluster)
+    assert time.monotonic() - started < SOON
+    assert server.count(f"{ROUTES}/llm") == 1, "trying again is for the caller"
+
+
+def test_a_redirect_is_not_followed(server, cluster):
+    server.once(f"{ROUTES}/llm", replies(302, b"", Location="https://login.test/"))
+    with pytest.raises(ClusterUnavailable, match="302"):
+        get(cluster)
+
+
+def test_an_event_is_best_effort_and_does_not_hold_up_what_it_tells(server):
+    server.once("/api/v1/namespaces/prod/events", drips_head, hangs)
+    about = {"apiVersion": API, "kind": "HTTPRoute", "metadata": ROUTE["metadata"] | {"resourceVersion": "1"}}
+    with choosing_server(server.choose) as url:
+        started = time.monotonic()
+        client(url, timeout=LIMIT).event(about, "Shifted", "words")
+        assert time.monotonic() - started < SOON
+
+
+def test_the_identity_that_cannot_be_found_out_may_be_the_next_time(server):
+    api = ApiClient(Configuration(host="http://127.0.0.1:9"))
+
+    def broken(_):
+        raise RuntimeError("gke-gcloud-auth-plugin: exit code 1")
+
+    api.configuration.api_key = {"authorization": "an old token"}
+    api.configuration.refresh_api_key_hook = broken
+    with pytest.raises(ClusterUnavailable, match="no credentials: gke-gcloud-auth-plugin"):
+        get(KubernetesCluster(lambda: api, "prod"))
+
+
+def test_an_identity_that_has_expired_is_found_out_anew(server):
+    server.once(f"{ROUTES}/llm", status(401, "Unauthorized"))
+    connected = []
+    with choosing_server(server.choose) as url:
+
+        def connect():
+            connected.append(url)
+            return ApiClient(Configuration(host=url))
+
+        cluster = KubernetesCluster(connect, "prod")
+        with pytest.raises(ClusterUnavailable):
+            get(cluster)
+        assert get(cluster) == get(cluster) == ROUTE
+    assert len(connected) == 2
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    ("talk", "error"),
+    [
+        (status(401, "Unauthorized"), ClusterUnavailable),
+        (status(403, "Forbidden"), Forbidden),
+        (status(404, ""), ClusterUnavailable),
+        (replies(404, b"404 page not found"), ClusterUnavailable),
+        (status(409, "Conflict"), ClusterUnavailable),
+        (status(410, "Expired"), ClusterUnavailable),
+        (status(500, "InternalError"), ClusterUnavailable),
+        (replies(503, b"\xff\xfe"), ClusterUnavailable),
+        (replies(200, b'{"metadata": {"name": "ll'), ClusterUnavailable),
+        (replies(200, b"<html>log in</html>"), ClusterUnavailable),
+        (replies(200, b"[]"), ClusterUnavailable),
+        (replies(200, b"{}"), ClusterUnavailable),
+        (replies_json(200, {"metadata": {"name": "other"}}), ClusterUnavailable),
+        (status(404, "NotFound", name="llm"), NotFound),
+        (status(400, "BadRequest"), ClusterRefused),
+    ],
+)
+def test_an_answer_is_an_object_a_decision_or_an_accident(server, cluster, talk, error):
+    server.once(f"{ROUTES}/llm", talk)
+    with pytest.raises(error) as caught:
+        get(cluster)
+    assert type(caught.value) is error
+    assert get(cluster) == ROUTE
+
+
+def test_an_accident_says_what_was_asked_and_what_came_back(server, cluster):
+    server.once(f"{ROUTES}/llm", status(403, "Forbidden", 'User "airflow"\ncannot get'))
+    with pytest.raises(Forbidden) as caught:
+        get(cluster)
+    error = caught.value
+    assert (error.method, error.path, error.status) == ("GET", f"{ROUTES}/llm", 403)
+    assert str(error) == f'The cluster does not allow GET {ROUTES}/llm: User "airflow" cannot get (403)'
+
+
+def test_what_is_not_there_is_none_and_what_is_not_known_is_no_none(server, cluster):
+    server.once(f"{ROUTES}/llm", status(404, "NotFound", name="llm"), status(404, "NotFound"))
+    assert cluster.find(API, "HTTPRoute", "llm") is None
+    with pytest.raises(ClusterUnavailable):
+        cluster.find(API, "HTTPRoute", "llm")
+
+
+@pytest.mark.parametrize("code", [409, 422])
+def test_a_guarded_patch_that_was_refused_is_decided(server, cluster, code):
+    server.once(f"{ROUTES}/llm", status(code, "Invalid", "the test failed"))
+    with pytest.raises(PatchRefused, match="the test failed"):
+        cluster.patch(API, "HTTPRoute", "llm", [{"op": "test", "path": "/a", "value": 1}])
+    assert server.asked[-1][3] == [{"op": "test", "path": "/a", "value": 1}]
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 429, 500])
+def test_a_guarded_patch_that_could_not_be_made_may_pass(server, cluster, code):
+    server.once(f"{ROUTES}/llm", status(code, ""))
+    with pytest.raises(ClusterUnavailable):
+        cluster.patch(API, "HTTPRoute", "llm", [])
+
+
+def conflict(*managers):
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f'conflict with "{each}" using v1: .spec'}
+        for each in managers
+    ]
+    return status(409, "Conflict", causes=causes)
+
+
+def applied():
+    return {"apiVersion": API, "kind": "HTTPRoute", "metadata": {"name": "llm"}}
+
+
+def test_an_apply_takes_back_our_own_fields_and_never_others(server, cluster):
+    server.once(f"{ROUTES}/llm", conflict(FIELD_MANAGER))
+    assert cluster.apply(applied()) == ROUTE
+    assert ["force=false" in server.asked[-2][2], "force=true" in server.asked[-1][2]] == [True, True]
+    server.once(f"{ROUTES}/llm", conflict(FIELD_MANAGER, "helm"))
+    with pytest.raises(PatchRefused):
+        cluster.apply(applied())
+    assert "force=false" in server.asked[-1][2]
+
+
+def test_an_apply_that_met_another_write_may_pass(server, cluster):
+    server.once(f"{ROUTES}/llm", status(409, "Conflict", "the object has been modified"))
+    with pytest.raises(ClusterUnavailable):
+        cluster.apply(applied())
+
+
+def deleted(cluster):
+    cluster.delete(applied() | {"metadata": ROUTE["metadata"]})
+
+
+def test_a_deletion_of_what_has_gone_or_was_made_anew_is_done(server, cluster):
+    deleted(cluster)
+    server.once(f"{ROUTES}/llm", status(404, "NotFound", name="llm"))
+    deleted(cluster)
+    server.once(
+        f"{ROUTES}/llm", status(409, "Conflict"), replies_json(200, {"metadata": {"name": "llm", "uid": "2"}})
+    )
+    deleted(cluster)
+    server.once(f"{ROUTES}/llm", status(409, "Conflict"), status(404, "NotFound", name="llm"))
+    deleted(cluster)
+
+
+@pytest.mark.parametrize("code", [403, 404, 409, 500])
+def test_a_deletion_that_was_not_made_is_not_done(server, cluster, code):
+    server.once(f"{ROUTES}/llm", status(code, ""))
+    with pytest.raises(ClusterUnavailable):
+        deleted(cluster)
+
+
+# Lists
+
+
+def test_a_list_has_all_its_pages_and_says_whose_its_items_are(server, cluster):
+    server.once(ROUTES, replies_json(200, {"metadata": {"continue": "a&b"}, "items": [ROUTE]}))
+    routes = cluster.select(API, "HTTPRoute", {"a": "b"})
+    assert routes == [{"apiVersion": API, "kind": "HTTPRoute", **ROUTE}] * 2
+    assert "labelSelector=a%3Db" in server.asked[-1][2]
+    assert "continue=a%26b" in server.asked[-1][2]
+
+
+@pytest.mark.parametrize(
+    "page", [{}, {"items": {}}, {"items": [1]}, {"items": [{}]}, {"items": [{"metadata": []}]}]
+)
+def test_what_is_no_list_is_not_an_empty_one(server, cluster, page):
+    server.once(ROUTES, replies_json(200, page))
+    with pytest.raises(ClusterUnavailable, match="no list of objects"):
+        cluster.select(API, "HTTPRoute")
+
+
+def test_a_list_without_an_end_ends(server, cluster, monkeypatch):
+    monkeypatch.setattr("inference_rollouts.clients.kubernetes.LIST_TIMEOUT", LIMIT)
+    server.fixed[ROUTES] = replies_json(200, {"metadata": {"continue": "more"}, "items": []})
+    started = time.monotonic()
+    with pytest.raises(ClusterUnavailable, match="did not end"):
+        cluster.select(API, "HTTPRoute")
+    assert time.monotonic() - started < SOON
+
+
+def test_reading_everywhere_may_be_forbidden(server, cluster):
+    assert len(cluster.select_everywhere(API, "HTTPRoute")) == 1
+    server.once(f"{GROUP}/httproutes", status(403, "Forbidden"))
+    with pytest.raises(Forbidden):
+        cluster.select_everywhere(API, "HTTPRoute")
+
+
+@pytest.mark.parametrize("talk", [status(403, "Forbidden"), status(500, ""), replies_json(200, {}), hangs])
+def test_what_was_told_about_an_object_is_nothing_where_it_cannot_be_read(server, talk):
+    server.once("/api/v1/namespaces/prod/events", talk)
+    with choosing_server(server.choose) as url:
+        assert client(url, timeout=LIMIT if talk is hangs else 20).events_about(ROUTE) == []
+
+
+# Discovery
+
+
+def test_a_kind_that_is_served_is_looked_up_once(server, cluster, clock):
+    for _ in range(3):
+        get(cluster)
+        clock.now += 2 * DISCOVERY_NO_TTL
+    assert cluster.serves(API, "HTTPRoute")
+    assert server.count(GROUP) == 1
+
+
+def test_a_no_is_believed_for_a_short_time(server, cluster, clock):
+    assert not cluster.serves(API, "GRPCRoute")
+    assert cluster.find(API, "GRPCRoute", "llm") is None
+    with pytest.raises(NotFound, match="does not serve GRPCRoute"):
+        cluster.get(API, "GRPCRoute", "llm")
+    assert server.count(GROUP) == 1
+    more = {
+        "resources": [
+            *RESOURCES["resources"],
+            {"name": "grpcroutes", "kind": "GRPCRoute", "namespaced": True},
+        ]
+    }
+    server.fixed[GROUP] = replies_json(200, more)
+    clock.now += DISCOVERY_NO_TTL
+    assert cluster.serves(API, "GRPCRoute")
+
+
+def test_a_group_that_no_list_of_groups_has_is_not_served(server, cluster, clock):
+    for _ in range(2):
+        assert not cluster.serves("no.such/v1", "Thing")
+    assert server.count("/apis/no.such/v1") == 1
+    clock.now += DISCOVERY_NO_TTL
+    assert not cluster.serves("no.such/v1", "Thing")
+    assert server.count("/apis/no.such/v1") == 2
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        status(401, "Unauthorized"),
+        status(403, "Forbidden"),
+        status(404, "NotFound"),
+        replies(404, b"404 page not found"),
+        status(503, ""),
+        replies_json(200, {"resources": []}),
+        replies_json(200, {}),
+        replies_json(200, {"resources": [{"kind": "HTTPRoute"}]}),
+        replies(200, b"{"),
+    ],
+)
+def test_a_discovery_that_failed_once_says_nothing_about_what_is_served(server, cluster, talk):
+    server.once(GROUP, talk, talk)
+    with pytest.raises(ClusterUnavailable):
+        cluster.serves(API, "HTTPRoute")
+    with pytest.raises(ClusterUnavailable):
+        cluster.find(API, "HTTPRoute", "llm")
+    assert get(cluster) == ROUTE
+
+
+def test_a_group_that_is_404_while_nobody_lists_the_groups_may_be_there(server, cluster):
+    for talk in (replies(404, b"404 page not found"), status(403, "Forbidden"), replies_json(200, {})):
+        server.once("/apis", talk)
+        with pytest.raises(ClusterUnavailable):
+            cluster.serves("no.such/v1", "Thing")
+
+
+def test_a_kind_that_lost_its_handler_is_looked_up_anew(server, cluster):
+    get(cluster)
+    server.once(f"{ROUTES}/llm", status(404, "NotFound", "the server could not find the requested resource"))
+    with pytest.raises(ClusterUnavailable, match="could not find the requested resource"):
+        get(cluster)
+    server.fixed[GROUP], server.fixed["/apis"] = replies(404, b""), replies_json(200, {"groups": []})
+    with pytest.raises(NotFound, match="does not serve"):
+        get(cluster)

@@ -1,0 +1,28 @@
+"""Where the model server of a pod is found."""
+
+import pytest
+
+from inference_rollouts.core.errors import ServerUnavailable
+from inference_rollouts.rollout.pods import base_url
+
+
+def pod(**status):
+    return {"metadata": {"name": "llm-0"}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("10.0.0.7", "http://10.0.0.7:8000"),
+        ("fd00::7", "http://[fd00::7]:8000"),
+        ("::1", "http://[::1]:8000"),
+    ],
+)
+def test_an_address_of_either_family_makes_a_url(address, url):
+    assert base_url(pod(podIP=address), 8000) == url
+
+
+@pytest.mark.parametrize("status", [{}, {"podIP": ""}, {"podIP": None}, {"podIP": "soon"}])
+def test_a_pod_without_an_address_is_named_and_may_have_one_later(status):
+    with pytest.raises(ServerUnavailable, match="Pod llm-0 has no IP address yet"):
+        base_url(pod(**status), 8000)
