@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from . import ROOT
-from .fake_cluster import FakeCluster
-from .fake_prometheus import FakePrometheus
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.rollout import checks
 from inference_rollouts.triggers.ready import look
 
-from .fake_cluster import FakeCluster
-from .fake_prometheus import FakePrometheus
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
 from .test_preflight import plan, preflight, refused
 
 CANARY = "llm-pool-version-2"

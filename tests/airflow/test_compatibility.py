@@ -14,11 +14,11 @@ from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.serving.adapters import Adapter
 from inference_rollouts.operators.adapter import compare
 from inference_rollouts.operators.warm_up import WarmUp
-from tests.unit.routes import rewrite
+from tests.support.routes import rewrite
 
 from . import ROOT
-from .fake_cluster import FakeCluster
-from .model_servers import BASE, ModelServers
+from tests.support.fake_cluster import FakeCluster
+from tests.support.model_servers import BASE, ModelServers
 from .test_preflight import plan, preflight, refused
 
 STABLE, CANARY = "llm-pool", "llm-pool-version-2"

@@ -21,7 +21,7 @@ from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.traffic import Restored, Traffic
 from tests.support.lab.apiserver_process import ApiServer
-from tests.unit.routes import ref
+from tests.support.routes import ref
 
 from .test_preflight import RUN, plan
 

@@ -23,8 +23,8 @@ from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.rollout.nodes import provisioner_of
 
-from .fake_cluster import FakeCluster
-from .fake_gke import CLUSTER, NODE_POOLS, FakeGke, refusal, serving
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_gke import CLUSTER, NODE_POOLS, FakeGke, refusal, serving
 from .test_preflight import RUN, plan
 
 POOL = "llm-pool-version-2"

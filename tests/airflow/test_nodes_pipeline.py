@@ -9,7 +9,7 @@ from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
 from inference_rollouts.core.serving.adapters import Served
 from inference_rollouts.preflight import hardware
 
-from .fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
 from .test_preflight import preflight, refused
 
 POOL = "llm-pool-version-2"

@@ -8,7 +8,7 @@ import yaml
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.objects.readiness import Phase, policy_readiness
 
-from .fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
 from .test_preflight import preflight
 
 GKE = "networking.gke.io/v1"

@@ -22,11 +22,11 @@ from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.power import main
 from inference_rollouts.preflight import freeze
 from inference_rollouts.preflight.measuring import check_power
-from tests.unit.routes import ref, route, service
+from tests.support.routes import ref, route, service
 
 from . import ROOT
-from .fake_cluster import FakeCluster
-from .fake_prometheus import FakePrometheus
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
 
 RUN = "rollout_llm/test"
 

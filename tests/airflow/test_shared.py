@@ -10,10 +10,10 @@ import yaml
 
 from inference_rollouts.core.errors import PatchRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
-from tests.unit.routes import ref, route, service
+from tests.support.routes import ref, route, service
 
-from .fake_cluster import GATEWAY, FakeCluster
-from .fake_prometheus import FakePrometheus
+from tests.support.fake_cluster import GATEWAY, FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
 from .test_preflight import preflight
 
 CANARY = "llm-pool-version-2"

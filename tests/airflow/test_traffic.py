@@ -11,9 +11,9 @@ from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.rollout.traffic import ATTEMPTS, Restored, Traffic
-from tests.unit.routes import ref, route, service
+from tests.support.routes import ref, route, service
 
-from .fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
 from .test_preflight import RUN, plan
 
 

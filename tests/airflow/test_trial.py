@@ -10,9 +10,9 @@ import yaml
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
 from inference_rollouts.core.routing.claim import CLAIMED_BY
 from inference_rollouts.core.run.preview import PREVIEW
-from tests.unit.routes import ref, route, service
+from tests.support.routes import ref, route, service
 
-from .fake_cluster import GATEWAY_API, FakeCluster
+from tests.support.fake_cluster import GATEWAY_API, FakeCluster
 from .test_preflight import RUN, preflight, refused
 
 PREVIEW_NAME = "routes-to-llm-llm-pool-version-2-preview"

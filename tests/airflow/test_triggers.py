@@ -14,8 +14,8 @@ from inference_rollouts.triggers import ready
 from inference_rollouts.triggers.judge import JudgeTrigger
 from inference_rollouts.triggers.ready import ReadyTrigger
 
-from .fake_cluster import FakeCluster
-from .fake_prometheus import FakePrometheus
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
 from .test_preflight import RUN, preflight
 
 

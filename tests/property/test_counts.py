@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from inference_rollouts.core.judging import counts
 from inference_rollouts.core.judging.counts import Snapshot
 from inference_rollouts.core.judging.metrics import Arm, queries, quoted, quoted_pattern
-from tests.unit.judging import CANARY, STABLE, rate_samples, sample, small_set
+from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 SET = small_set()

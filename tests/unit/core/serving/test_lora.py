@@ -7,8 +7,7 @@ import pytest
 from inference_rollouts.core.routing.rewrite import named_in
 from inference_rollouts.core.serving.adapters import Served, conflict, process_of
 from inference_rollouts.core.serving.engines import vllm
-
-from .routes import rewrite
+from tests.support.routes import rewrite
 
 SERVED = [Served("llama", "meta/llama"), Served("v1", "/adapters/v1", "llama")]
 MODEL = {

@@ -17,8 +17,7 @@ from inference_rollouts.core.judging.metrics import (
     split_selector,
 )
 from inference_rollouts.core.plan.plan import parse_plan
-
-from .judging import CANARY, INCLUDE, SMALL, STABLE, small_set
+from tests.support.judging import CANARY, INCLUDE, SMALL, STABLE, small_set
 
 PLANS = INCLUDE.parent / "rollouts"
 

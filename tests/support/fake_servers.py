@@ -10,9 +10,8 @@ from inference_rollouts.core.errors import PrometheusUnavailable, ServerRefused
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, parse_metric_set, series
 from inference_rollouts.core.serving.adapters import Served
 from inference_rollouts.core.serving.warm_up import Answer
-
-from .fake_cluster import FakeCluster
-from .fake_prometheus import RATE
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import RATE
 
 BASE, FIRST = "llama-3.1-8b", {"food-review-1": "/adapters/food-review-1"}
 

@@ -13,7 +13,7 @@ from inference_rollouts.core.serving.adapters import (
     misfits,
     nameable,
 )
-from tests.unit.routes import rewrite
+from tests.support.routes import rewrite
 
 BASE = "meta-llama/Llama-3.1-8B-Instruct"
 MODEL = Served("llama", BASE)

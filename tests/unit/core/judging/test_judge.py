@@ -17,8 +17,7 @@ from inference_rollouts.core.judging.judgement import Opinion, worst
 from inference_rollouts.core.judging.metrics import parse_metric_set
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.judging.rules import rules_of
-
-from .judging import (
+from tests.support.judging import (
     HEALTHY,
     SMALL,
     counted,

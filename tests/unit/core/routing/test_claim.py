@@ -1,4 +1,4 @@
-"""Holding an object: every patch is guarded, whatever it was is found again, foreign hands are noticed."""
+"""Claiming an object: every patch is guarded, whatever it was is found again, foreign hands are noticed."""
 
 from __future__ import annotations
 
@@ -7,38 +7,23 @@ import copy
 import pytest
 
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
-from inference_rollouts.core.routing import claim as hold
+from inference_rollouts.core.routing import claim as claims
 from inference_rollouts.core.routing import patches
 from inference_rollouts.core.routing.claim import Claim, Place
 from inference_rollouts.core.routing.route import select_places
-
-from .routes import TestFailed, apply_patch, ref, rewrite, route, service
-
-RUN = "rollout_llm/r1"
-
-
-def attached(live, stable="llm-pool", canary="new"):
-    places = select_places(live, stable)
-    return apply_patch(live, patches.attach_patch(live, Claim(RUN, stable, canary, places)))
-
-
-def shifted(live, percent, step=1, mirror=0):
-    claim = hold.own_claim(live, RUN)
-    return apply_patch(live, patches.shift_patch(live, claim, percent, step, 1000.0, mirror))
-
-
-def restored(live):
-    return apply_patch(live, patches.restore_patch(live, hold.own_claim(live, RUN)))
+from tests.support.claims import RUN, attached, restored, shifted
+from tests.support.json_patch import TestFailed, apply_patch
+from tests.support.routes import ref, rewrite, route, service
 
 
 def refs(live, rule=0):
     return [(r["name"], r.get("weight")) for r in live["spec"]["rules"][rule]["backendRefs"]]
 
 
-def test_attaching_records_the_weights_and_moves_nothing():
+def test_attaching_remembers_the_weights_and_moves_nothing():
     live = attached(route([ref("llm-pool")]))
     assert refs(live) == [("llm-pool", None), ("new", 0)]
-    assert hold.own_claim(live, RUN).places == (Place("/spec/rules/0", (ref("llm-pool"),)),)
+    assert claims.own_claim(live, RUN).places == (Place("/spec/rules/0", (ref("llm-pool"),)),)
 
 
 @pytest.mark.parametrize("annotations", [None, {"owner": "team-a"}])
@@ -90,25 +75,25 @@ def test_a_mirror_that_somebody_changed_is_drift():
     live = shifted(attached(route([ref("llm-pool")])), 0, 1, mirror=20)
     live["spec"]["rules"][0]["filters"][0]["requestMirror"]["percent"] = 100
     with pytest.raises(RouteDrift, match="the mirror is gone or changed"):
-        hold.own_claim(live, RUN)
+        claims.own_claim(live, RUN)
 
 
 def test_weights_put_back_beside_a_mirror_are_not_all_that_was_found():
     before = route([ref("llm-pool")])
     live = shifted(attached(before), 0, 1, mirror=20)
-    claim = hold.own_claim(live, RUN)
+    claim = claims.own_claim(live, RUN)
     live["spec"]["rules"][0]["backendRefs"] = before["spec"]["rules"][0]["backendRefs"]
-    assert not hold.is_restored(live, claim)
+    assert not claims.is_restored(live, claim)
     del live["spec"]["rules"][0]["filters"]
-    assert hold.is_restored(live, claim)
+    assert claims.is_restored(live, claim)
 
 
 def test_promotion_keeps_the_weights_and_lets_the_route_go():
     live = shifted(attached(route([ref("llm-pool")])), 100)
-    committed = apply_patch(live, patches.commit_patch(live, hold.own_claim(live, RUN)))
-    assert hold.own_claim(committed, RUN).committed
-    for held in (live, committed):
-        after = apply_patch(held, patches.promote_patch(held, hold.own_claim(held, RUN)))
+    committed = apply_patch(live, patches.commit_patch(live, claims.own_claim(live, RUN)))
+    assert claims.own_claim(committed, RUN).committed
+    for claimed in (live, committed):
+        after = apply_patch(claimed, patches.promote_patch(claimed, claims.own_claim(claimed, RUN)))
         assert refs(after) == [("llm-pool", 0), ("new", 100)]
         assert "annotations" not in after["metadata"]
 
@@ -117,7 +102,7 @@ def test_other_rules_may_come_and_go_meanwhile():
     live = shifted(attached(route([ref("llm-pool")], [ref("llm-pool")])), 5)
     live["spec"]["rules"].insert(0, {"backendRefs": [service("web")]})
     live["spec"]["rules"].insert(2, {"backendRefs": [service("web")]})
-    assert [place.path for place in hold.own_claim(live, RUN).places] == ["/spec/rules/1", "/spec/rules/3"]
+    assert [place.path for place in claims.own_claim(live, RUN).places] == ["/spec/rules/1", "/spec/rules/3"]
     after = restored(live)
     assert [refs(after, rule)[0] for rule in range(4)] == [("web", None), ("llm-pool", None)] * 2
 
@@ -126,12 +111,12 @@ def test_a_rule_that_went_is_drift():
     live = shifted(attached(route([ref("llm-pool")], [ref("llm-pool")])), 5)
     del live["spec"]["rules"][1]
     with pytest.raises(RouteDrift, match="gone"):
-        hold.own_claim(live, RUN)
+        claims.own_claim(live, RUN)
 
 
 def test_a_write_between_reading_and_patching_makes_the_patch_fail():
     live = attached(route([service("web")], [ref("llm-pool")]))
-    patch = copy.deepcopy(patches.shift_patch(live, hold.own_claim(live, RUN), 5, 1, 1000.0))
+    patch = copy.deepcopy(patches.shift_patch(live, claims.own_claim(live, RUN), 5, 1, 1000.0))
     live["spec"]["rules"][1]["backendRefs"][0]["weight"] = 7
     with pytest.raises(TestFailed):
         apply_patch(live, patch)
@@ -155,38 +140,38 @@ def test_foreign_weights_are_drift_and_name_who_wrote():
         {"manager": "gateway", "time": "2026-01-04T00:00:00Z", "fieldsV1": {"f:status": {}}},
     ]
     with pytest.raises(RouteDrift, match=r"kubectl-edit, argocd.*llm-pool 50, new 5.*llm-pool 95, new 5"):
-        hold.own_claim(live, RUN)
+        claims.own_claim(live, RUN)
 
 
 def test_somebody_else_putting_the_weights_back_counts_as_restored():
     before = route([ref("llm-pool")])
     live = shifted(attached(before), 5)
-    claim = hold.own_claim(live, RUN)
+    claim = claims.own_claim(live, RUN)
     live["spec"] = before["spec"]
-    assert hold.is_restored(live, claim)
+    assert claims.is_restored(live, claim)
     assert "annotations" not in apply_patch(live, patches.release_patch(live))["metadata"]
 
 
-@pytest.mark.parametrize("holder", [None, "rollout_llm/other"])
-def test_only_the_holder_may_write(holder):
+@pytest.mark.parametrize("claimant", [None, "rollout_llm/other"])
+def test_only_who_claims_it_may_write(claimant):
     live = attached(route([ref("llm-pool")]))
-    if holder is None:
+    if claimant is None:
         del live["metadata"]["annotations"]
     else:
-        live["metadata"]["annotations"][hold.CLAIMED_BY] = holder
+        live["metadata"]["annotations"][claims.CLAIMED_BY] = claimant
     with pytest.raises(ClaimLost, match="not by rollout_llm/r1"):
-        hold.own_claim(live, RUN)
+        claims.own_claim(live, RUN)
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "[]", "not json", '{"places": null}', '{"run": 1, "places": [], "x": 1}', '{"places": [1]}'],
 )
-def test_an_edited_record_is_refused_not_guessed(text):
+def test_an_edited_claim_is_refused_not_guessed(text):
     live = attached(route([ref("llm-pool")]))
-    live["metadata"]["annotations"][hold.CLAIM] = text
+    live["metadata"]["annotations"][claims.CLAIM] = text
     with pytest.raises(ClaimLost, match="unreadable"):
-        hold.own_claim(live, RUN)
+        claims.own_claim(live, RUN)
 
 
 @pytest.mark.parametrize(
@@ -205,12 +190,12 @@ def test_an_edited_record_is_refused_not_guessed(text):
     ],
 )
 def test_targets_of_an_alias_move_and_come_back(before, path, field):
-    claim = Claim(RUN, "old", "new", (hold.place_of(before, path),))
+    claim = Claim(RUN, "old", "new", (claims.place_of(before, path),))
     live = apply_patch(before, patches.attach_patch(before, claim))
     assert live["spec"] == before["spec"], "weight 0 is illegal, so attaching adds no target"
     for step, percent in enumerate((5, 50, 100), start=1):
         live = shifted(live, percent, step)
-    targets = hold.entries_of(live, hold.rules_of(live)[path])
+    targets = claims.entries_of(live, claims.rules_of(live)[path])
     assert [entry["weight"] for entry in targets] == [100]
-    assert hold.rules_of(live)[path][field] == targets
+    assert claims.rules_of(live)[path][field] == targets
     assert restored(live)["spec"] == before["spec"]

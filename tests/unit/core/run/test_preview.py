@@ -6,20 +6,18 @@ import pytest
 
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL
-from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.plan.trial import Preview
 from inference_rollouts.core.routing.claim import Place, place_of
 from inference_rollouts.core.run.preview import is_preview, is_preview_of, preview_route
-
-from .routes import ref, route, service
-from .test_plan import value
+from tests.support.plans import llm_plan
+from tests.support.routes import ref, route, service
 
 RUN = "rollout_llm/r1"
 
 
 def preview(live, *paths, places=None, header="X-Try"):
     places = places or [place_of(live, path) for path in paths or ("/spec/rules/0",)]
-    return preview_route(live, places, parse_plan(value()), Preview(header=header, value="me"), RUN)
+    return preview_route(live, places, llm_plan(), Preview(header=header, value="me"), RUN)
 
 
 def test_only_the_rules_that_move_are_previewed_and_only_header_and_backend_differ():

@@ -7,14 +7,9 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.plan import parse_plan, plan_schema
 from inference_rollouts.core.run.manifests import manifest_values
 from inference_rollouts.core.run.parameters import apply_parameters
+from tests.support.plans import ROLLOUTS, ROOT, llm
 
-from . import ROOT
-
-PLANS = sorted((ROOT / "include/rollouts").glob("*.yaml"))
-
-
-def value(**changes):
-    return yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | changes
+PLANS = sorted(ROLLOUTS.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
@@ -23,12 +18,12 @@ def test_the_plans_that_come_with_the_project_are_valid(path):
 
 
 def test_a_plan_survives_json():
-    plan = parse_plan(value())
+    plan = parse_plan(llm())
     assert parse_plan(json.loads(json.dumps(plan.model_dump(mode="json")))) == plan
 
 
 def test_parameters_override_and_empty_ones_do_not():
-    plan = parse_plan(value())
+    plan = parse_plan(llm())
     same = apply_parameters(plan, {"image": None, "bake": None, "weights": None})
     assert same == plan
     changed = apply_parameters(plan, {"image": "a/b:1", "model": "m", "weights": [1, 100], "bake": "8s"})
@@ -38,12 +33,12 @@ def test_parameters_override_and_empty_ones_do_not():
 
 
 def test_weights_keep_the_bake_time_of_their_place():
-    plan = apply_parameters(parse_plan(value()), {"weights": [1, 2, 100]})
+    plan = apply_parameters(parse_plan(llm()), {"weights": [1, 2, 100]})
     assert [(step.weight, step.bake) for step in plan.steps] == [(1, 300), (2, 300), (100, 600)]
 
 
 def test_a_mirror_is_the_first_rung_and_no_weight():
-    plan = parse_plan(value(mirror={"percent": 20, "bake": "2m"}))
+    plan = parse_plan(llm(mirror={"percent": 20, "bake": "2m"}))
     assert [str(step) for step in plan.all_steps] == ["20 % mirrored", "5 %", "25 %", "50 %", "100 %"]
     context = plan.step_context(1, 7.0)
     assert (context.steps, context.mirror, context.bake, context.last_compared) == (5, 20, 120, False)
@@ -58,12 +53,12 @@ def test_a_mirror_is_the_first_rung_and_no_weight():
 @pytest.mark.parametrize("percent", [0, 101, "some"])
 def test_a_mirror_copies_some_of_the_requests(percent):
     with pytest.raises(PlanInvalid, match=r"mirror\.percent"):
-        parse_plan(value(mirror={"percent": percent, "bake": "2m"}))
+        parse_plan(llm(mirror={"percent": percent, "bake": "2m"}))
 
 
 def test_every_mistake_is_named_at_once():
     with pytest.raises(PlanInvalid) as caught:
-        parse_plan(value(canary="Bad Name", initial_delay="soon", surprise=1))
+        parse_plan(llm(canary="Bad Name", initial_delay="soon", surprise=1))
     assert all(word in str(caught.value) for word in ("canary", "initial_delay", "surprise"))
     assert "\n" not in str(caught.value)
 
@@ -75,15 +70,15 @@ def test_what_is_no_mapping_is_no_plan(wrong):
 
 
 def test_only_the_last_step_with_stable_traffic_asks_for_non_inferiority():
-    plan = parse_plan(value())
+    plan = parse_plan(llm())
     last = [plan.step_context(i, 0.0).last_compared for i in range(1, 5)]
     assert last == [False, False, True, False]
-    only = parse_plan(value(steps=[{"weight": 100, "bake": 1}]))
+    only = parse_plan(llm(steps=[{"weight": 100, "bake": 1}]))
     assert only.step_context(1, 0.0).last_compared is False
 
 
 def test_manifests_get_typed_values():
-    values = manifest_values(parse_plan(value()), {"apiVersion": "inference.networking.k8s.io/v1"})
+    values = manifest_values(parse_plan(llm()), {"apiVersion": "inference.networking.k8s.io/v1"})
     assert values["replicas"] == 3
     assert values["accelerators"] == {"nvidia.com/gpu": "1"}
 

@@ -8,8 +8,7 @@ import pytest
 from inference_rollouts.core.judging import counts
 from inference_rollouts.core.judging.counts import ArmCounts, Snapshot, WindowCounts
 from inference_rollouts.core.judging.metrics import Arm
-
-from .judging import CANARY, STABLE, rate_samples, sample, small_set, snapshot
+from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set, snapshot
 
 RATES = small_set()
 OLD = rate_samples(STABLE, "s1", 1000, 10)

@@ -16,8 +16,7 @@ from inference_rollouts.core.judging.power import (
     step_powers,
     traffic_of,
 )
-
-from .judging import SMALL, policy, quiet, small_set
+from tests.support.judging import SMALL, policy, quiet, small_set
 
 TRAFFIC = {"errors": Traffic(rate=20, shares=(0.01,)), "ttft": Traffic(rate=20, shares=(0.4, 0.05))}
 STEPS = [Step(weight=5, bake=300), Step(weight=50, bake=600), Step(weight=100, bake=300)]

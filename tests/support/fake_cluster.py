@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from inference_rollouts.core.errors import NotFound, PatchRefused
-from tests.unit.routes import TestFailed, apply_patch, ref, route
+from tests.support.json_patch import TestFailed, apply_patch
+from tests.support.routes import ref, route
 
 GATEWAY = "my-inference-gateway"
 POOL_API = "inference.networking.k8s.io/v1"

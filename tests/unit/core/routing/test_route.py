@@ -7,8 +7,7 @@ import pytest
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.routing.rewrite import check_target, select_target
 from inference_rollouts.core.routing.route import carries, check_place, select_places
-
-from .routes import ref, rewrite, route, service
+from tests.support.routes import ref, rewrite, route, service
 
 
 def paths(live, names=None):

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from . import ROOT
-from .routes import apply_patch, ref, route, service
-from .test_hold import attached, shifted
+from tests.support.claims import attached, shifted
+from tests.support.json_patch import apply_patch
+from tests.support.plans import ROOT
+from tests.support.routes import ref, route, service
 
 
 @pytest.mark.parametrize("filters", [None, [], [{"type": "RequestHeaderModifier"}]])

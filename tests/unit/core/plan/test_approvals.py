@@ -1,20 +1,13 @@
 """What a plan may ask, and how the evidence goes on while a person thinks."""
 
 import pytest
-import yaml
 
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.judge import Carried, begin
 from inference_rollouts.core.judging.sums import carried_of, log_evidence
 from inference_rollouts.core.plan.approvals import Approvals
-from inference_rollouts.core.plan.plan import parse_plan
-
-from . import ROOT
-from .judging import policy, small_set, step
-
-
-def plan(**changes):
-    return parse_plan(yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | changes)
+from tests.support.judging import policy, small_set, step
+from tests.support.plans import llm_plan
 
 
 @pytest.mark.parametrize(
@@ -34,12 +27,12 @@ def test_no_big_step_jumps_over_an_approval(weight, following, due):
     ],
 )
 def test_a_plan_asks_only_where_it_says_so(changes, asks):
-    assert plan(**changes).can_ask is asks
+    assert llm_plan(**changes).can_ask is asks
 
 
 def test_an_approval_that_could_not_be_asked_for_is_refused():
     with pytest.raises(PlanInvalid, match="a person is asked after a step"):
-        plan(approvals={"steps": [5]})
+        llm_plan(approvals={"steps": [5]})
 
 
 def test_a_watch_that_is_begun_anew_changes_no_evidence():

@@ -16,8 +16,9 @@ from inference_rollouts.core.retirement.idle import (
     observed_pool,
 )
 from inference_rollouts.core.routing.claim import CLAIMED_BY, Claim, Place
-
-from .routes import apply_patch, ref, rewrite, route, service
+from tests.support.json_patch import TestFailed, apply_patch
+from tests.support.plans import llm_plan
+from tests.support.routes import ref, rewrite, route, service
 
 OLD, NEW = "llm-pool", "llm-pool-version-2"
 
@@ -97,8 +98,6 @@ def test_the_pool_leaves_every_rule_that_names_it_and_nothing_else_changes():
 
 
 def test_a_route_that_somebody_wrote_to_meanwhile_is_read_again():
-    from .routes import TestFailed
-
     before = route([ref(OLD, 0), ref(NEW, 100)])
     patch = core.detach_patch(before, OLD, "default")
     with pytest.raises(TestFailed):
@@ -275,12 +274,6 @@ def test_the_query_asks_each_process_and_escapes_what_people_typed():
 
 
 def test_a_pool_of_others_is_explained_and_not_deleted():
-    import yaml
-
-    from inference_rollouts.core.plan.plan import parse_plan
-    from tests.airflow import ROOT
-
-    plan = parse_plan(yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()))
-    said = core.by_hand(plan, OLD)
+    said = core.by_hand(llm_plan(), OLD)
     order = ["edit httproute", "delete inferencepool", "--replicas=0", "delete deployment"]
     assert [said.index(part) for part in order] == sorted(said.index(part) for part in order)

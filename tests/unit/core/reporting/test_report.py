@@ -1,10 +1,8 @@
 import pytest
-import yaml
 
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.reporting.report import Outcome, markdown, outcome_of
-
-from . import ROOT
+from tests.support.plans import llm
 
 
 @pytest.mark.parametrize(
@@ -43,7 +41,7 @@ def test_every_outcome_says_where_the_traffic_is():
 
 
 def test_the_summary_names_each_step_and_why():
-    plan = parse_plan(yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()))
+    plan = parse_plan(llm())
     text = markdown(
         plan,
         Outcome.ROLLED_BACK,
@@ -78,6 +76,6 @@ def test_the_summary_names_each_step_and_why():
     ],
 )
 def test_the_summary_says_what_stays_and_until_when(outcome, retention, said):
-    plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | {"retention": retention}
+    plan = llm(retention=retention)
     text = markdown(parse_plan(plan), outcome, "so.", [])
     assert said in text if said else "running" not in text

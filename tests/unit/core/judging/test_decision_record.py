@@ -9,8 +9,7 @@ from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded, canonical, replay
 from inference_rollouts.core.judging.judge import Carried, Verdict
 from inference_rollouts.core.judging.metrics import queries
-
-from .judging import CANARY, HEALTHY, STABLE, policy, random_windows, small_set, step
+from tests.support.judging import CANARY, HEALTHY, STABLE, policy, random_windows, small_set, step
 
 
 def recorded(seed: int = 0, count: int = 12, canary: tuple[float, float] = (0.02, 0.3)) -> list[str]:

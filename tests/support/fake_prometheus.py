@@ -8,8 +8,7 @@ from typing import Any
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate, parse_metric_set, series
-
-from .fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
 
 RATE = 4000.0  # requests/s of both pools together: enough to decide within a second
 
