@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, Snapshot, WindowCounts
-from inference_rollouts.core.judging.judge import Health, Policy, StepContext
+from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Policy, StepContext, assess
 from inference_rollouts.core.judging.metrics import Arm, MetricSet, parse_metric_set
 
 INCLUDE = Path(__file__).parents[2] / "include" / "metrics"
@@ -134,3 +134,24 @@ def random_windows(
         return found
 
     return [window(10.0 * i, arm(canary), arm((0.02, 0.3)), chi2=2.0, df=2) for i in range(count)]
+
+
+SET = small_set()
+NEVER_SURE = {"margin": None}
+
+
+def judged(windows: Sequence[WindowCounts], now: float | None = None, **given: Any) -> Judgement:
+    """At the end of the windows, or at `now`; `rules` are fields of the policy."""
+    return assess(
+        given.pop("policy", policy(**given.pop("rules", NEVER_SURE))),
+        given.pop("metric_set", SET),
+        given.pop("step", step()),
+        windows,
+        given.pop("carried", Carried()),
+        given.pop("health", HEALTHY),
+        (windows[-1].end if windows else 0.0) if now is None else now,
+    )
+
+
+def failing(start: float, canary: int, stable: int, n: int = 100) -> WindowCounts:
+    return quiet(start, n, errors=(canary, stable))

@@ -10,6 +10,7 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import (
     Arm,
     MetricSet,
+    load_query,
     parse_metric_set,
     queries,
     quoted,
@@ -171,3 +172,21 @@ def test_patterns_match_only_themselves() -> None:
 def test_text_that_is_no_text_is_refused() -> None:
     with pytest.raises(ValueError, match="not valid text"):
         quoted("\ud800")
+
+
+def test_the_gauges_are_asked_for_both_pools_in_one_query():
+    metric_set = parse_metric_set(
+        {
+            "name": "x",
+            "errors": "e",
+            "load": ["running", 'waiting{engine="0"}'],
+            "metrics": [{"name": "e", "kind": "rate", "total": "t", "bad": "b"}],
+        }
+    )
+    asked = load_query(metric_set, Arm("inference_pool", "new", "ns"), Arm("inference_pool", "old", "ns"), 60)
+    assert asked == (
+        'label_replace(sum by (inference_pool,pod) (avg_over_time(running{inference_pool=~"new|old",'
+        'namespace="ns"}[60s])), "series", "0", "", "")\n'
+        'or label_replace(sum by (inference_pool,pod) (avg_over_time(waiting{engine="0",'
+        'inference_pool=~"new|old",namespace="ns"}[60s])), "series", "1", "", "")'
+    )

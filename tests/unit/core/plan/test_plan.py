@@ -1,3 +1,5 @@
+"""Plans: those of the project, what is valid, and what is refused with every mistake."""
+
 import json
 
 import pytest
@@ -5,7 +7,6 @@ import yaml
 
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.plan import parse_plan, plan_schema
-from inference_rollouts.core.run.manifests import manifest_values
 from inference_rollouts.core.run.parameters import apply_parameters
 from tests.support.plans import ROLLOUTS, ROOT, llm
 
@@ -20,21 +21,6 @@ def test_the_plans_that_come_with_the_project_are_valid(path):
 def test_a_plan_survives_json():
     plan = parse_plan(llm())
     assert parse_plan(json.loads(json.dumps(plan.model_dump(mode="json")))) == plan
-
-
-def test_parameters_override_and_empty_ones_do_not():
-    plan = parse_plan(llm())
-    same = apply_parameters(plan, {"image": None, "bake": None, "weights": None})
-    assert same == plan
-    changed = apply_parameters(plan, {"image": "a/b:1", "model": "m", "weights": [1, 100], "bake": "8s"})
-    assert (changed.workload.image, changed.workload.model) == ("a/b:1", "m")
-    assert [(step.weight, step.bake) for step in changed.steps] == [(1, 8), (100, 8)]
-    assert changed.workload.replicas == plan.workload.replicas
-
-
-def test_weights_keep_the_bake_time_of_their_place():
-    plan = apply_parameters(parse_plan(llm()), {"weights": [1, 2, 100]})
-    assert [(step.weight, step.bake) for step in plan.steps] == [(1, 300), (2, 300), (100, 600)]
 
 
 def test_a_mirror_is_the_first_rung_and_no_weight():
@@ -75,12 +61,6 @@ def test_only_the_last_step_with_stable_traffic_asks_for_non_inferiority():
     assert last == [False, False, True, False]
     only = parse_plan(llm(steps=[{"weight": 100, "bake": 1}]))
     assert only.step_context(1, 0.0).last_compared is False
-
-
-def test_manifests_get_typed_values():
-    values = manifest_values(parse_plan(llm()), {"apiVersion": "inference.networking.k8s.io/v1"})
-    assert values["replicas"] == 3
-    assert values["accelerators"] == {"nvidia.com/gpu": "1"}
 
 
 def test_the_published_schema_is_the_plan_s():

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.routing.rewrite import check_target, select_target
 from inference_rollouts.core.routing.route import carries, check_place, select_places
-from tests.support.routes import ref, rewrite, route, service
+from tests.support.routes import ref, route, service
 
 
 def paths(live, names=None):
@@ -68,38 +67,3 @@ def test_other_pools_beside_the_stable_one_are_no_obstacle(other):
 def test_a_pool_is_carried_by_weight_not_by_name():
     live = route([ref("llm-pool", 0)], [ref("x")])
     assert (carries(live, "llm-pool"), carries(live, "x")) == (False, True)
-
-
-def model(target, weight=None):
-    entry = {"name": target} if weight is None else {"name": target, "weight": weight}
-    spec = {"modelName": "food-review", "poolRef": {"name": "llm-pool"}, "targetModels": [entry]}
-    return {"kind": "InferenceModel", "metadata": {"name": "food"}, "spec": spec}
-
-
-@pytest.mark.parametrize("thing", [rewrite("food-review", "v1"), model("v1"), model("v1", 3)])
-def test_what_splits_an_alias_is_found(thing):
-    others = [rewrite("other", "v1"), {**rewrite("food-review", "v1"), "spec": {"poolRef": {"name": "x"}}}]
-    found, place = select_target([*others, thing], "llm-pool", "food-review", "v1")
-    assert found is thing
-    check_target(thing, place, "v1", "v2")
-
-
-@pytest.mark.parametrize(
-    ("things", "said"),
-    [
-        ([], "Create an InferenceModelRewrite"),
-        ([rewrite("food-review", "v1"), model("v1")], "leave one of them"),
-        ([rewrite("food-review", "v0")], "does not send food-review to v1"),
-    ],
-)
-def test_an_alias_that_is_not_split_clearly_is_refused(things, said):
-    with pytest.raises(RouteRefused, match=said):
-        select_target(things, "llm-pool", "food-review", "v1")
-
-
-def test_a_canary_that_serves_already_is_refused():
-    thing = rewrite("food-review", "v1")
-    thing["spec"]["rules"][0]["targets"].append({"modelRewrite": "v2"})
-    _, place = select_target([thing], "llm-pool", "food-review", "v1")
-    with pytest.raises(RouteRefused, match="lists v2 already"):
-        check_target(thing, place, "v1", "v2")

@@ -1,8 +1,12 @@
+"""Templates and values become objects; what is cloned; digests."""
+
 import pytest
 
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.objects.ownership import is_ours
-from inference_rollouts.core.run.manifests import clone_for, digest, is_wanted, owned, render
+from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.run.manifests import clone_for, digest, is_wanted, manifest_values, owned, render
+from tests.support.plans import llm
 
 
 def test_a_leaf_that_is_a_placeholder_keeps_the_type_of_its_value():
@@ -88,3 +92,9 @@ def test_clones_keep_the_content_and_change_name_and_pool(name, expected):
 
 def test_the_digest_does_not_depend_on_the_order_of_keys():
     assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1, "b": [3]})
+
+
+def test_manifests_get_typed_values():
+    values = manifest_values(parse_plan(llm()), {"apiVersion": "inference.networking.k8s.io/v1"})
+    assert values["replicas"] == 3
+    assert values["accelerators"] == {"nvidia.com/gpu": "1"}

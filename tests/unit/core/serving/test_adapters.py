@@ -1,8 +1,10 @@
+"""Which adapters clients can name, and which fit; which server process has one."""
+
+import copy
+
 import pytest
-from pydantic import ValidationError
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.plan.workload import Workload
 from inference_rollouts.core.routing.rewrite import answering
 from inference_rollouts.core.serving.adapters import (
     Adapter,
@@ -10,24 +12,20 @@ from inference_rollouts.core.serving.adapters import (
     Served,
     as_served,
     check_complete,
+    conflict,
     misfits,
     nameable,
+    process_of,
 )
 from tests.support.routes import rewrite
 
 BASE = "meta-llama/Llama-3.1-8B-Instruct"
+
 MODEL = Served("llama", BASE)
+
 SQL = Served("sql", "/adapters/sql", "llama")
+
 CONFIG = {"r": 8, "base_model_name_or_path": BASE, "target_modules": ["q_proj", "model.layers.0.v_proj"]}
-
-
-def workload(**changes):
-    basics = {"image": "vllm:1", "model": BASE, "served_model_name": "llama", "replicas": 1}
-    return Workload.model_validate(basics | changes)
-
-
-def listed(*names):
-    return [{"name": name, "path": f"/adapters/{name}"} for name in names]
 
 
 def test_an_entry_of_the_listing_tells_models_and_adapters_apart():
@@ -114,46 +112,27 @@ def test_what_fits_can_be_widened():
     assert len(list(misfits(adapter, config, Lora(), {BASE}, 16))) == 3
 
 
-@pytest.mark.parametrize(
-    ("args", "rank", "names"),
-    [
-        ([], 16, {"llama"}),
-        (["--max-lora-rank=64"], 64, {"llama"}),
-        (["--max_lora_rank", "64", "--max-num-seqs=8"], 64, {"llama"}),
-        (["--served-model-name", "a", "b", "--x"], 16, {"llama", "a", "b"}),
-    ],
-)
-def test_arguments_tell_rank_and_names(args, rank, names):
-    work = workload(args=args)
-    assert work.max_lora_rank == rank
-    assert work.base_names == names
-
-
-def test_adapters_go_into_arguments_or_wait_for_the_api():
-    assert workload().adapter_args == []
-    assert workload().adapter_env == []
-    work = workload(adapters=listed("sql", "code"))
-    assert work.adapter_args == [
-        "--enable-lora", "--lora-modules", "sql=/adapters/sql", "code=/adapters/code"
-    ]  # fmt: skip
-    assert work.adapter_env == []
-    work = workload(adapters=listed("sql"), lora={"load": "api"})
-    assert work.adapter_args == ["--enable-lora"]
-    assert work.adapter_env == [{"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "true"}]
+SERVED = [Served("llama", "meta/llama"), Served("v1", "/adapters/v1", "llama")]
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("name", "path", "said"),
     [
-        ({"adapters": listed("sql", "sql")}, "sql more than once"),
-        ({"adapters": listed("llama")}, "llama names both the model and an adapter"),
-        ({"args": ["--lora-modules", "a=/b"]}, "name adapters under workload.adapters"),
-        ({"args": ["--max-lora-rank=big"]}, "no number"),
-        ({"adapters": [{"name": "a b", "path": "/p"}]}, "name"),
-        ({"adapters": [{"name": "a", "path": "/p q"}]}, "path"),
-        ({"adapters": "none"}, "as-stable"),
+        ("v2", "/adapters/v2", None),
+        ("v1", "/adapters/v1", None),
+        ("v1", "/adapters/v2", "from /adapters/v1, not from /adapters/v2"),
+        ("llama", "/adapters/v2", "with its base model"),
+        ("llama", "meta/llama", "with its base model"),
     ],
 )
-def test_contradictions_are_refused_when_the_plan_is_read(changes, said):
-    with pytest.raises(ValidationError, match=said):
-        workload(**changes)
+def test_names_that_are_taken(name, path, said):
+    found = conflict(SERVED, name, path)
+    assert found is None if said is None else said in (found or "")
+
+
+def test_a_restarted_container_is_another_process():
+    pod = {"metadata": {"uid": "a"}, "status": {"containerStatuses": [{"restartCount": 0}]}}
+    later = copy.deepcopy(pod)
+    later["status"]["containerStatuses"][0]["restartCount"] = 1
+    other = {"metadata": {"uid": "b"}, "status": {}}
+    assert len({process_of(each) for each in (pod, later, other)}) == 3

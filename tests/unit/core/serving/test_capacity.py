@@ -1,6 +1,7 @@
+""""""
+
 import pytest
 
-from inference_rollouts.core.judging.metrics import Arm, load_query, parse_metric_set
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.serving.capacity import (
     Capacity,
@@ -9,29 +10,12 @@ from inference_rollouts.core.serving.capacity import (
     room,
     rooms,
 )
-from inference_rollouts.core.serving.engines import vllm
 
 UNKNOWN = None
 
 
 def pod(*args, command=()):
     return {"spec": {"containers": [{"command": list(command), "args": list(args)}]}}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "seats"),
-    [
-        (["--max-num-seqs=64"], 64),
-        (["--max-num-seqs", "64"], 64),
-        (["--max_num_seqs=64"], 64),
-        (["sh", "-c", "vllm serve m --max-num-seqs 64 --port 8000"], 64),
-        (["--max-num-seqs=64", "--max-num-seqs=128"], 128),
-        (["--max-num-batched-tokens=8192"], None),
-        ([], None),
-    ],
-)
-def test_what_a_server_runs_at_once_is_read_from_its_arguments(arguments, seats):
-    assert vllm.max_num_seqs(arguments) == seats
 
 
 @pytest.mark.parametrize(
@@ -126,21 +110,3 @@ def test_declared_for_both_pools_unless_stable_has_its_own():
     assert Capacity(per_pod=50).declared_stable == 50
     assert Capacity(per_pod=50, stable_per_pod=20).declared_stable == 20
     assert Capacity().declared_stable is None
-
-
-def test_the_gauges_are_asked_for_both_pools_in_one_query():
-    metric_set = parse_metric_set(
-        {
-            "name": "x",
-            "errors": "e",
-            "load": ["running", 'waiting{engine="0"}'],
-            "metrics": [{"name": "e", "kind": "rate", "total": "t", "bad": "b"}],
-        }
-    )
-    asked = load_query(metric_set, Arm("inference_pool", "new", "ns"), Arm("inference_pool", "old", "ns"), 60)
-    assert asked == (
-        'label_replace(sum by (inference_pool,pod) (avg_over_time(running{inference_pool=~"new|old",'
-        'namespace="ns"}[60s])), "series", "0", "", "")\n'
-        'or label_replace(sum by (inference_pool,pod) (avg_over_time(waiting{engine="0",'
-        'inference_pool=~"new|old",namespace="ns"}[60s])), "series", "1", "", "")'
-    )
