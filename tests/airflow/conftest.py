@@ -8,9 +8,10 @@ import time
 import pytest
 import yaml
 
-from . import ROOT
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
+
+from . import ROOT
 
 
 @pytest.fixture

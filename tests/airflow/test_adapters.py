@@ -13,12 +13,12 @@ from inference_rollouts.core.errors import ClusterRefused, NotReady, RouteRefuse
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.preflight import freeze
 from inference_rollouts.rollout.adapters import AdapterReconciler, bring
+from tests.support.fake_cluster import OBJECTIVE_API
+from tests.support.fake_servers import BASE, FakePickers, FakeServers
 from tests.support.routes import rewrite
 
 from . import ROOT
 from .conftest import Run
-from tests.support.fake_cluster import OBJECTIVE_API
-from tests.support.fake_servers import BASE, FakePickers, FakeServers
 
 URLS = [f"http://127.0.0.{number}:8000" for number in (1, 2, 3)]
 PATH = "/adapters/food-review-2"

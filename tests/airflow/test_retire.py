@@ -24,10 +24,10 @@ from inference_rollouts.operators.retire import ApproveRetirement, CheckRetireme
 from inference_rollouts.retire_dag import build_retire_dag
 from inference_rollouts.rollout.retirement import subject_of
 from inference_rollouts.triggers.idle import IdleTrigger, look
+from tests.support.fake_cluster import GATEWAY_API, OBJECTIVE_API, FakeCluster
 from tests.support.routes import ref, rewrite, route
 
 from . import ROOT
-from tests.support.fake_cluster import GATEWAY_API, OBJECTIVE_API, FakeCluster
 from .test_triggers import again
 
 OLD, NEW = "llm-pool-version-2", "llm-pool-version-3"

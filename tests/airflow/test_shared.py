@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import copy
-import logging
 
 import pytest
 import yaml
 
 from inference_rollouts.core.errors import PatchRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from tests.support.fake_cluster import GATEWAY
 from tests.support.routes import ref, route, service
 
-from tests.support.fake_cluster import GATEWAY, FakeCluster
-from tests.support.fake_prometheus import FakePrometheus
-from .test_preflight import preflight
-
 CANARY = "llm-pool-version-2"
+
 MOVED = [ref("llm-pool", 0), ref(CANARY, 100)]
 
 
@@ -39,32 +36,6 @@ def specs(cluster):
 
 def edited(include, **changes):
     include.write_text(yaml.safe_dump(yaml.safe_load(include.read_text()) | changes))
-
-
-def named(cluster, name, number=0):
-    cluster.route["spec"]["rules"][number]["name"] = name
-
-
-@pytest.mark.parametrize(
-    ("routes", "shared"),
-    [
-        ("all", ()),
-        ([{"name": "routes-to-llm"}, {"name": "batch"}], ()),
-        ([{"name": "routes-to-llm"}], ("rule 1 of HTTPRoute batch",)),
-        (
-            [{"name": "routes-to-llm", "rules": ["chat"]}],
-            ("rule 1 of HTTPRoute routes-to-llm", "rule 1 of HTTPRoute batch"),
-        ),
-    ],
-)
-def test_rules_that_send_traffic_to_stable_and_stay_are_named(routes, shared, caplog):
-    cluster = FakeCluster([ref("llm-pool")], [ref("llm-pool", 3)], [ref("llm-pool", 0), ref("other")])
-    named(cluster, "chat")
-    add_route(cluster, "batch", [service("web")], [ref("llm-pool")])
-    with caplog.at_level(logging.WARNING):
-        frozen = preflight(cluster, prometheus=FakePrometheus(cluster), routes=routes)
-    assert frozen.shared == shared
-    assert all(name in caplog.text for name in shared)
 
 
 @pytest.mark.usefixtures("database")

@@ -13,9 +13,9 @@ from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.triggers import ready
 from inference_rollouts.triggers.judge import JudgeTrigger
 from inference_rollouts.triggers.ready import ReadyTrigger
-
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
+
 from .test_preflight import RUN, preflight
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.http_server import Reply, serving
 
 CLUSTER = "projects/shop/locations/us-central1/clusters/prod"
 NODE_POOLS = f"/v1/{CLUSTER}/nodePools"
@@ -130,35 +131,16 @@ class FakeGke:
 
 
 @contextmanager
-def serving(fake: FakeGke) -> Iterator[FakeGke]:
+def serving_gke(fake: FakeGke) -> Iterator[FakeGke]:
     """The fake behind HTTP on loopback."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def _serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            answer = fake.answer(self.command, self.path, self.headers, body)
-            if answer is None:
-                self.close_connection = True
-                return
-            payload = json.dumps(answer[1]).encode()
-            self.send_response(answer[0])
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> Reply | None:
+        given = json.loads(body) if body else None
+        answered = fake.answer(request.command, request.path, request.headers, given)
+        return (
+            None if answered is None else (answered[0], "application/json", json.dumps(answered[1]).encode())
+        )
 
-        do_GET = do_POST = do_DELETE = _serve
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    fake.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(answer) as url:
+        fake.url = url
         yield fake
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

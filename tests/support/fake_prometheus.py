@@ -32,8 +32,7 @@ class FakePrometheus:
         if "avg_over_time" in promql:
             return self._gauges(at)
         self._grow(at)
-        pools = {name for kind, name in self.cluster.objects if kind == "InferencePool"}
-        return [sample for pool in pools for sample in self._samples(pool, at)]
+        return [sample for pool in self.cluster.names("InferencePool") for sample in self._samples(pool, at)]
 
     def _grow(self, at: float) -> None:
         weights, copies = self.cluster.weights(), self.cluster.copies()
@@ -46,7 +45,7 @@ class FakePrometheus:
 
     def _gauges(self, at: float) -> list[dict[str, Any]]:
         """Half of the load is running, half waiting."""
-        pods = [name for kind, name in self.cluster.objects if kind == "Pod"]
+        pods = self.cluster.names("Pod")
         if self.load is None:
             return []
         return [
@@ -57,17 +56,17 @@ class FakePrometheus:
 
     def _samples(self, pool: str, at: float) -> list[dict[str, Any]]:
         n = self.requests.get(pool, 0.0)
-        out = [self._sample(pool, at, STARTED, 1.0)]
+        samples = [self._sample(pool, at, STARTED, 1.0)]
         for metric in parse_metric_set(load_metric_set("vllm").model_dump(mode="json")).metrics:
             for tag, _ in series(metric):
                 if isinstance(metric, Rate):
                     bad = n * self.failing.get(pool, 0.0) if metric.name == "errors" else 0.0
-                    out.append(self._sample(pool, at, tag, bad if "/bad/" in tag else n))
+                    samples.append(self._sample(pool, at, tag, bad if "/bad/" in tag else n))
                 elif isinstance(metric, Latency):
-                    out += [
+                    samples += [
                         self._sample(pool, at, tag, n, le) for le in (*map(str, metric.thresholds), "+Inf")
                     ]
-        return out
+        return samples
 
     def _sample(self, pool: str, at: float, tag: str, value: float, le: str | None = None) -> dict[str, Any]:
         labels = {"inference_pool": pool, "pod": f"{pool}-0", SERIES: tag} | ({"le": le} if le else {})

@@ -7,19 +7,19 @@ import copy
 import pytest
 
 from inference_rollouts.core.errors import ClaimLost, PatchRefused, RolloutError, RouteDrift
+from inference_rollouts.core.limits import WRITE_ATTEMPTS
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
-from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.rollout.traffic import ATTEMPTS, Restored, Traffic
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.traffic import Restored, Traffic
+from tests.support.fake_cluster import FakeCluster
+from tests.support.plans import CANARY, RUN, STABLE, llm_plan
 from tests.support.routes import ref, route, service
 
-from tests.support.fake_cluster import FakeCluster
-from .test_preflight import RUN, plan
 
-
-def traffic_on(cluster, run=RUN):
-    target = Target(GATEWAY_API, "HTTPRoute", "routes-to-llm")
-    return Traffic(cluster, parse_plan(plan()), run, [target])
+def traffic_on(cluster: FakeCluster, run: str = RUN) -> Traffic:
+    target, plan = Target(GATEWAY_API, "HTTPRoute", "routes-to-llm"), llm_plan()
+    return Traffic(cluster, plan, run, [target], kind_of(plan).places)
 
 
 @pytest.fixture
@@ -59,14 +59,14 @@ def test_promotion_may_be_repeated_and_needs_all_the_traffic(cluster, traffic):
 def test_a_second_rollout_cannot_attach_shift_or_restore(cluster, traffic):
     traffic.attach()
     traffic.shift(5, 1, now=1.0)
-    held = copy.deepcopy(cluster.route)
+    claimed = copy.deepcopy(cluster.route)
     other = traffic_on(cluster, "rollout_llm/other")
-    with pytest.raises(ClaimLost, match="held by rollout_llm/test"):
+    with pytest.raises(ClaimLost, match="claimed by rollout_llm/test"):
         other.attach()
     with pytest.raises(ClaimLost):
         other.shift(50, 1, now=2.0)
     assert other.restore("x") is Restored.NOTHING
-    assert cluster.route == held
+    assert cluster.route == claimed
 
 
 def race(monkeypatch, cluster, losses, change=lambda: None):
@@ -86,16 +86,16 @@ def race(monkeypatch, cluster, losses, change=lambda: None):
 
 
 def test_a_race_against_a_harmless_write_is_run_again(monkeypatch, cluster, traffic):
-    race(monkeypatch, cluster, ATTEMPTS - 1)
+    race(monkeypatch, cluster, WRITE_ATTEMPTS - 1)
     traffic.attach()
-    assert cluster.weights() == {"llm-pool": 1, "llm-pool-version-2": 0}
+    assert cluster.weights() == {STABLE: 1, CANARY: 0}
 
 
 def test_a_race_that_is_lost_again_and_again_gives_up_without_a_write(monkeypatch, cluster, traffic):
-    race(monkeypatch, cluster, ATTEMPTS)
+    race(monkeypatch, cluster, WRITE_ATTEMPTS)
     with pytest.raises(PatchRefused):
         traffic.attach()
-    assert cluster.weights() == {"llm-pool": 1}
+    assert cluster.weights() == {STABLE: 1}
 
 
 def test_a_race_against_somebody_elses_weights_is_drift(monkeypatch, cluster, traffic):
@@ -107,7 +107,7 @@ def test_a_race_against_somebody_elses_weights_is_drift(monkeypatch, cluster, tr
     race(monkeypatch, cluster, 1, edit)
     with pytest.raises(RouteDrift):
         traffic.shift(5, 1, now=1.0)
-    assert cluster.weights() == {"llm-pool": 7, "llm-pool-version-2": 0}
+    assert cluster.weights() == {STABLE: 7, CANARY: 0}
 
 
 def test_rules_of_others_may_move_ours_along(cluster, traffic):
@@ -118,17 +118,17 @@ def test_rules_of_others_may_move_ours_along(cluster, traffic):
     assert traffic.restore("x") is Restored.DONE
     assert [rule["backendRefs"] for rule in cluster.route["spec"]["rules"]] == [
         [service("web")],
-        [ref("llm-pool")],
+        [ref(STABLE)],
     ]
 
 
 def test_a_restore_never_overwrites_somebody_elses_weights(cluster, traffic):
     traffic.attach()
     traffic.shift(5, 1, now=1.0)
-    cluster.route["spec"]["rules"][0]["backendRefs"] = [ref("llm-pool", 3), ref("llm-pool-version-2", 1)]
+    cluster.route["spec"]["rules"][0]["backendRefs"] = [ref(STABLE, 3), ref(CANARY, 1)]
     with pytest.raises(RouteDrift, match="left as they are"):
         traffic.restore("x")
-    assert cluster.weights() == {"llm-pool": 3, "llm-pool-version-2": 1}
+    assert cluster.weights() == {STABLE: 3, CANARY: 1}
 
 
 def test_weights_that_others_put_back_are_let_go(cluster, traffic):
@@ -147,7 +147,7 @@ def test_a_step_that_raised_an_alarm_is_not_raised_again(cluster, traffic):
     traffic.retreat("slow")
     with pytest.raises(RolloutError, match="raised an alarm"):
         traffic.shift(5, 1, now=2.0)
-    assert cluster.weights() == {"llm-pool": 1, "llm-pool-version-2": 0}
+    assert cluster.weights() == {STABLE: 1, CANARY: 0}
 
 
 class TwoRoutes:
@@ -155,18 +155,18 @@ class TwoRoutes:
 
     def __init__(self) -> None:
         self.cluster = FakeCluster()
-        second = route([service("web")], [ref("llm-pool", 3)])
+        second = route([service("web")], [ref(STABLE, 3)])
         second["metadata"] |= {"name": "second", "uid": "u-9"}
         self.cluster.put(GATEWAY_API, "HTTPRoute", second)
         self.before = self.specs()
         targets = [Target(GATEWAY_API, "HTTPRoute", name) for name in ("routes-to-llm", "second")]
-        decided = parse_plan(plan(routes="all"))
-        self.traffic = Traffic(self.cluster, decided, RUN, targets)
+        plan = llm_plan(routes="all")
+        self.traffic = Traffic(self.cluster, plan, RUN, targets, kind_of(plan).places)
 
     def specs(self):
         return {
-            name: copy.deepcopy(thing["spec"])
-            for (kind, name), thing in self.cluster.objects.items()
+            name: copy.deepcopy(obj["spec"])
+            for (kind, name), obj in self.cluster.objects.items()
             if kind == "HTTPRoute"
         }
 
@@ -206,12 +206,12 @@ def test_a_raise_that_the_second_route_refuses_is_undone_on_the_first(monkeypatc
     two.traffic.attach()
     if reached:
         two.traffic.shift(reached, 1, now=1.0)
-    held = two.specs()
+    claimed = two.specs()
     with monkeypatch.context() as broken:
         two.fail(broken, times=0)
         with pytest.raises(PatchRefused):
             two.traffic.shift(50, 2, now=2.0)
-        assert two.specs() == held
+        assert two.specs() == claimed
         assert two.percents() == [reached, reached]
     two.traffic.shift(50, 2, now=3.0)
     assert two.percents() == [50, 50], "and may be tried again"
@@ -219,16 +219,16 @@ def test_a_raise_that_the_second_route_refuses_is_undone_on_the_first(monkeypatc
 
 def test_a_mirror_that_the_second_route_refuses_is_ended_on_the_first(monkeypatch, two):
     two.traffic.attach()
-    held = two.specs()
+    claimed = two.specs()
     with monkeypatch.context() as broken:
         two.fail(broken, times=0)
         with pytest.raises(PatchRefused):
             two.traffic.shift(0, 1, now=1.0, mirror=20)
-    assert two.specs() == held
+    assert two.specs() == claimed
     two.traffic.shift(0, 1, now=2.0, mirror=20)
     assert [claim.mirror for claim in two.traffic.claims()] == [20, 20]
     two.traffic.retreat("slow")
-    assert two.specs() == held
+    assert two.specs() == claimed
 
 
 def test_an_attach_that_the_second_route_refuses_leaves_no_trace(monkeypatch, two):
