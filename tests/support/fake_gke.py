@@ -36,6 +36,7 @@ class FakeGke:
     leaves: str | None = "ERROR"
     token: str = "secret"
     on_ready: Callable[[Object], None] = lambda pool: None
+    heard: Callable[[str], object] = lambda method: None  # called before a request is answered
     faults: list[Answer | None] = field(default_factory=list)
     pools: dict[str, Object] = field(default_factory=dict)
     operations: list[Object] = field(default_factory=list)
@@ -49,6 +50,7 @@ class FakeGke:
             assert headers["Metadata-Flavor"] == "Google"
             return 200, {"access_token": self.token, "expires_in": 3599, "token_type": "Bearer"}
         self.requests.append((method, path))
+        self.heard(method)
         if headers["Authorization"] != f"Bearer {self.token}":
             return refusal(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
         fault = self.faults.pop(0) if self.faults else ()

@@ -28,10 +28,10 @@ def freeze(
     run: str = RUN,
     prometheus: Prometheus | None = None,
     servers: ModelServers | None = None,
-    storage: Storage | None = None,
+    files: Storage | None = None,
 ) -> Run:
     """A run of a plan, as preflight freezes it."""
-    clients = fake_clients(cluster, prometheus=prometheus, servers=servers, storage=storage)
+    clients = fake_clients(cluster, prometheus=prometheus, servers=servers, storage=files)
     kind = kind_of(plan)
     frozen = kind.freeze(clients, run)
     return Run(frozen, clients, kind_of(frozen.plan))
@@ -43,12 +43,12 @@ def run_on(
     *,
     prometheus: Prometheus | None = None,
     servers: ModelServers | None = None,
-    storage: Storage | None = None,
+    files: Storage | None = None,
     **changes: Any,
 ) -> Run:
     """A run of the plan llm, changed by `changes` and started with `params`."""
     plan = apply_parameters(parse_plan(llm(**changes)), params or {})
-    return freeze(cluster, plan, prometheus=prometheus, servers=servers, storage=storage)
+    return freeze(cluster, plan, prometheus=prometheus, servers=servers, files=files)
 
 
 def preflight(cluster: FakeCluster, params: dict[str, Any] | None = None, **given: Any) -> Frozen:

@@ -87,9 +87,9 @@ def test_a_config_is_checked_before_anything_is_created(
     storage = FakeStorage({"s3://configs/sql.json": json.dumps(fits | config)})
     work = one_replica(adapters=adapters(config="s3://configs/sql.json"))
     if words is None:
-        preflight(servers.cluster(), servers=servers, storage=storage, workload=work)
+        preflight(servers.cluster(), servers=servers, files=storage, workload=work)
     else:
-        refused(PlanInvalid, words, servers.cluster(), servers=servers, storage=storage, workload=work)
+        refused(PlanInvalid, words, servers.cluster(), servers=servers, files=storage, workload=work)
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]"])
@@ -98,7 +98,7 @@ def test_a_config_that_cannot_be_read_is_named(servers: LabServers, text: str | 
     url = "s3://configs/sql.json"
     storage = FakeStorage({} if text is None else {url: text})
     work = one_replica(adapters=adapters(config=url))
-    refused(PlanInvalid, url, servers.cluster(), servers=servers, storage=storage, workload=work)
+    refused(PlanInvalid, url, servers.cluster(), servers=servers, files=storage, workload=work)
 
 
 def test_a_pod_that_lists_nothing_is_named() -> None:

@@ -36,7 +36,7 @@ class Stage:
         self.pickers.query("", time.time() - 10)
 
     def given(self) -> dict[str, Any]:
-        return {"prometheus": self.pickers, "servers": self.servers, "storage": self.storage, "run": RUN}
+        return {"prometheus": self.pickers, "servers": self.servers, "files": self.storage, "run": RUN}
 
     def freeze(self, **changes: Any) -> Frozen:
         return freeze(self.cluster, food_review_plan(**changes), **self.given()).frozen

@@ -1,18 +1,18 @@
-"""Previews and mirrors: how a run goes with them, and that nothing of them is left."""
+"""Previews and mirrors: how a run goes with them, and that noobj of them is left."""
 
 from __future__ import annotations
 
 import copy
 
 import pytest
-import yaml
 
 from inference_rollouts.core.routing.claim import CLAIMED_BY
 from inference_rollouts.core.run.preview import PREVIEW
+from tests.support.include import edit
 
 PREVIEW_NAME = "routes-to-llm-llm-pool-version-2-preview"
 
-MIRROR = {"percent": 25, "bake": "1s"}
+MIRROR = {"percent": 25, "bake": "200ms"}
 
 TRIED = {"preview": {}, "mirror": MIRROR}
 
@@ -20,7 +20,7 @@ TRIED = {"preview": {}, "mirror": MIRROR}
 @pytest.fixture
 def tried(include):
     """A plan with a preview and a mirror."""
-    include.write_text(yaml.safe_dump(yaml.safe_load(include.read_text()) | TRIED))
+    edit(include, **TRIED)
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ def filters(cluster, monkeypatch):
 def previews(cluster):
     return [
         name
-        for (kind, name), thing in cluster.objects.items()
-        if kind == "HTTPRoute" and PREVIEW in thing["metadata"].get("labels", {})
+        for (kind, name), obj in cluster.objects.items()
+        if kind == "HTTPRoute" and PREVIEW in obj["metadata"].get("labels", {})
     ]
 
 
-@pytest.mark.usefixtures("database", "tried")
-def test_a_tried_canary_is_promoted_and_nothing_of_the_trial_is_left(rollout, cluster, filters):
+@pytest.mark.usefixtures("tried")
+def test_a_tried_canary_is_promoted_and_noobj_of_the_trial_is_left(rollout, cluster, filters):
     run = rollout()
     assert run.state == "success"
     assert run.ran("step_1.gate", "step_2.gate", "step_3.gate", "promote", "end_preview", "report")
@@ -64,7 +64,7 @@ def test_a_tried_canary_is_promoted_and_nothing_of_the_trial_is_left(rollout, cl
     assert "| 2 | 50 % | advance |" in run.note
 
 
-@pytest.mark.usefixtures("database", "tried")
+@pytest.mark.usefixtures("tried")
 def test_a_bad_canary_is_seen_in_its_copies_before_it_has_any_weight(rollout, cluster, prometheus):
     prometheus.failing["llm-pool-version-2"] = 0.3
     before = copy.deepcopy(cluster.route)
@@ -77,7 +77,7 @@ def test_a_bad_canary_is_seen_in_its_copies_before_it_has_any_weight(rollout, cl
     assert previews(cluster) == []
 
 
-@pytest.mark.usefixtures("database", "tried")
+@pytest.mark.usefixtures("tried")
 def test_copies_that_do_not_arrive_never_pass(rollout, cluster, prometheus, monkeypatch):
     monkeypatch.setattr(cluster, "copies", dict)
     run = rollout()
@@ -85,7 +85,7 @@ def test_copies_that_do_not_arrive_never_pass(rollout, cluster, prometheus, monk
     assert run.states["step_2.shift"] == "skipped"
 
 
-@pytest.mark.usefixtures("database", "tried")
+@pytest.mark.usefixtures("tried")
 @pytest.mark.parametrize("task", ["warm_up", "promote", "rollback"])
 def test_whatever_task_raises_no_preview_is_left(rollout, cluster, task):
     run = rollout(raising=task, **({"weights": [100]} if task == "promote" else {}))
@@ -93,7 +93,7 @@ def test_whatever_task_raises_no_preview_is_left(rollout, cluster, task):
     assert previews(cluster) == []
 
 
-@pytest.mark.usefixtures("database", "tried")
+@pytest.mark.usefixtures("tried")
 def test_a_preview_that_cannot_be_made_ends_the_run_at_weight_0(rollout, cluster, monkeypatch):
     before, apply = copy.deepcopy(cluster.route), cluster.apply
 
@@ -109,9 +109,9 @@ def test_a_preview_that_cannot_be_made_ends_the_run_at_weight_0(rollout, cluster
     assert cluster.route["spec"] == before["spec"]
 
 
-@pytest.mark.usefixtures("database", "tried")
+@pytest.mark.usefixtures("tried")
 def test_the_preview_of_a_newer_run_stays(rollout, cluster, monkeypatch):
-    monkeypatch.setattr(cluster, "delete", lambda thing: pytest.fail("deleted another run's preview"))
+    monkeypatch.setattr(cluster, "delete", lambda obj: pytest.fail("deleted another run's preview"))
     patch = cluster.patch
 
     def taken_over(*args):

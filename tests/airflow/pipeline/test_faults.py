@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-pytestmark = pytest.mark.usefixtures("database")
-
-CANARY = "llm-pool-version-2"
+from tests.support.fake_cluster import FakeCluster
+from tests.support.include import edit
+from tests.support.plans import CANARY
 
 
 @pytest.fixture
-def impatient(include):
+def impatient(include: Path) -> None:
     """Deadlines that pass while a test waits."""
-    plan = yaml.safe_load(include.read_text())
-    plan["deadlines"] = {"nodes": "2s", "ready": "2s", "warm_up": "2s", "route": "2s"}
-    include.write_text(yaml.safe_dump(plan))
+    edit(include, deadlines={"nodes": "500ms", "ready": "500ms", "warm_up": "500ms", "route": "500ms"})
 
 
-def broken(monkeypatch, cluster, kind, breaking, name=CANARY, times=10**9):
-    """Reads of an object show it as `breaking` changes it, so many times."""
+def broken(
+    monkeypatch: pytest.MonkeyPatch,
+    cluster: FakeCluster,
+    kind: str,
+    breaking: Callable[[dict[str, Any]], None],
+    times: int = 10**9,
+) -> None:
+    """Reads of the canary's object of a kind show it as `breaking` changes it, so many times."""
     get, left = cluster.get, [times]
 
-    def reading(api_version, which, called):
-        thing = get(api_version, which, called)
-        if (which, called) == (kind, name) and left[0] > 0:
+    def reading(api_version: str, which: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+        obj = get(api_version, which, name, namespace)
+        if (which, name) == (kind, CANARY) and left[0] > 0:
             left[0] -= 1
-            breaking(thing)
-        return thing
+            breaking(obj)
+        return obj
 
     monkeypatch.setattr(cluster, "get", reading)
-    monkeypatch.setattr(
-        cluster, "find", lambda *which: reading(*which) if which[1:] in cluster.objects else None
-    )
 
 
 def loading(deployment):
@@ -73,11 +76,11 @@ def test_servers_that_are_not_there_in_time_get_no_traffic(rollout, cluster, imp
 def test_a_crash_loop_ends_the_waiting_at_once(rollout, cluster, monkeypatch):
     before, put = copy.deepcopy(cluster.route), cluster.put
 
-    def crashing(api_version, kind, thing):
-        if kind == "Pod" and thing["metadata"]["name"].startswith(f"{CANARY}-0"):
+    def crashing(api_version, kind, obj):
+        if kind == "Pod" and obj["metadata"]["name"].startswith(f"{CANARY}-0"):
             waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
-            thing["status"]["containerStatuses"] = [{"restartCount": 3, "state": waiting}]
-        put(api_version, kind, thing)
+            obj["status"]["containerStatuses"] = [{"restartCount": 3, "state": waiting}]
+        put(api_version, kind, obj)
 
     monkeypatch.setattr(cluster, "put", crashing)
     run = rollout()

@@ -17,34 +17,31 @@ COMPUTE_CLASS = ("cloud.google.com/v1", "ComputeClass")
 @pytest.fixture
 def classes(include, cluster):
     """The plan's nodes come with its pods, and soon or not at all."""
-    plan = yaml.safe_load(include.read_text()) | {"nodes": NODES}
-    plan["deadlines"] = {"nodes": "1s"}
-    include.write_text(yaml.safe_dump(plan))
+    value = yaml.safe_load(include.read_text()) | {"nodes": NODES, "deadlines": {"nodes": "500ms"}}
+    include.write_text(yaml.safe_dump(value))
     cluster.served.add(COMPUTE_CLASS)
     return cluster
 
 
-@pytest.mark.usefixtures("database")
 def test_nodes_that_come_with_the_pods_are_waited_for(rollout, classes):
     run = rollout()
     assert run.state == "success"
     assert classes.objects["ComputeClass", POOL]["spec"]["nodePoolAutoCreation"] == {"enabled": True}
 
 
-@pytest.mark.usefixtures("database")
-def test_without_stock_the_rollout_ends_with_the_clusters_words_and_nothing_comes_later(
+def test_without_stock_the_rollout_ends_with_the_clusters_words_and_noobj_comes_later(
     rollout, classes, monkeypatch
 ):
     put = classes.put
 
-    def without_node(api_version, kind, thing):
-        if kind == "Pod" and thing["metadata"]["name"].startswith(POOL):
-            thing["spec"].pop("nodeName", None)
-        put(api_version, kind, thing)
+    def without_node(api_version, kind, obj):
+        if kind == "Pod" and obj["metadata"]["name"].startswith(POOL):
+            obj["spec"].pop("nodeName", None)
+        put(api_version, kind, obj)
 
     monkeypatch.setattr(classes, "put", without_node)
     event = {"reason": "FailedScaleUp", "message": STOCKOUT}
-    monkeypatch.setattr(classes, "events_about", lambda thing: [event], raising=False)
+    monkeypatch.setattr(classes, "events_about", lambda obj: [event])
     run = rollout()
     assert run.state == "failed"
     assert run.states["deploy_pool"] == "failed"
