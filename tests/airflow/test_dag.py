@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
 
-from . import ROOT
+from inference_rollouts.clients.include import load_plan, plan_files
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.dag import build_dag
+from inference_rollouts.retire_dag import build_retire_dag
+from tests.support.plans import ROOT, llm, llm_plan
 
 
-def dag_of(**changes):
-    from inference_rollouts.core.plan.plan import parse_plan
-    from inference_rollouts.dag import build_dag
-
-    plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | changes
-    return build_dag(parse_plan(plan))
+def dag_of(**changes: Any) -> DAG:
+    return build_dag(llm_plan(**changes))
 
 
 @pytest.fixture(scope="module")
@@ -89,18 +95,12 @@ def test_the_form_offers_what_a_run_may_change(dag):
     ],
 )
 def test_the_form_refuses_nonsense(dag, name, value):
-    from airflow.sdk.exceptions import ParamValidationError
-
     with pytest.raises(ParamValidationError):
         dag.params.get_param(name).resolve(value)
 
 
 def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(tmp_path, monkeypatch, database):
-    from airflow.dag_processing.dagbag import DagBag
-
-    from inference_rollouts.core.errors import PlanInvalid
-
-    plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text())
+    plan = llm()
     folder = tmp_path / "rollouts"
     folder.mkdir()
     (folder / "chat.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
@@ -116,3 +116,11 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(tmp_path, monkeyp
     broken = bag.dags["rollout_same_pool"].task_dict["plan_is_invalid"]
     with pytest.raises(PlanInvalid, match=r"same-pool.yaml: .*are both 'llm-pool'.*Nothing"):
         type(broken).execute.__wrapped__(broken, {})
+
+
+def test_every_plan_of_the_project_becomes_dags_that_airflow_can_store() -> None:
+    """Runs in other tests skip this check."""
+    for path in plan_files():
+        plan = load_plan(path)
+        for dag in (build_dag(plan), build_retire_dag(plan)):
+            DagSerialization.to_dict(dag)

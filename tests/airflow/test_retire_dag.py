@@ -32,7 +32,6 @@ def test_it_runs_by_itself_after_what_the_plan_says(retention, assets):
     assert heard <= outlets
 
 
-
 @pytest.mark.parametrize("asks", [True, False])
 def test_the_chain_of_a_retirement(asks):
     dag = build_retire_dag(llm_plan(approvals={"retire": asks}))

@@ -227,7 +227,7 @@ class FakeCluster:
             owner = owners.get(path, FIELD_MANAGER)
             if owner != FIELD_MANAGER and live.get(path) != value:
                 raise PatchRefused(f'conflict with "{owner}": .{".".join(path)}')
-        merged: Object = copy.deepcopy(dict(manifest)) if before is None else _merge(before, manifest)
+        merged: Object = _merge(copy.deepcopy(before or {}), manifest)
         dropped = [path for path, who in owners.items() if who == FIELD_MANAGER and path not in wanted]
         for path in dropped:
             _drop(merged, path)

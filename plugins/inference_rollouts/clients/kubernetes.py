@@ -108,10 +108,9 @@ class KubernetesCluster:
         return self._call("PATCH", path, query | {"force": "true"}, manifest, APPLY)
 
     def patch(self, api_version: str, kind: str, name: str, patch: Sequence[K8sObject]) -> K8sObject:
-        query = {"fieldManager": FIELD_MANAGER}
-        return self._call(
-            "PATCH", self._path(api_version, kind, name), query, patch, "application/json-patch+json"
-        )
+        path, query = self._path(api_version, kind, name), {"fieldManager": FIELD_MANAGER}
+        # The official client takes only a list for a JSON patch, and sends anything else as a merge patch.
+        return self._call("PATCH", path, query, list(patch), "application/json-patch+json")
 
     def delete(self, obj: K8sObject) -> None:
         meta = obj["metadata"]

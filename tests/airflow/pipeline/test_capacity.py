@@ -63,9 +63,14 @@ def test_a_stable_pool_scaled_down_midway_stops_the_next_raise(
 
 
 def test_a_stable_pool_that_comes_back_in_time_stops_nothing(
-    rollout: Rollout, cluster: FakeCluster, prometheus: FakePrometheus, monkeypatch: pytest.MonkeyPatch
+    rollout: Rollout,
+    cluster: FakeCluster,
+    prometheus: FakePrometheus,
+    include: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is looked at once an observation while it is too small, and comes back some time after the bake."""
+    edit(include, analysis={"progress_deadline": "1m"})
     asked, query = count(), prometheus.query
 
     def coming_back(promql: str, at: float) -> list[dict[str, Any]]:

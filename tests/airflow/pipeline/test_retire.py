@@ -38,9 +38,7 @@ class Retire:
     def cluster(self) -> LeftBehind:
         return self.stage.cluster
 
-    def __call__(
-        self, pool: str | None = OLD, action: str = "remove", heard: Heard | None = None
-    ) -> States:
+    def __call__(self, pool: str | None = OLD, action: str = "remove", heard: Heard | None = None) -> States:
         """Runs the DAG once; returns the states of its tasks, and of the run."""
         dag = build_retire_dag(load_plan(self.include))
         if heard is not None:
@@ -68,9 +66,7 @@ def include(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def retire(
-    include: Path, quick_runner: None, database: None, monkeypatch: pytest.MonkeyPatch
-) -> Retire:
+def retire(include: Path, quick_runner: None, database: None, monkeypatch: pytest.MonkeyPatch) -> Retire:
     monkeypatch.setattr("inference_rollouts.operators.retire.RETIREMENT_POLL", 0.1)
     return Retire(include, monkeypatch)
 

@@ -33,7 +33,7 @@ def refs_in(spec):
     return [rule["backendRefs"] for rule in spec["rules"]]
 
 
-def test_two_rules_move_together(self, rollout, cluster):
+def test_two_rules_move_together(rollout, cluster):
     cluster.put(
         GATEWAY_API,
         "HTTPRoute",
@@ -43,7 +43,7 @@ def test_two_rules_move_together(self, rollout, cluster):
     assert refs(cluster) == [MOVED, [service("web")], MOVED]
 
 
-def test_two_rules_come_back_together(self, rollout, cluster, prometheus):
+def test_two_rules_come_back_together(rollout, cluster, prometheus):
     cluster.put(GATEWAY_API, "HTTPRoute", with_rules(cluster, [ref("llm-pool")], [ref("llm-pool", 3)]))
     prometheus.failing[CANARY] = 0.05
     before = specs(cluster)
@@ -52,9 +52,7 @@ def test_two_rules_come_back_together(self, rollout, cluster, prometheus):
     assert specs(cluster) == before
 
 
-def test_two_routes_of_which_the_second_refuses_a_raise_end_as_found(
-    self, rollout, cluster, include, monkeypatch
-):
+def test_two_routes_of_which_the_second_refuses_a_raise_end_as_found(rollout, cluster, include, monkeypatch):
     edit(include, routes="all")
     cluster.put_route("second", [ref("llm-pool", 5)])
     before, patch, refused = specs(cluster), cluster.patch, []
@@ -76,7 +74,7 @@ def test_two_routes_of_which_the_second_refuses_a_raise_end_as_found(
 
 
 def test_a_promotion_that_dies_between_two_routes_is_completed_and_told_so(
-    self, rollout, cluster, include, monkeypatch
+    rollout, cluster, include, monkeypatch
 ):
     edit(include, routes="all")
     cluster.put_route("second", [ref("llm-pool", 5)])
@@ -97,7 +95,7 @@ def test_a_promotion_that_dies_between_two_routes_is_completed_and_told_so(
 
 
 @pytest.mark.parametrize("failing", [0.0, 0.05])
-def test_a_pool_shared_with_another_service(self, rollout, cluster, include, prometheus, failing):
+def test_a_pool_shared_with_another_service(rollout, cluster, include, prometheus, failing):
     """Half of all requests belong to a rule that stays: the canary can get 25 %, not 50 %."""
     prometheus.elsewhere["llm-pool"], prometheus.failing[CANARY] = 1.0, failing
     cluster.put_route("batch", [ref("llm-pool")])
@@ -112,7 +110,7 @@ def test_a_pool_shared_with_another_service(self, rollout, cluster, include, pro
         assert refs(cluster) == [MOVED]
 
 
-def test_a_claim_that_somebody_removed_is_told_so(self, rollout, cluster, monkeypatch):
+def test_a_claim_that_somebody_removed_is_told_so(rollout, cluster, monkeypatch):
     patch = cluster.patch
 
     def letting_go(*args):
