@@ -43,11 +43,13 @@ class FakeGke:
     requests: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[Object] = field(default_factory=list)
     url: str = ""
+    tokens: int = 0  # how many were given
 
     def answer(self, method: str, path: str, headers: Any, body: Object | None) -> Answer | None:
         """The answer to a request; None cuts the connection, after the request took effect."""
         if path == TOKEN:
             assert headers["Metadata-Flavor"] == "Google"
+            self.tokens += 1
             return 200, {"access_token": self.token, "expires_in": 3599, "token_type": "Bearer"}
         self.requests.append((method, path))
         self.heard(method)
