@@ -22,7 +22,7 @@ test: venv ## The whole test suite; ARGS="-k route" runs a part of it
 lint: venv ## Style, format, types, direction of imports
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy --explicit-package-bases lab plugins dags tests/lab tests/support
+	@$(PY) -m mypy --explicit-package-bases lab plugins dags bench tests/unit tests/property tests/integration tests/airflow tests/lab tests/support
 	@PYTHONPATH=.:plugins $(dir $(PY))lint-imports
 
 lab: venv ## Start only the local cluster; see also `python -m lab --help`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.support.plans import llm_plan
         ({"keep_rolled_back": None}, set()),
     ],
 )
-def test_it_runs_by_itself_after_what_the_plan_says(retention, assets):
+def test_it_runs_by_itself_after_what_the_plan_says(retention: dict[str, Any], assets: Any) -> None:
     dag = build_retire_dag(llm_plan(retention=retention))
     assert dag.dag_id == "retire_llm"
     assert dag.tags == {"inference-rollout", "retirement"}
@@ -33,10 +34,10 @@ def test_it_runs_by_itself_after_what_the_plan_says(retention, assets):
 
 
 @pytest.mark.parametrize("asks", [True, False])
-def test_the_chain_of_a_retirement(asks):
+def test_the_chain_of_a_retirement(asks: bool) -> None:
     dag = build_retire_dag(llm_plan(approvals={"retire": asks}))
     chain = ["check", "wait_idle", *(["approve"] if asks else []), "retire"]
     assert [task.task_id for task in dag.tasks] == ["leftovers", *(f"retirement.{task}" for task in chain)]
     for before, after in pairwise(chain):
         assert f"retirement.{after}" in dag.task_dict[f"retirement.{before}"].downstream_task_ids
-    assert min(task.retries for task in dag.tasks) >= 1
+    assert min(task.retries or 0 for task in dag.tasks) >= 1

@@ -18,6 +18,7 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.operators.ready import WaitingOperator
 
 POLL = 0.05  # seconds
+Execute = Callable[[Any], Any]
 
 
 def use(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> Clients:
@@ -38,9 +39,14 @@ class Run:
         return all(self.states[task] == "success" for task in tasks)
 
 
+Rollout = Callable[..., Run]
+"""Runs the DAG of a plan once, as `run_dag` does; other arguments are the run's parameters."""
+
+
 def note_of(run_id: str) -> str:
     with create_session() as session:
-        return session.scalar(select(DagRun).where(DagRun.run_id == run_id)).note or ""
+        run = session.scalars(select(DagRun).where(DagRun.run_id == run_id)).one()
+        return run.note or ""
 
 
 def run_dag(
@@ -59,9 +65,9 @@ def run_dag(
         if isinstance(task, WaitingOperator):
             task.poll = POLL
         if task.task_id == raising:
-            task.execute = _die
+            _replace(task, lambda execute: _die)
         if before and task.task_id in before:
-            task.execute = _after(before[task.task_id], task.execute)
+            _replace(task, _after(before[task.task_id]))
     return Run(dag.test(run_conf=dict(conf or {})))
 
 
@@ -69,12 +75,19 @@ def _die(context: Any) -> None:
     raise RuntimeError("boom")
 
 
-def _after(act: Callable[[], object], execute: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def acting(context: Any) -> Any:
-        act()
-        return execute(context)
+def _after(act: Callable[[], object]) -> Callable[[Execute], Execute]:
+    def acting(execute: Execute) -> Execute:
+        def executing(context: Any) -> Any:
+            act()
+            return execute(context)
+
+        return executing
 
     return acting
+
+
+def _replace(task: Any, change: Callable[[Execute], Execute]) -> None:
+    task.execute = change(task.execute)
 
 
 def again(trigger: BaseTrigger) -> Any:

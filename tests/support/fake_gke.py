@@ -37,7 +37,7 @@ class FakeGke:
     token: str = "secret"
     on_ready: Callable[[Object], None] = lambda pool: None
     heard: Callable[[str], object] = lambda method: None  # called before a request is answered
-    faults: list[Answer | None] = field(default_factory=list)
+    faults: list[Answer | tuple[()] | None] = field(default_factory=list)
     pools: dict[str, Object] = field(default_factory=dict)
     operations: list[Object] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)

@@ -13,7 +13,7 @@ import yaml
 from inference_rollouts.clients.include import load_plan
 from inference_rollouts.core.errors import ServerRefused
 from inference_rollouts.dag import build_dag
-from tests.support.airflow import Run, run_dag, use
+from tests.support.airflow import Rollout, Run, run_dag, use
 from tests.support.alias import PATH, URLS, alias_cluster, old_alias_cluster
 from tests.support.clients import fake_clients
 from tests.support.fake_cluster import FakeCluster
@@ -73,7 +73,9 @@ def rollout(
     return lambda raising=None: run_dag(build_dag(load_plan(plan_file)), raising=raising)
 
 
-def test_a_good_adapter_is_promoted_and_on_every_pod(rollout, cluster, servers, pickers):
+def test_a_good_adapter_is_promoted_and_on_every_pod(
+    rollout: Rollout, cluster: FakeCluster, servers: FakeServers, pickers: FakePickers
+) -> None:
     run = rollout()
     assert run.state == "success", run.note
     assert run.ran(*BEFORE_END, "report")
@@ -84,7 +86,9 @@ def test_a_good_adapter_is_promoted_and_on_every_pod(rollout, cluster, servers, 
     assert cluster.events == ["CanaryAttached", "WeightShifted", "WeightShifted", "Promoted"]
 
 
-def test_a_failing_adapter_is_rolled_back_and_its_targets_are_as_found(rollout, cluster, servers, pickers):
+def test_a_failing_adapter_is_rolled_back_and_its_targets_are_as_found(
+    rollout: Rollout, cluster: FakeCluster, servers: FakeServers, pickers: FakePickers
+) -> None:
     before = copy.deepcopy(cluster.objects["InferenceModelRewrite", "food-review"])
     pickers.failing["food-review-2"] = 0.05
     run = rollout()
@@ -122,7 +126,9 @@ class TestOlderClusters:
 
 
 @pytest.mark.parametrize("task", BEFORE_END)
-def test_whatever_task_raises_the_targets_end_as_they_were_found(rollout, cluster, task):
+def test_whatever_task_raises_the_targets_end_as_they_were_found(
+    rollout: Rollout, cluster: FakeCluster, task: str
+) -> None:
     before = copy.deepcopy(cluster.objects["InferenceModelRewrite", "food-review"])
     run = rollout(raising=task)
     assert run.states[task] == "failed"
@@ -132,7 +138,9 @@ def test_whatever_task_raises_the_targets_end_as_they_were_found(rollout, cluste
     assert "annotations" not in after["metadata"]
 
 
-def test_a_pod_that_refuses_ends_it_with_its_words_and_leaves_no_pod_loaded(rollout, cluster, servers):
+def test_a_pod_that_refuses_ends_it_with_its_words_and_leaves_no_pod_loaded(
+    rollout: Rollout, cluster: FakeCluster, servers: FakeServers
+) -> None:
     refusal = "LoRA rank 64 is greater than max_lora_rank 16."
     servers.refusing[URLS[1]] = ServerRefused(400, refusal)
     run = rollout()
@@ -144,21 +152,25 @@ def test_a_pod_that_refuses_ends_it_with_its_words_and_leaves_no_pod_loaded(roll
     assert not cluster.writes
 
 
-def test_what_another_run_had_loaded_is_not_unloaded(rollout, servers):
+def test_what_another_run_had_loaded_is_not_unloaded(rollout: Rollout, servers: FakeServers) -> None:
     servers.on(URLS[0])["food-review-2"] = PATH
     servers.refusing[URLS[1]] = ServerRefused(400, "no")
     rollout()
     assert [url for url in URLS if "food-review-2" in servers.on(url)] == URLS[:1]
 
 
-def test_a_resolver_loads_at_the_first_request(rollout, plan_file, servers, pickers):
+def test_a_resolver_loads_at_the_first_request(
+    rollout: Rollout, plan_file: Path, servers: FakeServers, pickers: FakePickers
+) -> None:
     edit(plan_file, load="lazy")
     servers.lazy = True
     assert rollout().state == "success"
     assert pickers.weights() == {"food-review-2": 100}
 
 
-def test_an_adapter_that_no_pod_answers_for_gets_no_request(rollout, servers, pickers):
+def test_an_adapter_that_no_pod_answers_for_gets_no_request(
+    rollout: Rollout, servers: FakeServers, pickers: FakePickers
+) -> None:
     servers.mute.add("food-review-2")
     run = rollout()
     assert run.states["warm_up"] == "failed"
@@ -166,7 +178,7 @@ def test_an_adapter_that_no_pod_answers_for_gets_no_request(rollout, servers, pi
     assert set(pickers.requests) == {"food-review-1"}
 
 
-def test_only_requests_for_the_alias_are_judged(rollout, pickers):
+def test_only_requests_for_the_alias_are_judged(rollout: Rollout, pickers: FakePickers) -> None:
     rollout()
     matchers = 'inference_pool="llm-pool",model_name="food-review"'
     assert all(matchers in promql for promql in pickers.asked if promql)

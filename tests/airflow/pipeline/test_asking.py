@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.objects.k8s import K8sObject
-from tests.support.airflow import Run
+from tests.support.airflow import Rollout
+from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
 from tests.support.include import edit
 from tests.support.person import Person
 from tests.support.plans import CANARY
 
-Rollout = Callable[..., Run]
 Asking = Callable[..., object]
 
 
@@ -30,18 +30,21 @@ def asking(include: Path) -> Asking:
     return lambda approvals, **analysis: edit(include, approvals=approvals, analysis=analysis)
 
 
-def questions():
+def questions() -> list[tuple[str, str]]:
     from airflow.models.hitl import HITLDetail
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     with create_session() as session:
         return [
-            (q.subject, q.body) for q in session.scalars(select(HITLDetail).order_by(HITLDetail.created_at))
+            (q.subject, q.body or "")
+            for q in session.scalars(select(HITLDetail).order_by(HITLDetail.created_at))
         ]
 
 
-def test_a_yes_before_100_percent_promotes(rollout, cluster, person, asking):
+def test_a_yes_before_100_percent_promotes(
+    rollout: Rollout, cluster: FakeCluster, person: Person, asking: Asking
+) -> None:
     asking({"steps": [100]})
     person.choice = "Go on"
     run = rollout()
@@ -55,7 +58,7 @@ def test_a_yes_before_100_percent_promotes(rollout, cluster, person, asking):
     assert 'means "Roll back"' in body
 
 
-def test_a_no_rolls_back(rollout, cluster, person, asking):
+def test_a_no_rolls_back(rollout: Rollout, cluster: FakeCluster, person: Person, asking: Asking) -> None:
     asking({"steps": [100]})
     person.choice = "Roll back"
     run = rollout()
@@ -66,14 +69,22 @@ def test_a_no_rolls_back(rollout, cluster, person, asking):
 
 
 @pytest.mark.parametrize(("policy", "state"), [("rollback", "failed"), ("advance", "success")])
-def test_silence_is_what_the_plan_says(rollout, person, asking, policy, state):
+def test_silence_is_what_the_plan_says(
+    rollout: Rollout, person: Person, asking: Asking, policy: str, state: str
+) -> None:
     asking({"steps": [100], "timeout": "1ms", "on_timeout": policy})
     run = rollout()
     assert run.state == state
     assert "Nobody answered" in run.note
 
 
-def test_silence_about_a_doubt_of_the_judge_never_advances(rollout, prometheus, person, asking, monkeypatch):
+def test_silence_about_a_doubt_of_the_judge_never_advances(
+    rollout: Rollout,
+    prometheus: FakePrometheus,
+    person: Person,
+    asking: Asking,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asking({"timeout": "1ms", "on_timeout": "advance"}, on_timeout="ask", progress_deadline="500ms")
     _dies_at_the_first_shift(prometheus, monkeypatch)
     run = rollout()
@@ -81,7 +92,13 @@ def test_silence_about_a_doubt_of_the_judge_never_advances(rollout, prometheus, 
     assert "does not answer" in run.note
 
 
-def test_a_yes_to_a_doubt_of_the_judge_goes_on(rollout, prometheus, person, asking, monkeypatch):
+def test_a_yes_to_a_doubt_of_the_judge_goes_on(
+    rollout: Rollout,
+    prometheus: FakePrometheus,
+    person: Person,
+    asking: Asking,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asking({}, on_timeout="ask", progress_deadline="500ms")
     person.choice = "Go on"
     _dies_at_the_first_shift(prometheus, monkeypatch)
@@ -101,7 +118,9 @@ def _dies_at_the_first_shift(prometheus: FakePrometheus, monkeypatch: pytest.Mon
     monkeypatch.setattr(cluster, "patch", patch)
 
 
-def test_an_alarm_waits_for_nobody(rollout, cluster, prometheus, person, asking):
+def test_an_alarm_waits_for_nobody(
+    rollout: Rollout, cluster: FakeCluster, prometheus: FakePrometheus, person: Person, asking: Asking
+) -> None:
     asking({"steps": [100]})
     person.looked = lambda: prometheus.failing.update({CANARY: 0.2})
     run = rollout()
@@ -112,7 +131,9 @@ def test_an_alarm_waits_for_nobody(rollout, cluster, prometheus, person, asking)
 
 
 @pytest.mark.parametrize("task", ["step_1.ask", "step_1.judge", "step_1.gate"])
-def test_an_accident_is_never_a_yes(rollout, cluster, person, asking, task):
+def test_an_accident_is_never_a_yes(
+    rollout: Rollout, cluster: FakeCluster, person: Person, asking: Asking, task: str
+) -> None:
     asking({"steps": [100]})
     person.choice = "Go on"
     run = rollout(raising=task)
@@ -121,5 +142,5 @@ def test_an_accident_is_never_a_yes(rollout, cluster, person, asking, task):
     assert cluster.weights()["llm-pool"] == 1
 
 
-def test_a_plan_without_questions_has_no_such_task(rollout, include):
+def test_a_plan_without_questions_has_no_such_task(rollout: Rollout, include: Path) -> None:
     assert "step_1.ask" not in rollout().states

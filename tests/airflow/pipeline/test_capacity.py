@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.objects.k8s import K8sObject
+from tests.support.airflow import Rollout
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
 from tests.support.include import edit
 from tests.support.plans import CANARY
-
-Rollout = Callable[..., Any]
 
 
 def after_the_first_shift(

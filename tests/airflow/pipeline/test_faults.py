@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from inference_rollouts.core.objects.k8s import K8sObject
+from tests.support.airflow import Rollout, Run
 from tests.support.fake_cluster import FakeCluster
 from tests.support.include import edit
 from tests.support.plans import CANARY
@@ -40,17 +42,17 @@ def broken(
     monkeypatch.setattr(cluster, "get", reading)
 
 
-def loading(deployment):
+def loading(deployment: dict[str, Any]) -> None:
     deployment["status"]["availableReplicas"] = 0
 
 
-def unresolved(pool):
+def unresolved(pool: Any) -> None:
     pool["status"]["parents"][0]["conditions"][1] |= {
         "status": "False", "reason": "InvalidExtensionRef", "message": "no Service llm-pool-version-2-epp"
     }  # fmt: skip
 
 
-def stuck_before_the_first_weight(run, cluster, before, task):
+def stuck_before_the_first_weight(run: Run, cluster: FakeCluster, before: Any, task: str) -> None:
     assert run.state == "failed"
     assert run.states[task] == "failed"
     assert run.states["step_1.shift"] in ("upstream_failed", "skipped")
@@ -59,12 +61,16 @@ def stuck_before_the_first_weight(run, cluster, before, task):
     assert "WeightShifted" not in cluster.events
 
 
-def test_servers_that_load_ten_times_as_long_are_waited_for(rollout, cluster, monkeypatch):
+def test_servers_that_load_ten_times_as_long_are_waited_for(
+    rollout: Rollout, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken(monkeypatch, cluster, "Deployment", loading, times=3)
     assert rollout().state == "success"
 
 
-def test_servers_that_are_not_there_in_time_get_no_traffic(rollout, cluster, impatient, monkeypatch):
+def test_servers_that_are_not_there_in_time_get_no_traffic(
+    rollout: Rollout, cluster: FakeCluster, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = copy.deepcopy(cluster.route)
     broken(monkeypatch, cluster, "Deployment", loading)
     run = rollout()
@@ -73,10 +79,12 @@ def test_servers_that_are_not_there_in_time_get_no_traffic(rollout, cluster, imp
     assert "Not ready before the deadline: 0 of 3 pods" in run.note
 
 
-def test_a_crash_loop_ends_the_waiting_at_once(rollout, cluster, monkeypatch):
+def test_a_crash_loop_ends_the_waiting_at_once(
+    rollout: Rollout, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, put = copy.deepcopy(cluster.route), cluster.put
 
-    def crashing(api_version, kind, obj):
+    def crashing(api_version: str, kind: str, obj: dict[str, Any]) -> None:
         if kind == "Pod" and obj["metadata"]["name"].startswith(f"{CANARY}-0"):
             waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
             obj["status"]["containerStatuses"] = [{"restartCount": 3, "state": waiting}]
@@ -87,7 +95,9 @@ def test_a_crash_loop_ends_the_waiting_at_once(rollout, cluster, monkeypatch):
     stuck_before_the_first_weight(run, cluster, before, "deploy_pool")
 
 
-def test_a_pool_that_the_gateway_cannot_resolve_gets_no_traffic(rollout, cluster, impatient, monkeypatch):
+def test_a_pool_that_the_gateway_cannot_resolve_gets_no_traffic(
+    rollout: Rollout, cluster: FakeCluster, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = copy.deepcopy(cluster.route)
     broken(monkeypatch, cluster, "InferencePool", unresolved)
     run = rollout()
@@ -96,10 +106,12 @@ def test_a_pool_that_the_gateway_cannot_resolve_gets_no_traffic(rollout, cluster
     assert "no Service llm-pool-version-2-epp" in run.note
 
 
-def test_a_pool_that_lost_its_pods_after_warm_up_gets_no_traffic(rollout, cluster, impatient, monkeypatch):
+def test_a_pool_that_lost_its_pods_after_warm_up_gets_no_traffic(
+    rollout: Rollout, cluster: FakeCluster, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, attach = copy.deepcopy(cluster.route), cluster.patch
 
-    def emptied(*args):
+    def emptied(*args: Any) -> K8sObject:
         for number in range(3):
             cluster.objects.pop(("Pod", f"{CANARY}-{number}"), None)
         return attach(*args)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import yaml
+
+from tests.support.airflow import Rollout
+from tests.support.fake_cluster import FakeCluster
 
 POOL = "llm-pool-version-2"
 
@@ -15,7 +21,7 @@ COMPUTE_CLASS = ("cloud.google.com/v1", "ComputeClass")
 
 
 @pytest.fixture
-def classes(include, cluster):
+def classes(include: Path, cluster: FakeCluster) -> FakeCluster:
     """The plan's nodes come with its pods, and soon or not at all."""
     value = yaml.safe_load(include.read_text()) | {"nodes": NODES, "deadlines": {"nodes": "500ms"}}
     include.write_text(yaml.safe_dump(value))
@@ -23,18 +29,18 @@ def classes(include, cluster):
     return cluster
 
 
-def test_nodes_that_come_with_the_pods_are_waited_for(rollout, classes):
+def test_nodes_that_come_with_the_pods_are_waited_for(rollout: Rollout, classes: FakeCluster) -> None:
     run = rollout()
     assert run.state == "success"
     assert classes.objects["ComputeClass", POOL]["spec"]["nodePoolAutoCreation"] == {"enabled": True}
 
 
-def test_without_stock_the_rollout_ends_with_the_clusters_words_and_noobj_comes_later(
-    rollout, classes, monkeypatch
-):
+def test_without_stock_the_rollout_ends_with_the_clusters_words_and_nothing_comes_later(
+    rollout: Rollout, classes: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put = classes.put
 
-    def without_node(api_version, kind, obj):
+    def without_node(api_version: str, kind: str, obj: dict[str, Any]) -> None:
         if kind == "Pod" and obj["metadata"]["name"].startswith(POOL):
             obj["spec"].pop("nodeName", None)
         put(api_version, kind, obj)

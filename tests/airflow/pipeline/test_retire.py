@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.clients.include import load_plan
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.operators.retire import ApproveRetirement, Leftovers
 from inference_rollouts.retire_dag import build_retire_dag
@@ -42,7 +43,7 @@ class Retire:
         """Runs the DAG once; returns the states of its tasks, and of the run."""
         dag = build_retire_dag(load_plan(self.include))
         if heard is not None:
-            task = dag.task_dict["leftovers"]
+            task: Any = dag.task_dict["leftovers"]
             events = {"triggering_asset_events": {"asset": heard}}
             self.monkeypatch.setattr(
                 task, "execute", lambda context: Leftovers.execute(task, context | events)
@@ -93,7 +94,7 @@ def test_what_may_not_go_is_refused_to_people_and_skipped_otherwise(
     assert cluster.writes == []
 
 
-def test_a_pool_goes_in_the_order_that_loses_nothing(retire, cluster):
+def test_a_pool_goes_in_the_order_that_loses_nothing(retire: Retire, cluster: LeftBehind) -> None:
     states = retire()
     assert states == {
         "run": "success",
@@ -120,7 +121,7 @@ def test_a_pool_goes_in_the_order_that_loses_nothing(retire, cluster):
     assert ("InferenceObjective", "llm-pool-standard") in cluster.objects
 
 
-def test_scaling_down_ends_the_pods_and_keeps_the_objects(retire, cluster):
+def test_scaling_down_ends_the_pods_and_keeps_the_objects(retire: Retire, cluster: LeftBehind) -> None:
     before = cluster.left()
     assert retire(action="scale-down")["run"] == "success"
     assert cluster.left() == [kind for kind in before if kind != "Pod"]
@@ -128,27 +129,31 @@ def test_scaling_down_ends_the_pods_and_keeps_the_objects(retire, cluster):
     assert set(cluster.events) == {"ScaledDown"}
 
 
-def test_several_promotions_are_retired_in_one_run_each_once(retire, cluster):
+def test_several_promotions_are_retired_in_one_run_each_once(retire: Retire, cluster: LeftBehind) -> None:
     states = retire(heard=[announced(name=name) for name in (OLD, "llm-pool", OLD)])
     assert states["run"] == "success"
     assert cluster.left() == []
     assert ("Deployment", "llm-pool") in cluster.objects
 
 
-def test_an_event_that_the_plan_wants_nothing_to_follow_is_left_alone(retire, cluster, include):
+def test_an_event_that_the_plan_wants_nothing_to_follow_is_left_alone(
+    retire: Retire, cluster: LeftBehind, include: Path
+) -> None:
     edit(include, retention={"keep": None})
     states = retire(heard=[announced(name=OLD)])
     assert cluster.writes == []
     assert states["run"] == "success"
 
 
-def test_without_a_name_nothing_is_touched(retire, cluster):
+def test_without_a_name_nothing_is_touched(retire: Retire, cluster: LeftBehind) -> None:
     assert retire(pool=None)["leftovers"] == "failed"
     assert cluster.writes == []
 
 
-def test_weight_that_comes_back_between_two_steps_stops_everything(retire, cluster):
-    def give_weight(verb, kind, name):
+def test_weight_that_comes_back_between_two_steps_stops_everything(
+    retire: Retire, cluster: LeftBehind
+) -> None:
+    def give_weight(verb: str, kind: str, name: str) -> None:
         if (verb, kind) == ("delete", "InferenceObjective"):
             cluster.before = lambda *_: None
             cluster.put(GATEWAY_API, "HTTPRoute", route([ref(OLD, 50), ref(NEW, 50)]))
@@ -161,14 +166,16 @@ def test_weight_that_comes_back_between_two_steps_stops_everything(retire, clust
     assert cluster.weights() == {OLD: 50, NEW: 50}
 
 
-def test_pods_that_still_end_are_waited_for_before_their_deployment_goes(retire, cluster, monkeypatch):
+def test_pods_that_still_end_are_waited_for_before_their_deployment_goes(
+    retire: Retire, cluster: LeftBehind, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lingering = {
         "metadata": {"name": f"{OLD}-9", "labels": {"inference-pool": OLD}},
         "spec": {"containers": []},
     }
     ended = []
 
-    def before(verb, kind, name):
+    def before(verb: str, kind: str, name: str) -> None:
         if (verb, kind, name) == ("patch", "Deployment", OLD):
             cluster.put("v1", "Pod", lingering)
         if (verb, kind) == ("delete", "Deployment"):
@@ -177,7 +184,7 @@ def test_pods_that_still_end_are_waited_for_before_their_deployment_goes(retire,
     cluster.before = before
     select, looks = cluster.select, list[str]()
 
-    def pods(api, kind, labels=None):
+    def pods(api: str, kind: str, labels: Any = None) -> list[K8sObject]:
         if kind == "Pod" and ("Pod", f"{OLD}-9") in cluster.objects:
             looks.append(kind)
             if len(looks) == 4:
@@ -190,11 +197,18 @@ def test_pods_that_still_end_are_waited_for_before_their_deployment_goes(retire,
 
 
 @pytest.mark.parametrize(("option", "left"), [("Retire", False), ("Keep", True)])
-def test_a_person_decides_where_the_plan_wants_it(retire, cluster, include, monkeypatch, option, left):
+def test_a_person_decides_where_the_plan_wants_it(
+    retire: Retire,
+    cluster: LeftBehind,
+    include: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    left: bool,
+) -> None:
     edit(include, approvals={"retire": True})
     asked: dict[str, Any] = {}
 
-    def execute(task, context):
+    def execute(task: ApproveRetirement, context: Any) -> Any:
         from airflow.providers.standard.operators.hitl import HITLOperator
 
         with monkeypatch.context() as patched:
@@ -214,7 +228,9 @@ def test_a_person_decides_where_the_plan_wants_it(retire, cluster, include, monk
     assert asked["defaults"] == ["Keep"]
 
 
-def test_what_is_kept_for_a_time_is_kept_that_long(retire, cluster, include):
+def test_what_is_kept_for_a_time_is_kept_that_long(
+    retire: Retire, cluster: LeftBehind, include: Path
+) -> None:
     edit(include, retention={"keep": "1500ms"})
     times: list[float] = []
     cluster.before = lambda *_: times.append(time.time())
@@ -224,7 +240,7 @@ def test_what_is_kept_for_a_time_is_kept_that_long(retire, cluster, include):
     assert times[0] - since >= 1.5
 
 
-def test_a_pool_whose_pods_are_gone_needs_no_data(retire, cluster):
+def test_a_pool_whose_pods_are_gone_needs_no_data(retire: Retire, cluster: LeftBehind) -> None:
     retire.stage.activity.inside = lambda observation: None
     for name in (OLD, f"{OLD}-epp"):
         cluster.objects["Deployment", name]["spec"]["replicas"] = 0
@@ -233,7 +249,9 @@ def test_a_pool_whose_pods_are_gone_needs_no_data(retire, cluster):
     assert cluster.left() == []
 
 
-def test_who_never_becomes_quiet_stays(retire, cluster, monkeypatch):
+def test_who_never_becomes_quiet_stays(
+    retire: Retire, cluster: LeftBehind, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("inference_rollouts.operators.retire.RETIREMENT_WAIT", timedelta(seconds=1))
     retire.stage.activity.inside = lambda observation: None
     assert retire()["wait_idle"] == "failed"

@@ -16,18 +16,18 @@ from inference_rollouts.core.durations import format_duration, parse_duration
         (" 2d ", 172800),
     ],
 )
-def test_reads_durations_as_people_write_them(text, seconds):
+def test_reads_durations_as_people_write_them(text: float | str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "5", "m", "5 m", "-5m", -1, "5x", True, None, float("inf"), float("nan"), [5]]
 )
-def test_refuses_what_is_no_duration(text):
+def test_refuses_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 59, 60, 61, 3600, 5400, 86399, 90061])
-def test_what_it_writes_it_reads_back(seconds):
+def test_what_it_writes_it_reads_back(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds

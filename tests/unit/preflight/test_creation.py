@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any, Never
+
+import pytest
+
 from inference_rollouts.core.errors import (
     PatchRefused,
 )
+from inference_rollouts.core.objects.k8s import K8sObject
 from tests.support.fake_cluster import FakeCluster
 from tests.support.freezing import preflight, refused
 from tests.support.other_clusters import OLD, bound, old_cluster
 
 
-def test_a_manifest_that_the_cluster_would_refuse(monkeypatch):
+def test_a_manifest_that_the_cluster_would_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = FakeCluster()
 
-    def refuse(manifest, *, dry_run):
+    def refuse(manifest: K8sObject, *, dry_run: bool) -> Never:
         assert dry_run
         raise PatchRefused("The cluster refused a change of deployments/x: spec.replicas: too many")
 
@@ -21,7 +26,7 @@ def test_a_manifest_that_the_cluster_would_refuse(monkeypatch):
     refused(PatchRefused, "too many", cluster)
 
 
-def test_gke_s_policies_are_applied_where_the_cluster_serves_them(monkeypatch):
+def test_gke_s_policies_are_applied_where_the_cluster_serves_them(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = FakeCluster()
     monkeypatch.setattr(cluster, "serves", lambda *_: True)
     manifests = {m["kind"]: m for m in preflight(cluster).manifests}
@@ -34,7 +39,7 @@ def test_gke_s_policies_are_applied_where_the_cluster_serves_them(monkeypatch):
 NEW = "llm-d.ai/v1alpha2"
 
 
-def cluster_with(*objects):
+def cluster_with(*objects: Any) -> FakeCluster:
     cluster = FakeCluster()
     for obj in objects:
         cluster.served.add((obj["apiVersion"], obj["kind"]))
@@ -42,7 +47,7 @@ def cluster_with(*objects):
     return cluster
 
 
-def test_old_api_groups_only():
+def test_old_api_groups_only() -> None:
     """The canary pool, its route's reference and its model are all in the old group."""
     cluster = old_cluster()
     manifests = {m["kind"]: m for m in preflight(cluster).manifests}
@@ -60,7 +65,7 @@ def test_old_api_groups_only():
     }
 
 
-def test_both_api_groups_installed():
+def test_both_api_groups_installed() -> None:
     """Each object is cloned in its own group: newer pickers read the one, older ones the other."""
     rules = [{"targets": [{"modelRewrite": "llama-3.1-8b"}]}]
     cluster = cluster_with(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.errors import (
@@ -13,7 +15,7 @@ from tests.support.fake_cluster import FakeCluster
 from tests.support.freezing import preflight, refused
 
 
-def test_a_good_plan_is_frozen_and_nothing_is_written():
+def test_a_good_plan_is_frozen_and_nothing_is_written() -> None:
     cluster = FakeCluster()
     frozen = preflight(cluster, {"weights": [10, 100], "bake": "90s", "image": "vllm/vllm-openai:v9"})
     assert not cluster.writes
@@ -27,7 +29,7 @@ def test_a_good_plan_is_frozen_and_nothing_is_written():
     assert Frozen.from_json(frozen.to_json()) == frozen
 
 
-def test_a_frozen_plan_that_was_changed_is_refused():
+def test_a_frozen_plan_that_was_changed_is_refused() -> None:
     frozen = preflight(FakeCluster()).to_json()
     frozen["plan"]["stable"] = "other"
     with pytest.raises(PlanInvalid, match="changed after preflight"):
@@ -55,7 +57,7 @@ def test_a_frozen_plan_that_was_changed_is_refused():
         ({"unknown": 1}, "unknown"),
     ],
 )
-def test_wrong_parameters(params, said):
+def test_wrong_parameters(params: dict[str, Any], said: str) -> None:
     refused(PlanInvalid, said, params=params)
 
 
@@ -78,5 +80,5 @@ def test_wrong_parameters(params, said):
         ({"surprise": 1}, PlanInvalid, "surprise"),
     ],
 )
-def test_wrong_plans(changes, error, said):
+def test_wrong_plans(changes: dict[str, Any], error: type[Exception], said: str) -> None:
     refused(error, said, **changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import requests
@@ -26,21 +27,23 @@ TODAY = Served("llama-3.1-8b", MODEL)
 ADAPTER = Served("food", "/adapters/food", "llama-3.1-8b")
 
 
-def test_a_node_rollout_keeps_the_model(monkeypatch):
+def test_a_node_rollout_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     preflight(FakeCluster(), kind="node", servers=serving(TODAY, ADAPTER))
 
 
 @pytest.mark.parametrize(
     "served", [(), (Served("llama-3.1-8b", "other/model"),), (Served("other", MODEL), ADAPTER)]
 )
-def test_a_node_rollout_to_another_model_is_refused(monkeypatch, served):
+def test_a_node_rollout_to_another_model_is_refused(
+    monkeypatch: pytest.MonkeyPatch, served: tuple[Any, ...]
+) -> None:
     work = llm()["workload"]
     work["args"] += ["--served-model-name", "llama-3.1-8b", "other"]  # so that every name is answered for
     words = "use kind base-model to change it"
     refused(PlanInvalid, words, kind="node", servers=serving(*served), workload=work)
 
 
-def test_a_base_model_rollout_may_change_the_model(monkeypatch):
+def test_a_base_model_rollout_may_change_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     preflight(FakeCluster(), servers=serving())
 
 
@@ -56,7 +59,9 @@ def test_a_stable_pod_that_does_not_say_what_it_serves_is_refused() -> None:
     refused(ClusterRefused, "does not say what it serves", kind="node", servers=servers)
 
 
-def test_what_differs_from_todays_servers_is_told(monkeypatch, caplog):
+def test_what_differs_from_todays_servers_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     cluster = FakeCluster()
     container = {"image": "vllm/vllm-openai:v0.10.2", "args": ["--max-num-seqs=64", "--enforce-eager"]}
     template = cluster.objects["Deployment", "llm-pool"]["spec"]["template"]

@@ -17,7 +17,7 @@ from tests.support.other_clusters import on_gke
 KINDS = sorted(POLICY_KINDS)
 
 
-def test_a_pool_gets_its_policies_where_they_are_served():
+def test_a_pool_gets_its_policies_where_they_are_served() -> None:
     kinds = [manifest["kind"] for manifest in preflight(on_gke(FakeCluster())).manifests]
     assert set(KINDS) <= set(kinds)
     assert not set(KINDS) & {manifest["kind"] for manifest in preflight(FakeCluster()).manifests}

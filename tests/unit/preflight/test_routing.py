@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -26,11 +27,11 @@ from tests.support.routes import ref, service
         ([[service("web")]], "no rule"),
     ],
 )
-def test_routes_that_cannot_be_moved(rules, said):
+def test_routes_that_cannot_be_moved(rules: list[Any], said: str) -> None:
     refused(RouteRefused, said, FakeCluster(*rules))
 
 
-def test_a_route_that_another_rollout_claims():
+def test_a_route_that_another_rollout_claims() -> None:
     cluster = FakeCluster()
     claim = Claim(
         "rollout_llm/other", "llm-pool", "x", (Place("/spec/rules/0", (ref("llm-pool"),)),), percent=25
@@ -40,7 +41,7 @@ def test_a_route_that_another_rollout_claims():
     refused(RouteRefused, "claimed by rollout rollout_llm/other, which gives x 25 %", cluster)
 
 
-def test_a_route_that_names_the_pool_in_another_group():
+def test_a_route_that_names_the_pool_in_another_group() -> None:
     cluster = FakeCluster([ref("llm-pool", group="inference.networking.x-k8s.io")])
     refused(RouteRefused, "names InferencePool llm-pool of group inference.networking.x-k8s.io", cluster)
 
@@ -57,7 +58,9 @@ def test_a_route_that_names_the_pool_in_another_group():
         ),
     ],
 )
-def test_rules_that_send_traffic_to_stable_and_stay_are_named(routes, shared, caplog):
+def test_rules_that_send_traffic_to_stable_and_stay_are_named(
+    routes: list[Any] | str, shared: tuple[Any, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     cluster = FakeCluster([ref("llm-pool")], [ref("llm-pool", 3)], [ref("llm-pool", 0), ref("other")])
     cluster.route["spec"]["rules"][0]["name"] = "chat"
     cluster.put_route("batch", [service("web")], [ref("llm-pool")])

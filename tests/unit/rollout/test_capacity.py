@@ -60,7 +60,9 @@ def raising() -> Raising:
         (3, 1, None, Phase.READY, ""),
     ],
 )
-def test_a_raise_needs_room_in_both_pools(raising, stable, canary, load, phase, said):
+def test_a_raise_needs_room_in_both_pools(
+    raising: Raising, stable: int, canary: int, load: float | None, phase: Phase, said: str
+) -> None:
     cluster, prometheus, room = raising
     cluster.scale("llm-pool", stable)
     cluster.scale(CANARY, canary)
@@ -70,7 +72,7 @@ def test_a_raise_needs_room_in_both_pools(raising, stable, canary, load, phase, 
     assert said in answer.message
 
 
-def test_a_pod_that_does_not_tell_makes_pods_count(raising, monkeypatch):
+def test_a_pod_that_does_not_tell_makes_pods_count(raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, prometheus, room = raising
     prometheus.load, gauges = 1.0, prometheus._gauges
     monkeypatch.setattr(prometheus, "_gauges", lambda at: gauges(at)[1:])
@@ -79,7 +81,9 @@ def test_a_pod_that_does_not_tell_makes_pods_count(raising, monkeypatch):
 
 
 @pytest.mark.parametrize("load", [float("nan"), None])
-def test_gauges_without_a_number_and_a_silent_prometheus_make_pods_count(raising, load):
+def test_gauges_without_a_number_and_a_silent_prometheus_make_pods_count(
+    raising: Raising, load: float | None
+) -> None:
     _, prometheus, room = raising
     prometheus.load, prometheus.down = load, load is None
     assert room().phase is Phase.READY

@@ -10,7 +10,7 @@ from tests.support.freezing import run_on
 PREVIEW_NAME = "routes-to-llm-llm-pool-version-2-preview"
 
 
-def test_a_preview_that_the_gateway_does_not_accept_is_waited_for():
+def test_a_preview_that_the_gateway_does_not_accept_is_waited_for() -> None:
     cluster = FakeCluster()
     run = run_on(cluster, preview={})
     for manifest in (*run.frozen.manifests, *run.frozen.previews):

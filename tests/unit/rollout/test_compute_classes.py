@@ -18,15 +18,16 @@ from tests.support.nodes import CLASS, planned
 from tests.support.plans import CANARY, RUN
 
 
-def compute_class(cluster):
+def compute_class(cluster: FakeCluster) -> Any:
     return cluster.objects.get(("ComputeClass", CANARY))
 
 
 Brings = Callable[..., Provisioner]
+Classes = tuple[FakeCluster, Brings]
 
 
 @pytest.fixture
-def classes() -> tuple[FakeCluster, Brings]:
+def classes() -> Classes:
     """A cluster that serves compute classes, and a provisioner by run."""
     cluster = FakeCluster()
     cluster.served.add(("cloud.google.com/v1", "ComputeClass"))
@@ -37,7 +38,7 @@ def classes() -> tuple[FakeCluster, Brings]:
     return cluster, brings
 
 
-def test_a_compute_class_is_applied_and_its_nodes_are_not_waited_for(classes):
+def test_a_compute_class_is_applied_and_its_nodes_are_not_waited_for(classes: Classes) -> None:
     cluster, brings = classes
     brings().check()
     assert not cluster.writes
@@ -50,7 +51,7 @@ def test_a_compute_class_is_applied_and_its_nodes_are_not_waited_for(classes):
     assert brings().readiness().phase is Phase.READY
 
 
-def test_a_compute_class_is_deleted_only_by_the_run_that_created_it_or_when_retired(classes):
+def test_a_compute_class_is_deleted_only_by_the_run_that_created_it_or_when_retired(classes: Classes) -> None:
     cluster, brings = classes
     brings("first/run").request()
     brings().request()
@@ -63,7 +64,7 @@ def test_a_compute_class_is_deleted_only_by_the_run_that_created_it_or_when_reti
     assert compute_class(cluster) is None
 
 
-def test_somebody_elses_compute_class_is_refused_and_stays(classes):
+def test_somebody_elses_compute_class_is_refused_and_stays(classes: Classes) -> None:
     cluster, brings = classes
     cluster.put("cloud.google.com/v1", "ComputeClass", {"metadata": {"name": CANARY}, "spec": {}})
     with pytest.raises(ClusterRefused, match="not this plan's"):
@@ -73,7 +74,7 @@ def test_somebody_elses_compute_class_is_refused_and_stays(classes):
     assert not cluster.writes
 
 
-def test_a_compute_class_that_is_named_must_exist_and_is_left_alone(classes):
+def test_a_compute_class_that_is_named_must_exist_and_is_left_alone(classes: Classes) -> None:
     cluster, brings = classes
     nodes = {"name": "shared", "machines": []}
     with pytest.raises(ClusterRefused, match="no ComputeClass shared"):
@@ -86,7 +87,7 @@ def test_a_compute_class_that_is_named_must_exist_and_is_left_alone(classes):
     assert not cluster.writes
 
 
-def test_an_unhealthy_compute_class_is_waited_for_with_its_words(classes):
+def test_an_unhealthy_compute_class_is_waited_for_with_its_words(classes: Classes) -> None:
     cluster, brings = classes
     brings().request()
     condition = {"type": "Health", "status": "False", "reason": "NodePoolsMissing", "message": "none match"}
@@ -95,6 +96,6 @@ def test_an_unhealthy_compute_class_is_waited_for_with_its_words(classes):
     assert (answer.phase, "none match" in answer.message) == (Phase.WAITING, True)
 
 
-def test_a_cluster_without_compute_classes_is_refused():
+def test_a_cluster_without_compute_classes_is_refused() -> None:
     with pytest.raises(ClusterRefused, match="serves no ComputeClass"):
         provisioner_of(fake_clients(FakeCluster()), planned(CLASS), CANARY, RUN).check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import requests
@@ -17,10 +18,10 @@ from inference_rollouts.core.errors import (
 )
 from inference_rollouts.core.nodes.provisioners import POOL_LABEL, shortage
 from inference_rollouts.core.objects.ownership import RUN_LABEL, run_label
-from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.checks import check_now
-from inference_rollouts.rollout.nodes import provisioner_of
+from inference_rollouts.rollout.nodes import Provisioner, provisioner_of
 from inference_rollouts.rollout.run import Run
 from tests.support.clients import fake_clients
 from tests.support.fake_cluster import FakeCluster
@@ -37,25 +38,28 @@ QUOTA = ("GCE_QUOTA_EXCEEDED", "Insufficient regional quota: NVIDIA_H200_GPUS.")
 class Stage:
     """A cluster, GKE's API, and this run's provisioner."""
 
-    def __init__(self, fake, nodes=NODE_POOL):
+    def __init__(self, fake: FakeGke, nodes: Any = NODE_POOL) -> None:
         self.fake, self.cluster = fake, FakeCluster()
         self.plan = planned(nodes)
         fake.on_ready = self.bring
 
-    def bring(self, pool):
+    def bring(self, pool: dict[str, Any]) -> None:
         for number in range(pool["initialNodeCount"] * len(pool["locations"])):
             count = pool["config"]["accelerators"][0]["acceleratorCount"]
             ready = [{"type": "Ready", "status": "True"}]
             labels = {POOL_LABEL: pool["name"], **pool["config"]["labels"]}
-            node = {"metadata": {"name": f"{pool['name']}-{number}", "labels": labels}, "spec": {}}
+            node: dict[str, Any] = {
+                "metadata": {"name": f"{pool['name']}-{number}", "labels": labels},
+                "spec": {},
+            }
             node["status"] = {"allocatable": {"nvidia.com/gpu": count}, "conditions": ready}
             self.cluster.put("v1", "Node", node)
 
-    def provisioner(self, run=RUN):
+    def provisioner(self, run: str | None = RUN) -> Provisioner:
         """As another task or triggerer would make it: nothing is kept between two."""
         return provisioner_of(fake_clients(self.cluster, gke=self.fake), self.plan, CANARY, run)
 
-    def answers(self, count=10):
+    def answers(self, count: int = 10) -> list[Readiness]:
         """What is answered, one after the other, until it is decided."""
         answers = []
         for _ in range(count):
@@ -72,11 +76,11 @@ def api() -> Iterator[FakeGke]:
 
 
 @pytest.fixture
-def stage(api):
+def stage(api: FakeGke) -> Stage:
     return Stage(api)
 
 
-def test_a_node_pool_is_asked_for_as_the_plan_says_and_waited_for(stage):
+def test_a_node_pool_is_asked_for_as_the_plan_says_and_waited_for(stage: Stage) -> None:
     stage.provisioner().check()
     assert not stage.fake.asked("POST")
     stage.provisioner().request()
@@ -96,7 +100,7 @@ def test_a_node_pool_is_asked_for_as_the_plan_says_and_waited_for(stage):
     assert any("is PROVISIONING" in answer.message for answer in answers)
 
 
-def test_all_that_a_plan_may_say_of_a_node_pool_is_asked_for(api):
+def test_all_that_a_plan_may_say_of_a_node_pool_is_asked_for(api: FakeGke) -> None:
     machine = MACHINE | {"spot": True, "reservation": "ours", "zones": ["us-central1-a", "us-central1-b"]}
     Stage(api, NODE_POOL | {"machine": machine, "max_nodes": 9}).provisioner().request()
     [body] = api.bodies
@@ -106,7 +110,7 @@ def test_all_that_a_plan_may_say_of_a_node_pool_is_asked_for(api):
     assert body["config"]["reservationAffinity"]["values"] == ["ours"]
 
 
-def test_asking_again_at_any_time_asks_for_nothing_more(stage):
+def test_asking_again_at_any_time_asks_for_nothing_more(stage: Stage) -> None:
     for _ in range(3):
         stage.provisioner().request()
         stage.provisioner().readiness()
@@ -116,7 +120,7 @@ def test_asking_again_at_any_time_asks_for_nothing_more(stage):
     assert stage.provisioner().readiness().phase is Phase.READY
 
 
-def test_a_request_whose_answer_was_lost_was_still_made_once(stage):
+def test_a_request_whose_answer_was_lost_was_still_made_once(stage: Stage) -> None:
     stage.fake.faults = [(), (), None]
     with pytest.raises(requests.ConnectionError):
         stage.provisioner().request()
@@ -130,7 +134,9 @@ def test_a_request_whose_answer_was_lost_was_still_made_once(stage):
     [(STOCKOUT, StockOut), (QUOTA, QuotaExceeded), (("UNKNOWN", "Image not found."), NotReady)],
 )
 @pytest.mark.parametrize("leaves", ["ERROR", "RUNNING_WITH_ERROR", None])
-def test_what_fails_is_named_by_its_code_and_cleaned_up(stage, condition, error, leaves):
+def test_what_fails_is_named_by_its_code_and_cleaned_up(
+    stage: Stage, condition: Any, error: type[Exception], leaves: str | None
+) -> None:
     stage.fake.condition, stage.fake.leaves = condition, leaves
     stage.provisioner().request()
     answer = stage.answers()[-1]
@@ -143,7 +149,7 @@ def test_what_fails_is_named_by_its_code_and_cleaned_up(stage, condition, error,
     assert stage.fake.pools == {}
 
 
-def test_after_a_failure_it_can_be_tried_again(stage):
+def test_after_a_failure_it_can_be_tried_again(stage: Stage) -> None:
     stage.fake.condition, stage.fake.leaves = STOCKOUT, None
     stage.provisioner().request()
     assert stage.answers()[-1].phase is Phase.FAILED
@@ -153,7 +159,7 @@ def test_after_a_failure_it_can_be_tried_again(stage):
 
 
 @pytest.mark.parametrize("leaves", ["ERROR", "RUNNING_WITH_ERROR"])
-def test_what_an_earlier_attempt_left_in_error_is_made_anew(stage, leaves):
+def test_what_an_earlier_attempt_left_in_error_is_made_anew(stage: Stage, leaves: str) -> None:
     stage.fake.condition, stage.fake.leaves = STOCKOUT, leaves
     stage.provisioner("another/run").request()
     assert stage.answers()[-1].phase is Phase.FAILED
@@ -164,13 +170,13 @@ def test_what_an_earlier_attempt_left_in_error_is_made_anew(stage, leaves):
     assert stage.fake.pools[CANARY]["config"]["labels"][RUN_LABEL] == run_label(RUN)
 
 
-def test_what_is_done_to_other_node_pools_says_nothing_of_this_one(stage):
+def test_what_is_done_to_other_node_pools_says_nothing_of_this_one(stage: Stage) -> None:
     stage.provisioner().request()
     stage.fake.gone_wrong_before("another")
     assert stage.answers()[-1].phase is Phase.READY
 
 
-def test_a_pool_in_error_has_failed_though_its_operation_is_forgotten(stage):
+def test_a_pool_in_error_has_failed_though_its_operation_is_forgotten(stage: Stage) -> None:
     stage.fake.condition = STOCKOUT
     stage.provisioner().request()
     stage.answers()
@@ -179,13 +185,13 @@ def test_a_pool_in_error_has_failed_though_its_operation_is_forgotten(stage):
     assert (answer.phase, shortage(answer.message)) == (Phase.FAILED, StockOut)
 
 
-def test_a_failure_of_another_day_is_not_todays(stage):
+def test_a_failure_of_another_day_is_not_todays(stage: Stage) -> None:
     stage.fake.gone_wrong_before(CANARY)
     stage.provisioner().request()
     assert stage.answers()[-1].phase is Phase.READY
 
 
-def test_a_pool_that_is_still_being_deleted_is_made_anew_when_it_is_gone(stage):
+def test_a_pool_that_is_still_being_deleted_is_made_anew_when_it_is_gone(stage: Stage) -> None:
     stage.provisioner().request()
     stage.answers()
     stage.fake.polls = 5
@@ -198,7 +204,7 @@ def test_a_pool_that_is_still_being_deleted_is_made_anew_when_it_is_gone(stage):
     assert len(stage.fake.bodies) == 2
 
 
-def test_two_that_ask_at_once_get_one_node_pool(stage, monkeypatch):
+def test_two_that_ask_at_once_get_one_node_pool(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     other = stage.provisioner()
     monkeypatch.setattr(type(other), "_state", lambda self: (None, None))
     stage.provisioner().request()
@@ -206,7 +212,7 @@ def test_two_that_ask_at_once_get_one_node_pool(stage, monkeypatch):
     assert len(stage.fake.bodies) == 1
 
 
-def test_a_busy_cluster_is_asked_again(stage):
+def test_a_busy_cluster_is_asked_again(stage: Stage) -> None:
     busy = refusal(400, "FAILED_PRECONDITION", "Cluster is running incompatible operation operation-7.")
     stage.fake.faults = [(), (), busy]
     stage.provisioner().request()
@@ -216,7 +222,7 @@ def test_a_busy_cluster_is_asked_again(stage):
 
 
 @pytest.mark.parametrize("fault", [refusal(500, "INTERNAL", "oops"), refusal(503, "UNAVAILABLE", ""), None])
-def test_an_api_that_fails_meanwhile_decides_nothing(stage, fault):
+def test_an_api_that_fails_meanwhile_decides_nothing(stage: Stage, fault: Any) -> None:
     stage.provisioner().request()
     stage.fake.faults = [fault]
     with pytest.raises((GkeBusy, requests.ConnectionError)):
@@ -241,13 +247,13 @@ def test_a_waiting_task_goes_on_while_the_api_fails(stage: Stage) -> None:
         (refusal(401, "UNAUTHENTICATED", "Bad token."), ClusterRefused),
     ],
 )
-def test_a_refusal_ends_it_with_its_words(stage, answer, error):
+def test_a_refusal_ends_it_with_its_words(stage: Stage, answer: Any, error: type[Exception]) -> None:
     stage.fake.faults = [(), (), answer]
     with pytest.raises(error, match=answer[1]["error"]["message"][:20]):
         stage.provisioner().request()
 
 
-def test_a_cluster_that_is_not_there_is_told_before_anything_is_asked(api):
+def test_a_cluster_that_is_not_there_is_told_before_anything_is_asked(api: FakeGke) -> None:
     other = Stage(api, NODE_POOL | {"cluster": CLUSTER.replace("prod", "prd")})
     with pytest.raises(ClusterRefused, match="knows no cluster"):
         other.provisioner().check()
@@ -255,7 +261,7 @@ def test_a_cluster_that_is_not_there_is_told_before_anything_is_asked(api):
         other.provisioner().request()
 
 
-def test_somebody_elses_node_pool_is_neither_used_nor_deleted(stage):
+def test_somebody_elses_node_pool_is_neither_used_nor_deleted(stage: Stage) -> None:
     stage.fake.pools[CANARY] = {"name": CANARY, "status": "ERROR", "config": {"labels": {"team": "search"}}}
     for verb in ("check", "request"):
         with pytest.raises(ClusterRefused, match="not this plan's"):
@@ -264,7 +270,7 @@ def test_somebody_elses_node_pool_is_neither_used_nor_deleted(stage):
     assert not stage.fake.asked("DELETE")
 
 
-def test_a_node_pool_of_an_earlier_run_is_used_and_stays_when_this_one_fails(stage):
+def test_a_node_pool_of_an_earlier_run_is_used_and_stays_when_this_one_fails(stage: Stage) -> None:
     stage.provisioner("earlier/run").request()
     stage.answers()
     stage.provisioner().request()
@@ -275,14 +281,14 @@ def test_a_node_pool_of_an_earlier_run_is_used_and_stays_when_this_one_fails(sta
     assert stage.fake.asked("DELETE") == 1
 
 
-def test_other_machines_under_the_same_name_are_refused(stage):
+def test_other_machines_under_the_same_name_are_refused(stage: Stage) -> None:
     stage.provisioner().request()
     stage.plan = planned(NODE_POOL | {"machine": MACHINE | {"accelerator": "nvidia-l4"}})
     with pytest.raises(ClusterRefused, match="other machines"):
         stage.provisioner().request()
 
 
-def test_what_is_still_being_created_is_deleted_when_that_is_possible(stage):
+def test_what_is_still_being_created_is_deleted_when_that_is_possible(stage: Stage) -> None:
     stage.fake.polls = 1000
     stage.provisioner().request()
     busy = refusal(400, "FAILED_PRECONDITION", "Operation operation-1 is running.")

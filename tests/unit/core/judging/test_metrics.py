@@ -174,7 +174,7 @@ def test_text_that_is_no_text_is_refused() -> None:
         quoted("\ud800")
 
 
-def test_the_gauges_are_asked_for_both_pools_in_one_query():
+def test_the_gauges_are_asked_for_both_pools_in_one_query() -> None:
     metric_set = parse_metric_set(
         {
             "name": "x",

@@ -23,7 +23,7 @@ from tests.support.judging import (
         ({"margin": 2, "tolerances": {"errors": 5}}, ["tolerance 5 of 'errors'"]),
     ],
 )
-def test_policies_that_do_not_fit_are_named(rules: dict[str, Any], said: list[str]) -> None:
+def test_policies_that_do_not_fit_are_named(rules: dict[str, Any], said: list[Any]) -> None:
     found = judge.problems(policy(**rules), SET)
     assert len(found) == len(said)
     assert all(words in problem for words, problem in zip(said, found, strict=True))
@@ -47,8 +47,8 @@ def test_nonsense_is_refused(rules: dict[str, Any]) -> None:
 
 
 def test_the_steps_of_a_plan() -> None:
-    steps = [Step(weight=weight, bake=60) for weight in (5, 50, 100)]
-    steps = [judge.StepContext.of(steps, i, started_at=7.0, initial_delay=3.0) for i in (1, 2, 3)]
+    planned = [Step(weight=weight, bake=60) for weight in (5, 50, 100)]
+    steps = [judge.StepContext.of(planned, i, started_at=7.0, initial_delay=3.0) for i in (1, 2, 3)]
     assert [s.weight for s in steps] == [5, 50, 100]
     assert [s.last_compared for s in steps] == [False, True, False]
     assert [s.compared for s in steps] == [True, True, False]
@@ -61,10 +61,13 @@ def test_the_steps_of_a_plan() -> None:
 @pytest.mark.parametrize(
     ("weights", "last"), [((5, 50, 100), [False, False, True, False]), ((100,), [True, False])]
 )
-def test_a_mirror_is_compared_and_the_last_only_where_no_weight_is(weights, last) -> None:
-    steps = [Step(weight=0, mirror=25, bake=60), *(Step(weight=weight, bake=60) for weight in weights)]
+def test_a_mirror_is_compared_and_the_last_only_where_no_weight_is(
+    weights: tuple[Any, ...], last: list[Any]
+) -> None:
+    planned = [Step(weight=0, mirror=25, bake=60), *(Step(weight=weight, bake=60) for weight in weights)]
     steps = [
-        judge.StepContext.of(steps, i, started_at=7.0, initial_delay=3.0) for i in range(1, len(steps) + 1)
+        judge.StepContext.of(planned, i, started_at=7.0, initial_delay=3.0)
+        for i in range(1, len(planned) + 1)
     ]
     assert [step.last_compared for step in steps] == last
     assert (steps[0].compared, steps[0].share, str(steps[0])) == (True, 0.2, "25 % mirrored")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.errors import NotReady, QuotaExceeded, StockOut
@@ -13,21 +15,21 @@ NO_ROOM = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/s
 STOCKOUT = "Node scale up in zones us-central1-a associated with this pod failed: GCE stockout."
 
 
-def pod(node=None, **meta):
+def pod(node: str | None = None, **meta: Any) -> dict[str, Any]:
     return {"metadata": {"name": "p", **meta}, "spec": {"nodeName": node} if node else {}}
 
 
-def event(reason, message, at="2026-01-01T00:00:00Z", version="1"):
+def event(reason: str, message: str, at: str = "2026-01-01T00:00:00Z", version: str = "1") -> dict[str, Any]:
     meta = {"resourceVersion": version}
     return {"metadata": meta, "reason": reason, "message": message, "lastTimestamp": at}
 
 
-def test_placed_pods_are_ready_and_nobody_is_asked_why():
+def test_placed_pods_are_ready_and_nobody_is_asked_why() -> None:
     answer = placement_readiness([pod("n1"), pod("n2")], 2, [event("FailedScaleUp", STOCKOUT)])
     assert (answer.phase, answer.message) == (Phase.READY, "2 of 2 pods have nodes")
 
 
-def test_pods_that_are_yet_to_be_made_are_waited_for():
+def test_pods_that_are_yet_to_be_made_are_waited_for() -> None:
     assert placement_readiness([pod("n1")], 2, []).phase is Phase.WAITING
     assert placement_readiness([], 2, []).phase is Phase.WAITING
 
@@ -51,14 +53,16 @@ def test_pods_that_are_yet_to_be_made_are_waited_for():
         ([event("Pulled", "an image")], "0 of 2 pods have nodes"),
     ],
 )
-def test_the_autoscaler_is_heard_before_the_scheduler_and_its_last_word_counts(events, words):
+def test_the_autoscaler_is_heard_before_the_scheduler_and_its_last_word_counts(
+    events: list[Any], words: str
+) -> None:
     answer = placement_readiness([pod(), pod()], 2, events)
     assert answer.phase is Phase.WAITING
     assert words in answer.message
     assert "Pulled" not in answer.message
 
 
-def test_pods_on_their_way_out_need_no_node():
+def test_pods_on_their_way_out_need_no_node() -> None:
     assert unplaced([pod(), pod("n1"), pod(deletionTimestamp="now")]) == [pod()]
 
 
@@ -73,5 +77,5 @@ def test_pods_on_their_way_out_need_no_node():
         (NO_ROOM, NotReady),
     ],
 )
-def test_a_shortage_is_told_by_its_codes(message, error):
+def test_a_shortage_is_told_by_its_codes(message: Any, error: type[Exception]) -> None:
     assert shortage(message) is error

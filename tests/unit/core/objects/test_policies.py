@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.objects.readiness import Phase, policy_readiness
@@ -18,6 +20,6 @@ KINDS = ["HealthCheckPolicy", "GCPBackendPolicy"]
         ([{"type": "Other", "status": "False"}], Phase.READY),
     ],
 )
-def test_a_policy_is_waited_for_while_it_is_refused(conditions, phase):
+def test_a_policy_is_waited_for_while_it_is_refused(conditions: list[Any], phase: Phase) -> None:
     policy = {"kind": KINDS[0], "metadata": {"name": "x"}, "status": {"conditions": conditions}}
     assert policy_readiness(policy).phase is phase

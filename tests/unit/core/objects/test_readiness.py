@@ -1,4 +1,6 @@
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from inference_rollouts.core.objects.readiness import (
 GPU = "nvidia.com/gpu"
 
 
-def node(name="n", gpus="8", ready="True", **spec):
+def node(name: str = "n", gpus: str = "8", ready: str = "True", **spec: Any) -> dict[str, Any]:
     return {
         "metadata": {"name": name},
         "spec": spec,
@@ -26,7 +28,16 @@ def node(name="n", gpus="8", ready="True", **spec):
     }
 
 
-def pod(name="p", *, on="n", gpus=1, ready="True", pool="old", phase="Running", **status):
+def pod(
+    name: str = "p",
+    *,
+    on: str = "n",
+    gpus: int = 1,
+    ready: str = "True",
+    pool: str = "old",
+    phase: str = "Running",
+    **status: Any,
+) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "labels": {"inference-pool": pool}},
         "spec": {"nodeName": on, "containers": [{"resources": {"requests": {GPU: str(gpus)}}}]},
@@ -34,7 +45,16 @@ def pod(name="p", *, on="n", gpus=1, ready="True", pool="old", phase="Running", 
     }
 
 
-def deployment(*, replicas=2, available=2, updated=2, total=2, generation=1, observed=1, conditions=()):
+def deployment(
+    *,
+    replicas: int = 2,
+    available: int = 2,
+    updated: int = 2,
+    total: int = 2,
+    generation: int = 1,
+    observed: int = 1,
+    conditions: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
     return {
         "metadata": {"name": "d", "generation": generation},
         "spec": {"replicas": replicas},
@@ -61,7 +81,7 @@ def deployment(*, replicas=2, available=2, updated=2, total=2, generation=1, obs
         ([], [], 1, Phase.WAITING),
     ],
 )
-def test_nodes_need_free_accelerators(nodes, pods, needed, phase):
+def test_nodes_need_free_accelerators(nodes: list[Any], pods: list[Any], needed: int, phase: Phase) -> None:
     assert nodes_readiness(nodes, pods, GPU, needed, {"inference-pool": "new"}).phase is phase
 
 
@@ -95,13 +115,15 @@ def test_nodes_need_free_accelerators(nodes, pods, needed, phase):
         ),
     ],
 )
-def test_a_workload_is_ready_when_every_replica_is_current_and_available(live, pods, phase, said):
+def test_a_workload_is_ready_when_every_replica_is_current_and_available(
+    live: dict[str, Any], pods: list[Any], phase: Phase, said: str
+) -> None:
     answer = workload_readiness(live, pods)
     assert answer.phase is phase
     assert said in answer.message
 
 
-def test_unschedulable_pods_are_waited_for_and_named():
+def test_unschedulable_pods_are_waited_for_and_named() -> None:
     waiting = pod(ready="False", phase="Pending")
     waiting["status"]["conditions"].append(
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes: no gpu"}
@@ -111,7 +133,7 @@ def test_unschedulable_pods_are_waited_for_and_named():
     assert "Unschedulable: 0/3 nodes: no gpu" in answer.message
 
 
-def parent(generation=2, gateway="gw", **states):
+def parent(generation: int = 2, gateway: str = "gw", **states: Any) -> dict[str, Any]:
     conditions = [
         {"type": kind, "status": status, "observedGeneration": generation, "reason": "R", "message": "m"}
         for kind, status in {"Accepted": "True", "ResolvedRefs": "True", **states}.items()
@@ -131,13 +153,15 @@ def parent(generation=2, gateway="gw", **states):
         ([], Phase.WAITING),
     ],
 )
-def test_only_the_word_of_our_gateway_at_the_current_generation_counts(parents, phase):
+def test_only_the_word_of_our_gateway_at_the_current_generation_counts(
+    parents: list[Any], phase: Phase
+) -> None:
     thing = {"metadata": {"name": "x", "generation": 2}, "status": {"parents": parents}}
     assert pool_readiness(thing, "gw").phase is phase
     assert route_readiness(thing, "gw").phase is phase
 
 
-def test_a_partially_invalid_route_is_not_ready():
+def test_a_partially_invalid_route_is_not_ready() -> None:
     thing = {
         "metadata": {"name": "x", "generation": 2},
         "status": {"parents": [parent(PartiallyInvalid="True")]},
@@ -155,12 +179,14 @@ def test_a_partially_invalid_route_is_not_ready():
         (["a"], "c", None),
     ],
 )
-def test_the_gateway_is_the_only_parent_or_the_one_asked_for(parents, wanted, name):
+def test_the_gateway_is_the_only_parent_or_the_one_asked_for(
+    parents: list[Any], wanted: str | None, name: str
+) -> None:
     route = {"spec": {"parentRefs": [{"name": parent} for parent in parents]}}
     assert gateway_name(route, wanted) == name
 
 
-def test_terminating_pods_do_not_count_as_ready():
+def test_terminating_pods_do_not_count_as_ready() -> None:
     leaving = pod("b")
     leaving["metadata"]["deletionTimestamp"] = "now"
     assert [p["metadata"]["name"] for p in ready_pods([pod("a"), leaving, pod("c", ready="False")])] == ["a"]
@@ -170,7 +196,7 @@ STEP = datetime(2026, 10, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 BEFORE, AFTER = "2026-10-01T11:59:59Z", "2026-10-01T12:00:01Z"
 
 
-def crashed(count, ended=None, began=None):
+def crashed(count: Any, ended: Any = None, began: Any = None) -> dict[str, Any]:
     """The status of a container that was restarted, with what Kubernetes may still know of when."""
     return {
         "restartCount": count,
@@ -193,12 +219,12 @@ def crashed(count, ended=None, began=None):
         ([crashed(5, ended=BEFORE), crashed(1, ended=AFTER)], 1),
     ],
 )
-def test_only_restarts_that_go_on_in_this_step_count(containers, count):
+def test_only_restarts_that_go_on_in_this_step_count(containers: list[Any], count: int) -> None:
     assert restarts([pod("quiet"), pod("p", containerStatuses=containers)], STEP) == count
     assert restarts([pod(str(i), containerStatuses=[c]) for i, c in enumerate(containers)], STEP) == count
 
 
-def test_the_worst_answer_wins_and_the_first_among_equals():
-    ready, first, second = (Readiness(p, m) for p, m in [("ready", "r"), ("waiting", "1"), ("waiting", "2")])
-    assert worst([Readiness(Phase(a.phase), a.message) for a in (ready, first, second)]).message == "1"
+def test_the_worst_answer_wins_and_the_first_among_equals() -> None:
+    phases = [(Phase.READY, "r"), (Phase.WAITING, "1"), (Phase.WAITING, "2")]
+    assert worst([Readiness(phase, message) for phase, message in phases]).message == "1"
     assert worst([]).phase is Phase.READY

@@ -1,6 +1,8 @@
 """Plans: those of the project, what is valid, and what is refused with every mistake."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,16 +16,16 @@ PLANS = sorted(ROLLOUTS.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
-def test_the_plans_that_come_with_the_project_are_valid(path):
+def test_the_plans_that_come_with_the_project_are_valid(path: Path) -> None:
     assert parse_plan(yaml.safe_load(path.read_text())).name == path.stem
 
 
-def test_a_plan_survives_json():
+def test_a_plan_survives_json() -> None:
     plan = parse_plan(llm())
     assert parse_plan(json.loads(json.dumps(plan.model_dump(mode="json")))) == plan
 
 
-def test_a_mirror_is_the_first_rung_and_no_weight():
+def test_a_mirror_is_the_first_rung_and_no_weight() -> None:
     plan = parse_plan(llm(mirror={"percent": 20, "bake": "2m"}))
     assert [str(step) for step in plan.all_steps] == ["20 % mirrored", "5 %", "25 %", "50 %", "100 %"]
     context = plan.step_context(1, 7.0)
@@ -37,12 +39,12 @@ def test_a_mirror_is_the_first_rung_and_no_weight():
 
 
 @pytest.mark.parametrize("percent", [0, 101, "some"])
-def test_a_mirror_copies_some_of_the_requests(percent):
+def test_a_mirror_copies_some_of_the_requests(percent: int) -> None:
     with pytest.raises(PlanInvalid, match=r"mirror\.percent"):
         parse_plan(llm(mirror={"percent": percent, "bake": "2m"}))
 
 
-def test_every_mistake_is_named_at_once():
+def test_every_mistake_is_named_at_once() -> None:
     with pytest.raises(PlanInvalid) as caught:
         parse_plan(llm(canary="Bad Name", initial_delay="soon", surprise=1))
     assert all(word in str(caught.value) for word in ("canary", "initial_delay", "surprise"))
@@ -50,12 +52,12 @@ def test_every_mistake_is_named_at_once():
 
 
 @pytest.mark.parametrize("wrong", [None, [], "plan", 3])
-def test_what_is_no_mapping_is_no_plan(wrong):
+def test_what_is_no_mapping_is_no_plan(wrong: Any) -> None:
     with pytest.raises(PlanInvalid):
         parse_plan(wrong)
 
 
-def test_only_the_last_step_with_stable_traffic_asks_for_non_inferiority():
+def test_only_the_last_step_with_stable_traffic_asks_for_non_inferiority() -> None:
     plan = parse_plan(llm())
     last = [plan.step_context(i, 0.0).last_compared for i in range(1, 5)]
     assert last == [False, False, True, False]
@@ -63,6 +65,6 @@ def test_only_the_last_step_with_stable_traffic_asks_for_non_inferiority():
     assert only.step_context(1, 0.0).last_compared is False
 
 
-def test_the_published_schema_is_the_plan_s():
+def test_the_published_schema_is_the_plan_s() -> None:
     published = json.loads((ROOT / "docs/plan.schema.json").read_text())
     assert published == plan_schema(), "run: make schema"

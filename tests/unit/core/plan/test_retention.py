@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.plan.retention import Action, Retention
@@ -15,6 +17,8 @@ from inference_rollouts.core.plan.retention import Action, Retention
         ({"keep": 0}, 0.0, 3600.0),
     ],
 )
-def test_retention_says_what_goes_by_itself_and_when(retention, removed, scaled):
+def test_retention_says_what_goes_by_itself_and_when(
+    retention: dict[str, Any], removed: float | None, scaled: float | None
+) -> None:
     said = Retention(**retention)
     assert (said.kept(Action.REMOVE), said.kept(Action.SCALE_DOWN)) == (removed, scaled)

@@ -1,5 +1,7 @@
 """What a workload tells its servers of adapters, and what contradicts itself."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -8,12 +10,12 @@ from inference_rollouts.core.plan.workload import Workload
 BASE = "meta-llama/Llama-3.1-8B-Instruct"
 
 
-def workload(**changes):
+def workload(**changes: Any) -> Workload:
     basics = {"image": "vllm:1", "model": BASE, "served_model_name": "llama", "replicas": 1}
     return Workload.model_validate(basics | changes)
 
 
-def listed(*names):
+def listed(*names: Any) -> Any:
     return [{"name": name, "path": f"/adapters/{name}"} for name in names]
 
 
@@ -26,13 +28,13 @@ def listed(*names):
         (["--served-model-name", "a", "b", "--x"], 16, {"llama", "a", "b"}),
     ],
 )
-def test_arguments_tell_rank_and_names(args, rank, names):
+def test_arguments_tell_rank_and_names(args: Any, rank: int, names: set[Any]) -> None:
     work = workload(args=args)
     assert work.max_lora_rank == rank
     assert work.base_names == names
 
 
-def test_adapters_go_into_arguments_or_wait_for_the_api():
+def test_adapters_go_into_arguments_or_wait_for_the_api() -> None:
     assert workload().adapter_args == []
     assert workload().adapter_env == []
     work = workload(adapters=listed("sql", "code"))
@@ -57,6 +59,6 @@ def test_adapters_go_into_arguments_or_wait_for_the_api():
         ({"adapters": "none"}, "as-stable"),
     ],
 )
-def test_contradictions_are_refused_when_the_plan_is_read(changes, said):
+def test_contradictions_are_refused_when_the_plan_is_read(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         workload(**changes)

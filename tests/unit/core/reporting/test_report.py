@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.plan.plan import parse_plan
@@ -18,7 +20,9 @@ from tests.support.plans import llm
         ("upstream_failed", "upstream_failed", Outcome.ASTRAY),
     ],
 )
-def test_the_outcome_follows_from_how_the_last_tasks_ended(rollback, promote, outcome):
+def test_the_outcome_follows_from_how_the_last_tasks_ended(
+    rollback: str, promote: str, outcome: Outcome
+) -> None:
     assert outcome_of({"rollback": rollback, "promote": promote}) is outcome
 
 
@@ -31,16 +35,18 @@ def test_the_outcome_follows_from_how_the_last_tasks_ended(rollback, promote, ou
         ("skipped", False, False, Outcome.NOT_STARTED),
     ],
 )
-def test_a_rollback_with_nothing_to_restore_had_a_reason(promote, attached, completed, outcome):
+def test_a_rollback_with_nothing_to_restore_had_a_reason(
+    promote: str, attached: bool, completed: bool, outcome: Outcome
+) -> None:
     states = {"rollback": "skipped", "promote": promote}
     assert outcome_of(states, attached=attached, completed=completed) is outcome
 
 
-def test_every_outcome_says_where_the_traffic_is():
+def test_every_outcome_says_where_the_traffic_is() -> None:
     assert len({outcome.sentence for outcome in Outcome}) == len(Outcome)
 
 
-def test_the_summary_names_each_step_and_why():
+def test_the_summary_names_each_step_and_why() -> None:
     plan = parse_plan(llm())
     text = markdown(
         plan,
@@ -75,7 +81,9 @@ def test_the_summary_names_each_step_and_why():
         (Outcome.NOT_STARTED, {}, None),
     ],
 )
-def test_the_summary_says_what_stays_and_until_when(outcome, retention, said):
+def test_the_summary_says_what_stays_and_until_when(
+    outcome: Outcome, retention: dict[str, Any], said: str | None
+) -> None:
     plan = llm(retention=retention)
     text = markdown(parse_plan(plan), outcome, "so.", [])
     assert said in text if said else "running" not in text

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
-from inference_rollouts.core.judging.metrics import SERIES, Arm, parse_metric_set
+from inference_rollouts.core.judging.metrics import SERIES, Arm, MetricSet, parse_metric_set
 from inference_rollouts.core.retirement.idle import (
     Clock,
     Observation,
@@ -16,7 +19,7 @@ from inference_rollouts.core.retirement.idle import (
 OLD, NEW = "llm-pool", "llm-pool-version-2"
 
 
-def quiet_after(looks, longest=10.0):
+def quiet_after(looks: Sequence[Observation], longest: float = 10.0) -> float | None:
     """The time of the look at which the clock says quiet; None when none does."""
     clock = Clock()
     for look in looks:
@@ -64,11 +67,11 @@ SAME = {("answered/0", "a"): 5.0}
         ([Observation(t, "no data") for t in range(0, 100, 5)], None),
     ],
 )
-def test_only_an_unbroken_silence_of_the_longest_stream_is_quiet(looks, at):
+def test_only_an_unbroken_silence_of_the_longest_stream_is_quiet(looks: Any, at: int) -> None:
     assert quiet_after(looks) == at
 
 
-def sample(part, value, pod="a"):
+def sample(part: Any, value: Any, pod: str = "a") -> dict[str, Any]:
     return {"metric": {SERIES: part, "pod": pod}, "value": [0, str(value)]}
 
 
@@ -86,22 +89,22 @@ def sample(part, value, pod="a"):
         ),
     ],
 )
-def test_a_pool_is_quiet_only_if_every_ready_pod_says_so(samples, busy):
+def test_a_pool_is_quiet_only_if_every_ready_pod_says_so(samples: list[Any], busy: str) -> None:
     assert observed_pool(1.0, samples, "pod", {"a", "b"}).busy == busy
 
 
-def test_an_adapter_nobody_asks_for_is_quiet_only_while_its_picker_tells():
+def test_an_adapter_nobody_asks_for_is_quiet_only_while_its_picker_tells() -> None:
     assert "no data" in observed_adapter(1.0, [sample("answered/0", 3)], "pod", OLD).busy
     look = observed_adapter(1.0, [sample("alive", 1), sample("answered/0", 3)], "pod", OLD)
     assert look == Observation(1.0, "", {("answered/0", "a"): 3.0})
 
 
-def metric_set(**changes):
+def metric_set(**changes: Any) -> MetricSet:
     rate = {"name": "errors", "kind": "rate", "total": "requests_total", "bad": "errors_total"}
     return parse_metric_set({"name": "own", "errors": "errors", "metrics": [rate]} | changes)
 
 
-def test_the_query_asks_each_process_and_escapes_what_people_typed():
+def test_the_query_asks_each_process_and_escapes_what_people_typed() -> None:
     query = activity_query(metric_set(), Arm("inference_pool", 'a"b', "default"), 30)
     assert (
         'max_over_time(vllm:num_requests_running{namespace="default",inference_pool="a\\"b"}[30s])' in query

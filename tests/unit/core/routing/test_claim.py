@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,11 @@ from tests.support.json_patch import TestFailed, apply_patch
 from tests.support.routes import ref, rewrite, route, service
 
 
-def refs(live, rule=0):
+def refs(live: dict[str, Any], rule: int = 0) -> list[Any]:
     return [(r["name"], r.get("weight")) for r in live["spec"]["rules"][rule]["backendRefs"]]
 
 
-def test_attaching_remembers_the_weights_and_moves_nothing():
+def test_attaching_remembers_the_weights_and_moves_nothing() -> None:
     live = attached(route([ref("llm-pool")]))
     assert refs(live) == [("llm-pool", None), ("new", 0)]
     assert claims.own_claim(live, RUN).places == (Place("/spec/rules/0", (ref("llm-pool"),)),)
@@ -36,7 +37,9 @@ def test_attaching_remembers_the_weights_and_moves_nothing():
         ([ref("llm-pool")], [service("web")], [ref("llm-pool"), ref("other")]),
     ],
 )
-def test_a_restored_route_is_exactly_as_found(rules, annotations):
+def test_a_restored_route_is_exactly_as_found(
+    rules: tuple[Any, ...], annotations: dict[str, Any] | None
+) -> None:
     before = route(*rules, annotations=annotations)
     live = attached(before)
     for step, percent in enumerate((5, 50, 100), start=1):
@@ -46,14 +49,14 @@ def test_a_restored_route_is_exactly_as_found(rules, annotations):
     assert after["metadata"].get("annotations") == before["metadata"].get("annotations")
 
 
-def test_all_rules_that_name_the_stable_pool_move_in_one_patch():
+def test_all_rules_that_name_the_stable_pool_move_in_one_patch() -> None:
     live = shifted(attached(route([ref("llm-pool")], [service("web")], [ref("llm-pool", 3)])), 20)
     moved = [("llm-pool", 80), ("new", 20)]
     assert [refs(live, rule) for rule in range(3)] == [moved, [("web", None)], moved]
 
 
 @pytest.mark.parametrize("filters", [None, [], [{"type": "RequestHeaderModifier"}]])
-def test_mirroring_adds_a_filter_and_leaves_the_filters_as_found(filters):
+def test_mirroring_adds_a_filter_and_leaves_the_filters_as_found(filters: list[Any] | None) -> None:
     before = route([ref("llm-pool")])
     if filters is not None:
         before["spec"]["rules"][0]["filters"] = filters
@@ -71,14 +74,14 @@ def test_mirroring_adds_a_filter_and_leaves_the_filters_as_found(filters):
     assert restored(later)["spec"] == before["spec"]
 
 
-def test_a_mirror_that_somebody_changed_is_drift():
+def test_a_mirror_that_somebody_changed_is_drift() -> None:
     live = shifted(attached(route([ref("llm-pool")])), 0, 1, mirror=20)
     live["spec"]["rules"][0]["filters"][0]["requestMirror"]["percent"] = 100
     with pytest.raises(RouteDrift, match="the mirror is gone or changed"):
         claims.own_claim(live, RUN)
 
 
-def test_weights_put_back_beside_a_mirror_are_not_all_that_was_found():
+def test_weights_put_back_beside_a_mirror_are_not_all_that_was_found() -> None:
     before = route([ref("llm-pool")])
     live = shifted(attached(before), 0, 1, mirror=20)
     claim = claims.own_claim(live, RUN)
@@ -88,7 +91,7 @@ def test_weights_put_back_beside_a_mirror_are_not_all_that_was_found():
     assert claims.is_restored(live, claim)
 
 
-def test_promotion_keeps_the_weights_and_lets_the_route_go():
+def test_promotion_keeps_the_weights_and_lets_the_route_go() -> None:
     live = shifted(attached(route([ref("llm-pool")])), 100)
     committed = apply_patch(live, patches.commit_patch(live, claims.own_claim(live, RUN)))
     assert claims.own_claim(committed, RUN).committed
@@ -98,7 +101,7 @@ def test_promotion_keeps_the_weights_and_lets_the_route_go():
         assert "annotations" not in after["metadata"]
 
 
-def test_other_rules_may_come_and_go_meanwhile():
+def test_other_rules_may_come_and_go_meanwhile() -> None:
     live = shifted(attached(route([ref("llm-pool")], [ref("llm-pool")])), 5)
     live["spec"]["rules"].insert(0, {"backendRefs": [service("web")]})
     live["spec"]["rules"].insert(2, {"backendRefs": [service("web")]})
@@ -107,14 +110,14 @@ def test_other_rules_may_come_and_go_meanwhile():
     assert [refs(after, rule)[0] for rule in range(4)] == [("web", None), ("llm-pool", None)] * 2
 
 
-def test_a_rule_that_went_is_drift():
+def test_a_rule_that_went_is_drift() -> None:
     live = shifted(attached(route([ref("llm-pool")], [ref("llm-pool")])), 5)
     del live["spec"]["rules"][1]
     with pytest.raises(RouteDrift, match="gone"):
         claims.own_claim(live, RUN)
 
 
-def test_a_write_between_reading_and_patching_makes_the_patch_fail():
+def test_a_write_between_reading_and_patching_makes_the_patch_fail() -> None:
     live = attached(route([service("web")], [ref("llm-pool")]))
     patch = copy.deepcopy(patches.shift_patch(live, claims.own_claim(live, RUN), 5, 1, 1000.0))
     live["spec"]["rules"][1]["backendRefs"][0]["weight"] = 7
@@ -122,7 +125,7 @@ def test_a_write_between_reading_and_patching_makes_the_patch_fail():
         apply_patch(live, patch)
 
 
-def test_a_route_that_was_written_since_it_was_read_cannot_be_attached_to():
+def test_a_route_that_was_written_since_it_was_read_cannot_be_attached_to() -> None:
     live = route([ref("llm-pool")])
     patch = patches.attach_patch(live, Claim(RUN, "llm-pool", "new", select_places(live, "llm-pool")))
     live["metadata"]["resourceVersion"] = "11"
@@ -130,7 +133,7 @@ def test_a_route_that_was_written_since_it_was_read_cannot_be_attached_to():
         apply_patch(live, patch)
 
 
-def test_foreign_weights_are_drift_and_name_who_wrote():
+def test_foreign_weights_are_drift_and_name_who_wrote() -> None:
     live = shifted(attached(route([ref("llm-pool")])), 5)
     live["spec"]["rules"][0]["backendRefs"][0]["weight"] = 50
     live["metadata"]["managedFields"] = [
@@ -143,7 +146,7 @@ def test_foreign_weights_are_drift_and_name_who_wrote():
         claims.own_claim(live, RUN)
 
 
-def test_somebody_else_putting_the_weights_back_counts_as_restored():
+def test_somebody_else_putting_the_weights_back_counts_as_restored() -> None:
     before = route([ref("llm-pool")])
     live = shifted(attached(before), 5)
     claim = claims.own_claim(live, RUN)
@@ -153,7 +156,7 @@ def test_somebody_else_putting_the_weights_back_counts_as_restored():
 
 
 @pytest.mark.parametrize("claimant", [None, "rollout_llm/other"])
-def test_only_who_claims_it_may_write(claimant):
+def test_only_who_claims_it_may_write(claimant: str | None) -> None:
     live = attached(route([ref("llm-pool")]))
     if claimant is None:
         del live["metadata"]["annotations"]
@@ -167,7 +170,7 @@ def test_only_who_claims_it_may_write(claimant):
     "text",
     ["", "{}", "[]", "not json", '{"places": null}', '{"run": 1, "places": [], "x": 1}', '{"places": [1]}'],
 )
-def test_an_edited_claim_is_refused_not_guessed(text):
+def test_an_edited_claim_is_refused_not_guessed(text: str) -> None:
     live = attached(route([ref("llm-pool")]))
     live["metadata"]["annotations"][claims.CLAIM] = text
     with pytest.raises(ClaimLost, match="unreadable"):
@@ -189,7 +192,7 @@ def test_an_edited_claim_is_refused_not_guessed(text):
         ),
     ],
 )
-def test_targets_of_an_alias_move_and_come_back(before, path, field):
+def test_targets_of_an_alias_move_and_come_back(before: Any, path: str, field: str) -> None:
     claim = Claim(RUN, "old", "new", (claims.place_of(before, path),))
     live = apply_patch(before, patches.attach_patch(before, claim))
     assert live["spec"] == before["spec"], "weight 0 is illegal, so attaching adds no target"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from inference_rollouts.core.routing.weights import (
 ROUTE, REWRITE = SPELLINGS["HTTPRoute"], SPELLINGS["InferenceModelRewrite"]
 
 
-def listed(spelling, **weights):
+def listed(spelling: Any, **weights: Any) -> Any:
     return [
         {spelling.name: name} if weight is None else {spelling.name: name, "weight": weight}
         for name, weight in weights.items()
@@ -47,17 +48,17 @@ def listed(spelling, **weights):
         (REWRITE, {"old": 10, "x": 30, "y": None}, 50, {"old": 50, "x": 300, "y": None, "new": 50}),
     ],
 )  # fmt: skip
-def test_a_list_at_a_share(spelling, found, percent, then):
+def test_a_list_at_a_share(spelling: Any, found: dict[str, Any], percent: int, then: dict[str, Any]) -> None:
     assert at_percent(listed(spelling, **found), "old", "new", percent, spelling) == listed(spelling, **then)
 
 
-def test_a_new_entry_is_of_the_kind_of_the_stable_one():
+def test_a_new_entry_is_of_the_kind_of_the_stable_one() -> None:
     found = [{"group": "g", "kind": "InferencePool", "name": "old", "namespace": "ns", "weight": 3}]
     new = at_percent(found, "old", "new", 5, ROUTE)[1]
     assert new == {"group": "g", "kind": "InferencePool", "name": "new", "weight": 5}
 
 
-def test_unweighted_targets_beside_weighted_ones_carry_nothing():
+def test_unweighted_targets_beside_weighted_ones_carry_nothing() -> None:
     mixed = listed(REWRITE, a=1, b=None)
     assert (weights_of(mixed, REWRITE), carrying(mixed, REWRITE)) == ([1, 0], ["a"])
     assert carrying(listed(REWRITE, a=None, b=None), REWRITE) == ["a", "b"]
@@ -70,13 +71,15 @@ def test_unweighted_targets_beside_weighted_ones_carry_nothing():
     percent=st.integers(1, 100),
     spelling=st.sampled_from([ROUTE, REWRITE]),
 )
-def test_only_stable_and_canary_change_their_shares(weights, stable, percent, spelling):
+def test_only_stable_and_canary_change_their_shares(
+    weights: Any, stable: Any, percent: int, spelling: Any
+) -> None:
     others = {f"p{i}": weight for i, weight in enumerate(weights) if weight or spelling.zero}
     found = listed(spelling, **others, old=stable)
     assert max(weights_of(found, spelling)) * factor_for(found, "old", spelling) <= MAX_WEIGHT
     then = at_percent(found, "old", "new", percent, spelling)
 
-    def shares(entries):
+    def shares(entries: Any) -> Any:
         total = sum(weights_of(entries, spelling))
         return {
             entry[spelling.name]: Fraction(weight, total)

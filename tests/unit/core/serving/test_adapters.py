@@ -1,6 +1,7 @@
 """Which adapters clients can name, and which fit; which server process has one."""
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -28,20 +29,20 @@ SQL = Served("sql", "/adapters/sql", "llama")
 CONFIG = {"r": 8, "base_model_name_or_path": BASE, "target_modules": ["q_proj", "model.layers.0.v_proj"]}
 
 
-def test_an_entry_of_the_listing_tells_models_and_adapters_apart():
+def test_an_entry_of_the_listing_tells_models_and_adapters_apart() -> None:
     card = {"id": "sql", "root": "/adapters/sql", "parent": "llama", "max_model_len": None}
     assert Served.from_card(card) == SQL
     assert Served.from_card({"id": "llama", "root": BASE, "parent": None}) == MODEL
     assert Served.from_card({"id": "llama"}) == Served("llama", "")
 
 
-def test_what_any_pod_serves_is_taken_over():
+def test_what_any_pod_serves_is_taken_over() -> None:
     """A pod that resolves adapters lazily lists one only after its first request."""
     found = as_served({"a": [MODEL], "b": [MODEL, SQL]})
     assert found == (Adapter(name="sql", path="/adapters/sql"),)
 
 
-def test_pods_that_disagree_on_a_path_are_named():
+def test_pods_that_disagree_on_a_path_are_named() -> None:
     other = Served("sql", "/adapters/sql-2", "llama")
     with pytest.raises(
         PlanInvalid, match=r"sql is loaded from /adapters/sql on pod a .* /adapters/sql-2 on pod b"
@@ -49,12 +50,12 @@ def test_pods_that_disagree_on_a_path_are_named():
         as_served({"a": [SQL], "b": [other]})
 
 
-def test_an_adapter_that_does_not_say_where_it_is_from_cannot_be_taken_over():
+def test_an_adapter_that_does_not_say_where_it_is_from_cannot_be_taken_over() -> None:
     with pytest.raises(PlanInvalid, match="Adapter 'sql' of pod a cannot be taken over from ''"):
         as_served({"a": [Served("sql", "", "llama")]})
 
 
-def test_names_come_from_pods_and_from_what_rewrites_send_to():
+def test_names_come_from_pods_and_from_what_rewrites_send_to() -> None:
     old = {
         "kind": "InferenceModel",
         "metadata": {"name": "old"},
@@ -93,7 +94,7 @@ def test_names_come_from_pods_and_from_what_rewrites_send_to():
         ({"target_modules": ["q_proj", "conv1", "x.router"]}, "modules conv1, router"),
     ],
 )
-def test_what_does_not_fit_is_named(changes, said):
+def test_what_does_not_fit_is_named(changes: dict[str, Any], said: str | None) -> None:
     adapter = Adapter(name="sql", path="/adapters/sql", config="/x.json")
     found = list(misfits(adapter, CONFIG | changes, Lora(), {BASE}, 16))
     if said is None:
@@ -104,7 +105,7 @@ def test_what_does_not_fit_is_named(changes, said):
         assert sentence.startswith("Adapter sql ")
 
 
-def test_what_fits_can_be_widened():
+def test_what_fits_can_be_widened() -> None:
     adapter = Adapter(name="sql", path="/p", config="/x.json")
     config = CONFIG | {"r": 64, "base_model_name_or_path": "/models/llama", "target_modules": ["router"]}
     lora = Lora(target_modules=("router",))
@@ -125,13 +126,13 @@ SERVED = [Served("llama", "meta/llama"), Served("v1", "/adapters/v1", "llama")]
         ("llama", "meta/llama", "with its base model"),
     ],
 )
-def test_names_that_are_taken(name, path, said):
+def test_names_that_are_taken(name: str, path: str, said: str | None) -> None:
     found = conflict(SERVED, name, path)
     assert found is None if said is None else said in (found or "")
 
 
-def test_a_restarted_container_is_another_process():
-    pod = {"metadata": {"uid": "a"}, "status": {"containerStatuses": [{"restartCount": 0}]}}
+def test_a_restarted_container_is_another_process() -> None:
+    pod: dict[str, Any] = {"metadata": {"uid": "a"}, "status": {"containerStatuses": [{"restartCount": 0}]}}
     later = copy.deepcopy(pod)
     later["status"]["containerStatuses"][0]["restartCount"] = 1
     other = {"metadata": {"uid": "b"}, "status": {}}

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -7,18 +8,20 @@ from inference_rollouts.core.serving.golden import Golden, findings
 from inference_rollouts.core.serving.warm_up import Answer
 
 
-def golden(**changes):
+def golden(**changes: Any) -> Golden:
     return Golden.model_validate({"prompt": "What is 2 + 2?"} | changes)
 
 
-def answer(text="4.", finish="stop", prompt=9, completion=2, model="llama"):
+def answer(
+    text: str = "4.", finish: str = "stop", prompt: int = 9, completion: int = 2, model: str = "llama"
+) -> Answer:
     usage = {"prompt_tokens": prompt, "completion_tokens": completion}
     return Answer(
         200, {"model": model, "choices": [{"text": text, "finish_reason": finish}], "usage": usage}, 0.1
     )
 
 
-def said(prompt, canary, stable=None):
+def phrases(prompt: Golden, canary: Answer, stable: Answer | None = None) -> list[str]:
     return list(findings(prompt, canary, "llama", stable or answer()))
 
 
@@ -52,8 +55,10 @@ def said(prompt, canary, stable=None):
         ({"length_drift": 1.5}, answer(completion=1), "answered with 1 tokens where stable answers with 2"),
     ],
 )
-def test_what_speaks_against_an_answer_is_one_phrase(changes, canary, wrong):
-    found = said(golden(**changes), canary)
+def test_what_speaks_against_an_answer_is_one_phrase(
+    changes: dict[str, Any], canary: Any, wrong: str | None
+) -> None:
+    found = phrases(golden(**changes), canary)
     if wrong is None:
         assert not found
     else:
@@ -61,12 +66,12 @@ def test_what_speaks_against_an_answer_is_one_phrase(changes, canary, wrong):
         assert wrong in phrase
 
 
-def test_several_findings_are_all_told():
-    found = said(golden(pattern="x", format="json", length_drift=1), answer(prompt=1, completion=1))
+def test_several_findings_are_all_told() -> None:
+    found = phrases(golden(pattern="x", format="json", length_drift=1), answer(prompt=1, completion=1))
     assert len(found) == 4
 
 
-def test_a_golden_prompt_is_named_by_its_last_words():
+def test_a_golden_prompt_is_named_by_its_last_words() -> None:
     assert str(golden()) == "golden prompt 'What is 2 + 2?'"
     chat = Golden.model_validate(
         {"messages": [{"role": "user", "content": "Tell me all\nabout " + "x" * 80}]}
@@ -91,6 +96,6 @@ def test_a_golden_prompt_is_named_by_its_last_words():
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_wrong_golden_prompts_are_refused_when_the_plan_is_read(changes, wrong):
+def test_wrong_golden_prompts_are_refused_when_the_plan_is_read(changes: dict[str, Any], wrong: str) -> None:
     with pytest.raises(ValidationError, match=wrong):
         golden(**changes)

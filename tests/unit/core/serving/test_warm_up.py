@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.serving.warm_up import Answer, is_steady, mistake
@@ -9,11 +11,11 @@ GOOD = {
 }
 
 
-def answer(**changes):
+def answer(**changes: Any) -> Answer:
     return Answer(200, {**GOOD, **changes}, 0.2)
 
 
-def test_a_complete_answer_has_no_mistake():
+def test_a_complete_answer_has_no_mistake() -> None:
     assert mistake(answer(), "llama") is None
 
 
@@ -32,8 +34,8 @@ def test_a_complete_answer_has_no_mistake():
         (answer(usage=None), "counting its tokens"),
     ],
 )
-def test_wrong_answers_are_named(bad, said):
-    assert said in mistake(bad, "llama")
+def test_wrong_answers_are_named(bad: Answer, said: str) -> None:
+    assert said in (mistake(bad, "llama") or "")
 
 
 @pytest.mark.parametrize(
@@ -46,5 +48,5 @@ def test_wrong_answers_are_named(bad, said):
         ([0.001, 0.04, 0.002], True),
     ],
 )
-def test_steady_means_the_last_answers_agree(ttfts, steady):
+def test_steady_means_the_last_answers_agree(ttfts: list[Any], steady: bool) -> None:
     assert is_steady(ttfts, 3, 2.0) is steady

@@ -1,5 +1,7 @@
 """What the arguments of a server say."""
 
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.serving.engines import vllm
@@ -15,7 +17,7 @@ from inference_rollouts.core.serving.engines import vllm
         (["vllm serve --max-lora-rank 256"], 256),
     ],
 )
-def test_the_largest_rank_is_on_the_command_line(args, rank):
+def test_the_largest_rank_is_on_the_command_line(args: Any, rank: int) -> None:
     for where in ("args", "command"):
         pod = {"spec": {"containers": [{where: args}]}}
         assert vllm.max_lora_rank(vllm.arguments_of(pod)) == rank
@@ -33,5 +35,7 @@ def test_the_largest_rank_is_on_the_command_line(args, rank):
         ([], None),
     ],
 )
-def test_what_a_server_runs_at_once_is_read_from_its_arguments(arguments, seats):
+def test_what_a_server_runs_at_once_is_read_from_its_arguments(
+    arguments: list[Any], seats: int | None
+) -> None:
     assert vllm.max_num_seqs(arguments) == seats
