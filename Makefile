@@ -33,7 +33,8 @@ lint: venv types ## Style, format, types, direction of imports
 	@PYTHONPATH=.:plugins $(dir $(PY))lint-imports
 
 types: venv ## Only the types
-	@$(PY) -m mypy --explicit-package-bases lab plugins dags docker tests/lab tests/support
+	@$(PY) -m mypy --explicit-package-bases lab plugins dags docker bench \
+		tests/unit tests/property tests/integration tests/airflow tests/lab tests/support
 
 schema: venv ## Write docs/plan.schema.json anew
 	@PYTHONPATH=plugins $(PY) -m inference_rollouts schema > docs/plan.schema.json

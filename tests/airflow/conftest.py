@@ -2,115 +2,92 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-from . import ROOT
-from .fake_cluster import FakeCluster
-from .fake_prometheus import FakePrometheus
+from inference_rollouts.clients import Clients
+from tests.support.clients import fake_clients
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
+from tests.support.fake_servers import FakeServers
+from tests.support.include import copy_of_include, edit
+
+Rollout = Callable[..., Any]
 
 
 @pytest.fixture
-def include(tmp_path, monkeypatch):
-    """The project's include/, its plan cut down to two quick steps."""
-    folder = tmp_path / "include"
-    shutil.copytree(ROOT / "include", folder)
-    path = folder / "rollouts" / "llm.yaml"
-    plan = yaml.safe_load(path.read_text())
-    plan |= {"steps": [{"weight": 50, "bake": "1s"}, {"weight": 100, "bake": "500ms"}], "initial_delay": 0}
-    plan["analysis"] |= {"interval": "250ms", "scrape_delay": 0, "progress_deadline": "5s", "margin": None}
-    plan["deadlines"] = {"route": "4s"}
-    path.write_text(yaml.safe_dump(plan))
-    monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(folder))
+def include(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The plan llm alone in a copy of include/, cut down to two quick steps."""
+    path = copy_of_include(tmp_path, monkeypatch) / "rollouts" / "llm.yaml"
+    for other in path.parent.glob("*.yaml"):
+        if other != path:
+            other.unlink()
+    quick = {"interval": "50ms", "scrape_delay": 0, "progress_deadline": "2s", "margin": None}
+    edit(
+        path,
+        steps=[{"weight": 50, "bake": "200ms"}, {"weight": 100, "bake": "100ms"}],
+        initial_delay=0,
+        analysis=quick,
+        deadlines={"route": "4s"},
+    )
     return path
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    fake = FakeCluster()
-    for module in ("operators.base", "operators.preflight", "rollout.step_observer", "triggers.ready"):
-        monkeypatch.setattr(f"inference_rollouts.{module}.ClusterHook", lambda *_: fake)
-    return fake
+def cluster() -> FakeCluster:
+    return FakeCluster()
 
 
 @pytest.fixture
-def prometheus(monkeypatch, cluster):
-    fake = FakePrometheus(cluster)
-    for module in ("operators.preflight", "rollout.step_observer", "rollout.checks"):
-        monkeypatch.setattr(f"inference_rollouts.{module}.PrometheusHook", lambda *_: fake)
-    return fake
-
-
-@pytest.fixture(autouse=True)
-def listing(monkeypatch):
-    """Every pod answers for the model that clients ask for; tests may change the list."""
-    from inference_rollouts.core.serving.adapters import Served
-
-    served = [Served("llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct")]
-    monkeypatch.setattr("inference_rollouts.rollout.serving.models", lambda url: served)
-    return served
+def prometheus(cluster: FakeCluster) -> FakePrometheus:
+    return FakePrometheus(cluster)
 
 
 @pytest.fixture
-def answers(monkeypatch):
-    """Every pod answers well and at once."""
-    from inference_rollouts.core.serving.warm_up import Answer
-
-    body = {
-        "model": "llama-3.1-8b",
-        "choices": [{"text": "Hello.", "finish_reason": "stop"}],
-        "usage": {"completion_tokens": 2},
-    }
-    for module in ("operators.warm_up", "rollout.serving"):
-        monkeypatch.setattr(f"inference_rollouts.{module}.complete", lambda *_: Answer(200, body, 0.1))
+def servers() -> FakeServers:
+    return FakeServers()
 
 
 @pytest.fixture
-def quick_runner(monkeypatch):
-    """`dag.test()` sleeps a second each time it finds nothing to run; a moment is enough here."""
-    sleep = time.sleep
-    monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
+def clients(
+    monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster, prometheus: FakePrometheus, servers: FakeServers
+) -> Clients:
+    from tests.support.airflow import use
+
+    return use(fake_clients(cluster, prometheus=prometheus, servers=servers), monkeypatch)
 
 
 @pytest.fixture
-def rollout(include, cluster, prometheus, answers, quick_runner):
-    """Runs the DAG once; `raising` names a task whose execute raises."""
-    from airflow.dag_processing.dagbag import DagBag
+def rollout(
+    include: Path, clients: Clients, quick_runner: None, database: None, monkeypatch: pytest.MonkeyPatch
+) -> Rollout:
+    """Runs the DAG once, as `run_dag` does; other arguments are the run's parameters."""
+    from inference_rollouts.clients.include import load_plan
+    from inference_rollouts.dag import build_dag
+    from tests.support.airflow import POLL, Run, run_dag
 
-    def run(raising=None, **conf):
-        bag = DagBag(str(ROOT / "dags"))
-        assert not bag.import_errors
-        dag = bag.dags["rollout_llm"]
-        for task in dag.tasks:
-            task.retries = 0
-            if task.task_id == raising:
-                task.execute = _boom
-        return Run(dag.test(run_conf=conf))
+    monkeypatch.setattr("inference_rollouts.operators.traffic.READINESS_POLL", POLL)
+
+    def run(
+        raising: str | None = None, before: Mapping[str, Callable[[], object]] | None = None, **conf: Any
+    ) -> Run:
+        return run_dag(build_dag(load_plan(include)), conf, raising=raising, before=before)
 
     return run
 
 
-def _boom(context):
-    raise RuntimeError("boom")
+@pytest.fixture
+def quick_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dag.test()` sleeps a second each time it finds nothing to run; a moment is enough here.
 
+    Nor need each run validate its DAG by a JSON schema, which takes longer than all tasks: `test_dag` does.
+    """
+    from airflow.serialization.serialized_objects import DagSerialization
 
-class Run:
-    def __init__(self, dag_run):
-        self.state = dag_run.state
-        self.note = note_of(dag_run.run_id)
-        self.states = {ti.task_id: ti.state for ti in dag_run.get_task_instances()}
-
-    def ran(self, *tasks):
-        return all(self.states[task] == "success" for task in tasks)
-
-
-def note_of(run_id):
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        return session.scalar(select(DagRun).where(DagRun.run_id == run_id)).note
+    sleep = time.sleep
+    monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
+    monkeypatch.setattr(DagSerialization, "validate_schema", lambda *_: None)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import yaml
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, CronTriggerTimetable
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
 
-from . import ROOT
+from inference_rollouts.clients.include import load_plan, plan_files
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.dag import build_dag
+from inference_rollouts.retire_dag import build_retire_dag
+from tests.support.plans import ROOT, llm, llm_plan
 
 
-def dag_of(**changes):
-    from inference_rollouts.core.plan.plan import parse_plan
-    from inference_rollouts.dag import build_dag
-
-    plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()) | changes
-    return build_dag(parse_plan(plan))
+def dag_of(**changes: Any) -> DAG:
+    return build_dag(llm_plan(**changes))
 
 
 @pytest.fixture(scope="module")
-def dag():
+def dag() -> DAG:
     return dag_of()
 
 
-def test_the_chain_reads_like_the_plan(dag):
+def test_the_chain_reads_like_the_plan(dag: DAG) -> None:
     chain, task = [], "preflight"
     while task not in ("promote", "rollback"):
         chain.append(task)
@@ -31,14 +38,14 @@ def test_the_chain_reads_like_the_plan(dag):
     assert chain == ["preflight", "provision_nodes", "deploy_pool", "warm_up", *steps]
 
 
-def test_every_gate_branches_to_promote_and_rollback(dag):
+def test_every_gate_branches_to_promote_and_rollback(dag: DAG) -> None:
     for step in range(1, 5):
         assert {"promote", "rollback"} <= dag.task_dict[f"step_{step}.gate"].downstream_task_ids
     assert dag.task_dict["promote"].downstream_task_ids == {"rollback"}
     assert dag.task_dict["rollback"].downstream_task_ids == {"report"}
 
 
-def test_rollback_and_report_are_teardowns_so_that_a_failed_run_still_restores(dag):
+def test_rollback_and_report_are_teardowns_so_that_a_failed_run_still_restores(dag: DAG) -> None:
     assert dag.task_dict["preflight"].is_setup
     for task in ("rollback", "report"):
         assert dag.task_dict[task].is_teardown
@@ -46,30 +53,31 @@ def test_rollback_and_report_are_teardowns_so_that_a_failed_run_still_restores(d
         assert dag.task_dict[task].trigger_rule == "all_done_setup_success"
 
 
-def test_a_gate_runs_after_a_dead_judge_and_promotion_after_none(dag):
+def test_a_gate_runs_after_a_dead_judge_and_promotion_after_none(dag: DAG) -> None:
     assert dag.task_dict["step_1.gate"].trigger_rule == "all_done"
     assert dag.task_dict["promote"].trigger_rule == "none_failed_min_one_success"
 
 
-def test_every_task_may_be_retried_and_rollback_insists(dag):
-    assert min(task.retries for task in dag.tasks) >= 1
-    assert dag.task_dict["rollback"].retries >= 30
+def test_every_task_may_be_retried_and_rollback_insists(dag: DAG) -> None:
+    assert min(task.retries or 0 for task in dag.tasks) >= 1
+    assert (dag.task_dict["rollback"].retries or 0) >= 30
 
 
-def test_one_run_at_a_time_and_none_by_itself_without_a_schedule(dag):
+def test_one_run_at_a_time_and_none_by_itself_without_a_schedule(dag: DAG) -> None:
     assert dag.max_active_runs == 1
     assert dag.timetable.can_be_scheduled is False
     assert dag.catchup is False
 
 
-def test_a_schedule_runs_by_itself_in_its_time_zone():
+def test_a_schedule_runs_by_itself_in_its_time_zone() -> None:
     dag = dag_of(schedule={"cron": "0 2 * * 1-5", "timezone": "Europe/Berlin"})
+    assert isinstance(dag.timetable, CronTriggerTimetable)
     assert dag.timetable.expression == "0 2 * * 1-5"
     assert str(dag.timetable.timezone) == "Europe/Berlin"
     assert dag.is_paused_upon_creation is False
 
 
-def test_the_form_offers_what_a_run_may_change(dag):
+def test_the_form_offers_what_a_run_may_change(dag: DAG) -> None:
     hardware = {"accelerator", "machine_type"}
     assert set(dag.params) == {"stable", "canary", "image", "model", *hardware, "weights", "bake"}
     assert dag.params["accelerator"] == "nvidia-h100-80gb"
@@ -88,19 +96,15 @@ def test_the_form_offers_what_a_run_may_change(dag):
         ("bake", "soon"),
     ],
 )
-def test_the_form_refuses_nonsense(dag, name, value):
-    from airflow.sdk.exceptions import ParamValidationError
-
+def test_the_form_refuses_nonsense(dag: DAG, name: str, value: list[Any] | str) -> None:
     with pytest.raises(ParamValidationError):
         dag.params.get_param(name).resolve(value)
 
 
-def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(tmp_path, monkeypatch, database):
-    from airflow.dag_processing.dagbag import DagBag
-
-    from inference_rollouts.core.errors import PlanInvalid
-
-    plan = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text())
+def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: None
+) -> None:
+    plan = llm()
     folder = tmp_path / "rollouts"
     folder.mkdir()
     (folder / "chat.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
@@ -112,7 +116,15 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(tmp_path, monkeyp
     assert not bag.import_errors
     rollouts = {f"rollout_{name}" for name in ("chat", "same_pool", "not_yaml", "other_name")}
     assert set(bag.dags) == {*rollouts, "retire_chat"}
-    assert "must be named" in bag.dags["rollout_other_name"].description
-    broken = bag.dags["rollout_same_pool"].task_dict["plan_is_invalid"]
+    assert "must be named" in (bag.dags["rollout_other_name"].description or "")
+    broken: Any = bag.dags["rollout_same_pool"].task_dict["plan_is_invalid"]
     with pytest.raises(PlanInvalid, match=r"same-pool.yaml: .*are both 'llm-pool'.*Nothing"):
         type(broken).execute.__wrapped__(broken, {})
+
+
+def test_every_plan_of_the_project_becomes_dags_that_airflow_can_store() -> None:
+    """Runs in other tests skip this check."""
+    for path in plan_files():
+        plan = load_plan(path)
+        for dag in (build_dag(plan), build_retire_dag(plan)):
+            DagSerialization.to_dict(dag)

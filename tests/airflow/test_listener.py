@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from airflow.models.dagrun import DagRun
+from sqlalchemy.orm import Session
 
 from inference_rollouts import listener
 from inference_rollouts.core.reporting.note import MARK, RULE
@@ -15,12 +19,12 @@ REPORT = "## llm-pool -> llm-pool-version-2: promoted"
 
 
 @pytest.fixture(autouse=True)
-def report(monkeypatch):
+def report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "_report", lambda *_: REPORT)
 
 
 @pytest.fixture
-def session():
+def session() -> Iterator[Session]:
     from airflow.utils.session import create_session
 
     with create_session(scoped=False) as session:
@@ -28,7 +32,7 @@ def session():
 
 
 @pytest.fixture
-def run(session):
+def run(session: Session) -> DagRun:
     """A run that has just ended, as the scheduler holds it."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.state import DagRunState
@@ -41,61 +45,74 @@ def run(session):
         state=DagRunState.SUCCESS,
         triggered_by=DagRunTriggeredByType.TEST,
     )
-    run.dag = SimpleNamespace(tags={"inference-rollout"})
+    tag(run, "inference-rollout")
     session.add(run)
     session.flush()
     return run
 
 
-def end(session, run):
+def tag(run: Any, name: str) -> None:
+    """The run is one of a DAG with this tag."""
+    run.dag = SimpleNamespace(tags={name})
+
+
+def end(session: Session, run: DagRun) -> str | None:
     """End the run under the guard with which the scheduler forbids commits."""
     from airflow.utils.sqlalchemy import prohibit_commit
 
-    with prohibit_commit(session) as guard:
+    guarded: Any = prohibit_commit
+    with guarded(session) as guard:
         run.notify_dagrun_state_changed("ended")
         guard.commit()
     session.expire_all()
-    return run.note
+    note: str | None = run.note
+    return note
 
 
-def test_the_plugin_registers_the_listener():
+def test_the_plugin_registers_the_listener() -> None:
     from airflow.listeners.listener import get_listener_manager
 
     assert listener in get_listener_manager().pm.get_plugins()
 
 
-def test_the_report_is_the_note_and_a_cleared_run_replaces_it(session, run, monkeypatch):
+def test_the_report_is_the_note_and_a_cleared_run_replaces_it(
+    session: Session, run: DagRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert end(session, run) == f"{MARK}{REPORT}"
     monkeypatch.setattr(listener, "_report", lambda *_: "## rolled back")
     assert end(session, run) == f"{MARK}## rolled back"
 
 
-def test_what_a_person_wrote_stays_first(session, run):
+def test_what_a_person_wrote_stays_first(session: Session, run: DagRun) -> None:
     run.note = ("Please watch the queue.", "anna")
     assert end(session, run) == f"Please watch the queue.{RULE}{MARK}{REPORT}"
 
 
-def test_what_a_person_made_of_the_report_is_theirs(session, run):
+def test_what_a_person_made_of_the_report_is_theirs(session: Session, run: DagRun) -> None:
     end(session, run)
     run.dag_run_note.content, run.dag_run_note.user_id = f"{MARK}seen", "anna"
     assert end(session, run) == f"{MARK}seen{RULE}{MARK}{REPORT}"
 
 
-def test_other_dags_are_left_alone(session, run):
-    run.dag = SimpleNamespace(tags={"etl"})
+def test_other_dags_are_left_alone(session: Session, run: DagRun) -> None:
+    tag(run, "etl")
     assert end(session, run) is None
 
 
-def test_a_run_without_a_report_gets_no_note(session, run, monkeypatch):
+def test_a_run_without_a_report_gets_no_note(
+    session: Session, run: DagRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "_report", lambda *_: None)
     assert end(session, run) is None
 
 
-def test_a_write_that_fails_breaks_nobodys_transaction(session, run, monkeypatch):
+def test_a_write_that_fails_breaks_nobodys_transaction(
+    session: Session, run: DagRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As when a person's note comes between our read and our write."""
     from sqlalchemy import text
 
-    def late(*_, **__):
+    def late(*_: Any, **__: Any) -> str:
         session.connection().execute(
             text("insert into dag_run_note (dag_run_id, content, user_id, created_at, updated_at)"
                  " values (:run, 'late', 'anna', '2026-01-01', '2026-01-01')"),

@@ -14,8 +14,8 @@ import tomllib
 
 import pytest
 
-from . import ROOT
-from .test_hooks import serving
+from tests.support.http_server import serving
+from tests.support.plans import ROOT
 
 FOUND = """
 import importlib, json

@@ -10,7 +10,7 @@ from inference_rollouts.core.judging import counts
 from inference_rollouts.core.judging.counts import Snapshot
 from inference_rollouts.core.judging.metrics import Arm, queries
 from inference_rollouts.core.judging.promql import quoted, quoted_pattern
-from tests.unit.judging import CANARY, STABLE, rate_samples, sample, small_set
+from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 SET = small_set()

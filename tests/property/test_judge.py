@@ -11,7 +11,7 @@ from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
 from inference_rollouts.core.judging.decision_record import DecisionRecorder, replay
 from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Verdict, assess
-from tests.unit.judging import HEALTHY, counted, policy, small_set, step, window
+from tests.support.judging import HEALTHY, counted, policy, small_set, step, window
 
 SET = small_set()
 

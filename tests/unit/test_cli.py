@@ -9,8 +9,7 @@ import pytest
 from inference_rollouts import __version__
 from inference_rollouts.cli import main
 from inference_rollouts.core.plan.plan import plan_schema
-
-from . import ROOT
+from tests.support.plans import ROOT
 
 PLAN = ROOT / "include/rollouts/llm.yaml"
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from . import ROOT
+from tests.support.plans import ROOT
 
 HEALTH = {"metadatabase": {"status": "healthy"}, "triggerer": {"status": "unhealthy"}}
 

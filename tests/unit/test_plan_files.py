@@ -6,8 +6,7 @@ from inference_rollouts.clients import include
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.files import Refused, accept
 from inference_rollouts.core.plan.plan import parse_plan
-
-from . import ROOT
+from tests.support.plans import ROOT
 
 VALUE = yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text())
 

@@ -1,7 +1,10 @@
 """The cluster's client: what it makes of an API server's answers, and what it takes for an absence."""
 
-import json
+from __future__ import annotations
+
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from kubernetes.client import ApiClient, Configuration
@@ -14,10 +17,11 @@ from inference_rollouts.core.errors import (
     NotFound,
     PatchRefused,
 )
-from inference_rollouts.core.limits import DISCOVERY_NO_TTL
+from inference_rollouts.core.objects.k8s import K8sObject
 from tests.support.odd_server import (
     BROKEN,
     SLOW,
+    Talk,
     choosing_server,
     drips_head,
     hangs,
@@ -25,79 +29,17 @@ from tests.support.odd_server import (
     replies,
     replies_json,
 )
+from tests.support.scripted_api import API, GROUP, ROUTE, ROUTES, ScriptedApi, status
 
-API, GROUP = "gateway.networking.k8s.io/v1", "/apis/gateway.networking.k8s.io/v1"
-ROUTES = f"{GROUP}/namespaces/prod/httproutes"
-RESOURCES = {"resources": [{"name": "httproutes", "kind": "HTTPRoute", "namespaced": True}]}
-GROUPS = {"groups": [{"versions": [{"groupVersion": API}]}]}
-ROUTE = {"metadata": {"name": "llm", "uid": "1"}}
 LIMIT = 0.3
 SOON = 10 * LIMIT
 
 
-def status(code, reason, message="words", **details):
-    return replies_json(code, {"kind": "Status", "reason": reason, "message": message, "details": details})
-
-
-class Server:
-    """An API server that serves one kind; `answers` are taken for its objects first, then `route`."""
-
-    def __init__(self):
-        self.answers = {}
-        self.asked = []
-        self.fixed = {
-            "/apis": replies_json(200, GROUPS),
-            "/apis/no.such/v1": replies(404, b"404 page not found\n"),
-            GROUP: replies_json(200, RESOURCES),
-            "/api/v1": replies_json(
-                200, {"resources": [{"name": "events", "kind": "Event", "namespaced": True}]}
-            ),
-            f"{ROUTES}/llm": replies_json(200, ROUTE),
-            ROUTES: replies_json(200, {"metadata": {}, "items": [ROUTE]}),
-            f"{GROUP}/httproutes": replies_json(200, {"metadata": {}, "items": [ROUTE]}),
-        }
-
-    def once(self, path, *talks):
-        self.answers.setdefault(path, []).extend(talks)
-
-    def choose(self, method, target, body):
-        path, _, query = target.partition("?")
-        self.asked.append((method, path, query, json.loads(body) if body else None))
-        waiting = self.answers.get(path)
-        return waiting.pop(0) if waiting else self.fixed[path]
-
-    def count(self, path):
-        return sum(asked[1] == path for asked in self.asked)
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def server():
-    return Server()
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-def client(url, now=time.monotonic, timeout=20.0):
+def client(url: str, now: Callable[[], float] = time.monotonic, timeout: float = 20.0) -> KubernetesCluster:
     return KubernetesCluster(lambda: ApiClient(Configuration(host=url)), "prod", timeout, now)
 
 
-@pytest.fixture
-def cluster(server, clock):
-    with choosing_server(server.choose) as url:
-        yield client(url, clock)
-
-
-def get(cluster):
+def get(cluster: KubernetesCluster) -> K8sObject:
     return cluster.get(API, "HTTPRoute", "llm")
 
 
@@ -105,7 +47,7 @@ def get(cluster):
 
 
 @pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
-def test_a_server_that_is_slow_in_whatever_way_is_left_at_the_limit(talk):
+def test_a_server_that_is_slow_in_whatever_way_is_left_at_the_limit(talk: Talk) -> None:
     with odd_server(talk) as url:
         started = time.monotonic()
         with pytest.raises(ClusterUnavailable, match=r"no whole answer within 0\.3 s"):
@@ -114,12 +56,14 @@ def test_a_server_that_is_slow_in_whatever_way_is_left_at_the_limit(talk):
 
 
 @pytest.mark.parametrize("talk", BROKEN, ids=lambda talk: talk.__name__)
-def test_a_broken_answer_may_pass(talk):
+def test_a_broken_answer_may_pass(talk: Talk) -> None:
     with odd_server(talk) as url, pytest.raises(ClusterUnavailable, match=f"GET {GROUP}: "):
         get(client(url))
 
 
-def test_a_promise_to_answer_later_is_not_waited_for_nor_is_it_obeyed(server, cluster):
+def test_a_promise_to_answer_later_is_not_waited_for_nor_is_it_obeyed(
+    server: ScriptedApi, cluster: KubernetesCluster
+) -> None:
     server.once(
         f"{ROUTES}/llm", replies_json(429, {"message": "storage is (re)initializing"}, Retry_After="30")
     )
@@ -130,13 +74,13 @@ def test_a_promise_to_answer_later_is_not_waited_for_nor_is_it_obeyed(server, cl
     assert server.count(f"{ROUTES}/llm") == 1, "trying again is for the caller"
 
 
-def test_a_redirect_is_not_followed(server, cluster):
+def test_a_redirect_is_not_followed(server: ScriptedApi, cluster: KubernetesCluster) -> None:
     server.once(f"{ROUTES}/llm", replies(302, b"", Location="https://login.test/"))
     with pytest.raises(ClusterUnavailable, match="302"):
         get(cluster)
 
 
-def test_an_event_is_best_effort_and_does_not_hold_up_what_it_tells(server):
+def test_an_event_is_best_effort_and_does_not_hold_up_what_it_tells(server: ScriptedApi) -> None:
     server.once("/api/v1/namespaces/prod/events", drips_head, hangs)
     about = {"apiVersion": API, "kind": "HTTPRoute", "metadata": ROUTE["metadata"] | {"resourceVersion": "1"}}
     with choosing_server(server.choose) as url:
@@ -145,7 +89,7 @@ def test_an_event_is_best_effort_and_does_not_hold_up_what_it_tells(server):
         assert time.monotonic() - started < SOON
 
 
-def test_the_identity_that_cannot_be_found_out_may_be_the_next_time(server):
+def test_the_identity_that_cannot_be_found_out_may_be_the_next_time(server: ScriptedApi) -> None:
     api = ApiClient(Configuration(host="http://127.0.0.1:9"))
 
     def broken(_):
@@ -157,7 +101,7 @@ def test_the_identity_that_cannot_be_found_out_may_be_the_next_time(server):
         get(KubernetesCluster(lambda: api, "prod"))
 
 
-def test_an_identity_that_has_expired_is_found_out_anew(server):
+def test_an_identity_that_has_expired_is_found_out_anew(server: ScriptedApi) -> None:
     server.once(f"{ROUTES}/llm", status(401, "Unauthorized"))
     connected = []
     with choosing_server(server.choose) as url:
@@ -196,7 +140,9 @@ def test_an_identity_that_has_expired_is_found_out_anew(server):
         (status(400, "BadRequest"), ClusterRefused),
     ],
 )
-def test_an_answer_is_an_object_a_decision_or_an_accident(server, cluster, talk, error):
+def test_an_answer_is_an_object_a_decision_or_an_accident(
+    server: ScriptedApi, cluster: KubernetesCluster, talk: Talk, error: type[Exception]
+) -> None:
     server.once(f"{ROUTES}/llm", talk)
     with pytest.raises(error) as caught:
         get(cluster)
@@ -204,7 +150,9 @@ def test_an_answer_is_an_object_a_decision_or_an_accident(server, cluster, talk,
     assert get(cluster) == ROUTE
 
 
-def test_an_accident_says_what_was_asked_and_what_came_back(server, cluster):
+def test_an_accident_says_what_was_asked_and_what_came_back(
+    server: ScriptedApi, cluster: KubernetesCluster
+) -> None:
     server.once(f"{ROUTES}/llm", status(403, "Forbidden", 'User "airflow"\ncannot get'))
     with pytest.raises(Forbidden) as caught:
         get(cluster)
@@ -213,7 +161,9 @@ def test_an_accident_says_what_was_asked_and_what_came_back(server, cluster):
     assert str(error) == f'The cluster does not allow GET {ROUTES}/llm: User "airflow" cannot get (403)'
 
 
-def test_what_is_not_there_is_none_and_what_is_not_known_is_no_none(server, cluster):
+def test_what_is_not_there_is_none_and_what_is_not_known_is_no_none(
+    server: ScriptedApi, cluster: KubernetesCluster
+) -> None:
     server.once(f"{ROUTES}/llm", status(404, "NotFound", name="llm"), status(404, "NotFound"))
     assert cluster.find(API, "HTTPRoute", "llm") is None
     with pytest.raises(ClusterUnavailable):
@@ -221,7 +171,9 @@ def test_what_is_not_there_is_none_and_what_is_not_known_is_no_none(server, clus
 
 
 @pytest.mark.parametrize("code", [409, 422])
-def test_a_guarded_patch_that_was_refused_is_decided(server, cluster, code):
+def test_a_guarded_patch_that_was_refused_is_decided(
+    server: ScriptedApi, cluster: KubernetesCluster, code: int
+) -> None:
     server.once(f"{ROUTES}/llm", status(code, "Invalid", "the test failed"))
     with pytest.raises(PatchRefused, match="the test failed"):
         cluster.patch(API, "HTTPRoute", "llm", [{"op": "test", "path": "/a", "value": 1}])
@@ -229,7 +181,9 @@ def test_a_guarded_patch_that_was_refused_is_decided(server, cluster, code):
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 429, 500])
-def test_a_guarded_patch_that_could_not_be_made_may_pass(server, cluster, code):
+def test_a_guarded_patch_that_could_not_be_made_may_pass(
+    server: ScriptedApi, cluster: KubernetesCluster, code: int
+) -> None:
     server.once(f"{ROUTES}/llm", status(code, ""))
     with pytest.raises(ClusterUnavailable):
         cluster.patch(API, "HTTPRoute", "llm", [])
@@ -247,7 +201,9 @@ def applied():
     return {"apiVersion": API, "kind": "HTTPRoute", "metadata": {"name": "llm"}}
 
 
-def test_an_apply_takes_back_our_own_fields_and_never_others(server, cluster):
+def test_an_apply_takes_back_our_own_fields_and_never_others(
+    server: ScriptedApi, cluster: KubernetesCluster
+) -> None:
     server.once(f"{ROUTES}/llm", conflict(FIELD_MANAGER))
     assert cluster.apply(applied()) == ROUTE
     assert ["force=false" in server.asked[-2][2], "force=true" in server.asked[-1][2]] == [True, True]
@@ -257,7 +213,7 @@ def test_an_apply_takes_back_our_own_fields_and_never_others(server, cluster):
     assert "force=false" in server.asked[-1][2]
 
 
-def test_an_apply_that_met_another_write_may_pass(server, cluster):
+def test_an_apply_that_met_another_write_may_pass(server: ScriptedApi, cluster: KubernetesCluster) -> None:
     server.once(f"{ROUTES}/llm", status(409, "Conflict", "the object has been modified"))
     with pytest.raises(ClusterUnavailable):
         cluster.apply(applied())
@@ -267,7 +223,9 @@ def deleted(cluster):
     cluster.delete(applied() | {"metadata": ROUTE["metadata"]})
 
 
-def test_a_deletion_of_what_has_gone_or_was_made_anew_is_done(server, cluster):
+def test_a_deletion_of_what_has_gone_or_was_made_anew_is_done(
+    server: ScriptedApi, cluster: KubernetesCluster
+) -> None:
     deleted(cluster)
     server.once(f"{ROUTES}/llm", status(404, "NotFound", name="llm"))
     deleted(cluster)
@@ -280,7 +238,9 @@ def test_a_deletion_of_what_has_gone_or_was_made_anew_is_done(server, cluster):
 
 
 @pytest.mark.parametrize("code", [403, 404, 409, 500])
-def test_a_deletion_that_was_not_made_is_not_done(server, cluster, code):
+def test_a_deletion_that_was_not_made_is_not_done(
+    server: ScriptedApi, cluster: KubernetesCluster, code: int
+) -> None:
     server.once(f"{ROUTES}/llm", status(code, ""))
     with pytest.raises(ClusterUnavailable):
         deleted(cluster)
@@ -289,7 +249,9 @@ def test_a_deletion_that_was_not_made_is_not_done(server, cluster, code):
 # Lists
 
 
-def test_a_list_has_all_its_pages_and_says_whose_its_items_are(server, cluster):
+def test_a_list_has_all_its_pages_and_says_whose_its_items_are(
+    server: ScriptedApi, cluster: KubernetesCluster
+) -> None:
     server.once(ROUTES, replies_json(200, {"metadata": {"continue": "a&b"}, "items": [ROUTE]}))
     routes = cluster.select(API, "HTTPRoute", {"a": "b"})
     assert routes == [{"apiVersion": API, "kind": "HTTPRoute", **ROUTE}] * 2
@@ -300,13 +262,17 @@ def test_a_list_has_all_its_pages_and_says_whose_its_items_are(server, cluster):
 @pytest.mark.parametrize(
     "page", [{}, {"items": {}}, {"items": [1]}, {"items": [{}]}, {"items": [{"metadata": []}]}]
 )
-def test_what_is_no_list_is_not_an_empty_one(server, cluster, page):
+def test_what_is_no_list_is_not_an_empty_one(
+    server: ScriptedApi, cluster: KubernetesCluster, page: Any
+) -> None:
     server.once(ROUTES, replies_json(200, page))
     with pytest.raises(ClusterUnavailable, match="no list of objects"):
         cluster.select(API, "HTTPRoute")
 
 
-def test_a_list_without_an_end_ends(server, cluster, monkeypatch):
+def test_a_list_without_an_end_ends(
+    server: ScriptedApi, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("inference_rollouts.clients.kubernetes.LIST_TIMEOUT", LIMIT)
     server.fixed[ROUTES] = replies_json(200, {"metadata": {"continue": "more"}, "items": []})
     started = time.monotonic()
@@ -315,7 +281,7 @@ def test_a_list_without_an_end_ends(server, cluster, monkeypatch):
     assert time.monotonic() - started < SOON
 
 
-def test_reading_everywhere_may_be_forbidden(server, cluster):
+def test_reading_everywhere_may_be_forbidden(server: ScriptedApi, cluster: KubernetesCluster) -> None:
     assert len(cluster.select_everywhere(API, "HTTPRoute")) == 1
     server.once(f"{GROUP}/httproutes", status(403, "Forbidden"))
     with pytest.raises(Forbidden):
@@ -323,84 +289,9 @@ def test_reading_everywhere_may_be_forbidden(server, cluster):
 
 
 @pytest.mark.parametrize("talk", [status(403, "Forbidden"), status(500, ""), replies_json(200, {}), hangs])
-def test_what_was_told_about_an_object_is_nothing_where_it_cannot_be_read(server, talk):
+def test_what_was_told_about_an_object_is_nothing_where_it_cannot_be_read(
+    server: ScriptedApi, talk: Talk
+) -> None:
     server.once("/api/v1/namespaces/prod/events", talk)
     with choosing_server(server.choose) as url:
         assert client(url, timeout=LIMIT if talk is hangs else 20).events_about(ROUTE) == []
-
-
-# Discovery
-
-
-def test_a_kind_that_is_served_is_looked_up_once(server, cluster, clock):
-    for _ in range(3):
-        get(cluster)
-        clock.now += 2 * DISCOVERY_NO_TTL
-    assert cluster.serves(API, "HTTPRoute")
-    assert server.count(GROUP) == 1
-
-
-def test_a_no_is_believed_for_a_short_time(server, cluster, clock):
-    assert not cluster.serves(API, "GRPCRoute")
-    assert cluster.find(API, "GRPCRoute", "llm") is None
-    with pytest.raises(NotFound, match="does not serve GRPCRoute"):
-        cluster.get(API, "GRPCRoute", "llm")
-    assert server.count(GROUP) == 1
-    more = {
-        "resources": [
-            *RESOURCES["resources"],
-            {"name": "grpcroutes", "kind": "GRPCRoute", "namespaced": True},
-        ]
-    }
-    server.fixed[GROUP] = replies_json(200, more)
-    clock.now += DISCOVERY_NO_TTL
-    assert cluster.serves(API, "GRPCRoute")
-
-
-def test_a_group_that_no_list_of_groups_has_is_not_served(server, cluster, clock):
-    for _ in range(2):
-        assert not cluster.serves("no.such/v1", "Thing")
-    assert server.count("/apis/no.such/v1") == 1
-    clock.now += DISCOVERY_NO_TTL
-    assert not cluster.serves("no.such/v1", "Thing")
-    assert server.count("/apis/no.such/v1") == 2
-
-
-@pytest.mark.parametrize(
-    "talk",
-    [
-        status(401, "Unauthorized"),
-        status(403, "Forbidden"),
-        status(404, "NotFound"),
-        replies(404, b"404 page not found"),
-        status(503, ""),
-        replies_json(200, {"resources": []}),
-        replies_json(200, {}),
-        replies_json(200, {"resources": [{"kind": "HTTPRoute"}]}),
-        replies(200, b"{"),
-    ],
-)
-def test_a_discovery_that_failed_once_says_nothing_about_what_is_served(server, cluster, talk):
-    server.once(GROUP, talk, talk)
-    with pytest.raises(ClusterUnavailable):
-        cluster.serves(API, "HTTPRoute")
-    with pytest.raises(ClusterUnavailable):
-        cluster.find(API, "HTTPRoute", "llm")
-    assert get(cluster) == ROUTE
-
-
-def test_a_group_that_is_404_while_nobody_lists_the_groups_may_be_there(server, cluster):
-    for talk in (replies(404, b"404 page not found"), status(403, "Forbidden"), replies_json(200, {})):
-        server.once("/apis", talk)
-        with pytest.raises(ClusterUnavailable):
-            cluster.serves("no.such/v1", "Thing")
-
-
-def test_a_kind_that_lost_its_handler_is_looked_up_anew(server, cluster):
-    get(cluster)
-    server.once(f"{ROUTES}/llm", status(404, "NotFound", "the server could not find the requested resource"))
-    with pytest.raises(ClusterUnavailable, match="could not find the requested resource"):
-        get(cluster)
-    server.fixed[GROUP], server.fixed["/apis"] = replies(404, b""), replies_json(200, {"groups": []})
-    with pytest.raises(NotFound, match="does not serve"):
-        get(cluster)

@@ -10,7 +10,7 @@ from typing import Any
 from inference_rollouts.core.errors import NotFound
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.routing.weights import Target
-from tests.unit.routes import ref, route
+from tests.support.routes import ref, route
 
 POOL_API = "inference.networking.k8s.io/v1"
 GATEWAY_API = "gateway.networking.k8s.io/v1"

@@ -16,7 +16,7 @@ from inference_rollouts.core.serving.availability import Availability
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.capacity import adapter_room, pool_room
 from inference_rollouts.rollout.observation import observe_cluster
-from tests.unit.routes import ref
+from tests.support.routes import ref
 
 from .objects import RUN, Objects, frozen, pool, routed, says
 

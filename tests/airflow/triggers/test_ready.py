@@ -1,0 +1,55 @@
+"""Waiting in the triggerer until a check is ready, has failed, or its deadline has passed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from inference_rollouts.core.objects.readiness import Phase, Readiness
+from inference_rollouts.rollout import checks
+from inference_rollouts.triggers.ready import ReadyTrigger
+from tests.support.airflow import event_of
+from tests.support.fake_cluster import FakeCluster
+from tests.support.freezing import preflight
+
+Answers = Callable[[Iterator[Readiness | Exception]], None]
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    """What the check of nodes answers, one after the other."""
+
+    def answering(answers: Iterator[Readiness | Exception]) -> None:
+        def check(*_: object) -> Readiness:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setitem(checks.CHECKS, "nodes", check)
+
+    return answering
+
+
+def waiting(seconds: float) -> ReadyTrigger:
+    frozen = preflight(FakeCluster()).to_json()
+    return ReadyTrigger(frozen=frozen, check="nodes", deadline=time.time() + seconds, poll=0)
+
+
+def test_readiness_is_told_once_it_is_there(nodes: Answers) -> None:
+    phases = [(Phase.WAITING, "1 of 3"), (Phase.WAITING, "2 of 3"), (Phase.READY, "ok")]
+    nodes(Readiness(phase, message) for phase, message in phases)
+    assert event_of(waiting(60)) == {"phase": "ready", "message": "ok"}
+
+
+def test_a_passed_deadline_is_told_as_still_waiting(nodes: Answers) -> None:
+    nodes(iter([Readiness(Phase.WAITING, "1 of 3")]))
+    assert event_of(waiting(-1)) == {"phase": "waiting", "message": "1 of 3"}
+
+
+def test_a_cluster_that_does_not_answer_is_waited_for(nodes: Answers) -> None:
+    refused = ConnectionError("refused")
+    nodes(iter([refused, refused, Readiness(Phase.READY, "ok")]))
+    assert event_of(waiting(60))["phase"] == "ready"

@@ -1,0 +1,82 @@
+"""The verbs of a rollout on an API server that defaults, validates and owns fields."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_rollouts.clients.kubernetes import KubernetesCluster, connect
+from inference_rollouts.core.errors import ClusterUnavailable
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.nodes import provisioner_of
+from inference_rollouts.rollout.traffic import Restored, Traffic
+from tests.support.clients import fake_clients
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
+from tests.support.lab.apiserver_process import ApiServer
+from tests.support.plans import RUN, llm_plan
+from tests.support.routes import ref
+
+
+def test_a_wrong_token_is_refused_with_a_sentence(kubeconfig: Path, tmp_path: Path) -> None:
+    config = json.loads(kubeconfig.read_text())
+    config["users"][0]["user"]["token"] = "wrong"
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(config))
+    with pytest.raises(ClusterUnavailable, match="does not allow GET"):
+        KubernetesCluster(lambda: connect(path), "default").get("v1", "Node", "x")
+
+
+def test_a_route_goes_through_a_whole_rollout_and_back(real: KubernetesCluster, server: ApiServer) -> None:
+    found = {
+        "apiVersion": GATEWAY_API,
+        "kind": "HTTPRoute",
+        "metadata": {"name": "routes-to-llm", "namespace": real.namespace},
+        "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": [ref("llm-pool")]}]},
+    }
+    path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{real.namespace}/httproutes"
+    before = server.ok("POST", f"{path}?fieldManager=somebody", found)
+    plan, target = llm_plan(), Target(GATEWAY_API, "HTTPRoute", "routes-to-llm")
+    traffic = Traffic(real, plan, RUN, [target], kind_of(plan).places)
+    traffic.attach()
+    traffic.shift(5, 1, now=1.0)
+    traffic.retreat("slow")
+    assert traffic.restore("slow") is Restored.DONE
+    [after] = traffic.read()
+    assert after["spec"] == before["spec"]
+    assert "annotations" not in after["metadata"]
+    told = sorted(real.select("v1", "Event"), key=lambda event: int(event["metadata"]["resourceVersion"]))
+    reasons = [event["reason"] for event in told if event["involvedObject"]["name"] == "routes-to-llm"]
+    assert reasons == ["CanaryAttached", "WeightShifted", "CanaryAlarm", "RolledBack"]
+
+
+def test_a_compute_class_is_made_kept_and_deleted(real: KubernetesCluster) -> None:
+    machines: list[dict[str, Any]] = [
+        {
+            "accelerator": "nvidia-h200-141gb",
+            "count": 8,
+            "machine_type": "a3-ultragpu-8g",
+            "reservation": "h200",
+            "zones": ["us-central1-a"],
+        },
+        {"accelerator": "nvidia-l4", "count": 8, "spot": True},
+    ]
+    plan = llm_plan(nodes={"provisioner": "compute-class", "machines": machines})
+    clients = fake_clients(real, prometheus=FakePrometheus(FakeCluster()))
+    brings = provisioner_of(clients, plan, "new", RUN)
+    brings.check()
+    assert real.find("cloud.google.com/v1", "ComputeClass", "new") is None
+    brings.request()
+    brings.request()
+    live = real.get("cloud.google.com/v1", "ComputeClass", "new")
+    assert [rule["gpu"]["type"] for rule in live["spec"]["priorities"]] == ["nvidia-h200-141gb", "nvidia-l4"]
+    assert live["metadata"]["generation"] == 1
+    brings.take_back()
+    assert real.find("cloud.google.com/v1", "ComputeClass", "new") is None
+    assert brings.readiness().phase is Phase.FAILED

@@ -1,0 +1,326 @@
+"""A cluster in memory: what is applied becomes ready at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from inference_rollouts.clients.kubernetes import FIELD_MANAGER
+from inference_rollouts.core.errors import NotFound, PatchRefused
+from inference_rollouts.core.objects.k8s import K8sObject, labels_of
+from tests.support.json_patch import PathMissing, TestFailed, apply_patch
+from tests.support.routes import ref, route
+
+GATEWAY = "my-inference-gateway"
+POOL_API = "inference.networking.k8s.io/v1"
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+OBJECTIVE_API = "llm-d.ai/v1alpha2"
+SERVED = {
+    ("v1", "ConfigMap"),
+    ("v1", "Event"),
+    ("v1", "Node"),
+    ("v1", "Pod"),
+    ("v1", "Service"),
+    ("apps/v1", "Deployment"),
+    (GATEWAY_API, "Gateway"),
+    (GATEWAY_API, "GatewayClass"),
+    (GATEWAY_API, "HTTPRoute"),
+    (POOL_API, "InferencePool"),
+    (OBJECTIVE_API, "InferenceObjective"),
+}
+CLUSTER_SCOPED = {"Node", "GatewayClass", "ComputeClass"}
+CONDITIONS = ("Accepted", "ResolvedRefs")
+FEATURES = ("HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror")
+IDENTITY = {("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")}
+
+Object = dict[str, Any]
+Path = tuple[str, ...]
+
+
+class FakeCluster:
+    """The state that Google's guide leaves, and the answers of an API server and its controllers.
+
+    Fields belong to who wrote them by `apply`, `patch` or `write_as`; what a test `put`s belongs to nobody.
+    """
+
+    def __init__(self, *rules: Sequence[K8sObject], namespace: str = "default") -> None:
+        self.namespace = namespace
+        self.objects: dict[tuple[str, str], Object] = {}
+        self.served = set(SERVED)
+        self.writes: list[tuple[str, str]] = []
+        self.told: list[Object] = []
+        self._owners: dict[tuple[str, str], dict[Path, str]] = {}
+        self._version = 0
+        self.put("v1", "Node", _node())
+        self.put_pool("llm-pool")
+        objective: Object = {
+            "metadata": {"name": "llm-pool-standard"},
+            "spec": {"priority": 10, "poolRef": {"name": "llm-pool"}},
+        }
+        self.put(OBJECTIVE_API, "InferenceObjective", objective)
+        live = route(*([dict(each) for each in rule] for rule in rules or ([ref("llm-pool")],)))
+        live["spec"]["parentRefs"] = [{"name": GATEWAY}]
+        self.put(GATEWAY_API, "HTTPRoute", live)
+        gateway: Object = {"metadata": {"name": GATEWAY}, "spec": {"gatewayClassName": "managed"}}
+        self.put(GATEWAY_API, "Gateway", gateway)
+        features = {"supportedFeatures": [{"name": name} for name in FEATURES]}
+        self.put(GATEWAY_API, "GatewayClass", {"metadata": {"name": "managed"}, "status": features})
+
+    @property
+    def route(self) -> Object:
+        return self.objects["HTTPRoute", "routes-to-llm"]
+
+    @property
+    def events(self) -> list[str]:
+        """The reasons of what was told, in order."""
+        return [event["reason"] for event in self.told]
+
+    def weights(self) -> dict[str, int]:
+        return {r["name"]: r.get("weight", 1) for r in self.route["spec"]["rules"][0]["backendRefs"]}
+
+    def copies(self) -> dict[str, int]:
+        """The pools that get copies of the route's requests, of how many (in %)."""
+        filters = self.route["spec"]["rules"][0].get("filters", ())
+        mirrors = [each["requestMirror"] for each in filters if each["type"] == "RequestMirror"]
+        return {mirror["backendRef"]["name"]: mirror["percent"] for mirror in mirrors}
+
+    def names(self, kind: str) -> list[str]:
+        return [name for each, name in self.objects if each == kind]
+
+    def put_pool(self, name: str, replicas: int = 3) -> None:
+        """A pool that serves, with its Deployment and ready pods."""
+        spec = {"selector": {"matchLabels": {"inference-pool": name}}, "targetPorts": [{"number": 8000}]}
+        self.put(POOL_API, "InferencePool", {"metadata": {"name": name}, "spec": spec})
+        self.put("apps/v1", "Deployment", deployment(name, replicas))
+
+    def put_route(self, name: str, *rules: Sequence[K8sObject]) -> Object:
+        """One more HTTPRoute on the gateway."""
+        live = route(*([dict(each) for each in rule] for rule in rules))
+        live["metadata"] |= {"name": name, "uid": f"uid-of-{name}"}
+        live["spec"]["parentRefs"] = [{"name": GATEWAY}]
+        self.put(GATEWAY_API, "HTTPRoute", live)
+        return live
+
+    def scale(self, name: str, replicas: int) -> None:
+        """A pool with so many pods from now on."""
+        for pod in self.names("Pod"):
+            if pod.startswith(f"{name}-") and pod.removeprefix(f"{name}-").isdecimal():
+                del self.objects["Pod", pod]
+        self.put("apps/v1", "Deployment", deployment(name, replicas))
+
+    # What the protocol Cluster wants.
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
+        obj = self.objects.get((kind, name))
+        if obj is None or obj["apiVersion"] != api_version:
+            raise NotFound(f"{kind} {name} not found")
+        if kind not in CLUSTER_SCOPED and obj["metadata"]["namespace"] != (namespace or self.namespace):
+            raise NotFound(f"{kind} {name} not found in namespace {namespace or self.namespace}")
+        return copy.deepcopy(obj)
+
+    def find(self, api_version: str, kind: str, name: str) -> Object | None:
+        try:
+            return self.get(api_version, kind, name)
+        except NotFound:
+            return None
+
+    def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[K8sObject]:
+        wanted = (labels or {}).items()
+        return [
+            obj
+            for obj in self.select_everywhere(api_version, kind)
+            if kind in CLUSTER_SCOPED or obj["metadata"]["namespace"] == self.namespace
+            if wanted <= labels_of(obj).items()
+        ]
+
+    def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
+        if not self.serves(api_version, kind):
+            raise NotFound(f"The cluster does not serve {kind} of {api_version}.")
+        stored: Iterable[Object] = self.told if kind == "Event" else self.objects.values()
+        return [copy.deepcopy(o) for o in stored if (o["apiVersion"], o["kind"]) == (api_version, kind)]
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        return (api_version, kind) in self.served
+
+    def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> Object:
+        api_version, kind, name = manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]
+        if not self.serves(api_version, kind):
+            raise NotFound(f"The cluster does not serve {kind} of {api_version}.")
+        before = self.find(api_version, kind, name)
+        wanted = {path: value for path, value in _leaves(manifest) if path not in IDENTITY}
+        merged, owners = self._merged(before, manifest, wanted)
+        if merged == before or dry_run:
+            return merged
+        return self._write(merged, owners)
+
+    def patch(self, api_version: str, kind: str, name: str, patch: Sequence[K8sObject]) -> Object:
+        before = self.get(api_version, kind, name)
+        try:
+            patched = apply_patch(before, patch)
+        except (TestFailed, PathMissing) as error:
+            raise PatchRefused(str(error)) from error
+        old, new = dict(_leaves(before)), dict(_leaves(patched))
+        ours = {path: FIELD_MANAGER for path, value in new.items() if old.get(path, ...) != value}
+        kept = {path: who for path, who in self._owners.get((kind, name), {}).items() if path in new}
+        return self._write(patched, kept | ours)
+
+    def delete(self, obj: K8sObject) -> None:
+        key = obj["kind"], obj["metadata"]["name"]
+        if key in self.objects and self.objects[key]["metadata"]["uid"] == obj["metadata"]["uid"]:
+            self.writes.append(key)
+            del self.objects[key]
+            self._owners.pop(key, None)
+
+    def events_about(self, obj: K8sObject) -> list[K8sObject]:
+        return [event for event in self.told if event["involvedObject"]["uid"] == obj["metadata"]["uid"]]
+
+    def event(self, about: K8sObject, reason: str, message: str, *, warning: bool = False) -> None:
+        meta = about["metadata"]
+        number = str(len(self.told) + 1)
+        self.told.append({
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"event-{number}", "namespace": self.namespace, "resourceVersion": number},
+            "involvedObject": {"kind": about["kind"], "name": meta["name"], "uid": meta["uid"]},
+            "reason": reason,
+            "message": message,
+            "type": "Warning" if warning else "Normal",
+        })  # fmt: skip
+
+    # What others do.
+
+    def write_as(self, manager: str, obj: Object) -> Object:
+        """Somebody else creates an object, or applies fields of it by force."""
+        key = obj["kind"], obj["metadata"]["name"]
+        owners = {path: manager for path, _ in _leaves(obj) if path not in IDENTITY}
+        live = self.objects.get(key)
+        merged = copy.deepcopy(obj) if live is None else _merge(copy.deepcopy(live), obj)
+        return self._write(merged, self._owners.get(key, {}) | owners)
+
+    def put(self, api_version: str, kind: str, obj: Object) -> None:
+        """Store an object as it is, and do what its controllers would."""
+        self._version += 1
+        meta = obj["metadata"]
+        before = self.objects.get((kind, meta["name"]))
+        changed = before is None or before.get("spec") != obj.get("spec")
+        generation = (before["metadata"]["generation"] if before else 0) + int(changed)
+        meta |= {"generation": generation, "resourceVersion": str(self._version)}
+        if kind not in CLUSTER_SCOPED:
+            meta.setdefault("namespace", self.namespace)
+        meta.setdefault("uid", f"uid-{self._version}")
+        obj |= {"apiVersion": api_version, "kind": kind}
+        if kind in ("HTTPRoute", "InferencePool"):
+            obj["status"] = {"parents": [_parent(generation)]}
+        if kind == "Deployment":
+            self._run(obj)
+        self.objects[kind, meta["name"]] = obj
+
+    def _merged(
+        self, before: Object | None, manifest: K8sObject, wanted: Mapping[Path, Any]
+    ) -> tuple[Object, dict[Path, str]]:
+        """The object as applied, and who owns its fields then. Raises PatchRefused on others' fields."""
+        key = manifest["kind"], manifest["metadata"]["name"]
+        owners = self._owners.get(key, {})
+        live = dict(_leaves(before)) if before else {}
+        for path, value in wanted.items():
+            owner = owners.get(path, FIELD_MANAGER)
+            if owner != FIELD_MANAGER and live.get(path) != value:
+                raise PatchRefused(f'conflict with "{owner}": .{".".join(path)}')
+        merged: Object = _merge(copy.deepcopy(before or {}), manifest)
+        dropped = [path for path, who in owners.items() if who == FIELD_MANAGER and path not in wanted]
+        for path in dropped:
+            _drop(merged, path)
+        kept = {path: who for path, who in owners.items() if path not in dropped}
+        return merged, kept | dict.fromkeys(wanted, FIELD_MANAGER)
+
+    def _write(self, obj: Object, owners: dict[Path, str]) -> Object:
+        key = obj["kind"], obj["metadata"]["name"]
+        obj["metadata"]["managedFields"] = _managed(owners)
+        self.writes.append(key)
+        self._owners[key] = owners
+        self.put(obj["apiVersion"], obj["kind"], obj)
+        return copy.deepcopy(self.objects[key])
+
+    def _run(self, live: Object) -> None:
+        count, template = live["spec"]["replicas"], live["spec"]["template"]
+        live["status"] = {
+            "observedGeneration": live["metadata"]["generation"],
+            "replicas": count,
+            "updatedReplicas": count,
+            "availableReplicas": count,
+        }
+        containers = template.get("spec", {}).get("containers", [])
+        for number in range(count):
+            name = f"{live['metadata']['name']}-{number}"
+            self.put("v1", "Pod", {
+                "metadata": {"name": name, "labels": dict(template["metadata"]["labels"])},
+                "spec": {"nodeName": "gpu-node-1", "containers": containers},
+                "status": {
+                    "phase": "Running",
+                    "podIP": f"127.0.0.{number + 1}",
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                },
+            })  # fmt: skip
+
+
+def deployment(name: str, replicas: int) -> Object:
+    labels = {"inference-pool": name}
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}},
+    }
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def _leaves(obj: K8sObject, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The fields of an object; a list is one field."""
+    for key, value in obj.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*path, key))
+        elif (*path, key) != ("metadata", "managedFields"):
+            yield (*path, key), value
+
+
+def _merge(live: Object, wanted: K8sObject) -> Object:
+    """`live` with all fields of `wanted`."""
+    for key, value in wanted.items():
+        if isinstance(value, Mapping) and isinstance(live.get(key), dict):
+            _merge(live[key], value)
+        else:
+            live[key] = copy.deepcopy(value)
+    return live
+
+
+def _drop(obj: Object, path: Path) -> None:
+    parent: Any = obj
+    for key in path[:-1]:
+        parent = parent.get(key, {})
+    parent.pop(path[-1], None)
+
+
+def _managed(owners: Mapping[Path, str]) -> list[Object]:
+    """`metadata.managedFields`, as far as anybody reads it."""
+    fields: dict[str, Object] = {}
+    for path, manager in owners.items():
+        fields.setdefault(manager, {})[f"f:{path[0]}"] = {}
+    at = "2026-01-01T00:00:00Z"
+    return [{"manager": who, "time": at, "fieldsV1": parts} for who, parts in fields.items()]
+
+
+def _parent(generation: int) -> Object:
+    conditions = [{"type": c, "status": "True", "observedGeneration": generation} for c in CONDITIONS]
+    return {"parentRef": {"name": GATEWAY}, "conditions": conditions}
+
+
+def _node() -> Object:
+    labels = {"cloud.google.com/gke-accelerator": "nvidia-h100-80gb"}
+    return {
+        "metadata": {"name": "gpu-node-1", "labels": labels},
+        "spec": {},
+        "status": {
+            "allocatable": {"nvidia.com/gpu": "8"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }

@@ -1,0 +1,73 @@
+"""Counters of two pools that grow with the weights of a FakeCluster's route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference_rollouts.clients.include import load_metric_set
+from inference_rollouts.core.errors import PrometheusUnavailable
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate, parse_metric_set, series
+from tests.support.fake_cluster import FakeCluster
+
+RATE = 4000.0  # requests/s of both pools together: enough to decide within a second
+
+
+@dataclass
+class FakePrometheus:
+    """Each pool has one pod; `failing` is the share of requests that it answers with an error."""
+
+    cluster: FakeCluster
+    failing: dict[str, float] = field(default_factory=dict)
+    down: bool = False
+    rate: float = RATE
+    load: float | None = None  # requests in flight, evenly on all pods; None: no pod tells
+    elsewhere: dict[str, float] = field(default_factory=dict)  # what pools get beside, as a share of `rate`
+    requests: dict[str, float] = field(default_factory=dict)
+    last: float | None = None
+
+    def query(self, promql: str, at: float) -> list[dict[str, Any]]:
+        if self.down:
+            raise PrometheusUnavailable("Prometheus at http://127.0.0.1:9 does not answer: refused")
+        if "avg_over_time" in promql:
+            return self._gauges(at)
+        self._grow(at)
+        return [sample for pool in self.cluster.names("InferencePool") for sample in self._samples(pool, at)]
+
+    def _grow(self, at: float) -> None:
+        weights, copies = self.cluster.weights(), self.cluster.copies()
+        total = sum(weights.values())
+        for pool, weight in weights.items():
+            share = weight / total + copies.get(pool, 0) / 100 + self.elsewhere.get(pool, 0.0)
+            elapsed = max(0.0, at - self.last) if self.last is not None else 0.0
+            self.requests[pool] = self.requests.get(pool, 0.0) + elapsed * self.rate * share
+        self.last = at if self.last is None else max(at, self.last)
+
+    def _gauges(self, at: float) -> list[dict[str, Any]]:
+        """Half of the load is running, half waiting."""
+        pods = self.cluster.names("Pod")
+        if self.load is None:
+            return []
+        return [
+            {"metric": {"pod": pod, SERIES: gauge}, "value": [at, str(self.load / len(pods) / 2)]}
+            for pod in pods
+            for gauge in ("0", "1")
+        ]
+
+    def _samples(self, pool: str, at: float) -> list[dict[str, Any]]:
+        n = self.requests.get(pool, 0.0)
+        samples = [self._sample(pool, at, STARTED, 1.0)]
+        for metric in parse_metric_set(load_metric_set("vllm").model_dump(mode="json")).metrics:
+            for tag, _ in series(metric):
+                if isinstance(metric, Rate):
+                    bad = n * self.failing.get(pool, 0.0) if metric.name == "errors" else 0.0
+                    samples.append(self._sample(pool, at, tag, bad if "/bad/" in tag else n))
+                elif isinstance(metric, Latency):
+                    samples += [
+                        self._sample(pool, at, tag, n, le) for le in (*map(str, metric.thresholds), "+Inf")
+                    ]
+        return samples
+
+    def _sample(self, pool: str, at: float, tag: str, value: float, le: str | None = None) -> dict[str, Any]:
+        labels = {"inference_pool": pool, "pod": f"{pool}-0", SERIES: tag} | ({"le": le} if le else {})
+        return {"metric": labels, "value": [at, str(int(value))]}

@@ -1,0 +1,43 @@
+"""The project's own plans, as tests change them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan, parse_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+INCLUDE = ROOT / "include"
+ROLLOUTS = INCLUDE / "rollouts"
+RUN = "rollout_llm/test"
+STABLE, CANARY = "llm-pool", "llm-pool-version-2"
+
+
+def llm(**changes: Any) -> dict[str, Any]:
+    """The plan file of llm, with changes."""
+    return plan_file("llm") | changes
+
+
+def llm_plan(**changes: Any) -> PoolPlan:
+    return parse_plan(llm(**changes)).as_pool_plan
+
+
+def food_review(**changes: Any) -> dict[str, Any]:
+    """The plan file of food-review, with changes."""
+    return plan_file("food-review") | changes
+
+
+def food_review_plan(**changes: Any) -> AdapterPlan:
+    return parse_plan(food_review(**changes)).as_adapter_plan
+
+
+def plan_file(name: str) -> dict[str, Any]:
+    value: dict[str, Any] = yaml.safe_load((ROLLOUTS / f"{name}.yaml").read_text())
+    return value
+
+
+def parsed(value: dict[str, Any]) -> Plan:
+    return parse_plan(value)

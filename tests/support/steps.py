@@ -1,0 +1,50 @@
+"""A quick step under observation, in a time of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inference_rollouts.core.judging.judge import Carried
+from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.step_observer import StepObserver
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
+from tests.support.fake_storage import FakeStorage
+from tests.support.freezing import run_on
+
+START = 1000.0  # Unix time
+
+
+class Step:
+    """Step 1 of a quick run, at 50 % since `start`, on a cluster and a metrics store in memory."""
+
+    def __init__(self, start: float = START, **changes: Any) -> None:
+        self.cluster = FakeCluster()
+        self.prometheus = FakePrometheus(self.cluster)
+        self.storage = FakeStorage()
+        quick = {"interval": "50ms", "scrape_delay": 0, "progress_deadline": "1s"}
+        analysis = quick | changes.pop("analysis", {})
+        params = {"weights": [50, 100], "bake": "200ms"}
+        self.run: Run = run_on(
+            self.cluster,
+            params,
+            prometheus=self.prometheus,
+            files=self.storage,
+            initial_delay=0,
+            analysis=analysis,
+            **changes,
+        )
+        self.prometheus.last = None
+        self.cluster.put_pool(self.run.plan.canary)
+        self.run.traffic.attach()
+        self.since = self.run.traffic.shift(50, 1, start)
+
+    def observer(self) -> StepObserver:
+        return StepObserver(self.run, self.run.plan.step_context(1, self.since), Carried())
+
+    def judged(self) -> dict[str, Any]:
+        """What the judge says in the end, observing when each observation is due."""
+        observer, now = self.observer(), self.since
+        while not (judgement := observer.observe(now)).verdict.final:
+            now = observer.next_observation(now)
+        return observer.finish(judgement, "step_1.jsonl")

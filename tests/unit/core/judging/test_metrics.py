@@ -1,0 +1,201 @@
+"""Metric sets and their queries."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.judging.metrics import (
+    Arm,
+    MetricSet,
+    load_query,
+    parse_metric_set,
+    queries,
+)
+from inference_rollouts.core.judging.promql import quoted, quoted_pattern, split_selector
+from inference_rollouts.core.plan.plan import parse_plan
+from tests.support.judging import CANARY, INCLUDE, SMALL, STABLE, small_set
+
+PLANS = INCLUDE.parent / "rollouts"
+
+
+@pytest.mark.parametrize("path", sorted(INCLUDE.glob("*.yaml")), ids=lambda path: path.stem)
+def test_sets_that_come_with_the_project_are_valid(path: Any) -> None:
+    metric_set = parse_metric_set(yaml.safe_load(path.read_text()))
+    assert metric_set.name == path.stem
+    assert MetricSet.from_json(metric_set.to_json()) == metric_set
+    assert queries(metric_set, CANARY, STABLE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [({"edges": [1]}, "thresholds"), ({"objective": {"share": 0.1, "edge": 1}}, "threshold")]
+)
+def test_an_old_key_is_refused_with_its_new_name(old: dict[str, Any], new: str) -> None:
+    key = "edges" if "edges" in old else "edge"
+    value = yaml.safe_load((INCLUDE / "vllm.yaml").read_text())
+    value["metrics"][2] |= old
+    with pytest.raises(PlanInvalid, match=rf"metrics\.2\.[a-z.]+: `{key}` is called `{new}` now\.$"):
+        parse_metric_set(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "matchers"),
+    [
+        ("up", "up", ""),
+        ("vllm:ttft_seconds", "vllm:ttft_seconds", ""),
+        ("up{}", "up", ""),
+        ('up{a="b"}', "up", 'a="b"'),
+        (' up { a = "b" , c!~"d,}" } ', "up", 'a = "b" , c!~"d,}"'),
+        ('up{a="b",}', "up", 'a="b"'),
+        (r'up{a="quote \" brace }"}', "up", r'a="quote \" brace }"'),
+    ],
+)
+def test_selectors_are_read(text: str, name: str, matchers: str) -> None:
+    assert split_selector(text) == (name, matchers)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rate(up[5m])",
+        "up[5m]",
+        "up offset 5m",
+        "up or down",
+        'up{a="b"} or vector(1)',
+        'up{a="b"',
+        "up{a='b'}",
+        'up{a="b" c="d"}',
+        'up{"a"="b"}',
+        'up{a="b}',
+        "up{,}",
+        "5up",
+        'up{a="b"}\n) or (x',
+    ],
+)
+def test_other_promql_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a PromQL selector"):
+        split_selector(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metrics": []}, "metrics"),
+        ({"errors": "ttft"}, "must be a rate"),
+        ({"latency": "errors"}, "must be a latency"),
+        ({"latency": "nothing"}, "must be a latency"),
+        ({"surprise": 1}, "surprise"),
+        ({"metrics": [SMALL["metrics"][0] | {"total": "rate(x[5m])"}, SMALL["metrics"][1]]}, "not a PromQL"),
+        ({"metrics": [SMALL["metrics"][0], SMALL["metrics"][1] | {"thresholds": [1, 0.5]}]}, "must rise"),
+        ({"metrics": [*SMALL["metrics"], SMALL["metrics"][0]]}, "same name"),
+        (
+            {
+                "metrics": [
+                    SMALL["metrics"][0],
+                    SMALL["metrics"][1] | {"objective": {"share": 0.1, "threshold": 3}},
+                ]
+            },
+            "threshold",
+        ),
+        (
+            {
+                "metrics": [
+                    SMALL["metrics"][0] | {"objective": {"share": 0.1, "threshold": 3}},
+                    SMALL["metrics"][1],
+                ]
+            },
+            "no threshold",
+        ),
+        ({"metrics": [m | {"weight": 0} for m in SMALL["metrics"]]}, "weight above 0"),
+        ({"metrics": [SMALL["metrics"][0] | {"tolerance": float("nan")}, SMALL["metrics"][1]]}, "tolerance"),
+    ],
+)
+def test_mistakes_are_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlanInvalid, match=said):
+        parse_metric_set(SMALL | changes)
+
+
+def test_one_query_fetches_every_series_of_both_arms_raw() -> None:
+    (query,) = queries(small_set(), CANARY, STABLE)
+    parts = query.promql.split("\nor ")
+    assert [re.search(r'"series", "([^"]*)"', part)[1] for part in parts] == [  # type: ignore[index]
+        "started",
+        "errors/total/0",
+        "errors/bad/0",
+        "ttft/le/0",
+        "ttft/le/1",
+    ]
+    assert all('inference_pool=~"new|old",namespace="default"' in part for part in parts)
+    assert "rate(" not in query.promql
+    assert "increase(" not in query.promql
+    assert "__name__" not in query.promql
+    assert 'ttft_seconds_bucket{le=~"0\\\\.5|1|1\\\\.0|\\\\+Inf",' in parts[3]
+
+
+def test_adapters_are_told_apart_among_the_requests_for_their_alias() -> None:
+    plan = parse_plan(yaml.safe_load((PLANS / "food-review.yaml").read_text()))
+    (query,) = queries(small_set(), plan.arm("food-review-2"), plan.arm("food-review-1"))
+    started, *others = query.promql.split("\nor ")
+    where = 'namespace="default",inference_pool="llm-pool"'
+    assert f"max by (pod) (process_start_time_seconds{{{where}}})" in started
+    arms = f'target_model_name=~"food-review-2|food-review-1",{where},model_name="food-review"'
+    assert all(arms in part for part in others)
+
+
+@pytest.mark.parametrize(
+    "stable",
+    [
+        CANARY,
+        Arm("inference_pool", "old", "default", (("inference_pool", "x"),)),
+        Arm("other", "old", "default"),
+        Arm("inference_pool", "old", "elsewhere"),
+        Arm("bad-label", "old"),
+    ],
+)
+def test_arms_must_differ_in_one_label_only(stable: Arm) -> None:
+    with pytest.raises(ValueError, match="label"):
+        queries(small_set(), CANARY if stable.label != "bad-label" else Arm("bad-label", "new"), stable)
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ("plain", '"plain"'),
+        ('a"b', r'"a\"b"'),
+        ("a\\b", r'"a\\b"'),
+        ("a\nb\x00", r'"a\x0ab\x00"'),
+        ("ä", '"ä"'),
+    ],
+)
+def test_text_is_quoted(text: str, literal: str) -> None:
+    assert quoted(text) == literal
+
+
+def test_patterns_match_only_themselves() -> None:
+    assert quoted_pattern("a.b|c", "d") == r'"a\\.b\\|c|d"'
+
+
+def test_text_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="not valid text"):
+        quoted("\ud800")
+
+
+def test_the_gauges_are_asked_for_both_pools_in_one_query() -> None:
+    metric_set = parse_metric_set(
+        {
+            "name": "x",
+            "errors": "e",
+            "load": ["running", 'waiting{engine="0"}'],
+            "metrics": [{"name": "e", "kind": "rate", "total": "t", "bad": "b"}],
+        }
+    )
+    asked = load_query(metric_set, Arm("inference_pool", "new", "ns"), Arm("inference_pool", "old", "ns"), 60)
+    assert asked == (
+        'label_replace(sum by (inference_pool,pod) (avg_over_time(running{inference_pool=~"new|old",'
+        'namespace="ns"}[60s])), "series", "0", "", "")\n'
+        'or label_replace(sum by (inference_pool,pod) (avg_over_time(waiting{engine="0",'
+        'inference_pool=~"new|old",namespace="ns"}[60s])), "series", "1", "", "")'
+    )

@@ -1,0 +1,133 @@
+"""Evidence as it is carried: over steps, tempered, each window once."""
+
+from functools import reduce
+
+import numpy as np
+import pytest
+
+from inference_rollouts.core.judging import judge
+from inference_rollouts.core.judging.evidence import share_increments
+from inference_rollouts.core.judging.judge import Carried, Verdict, assess
+from inference_rollouts.core.judging.rules import rules_of
+from tests.support.judging import (
+    HEALTHY,
+    NEVER_SURE,
+    SET,
+    counted,
+    failing,
+    judged,
+    policy,
+    quiet_windows,
+    random_windows,
+    step,
+    vllm_set,
+    window,
+)
+
+
+def test_evidence_adds_up_over_the_steps() -> None:
+    weak = [failing(10.0 * i, 4, 1) for i in range(6)]
+    rules = NEVER_SURE | {"objectives": False, "alpha": 0.001}
+    first = judged(weak, step=step(index=1, steps=2), rules=rules)
+    assert first.verdict is Verdict.ADVANCE
+    alone = judged(weak, step=step(index=2, steps=2), rules=rules)
+    second = judged(weak, step=step(index=2, steps=2), rules=rules, carried=first.carried)
+    assert second.evidence > 1.9 * first.evidence
+    assert second.evidence > alone.evidence
+    assert second.carried.steps == 2
+
+
+def test_carried_evidence_is_what_one_long_look_has() -> None:
+    """Handing over at a step and going on gives the same sums, but for rounding to 9 digits."""
+    rules, windows = policy(), random_windows(SET, 3, 8)
+    two = [step(index=i, steps=2) for i in (1, 2)]
+    handed = judge.begin(
+        rules, SET, two[1], assess(rules, SET, two[0], windows[:4], Carried(), HEALTHY, 0).carried
+    )
+    handed = reduce(judge.absorb, windows[4:], handed)
+    whole = reduce(judge.absorb, windows[:4], judge.begin(rules, SET, two[0], Carried()))
+    late = reduce(judge.absorb, windows[4:], judge.begin(rules, SET, two[1], Carried()))
+    whole_alarm = reduce(judge.absorb, windows[4:], whole).alarm
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(handed.alarm, np.logaddexp(whole_alarm, late.alarm), atol=1e-8)
+
+
+def test_evidence_of_other_rules_is_refused() -> None:
+    carried = judged(quiet_windows(1)).carried
+    with pytest.raises(ValueError, match="another policy or metric set"):
+        judged(quiet_windows(1), metric_set=vllm_set(), carried=carried)
+
+
+def test_steps_not_begun_keep_their_share() -> None:
+    """Before any window the evidence is 1, whatever the step."""
+    for index in (1, 2, 3):
+        assert judged([], step=step(index=1, steps=3)).evidence == 1
+        carried = Carried()
+        for i in range(1, index + 1):
+            carried = judged([], step=step(index=i, steps=3), carried=carried).carried
+        assert judged([], step=step(index=index, steps=3)).evidence == 1
+
+
+def test_tempering_divides_the_evidence() -> None:
+    windows = [failing(10.0 * i, 5, 1) for i in range(4)]
+    rules = NEVER_SURE | {"objectives": False}
+    full, half = (judged(windows, rules=rules | {"kappa": kappa}) for kappa in (1.0, 0.5))
+    assert full.evidence > half.evidence > 1
+    assert half.rows[0].kappa == 0.5
+
+
+def test_estimated_tempering_learns_from_the_past() -> None:
+    rules = {"kappa": "estimate", "kappa_bounds": (0.1, 1.0)} | NEVER_SURE
+
+    def kappa_after(chi2: float, count: int) -> float | None:
+        counts = {"errors": counted(100, 1), "ttft": counted(100, 10, 2)}
+        windows = [window(10.0 * i, counts, counts, chi2=chi2, df=2) for i in range(count)]
+        return judged(windows, rules=rules).rows[0].kappa
+
+    assert kappa_after(2.0, 0) == kappa_after(40.0, 0) == 0.5
+    assert (kappa_after(2.0, 90) or 0) > 0.8
+    assert kappa_after(40.0, 90) == 0.1
+    counts = {"errors": counted(100, 9), "ttft": counted(100, 9, 2)}
+    first = judge.begin(policy(**rules), SET, step(), Carried())
+    odd, even = (judge.absorb(first, window(0, counts, counts, chi2=chi2, df=1)) for chi2 in (500, 0))
+    np.testing.assert_array_equal(odd.alarm, even.alarm)  # a window does not temper itself
+
+
+def test_one_look_over_ten_metrics_is_a_constant_cost() -> None:
+    """A sums absorbs each window once; assessing from the whole list gives the same judgement."""
+    rules, windows = policy(kappa="estimate"), random_windows(vllm_set(), 1, 12)
+    last = step(last_compared=True)
+    sums = judge.begin(rules, vllm_set(), last, Carried())
+    for i, w in enumerate(windows, start=1):
+        sums = judge.absorb(sums, w)
+        assert judge.conclude(sums, HEALTHY, w.end) == assess(
+            rules, vllm_set(), last, windows[:i], Carried(), HEALTHY, w.end
+        )
+
+
+def test_before_any_window_all_evidence_is_one() -> None:
+    found = judged([], step=step(last_compared=True), policy=policy())
+    assert [row.evidence for row in found.rows] == [1, 1]
+    assert [row.goodness for row in found.rows] == [1, 1]
+
+
+def test_only_odds_beyond_the_tolerance_are_alternatives() -> None:
+    rules = rules_of(policy(tolerances={"errors": 1.0, "ttft": 10}), SET)
+    for effects, null, prior in zip(rules.worse.effects, rules.worse.null, rules.worse.prior, strict=True):
+        assert np.isfinite(prior).any()
+        assert np.all((effects > null) == np.isfinite(prior))
+        assert np.exp(prior).sum() == pytest.approx(1)
+
+
+def test_the_test_of_one_arm_is_not_tempered_by_its_own_count() -> None:
+    """Totals give the canary's count away, so its objective uses the kappa of the window before."""
+    rules = policy(kappa="estimate")
+    sums = judge.begin(rules, SET, step(), Carried())
+    for i in range(3):
+        before = sums
+        sums = judge.absorb(sums, failing(10.0 * i, 9 * i, 5, n=400))
+    found = (sums.alarm - before.alarm)[-1]
+    breach = sums.rules.breach
+    plain = share_increments(np.array([400]), np.array([18]), breach.effects, breach.null)[0]
+    np.testing.assert_allclose(found, plain * before.kappa[0])
+    assert before.kappa[0] != sums.kappa[0]

@@ -1,0 +1,48 @@
+"""What a plan may ask, and how the evidence goes on while a person thinks."""
+
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.judging.judge import Carried, begin
+from inference_rollouts.core.judging.sums import carried_of, log_evidence
+from inference_rollouts.core.plan.approvals import Approvals
+from tests.support.judging import policy, small_set, step
+from tests.support.plans import llm_plan
+
+
+@pytest.mark.parametrize(
+    ("weight", "following", "due"), [(25, 50, True), (5, 100, True), (50, 100, False), (5, 25, False)]
+)
+def test_no_big_step_jumps_over_an_approval(weight: int, following: int, due: bool) -> None:
+    assert Approvals(steps=(50,)).due(weight, following) is due
+
+
+@pytest.mark.parametrize(
+    ("changes", "asks"),
+    [
+        ({}, False),
+        ({"approvals": {"steps": [100]}}, True),
+        ({"analysis": {"on_timeout": "ask"}}, True),
+        ({"approvals": {"retire": True}}, False),
+    ],
+)
+def test_a_plan_asks_only_where_it_says_so(changes: dict[str, Any], asks: bool) -> None:
+    assert llm_plan(**changes).can_ask is asks
+
+
+def test_an_approval_that_could_not_be_asked_for_is_refused() -> None:
+    with pytest.raises(PlanInvalid, match="a person is asked after a step"):
+        llm_plan(approvals={"steps": [5]})
+
+
+def test_a_watch_that_is_begun_anew_changes_no_evidence() -> None:
+    """However often: the chance of a false alarm is that of the steps alone."""
+    sums = begin(policy(), small_set(), step(index=1, steps=2), Carried())
+    carried, before = carried_of(sums), log_evidence(sums)
+    for _ in range(100):
+        again = begin(policy(), small_set(), step(index=1, steps=2, resumed=True), carried)
+        carried = carried_of(again)
+    assert log_evidence(again) == pytest.approx(before, abs=1e-9)
+    assert carried.steps == 1

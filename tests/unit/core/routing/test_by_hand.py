@@ -1,0 +1,34 @@
+"""What docs/operations.md says to do without Airflow puts a route back exactly as it was found."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.claims import attached, shifted
+from tests.support.json_patch import apply_patch
+from tests.support.plans import ROOT
+from tests.support.routes import ref, route, service
+
+
+@pytest.mark.parametrize("filters", [None, [], [{"type": "RequestHeaderModifier"}]])
+@pytest.mark.parametrize(("percent", "mirror"), [(0, 0), (0, 20), (50, 0)])
+def test_the_script_of_the_docs_restores(filters: list[Any] | None, percent: int, mirror: int) -> None:
+    before = route([service("web")], [ref("llm-pool")], [ref("llm-pool", 3), ref("other")])
+    if filters is not None:
+        before["spec"]["rules"][1]["filters"] = filters
+    live = shifted(attached(before), percent, 1, mirror)
+    docs = (ROOT / "docs/operations.md").read_text()
+    found = re.search(r"python3 -c '\n(.*?)' > restore.json", docs, re.DOTALL)
+    assert found, "the docs have it"
+    done = subprocess.run(
+        [sys.executable, "-c", found[1]], input=json.dumps(live), capture_output=True, text=True, check=True
+    )
+    after = apply_patch(live, json.loads(done.stdout))
+    assert after["spec"] == before["spec"]
+    assert "annotations" not in after["metadata"]

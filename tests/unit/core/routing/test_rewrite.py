@@ -1,0 +1,64 @@
+"""Which names a rewrite knows, and which object splits an alias."""
+
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.errors import RouteRefused
+from inference_rollouts.core.routing.rewrite import check_target, named_in, select_target
+from tests.support.routes import rewrite
+
+MODEL = {
+    "kind": "InferenceModel",
+    "spec": {"modelName": "food", "targetModels": [{"name": "v1", "weight": 100}]},
+}
+
+
+@pytest.mark.parametrize("name", ["food", "v1"])
+def test_names_that_clients_may_ask_for_or_be_sent_to(name: str) -> None:
+    assert named_in(rewrite("food", "v1"), name)
+    assert named_in(MODEL, name)
+    assert not named_in(rewrite("food", "v1"), "v2")
+    assert not named_in(MODEL, "v2")
+
+
+def test_a_rewrite_of_everything_names_its_targets_only() -> None:
+    thing = rewrite("food", "v1")
+    del thing["spec"]["rules"][0]["matches"]
+    assert named_in(thing, "v1")
+    assert not named_in(thing, "food")
+
+
+def model(target: Any, weight: Any = None) -> dict[str, Any]:
+    entry = {"name": target} if weight is None else {"name": target, "weight": weight}
+    spec = {"modelName": "food-review", "poolRef": {"name": "llm-pool"}, "targetModels": [entry]}
+    return {"kind": "InferenceModel", "metadata": {"name": "food"}, "spec": spec}
+
+
+@pytest.mark.parametrize("thing", [rewrite("food-review", "v1"), model("v1"), model("v1", 3)])
+def test_what_splits_an_alias_is_found(thing: Any) -> None:
+    others = [rewrite("other", "v1"), {**rewrite("food-review", "v1"), "spec": {"poolRef": {"name": "x"}}}]
+    found, place = select_target([*others, thing], "llm-pool", "food-review", "v1")
+    assert found is thing
+    check_target(thing, place, "v1", "v2")
+
+
+@pytest.mark.parametrize(
+    ("things", "said"),
+    [
+        ([], "Create an InferenceModelRewrite"),
+        ([rewrite("food-review", "v1"), model("v1")], "leave one of them"),
+        ([rewrite("food-review", "v0")], "does not send food-review to v1"),
+    ],
+)
+def test_an_alias_that_is_not_split_clearly_is_refused(things: list[Any], said: str) -> None:
+    with pytest.raises(RouteRefused, match=said):
+        select_target(things, "llm-pool", "food-review", "v1")
+
+
+def test_a_canary_that_serves_already_is_refused() -> None:
+    thing = rewrite("food-review", "v1")
+    thing["spec"]["rules"][0]["targets"].append({"modelRewrite": "v2"})
+    _, place = select_target([thing], "llm-pool", "food-review", "v1")
+    with pytest.raises(RouteRefused, match="lists v2 already"):
+        check_target(thing, place, "v1", "v2")

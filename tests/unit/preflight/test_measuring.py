@@ -1,0 +1,59 @@
+"""Prometheus knows what the judge needs, and what the steps can see."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.errors import (
+    ClusterRefused,
+    PlanInvalid,
+    RolloutError,
+)
+from inference_rollouts.preflight.measuring import check_power
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
+from tests.support.freezing import preflight, refused
+
+
+def test_no_prometheus() -> None:
+    cluster = FakeCluster()
+    refused(RolloutError, "does not answer", cluster, prometheus=FakePrometheus(cluster, down=True))
+
+
+def test_a_prometheus_that_does_not_know_the_stable_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster()
+    prometheus = FakePrometheus(cluster)
+    monkeypatch.setattr(prometheus, "query", lambda *_: [])
+    refused(ClusterRefused, "The judge would be blind", cluster, prometheus=prometheus)
+
+
+def power_of(cluster: FakeCluster, rate: Any, **changes: Any) -> tuple[str, list[str]]:
+    prometheus = FakePrometheus(cluster, rate=rate)
+    frozen = preflight(cluster, prometheus=prometheus, **changes)
+    prometheus.last = None
+    return check_power(prometheus, frozen, time.time())
+
+
+def test_preflight_says_what_each_step_can_see() -> None:
+    table, missed = power_of(FakeCluster(), 4000.0)
+    assert "| 1 | 5 % |" in table
+    assert not any("HTTP 5xx" in sentence for sentence in missed)
+
+
+def test_steps_too_short_for_the_traffic_are_warned_of() -> None:
+    _, missed = power_of(FakeCluster(), 0.5)
+    assert any("Step 1 (5 % for 5 min) may miss 3 times the odds" in sentence for sentence in missed)
+
+
+def test_a_plan_may_refuse_or_ignore_underpowered_steps() -> None:
+    with pytest.raises(PlanInvalid, match="too short"):
+        power_of(FakeCluster(), 0.5, analysis={"when_underpowered": "refuse"})
+    assert power_of(FakeCluster(), 0.5, analysis={"when_underpowered": "ignore"})[1] == []
+
+
+def test_no_traffic_at_all_is_said() -> None:
+    _, missed = power_of(FakeCluster(), 0.0)
+    assert "Nothing was counted" in missed[0]

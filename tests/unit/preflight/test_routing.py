@@ -1,0 +1,70 @@
+"""Routes that cannot be moved safely are refused; rules that stay are named."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.errors import (
+    RouteRefused,
+)
+from inference_rollouts.core.routing.claim import CLAIM, CLAIMED_BY, Claim, Place
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
+from tests.support.freezing import preflight, refused
+from tests.support.routes import ref, service
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([[ref("llm-pool"), service("web")]], "mixes InferencePools with other backends (web)"),
+        ([[ref("llm-pool"), ref("llm-pool")]], "more than once"),
+        ([[ref("llm-pool")], [ref("llm-pool"), service("web")]], "mixes InferencePools"),
+        ([[ref("llm-pool", 99_991), ref("other", 1)]], "too large to be split"),
+        ([[service("web")]], "no rule"),
+    ],
+)
+def test_routes_that_cannot_be_moved(rules: list[Any], said: str) -> None:
+    refused(RouteRefused, said, FakeCluster(*rules))
+
+
+def test_a_route_that_another_rollout_claims() -> None:
+    cluster = FakeCluster()
+    claim = Claim(
+        "rollout_llm/other", "llm-pool", "x", (Place("/spec/rules/0", (ref("llm-pool"),)),), percent=25
+    )
+    notes = {CLAIMED_BY: claim.run, CLAIM: claim.to_json()}
+    cluster.route["metadata"]["annotations"] = notes
+    refused(RouteRefused, "claimed by rollout rollout_llm/other, which gives x 25 %", cluster)
+
+
+def test_a_route_that_names_the_pool_in_another_group() -> None:
+    cluster = FakeCluster([ref("llm-pool", group="inference.networking.x-k8s.io")])
+    refused(RouteRefused, "names InferencePool llm-pool of group inference.networking.x-k8s.io", cluster)
+
+
+@pytest.mark.parametrize(
+    ("routes", "shared"),
+    [
+        ("all", ()),
+        ([{"name": "routes-to-llm"}, {"name": "batch"}], ()),
+        ([{"name": "routes-to-llm"}], ("rule 1 of HTTPRoute batch",)),
+        (
+            [{"name": "routes-to-llm", "rules": ["chat"]}],
+            ("rule 1 of HTTPRoute routes-to-llm", "rule 1 of HTTPRoute batch"),
+        ),
+    ],
+)
+def test_rules_that_send_traffic_to_stable_and_stay_are_named(
+    routes: list[Any] | str, shared: tuple[Any, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = FakeCluster([ref("llm-pool")], [ref("llm-pool", 3)], [ref("llm-pool", 0), ref("other")])
+    cluster.route["spec"]["rules"][0]["name"] = "chat"
+    cluster.put_route("batch", [service("web")], [ref("llm-pool")])
+    with caplog.at_level(logging.WARNING):
+        frozen = preflight(cluster, prometheus=FakePrometheus(cluster), routes=routes)
+    assert frozen.shared == shared
+    assert all(name in caplog.text for name in shared)

@@ -1,0 +1,83 @@
+"""An adapter is on every pod of its pool, also on those that come later; who refuses is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import wait
+
+import pytest
+
+from inference_rollouts.core.errors import NotReady, ServerRefused
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.rollout.adapters import AdapterReconciler, ensure_loaded
+from tests.support.alias import URLS, alias_cluster
+from tests.support.clients import fake_clients
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_servers import FIRST, FakeServers
+from tests.support.plans import food_review_plan
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return alias_cluster()
+
+
+@pytest.fixture
+def servers() -> FakeServers:
+    return FakeServers(FIRST)
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal", "words"),
+    [
+        (
+            400,
+            "LoRA rank 64 is greater than max_lora_rank 16.",
+            ": 400: LoRA rank 64 is greater than max_lora_rank 16.",
+        ),
+        (404, "{'detail': 'Not Found'}", "VLLM_ALLOW_RUNTIME_LORA_UPDATING=true"),
+    ],
+)
+def test_a_refusal_names_pod_path_and_words(
+    servers: FakeServers, status: int, refusal: str, words: str
+) -> None:
+    servers.refusing[URLS[0]] = ServerRefused(status, refusal)
+    with pytest.raises(NotReady) as caught:
+        ensure_loaded(servers, "pod-1", URLS[0], food_review_plan())
+    assert str(caught.value).startswith("Pod pod-1 did not load food-review-2 from /adapters/food-review-2")
+    assert words in str(caught.value)
+    assert ".." not in str(caught.value)
+
+
+def settled(reconciler: AdapterReconciler, pods: Sequence[K8sObject]) -> list[str]:
+    """What the reconciler says once all servers have answered."""
+    while "being asked" in " ".join(sentences := reconciler(pods)):
+        wait(reconciler._asked.values(), timeout=10)
+    return sentences
+
+
+def test_pods_that_come_later_are_given_the_adapter(cluster: FakeCluster, servers: FakeServers) -> None:
+    reconciler = AdapterReconciler(food_review_plan(), fake_clients(cluster, servers=servers))
+    pods = cluster.select("v1", "Pod")
+    assert settled(reconciler, pods) == []
+    assert all("food-review-2" in servers.on(url) for url in URLS)
+    servers.loaded.clear()
+    assert settled(reconciler, pods) == [], "a server process is asked once"
+    assert not servers.loaded
+    cluster.objects["Pod", "llm-pool-0"]["status"]["containerStatuses"] = [{"restartCount": 1}]
+    assert settled(reconciler, cluster.select("v1", "Pod")) == []
+    assert list(servers.loaded) == URLS[:1], "a restarted one has forgotten what it had loaded"
+
+
+def test_a_late_pod_that_refuses_keeps_the_step_and_is_asked_again(
+    cluster: FakeCluster, servers: FakeServers
+) -> None:
+    reconciler = AdapterReconciler(food_review_plan(), fake_clients(cluster, servers=servers))
+    servers.refusing[URLS[0]] = ServerRefused(400, "No adapter found")
+    (sentence,) = settled(reconciler, cluster.select("v1", "Pod"))
+    assert (
+        "Pod llm-pool-0 did not load food-review-2 from /adapters/food-review-2: 400: No adapter found"
+        in sentence
+    )
+    servers.refusing.clear()
+    assert settled(reconciler, cluster.select("v1", "Pod")) == []

@@ -1,0 +1,90 @@
+"""Whether both pools have room for a raise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from inference_rollouts.core.objects.readiness import Phase, Readiness
+from inference_rollouts.rollout.checks import check_now
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_prometheus import FakePrometheus
+from tests.support.freezing import run_on
+from tests.support.plans import CANARY
+
+Raising = tuple[FakeCluster, FakePrometheus, Callable[[], Readiness]]
+
+
+@pytest.fixture
+def raising() -> Raising:
+    """The check before step 2 (25 %), with the canary deployed."""
+    cluster = FakeCluster()
+    prometheus = FakePrometheus(cluster)
+    run = run_on(cluster, prometheus=prometheus, capacity={"per_pod": 64})
+    for manifest in run.frozen.manifests:
+        cluster.apply(manifest)
+    return cluster, prometheus, lambda: check_now(run, "capacity:2")
+
+
+@pytest.mark.parametrize(
+    ("stable", "canary", "load", "phase", "said"),
+    [
+        (
+            3,
+            3,
+            180.0,
+            Phase.READY,
+            "llm-pool has 3 ready pods for 100 % of 180 requests in flight: 60 each, 64",
+        ),
+        (
+            3,
+            1,
+            180.0,
+            Phase.READY,
+            "version-2 has 1 ready pod for 25 % of 180 requests in flight: 45 each, 51",
+        ),
+        (3, 1, 240.0, Phase.WAITING, "llm-pool has 3 ready pods for 100 % of 240"),
+        (9, 1, 240.0, Phase.WAITING, "version-2 has 1 ready pod for 25 % of 240"),
+        (
+            2,
+            3,
+            180.0,
+            Phase.WAITING,
+            "llm-pool has 2 ready pods for 100 % of 180 requests in flight: 90 each, 64",
+        ),
+        (2, 3, 120.0, Phase.READY, ""),
+        (0, 3, 1.0, Phase.WAITING, "llm-pool has no ready pods"),
+        (3, 0, 1.0, Phase.WAITING, "version-2 has no ready pods"),
+        (2, 3, None, Phase.WAITING, "2 ready pods, 3 needed"),
+        (3, 1, None, Phase.READY, ""),
+    ],
+)
+def test_a_raise_needs_room_in_both_pools(
+    raising: Raising, stable: int, canary: int, load: float | None, phase: Phase, said: str
+) -> None:
+    cluster, prometheus, room = raising
+    cluster.scale("llm-pool", stable)
+    cluster.scale(CANARY, canary)
+    prometheus.load = load
+    answer = room()
+    assert answer.phase is phase
+    assert said in answer.message
+
+
+def test_a_pod_that_does_not_tell_makes_pods_count(raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, prometheus, room = raising
+    prometheus.load, gauges = 1.0, prometheus._gauges
+    monkeypatch.setattr(prometheus, "_gauges", lambda at: gauges(at)[1:])
+    cluster.scale("llm-pool", 2)
+    assert "the requests in flight are not known" in room().message
+
+
+@pytest.mark.parametrize("load", [float("nan"), None])
+def test_gauges_without_a_number_and_a_silent_prometheus_make_pods_count(
+    raising: Raising, load: float | None
+) -> None:
+    _, prometheus, room = raising
+    prometheus.load, prometheus.down = load, load is None
+    assert room().phase is Phase.READY
+    assert "counted in pods" in room().message

@@ -1,0 +1,108 @@
+"""Taking away what was left: killed anywhere it ends the same, and what others use or made stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from inference_rollouts.core.errors import Forbidden, RetirementRefused
+from inference_rollouts.core.objects.readiness import Phase, Readiness
+from inference_rollouts.core.plan.plan import AdapterPlan
+from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.core.retirement.retirement import Retirement
+from tests.support.fake_cluster import OBJECTIVE_API
+from tests.support.left_behind import NEW, OLD, Stage
+from tests.support.plans import food_review_plan
+from tests.support.routes import rewrite
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_what_is_killed_before_any_write_ends_the_same_when_it_is_repeated(stage: Stage, at: int) -> None:
+    retirement = stage.found()
+    writes: list[tuple[str, str, str]] = []
+
+    def killed(*write: str) -> None:
+        verb, kind, name = write
+        writes.append((verb, kind, name))
+        if len(writes) == at + 1:
+            raise KeyboardInterrupt
+
+    stage.cluster.before = killed
+    with pytest.raises(KeyboardInterrupt):
+        stage.subject(retirement).reconcile()
+    again = stage.subject(Retirement.from_json(retirement.to_json()))
+    assert again.reconcile().phase is Phase.READY
+    assert stage.cluster.left() == []
+    assert stage.cluster.weights() == {NEW: 100}
+
+
+def test_another_object_of_the_same_name_stays(stage: Stage) -> None:
+    retirement, cluster = stage.found(), stage.cluster
+    del cluster.objects["InferencePool", OLD]
+    del cluster.objects["Deployment", OLD]
+    cluster.put_pool(OLD)
+    stage.subject(retirement).reconcile()
+    assert {("InferencePool", OLD), ("Deployment", OLD), ("Pod", f"{OLD}-0")} <= cluster.objects.keys()
+
+
+def test_routes_of_other_namespaces_are_looked_at_only_where_that_is_allowed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise Forbidden("GET", "/apis", 403, "may not list")
+
+    monkeypatch.setattr(stage.cluster, "select_everywhere", refused)
+    everywhere = type(stage.cluster).select_everywhere
+    monkeypatch.setattr(
+        stage.cluster,
+        "select",
+        lambda api, kind, labels=None: [
+            obj
+            for obj in everywhere(stage.cluster, api, kind)
+            if (labels or {}).items() <= obj["metadata"].get("labels", {}).items()
+        ],
+    )
+    assert stage.subject(stage.found()).observe(1.0, 5).busy == ""
+
+
+def test_nodes_on_which_others_work_stay(stage: Stage) -> None:
+    """No client of GKE is given: whoever asked for one would fail."""
+    limits = {"limits": {"nvidia.com/gpu": "1"}}
+    spec = {"nodeName": "gpu-node-1", "containers": [{"resources": limits}]}
+    pod = {"metadata": {"name": "of-others"}, "spec": spec, "status": {"phase": "Running"}}
+    stage.cluster.put("v1", "Pod", pod)
+    answer = stage.subject(stage.found()).reconcile()
+    assert answer == Readiness(Phase.READY, "the nodes stay: of-others run there")
+    assert stage.cluster.left() == []
+
+
+@pytest.fixture
+def plan(stage: Stage) -> AdapterPlan:
+    """A plan of an adapter, whose pool is there."""
+    plan = food_review_plan()
+    stage.cluster.put_pool(plan.pool)
+    return plan
+
+
+def test_an_adapter_is_unloaded_on_every_pod(stage: Stage, plan: AdapterPlan) -> None:
+    subject = stage.subject(Retirement(plan, plan.stable, Action.REMOVE))
+    assert subject.find() == ()
+    assert subject.reconcile().phase is Phase.READY
+    assert stage.servers.unloaded == [(f"http://127.0.0.{n}:8000", plan.stable) for n in (1, 2, 3)]
+    assert stage.cluster.events == ["AdapterUnloaded"]
+
+
+def test_an_adapter_that_a_rewrite_sends_requests_to_stays(stage: Stage, plan: AdapterPlan) -> None:
+    stage.cluster.served.add((OBJECTIVE_API, "InferenceModelRewrite"))
+    obj = rewrite(plan.alias, plan.stable, plan.pool)
+    stage.cluster.put(OBJECTIVE_API, "InferenceModelRewrite", obj)
+    subject = stage.subject(Retirement(plan, plan.stable, Action.REMOVE))
+    for act in (subject.find, subject.reconcile):
+        with pytest.raises(RetirementRefused, match=f"sends requests to {plan.stable}"):
+            act()
+    assert "sends requests" in subject.observe(1.0, 5).busy
+    assert stage.servers.unloaded == []

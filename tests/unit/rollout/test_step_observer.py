@@ -1,0 +1,132 @@
+"""A step under observation: what makes it pass, what takes the canary off, what keeps it waiting."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from inference_rollouts.cli import main
+from inference_rollouts.core.errors import RouteDrift
+from inference_rollouts.core.judging.decision_record import replay
+from tests.support.plans import CANARY, STABLE
+from tests.support.steps import Step
+
+PATIENT = {"margin": None}
+PICKER = {"name": "gone", "kind": "Service", "port": {"number": 9002}}
+
+
+def test_a_good_step_advances() -> None:
+    event = Step(analysis=PATIENT).judged()
+    assert event["judgement"]["verdict"] == "advance"
+    assert event["judgement"]["canary"]["requests"] > 50
+
+
+def test_an_alarm_takes_the_traffic_away() -> None:
+    step = Step()
+    step.prometheus.failing[CANARY] = 0.2
+    event = step.judged()
+    assert event["judgement"]["verdict"] == "rollback"
+    assert "HTTP 5xx" in event["judgement"]["reason"]
+    assert step.cluster.weights() == {STABLE: 1, CANARY: 0}
+    assert step.cluster.events[-1] == "CanaryAlarm"
+
+
+def test_a_reflex_that_fails_leaves_the_rollback_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step()
+    step.prometheus.failing[CANARY] = 0.2
+
+    def unreachable(*_: object) -> None:
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(step.cluster, "patch", unreachable)
+    assert step.judged()["judgement"]["verdict"] == "rollback"
+
+
+def test_a_dead_prometheus_never_passes_and_rolls_back_only_at_the_progress_deadline() -> None:
+    step = Step()
+    step.prometheus.down = True
+    judgement = step.judged()["judgement"]
+    assert judgement["verdict"] == "rollback"
+    assert "does not answer" in judgement["reason"]
+    assert judgement["time"] - step.since >= 1.2
+
+
+def test_weights_that_are_not_in_force_never_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(analysis=PATIENT)
+    monkeypatch.setattr(step.cluster, "weights", lambda: {STABLE: 95, CANARY: 5})
+    judgement = step.judged()["judgement"]
+    assert judgement["verdict"] == "rollback"
+    assert "not in force" in judgement["reason"]
+
+
+def test_somebody_elses_weights_end_the_judging() -> None:
+    step = Step()
+    step.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
+    with pytest.raises(RouteDrift, match="was changed by"):
+        step.judged()
+
+
+def test_a_canary_whose_picker_is_down_and_drops_its_requests_is_an_alarm() -> None:
+    step = Step(analysis=PATIENT)
+    step.cluster.objects["InferencePool", CANARY]["spec"]["endpointPickerRef"] = PICKER
+    judgement = step.judged()["judgement"]
+    assert judgement["verdict"] == "rollback"
+    assert "drops all requests" in judgement["reason"]
+    assert judgement["time"] == step.since, "at the first observation"
+
+
+@pytest.mark.parametrize("pool", [STABLE, CANARY])
+def test_a_picker_that_is_down_but_lets_requests_pass_keeps_the_step_from_passing(pool: str) -> None:
+    step = Step(analysis=PATIENT)
+    open_ref = {**PICKER, "failureMode": "FailOpen"}
+    step.cluster.objects["InferencePool", pool]["spec"]["endpointPickerRef"] = open_ref
+    judgement = step.judged()["judgement"]
+    assert judgement["verdict"] == "rollback"
+    assert f"picker gone of {pool}" in judgement["reason"]
+    assert judgement["time"] - step.since >= 1.2, "only when progress_deadline ends"
+
+
+def test_a_canary_without_ready_pods_is_an_alarm() -> None:
+    step = Step()
+    for number in range(3):
+        del step.cluster.objects["Pod", f"{CANARY}-{number}"]
+    assert step.judged()["judgement"]["reason"] == "The canary has no ready endpoints."
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(-60, "advance"), (+60, "rollback")])
+def test_restarts_are_an_alarm_only_if_they_go_on_after_the_shift(seconds: float, verdict: str) -> None:
+    step = Step(analysis=PATIENT)
+    ended = datetime.fromtimestamp(step.since + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    step.cluster.objects["Pod", f"{CANARY}-0"]["status"]["containerStatuses"] = [
+        {"restartCount": 3, "state": {}, "lastState": {"terminated": {"finishedAt": ended}}}
+    ]
+    assert step.judged()["judgement"]["verdict"] == verdict
+
+
+def test_the_record_of_a_decision_is_stored_and_can_be_judged_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = Step(storage="s3://records")
+    step.prometheus.failing[CANARY] = 0.2
+    event = step.judged()
+    assert replay(event["record"]) == event["record"]
+    [(url, text)] = step.storage.files.items()
+    assert url.startswith("s3://records/")
+    assert url.endswith("/step_1.jsonl")
+    assert text.splitlines() == event["record"]
+    written = tmp_path / "step_1.jsonl"
+    written.write_text(text)
+    assert main(["replay", str(written)]) == 0
+    assert "the same verdicts: " in capsys.readouterr().out
+    written.write_text(text.replace('"verdict":"rollback"', '"verdict":"advance"'))
+    assert main(["replay", str(written)]) == 1
+    written.write_text("nonsense")
+    assert main(["replay", str(written)]) == 2
+
+
+def test_points_for_the_chart_are_kept_for_every_observation() -> None:
+    times = [point[0] for point in Step(analysis=PATIENT).judged()["points"]]
+    assert times
+    assert times == sorted(times)

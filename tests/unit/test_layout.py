@@ -1,0 +1,57 @@
+"""How the tests lie: beside what they test, each alone, and with Airflow only where it runs."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.support.plans import ROOT
+
+TESTS = ROOT / "tests"
+MODULES = sorted(path for path in TESTS.rglob("*.py") if path.name != "__init__.py")
+LONGEST = 400  # lines
+WITHOUT_AIRFLOW = ("unit", "property", "integration")
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules that a file imports anywhere, absolute."""
+    package = path.relative_to(ROOT).parent.parts
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *filter(None, [node.module])])
+            imported |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return imported
+
+
+def test_no_test_module_imports_another() -> None:
+    """What they share is in tests/support."""
+    for path in MODULES:
+        leaves = {name.rpartition(".")[2] for name in imports_of(path) if name.startswith("tests.")}
+        assert not {leaf for leaf in leaves if leaf.startswith("test_") or leaf == "conftest"}, path
+
+
+def test_every_module_has_one_subject() -> None:
+    long = {path for path in MODULES if len(path.read_text().splitlines()) > LONGEST}
+    assert long == set()
+
+
+def test_what_needs_no_airflow_imports_none() -> None:
+    for path in MODULES:
+        if path.relative_to(TESTS).parts[0] in WITHOUT_AIRFLOW:
+            imports = imports_of(path)
+            assert "airflow" not in {name.partition(".")[0] for name in imports}, path
+            assert "tests.support.airflow" not in imports, path
+
+
+@pytest.mark.parametrize("side", ["unit", "airflow"])
+def test_tests_lie_beside_what_they_test(side: str) -> None:
+    package = ROOT / "plugins" / "inference_rollouts"
+    rooms = {path.parent.relative_to(TESTS / side).as_posix() for path in (TESTS / side).rglob("test_*.py")}
+    elsewhere = {"bench", "pipeline"}  # the benchmark of the judge, and whole runs
+    assert {room for room in rooms - elsewhere if not (package / room).is_dir()} == set()

@@ -1,0 +1,72 @@
+"""Everything below the hooks runs where there is no Airflow: a command line, a guardian, a page."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.support.plans import ROOT
+
+PROGRAM = """
+import importlib, pkgutil, sys
+
+class NoAirflow:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "airflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoAirflow())
+
+import inference_rollouts
+for room in ("core", "clients", "rollout", "preflight", "kinds"):
+    package = importlib.import_module(f"inference_rollouts.{room}")
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+from inference_rollouts.rollout.traffic import Restored
+from tests.support.fake_cluster import FakeCluster
+from tests.support.freezing import run_on
+
+cluster = FakeCluster()
+before = cluster.route["spec"]
+run = run_on(cluster)
+run.traffic.attach()
+run.traffic.shift(5, 1, now=1000.0)
+assert cluster.weights() == {"llm-pool": 95, "llm-pool-version-2": 5}
+assert run.traffic.restore("the end of a test") is Restored.DONE
+assert cluster.route["spec"] == before
+assert not [name for name in sys.modules if name.partition(".")[0] == "airflow"]
+print("restored")
+"""
+
+
+def test_a_rollout_is_frozen_moved_and_restored_without_airflow() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "restored\n"), done.stderr
+
+
+def test_the_official_client_connects_without_airflow() -> None:
+    program = PROGRAM.partition("import inference_rollouts\n")[0] + (
+        "from pathlib import Path\n"
+        "from inference_rollouts.clients.kubernetes import connect\n"
+        "try:\n"
+        "    connect(Path('/nowhere/kubeconfig'))\n"
+        "except Exception as error:\n"
+        "    print(type(error).__module__.partition('.')[0])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "kubernetes\n", done.stderr
