@@ -74,7 +74,7 @@ async def idle_event(retirement: Retirement) -> dict[str, Any]:
 
 @contextmanager
 def held_after_one() -> Iterator[tuple[threading.Event, threading.Event]]:
-    """The first event says that a retirement's second observation is due, which waits for the second event."""
+    """The first event says that a second observation of a retirement is due, which waits for the other."""
     due, go_on = threading.Event(), threading.Event()
     observe, calls = idle.observe, 0
 
