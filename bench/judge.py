@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import docs, trace
 from bench.bound import minutes_to_tell
-from bench.cost import cost_of_a_look
+from bench.cost import cost_of_an_observation
 from bench.rules import ALPHA, RULES, best, run_all, tuned
 from bench.streams import DRIFT, NULLS, REGRESSIONS, Array, Scenario, Stream, draw
 
@@ -58,13 +58,13 @@ def tables(
         pairs = [(chosen[name][s.name], limits[name]) for name in names]
         equal.append([s.name, _minutes(bound), *(_times(run.alarms(limit), bound) for run, limit in pairs)])
         exposed.append([s.name, *(f"{run.exposure(limit):.0f}" for run, limit in pairs)])
-    found = [
+    parts = [
         (AS_CONFIGURED, ["null", *names], alarms),
         (OURS_ALONE, ["regression", "bound", *names[:OURS]], usual),
         (EQUAL, ["regression", "bound", *names], equal),
         (EXPOSED, ["regression", *names], exposed),
     ]
-    return "\n\n".join(f"{said}\n\n{_table(head, rows)}" for said, head, rows in found)
+    return "\n\n".join(f"{text}\n\n{_table(head, rows)}" for text, head, rows in parts)
 
 
 def _minutes(value: float) -> str:
@@ -112,7 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     call = f"python -m bench.judge --nulls {args.nulls} --regressions {args.regressions} --seed {args.seed}"
     parts = [
-        f"From `{call}`. {cost_of_a_look()}",
+        f"From `{call}`. {cost_of_an_observation()}",
         "### Simulated traffic",
         simulated(args.nulls, args.regressions, args.seed),
     ]

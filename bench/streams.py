@@ -20,17 +20,17 @@ SECONDS = 30.0  # of one window
 PER_MINUTE = 2
 STEPS = (0.05, 0.10, 0.25, 0.50)
 STEP_MINUTES = 20
-SETTLE = 4  # windows dropped after each shift, by every rule
+INITIAL_DELAY = 4  # windows dropped after each shift, by every rule
 PODS = 4  # of stable
-EDGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds to the first token
-SLOW = 1 + EDGES.index(1.0)  # the cell of requests that a person notices as slow
-CELLS = 1 + len(EDGES)  # failed requests, then slower than each edge
+THRESHOLDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds to the first token
+SLOW = 1 + THRESHOLDS.index(1.0)  # the cell of requests that a person notices as slow
+CELLS = 1 + len(THRESHOLDS)  # failed requests, then slower than each threshold
 FAILING, MEDIAN, SPREAD = 0.01, 0.3, 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What was counted. `bad[..., 0]` failed; the other cells were slower than each edge.
+    """What was counted. `bad[..., 0]` failed; the other cells were slower than each threshold.
 
     `pods_n` and `pods_bad` are stable's counts by pod (rollouts x windows x pods x cells). `excess` is how
     many requests of the canary failed, or took over a second, that stable would have served well.
@@ -41,7 +41,7 @@ class Stream:
     pods_n: Integers
     pods_bad: Integers
     step: Integers
-    settled: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
     excess: Array
 
     @property
@@ -141,7 +141,7 @@ def draw(scenario: Scenario, rollouts: int, rng: np.random.Generator) -> Stream:
         pods_n=pods_n,
         pods_bad=_bad(rng, pods_n, stable[:, :, None, :], scenario.clump),
         step=step,
-        settled=np.arange(len(t)) % (STEP_MINUTES * PER_MINUTE) >= SETTLE,
+        counted=np.arange(len(t)) % (STEP_MINUTES * PER_MINUTE) >= INITIAL_DELAY,
         excess=n_c * np.maximum(canary - usual, 0)[..., [0, SLOW]].sum(axis=2),
     )
 
@@ -169,7 +169,7 @@ def shares(scenario: Scenario, drift: Array, pace: Array, t: Array, *, canary: b
         log_odds = log_odds + np.log(scenario.odds(t))
         log_time = log_time + np.log(scenario.factor(t))
         slow = scenario.slow
-    over = [(np.log(edge) - log_time) / SPREAD for edge in EDGES]
+    over = [(np.log(threshold) - log_time) / SPREAD for threshold in THRESHOLDS]
     slower = [(1 - slow) * _tail(z) + slow * _tail(z - np.log(8) / SPREAD) for z in over]
     return np.stack([1 / (1 + np.exp(-log_odds)), *slower], axis=-1)
 
@@ -188,13 +188,13 @@ def _arrivals(rng: np.random.Generator, mean: Array, shape: tuple[int, ...], clu
 
 
 def _bad(rng: np.random.Generator, n: Integers, shares: Array, clump: int) -> Integers:
-    """Bad counts; clumped requests share their fate. What is slower than an edge was slower than the last."""
+    """Bad counts; clumped requests share their fate. Slower than one threshold is slower than those below."""
     left = n // clump
     failed = rng.binomial(left, np.broadcast_to(shares[..., 0], left.shape))
-    found, above, before = [failed * clump], left, np.ones_like(shares[..., 0])
+    cells, above, before = [failed * clump], left, np.ones_like(shares[..., 0])
     for j in range(1, shares.shape[-1]):
         chance = np.clip(shares[..., j] / np.maximum(before, 1e-300), 0, 1)
         above = rng.binomial(above, np.broadcast_to(chance, above.shape))
-        found.append(above * clump)
+        cells.append(above * clump)
         before = shares[..., j]
-    return np.stack(found, axis=-1)
+    return np.stack(cells, axis=-1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench import ours, peers
-from bench.streams import EDGES, PER_MINUTE, SECONDS, STEP_MINUTES, STEPS, Scenario, Stream, draw
+from bench.streams import PER_MINUTE, SECONDS, STEP_MINUTES, STEPS, THRESHOLDS, Scenario, Stream, draw
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.judge import Carried, Policy, StepContext
@@ -17,7 +17,7 @@ METRICS = parse_metric_set(
         "errors": "errors",
         "metrics": [
             {"name": "errors", "kind": "rate", "total": "a", "bad": "b", "tolerance": 0},
-            {"name": "ttft", "kind": "latency", "histogram": "h", "thresholds": EDGES, "tolerance": 0},
+            {"name": "ttft", "kind": "latency", "histogram": "h", "thresholds": THRESHOLDS, "tolerance": 0},
         ],
     }
 )
@@ -49,7 +49,7 @@ def test_all_steps_of_a_rollout_give_the_same_evidence(kappa: float) -> None:
         context = StepContext(index=step + 1, steps=len(STEPS), weight=50, started_at=0, bake=1)
         sums = judge.begin(policy, METRICS, context, carried)
         for t in range(step * STEP_MINUTES * PER_MINUTE, (step + 1) * STEP_MINUTES * PER_MINUTE):
-            if stream.settled[t]:
+            if stream.counted[t]:
                 sums = judge.absorb(sums, one_window(stream, chi2, df, t))
             found.append(float(np.logaddexp.reduce(log_evidence(sums) + np.log(sums.rules.weights))))
         carried = judge.conclude(sums, judge.Health(), 0).carried
