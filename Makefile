@@ -17,12 +17,12 @@ demo: venv ## Two rollouts in a local cluster, live; KIND=node|base-model|lora, 
 	@$(PY) -m lab.demo --kind $(or $(KIND),base-model) $(ARGS)
 
 test: venv ## The whole test suite; ARGS="-k route" runs a part of it
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m tests $(ARGS)
 
 lint: venv ## Style, format, types, direction of imports
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy --explicit-package-bases lab plugins dags tests/lab tests/support
+	@$(PY) -m mypy --explicit-package-bases lab plugins dags tests/lab tests/support tests/e2e tests/__main__.py bench
 	@PYTHONPATH=.:plugins $(dir $(PY))lint-imports
 
 lab: venv ## Start only the local cluster; see also `python -m lab --help`
