@@ -1,7 +1,7 @@
 """The whole suite as two pytest processes side by side: the tests that share a live lab, and the rest.
 
-`python -m tests [pytest's options]`. The rest writes to the terminal; the output of the other follows when the rest is
-done. Where the options name files or folders, one pytest runs those.
+`python -m tests [pytest's options]`. The rest writes to the terminal; then the output of the other follows.
+Where the options name files or folders, one pytest runs those.
 """
 
 from __future__ import annotations
