@@ -19,6 +19,7 @@ from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.plan import Plan, parse_plan
+from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.checks import check_now
 from inference_rollouts.rollout.run import Run
@@ -52,8 +53,10 @@ class Stage:
 
     def freeze(self, plan: Plan, run: str) -> Run:
         """A run as its preflight leaves it."""
-        kind = kind_of(plan)
-        return Run(kind.freeze(self.clients, run), self.clients, kind)
+        return self.open_run(kind_of(plan).freeze(self.clients, run))
+
+    def open_run(self, frozen: Frozen) -> Run:
+        return Run(frozen, self.clients, kind_of(frozen.plan))
 
     def deploy(self, run: Run) -> None:
         """Bring up the canary of a run to a pool, and return once each of its pods is ready and scraped."""

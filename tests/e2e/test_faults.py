@@ -46,7 +46,7 @@ def judged(stage: Stage, canary: Run, breaking: Callable[[], None]) -> tuple[dic
     analysis = plan.analysis.model_copy(update={"margin": None, "progress_deadline": DEADLINE})
     steps = (plan.steps[0].model_copy(update={"bake": BAKE}), *plan.steps[1:])
     plan = plan.model_copy(update={"analysis": analysis, "steps": steps})
-    run = replace(canary, frozen=replace(canary.frozen, plan=plan))
+    run = stage.open_run(replace(canary.frozen, plan=plan))
     since, found = time.time(), stage.route()["spec"]
     run.traffic.attach()
     try:

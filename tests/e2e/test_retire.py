@@ -33,10 +33,10 @@ STREAM = 4.0  # seconds
 GO_ON = 160  # requests that clients send afterwards
 
 
-def move(run: Run, stable: str, canary: str) -> None:
+def move(stage: Stage, run: Run, stable: str, canary: str) -> None:
     """All traffic from one pool to the other, as a rollout that is promoted does."""
     plan = run.plan.model_copy(update={"stable": stable, "canary": canary})
-    traffic = replace(run, frozen=replace(run.frozen, run=f"rollout_llm/{canary}", plan=plan)).traffic
+    traffic = stage.open_run(replace(run.frozen, run=f"rollout_llm/{canary}", plan=plan)).traffic
     traffic.attach()
     for step, percent in enumerate((50, 100), start=1):
         traffic.shift(percent, step, time.time())
@@ -45,9 +45,9 @@ def move(run: Run, stable: str, canary: str) -> None:
 
 def there_and_back(stage: Stage, run: Run) -> None:
     """The canary served, and is left with weight 0."""
-    move(run, run.plan.stable, run.plan.canary)
+    move(stage, run, run.plan.stable, run.plan.canary)
     stage.until_served(GO_ON)
-    move(run, run.plan.canary, run.plan.stable)
+    move(stage, run, run.plan.canary, run.plan.stable)
 
 
 def retired(stage: Stage, plan: Plan, action: Action) -> tuple[float, float]:
@@ -92,10 +92,10 @@ def held_after_one() -> Iterator[tuple[threading.Event, threading.Event]]:
 
 def test_a_pool_that_serves_is_refused(shared_lab: SharedLab, canary: Run) -> None:
     plan = canary.plan
-    move(canary, plan.stable, plan.canary)
+    move(shared_lab.stage, canary, plan.stable, plan.canary)
     with pytest.raises(RetirementRefused, match="gives llm-pool-version-2 weight 100"):
         retired(shared_lab.stage, plan, Action.REMOVE)
-    move(canary, plan.canary, plan.stable)
+    move(shared_lab.stage, canary, plan.canary, plan.stable)
     shared_lab.stage.until_served(GO_ON)
     assert shared_lab.lost == {}
 
