@@ -103,6 +103,11 @@ class Stage:
         answer.raise_for_status()
         return dict(answer.json())
 
+    def set_rate(self, rate: float) -> None:
+        """Requests/s of all clients from now on."""
+        answer = requests.post(f"{self.record['loadgen']['url']}/rate", json={"rate": rate}, timeout=30)
+        answer.raise_for_status()
+
     def until_ended(self, requests: int) -> None:
         """Return when so many requests of clients, since the lab began, have ended."""
         until(lambda: self.traffic()["totals"]["ended"] >= requests, f"{requests} ended requests")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bench.reflex import breakable_run
-from bench.stage import stage
+from bench.stage import RATE, stage
 from inference_rollouts.rollout.run import Run
 from lab.airflow.identity import grant
 from lab.airflow.settings import connections
@@ -21,19 +21,36 @@ from lab.lifecycle.foreign import Foreign
 from tests.support.e2e.pipeline import ASKING, DAG, LONG, Pipeline
 from tests.support.e2e.shared import SharedLab
 
+HERE = Path(__file__).parent
+FEW = 30.0  # requests/s of all clients
 
-@pytest.fixture(scope="session")
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the tests here those go first that need no Airflow, so that none runs beside them."""
+    places = [place for place, item in enumerate(items) if item.path.is_relative_to(HERE)]
+    needs_airflow = {item: "shared_pipeline" in getattr(item, "fixturenames", ()) for item in items}
+    ordered = sorted((items[place] for place in places), key=needs_airflow.__getitem__)
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+@pytest.fixture(scope="package")
 def include(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's include/, and a plan `llm-asking` besides, which asks a person before 100 %."""
+    """The project's include/, its plan `llm` without a margin: a step passes when its bake time is over.
+
+    A plan `llm-asking` besides asks a person before 100 %.
+    """
     folder = tmp_path_factory.mktemp("project") / "include"
     shutil.copytree(CHECKOUT / "include", folder)
     plan = yaml.safe_load((folder / "rollouts" / "llm.yaml").read_text())
+    plan["analysis"] |= {"margin": None}
     asking = plan | {"name": "llm-asking", "approvals": {"steps": [100]}}
-    (folder / "rollouts" / "llm-asking.yaml").write_text(yaml.safe_dump(asking))
+    for each in (plan, asking):
+        (folder / "rollouts" / f"{each['name']}.yaml").write_text(yaml.safe_dump(each))
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_lab(include: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLab]:
     """In the cluster that LAB_KUBECONFIG (and LAB_CONTEXT) name, if one is named, else in one of its own."""
     path = os.environ.get("LAB_KUBECONFIG")
@@ -45,7 +62,7 @@ def shared_lab(include: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         lab.reset()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_pipeline(shared_lab: SharedLab) -> Iterator[Pipeline]:
     """With no more rights than docs say it needs, where the cluster is the lab's own."""
     directory, record = shared_lab.stage.directory, shared_lab.stage.record
@@ -61,7 +78,7 @@ def shared_pipeline(shared_lab: SharedLab) -> Iterator[Pipeline]:
         yield pipeline
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def canary_run(shared_lab: SharedLab) -> Run:
     """As preflight froze it in the lab as it began."""
     shared_lab.reset()
@@ -84,6 +101,8 @@ def canary(shared_lab: SharedLab, canary_run: Run) -> Run:
 
 @pytest.fixture
 def pipeline(lab: SharedLab, shared_pipeline: Pipeline) -> Iterator[Pipeline]:
-    """Airflow beside the lab as it began."""
+    """Airflow beside the lab as it began, but for fewer clients: what is watched is Airflow's work."""
+    lab.stage.set_rate(FEW)
     yield shared_pipeline
     shared_pipeline.quiesce()
+    lab.stage.set_rate(RATE)
