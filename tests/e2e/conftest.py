@@ -51,7 +51,9 @@ def include(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def shared_lab(include: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLab]:
+def shared_lab(
+    request: pytest.FixtureRequest, include: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SharedLab]:
     """In the cluster that LAB_KUBECONFIG (and LAB_CONTEXT) name, if one is named, else in one of its own."""
     path = os.environ.get("LAB_KUBECONFIG")
     foreign = Foreign(Path(path), os.environ.get("LAB_CONTEXT"), "default") if path else None
@@ -59,7 +61,8 @@ def shared_lab(include: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(include))
         lab = SharedLab(up)
         yield lab
-        lab.reset()
+        if foreign or not _interrupted(request):
+            lab.reset()
 
 
 @pytest.fixture(scope="package")
@@ -100,9 +103,15 @@ def canary(shared_lab: SharedLab, canary_run: Run) -> Run:
 
 
 @pytest.fixture
-def pipeline(lab: SharedLab, shared_pipeline: Pipeline) -> Iterator[Pipeline]:
+def pipeline(request: pytest.FixtureRequest, lab: SharedLab, shared_pipeline: Pipeline) -> Iterator[Pipeline]:
     """Airflow beside the lab as it began, but for fewer clients: what is watched is Airflow's work."""
     lab.stage.set_rate(FEW)
     yield shared_pipeline
-    shared_pipeline.quiesce()
-    lab.stage.set_rate(RATE)
+    if not _interrupted(request):
+        shared_pipeline.quiesce()
+        lab.stage.set_rate(RATE)
+
+
+def _interrupted(request: pytest.FixtureRequest) -> bool:
+    """Whether somebody pressed Ctrl-C and waits for the end."""
+    return request.session.exitstatus == pytest.ExitCode.INTERRUPTED
