@@ -33,6 +33,7 @@ def main(options: Sequence[str]) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: _interrupt(live, rest))
         rest.wait()
+        print(f"\n== {LIVE} ==", flush=True)
         _follow(live, output)
     statuses = {rest.returncode, live.returncode} - {0, NOTHING_SELECTED}
     nothing = rest.returncode == live.returncode == NOTHING_SELECTED
