@@ -98,16 +98,14 @@ class SharedLab:
 
     def _prove(self, kept: Collection[str]) -> None:
         """The lab is whole and holds the same objects, and its stable pods answer for the same names."""
-        problems: dict[str, str] = {}
 
-        def is_whole() -> bool:
-            nonlocal problems
-            problems = asyncio.run(health.problems(dict(self.stage.record), fresh=True))
-            return not problems
+        def objects() -> dict[str, Obj]:
+            return {path: obj for path, obj in self._run(_contents).items() if path not in kept}
 
-        until(is_whole, "a whole lab")
-        objects = {path: obj for path, obj in self._run(_contents).items() if path not in kept}
-        assert objects == self._objects
+        until(lambda: not asyncio.run(health.problems(dict(self.stage.record), fresh=True)), "a whole lab")
+        with suppress(AssertionError):  # what was deleted may take its time
+            until(lambda: objects() == self._objects, "the objects")
+        assert objects() == self._objects
         assert self._served() == self._names
 
     def _strangers(self, pools: Collection[str]) -> list[str]:
@@ -190,8 +188,8 @@ async def _restore(kube: Kube, lab: str | None, *, wanted: dict[str, Obj], kept:
 async def _put_back(kube: Kube, path: str, content: Obj) -> None:
     """Controllers write as well: until the object was written as it was read."""
     while _content(obj := await kube.get(path)) != content:
-        foreign = {key: text for key, text in _annotations(obj).items() if not key.startswith(OURS)}
-        metadata = {**obj["metadata"], "annotations": foreign | content["annotations"]}
+        others = {key: text for key, text in _annotations(obj).items() if not key.startswith(OURS)}
+        metadata = {**obj["metadata"], "annotations": others | content["annotations"]}
         restored = {**obj, **content["parts"], "metadata": metadata}
         try:
             await kube.replace(path, restored, fieldManager=MANAGER)
