@@ -18,7 +18,7 @@ demo: venv ## Two rollouts in a local cluster, live; KIND=node|base-model|lora, 
 	@$(PY) -m lab.demo --kind $(or $(KIND),base-model) $(ARGS)
 
 test: venv ## The whole test suite; ARGS="-k route" runs a part of it
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m tests $(ARGS)
 
 test-fast: venv ## Only what needs neither Airflow nor the lab, in less than a minute
 	@$(PY) -m pytest -q tests/unit tests/property $(ARGS)
@@ -33,8 +33,7 @@ lint: venv types ## Style, format, types, direction of imports
 	@PYTHONPATH=.:plugins $(dir $(PY))lint-imports
 
 types: venv ## Only the types
-	@$(PY) -m mypy --explicit-package-bases lab plugins dags docker bench \
-		tests/unit tests/property tests/integration tests/airflow tests/lab tests/support
+	@$(PY) -m mypy --explicit-package-bases lab plugins dags docker bench tests
 
 schema: venv ## Write docs/plan.schema.json anew
 	@PYTHONPATH=plugins $(PY) -m inference_rollouts schema > docs/plan.schema.json

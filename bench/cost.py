@@ -52,7 +52,7 @@ def _samples(totals: Any) -> list[tuple[dict[str, str], float]]:
 
 
 def milliseconds(rate: float, interval: float) -> float:
-    """CPU time of one observation, with kappa estimated and the promotion's evidence computed."""
+    """CPU time of one observation, overdispersion estimated and the evidence for promotion computed."""
     metric_set, policy = ten_metrics(), judge.Policy(kappa="estimate", interval=interval)
     step = judge.StepContext(index=1, steps=4, weight=50, started_at=1000, bake=1e4, last_compared=True)
     health = judge.Health(ready_canary=PODS, ready_stable=PODS)

@@ -58,13 +58,13 @@ def tables(
         pairs = [(chosen[name][s.name], limits[name]) for name in names]
         equal.append([s.name, _minutes(bound), *(_times(run.alarms(limit), bound) for run, limit in pairs)])
         exposed.append([s.name, *(f"{run.exposure(limit):.0f}" for run, limit in pairs)])
-    found = [
+    parts = [
         (AS_CONFIGURED, ["null", *names], alarms),
         (OURS_ALONE, ["regression", "bound", *names[:OURS]], usual),
         (EQUAL, ["regression", "bound", *names], equal),
         (EXPOSED, ["regression", *names], exposed),
     ]
-    return "\n\n".join(f"{said}\n\n{_table(head, rows)}" for said, head, rows in found)
+    return "\n\n".join(f"{text}\n\n{_table(head, rows)}" for text, head, rows in parts)
 
 
 def _minutes(value: float) -> str:

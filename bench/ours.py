@@ -16,22 +16,22 @@ Kappa = float | Literal["estimate"]
 
 
 def increments(stream: Stream) -> Array:
-    """Log likelihood ratios: rollouts x windows x cells x effects; nothing while a step settles."""
+    """Log likelihood ratios: rollouts x windows x cells x effects; nothing during a step's initial delay."""
     shape = stream.bad_c.shape
     n_c, n_b = (np.broadcast_to(n[..., None], shape).ravel() for n in (stream.n_c, stream.n_b))
     effects = np.broadcast_to(np.log(evidence.WORSE_ODDS), (n_c.size, len(evidence.WORSE_ODDS)))
-    found = evidence.odds_increments(
+    ratios = evidence.odds_increments(
         n_c, stream.bad_c.ravel(), n_b, stream.bad_b.ravel(), effects, np.zeros(n_c.size)
     )
-    gains = found.reshape(shape + found.shape[1:])
-    return np.asarray(gains * stream.settled[:, None, None])
+    gains = ratios.reshape(shape + ratios.shape[1:])
+    return np.asarray(gains * stream.counted[:, None, None])
 
 
 def kappas(stream: Stream, kappa: Kappa) -> Array:
-    """Tempering of every window: rollouts x windows x cells."""
+    """The discount of every window: rollouts x windows x cells."""
     if kappa != "estimate":
         return np.full(stream.bad_c.shape, kappa)
-    found = np.empty(stream.bad_c.shape)
+    discounts = np.empty(stream.bad_c.shape)
     known = overdispersion.nothing_known(len(stream.n_c), CELLS)
     n_b, bad_b = stream.n_b, stream.bad_b
     chi2, df = pearson(stream)
@@ -39,10 +39,10 @@ def kappas(stream: Stream, kappa: Kappa) -> Array:
         n, m, bad, usual = stream.n_c[:, t, None], n_b[:, t, None], stream.bad_c[:, t], bad_b[:, t]
         if t and stream.step[t] != stream.step[t - 1]:
             known = overdispersion.without_block(known)
-        found[:, t] = overdispersion.kappa(known, n, m, bad + usual, SECONDS, BOUNDS)
-        if stream.settled[t]:
+        discounts[:, t] = overdispersion.kappa(known, n, m, bad + usual, SECONDS, BOUNDS)
+        if stream.counted[t]:
             known = overdispersion.observe(known, n, bad, m, usual, chi2[:, t], df[:, t], SECONDS)
-    return found
+    return discounts
 
 
 def pearson(stream: Stream) -> tuple[Array, Array]:
@@ -62,19 +62,19 @@ def _by_metric(values: Array) -> Array:
     return np.concatenate([values[..., :1], np.broadcast_to(latency, values[..., 1:].shape)], axis=-1)
 
 
-def log_evidence(stream: Stream, gains: Array, kappas: Array) -> Array:
+def log_evidence(stream: Stream, gains: Array, discounts: Array) -> Array:
     """ln E of all metrics together after every window: rollouts x windows."""
-    rollouts, ticks = stream.n_c.shape
+    rollouts, intervals = stream.n_c.shape
     steps = int(stream.step.max()) + 1
     alarm = np.full((rollouts, CELLS, gains.shape[3]), -np.inf)
-    found = np.empty((rollouts, ticks))
+    evidence_of = np.empty((rollouts, intervals))
     prior = -np.log(gains.shape[3])
-    for t in range(ticks):
+    for t in range(intervals):
         step = int(stream.step[t]) + 1
         if t == 0 or stream.step[t] != stream.step[t - 1]:
             alarm = np.logaddexp(alarm, np.log(gamma(step, steps)))
-        alarm = alarm + kappas[:, t, :, None] * gains[:, t]
+        alarm = alarm + discounts[:, t, :, None] * gains[:, t]
         unbegun = sum(gamma(later, steps) for later in range(step + 1, steps + 1))
         mixed = evidence.log_sum(evidence.log_sum(alarm + prior) + np.log(WEIGHTS))
-        found[:, t] = np.logaddexp(mixed, evidence.log(np.array(unbegun)))
-    return found
+        evidence_of[:, t] = np.logaddexp(mixed, evidence.log(np.array(unbegun)))
+    return evidence_of

@@ -14,9 +14,9 @@ TOLERANCE = 0.25  # Kayenta's: how far a shift must exceed, as a part of its own
 
 
 def z_test(stream: Stream) -> Array:
-    """The largest pooled z of failures and of the thresholds, over everything counted so far: one limit."""
-    keep = stream.settled[:, None]
-    n_c, n_b = (np.cumsum(n * stream.settled, axis=1)[..., None] for n in (stream.n_c, stream.n_b))
+    """The largest pooled z of failures and of each latency threshold, over everything counted so far."""
+    keep = stream.counted[:, None]
+    n_c, n_b = (np.cumsum(n * stream.counted, axis=1)[..., None] for n in (stream.n_c, stream.n_b))
     x_c, x_b = (np.cumsum(x * keep, axis=1) for x in (stream.bad_c, stream.bad_b))
     share = (x_c + x_b) / np.maximum(n_c + n_b, 1)
     variance = share * (1 - share) * (1 / np.maximum(n_c, 1) + 1 / np.maximum(n_b, 1))
@@ -28,17 +28,17 @@ def z_test(stream: Stream) -> Array:
 def kayenta(stream: Stream) -> Array:
     """Mann-Whitney on the series of minutes: normal score of a shift beyond a quarter of its estimate."""
     canary, stable = minutes(stream.n_c, stream.bad_c, 1), minutes(stream.n_b, stream.bad_b, 1)
-    keep = stream.settled[::PER_MINUTE]
-    rollouts, ticks, metrics = canary.shape
-    found = np.zeros((rollouts, ticks, metrics))
+    keep = stream.counted[::PER_MINUTE]
+    rollouts, intervals, metrics = canary.shape
+    statistic = np.zeros((rollouts, intervals, metrics))
     for m in range(metrics):
-        for t in range(ticks):
+        for t in range(intervals):
             past = np.flatnonzero(keep[: t + 1])
             if keep[t] and len(past) >= 5:
-                found[:, t, m] = _mann_whitney(canary[:, past, m], stable[:, past, m])
+                statistic[:, t, m] = _mann_whitney(canary[:, past, m], stable[:, past, m])
             elif t:
-                found[:, t, m] = found[:, t - 1, m]
-    return by_window(found, stream)
+                statistic[:, t, m] = statistic[:, t - 1, m]
+    return by_window(statistic, stream)
 
 
 def _mann_whitney(canary: Array, stable: Array) -> Array:
@@ -57,16 +57,16 @@ def counter(stream: Stream, failures: int, span: int, *, each_step: bool) -> Arr
     each step anew, as Argo's analysis runs do.
     """
     values = minutes(stream.n_c, stream.bad_c, span)
-    values[:, ~stream.settled[::PER_MINUTE]] = 0
-    rollouts, ticks, metrics = values.shape
+    values[:, ~stream.counted[::PER_MINUTE]] = 0
+    rollouts, intervals, metrics = values.shape
     step = stream.step[::PER_MINUTE]
-    top, found = np.zeros((rollouts, failures, metrics)), np.zeros(values.shape)
-    for t in range(ticks):
+    top, statistic = np.zeros((rollouts, failures, metrics)), np.zeros(values.shape)
+    for t in range(intervals):
         if each_step and t and step[t] != step[t - 1]:
             top[:] = 0
         top = -np.sort(-np.concatenate([top, values[:, t, None]], axis=1), axis=1)[:, :failures]
-        found[:, t] = top[:, -1]
-    return by_window(found, stream)
+        statistic[:, t] = top[:, -1]
+    return by_window(statistic, stream)
 
 
 def minutes(n: Integers, bad: Integers, span: int) -> Array:
@@ -84,7 +84,7 @@ def _moving(values: Integers, size: int) -> Integers:
 
 
 def _p95(n: Integers, slower: Integers) -> Array:
-    """Interpolated between the thresholds as Prometheus does; the largest one beyond it."""
+    """Interpolated between the thresholds as Prometheus does; the largest threshold beyond it."""
     within = np.concatenate([np.zeros_like(n)[..., None], n[..., None] - slower], axis=-1)
     wanted = 0.95 * n
     place = np.clip((within < wanted[..., None]).sum(axis=-1), 1, len(THRESHOLDS))
@@ -97,7 +97,7 @@ def _p95(n: Integers, slower: Integers) -> Array:
 
 def by_window(values: Array, stream: Stream) -> Array:
     """What is known each minute, on the finer grid: nothing before the first minute has ended."""
-    found = np.repeat(values, PER_MINUTE, axis=1)
-    found = np.roll(found, PER_MINUTE - 1, axis=1)
-    found[:, : PER_MINUTE - 1] = 0
-    return found[:, : len(stream.step)]
+    known = np.repeat(values, PER_MINUTE, axis=1)
+    known = np.roll(known, PER_MINUTE - 1, axis=1)
+    known[:, : PER_MINUTE - 1] = 0
+    return known[:, : len(stream.step)]

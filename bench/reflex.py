@@ -1,6 +1,6 @@
 """How fast a bad canary loses its traffic: `python -m bench.reflex` breaks one again and again in a lab.
 
-In each run the canary gets half of the traffic, the judge's trigger sees some healthy looks, and then the
+In each run the canary gets half of the traffic, the judge's trigger sees some healthy intervals, and then the
 canary's pods begin to fail: by turns in a storm, and so that only the statistics can tell.
 """
 
@@ -13,32 +13,21 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import requests
-import yaml
 
 from bench.docs import write
-from lab.airflow.settings import connections, settings
-from lab.host.state import CHECKOUT, StateDirectory
-from lab.lifecycle.up import Startup, down
-from lab.monitoring.binary import find_prometheus
+from bench.stage import Stage, example, judgement, stage, until
+from inference_rollouts.rollout.run import Run
+from lab.airflow.settings import settings
 
-if TYPE_CHECKING:  # what imports Airflow is imported late: Airflow then reads its environment
-    from inference_rollouts.core.run.frozen import Frozen
-    from inference_rollouts.triggers.judge import JudgeTrigger
-
-RATE = 80.0  # requests/s of all clients
 HEALTHY = 5.0  # seconds that the judge sees before the faults
 STEPS = [{"weight": 50, "bake": "1m"}, {"weight": 100, "bake": "1m"}]
 STORM, SMALL = 0.8, 0.1  # shares of the canary's answers that become 500
-ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute", "routes-to-llm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,112 +36,54 @@ class Reflex:
 
     Seconds until Envoy routes nothing to the canary, from three moments; and `to_restored`, from the first of
     them until the route is as it was found. The scrape that decided is the last one of a canary's pod among
-    the counts of the look that alarmed; its edge is where that look's window ends.
+    the counts of the observation that alarmed; its window's end is the second moment.
     """
 
     share: float
     from_scrape: float
     to_restored: float
-    from_edge: float
+    from_window: float
     from_fault: float
 
 
-class Theatre:
-    """A lab in which the canary's pool runs, and this process's way to it."""
-
-    def __init__(self, envoy: str) -> None:
-        from inference_rollouts.clients.kubernetes import ClusterHook
-        from inference_rollouts.clients.prometheus import PrometheusHook
-
-        self.envoy = envoy
-        self.cluster = ClusterHook("kubernetes_default", "default")
-        self.prometheus = PrometheusHook("prometheus_default")
-        self.frozen = self._deploy()
-
-    def run(self, share: float) -> Reflex:
-        """One reflex. Raises AssertionError when the judge did not roll back because of this fault."""
-        from inference_rollouts.core.judging.judge import Carried
-        from inference_rollouts.rollout.step_observer import StepObserver
-        from inference_rollouts.triggers.judge import JudgeTrigger
-
-        since, found = time.time(), self.cluster.get(*ROUTE)["spec"]
-        traffic = StepObserver(self.frozen, self.frozen.plan.step_context(1, since), Carried()).traffic
-        traffic.attach()
-        traffic.shift(self.frozen.plan.steps[0].weight, 1, since)
-        trigger = JudgeTrigger(frozen=self.frozen.to_json(), step=1, since=since)
-        with ThreadPoolExecutor(1) as thread, requests.Session() as admin:
-            judging = thread.submit(asyncio.run, judgement(trigger))
-            time.sleep(
-                self.frozen.plan.initial_delay + HEALTHY + random.random()
-            )  # anywhere between two looks
-            broken = time.time()
-            self._break(share)
-            _until(lambda: not self._routed(admin), "Envoy to leave the canary", 120, poll=0.01)
-            gone, said = time.time(), judging.result()
-        self._break(0.0)
-        traffic.restore("the run is over")
-        restored = time.time()
-        assert self.cluster.get(*ROUTE)["spec"] == found
-        assert said["verdict"] == "rollback", said["reason"]
-        assert said["windows_end"] > broken, f"a false alarm: {said['reason']}"
-        scrape = max(self._scrapes(self.frozen, said["windows_end"]))
-        return Reflex(share, gone - scrape, restored - scrape, gone - said["windows_end"], gone - broken)
-
-    def _deploy(self) -> Frozen:
-        from inference_rollouts.core.plan.plan import parse_plan
-        from inference_rollouts.preflight import freeze
-        from inference_rollouts.rollout.checks import CHECKS
-
-        plan = yaml.safe_load((CHECKOUT / "include/rollouts/llm.yaml").read_text())
-        frozen = freeze(parse_plan({**plan, "steps": STEPS}), "bench/reflex", self.cluster, self.prometheus)
-        for manifest in frozen.manifests:
-            self.cluster.apply(manifest)
-        pods = plan["workload"]["replicas"]
-        _until(lambda: CHECKS["workloads"](self.cluster, frozen).phase == "ready", "the canary's pods")
-        _until(lambda: len(self._scrapes(frozen, time.time())) == pods, "the canary's first scrapes")
-        return frozen
-
-    def _scrapes(self, frozen: Frozen, at: float) -> list[float]:
-        """When each of the canary's pods was last scraped, as of `at`."""
-        asked = f'timestamp(up{{job="vllm", inference_pool="{frozen.plan.canary}"}})'
-        return [float(series["value"][1]) for series in self.prometheus.query(asked, at)]
-
-    def _break(self, share: float) -> None:
-        for pod in self.cluster.select("v1", "Pod", {"inference-pool": self.frozen.plan.canary}):
-            url = f"http://{pod['status']['podIP']}:8000/lab/faults"
-            requests.post(url, json={"http_500": share}, timeout=5).raise_for_status()
-
-    def _routed(self, admin: requests.Session) -> bool:
-        """Whether Envoy's routes send anything to the canary."""
-        which = {"resource": "dynamic_route_configs"}
-        answer = admin.get(f"{self.envoy}/config_dump", params=which, timeout=5)
-        answer.raise_for_status()
-        return self.frozen.plan.canary in answer.text
+def breakable_run(stage: Stage) -> Run:
+    """The run whose canary is broken."""
+    return stage.freeze(example("llm", steps=STEPS), "bench/reflex")
 
 
-async def judgement(trigger: JudgeTrigger) -> Any:
-    [event] = [event.payload async for event in trigger.run()]
-    return event["judgement"]
+def reflex_of(stage: Stage, run: Run, share: float) -> Reflex:
+    """One reflex. Raises AssertionError when the judge did not roll back because of this fault."""
+    from inference_rollouts.triggers.judge import JudgeTrigger
+
+    since, found, canary = time.time(), stage.route()["spec"], run.plan.canary
+    run.traffic.attach()
+    run.traffic.shift(run.plan.steps[0].weight, 1, since)
+    trigger = JudgeTrigger(frozen=run.frozen.to_json(), step=1, since=since)
+    with ThreadPoolExecutor(1) as thread, requests.Session() as admin:
+        judging = thread.submit(asyncio.run, judgement(trigger))
+        # anywhere between two observations
+        time.sleep(run.plan.initial_delay + HEALTHY + random.random())
+        broken = time.time()
+        stage.fault(canary, http_500=share)
+        until(lambda: canary not in _routes(stage, admin), "Envoy to leave the canary", poll=0.01)
+        gone, judged = time.time(), judging.result()
+    stage.fault(canary, http_500=0.0)
+    run.traffic.restore("the run is over")
+    restored = time.time()
+    assert stage.route()["spec"] == found
+    assert judged["verdict"] == "rollback", judged["reason"]
+    window_end = judged["windows_end"]
+    assert window_end > broken, f"a false alarm: {judged['reason']}"
+    scrape = max(stage.scrapes(canary, window_end))
+    return Reflex(share, gone - scrape, restored - scrape, gone - window_end, gone - broken)
 
 
-def _until(true: Callable[[], bool], what: str, seconds: float = 60, poll: float = 0.2) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
-        time.sleep(poll)
-
-
-@contextmanager
-def theatre(folder: Path) -> Iterator[Theatre]:
-    """A lab in `folder` while the context lasts. Airflow's environment must be set up already."""
-    directory = StateDirectory(folder)
-    lab = Startup(directory, RATE, find_prometheus(), lambda _: None)
-    asyncio.run(lab.run())
-    try:
-        with patch.dict(os.environ, connections(directory.kubeconfig, lab.record["prometheus"]["url"])):
-            yield Theatre(lab.record["envoy"]["admin_url"])
-    finally:
-        down(directory)
+def _routes(stage: Stage, admin: requests.Session) -> str:
+    """Envoy's routes, as it has them now."""
+    url, which = f"{stage.record['envoy']['admin_url']}/config_dump", {"resource": "dynamic_route_configs"}
+    answer = admin.get(url, params=which, timeout=30)
+    answer.raise_for_status()
+    return answer.text
 
 
 def table(runs: Sequence[Reflex]) -> str:
@@ -162,7 +93,7 @@ def table(runs: Sequence[Reflex]) -> str:
             r.from_scrape for r in runs
         ],
         "from that scrape until the route is as it was found": [r.to_restored for r in runs],
-        "from the end of the deciding window until Envoy routes nothing": [r.from_edge for r in runs],
+        "from the end of the observation's window until Envoy routes nothing": [r.from_window for r in runs],
     }
     for share in sorted({run.share for run in runs}, reverse=True):
         name = f"from the first fault until then, {share:.0%} failing"
@@ -188,9 +119,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-reflex-") as folder:
         airflow = settings(Path(folder) / "airflow", 0) | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}
         os.environ.update({name: value for name, value in airflow.items() if name.startswith("AIRFLOW_")})
-        with theatre(Path(folder) / "lab") as stage:
+        with stage(Path(folder) / "lab") as running:
+            run = breakable_run(running)
+            running.deploy(run)
             for number in range(args.runs):
-                runs.append(stage.run((STORM, SMALL)[number % 2]))
+                runs.append(reflex_of(running, run, (STORM, SMALL)[number % 2]))
                 print(number + 1, *(f"{seconds:.2f}" for seconds in astuple(runs[-1])), flush=True)
     print(text := table(runs))
     if args.write:

@@ -69,14 +69,14 @@ Runs = dict[str, Run]
 
 def run_all(streams: Iterable[tuple[Scenario, Stream]]) -> dict[str, list[Runs]]:
     """The runs of every variant of every rule; only one stream is held at a time."""
-    found: dict[str, list[Runs]] = {rule.name: [{} for _ in rule.variants] for rule in RULES}
+    runs_of: dict[str, list[Runs]] = {rule.name: [{} for _ in rule.variants] for rule in RULES}
     for scenario, stream in streams:
         gains = ours.increments(stream)
         for rule in RULES:
-            for variant, runs in zip(rule.variants, found[rule.name], strict=True):
+            for variant, runs in zip(rule.variants, runs_of[rule.name], strict=True):
                 highest = np.maximum.accumulate(variant(stream, gains).astype(np.float32), axis=1)
                 runs[scenario.name] = Run(highest, stream.excess)
-    return found
+    return runs_of
 
 
 def tuned(runs: Runs, nulls: Sequence[Scenario]) -> Array:

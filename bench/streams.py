@@ -41,7 +41,7 @@ class Stream:
     pods_n: Integers
     pods_bad: Integers
     step: Integers
-    settled: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
     excess: Array
 
     @property
@@ -141,7 +141,7 @@ def draw(scenario: Scenario, rollouts: int, rng: np.random.Generator) -> Stream:
         pods_n=pods_n,
         pods_bad=_bad(rng, pods_n, stable[:, :, None, :], scenario.clump),
         step=step,
-        settled=np.arange(len(t)) % (STEP_MINUTES * PER_MINUTE) >= INITIAL_DELAY,
+        counted=np.arange(len(t)) % (STEP_MINUTES * PER_MINUTE) >= INITIAL_DELAY,
         excess=n_c * np.maximum(canary - usual, 0)[..., [0, SLOW]].sum(axis=2),
     )
 
@@ -188,13 +188,13 @@ def _arrivals(rng: np.random.Generator, mean: Array, shape: tuple[int, ...], clu
 
 
 def _bad(rng: np.random.Generator, n: Integers, shares: Array, clump: int) -> Integers:
-    """Bad counts; clumped requests share their fate. Slower than a threshold is slower than the last."""
+    """Bad counts; clumped requests share their fate. Slower than one threshold is slower than those below."""
     left = n // clump
     failed = rng.binomial(left, np.broadcast_to(shares[..., 0], left.shape))
-    found, above, before = [failed * clump], left, np.ones_like(shares[..., 0])
+    cells, above, before = [failed * clump], left, np.ones_like(shares[..., 0])
     for j in range(1, shares.shape[-1]):
         chance = np.clip(shares[..., j] / np.maximum(before, 1e-300), 0, 1)
         above = rng.binomial(above, np.broadcast_to(chance, above.shape))
-        found.append(above * clump)
+        cells.append(above * clump)
         before = shares[..., j]
-    return np.stack(found, axis=-1)
+    return np.stack(cells, axis=-1)

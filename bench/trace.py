@@ -53,50 +53,50 @@ def read(path: Path) -> Trace:
 
 def draw(trace: Trace, scenario: Scenario, copies: int, rollouts: int, rng: np.random.Generator) -> Stream:
     """Counts of many rollouts; of the scenario the drift and the regression are used."""
-    ticks = windows()
-    n_c = np.empty((rollouts, ticks), dtype=np.int64)
-    bad_c = np.empty((rollouts, ticks, CELLS), dtype=np.int64)
-    pods_n = np.empty((rollouts, ticks, PODS), dtype=np.int64)
-    pods_bad = np.empty((rollouts, ticks, PODS, CELLS), dtype=np.int64)
-    excess = np.empty((rollouts, ticks))
+    intervals = windows()
+    n_c = np.empty((rollouts, intervals), dtype=np.int64)
+    bad_c = np.empty((rollouts, intervals, CELLS), dtype=np.int64)
+    pods_n = np.empty((rollouts, intervals, PODS), dtype=np.int64)
+    pods_bad = np.empty((rollouts, intervals, PODS, CELLS), dtype=np.int64)
+    excess = np.empty((rollouts, intervals))
     for i in range(rollouts):
         counted = _one(trace, scenario, copies, rng)
         n_c[i], bad_c[i], pods_n[i], pods_bad[i], excess[i] = counted
     step = np.repeat(np.arange(len(STEPS)), STEP_MINUTES * PER_MINUTE)
-    settled = np.arange(ticks) % (STEP_MINUTES * PER_MINUTE) >= INITIAL_DELAY
-    return Stream(n_c, bad_c, pods_n, pods_bad, step, settled, excess)
+    counted_in = np.arange(intervals) % (STEP_MINUTES * PER_MINUTE) >= INITIAL_DELAY
+    return Stream(n_c, bad_c, pods_n, pods_bad, step, counted_in, excess)
 
 
 def _one(
     trace: Trace, scenario: Scenario, copies: int, rng: np.random.Generator
 ) -> tuple[Integers, Integers, Integers, Integers, Array]:
-    ticks, length = windows(), trace.times[-1] + 1
-    laps = int(np.ceil(ticks * SECONDS / length)) + 1
+    intervals, length = windows(), trace.times[-1] + 1
+    laps = int(np.ceil(intervals * SECONDS / length)) + 1
     starts = rng.uniform(0, length, copies)
     times = np.concatenate([trace.times + lap * length - start for start in starts for lap in range(laps)])
     prompts = np.tile(trace.prompts, copies * laps)
-    inside = (times >= 0) & (times < ticks * SECONDS)
+    inside = (times >= 0) & (times < intervals * SECONDS)
     times, prompts = times[inside], prompts[inside]
-    tick = (times / SECONDS).astype(np.int64)
-    canary = rng.random(len(tick)) < np.repeat(STEPS, STEP_MINUTES * PER_MINUTE)[tick]
+    interval = (times / SECONDS).astype(np.int64)
+    canary = rng.random(len(interval)) < np.repeat(STEPS, STEP_MINUTES * PER_MINUTE)[interval]
     drift, pace = ar1(rng, 1, scenario.drift)[0], 0.2 * ar1(rng, 1, scenario.drift)[0]
     odds = (
-        np.where(canary, scenario.odds(tick.astype(float)), 1.0)
-        * np.exp(drift[tick])
+        np.where(canary, scenario.odds(interval.astype(float)), 1.0)
+        * np.exp(drift[interval])
         * FAILING
         / (1 - FAILING)
     )
-    failed = rng.random(len(tick)) < odds / (1 + odds)
-    usual = (BASE + prompts * PER_TOKEN) * np.exp(pace[tick] + rng.normal(0, JITTER, len(tick)))
-    slow = np.where(rng.random(len(tick)) < scenario.slow, 8.0, 1.0)
-    taken = usual * np.where(canary, scenario.factor(tick.astype(float)) * slow, 1.0)
+    failed = rng.random(len(interval)) < odds / (1 + odds)
+    usual = (BASE + prompts * PER_TOKEN) * np.exp(pace[interval] + rng.normal(0, JITTER, len(interval)))
+    slow = np.where(rng.random(len(interval)) < scenario.slow, 8.0, 1.0)
+    taken = usual * np.where(canary, scenario.factor(interval.astype(float)) * slow, 1.0)
     bad = np.stack([failed, *(taken > threshold for threshold in THRESHOLDS)], axis=-1)
-    place = np.where(canary, 0, 1 + rng.integers(0, PODS, len(tick)))
-    index = tick * (PODS + 1) + place
-    size = ticks * (PODS + 1)
-    n = np.bincount(index, minlength=size).reshape(ticks, PODS + 1).astype(np.int64)
+    place = np.where(canary, 0, 1 + rng.integers(0, PODS, len(interval)))
+    index = interval * (PODS + 1) + place
+    size = intervals * (PODS + 1)
+    n = np.bincount(index, minlength=size).reshape(intervals, PODS + 1).astype(np.int64)
     counts = np.stack([np.bincount(index, bad[:, j], size) for j in range(CELLS)], axis=-1)
-    counted = counts.reshape(ticks, PODS + 1, CELLS).astype(np.int64)
-    worse = canary & ((failed & (rng.random(len(tick)) > FAILING)) | ((taken > 1) & (usual <= 1)))
-    excess = np.bincount(tick, worse, ticks).astype(float)
+    counted = counts.reshape(intervals, PODS + 1, CELLS).astype(np.int64)
+    worse = canary & ((failed & (rng.random(len(interval)) > FAILING)) | ((taken > 1) & (usual <= 1)))
+    excess = np.bincount(interval, worse, intervals).astype(float)
     return n[:, 0], counted[:, 0], n[:, 1:], counted[:, 1:], excess

@@ -49,6 +49,7 @@ class Airflow:
     port: int = field(default_factory=lambda: free_port(preferred=8088))
     passwords: dict[str, str] = field(default_factory=lambda: {u: secrets.token_urlsafe(12) for u in USERS})
     processes: dict[str, Process] = field(default_factory=dict)
+    _environment: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def url(self) -> str:
@@ -65,12 +66,12 @@ class Airflow:
         shutil.rmtree(self.home, ignore_errors=True)
         self.home.mkdir(parents=True)
         write_private(self.home / "passwords.json", json.dumps(self.passwords))
-        environment = settings(self.home, self.port) | dict(self.extra)
+        self._environment = settings(self.home, self.port) | dict(self.extra)
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._migrate(environment)
-                for name, arguments in self._commands().items():
-                    self._start(name, arguments, environment)
+                await self._migrate()
+                for name in self._commands():
+                    self.start_again(name)
                 await self._healthy()
         except TimeoutError as error:
             self.stop()
@@ -80,6 +81,10 @@ class Airflow:
         except BaseException:
             self.stop()
             raise
+
+    def start_again(self, name: str) -> None:
+        """Start a component that has ended, as it was; its log begins anew."""
+        self._start(name, self._commands()[name])
 
     def stop(self) -> None:
         """End every component with its workers; a task that is at work is not waited for."""
@@ -96,8 +101,8 @@ class Airflow:
     ) -> None:
         self.stop()
 
-    async def _migrate(self, environment: Mapping[str, str]) -> None:
-        migration = self._start("db-migrate", ["-m", "airflow", "db", "migrate"], environment)
+    async def _migrate(self) -> None:
+        migration = self._start("db-migrate", ["-m", "airflow", "db", "migrate"])
         await migration.succeeded()
         del self.processes[migration.name]
         self.report("Airflow's database is made")
@@ -110,10 +115,10 @@ class Airflow:
             "triggerer": ["-m", "airflow", "triggerer", "--skip-serve-logs"],
         }
 
-    def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Process:
+    def _start(self, name: str, arguments: Sequence[str]) -> Process:
         argv = [sys.executable, *arguments]
         log = self.home / "logs" / f"{name}.log"
-        process = processes.start(name, argv, log, env=environment, cwd=self.home)
+        process = processes.start(name, argv, log, env=self._environment, cwd=self.home)
         self.processes[name] = process
         record = {name: process.record() for name, process in self.processes.items()}
         write_json(self.home / RECORD, {"url": self.url, "processes": record})

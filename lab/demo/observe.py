@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import aiohttp
 
 from lab.airflow.client import AirflowClient, AirflowError
-from lab.demo.snapshot import Arm, Clients, Json, Snapshot, Task, asked_shares, backends
+from lab.demo.snapshot import Arm, Clients, Snapshot, Task, asked_shares, backends
 from lab.demo.source import Source
 from lab.demo.view import ENDINGS, PREPARATION, STEP_TASKS
 from lab.kube.client import Kube, KubeError
-from lab.kube.objects import path_of
+from lab.kube.objects import Obj, path_of
 
 PODS = path_of("Pod", "default")
 JUDGED = re.compile(r"^step \d+ at [^:]*: (.+?)(?: Warning: .*)?$", re.MULTILINE)
@@ -50,7 +50,7 @@ class Observer:
     loadgen_url: str
 
     async def snapshot(self, run: Run) -> Snapshot:
-        """One look at the run and at both of its pools."""
+        """The run and both of its pools as they are now."""
         tasks, arms, clients = await asyncio.gather(
             self.tasks(run.run_id),
             self.arms((run.stable, run.canary)),
@@ -74,8 +74,8 @@ class Observer:
             where, step = (self.dag_id, run_id, judge.task_id), judge.task_id.partition(".")[0]
             if judge.is_active:
                 log = await asyncio.to_thread(self.airflow.logs, *where)
-                if said := JUDGED.findall(log):
-                    return f"{step}: {said[-1]}"
+                if judgements := JUDGED.findall(log):
+                    return f"{step}: {judgements[-1]}"
             elif result := await asyncio.to_thread(self.airflow.xcom, *where):
                 return f"{step}: {result['verdict']}: {result['reason']}"
         return ""
@@ -124,7 +124,7 @@ class Observer:
             for pool in pools
         )
 
-    async def target(self) -> Json:
+    async def target(self) -> Obj:
         """The object whose weights move, as it is now."""
         return await self.kube.get(self.source.target)
 

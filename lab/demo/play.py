@@ -26,7 +26,7 @@ from lab.lifecycle.up import Startup, down
 from lab.monitoring.binary import find_prometheus
 from lab.scope import HOME
 
-LOOK_SECONDS = 1.0
+SNAPSHOT_SECONDS = 1.0
 PLAIN_SECONDS = 3.0
 LONGEST_ROLLOUT = 300.0
 
@@ -100,8 +100,8 @@ async def _tell(screen: Screen, lab: Startup, airflow: Airflow, story: Story) ->
             screen.say(f"  {chapter.stable} -> {chapter.canary}   {chapter.what}")
             ending = await _observed(screen, observer, chapter)
             _sum_up(screen, ending, chapter)
-            if found := disappointments(chapter, ending):
-                return "; ".join(found)
+            if complaints := disappointments(chapter, ending):
+                return "; ".join(complaints)
     return ""
 
 
@@ -116,7 +116,7 @@ async def _observed(screen: Screen, observer: Observer, chapter: Chapter) -> End
         if snapshot.elapsed > LONGEST_ROLLOUT:
             raise Failed(f"the run is still {state} after {LONGEST_ROLLOUT:.0f} s")
         teller.show(snapshot)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(SNAPSHOT_SECONDS)
         state = (await asyncio.to_thread(observer.airflow.run, observer.dag_id, run_id))["state"]
     snapshot = await observer.snapshot(run)
     teller.show(snapshot)

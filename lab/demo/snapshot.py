@@ -2,9 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
-Json = dict[str, Any]
+from lab.kube.objects import Obj
+
 DONE_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -59,7 +59,7 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One look at everything. `elapsed` is seconds since the run began, `progress` is 0..1."""
+    """Everything at one moment. `elapsed` is seconds since the run began, `progress` is 0..1."""
 
     elapsed: float
     tasks: tuple[Task, ...]
@@ -76,20 +76,20 @@ class Snapshot:
         return active[-1] if active else None
 
 
-def backends(route: Json, pool: str) -> list[Json]:
+def backends(route: Obj, pool: str) -> list[Obj]:
     """The backends, or a rewrite's targets, of the first rule that names `pool`, else of the first rule."""
     rules = [rule.get("backendRefs") or rule.get("targets") or [] for rule in route["spec"]["rules"]]
     named = [[{"name": ref.get("modelRewrite"), **ref} for ref in refs] for refs in rules]
     return next((refs for refs in named if any(ref["name"] == pool for ref in refs)), named[0])
 
 
-def asked_shares(refs: list[Json]) -> dict[str, float]:
+def asked_shares(refs: list[Obj]) -> dict[str, float]:
     """The share of requests that the weights ask for, by backend; a missing weight is 1."""
     weights = {ref["name"]: ref.get("weight", 1) for ref in refs}
     total = sum(weights.values())
     return {name: weight / total if total else 0.0 for name, weight in weights.items()}
 
 
-def describe(refs: list[Json]) -> str:
+def describe(refs: list[Obj]) -> str:
     """The weights as they stand in the route: "llm-pool 90, llm-pool-version-2 10"."""
     return ", ".join(f"{ref['name']} {ref.get('weight', '(no weight)')}" for ref in refs)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.demo.snapshot import Clients, Json, backends
+from lab.demo.snapshot import Clients, backends
 from lab.demo.source import ADAPTERS, POOLS, Source
+from lab.kube.objects import Obj
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 OURS = "inference-rollouts.dev/"
@@ -152,34 +153,34 @@ class Ending:
     outcome: str
     reason: str
     seconds: float
-    before: Json
-    after: Json
+    before: Obj
+    after: Obj
     clients: Clients
 
 
 def disappointments(chapter: Chapter, ending: Ending) -> list[str]:
     """Whatever is not as the chapter promises, a sentence each; empty when all is."""
-    found = []
+    complaints = []
     if ending.outcome != chapter.outcome:
-        found.append(f"it was to be {chapter.outcome} and is {ending.outcome}")
+        complaints.append(f"it was to be {chapter.outcome} and is {ending.outcome}")
     if unforeseen := set(ending.clients.failures) - chapter.tolerated:
-        found.append(f"client requests failed: {', '.join(sorted(unforeseen))}")
+        complaints.append(f"client requests failed: {', '.join(sorted(unforeseen))}")
     if not ending.clients.ended:
-        found.append("no client request was answered meanwhile")
+        complaints.append("no client request was answered meanwhile")
     if chapter.outcome == "promoted":
-        found += _not_all_on(chapter.canary, ending.after)
+        complaints += _not_all_on(chapter.canary, ending.after)
     elif ending.after["spec"] != ending.before["spec"]:
-        found.append("the route's spec is not what it was before")
+        complaints.append("the route's spec is not what it was before")
     if left := _ours(ending.after):
-        found.append(f"annotations were left on the route: {', '.join(left)}")
-    return found
+        complaints.append(f"annotations were left on the route: {', '.join(left)}")
+    return complaints
 
 
-def _not_all_on(pool: str, route: Json) -> list[str]:
+def _not_all_on(pool: str, route: Obj) -> list[str]:
     carrying = {ref["name"] for ref in backends(route, pool) if ref.get("weight", 1) > 0}
     return [] if carrying == {pool} else [f"traffic is on {', '.join(sorted(carrying))}, not all on {pool}"]
 
 
-def _ours(route: Json) -> list[str]:
+def _ours(route: Obj) -> list[str]:
     annotations: Mapping[str, str] = route["metadata"].get("annotations") or {}
     return sorted(key for key in annotations if key.startswith(OURS))

@@ -117,8 +117,8 @@ def _alarmed_step(states: dict[str, Task]) -> int:
 def _foremost(tasks: list[Task]) -> Task:
     """The task that tells how a step stands: a failed one, else the one at work, else the last."""
     for state in ("failed", "upstream_failed"):
-        if found := [task for task in tasks if task.state == state]:
-            return found[0]
+        if stopped := [task for task in tasks if task.state == state]:
+            return stopped[0]
     return next((task for task in tasks if task.state not in ("success", "skipped")), tasks[-1])
 
 

@@ -130,7 +130,7 @@ class Startup:
         write_private(self.directory.kubeconfig, json.dumps(config, indent=2))
         async with Kube.from_kubeconfig(self.directory.kubeconfig) as kube:
             running = await survey(kube, namespace, lab)
-            self.record |= {"namespace": namespace, "foreign": {"lab": lab}}
+            self.record |= {"namespace": namespace, "foreign": {"lab": lab, "runs": running}}
             self.record["apiserver"] = {"url": kube.endpoint.server}
             self.directory.write(self.record)
             await join(kube, namespace, lab, running)

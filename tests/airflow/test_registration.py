@@ -11,10 +11,13 @@ import os
 import subprocess
 import sys
 import tomllib
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.http_server import serving
+from tests.support.http_server import Reply, serving
 from tests.support.plans import ROOT
 
 FOUND = """
@@ -57,20 +60,25 @@ print(json.dumps(Connection.get_connection_from_secrets("prometheus_default").te
 """
 
 
-@pytest.fixture
-def ask(tmp_path):
+class Asker:
     """What a program prints as JSON on its last line, run beside our package `installed` and in plugins/."""
-    site = tmp_path / "site"
-    site.mkdir()
 
-    def run(program: str, *, installed: bool = True, in_folder: bool = False, **environment: str):
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.site = home / "site"
+        self.site.mkdir()
+
+    def __call__(
+        self, program: str, *, installed: bool = True, in_folder: bool = False, **environment: str
+    ) -> Any:
         if installed:
-            distribution(site, "inference-rollouts", tomllib.loads((ROOT / "pyproject.toml").read_text()))
-        folder = tmp_path / "plugins"
+            ours = tomllib.loads((ROOT / "pyproject.toml").read_text())
+            distribution(self.site, "inference-rollouts", ours)
+        folder = self.home / "plugins"
         folder.mkdir()
-        path = [str(site), str(ROOT / "plugins")]
+        path = [str(self.site), str(ROOT / "plugins")]
         settings = {
-            "AIRFLOW_HOME": str(tmp_path),
+            "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins" if in_folder else folder),
             "PYTHONPATH": os.pathsep.join(path),
@@ -78,18 +86,20 @@ def ask(tmp_path):
         ended = subprocess.run(
             [sys.executable, "-c", program],
             env=os.environ | settings | environment,
-            cwd=tmp_path,
+            cwd=self.home,
             capture_output=True,
             text=True,
         )
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout.splitlines()[-1])
 
-    run.site = site
-    return run
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Asker:
+    return Asker(tmp_path)
 
 
-def distribution(site, name, pyproject):
+def distribution(site: Path, name: str, pyproject: dict[str, Any]) -> None:
     """What an installer writes about a package that has this pyproject.toml: its name and entry points."""
     info = site / f"{name.replace('-', '_')}-1.dist-info"
     info.mkdir()
@@ -102,14 +112,14 @@ def distribution(site, name, pyproject):
 @pytest.mark.parametrize(
     ("installed", "in_folder"), [(False, True), (True, False), (True, True)], ids=["folder", "wheel", "both"]
 )
-def test_the_plugin_is_there_once_and_its_listener_too(ask, installed, in_folder):
+def test_the_plugin_is_there_once_and_its_listener_too(ask: Asker, installed: bool, in_folder: bool) -> None:
     found = ask(FOUND, installed=installed, in_folder=in_folder)
     assert found["plugins"].count("inference_rollouts") == 1
     assert found["errors"] == {}
     assert found["listeners"] == 1
 
 
-def test_plugins_of_others_are_loaded_in_tasks_beside_ours(ask):
+def test_plugins_of_others_are_loaded_in_tasks_beside_ours(ask: Asker) -> None:
     base = "__import__('airflow.plugins_manager').plugins_manager.AirflowPlugin"
     (ask.site / "others.py").write_text(f"class Others({base}):\n    name = 'others'\n")
     others = {"project": {"entry-points": {"airflow.plugins": {"others": "others:Others"}}}}
@@ -117,7 +127,7 @@ def test_plugins_of_others_are_loaded_in_tasks_beside_ours(ask):
     assert {"inference_rollouts", "others"} <= set(ask(FOUND, in_folder=True)["in tasks"])
 
 
-def test_the_connection_type_is_listed_with_its_form(ask):
+def test_the_connection_type_is_listed_with_its_form(ask: Asker) -> None:
     listed = ask(LISTED)
     assert listed["name"] == "Prometheus"
     assert listed["form"]["relabeling"] == {"schema": "Scheme", "password": "Bearer token"}
@@ -126,11 +136,11 @@ def test_the_connection_type_is_listed_with_its_form(ask):
     assert listed["hook"] == [hook, "prometheus", "Prometheus", True]
 
 
-def trial(ask, answer):
+def trial(ask: Asker, answer: Reply) -> tuple[Any, str]:
     """What the form's Test says of a server that answers so, and which token that got."""
     seen = []
 
-    def answered(request, body):
+    def answered(request: BaseHTTPRequestHandler, body: bytes) -> Reply:
         seen.append((request.path, request.headers["Authorization"]))
         return answer
 
@@ -141,19 +151,19 @@ def trial(ask, answer):
     return said, url
 
 
-def test_a_server_that_answers_passes_the_test(ask):
+def test_a_server_that_answers_passes_the_test(ask: Asker) -> None:
     scalar = b'{"status": "success", "data": {"resultType": "scalar", "result": [7, "1"]}}'
     said, url = trial(ask, (200, "application/json", scalar))
     assert said == [True, f"Prometheus at {url}/p answers queries."]
 
 
-def test_a_server_that_does_not_know_the_token_fails_the_test(ask):
+def test_a_server_that_does_not_know_the_token_fails_the_test(ask: Asker) -> None:
     said, url = trial(ask, (401, "text/html", b"<html>"))
     wanted = f"Prometheus at {url}/p answered 401: Unauthorized. The connection's password is what it gets"
     assert said == [False, f"{wanted} as bearer token."]
 
 
-def test_a_server_that_is_down_fails_the_test(ask):
+def test_a_server_that_is_down_fails_the_test(ask: Asker) -> None:
     with serving(lambda *_: (200, "text/plain", b"")) as url:
         connection = json.dumps({"conn_type": "prometheus", "host": url})
     passed, said = ask(TESTED, AIRFLOW_CONN_PROMETHEUS_DEFAULT=connection)

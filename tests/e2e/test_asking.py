@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-import yaml
 
-from lab.airflow.client import AirflowClient
-from lab.host.state import CHECKOUT
+from bench.stage import until
+from tests.support.e2e.pipeline import ASKING, LONG, Pipeline
+from tests.support.e2e.shared import SharedLab
 
-from .stage import DAG, Stage, until
+pytestmark = pytest.mark.timeout(900)
 
-pytestmark = pytest.mark.timeout(400)
 ASK = "step_1.ask"
+CANARY = "llm-pool-version-2"
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with pytest.MonkeyPatch.context() as patch:
-        include = tmp_path_factory.mktemp("asking") / "include"
-        patch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(_asking(include)))
-        with Stage(tmp_path_factory.mktemp("stage")) as stage:
-            yield stage
+def answer(pipeline: Pipeline, run: str, option: str) -> None:
+    """Choose an option, and once more whenever it is asked again, until the task goes on.
+
+    Airflow takes a task for dead whose answer comes while the scheduler still books that it was deferred; the
+    next try asks anew.
+    """
+
+    def goes_on() -> bool:
+        state = pipeline.state(run, ASK, ASKING)
+        if state == "deferred" and not pipeline.client.question(ASKING, run, ASK)["response_received"]:
+            pipeline.client.answer(ASKING, run, ASK, option)
+        return state == "success"
+
+    until(goes_on, "the answer to be heard", LONG)
 
 
-def _asking(include: Path) -> Path:
-    """The project's include/, its plan asking before 100 %."""
-    shutil.copytree(CHECKOUT / "include", include)
-    path = include / "rollouts" / "llm.yaml"
-    plan = yaml.safe_load(path.read_text()) | {"approvals": {"steps": [100]}}
-    path.write_text(yaml.safe_dump(plan))
-    return include
+def test_a_yes_through_the_api_promotes(lab: SharedLab, pipeline: Pipeline) -> None:
+    run = pipeline.trigger(CANARY, [50, 100], dag=ASKING)
+    pipeline.reach(run, ASK, "deferred", dag=ASKING)
+    question = pipeline.client.question(ASKING, run, ASK)
+    assert question["subject"].startswith(f"{CANARY}: raise it from 50 % to 100 %")
+    assert lab.stage.weights() == {"llm-pool": 50, CANARY: 50}
+    answer(pipeline, run, "Go on")
+    assert pipeline.end(run, ASKING) == "success"
+    assert lab.stage.weights() == {"llm-pool": 0, CANARY: 100}
+    assert 'chose "Go on"' in pipeline.client.run(ASKING, run)["note"]
 
 
-def _asked(client: AirflowClient, run: str) -> bool:
-    return any(ti["task_id"] == ASK and ti["state"] == "deferred" for ti in client.task_instances(DAG, run))
-
-
-def test_a_yes_through_the_api_promotes(stage: Stage) -> None:
-    run = stage.trigger("llm-pool", "llm-pool-version-2", [50, 100])
-    until(lambda: _asked(stage.client, run), "the question")
-    question = stage.client.question(DAG, run, ASK)
-    assert question["subject"].startswith("llm-pool-version-2: raise it from 50 % to 100 %")
-    assert stage.weights() == {"llm-pool": 50, "llm-pool-version-2": 50}
-    stage.client.answer(DAG, run, ASK, "Go on")
-    assert stage.client.wait(DAG, run, 200) == "success"
-    assert stage.weights() == {"llm-pool": 0, "llm-pool-version-2": 100}
-    assert 'chose "Go on"' in stage.client.run(DAG, run)["note"]
-
-
-def test_a_run_that_is_marked_as_failed_while_it_asks_goes_back(stage: Stage) -> None:
-    before = stage.route()
-    stable = max(stage.weights(), key=stage.weights().__getitem__)
-    run = stage.trigger(stable, "llm-pool-version-3", [50, 100])
-    until(lambda: _asked(stage.client, run), "the question")
-    stage.client.set_run_state(DAG, run, "failed")
-    assert stage.client.wait(DAG, run) == "failed"
-    until(lambda: stage.route()["spec"] == before["spec"], "the route as found")
-    assert stage.failures() == {}
+def test_a_run_that_is_marked_as_failed_while_it_asks_goes_back(lab: SharedLab, pipeline: Pipeline) -> None:
+    before = lab.stage.route()
+    run = pipeline.trigger(CANARY, [50, 100], dag=ASKING)
+    pipeline.reach(run, ASK, "deferred", dag=ASKING)
+    pipeline.client.set_run_state(ASKING, run, "failed")
+    assert pipeline.end(run, ASKING) == "failed"
+    until(lambda: lab.stage.route()["spec"] == before["spec"], "the route as found")
+    assert lab.lost == {}

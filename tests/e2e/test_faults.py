@@ -6,74 +6,72 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from bench.reflex import ROUTE, Theatre, judgement, theatre
+from bench.stage import PATIENCE, Stage, judgement, until
+from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.core.objects.api_groups import POOL_APIS
+from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.triggers.judge import JudgeTrigger
+from tests.support.e2e.shared import SharedLab
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(600)
 
-POOL_API = "inference.networking.k8s.io/v1"
-BAKE, PATIENCE = 6.0, 3.0  # seconds; a step that may not pass is rolled back after both
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
-    with theatre(tmp_path_factory.mktemp("faults") / "lab") as running:
-        yield running
+BAKE = DEADLINE = 120.0  # seconds, longer than anything takes: what ends a step before is an alarm
 
 
-def judged(stage: Theatre, breaking: Callable[[], None]) -> tuple[dict[str, Any], float]:
+@contextmanager
+def observed() -> Iterator[list[Judgement]]:
+    """What observers in this process say, as they say it."""
+    judgements: list[Judgement] = []
+    observe = StepObserver.observe
+
+    def recorded(observer: StepObserver, now: float) -> Judgement:
+        judgements.append(observe(observer, now))
+        return judgements[-1]
+
+    with patch.object(StepObserver, "observe", recorded):
+        yield judgements
+
+
+def judged(stage: Stage, canary: Run, breaking: Callable[[], None]) -> tuple[dict[str, Any], float]:
     """The final judgement of a step that breaks, and its seconds; the route is as found afterwards."""
-    from inference_rollouts.core.judging.judge import Carried
-    from inference_rollouts.rollout.step_observer import StepObserver
-    from inference_rollouts.triggers.judge import JudgeTrigger
-
-    plan = stage.frozen.plan
-    analysis = plan.analysis.model_copy(update={"margin": None, "progress_deadline": PATIENCE})
+    plan = canary.plan
+    analysis = plan.analysis.model_copy(update={"margin": None, "progress_deadline": DEADLINE})
     steps = (plan.steps[0].model_copy(update={"bake": BAKE}), *plan.steps[1:])
-    frozen = replace(stage.frozen, plan=plan.model_copy(update={"analysis": analysis, "steps": steps}))
-    since, found = time.time(), stage.cluster.get(*ROUTE)["spec"]
-    traffic = StepObserver(frozen, frozen.plan.step_context(1, since), Carried()).traffic
-    traffic.attach()
+    plan = plan.model_copy(update={"analysis": analysis, "steps": steps})
+    run = stage.open_run(replace(canary.frozen, plan=plan))
+    since, found = time.time(), stage.route()["spec"]
+    run.traffic.attach()
     try:
-        traffic.shift(50, 1, since)
-        trigger = JudgeTrigger(frozen=frozen.to_json(), step=1, since=since)
-        with ThreadPoolExecutor(1) as thread:
+        run.traffic.shift(50, 1, since)
+        trigger = JudgeTrigger(frozen=run.frozen.to_json(), step=1, since=since)
+        with observed() as judgements, ThreadPoolExecutor(1) as thread:
             judging = thread.submit(asyncio.run, judgement(trigger))
-            time.sleep(plan.initial_delay + 1)
+            until(lambda: any(each.canary.requests for each in judgements), "a healthy interval")
             broken = time.time()
             breaking()
-            said = judging.result(90)
-        return said, said["time"] - broken
+            final = judging.result(BAKE + DEADLINE + PATIENCE)
+        return final, final["time"] - broken
     finally:
-        traffic.restore("the test is over")
-        assert stage.cluster.get(*ROUTE)["spec"] == found
+        run.traffic.restore("the test is over")
+        assert stage.route()["spec"] == found
 
 
-def scale(stage: Theatre, name: str, replicas: int) -> None:
-    stage.cluster.patch(
-        "apps/v1", "Deployment", name, [{"op": "replace", "path": "/spec/replicas", "value": replicas}]
-    )
+def scale(stage: Stage, deployment: str, replicas: int) -> None:
+    patch = [{"op": "replace", "path": "/spec/replicas", "value": replicas}]
+    stage.cluster.patch("apps/v1", "Deployment", deployment, patch)
 
 
-def fail_mode(stage: Theatre, mode: str) -> None:
-    path = "/spec/endpointPickerRef/failureMode"
-    ops = [{"op": "replace", "path": path, "value": mode}]
-    stage.cluster.patch(POOL_API, "InferencePool", stage.frozen.plan.canary, ops)
-
-
-def healed(stage: Theatre) -> None:
-    from inference_rollouts.rollout.checks import CHECKS
-
-    for manifest in stage.frozen.manifests:
-        stage.cluster.apply(manifest)
-    deadline = time.monotonic() + 60
-    while CHECKS["workloads"](stage.cluster, stage.frozen).phase != "ready":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+def fail_mode(stage: Stage, pool: str, mode: str) -> None:
+    patch = [{"op": "replace", "path": "/spec/endpointPickerRef/failureMode", "value": mode}]
+    stage.cluster.patch(POOL_APIS[0], "InferencePool", pool, patch)
 
 
 @pytest.mark.parametrize(
@@ -86,25 +84,18 @@ def healed(stage: Theatre) -> None:
         ),  # requests pass, but nobody rewrites the alias that half of the clients ask for
     ],
 )
-def test_a_canary_whose_picker_dies(stage: Theatre, mode: str, why: str) -> None:
-    fail_mode(stage, mode)
-    try:
-        said, seconds = judged(stage, lambda: scale(stage, f"{stage.frozen.plan.canary}-epp", 0))
-    finally:
-        scale(stage, f"{stage.frozen.plan.canary}-epp", 1)
-        fail_mode(stage, "FailOpen")
-        healed(stage)
-    assert said["verdict"] == "rollback"
-    assert why in said["reason"]
+def test_a_canary_whose_picker_dies(shared_lab: SharedLab, canary: Run, mode: str, why: str) -> None:
+    stage, pool = shared_lab.stage, canary.plan.canary
+    fail_mode(stage, pool, mode)
+    final, seconds = judged(stage, canary, lambda: scale(stage, f"{pool}-epp", 0))
+    assert final["verdict"] == "rollback"
+    assert why in final["reason"]
     assert seconds < BAKE
 
 
-def test_a_canary_that_loses_all_its_pods(stage: Theatre) -> None:
-    try:
-        said, seconds = judged(stage, lambda: scale(stage, stage.frozen.plan.canary, 0))
-    finally:
-        scale(stage, stage.frozen.plan.canary, stage.frozen.plan.workload.replicas)
-        healed(stage)
-    assert said["verdict"] == "rollback"
-    assert said["reason"] == "The canary has no ready endpoints."
+def test_a_canary_that_loses_all_its_pods(shared_lab: SharedLab, canary: Run) -> None:
+    stage = shared_lab.stage
+    final, seconds = judged(stage, canary, lambda: scale(stage, canary.plan.canary, 0))
+    assert final["verdict"] == "rollback"
+    assert final["reason"] == "The canary has no ready endpoints."
     assert seconds < BAKE

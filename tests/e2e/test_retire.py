@@ -3,170 +3,162 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-import requests
-import yaml
 
-from bench.reflex import ROUTE, Theatre, theatre
-from lab.host.state import CHECKOUT, StateDirectory
+from bench.stage import PATIENCE, Stage, example, ready, until
+from inference_rollouts.core.errors import RetirementRefused
+from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.plan.retention import Action, Retention
+from inference_rollouts.core.retirement.idle import Observation
+from inference_rollouts.core.retirement.retirement import Retirement
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.retirement import Subject
+from inference_rollouts.rollout.run import Run
+from inference_rollouts.triggers import idle
+from inference_rollouts.triggers.idle import IdleTrigger
+from tests.support.e2e.shared import SharedLab
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(600)
 
 STREAM = 4.0  # seconds
+GO_ON = 160  # requests that clients send afterwards
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("retire") / "lab"
-
-
-@pytest.fixture(scope="module")
-def stage(folder: Path) -> Iterator[Theatre]:
-    with theatre(folder) as running:
-        yield running
-
-
-def move(stage: Theatre, stable: str, canary: str) -> None:
+def move(stage: Stage, run: Run, stable: str, canary: str) -> None:
     """All traffic from one pool to the other, as a rollout that is promoted does."""
-    from inference_rollouts.rollout.traffic import Traffic
-
-    plan = stage.frozen.plan.model_copy(update={"stable": stable, "canary": canary})
-    traffic = Traffic(stage.cluster, plan, f"rollout_llm/{canary}", stage.frozen.targets)
+    plan = run.plan.model_copy(update={"stable": stable, "canary": canary})
+    traffic = stage.open_run(replace(run.frozen, run=f"rollout_llm/{canary}", plan=plan)).traffic
     traffic.attach()
     for step, percent in enumerate((50, 100), start=1):
         traffic.shift(percent, step, time.time())
     traffic.promote()
 
 
-def retired(stage: Theatre, action: str) -> tuple[float, float]:
-    """Retire the canary of the stage; when it was decided, and since when the pool had been quiet."""
-    from inference_rollouts.core.plan.retention import Action, Retention
-    from inference_rollouts.core.retirement.retirement import Retirement
-    from inference_rollouts.rollout.retirement import subject_of
-    from inference_rollouts.triggers.idle import IdleTrigger
+def there_and_back(stage: Stage, run: Run) -> None:
+    """The canary served, and is left with weight 0."""
+    move(stage, run, run.plan.stable, run.plan.canary)
+    stage.until_served(GO_ON)
+    move(stage, run, run.plan.canary, run.plan.stable)
 
-    retention = Retention(longest_stream=STREAM)
-    plan = stage.frozen.plan.model_copy(update={"retention": retention})
-    wanted = Retirement(plan, plan.canary, Action(action))
-    wanted = replace(wanted, objects=subject_of(wanted).find())
-    trigger = IdleTrigger(retirement=wanted.to_json(), deadline=time.time() + 60)
-    since = asyncio.run(_event(trigger))["since"]
+
+def retired(stage: Stage, plan: Plan, action: Action) -> tuple[float, float]:
+    """Retire the canary of a plan; when it was decided, and since when the pool had been quiet."""
+    plan = plan.model_copy(update={"retention": Retention(longest_stream=STREAM)})
+    wanted = Retirement(plan, plan.canary, action)
+    wanted = replace(wanted, objects=subject_of(stage, wanted).find())
+    since = asyncio.run(idle_event(wanted))["since"]
     decided = time.time()
-    until(lambda: subject_of(Retirement.from_json(wanted.to_json())).reconcile().phase == "ready")
+    decoded = Retirement.from_json(wanted.to_json())
+    until(lambda: subject_of(stage, decoded).reconcile().phase == "ready", "what is retired to be gone")
     return decided, since
 
 
-async def _event(trigger: Any) -> dict[str, Any]:
-    return next(iter([event.payload async for event in trigger.run()]))
+def subject_of(stage: Stage, retirement: Retirement) -> Subject:
+    return kind_of(retirement.plan).retired(stage.clients, retirement)
 
 
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+async def idle_event(retirement: Retirement) -> dict[str, Any]:
+    trigger = IdleTrigger(retirement=retirement.to_json(), deadline=time.time() + PATIENCE)
+    [event] = [event.payload async for event in trigger.run()]
+    return dict(event)
 
 
-def lost(folder: Path) -> dict[str, int]:
-    url = StateDirectory(folder).read()["loadgen"]["url"]
-    outcomes = requests.get(f"{url}/stats", timeout=5).json()["totals"]["outcomes"]
-    return {cause: count for cause, count in outcomes.items() if cause != "ok" and count}
+@contextmanager
+def held_after_one() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """The first event says that a second observation of a retirement is due, which waits for the other."""
+    due, go_on = threading.Event(), threading.Event()
+    observe, calls = idle.observe, 0
+
+    def held(subject: Subject, now: float, seconds: int) -> Observation:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            due.set()
+            assert go_on.wait(PATIENCE)
+        return observe(subject, now, seconds)
+
+    with patch.object(idle, "observe", held):
+        yield due, go_on
 
 
-def weights(stage: Theatre) -> dict[str, int]:
-    return {
-        ref["name"]: ref["weight"] for ref in stage.cluster.get(*ROUTE)["spec"]["rules"][0]["backendRefs"]
-    }
-
-
-def pods(stage: Theatre) -> int:
-    return len(stage.cluster.select("v1", "Pod", {"inference-pool": stage.frozen.plan.canary}))
-
-
-def test_a_pool_that_serves_is_refused(stage: Theatre) -> None:
-    from inference_rollouts.core.errors import RetirementRefused
-
-    plan = stage.frozen.plan
-    move(stage, plan.stable, plan.canary)
+def test_a_pool_that_serves_is_refused(shared_lab: SharedLab, canary: Run) -> None:
+    plan = canary.plan
+    move(shared_lab.stage, canary, plan.stable, plan.canary)
     with pytest.raises(RetirementRefused, match="gives llm-pool-version-2 weight 100"):
-        retired(stage, "remove")
-    move(stage, plan.canary, plan.stable)
+        retired(shared_lab.stage, plan, Action.REMOVE)
+    move(shared_lab.stage, canary, plan.canary, plan.stable)
+    shared_lab.stage.until_served(GO_ON)
+    assert shared_lab.lost == {}
 
 
 def test_a_pool_is_scaled_down_only_after_the_longest_stream_and_comes_up_again(
-    stage: Theatre, folder: Path
+    shared_lab: SharedLab, canary: Run
 ) -> None:
-    from inference_rollouts.rollout.checks import CHECKS
-
+    stage, plan = shared_lab.stage, canary.plan.as_pool_plan
+    there_and_back(stage, canary)
     left = time.time()
-    decided, since = retired(stage, "scale-down")
-    assert since > left, "its last answers were still running"
+    decided, since = retired(stage, plan, Action.SCALE_DOWN)
+    assert since > left
     assert decided - since >= STREAM
-    assert pods(stage) == 0
-    for manifest in stage.frozen.manifests:
+    assert stage.pods(plan.canary) == []
+    for manifest in canary.frozen.manifests:
         stage.cluster.apply(manifest)
-    until(lambda: CHECKS["workloads"](stage.cluster, stage.frozen).phase == "ready")
-    assert pods(stage) == stage.frozen.plan.workload.replicas
-    assert lost(folder) == {}
+    until(lambda: ready(canary, "workloads"), "the pool to come up again")
+    assert len(stage.pods(plan.canary)) == plan.workload.replicas
+    stage.until_served(GO_ON)
+    assert shared_lab.lost == {}
 
 
 def test_a_retired_pool_leaves_nothing_behind_and_no_client_loses_a_request(
-    stage: Theatre, folder: Path
+    shared_lab: SharedLab, canary: Run
 ) -> None:
-    retired(stage, "remove")
-    plan = stage.frozen.plan
-    assert weights(stage) == {plan.stable: 100}
+    stage, plan = shared_lab.stage, canary.plan
+    there_and_back(stage, canary)
+    retired(stage, plan, Action.REMOVE)
+    assert stage.weights() == {plan.stable: 100}
     left = [
         m
-        for m in stage.frozen.manifests
+        for m in canary.frozen.manifests
         if stage.cluster.find(m["apiVersion"], m["kind"], m["metadata"]["name"])
     ]
     assert left == []
-    assert pods(stage) == 0
+    assert stage.pods(plan.canary) == []
     assert stage.cluster.find("apps/v1", "Deployment", plan.stable) is not None
-    time.sleep(2)  # clients go on
-    assert lost(folder) == {}
+    stage.until_served(GO_ON)
+    assert shared_lab.lost == {}
 
 
-def test_an_adapter_is_unloaded_when_nobody_asks_for_it_any_more(stage: Theatre, folder: Path) -> None:
-    from inference_rollouts.clients.model_server import load_adapter, models
-    from inference_rollouts.core.errors import RetirementRefused
-    from inference_rollouts.core.plan.plan import parse_plan
-    from inference_rollouts.core.plan.retention import Action, Retention
-    from inference_rollouts.core.retirement.retirement import Retirement
-    from inference_rollouts.rollout.retirement import subject_of
-    from inference_rollouts.triggers.idle import IdleTrigger
-
-    plan = parse_plan(yaml.safe_load((CHECKOUT / "include/rollouts/food-review.yaml").read_text()))
-    plan = plan.model_copy(update={"retention": Retention(longest_stream=STREAM)})
+def test_an_adapter_is_unloaded_when_nobody_asks_for_it_any_more(lab: SharedLab) -> None:
+    stage, servers = lab.stage, lab.stage.clients.servers
+    plan = example("food-review", retention={"longest_stream": STREAM}).as_adapter_plan
     with pytest.raises(RetirementRefused, match="sends requests to food-review-1"):
-        subject_of(Retirement(plan, plan.stable, Action.REMOVE)).find()
-    found = stage.cluster.select("v1", "Pod", {"inference-pool": plan.pool})
-    servers = [f"http://{pod['status']['podIP']}:8000" for pod in found]
-    for server in servers:
-        load_adapter(server, plan.canary, plan.path)
-    url = f"{StateDirectory(folder).read()['gateway']['url']}/v1/completions"
-    asked = {"model": plan.canary, "prompt": "Say hello.", "max_tokens": 4}
-    trigger = IdleTrigger(
-        retirement=Retirement(plan, plan.canary, Action.REMOVE).to_json(), deadline=time.time() + 60
-    )
-    with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(asyncio.run, _event(trigger))
-        time.sleep(STREAM / 2)
-        answered = requests.post(url, json=asked, timeout=10)
-        last = time.time()
-        since = waiting.result(90)["since"]
-    assert answered.status_code == 200
+        subject_of(stage, Retirement(plan, plan.stable, Action.REMOVE)).find()
+    for url in stage.servers(plan.pool):
+        servers.load_adapter(url, plan.canary, plan.path)
+    wanted = Retirement(plan, plan.canary, Action.REMOVE)
+    with held_after_one() as (due, go_on), ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(asyncio.run, idle_event(wanted))
+        try:
+            assert due.wait(PATIENCE)
+            assert stage.ask(plan.canary) == 200
+            last = time.time()
+        finally:
+            go_on.set()
+        since = waiting.result(2 * PATIENCE)["since"]
     assert since >= last
-    assert subject_of(Retirement(plan, plan.canary, Action.REMOVE)).reconcile().phase == "ready"
-    for server in servers:
-        assert {"food-review-1"} <= {served.name for served in models(server)}
-        assert plan.canary not in {served.name for served in models(server)}
-    assert lost(folder) == {}
+    assert subject_of(stage, wanted).reconcile().phase == "ready"
+    for url in stage.servers(plan.pool):
+        names = {served.name for served in servers.models(url)}
+        assert "food-review-1" in names
+        assert plan.canary not in names
+    stage.until_served(GO_ON)
+    assert lab.lost == {}

@@ -1,8 +1,11 @@
 """The command line: what each command prints, and its exit status."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +17,13 @@ from tests.support.plans import ROOT
 PLAN = ROOT / "include/rollouts/llm.yaml"
 
 
-def test_power_says_by_its_status_whether_every_step_sees_enough(capsys):
+def test_power_says_by_its_status_whether_every_step_sees_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", str(PLAN), "--rate", "1"]) == 1
     assert "| step | weight |" in capsys.readouterr().out
     assert main(["power", str(PLAN), "--rate", "2000", "--bad", "0.05"]) == 0
 
 
-def test_what_cannot_be_done_is_one_sentence_and_status_2(capsys):
+def test_what_cannot_be_done_is_one_sentence_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", str(PLAN.with_name("nothing.yaml"))]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -28,7 +31,9 @@ def test_what_cannot_be_done_is_one_sentence_and_status_2(capsys):
     assert err.count("\n") == 1
 
 
-def test_a_record_that_is_not_there_or_is_none_is_status_2_and_the_others_are_still_judged(tmp_path, capsys):
+def test_a_record_that_is_not_there_or_is_none_is_status_2_and_the_others_are_still_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     broken = tmp_path / "broken.jsonl"
     broken.write_bytes(b"\xff")
     missing = tmp_path / "missing.jsonl"
@@ -40,19 +45,19 @@ def test_a_record_that_is_not_there_or_is_none_is_status_2_and_the_others_are_st
     ]
 
 
-def test_schema_prints_the_plan_s(capsys):
+def test_schema_prints_the_plan_s(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == plan_schema()
 
 
-def test_without_a_command_it_says_which_there_are(capsys):
+def test_without_a_command_it_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
 
 
-def test_it_runs_where_airflow_cannot_be_imported():
+def test_it_runs_where_airflow_cannot_be_imported() -> None:
     """As a module, in an interpreter of its own that has no Airflow."""
     program = (
         "import runpy, sys; sys.modules['airflow'] = None; sys.argv = ['inference-rollouts', '--version'];"

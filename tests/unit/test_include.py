@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from inference_rollouts.clients import include
 
+Places = Callable[..., Path]
+
 FOLDERS = ("rollouts", "metrics", "manifests")
 
 
 @pytest.fixture
-def places(tmp_path, monkeypatch):
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     """Makes a package at a path, with its own files as an installed one has them."""
 
     def place(package: str, named: Path | None = None) -> Path:
@@ -38,33 +41,37 @@ def found() -> list[Path]:
     return [include.plans_folder(), include.include_folder("metrics"), include.include_folder("manifests")]
 
 
-def test_an_installed_package_has_its_own(places):
+def test_an_installed_package_has_its_own(places: Places) -> None:
     own = places("site-packages") / "include"
     assert found() == [own / folder for folder in FOLDERS]
 
 
-def test_what_lies_beside_an_installed_package_is_not_ours(places, tmp_path):
+def test_what_lies_beside_an_installed_package_is_not_ours(places: Places, tmp_path: Path) -> None:
     own = places("lib/site-packages") / "include"
     fill(tmp_path / "lib" / "include")
     assert found() == [own / folder for folder in FOLDERS]
 
 
-def test_include_beside_plugins_comes_before_the_package_s_own(places, tmp_path):
+def test_include_beside_plugins_comes_before_the_package_s_own(places: Places, tmp_path: Path) -> None:
     places("home/plugins")
     beside = fill(tmp_path / "home" / "include")
     assert found() == [beside / folder for folder in FOLDERS]
 
 
-def test_a_named_place_comes_first_and_what_it_lacks_is_taken_from_the_next(places, tmp_path):
+def test_a_named_place_comes_first_and_what_it_lacks_is_taken_from_the_next(
+    places: Places, tmp_path: Path
+) -> None:
     own = places("site-packages", named=fill(tmp_path / "ours", "rollouts")) / "include"
     assert found() == [tmp_path / "ours" / "rollouts", own / "metrics", own / "manifests"]
 
 
-def test_each_folder_can_be_replaced_alone(places, tmp_path):
+def test_each_folder_can_be_replaced_alone(places: Places, tmp_path: Path) -> None:
     own = places("site-packages", named=fill(tmp_path / "ours", "rollouts", "metrics")) / "include"
     assert found() == [tmp_path / "ours" / "rollouts", tmp_path / "ours" / "metrics", own / "manifests"]
 
 
-def test_a_named_place_without_plans_has_none_rather_than_our_examples(places, tmp_path):
+def test_a_named_place_without_plans_has_none_rather_than_our_examples(
+    places: Places, tmp_path: Path
+) -> None:
     places("site-packages", named=tmp_path / "not-mounted")
     assert include.plan_files() == []

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from lab.demo.snapshot import Clients, Json
+from lab.demo.snapshot import Clients
 from lab.demo.story import STORIES, Chapter, Ending, disappointments
 from lab.host.state import CHECKOUT
+from lab.kube.objects import Obj
 
 HEALTHY, SLOW = STORIES["base-model"].chapters
 
 
-def route(annotations: dict[str, str] | None = None, **weights: int) -> Json:
+def route(annotations: dict[str, str] | None = None, **weights: int) -> Obj:
     refs = [{"name": name.replace("_", "-"), "weight": weight} for name, weight in weights.items()]
     metadata: dict[str, Any] = {"annotations": annotations} if annotations else {}
     return {"metadata": metadata, "spec": {"rules": [{"backendRefs": refs}]}}
@@ -52,7 +53,7 @@ def test_the_endings_as_promised() -> None:
         (HEALTHY, replace(PROMOTED, after=route(llm_pool=1, llm_pool_version_2=99)), "not all on"),
         (
             HEALTHY,
-            replace(PROMOTED, after=route({"inference-rollouts.dev/held-by": "x"}, llm_pool_version_2=1)),
+            replace(PROMOTED, after=route({"inference-rollouts.dev/claimed-by": "x"}, llm_pool_version_2=1)),
             "annotations were left",
         ),
         (SLOW, replace(ROLLED_BACK, outcome="promoted"), "was to be rolled back and is promoted"),
@@ -61,8 +62,8 @@ def test_the_endings_as_promised() -> None:
     ],
 )
 def test_each_broken_promise_is_named(chapter: Chapter, ending: Ending, complaint: str) -> None:
-    (said,) = disappointments(chapter, ending)
-    assert complaint in said
+    (told,) = disappointments(chapter, ending)
+    assert complaint in told
 
 
 def test_the_parameters_are_those_of_the_form() -> None:
@@ -86,8 +87,8 @@ def test_every_story_is_of_a_plan_that_comes_with_the_project() -> None:
 def test_an_adapter_is_promoted_when_its_alias_goes_nowhere_else() -> None:
     chapter = STORIES["lora"].chapters[0]
     targets = [{"modelRewrite": "food-review-2", "weight": 100}]
-    after: Json = {"metadata": {}, "spec": {"rules": [{"targets": targets}]}}
+    after: Obj = {"metadata": {}, "spec": {"rules": [{"targets": targets}]}}
     assert disappointments(chapter, replace(PROMOTED, after=after)) == []
     targets.append({"modelRewrite": "food-review-1", "weight": 1})
-    (said,) = disappointments(chapter, replace(PROMOTED, after=after))
-    assert "traffic is on food-review-1, food-review-2" in said
+    (told,) = disappointments(chapter, replace(PROMOTED, after=after))
+    assert "traffic is on food-review-1, food-review-2" in told

@@ -31,7 +31,7 @@ def run_at(task_id: str, state: str = "running") -> tuple[Task, ...]:
 
 def snapshot(task_id: str = "step_2.judge", state: str = "deferred") -> Snapshot:
     return Snapshot(
-        62.4, run_at(task_id, state), ARMS, Clients(Counter(ok=5012, http_500=3)), verdict="hold: why"
+        62.4, run_at(task_id, state), ARMS, Clients(Counter(ok=5012, http_500=3)), verdict="inconclusive: why"
     )
 
 
@@ -45,7 +45,7 @@ def test_the_block_shows_every_figure() -> None:
         "4.0 %",
         "190 ms",
         "2/3",
-        "hold: why",
+        "inconclusive: why",
         "5,015",
         "3 http_500",
     ):

@@ -49,7 +49,7 @@ def test_all_steps_of_a_rollout_give_the_same_evidence(kappa: float) -> None:
         context = StepContext(index=step + 1, steps=len(STEPS), weight=50, started_at=0, bake=1)
         sums = judge.begin(policy, METRICS, context, carried)
         for t in range(step * STEP_MINUTES * PER_MINUTE, (step + 1) * STEP_MINUTES * PER_MINUTE):
-            if stream.settled[t]:
+            if stream.counted[t]:
                 sums = judge.absorb(sums, one_window(stream, chi2, df, t))
             found.append(float(np.logaddexp.reduce(log_evidence(sums) + np.log(sums.rules.weights))))
         carried = judge.conclude(sums, judge.Health(), 0).carried

@@ -1,28 +1,33 @@
 """Every exchange ends by its limit, and a body by its size, whatever the other side does."""
 
+from __future__ import annotations
+
 import socket
 import ssl
 import threading
 import time
+from typing import Any
 
 import pytest
 import requests
 
-from inference_rollouts.clients import bodies, connections
+from inference_rollouts.clients import bodies
 from inference_rollouts.clients.connections import session
-from inference_rollouts.clients.exchanges import exchange
-from tests.support.odd_server import BROKEN, SLOW, floods, hangs, odd_server, replies, replies_json
+from inference_rollouts.clients.exchanges import Reply, exchange
+from tests.support.odd_server import BROKEN, SLOW, Talk, floods, hangs, odd_server, replies, replies_json
 
 LIMIT = 0.3  # seconds
 SOON = 10 * LIMIT  # far less than those servers take, and enough for a machine that is busy
 
+Certificate = tuple[str, ssl.SSLContext]
 
-def ask(url, most=1000, seconds=LIMIT, **request):
+
+def ask(url: str, most: int = 1000, seconds: float = LIMIT, **request: Any) -> Reply:
     with session() as made:
         return exchange(made, "GET", url, seconds, most, **request)
 
 
-def fails_soon(url, words, **request):
+def fails_soon(url: str, words: str, **request: Any) -> None:
     started = time.monotonic()
     with pytest.raises(requests.ConnectionError) as caught:
         ask(url, **request)
@@ -32,65 +37,65 @@ def fails_soon(url, words, **request):
 
 
 @pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
-def test_a_server_that_is_slow_in_whatever_way_is_left_at_the_limit(talk):
+def test_a_server_that_is_slow_in_whatever_way_is_left_at_the_limit(talk: Talk) -> None:
     with odd_server(talk) as url:
         fails_soon(url, "no whole answer within 0.3 s", most=10**9)
 
 
 @pytest.mark.parametrize("talk", SLOW[:3], ids=lambda talk: talk.__name__)
-def test_the_limit_holds_under_tls_as_well(talk, certificate):
+def test_the_limit_holds_under_tls_as_well(talk: Talk, certificate: Certificate) -> None:
     certificate_file, context = certificate
     with odd_server(talk, context) as url:
         fails_soon(url, "no whole answer within 0.3 s", verify=certificate_file)
 
 
-def test_a_tls_handshake_that_hangs_is_left_at_the_limit():
+def test_a_tls_handshake_that_hangs_is_left_at_the_limit() -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     with silent:
         fails_soon(f"https://127.0.0.1:{silent.getsockname()[1]}", "no whole answer within 0.3 s")
 
 
-def test_an_answer_over_tls_is_read_whole(certificate):
+def test_an_answer_over_tls_is_read_whole(certificate: Certificate) -> None:
     certificate_file, context = certificate
     with odd_server(replies(200, b"x" * 900), context) as url:
         assert ask(url, seconds=5, verify=certificate_file).body == b"x" * 900
 
 
 @pytest.mark.parametrize("talk", BROKEN, ids=lambda talk: talk.__name__)
-def test_a_broken_answer_is_an_error_in_one_phrase(talk):
+def test_a_broken_answer_is_an_error_in_one_phrase(talk: Talk) -> None:
     with odd_server(talk) as url:
         fails_soon(url, "", seconds=5)
 
 
-def test_a_refused_connection_says_so():
+def test_a_refused_connection_says_so() -> None:
     with odd_server(hangs) as url:
         pass
     fails_soon(url, "Connection refused", seconds=5)
 
 
-def test_a_flood_is_refused_at_its_size():
+def test_a_flood_is_refused_at_its_size() -> None:
     with odd_server(floods) as url:
         fails_soon(url, "the answer is larger than 1000 bytes", seconds=5)
 
 
-def test_a_body_may_have_exactly_its_size():
+def test_a_body_may_have_exactly_its_size() -> None:
     with odd_server(replies(200, b"x" * 1000)) as url:
         assert len(ask(url, seconds=5).body) == 1000
     with odd_server(replies(200, b"x" * 1001)) as url:
         fails_soon(url, "larger than 1000 bytes", seconds=5)
 
 
-def test_a_promise_to_answer_later_is_not_waited_for():
+def test_a_promise_to_answer_later_is_not_waited_for() -> None:
     with odd_server(replies_json(503, {}, Retry_After="30")) as url:
         started = time.monotonic()
         assert ask(url, seconds=5).status == 503
         assert time.monotonic() - started < SOON
 
 
-def test_redirects_share_one_limit():
+def test_redirects_share_one_limit() -> None:
     """A server that sends its clients round and round."""
 
-    def redirects(connection, over):
+    def redirects(connection: socket.socket, over: threading.Event) -> None:
         over.wait(LIMIT / 3)
         replies(302, b"", Location="/again")(connection, over)
 
@@ -98,29 +103,29 @@ def test_redirects_share_one_limit():
         fails_soon(url, "no whole answer within 0.3 s")
 
 
-def test_a_name_that_is_not_resolved_is_left_at_the_limit(monkeypatch):
+def test_a_name_that_is_not_resolved_is_left_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr(connections.socket, "getaddrinfo", lambda *_, **__: over.wait())
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait())
     try:
         fails_soon("http://nowhere.test", "no whole answer within 0.3 s")
     finally:
         over.set()
 
 
-def test_a_name_without_an_address_says_so(monkeypatch):
-    def unknown(*_, **__):
+def test_a_name_without_an_address_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(connections.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     fails_soon("http://nowhere.test", "Name or service not known", seconds=5)
 
 
-def test_the_second_address_is_tried_when_the_first_refuses(monkeypatch):
+def test_the_second_address_is_tried_when_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = [("127.0.0.2", 0), ("127.0.0.1", 0)]
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
     real = socket.getaddrinfo
     monkeypatch.setattr(
-        connections.socket,
+        socket,
         "getaddrinfo",
         lambda host, *a, **kw: found if host == "two.test" else real(host, *a, **kw),
     )
@@ -128,11 +133,11 @@ def test_the_second_address_is_tried_when_the_first_refuses(monkeypatch):
         assert ask(url.replace("127.0.0.1", "two.test"), seconds=5).body == b"ok"
 
 
-def test_a_connection_is_used_again():
+def test_a_connection_is_used_again() -> None:
     """One limit must not outlive its exchange."""
-    opened = []
+    opened: list[socket.socket] = []
 
-    def keeps(connection, over):
+    def keeps(connection: socket.socket, over: threading.Event) -> None:
         opened.append(connection)
         for _ in range(2):
             replies(200, b"ok", Connection="keep-alive")(connection, over)
@@ -145,11 +150,11 @@ def test_a_connection_is_used_again():
     assert len(opened) == 1
 
 
-def test_lines_come_as_they_are_sent():
+def test_lines_come_as_they_are_sent() -> None:
     parts = [b"one\r\ntw", b"o\n\n", b"th\xff", b"ree", b""]
 
     class Body:
-        def read1(self, amt=None, decode_content=None):
+        def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
             return parts.pop(0)
 
     assert list(bodies.lines(Body(), 100)) == ["one", "two", "", "th\ufffdree"]
@@ -158,17 +163,17 @@ def test_lines_come_as_they_are_sent():
 @pytest.mark.parametrize(
     "text", ["", "{", "NaN", "1e400", "[-Infinity]", "[" * 100_000, "1" * 5000, b"\xff", b'"\xc3']
 )
-def test_what_is_no_usable_json_is_refused(text):
+def test_what_is_no_usable_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  (of whatever kind)
         bodies.parse(text)
 
 
-def test_words_of_others_are_printable_short_and_on_one_line():
+def test_words_of_others_are_printable_short_and_on_one_line() -> None:
     assert bodies.one_line("a\n\tb\x00c\ud800" + "x" * 1000) == "a b\ufffdc\ufffd" + "x" * 294
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """A certificate of 127.0.0.1, and a server's context with it."""
     from lab.apiserver.endpoints.certificates import ensure
 

@@ -92,7 +92,7 @@ def test_an_event_is_best_effort_and_does_not_hold_up_what_it_tells(server: Scri
 def test_the_identity_that_cannot_be_found_out_may_be_the_next_time(server: ScriptedApi) -> None:
     api = ApiClient(Configuration(host="http://127.0.0.1:9"))
 
-    def broken(_):
+    def broken(_: Configuration) -> None:
         raise RuntimeError("gke-gcloud-auth-plugin: exit code 1")
 
     api.configuration.api_key = {"authorization": "an old token"}
@@ -106,7 +106,7 @@ def test_an_identity_that_has_expired_is_found_out_anew(server: ScriptedApi) -> 
     connected = []
     with choosing_server(server.choose) as url:
 
-        def connect():
+        def connect() -> ApiClient:
             connected.append(url)
             return ApiClient(Configuration(host=url))
 
@@ -189,7 +189,7 @@ def test_a_guarded_patch_that_could_not_be_made_may_pass(
         cluster.patch(API, "HTTPRoute", "llm", [])
 
 
-def conflict(*managers):
+def conflict(*managers: str) -> Talk:
     causes = [
         {"reason": "FieldManagerConflict", "message": f'conflict with "{each}" using v1: .spec'}
         for each in managers
@@ -197,7 +197,7 @@ def conflict(*managers):
     return status(409, "Conflict", causes=causes)
 
 
-def applied():
+def applied() -> dict[str, Any]:
     return {"apiVersion": API, "kind": "HTTPRoute", "metadata": {"name": "llm"}}
 
 
@@ -219,7 +219,7 @@ def test_an_apply_that_met_another_write_may_pass(server: ScriptedApi, cluster: 
         cluster.apply(applied())
 
 
-def deleted(cluster):
+def deleted(cluster: KubernetesCluster) -> None:
     cluster.delete(applied() | {"metadata": ROUTE["metadata"]})
 
 

@@ -1,57 +1,315 @@
-"""Model servers over HTTP: streams are put together again, and whatever fails is an answer too."""
+"""Model servers: streams are put together again, and whatever else comes is one phrase."""
 
 from __future__ import annotations
 
 import json
-from http.server import BaseHTTPRequestHandler
+import socket
+import threading
+import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
-from inference_rollouts.clients.model_server import HttpModelServers
-from tests.support.http_server import Reply, serving
+from inference_rollouts.clients.completions import assemble
+from inference_rollouts.clients.model_server import HttpModelServers, Prompt
+from inference_rollouts.core.errors import ServerRefused, ServerUnavailable
+from inference_rollouts.core.serving.adapters import Served, served_from
+from inference_rollouts.core.serving.golden import Golden, findings
+from inference_rollouts.core.serving.warm_up import Answer, mistake
+from tests.support.json_values import json_values
+from tests.support.odd_server import (
+    BROKEN,
+    PACE,
+    SLOW,
+    Talk,
+    choosing_server,
+    floods,
+    odd_server,
+    replies,
+    replies_json,
+)
 
-SERVERS = HttpModelServers()
+LIMIT = 0.3
+SOON = 10 * LIMIT
+EVENTS: list[dict[str, Any]] = [
+    {"model": "m", "choices": [{"text": "Hel"}]},
+    {"model": "m", "choices": [{"text": "lo", "finish_reason": "stop"}]},
+    {"model": "m", "choices": [], "usage": {"completion_tokens": 2}},
+]
 
 
-def stream(*events: dict[str, Any]) -> Reply:
-    lines = [f"data: {json.dumps(event)}\n\n" for event in events]
-    return 200, "text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode()
+def stream(*events: Any) -> Talk:
+    text = "".join(f"data: {each if isinstance(each, str) else json.dumps(each)}\n\n" for each in events)
+    return replies(200, f"{text}data: [DONE]\n\n".encode(), Content_Type="text/event-stream")
 
 
-def test_a_streamed_completion_is_put_together_again() -> None:
-    asked: list[tuple[str, Any]] = []
+def complete(talk: Talk, timeout: float = 20.0, prompt: Prompt = "Say hello.") -> Answer:
+    with odd_server(talk) as url:
+        return HttpModelServers().complete(url, "m", prompt, 16, timeout)
 
-    def answer(request: BaseHTTPRequestHandler, body: bytes) -> Reply:
-        asked.append((request.path, json.loads(body)))
-        return stream(
-            {"model": "m", "choices": [{"text": "Hel"}]},
-            {"model": "m", "choices": [{"text": "lo", "finish_reason": "stop"}]},
-            {"model": "m", "choices": [], "usage": {"completion_tokens": 2}},
-        )
 
-    with serving(answer) as url:
-        completion = SERVERS.complete(url, "m", "Say hello.", 16, 5)
-    assert completion.status == 200
-    assert completion.body == {
+def models(talk: Talk, timeout: float = 20.0) -> list[Served]:
+    with odd_server(talk) as url:
+        return HttpModelServers(timeout).models(url)
+
+
+# Completions
+
+
+def test_a_stream_is_put_together_again() -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def choose(method: str, target: str, body: bytes) -> Talk:
+        asked.append((target, json.loads(body)))
+        return stream(*EVENTS)
+
+    with choosing_server(choose) as url:
+        answer = HttpModelServers().complete(url, "m", "Say hello.", 16, 20)
+    assert (answer.status, mistake(answer, "m")) == (200, None)
+    assert answer.body == {
         "model": "m",
         "choices": [{"text": "Hello", "finish_reason": "stop"}],
         "usage": {"completion_tokens": 2},
     }
-    assert completion.ttft > 0
-    path, body = asked[0]
-    assert path == "/v1/completions"
-    assert (body["model"], body["prompt"], body["stream"]) == ("m", "Say hello.", True)
+    assert answer.ttft > 0
+    [(target, body)] = asked
+    assert (target, body["model"], body["prompt"], body["stream"]) == (
+        "/v1/completions",
+        "m",
+        "Say hello.",
+        True,
+    )
 
 
-@pytest.mark.parametrize("status", [404, 429, 500, 503])
-def test_a_refusal_is_an_answer(status: int) -> None:
-    with serving(lambda *_: (status, "application/json", b"{}")) as url:
-        refusal = SERVERS.complete(url, "m", "x", 1, 5)
-    assert (refusal.status, refusal.body) == (status, None)
+def test_a_chat_is_asked_and_put_together_as_one() -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def choose(method: str, target: str, body: bytes) -> Talk:
+        asked.append((target, json.loads(body)))
+        return stream({"model": "m", "choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]})
+
+    with choosing_server(choose) as url:
+        answer = HttpModelServers().complete(url, "m", [{"role": "user", "content": "x"}], 16, 20)
+    assert answer.body is not None
+    assert answer.body["choices"] == [{"text": "Hi", "finish_reason": "stop"}]
+    [(target, body)] = asked
+    assert (target, body["messages"], body["stream"]) == (
+        "/v1/chat/completions",
+        [{"role": "user", "content": "x"}],
+        True,
+    )
 
 
-def test_nonsense_and_silence_are_answers_too() -> None:
-    with serving(lambda *_: (200, "text/event-stream", b"data: {oops\n\n")) as url:
-        assert SERVERS.complete(url, "m", "x", 1, 5).status == 0
-    assert SERVERS.complete(url, "m", "x", 1, 5).status == 0, "nobody listens any more"
+def test_the_time_to_the_first_token_is_not_that_to_the_last() -> None:
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for event in EVENTS:
+            connection.sendall(f"data: {json.dumps(event)}\n\n".encode())
+            over.wait(LIMIT)
+
+    started = time.monotonic()
+    answer = complete(talk)
+    assert answer.ttft < time.monotonic() - started - LIMIT
+    assert answer.body is not None
+    assert answer.body["choices"][0]["text"] == "Hello"
+
+
+def never_ends(connection: socket.socket, over: threading.Event) -> None:
+    """A valid stream without an end."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while not over.wait(PACE):
+        connection.sendall(f"data: {json.dumps(EVENTS[0])}\n\n".encode())
+
+
+@pytest.mark.parametrize("talk", [never_ends, *SLOW], ids=lambda talk: talk.__name__)
+def test_an_answer_that_does_not_end_in_time_is_a_failure_that_says_so(talk: Talk) -> None:
+    started = time.monotonic()
+    answer = complete(talk, timeout=LIMIT)
+    assert time.monotonic() - started < SOON
+    assert (answer.status, answer.body, answer.words) == (0, None, "no whole answer within 0.3 s")
+    assert "no whole answer within 0.3 s" in (mistake(answer, "m") or "")
+
+
+def test_a_stream_that_is_too_large_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference_rollouts.clients.model_server.STREAM_BYTES", 10**6)
+    assert complete(floods).words == "the answer is larger than 1000000 bytes"
+
+
+@pytest.mark.parametrize("talk", BROKEN, ids=lambda talk: talk.__name__)
+def test_a_broken_answer_is_a_failure_in_words(talk: Talk) -> None:
+    answer = complete(talk)
+    assert mistake(answer, "m")
+    assert "object at 0x" not in answer.words
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ("{oops", "Expecting"),
+        ("[[]]", "an event that is no object: [[]]"),
+        ("1", "no object: 1"),
+        ({"choices": 1.5}, "choices that are no list of objects: 1.5"),
+        ({"choices": [[]]}, "choices that are no list of objects"),
+        ({"choices": [{"delta": 1}]}, "a delta that is no object: 1"),
+        ({"choices": [{"text": ["x"]}]}, "a text that is none"),
+        ('{"usage": {"completion_tokens": 1e400}}', "1e400 is no finite number"),
+        ('{"usage": NaN}', "NaN is no finite number"),
+        (
+            {"error": {"message": "CUDA out of memory", "code": 500}},
+            "the stream broke off: CUDA out of memory",
+        ),
+        ({"error": "oops"}, "the stream broke off: oops"),
+    ],
+)
+def test_an_event_that_is_none_of_a_completion_is_a_failure_in_words(event: Any, words: str) -> None:
+    answer = complete(stream(EVENTS[0], event, *EVENTS[1:]))
+    assert (answer.status, answer.body) == (0, None)
+    assert words in answer.words
+
+
+def test_bytes_that_are_no_text_are_seen_as_such() -> None:
+    body = b'data: {"model": "m", "choices": [{"text": "\xff\xfe\xff", "finish_reason": "stop"}]}\n\n'
+    assert "unreadable" in (mistake(complete(replies(200, body)), "m") or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (503, b"queue is\nfull", "queue is full"),
+        (429, b"later", "later"),
+        (404, b'{"error": {"message": "no such model"}}', "no such model"),
+        (404, b'{"message": "no such model"}', "no such model"),
+        (404, b'{"detail": "Not Found"}', "Not Found"),
+        (500, b'{"error": null}', "None"),
+        (500, b"[1]", "[1]"),
+        (500, b"\xff", "\ufffd"),
+    ],
+)
+def test_a_refusal_is_an_answer_with_its_words(status: int, body: bytes, words: str) -> None:
+    answer = complete(replies(status, body))
+    assert (answer.status, answer.body, answer.words) == (status, None, words)
+
+
+def test_a_server_that_is_not_there_is_a_failure_in_words() -> None:
+    with odd_server(stream(*EVENTS)) as url:
+        pass
+    answer = HttpModelServers().complete(url, "m", "Say hello.", 16, 20)
+    assert (answer.status, answer.body) == (0, None)
+    assert "Connection refused" in answer.words
+
+
+# Models
+
+
+CARD = {"id": "sql", "root": "/adapters/sql", "parent": "llama"}
+
+
+def test_what_a_server_answers_for_is_listed() -> None:
+    assert models(replies_json(200, {"data": [CARD, {"id": "llama"}]})) == [
+        Served("sql", "/adapters/sql", "llama"),
+        Served("llama", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, 1, [], None, {"data": None}, {"data": {}}, {"data": [{}]}, {"data": [[]]}, {"data": [{"id": 1}]}]
+    + [{"data": [CARD | {key: 1}]} for key in CARD],
+    ids=json.dumps,
+)
+def test_what_is_no_list_of_models_is_refused_in_a_sentence(answer: Any) -> None:
+    with pytest.raises(ServerRefused, match="200: the answer is no list of models"):
+        models(replies_json(200, answer))
+
+
+@pytest.mark.parametrize(
+    "talk", [replies(200, b"\xff"), replies(200, b"<html>"), replies(401, b"Unauthorized")]
+)
+def test_a_refusal_to_list_is_one_in_a_sentence(talk: Talk) -> None:
+    with pytest.raises(ServerRefused):
+        models(talk)
+
+
+@pytest.mark.parametrize("talk", [*BROKEN, replies(503, b"loading"), replies(429, b"later")])
+def test_a_server_that_cannot_list_now_may_later(talk: Talk) -> None:
+    with pytest.raises(
+        ServerUnavailable, match=r"http://127\.0\.0\.1:\d+/v1/models (does not answer|answers)"
+    ):
+        models(talk)
+
+
+@pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
+def test_a_silent_server_is_left_at_the_limit(talk: Talk) -> None:
+    started = time.monotonic()
+    with pytest.raises(ServerUnavailable, match=r"does not answer: no whole answer within 0\.3 s"):
+        models(talk, timeout=LIMIT)
+    assert time.monotonic() - started < SOON
+
+
+def test_a_list_that_is_too_large_is_no_answer() -> None:
+    with pytest.raises(ServerUnavailable, match="larger than"):
+        models(floods)
+
+
+def test_what_is_loaded_and_unloaded_already_is_fine() -> None:
+    def choose(method: str, target: str, body: bytes) -> Talk:
+        if method == "GET":
+            return replies_json(200, {"data": [CARD]})
+        return replies_json(400 if "/load" in target else 404, {"message": "no"})
+
+    with choosing_server(choose) as url:
+        servers = HttpModelServers()
+        servers.load_adapter(url, "sql", "/adapters/sql")
+        servers.unload_adapter(url, "gone")
+        with pytest.raises(ServerRefused, match="400: no"):
+            servers.load_adapter(url, "sql", "/elsewhere")
+        with pytest.raises(ServerRefused, match="404: no"):
+            servers.unload_adapter(url, "sql")
+
+
+# Whatever they say
+
+KEYS = (
+    "model",
+    "choices",
+    "text",
+    "delta",
+    "content",
+    "finish_reason",
+    "usage",
+    "completion_tokens",
+    "error",
+)
+
+
+@settings(deadline=None)
+@given(json_values(*KEYS), json_values(*KEYS))
+def test_any_stream_at_all_is_an_answer_or_a_value_error(one: Any, other: Any) -> None:
+    lines = [f"data: {json.dumps(each)}" for each in (one, other)]
+    try:
+        answer = assemble(lines, 0.0)
+    except ValueError:
+        return
+    mistake(answer, "m")
+
+
+@settings(deadline=None)
+@given(json_values(*KEYS), json_values(*KEYS), json_values("prompt_tokens", "completion_tokens"))
+def test_any_answer_at_all_is_judged_in_phrases(body: Any, choice: Any, usage: Any) -> None:
+    golden = Golden(prompt="2 + 2?", format="json", pattern="4", length_drift=2)
+    for each in (body, {"model": "m", "choices": [choice], "usage": usage}):
+        answer = Answer(200, each, 0.1)
+        wrong = mistake(answer, "m")
+        assert wrong is None or (wrong and "\n" not in wrong)
+        assert all(isinstance(phrase, str) for phrase in findings(golden, answer, "m", answer))
+
+
+@settings(deadline=None)
+@given(json_values("data", "id", "root", "parent"))
+def test_any_list_of_models_is_one_or_a_value_error(body: Any) -> None:
+    try:
+        served = served_from(body)
+    except ValueError:
+        return
+    assert all(isinstance(each.name, str) and isinstance(each.path, str) for each in served)

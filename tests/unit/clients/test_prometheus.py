@@ -1,53 +1,202 @@
-"""A metrics store over HTTP: what is no valid answer is unavailable."""
+"""A query's answer is a valid instant vector, or there is none."""
 
 from __future__ import annotations
 
 import json
+import logging
+import math
+import time
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from inference_rollouts.clients.prometheus import Endpoint, PrometheusClient
+from inference_rollouts.clients.prometheus import Endpoint, PrometheusClient, vector_of
 from inference_rollouts.core.errors import PrometheusUnavailable
 from tests.support.http_server import Reply, serving
+from tests.support.json_values import json_values
+from tests.support.odd_server import BROKEN, SLOW, Talk, floods, odd_server, replies, replies_json
+
+LIMIT = 0.3
+SAMPLE = {"metric": {"pod": "a", "le": "+Inf"}, "value": [7.5, "1e+06"]}
 
 
-def client(url: str, token: str = "") -> PrometheusClient:
-    return PrometheusClient(lambda: Endpoint(url, token))
+def client(url: str, token: str = "", timeout: float = 20.0) -> PrometheusClient:
+    return PrometheusClient(lambda: Endpoint(url, token), timeout)
+
+
+def success(result: Any, **more: Any) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": "vector", "result": result}, **more}
+
+
+def query(talk: Talk, timeout: float = 20.0) -> list[dict[str, Any]]:
+    with odd_server(talk) as url:
+        return client(url, timeout=timeout).query("up", 1.0)
+
+
+@pytest.mark.parametrize("result", [[], [SAMPLE], [{"metric": {}, "value": [7, "NaN"]}]])
+def test_a_vector_is_given_as_it_came(result: list[dict[str, Any]]) -> None:
+    assert query(replies_json(200, success(result))) == result
 
 
 def test_a_query_goes_with_its_time_path_and_token() -> None:
-    seen: list[tuple[str, str | None, str]] = []
+    asked: list[tuple[str, str, str | None, bytes]] = []
 
     def answer(request: BaseHTTPRequestHandler, body: bytes) -> Reply:
-        seen.append((request.path, request.headers.get("Authorization"), body.decode()))
-        data = {"result": [{"metric": {"pod": "a"}, "value": [7, "1"]}]}
-        return 200, "application/json", json.dumps({"status": "success", "data": data}).encode()
+        asked.append((request.command, request.path, request.headers["Authorization"], body))
+        return 200, "application/json", json.dumps(success([SAMPLE])).encode()
 
     with serving(answer) as url:
-        vector = client(f"{url}/v1/projects/p", "secret").query('up{pod="a"}', 7.0)
-    assert vector == [{"metric": {"pod": "a"}, "value": [7, "1"]}]
-    assert seen == [
-        ("/v1/projects/p/api/v1/query", "Bearer secret", "query=up%7Bpod%3D%22a%22%7D&time=7.000")
-    ]
+        assert client(f"{url}/v1/projects/p", "secret").query('up{pod="a"}', 7) == [SAMPLE]
+    body = b"query=up%7Bpod%3D%22a%22%7D&time=7.000"
+    assert asked == [("POST", "/v1/projects/p/api/v1/query", "Bearer secret", body)]
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "number", ["0", "-1", "1.5", "1.", ".5", "1e400", "2.5e-07", "NaN", "+Inf", "-Inf", "Inf"]
+)
+def test_numbers_are_written_as_prometheus_writes_them(number: str) -> None:
+    assert vector_of({"result": [{"metric": {}, "value": [1, number]}]})
+
+
+ODD_SAMPLES: list[Any] = [
+    {},
+    1,
+    {"metric": {}},
+    {"metric": {}, "value": None},
+    {"metric": {}, "value": [1]},
+    {"metric": {}, "value": [1, 2]},
+    {"metric": {}, "value": ["1", "2"]},
+    {"metric": {}, "value": [True, "2"]},
+    {"metric": {}, "value": [1, ""]},
+    {"metric": {}, "value": [1, "one"]},
+    {"metric": {}, "value": [1, "1_0"]},
+    {"metric": {}, "value": [1, "1\n"]},
+    {"metric": {}, "value": [1, "٣"]},
+    {"metric": {"pod": 1}, "value": [1, "2"]},
+    {"metric": {"pod": None}, "value": [1, "2"]},
+    {"metric": {"le": ""}, "value": [1, "2"]},
+    {"metric": {"le": "x"}, "value": [1, "2"]},
+    {"metric": [], "value": [1, "2"]},
+    {"value": [1, "2"]},
+]
+
+
+@pytest.mark.parametrize("sample", ODD_SAMPLES, ids=json.dumps)
+def test_one_odd_sample_spoils_the_vector(sample: Any) -> None:
+    with pytest.raises(PrometheusUnavailable, match="answered nonsense: a sample without"):
+        query(replies_json(200, success([SAMPLE, sample])))
+
+
+@pytest.mark.parametrize(
+    "answer",
     [
-        (400, "application/json", b'{"status": "error", "error": "parse error"}'),
-        (503, "text/plain", b"not ready"),
-        (200, "application/json", b'{"status": "error"}'),
-        (200, "text/html", b"<html>"),
+        {"status": "success"},
+        {"data": []},
+        {"status": "success", "data": []},
+        {"status": "success", "data": {}},
+        {"status": "success", "data": {"result": None}},
+        {"status": "success", "data": {"resultType": "scalar", "result": [1, "1"]}},
+        {"status": "success", "data": {"resultType": "matrix", "result": []}},
+        {"status": "error", "error": "parse error"},
+        True,
+        None,
+        [],
+        1,
+    ],
+    ids=json.dumps,
+)
+def test_what_is_no_vector_is_no_answer(answer: Any) -> None:
+    with pytest.raises(PrometheusUnavailable, match=r"Prometheus at http://127\.0\.0\.1:\d+ answered"):
+        query(replies_json(200, answer))
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        replies(200, b"<html>log in</html>"),
+        replies(200, b'{"status": "success", "data": {"result": [{"metric": {}, "value": [NaN, "1"]}]}}'),
+        replies(200, b'{"status": "success", "data": {"result": [{"metric": {}, "value": [1e400, "1"]}]}}'),
+        replies(200, b"\xff"),
+        replies(503, b"not ready"),
+        replies_json(400, {"status": "error", "error": {"not": "words"}}),
+        *BROKEN,
     ],
 )
-def test_what_is_no_answer_is_unavailable(reply: Reply) -> None:
-    with serving(lambda *_: reply) as url, pytest.raises(PrometheusUnavailable):
-        client(url).query("up", 1.0)
+def test_what_cannot_be_read_is_no_answer(talk: Talk) -> None:
+    with pytest.raises(PrometheusUnavailable):
+        query(talk)
 
 
-def test_a_server_that_is_not_there_is_unavailable() -> None:
+def test_a_refusal_is_told_in_prometheus_words() -> None:
+    with pytest.raises(PrometheusUnavailable, match="answered 400: parse error at char 1"):
+        query(replies_json(400, {"status": "error", "error": "parse error\nat char 1"}))
+    with pytest.raises(PrometheusUnavailable, match="The connection's password is what it gets"):
+        query(replies(401, b""))
+
+
+def test_a_server_that_is_not_there_does_not_answer() -> None:
     with serving(lambda *_: (200, "text/plain", b"")) as url:
         pass
     with pytest.raises(PrometheusUnavailable, match="does not answer"):
         client(url).query("up", 1.0)
+
+
+@pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
+def test_a_query_ends_at_its_limit(talk: Talk) -> None:
+    started = time.monotonic()
+    with pytest.raises(PrometheusUnavailable, match=r"no whole answer within 0\.3 s"):
+        query(talk, timeout=LIMIT)
+    assert time.monotonic() - started < 10 * LIMIT
+
+
+def test_an_answer_without_an_end_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference_rollouts.clients.prometheus.ANSWER_BYTES", 10**6)
+    with pytest.raises(PrometheusUnavailable, match="larger than 1000000 bytes"):
+        query(floods)
+
+
+def test_warnings_of_the_store_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    answer = success([], warnings=["remote read of store-2 failed:\ntimeout", 7])
+    with odd_server(replies_json(200, answer)) as url:
+        prometheus = client(url)
+        assert [prometheus.query("up", 1.0) for _ in range(3)] == [[], [], []]
+    assert [message.partition(" warns: ")[2] for message in caplog.messages] == [
+        "remote read of store-2 failed: timeout",
+        "7",
+    ]
+
+
+KEYS = ("resultType", "result", "metric", "value", "le", "pod")
+
+
+def is_vector(samples: list[dict[str, Any]]) -> bool:
+    """Whether everything that the judge does with a vector can be done."""
+    for sample in samples:
+        assert all(isinstance(label, str) for label in sample["metric"].values())
+        assert math.isfinite(sample["value"][0])
+        float(sample["value"][1])
+        float(sample["metric"].get("le", "0"))
+    return True
+
+
+@settings(deadline=None)
+@given(json_values(*KEYS))
+def test_any_json_at_all_is_a_valid_vector_or_none(data: Any) -> None:
+    try:
+        samples = vector_of(data)
+    except ValueError:
+        return
+    assert is_vector(samples)
+
+
+@settings(deadline=None)
+@given(st.lists(st.fixed_dictionaries({"metric": json_values(*KEYS), "value": json_values()}), max_size=3))
+def test_any_samples_at_all_are_a_valid_vector_or_none(samples: list[dict[str, Any]]) -> None:
+    try:
+        assert is_vector(vector_of({"result": samples}))
+    except ValueError:
+        return

@@ -1,5 +1,9 @@
 """What an answer of the API server means, and which right a request needs."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,11 +18,11 @@ JSON = st.recursive(
 )
 
 
-def status(code, reason, **details):
+def status(code: int, reason: str, **details: Any) -> dict[str, Any]:
     return {"kind": "Status", "code": code, "reason": reason, "details": details}
 
 
-def conflict(*managers):
+def conflict(*managers: str) -> dict[str, Any]:
     causes = [
         {
             "reason": "FieldManagerConflict",
@@ -34,7 +38,7 @@ GONE = status(404, "NotFound", name="llm", group="gateway.networking.k8s.io", ki
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 408, 409, 410, 425, 429, 302, 500, 502, 503, 504, 599])
-def test_what_may_pass_may_pass_whatever_is_asked(code):
+def test_what_may_pass_may_pass_whatever_is_asked(code: int) -> None:
     for method, path in (("GET", ROUTE), ("GET", ROUTES), ("POST", ROUTES), ("DELETE", ROUTE)):
         assert meaning(method, path, code, None) is Meaning.MAY_PASS
         assert meaning(method, path, code, {"message": "storage is (re)initializing"}) is Meaning.MAY_PASS
@@ -63,12 +67,14 @@ def test_what_may_pass_may_pass_whatever_is_asked(code):
         ("PATCH", 401, None, False, Meaning.MAY_PASS),
     ],
 )
-def test_what_stays_is_told_from_what_may_pass(method, code, body, applies, means):
+def test_what_stays_is_told_from_what_may_pass(
+    method: str, code: int, body: Any, applies: bool, means: Meaning
+) -> None:
     assert meaning(method, ROUTE, code, body, applies=applies) is means
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-def test_only_the_api_server_that_names_the_object_says_that_it_is_not_there(method):
+def test_only_the_api_server_that_names_the_object_says_that_it_is_not_there(method: str) -> None:
     assert meaning(method, ROUTE, 404, GONE) is Meaning.MISSING
     for body in (
         None,
@@ -82,14 +88,14 @@ def test_only_the_api_server_that_names_the_object_says_that_it_is_not_there(met
     assert meaning("GET", ROUTES, 404, GONE) is Meaning.MAY_PASS
 
 
-def test_an_apply_says_whose_the_fields_are():
+def test_an_apply_says_whose_the_fields_are() -> None:
     assert field_owners(conflict("kubectl", "helm", "helm")) == {"kubectl", "helm"}
     assert field_owners(status(409, "Conflict")) == frozenset()
 
 
 @settings(deadline=None)
 @given(code=st.integers(100, 599), body=JSON, method=st.sampled_from(["GET", "PATCH"]), applies=st.booleans())
-def test_every_answer_means_something(code, body, method, applies):
+def test_every_answer_means_something(code: int, body: Any, method: str, applies: bool) -> None:
     assert meaning(method, ROUTE, code, body, applies=applies) in Meaning
     assert field_owners(body) == frozenset()
 
@@ -111,5 +117,5 @@ def test_every_answer_means_something(code, body, method, applies):
         ("GET", "/apis/apps/v1", "get /apis/apps/v1 in the whole cluster"),
     ],
 )
-def test_a_right_is_named_as_rbac_does(method, path, right):
+def test_a_right_is_named_as_rbac_does(method: str, path: str, right: str) -> None:
     assert right_to(method, path) == right

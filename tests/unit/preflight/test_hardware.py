@@ -52,7 +52,7 @@ def test_a_stable_pod_that_does_not_say_what_it_serves_is_refused() -> None:
 
     def silent(verb: str) -> None:
         if next(asked) >= 3:
-            raise ServerRefused("refused")
+            raise ServerRefused(503, "refused")
 
     servers.heard = silent
     refused(ClusterRefused, "does not say what it serves", kind="node", servers=servers)

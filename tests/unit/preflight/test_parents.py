@@ -11,7 +11,8 @@ import pytest
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.preflight import pools, routing, trial
-from tests.unit.rollout.objects import GATEWAY_API, Objects, pool, routed, says, target
+from tests.support.fake_cluster import GATEWAY_API
+from tests.support.read_only_cluster import Objects, pool, routed, says, target
 
 INFRA, OTHER = {"name": "gw", "namespace": "infra"}, {"name": "public", "namespace": "infra"}
 HTTP, HTTPS = {**INFRA, "sectionName": "http"}, {**INFRA, "sectionName": "https"}
@@ -28,7 +29,7 @@ def found(*routes: dict[str, Any], gateway: str | None = None) -> list[str]:
     return [f"{each.route}: {each}" for each in parents]
 
 
-def test_all_parents_that_accept_the_routes_are_found_on_several_gateways_too():
+def test_all_parents_that_accept_the_routes_are_found_on_several_gateways_too() -> None:
     first, second = (
         routed([HTTP, HTTPS], says(HTTP), says(HTTPS)),
         routed([OTHER], says(OTHER), name="second"),
@@ -40,14 +41,14 @@ def test_all_parents_that_accept_the_routes_are_found_on_several_gateways_too():
     ]
 
 
-def test_a_listener_that_refuses_the_route_is_told_and_not_asked(caplog):
+def test_a_listener_that_refuses_the_route_is_told_and_not_asked(caplog: pytest.LogCaptureFixture) -> None:
     live = routed([HTTP, HTTPS], says(HTTP, Accepted="False"), says(HTTPS))
     with caplog.at_level(logging.WARNING):
         assert found(live) == ["routes-to-llm: Gateway infra/gw, listener https"]
     assert "not accepted by Gateway infra/gw, listener http, which" in caplog.text
 
 
-def test_the_plan_s_gateway_narrows_whose_word_counts():
+def test_the_plan_s_gateway_narrows_whose_word_counts() -> None:
     live = routed([INFRA, OTHER], says(INFRA, ResolvedRefs="False"), says(OTHER))
     assert found(live, gateway="public") == ["routes-to-llm: Gateway infra/public"]
     with pytest.raises(RouteRefused, match="ResolvedRefs is False at Gateway infra/gw"):
@@ -66,12 +67,14 @@ def test_the_plan_s_gateway_narrows_whose_word_counts():
         (routed([]), "has the gateways none; give it a parentRef"),
     ],
 )  # fmt: skip
-def test_a_route_that_does_not_work_as_it_is_is_refused_with_the_gateway_s_words(live, words):
+def test_a_route_that_does_not_work_as_it_is_is_refused_with_the_gateway_s_words(
+    live: dict[str, Any], words: str
+) -> None:
     with pytest.raises(RouteRefused, match=words):
         found(live)
 
 
-def test_the_stable_pool_must_work_at_every_gateway():
+def test_the_stable_pool_must_work_at_every_gateway() -> None:
     parents = tuple(Parent(each["name"], "infra") for each in (INFRA, OTHER))
     pools.check_stable(Objects(*pool("llm-pool", says(INFRA), says(OTHER))), plan(), parents)
     refusing = Objects(*pool("llm-pool", says(INFRA), says(OTHER, Reconciled="False")))
@@ -81,7 +84,7 @@ def test_the_stable_pool_must_work_at_every_gateway():
         pools.check_stable(Objects(*pool("llm-pool", says(INFRA))), plan(), parents)
 
 
-def test_a_stable_pool_that_could_not_take_traffic_back_is_refused():
+def test_a_stable_pool_that_could_not_take_traffic_back_is_refused() -> None:
     live = Objects(*pool("llm-pool"))
     pools.check_stable(live, plan(), ())
     live.remove("Pod", "llm-pool-epp")
@@ -122,11 +125,11 @@ def check_mirror(*parents: Parent, can: tuple[str, ...] = ()) -> None:
         gateway_class("able", "HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror"),
         gateway_class("second", *can),
     )
-    wanted = SimpleNamespace(stable="llm-pool", canary="new", routes="all", mirror=object())
+    wanted: Any = SimpleNamespace(stable="llm-pool", canary="new", routes="all", mirror=object())
     trial.check_mirror(live, wanted, "run", parents, (target(),))
 
 
-def test_every_gateway_of_a_route_must_be_able_to_mirror():
+def test_every_gateway_of_a_route_must_be_able_to_mirror() -> None:
     first = Parent("gw", "infra", section="https", route="routes-to-llm")
     second = Parent("public", "infra", route="routes-to-llm")
     check_mirror(first)
@@ -138,7 +141,7 @@ def test_every_gateway_of_a_route_must_be_able_to_mirror():
         check_mirror(first, strange)
 
 
-def test_who_else_writes_a_route_is_warned_of(caplog):
+def test_who_else_writes_a_route_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     live = routed([INFRA], says(INFRA))
     live["metadata"]["managedFields"] = [
         {"manager": "argocd-controller", "fieldsV1": {"f:spec": {"f:rules": {}}}}

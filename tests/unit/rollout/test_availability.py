@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +17,9 @@ from inference_rollouts.core.serving.availability import Availability
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.capacity import adapter_room, pool_room
 from inference_rollouts.rollout.observation import observe_cluster
+from tests.support.plans import RUN
+from tests.support.read_only_cluster import Objects, frozen, pool, routed, says
 from tests.support.routes import ref
-
-from .objects import RUN, Objects, frozen, pool, routed, says
 
 GW = {"name": "gw"}
 PARENT = Parent("gw", "default", controller="c", route="routes-to-llm")
@@ -46,30 +47,30 @@ def kill_picker(live: Objects, name: str = "llm-pool") -> Objects:
     return live
 
 
-def test_pods_and_picker_make_a_pool_available():
+def test_pods_and_picker_make_a_pool_available() -> None:
     assert availability_of(cluster(), "llm-pool") == Availability(True, 3)
     assert not availability_of(cluster(), "llm-pool", needed=4).available
 
 
-def test_a_pool_that_is_not_there_takes_nothing():
+def test_a_pool_that_is_not_there_takes_nothing() -> None:
     assert availability_of(cluster(), "gone") == Availability(False, 0, "There is no InferencePool gone.")
 
 
 @pytest.mark.parametrize(("mode", "available"), [("FailClose", False), ("FailOpen", True)])
-def test_what_a_dead_picker_means_is_its_failure_mode(mode, available):
+def test_what_a_dead_picker_means_is_its_failure_mode(mode: str, available: bool) -> None:
     answer = availability_of(kill_picker(cluster(mode)), "llm-pool")
     assert answer.available is available
     assert answer.pods == 3
     assert "llm-pool-epp of llm-pool has no ready pod" in answer.sentence
 
 
-def test_a_picker_whose_service_is_gone_is_dead():
+def test_a_picker_whose_service_is_gone_is_dead() -> None:
     live = cluster()
     live.remove("Service", "llm-pool-epp")
     assert "(there is no Service llm-pool-epp)" in availability_of(live, "llm-pool").sentence
 
 
-def test_one_ready_picker_of_several_is_enough():
+def test_one_ready_picker_of_several_is_enough() -> None:
     live = cluster()
     standby = live.get("v1", "Pod", "llm-pool-epp-0")
     standby["metadata"]["name"], standby["status"] = "llm-pool-epp-1", {}
@@ -79,8 +80,8 @@ def test_one_ready_picker_of_several_is_enough():
 
 @pytest.mark.parametrize("mode", ["FailClose", "FailOpen"])
 @pytest.mark.parametrize("dead", ["llm-pool", "new"])
-def test_no_weight_is_raised_while_a_picker_is_dead(mode, dead):
-    clients = SimpleNamespace(cluster=kill_picker(cluster(mode), dead))
+def test_no_weight_is_raised_while_a_picker_is_dead(mode: str, dead: str) -> None:
+    clients: Any = SimpleNamespace(cluster=kill_picker(cluster(mode), dead))
     answer = pool_room(clients, frozen(plan(), (PARENT,)), Step(weight=50, bake=1))
     assert answer.phase is Phase.WAITING
     assert f"The endpoint picker {dead}-epp" in answer.message
@@ -88,7 +89,7 @@ def test_no_weight_is_raised_while_a_picker_is_dead(mode, dead):
     assert alone.phase is (Phase.WAITING if dead == "llm-pool" else Phase.READY)
 
 
-def test_a_stable_pool_whose_picker_drops_everything_is_no_way_back():
+def test_a_stable_pool_whose_picker_drops_everything_is_no_way_back() -> None:
     health = observe_cluster(kill_picker(cluster()), frozen(plan(), (PARENT,)), 0.0).health
     assert (health.ready_canary, health.ready_stable) == (3, 0)
     open_ = observe_cluster(kill_picker(cluster("FailOpen")), frozen(plan(), (PARENT,)), 0.0)
@@ -96,7 +97,7 @@ def test_a_stable_pool_whose_picker_drops_everything_is_no_way_back():
     assert ["so requests reach any pod" in each for each in open_.blockers] == [True]
 
 
-def test_a_canary_whose_picker_drops_everything_is_out():
+def test_a_canary_whose_picker_drops_everything_is_out() -> None:
     seen = observe_cluster(kill_picker(cluster(), "new"), frozen(plan(), (PARENT,)), 0.0)
     assert "FailClose drops all requests" in seen.health.canary_outage
     assert seen.blockers == (seen.health.canary_outage,)
@@ -104,14 +105,14 @@ def test_a_canary_whose_picker_drops_everything_is_out():
     assert (well.health.canary_outage, well.blockers) == ("", ())
 
 
-def test_pods_that_are_gone_are_no_outage_of_the_picker():
+def test_pods_that_are_gone_are_no_outage_of_the_picker() -> None:
     live = cluster()
     live.remove("Pod", "llm-pool-")
     seen = observe_cluster(live, frozen(plan(), (PARENT,)), 0.0)
     assert (seen.health.ready_stable, seen.blockers) == (0, ())
 
 
-def test_a_step_waits_for_every_parent_of_the_route():
+def test_a_step_waits_for_every_parent_of_the_route() -> None:
     entries = [says(GW), says({"name": "gw", "namespace": "infra"}, Reconciled="False")]
     live = cluster()
     live.objects[0] = claimed(*entries)
@@ -128,7 +129,9 @@ def going_back(live: Objects, percent: int = 50) -> Any:
 
 
 @pytest.mark.parametrize("harm", [kill_picker, lambda live: live.remove("Pod", "llm-pool-")])
-def test_nothing_goes_back_to_a_pool_that_can_take_nothing_while_the_canary_serves(harm):
+def test_nothing_goes_back_to_a_pool_that_can_take_nothing_while_the_canary_serves(
+    harm: Callable[[Objects], object],
+) -> None:
     from inference_rollouts.operators.traffic import _check_way_back
 
     live = cluster()
@@ -139,13 +142,13 @@ def test_nothing_goes_back_to_a_pool_that_can_take_nothing_while_the_canary_serv
     _check_way_back(going_back(live, percent=0))
 
 
-def test_a_dead_picker_that_fails_open_is_a_way_back():
+def test_a_dead_picker_that_fails_open_is_a_way_back() -> None:
     from inference_rollouts.operators.traffic import _check_way_back
 
     _check_way_back(going_back(kill_picker(cluster("FailOpen"))))
 
 
-def test_where_the_canary_takes_nothing_either_going_back_loses_nothing():
+def test_where_the_canary_takes_nothing_either_going_back_loses_nothing() -> None:
     from inference_rollouts.operators.traffic import _check_way_back
 
     _check_way_back(going_back(kill_picker(kill_picker(cluster()), "new")))

@@ -12,8 +12,7 @@ import pytest
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.rollout.checks import attachment, workloads
-
-from .objects import Objects, frozen, pod, pool, routed, says, target
+from tests.support.read_only_cluster import Objects, frozen, pod, pool, routed, says, target
 
 A, B = {"name": "a"}, {"name": "b"}
 PREVIEW = {"metadata": {"name": "preview"}}
@@ -39,25 +38,25 @@ def attached(second: dict[str, str], seen: int = 1) -> Any:
     return run_of(live, parents=parents, targets=(target(), target("second")), previews=(PREVIEW,))
 
 
-def test_each_route_is_asked_about_at_the_parents_that_accepted_it():
+def test_each_route_is_asked_about_at_the_parents_that_accepted_it() -> None:
     assert attachment(attached({})).phase is Phase.READY
 
 
 @pytest.mark.parametrize("second", [{"ResolvedRefs": "False"}, {"Programmed": "False"}])
-def test_one_parent_that_says_no_is_waited_for_by_name(second):
+def test_one_parent_that_says_no_is_waited_for_by_name(second: dict[str, str]) -> None:
     answer = attachment(attached(second))
     assert answer.phase is Phase.WAITING
     assert "HTTPRoute second: " in answer.message
     assert "Gateway default/b" in answer.message
 
 
-def test_the_preview_is_asked_about_at_the_parents_of_its_route():
+def test_the_preview_is_asked_about_at_the_parents_of_its_route() -> None:
     run = attached({})
     run.cluster.objects[2]["status"]["parents"].pop(0)
     assert "HTTPRoute preview: Gateway default/a has not reported" in attachment(run).message
 
 
-def test_the_pool_must_be_accepted_by_every_gateway():
+def test_the_pool_must_be_accepted_by_every_gateway() -> None:
     run = attached({})
     (live,) = [each for each in run.cluster.objects if each["kind"] == "InferencePool"]
     live["status"]["parents"].pop()
@@ -97,19 +96,19 @@ def deployed(created: float, began: float, died: float, servers: int = 3) -> Any
     return run_of(live, parents=(), manifests=manifests, began=began)
 
 
-def test_a_canary_that_had_its_crashes_before_this_run_is_ready_with_one_picker_of_three():
+def test_a_canary_that_had_its_crashes_before_this_run_is_ready_with_one_picker_of_three() -> None:
     now = time.time()
     assert workloads(deployed(now - 9000, began=now - 60, died=now - 5000)).phase is Phase.READY
 
 
-def test_crashes_since_the_run_began_or_its_deployment_was_created_count():
+def test_crashes_since_the_run_began_or_its_deployment_was_created_count() -> None:
     now = time.time()
     assert workloads(deployed(now - 9000, began=now - 600, died=now - 300)).phase is Phase.FAILED
     assert workloads(deployed(now - 300, began=0.0, died=now - 200)).phase is Phase.FAILED
     assert workloads(deployed(now - 300, began=0.0, died=now - 5000)).phase is Phase.READY
 
 
-def test_every_model_server_is_waited_for():
+def test_every_model_server_is_waited_for() -> None:
     now = time.time()
     waiting = workloads(deployed(now - 9000, began=now - 60, died=now - 5000, servers=2))
     assert waiting.phase is Phase.WAITING

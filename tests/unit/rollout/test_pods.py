@@ -1,12 +1,16 @@
 """Where the model server of a pod is found."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.errors import ServerUnavailable
 from inference_rollouts.rollout.pods import base_url
 
 
-def pod(**status):
+def pod(**status: Any) -> dict[str, Any]:
     return {"metadata": {"name": "llm-0"}, "status": status}
 
 
@@ -18,11 +22,11 @@ def pod(**status):
         ("::1", "http://[::1]:8000"),
     ],
 )
-def test_an_address_of_either_family_makes_a_url(address, url):
+def test_an_address_of_either_family_makes_a_url(address: str, url: str) -> None:
     assert base_url(pod(podIP=address), 8000) == url
 
 
 @pytest.mark.parametrize("status", [{}, {"podIP": ""}, {"podIP": None}, {"podIP": "soon"}])
-def test_a_pod_without_an_address_is_named_and_may_have_one_later(status):
+def test_a_pod_without_an_address_is_named_and_may_have_one_later(status: dict[str, Any]) -> None:
     with pytest.raises(ServerUnavailable, match="Pod llm-0 has no IP address yet"):
         base_url(pod(**status), 8000)

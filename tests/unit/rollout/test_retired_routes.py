@@ -1,6 +1,10 @@
 """Which routes a retirement looks at before it takes a pool away."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +21,7 @@ FORBIDDEN = Forbidden("GET", PATH, 403, "may not list")
 DOWN = ClusterUnavailable("GET", PATH, 503, "starting")
 
 
-def route(namespace):
+def route(namespace: str) -> dict[str, Any]:
     ref = {
         "group": "inference.networking.k8s.io",
         "kind": "InferencePool",
@@ -31,46 +35,41 @@ def route(namespace):
 class Routes:
     """A cluster with a route to the pool in another namespace; `errors` come of reading them all."""
 
-    def __init__(self, *errors):
+    def __init__(self, *errors: Exception | None) -> None:
         self.errors = list(errors)
 
-    def select_everywhere(self, api_version, kind):
+    def select_everywhere(self, api_version: str, kind: str) -> list[dict[str, Any]]:
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
         return [route("elsewhere")]
 
-    def select(self, api_version, kind):
+    def select(self, api_version: str, kind: str) -> list[dict[str, Any]]:
         return []
 
 
-class Only:
-    """Clients of which only the cluster is asked."""
-
-    def __init__(self, cluster):
-        self.cluster = cluster
-
-
-def user(*errors, times=1):
+def user(*errors: Exception | None, times: int = 1) -> list[str]:
+    """What uses the pool, asked `times` times with clients of which only the cluster is asked."""
+    clients: Any = SimpleNamespace(cluster=Routes(*errors))
     plan = parse_plan(yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()))
     retirement = Retirement(plan, "old", Action.REMOVE)
-    subject = PoolSubject(Only(Routes(*errors)), plan.as_pool_plan, retirement)
+    subject = PoolSubject(clients, plan.as_pool_plan, retirement)
     return [subject.user() for _ in range(times)]
 
 
-def test_a_route_of_any_namespace_uses_the_pool():
+def test_a_route_of_any_namespace_uses_the_pool() -> None:
     assert user() == ["HTTPRoute r gives old weight 1"]
 
 
-def test_where_only_the_own_namespace_may_be_read_it_alone_counts():
+def test_where_only_the_own_namespace_may_be_read_it_alone_counts() -> None:
     assert user(FORBIDDEN, FORBIDDEN, times=2) == ["", ""]
 
 
-def test_what_was_allowed_before_is_not_forbidden_but_an_accident():
+def test_what_was_allowed_before_is_not_forbidden_but_an_accident() -> None:
     with pytest.raises(Forbidden):
         user(None, FORBIDDEN, times=2)
 
 
-def test_a_cluster_that_does_not_answer_hides_no_user():
+def test_a_cluster_that_does_not_answer_hides_no_user() -> None:
     with pytest.raises(ClusterUnavailable):
         user(DOWN)

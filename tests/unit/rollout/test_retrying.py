@@ -1,5 +1,7 @@
 """What may pass is tried again, with growing pauses; a decision comes out at once. Nothing sleeps here."""
 
+from __future__ import annotations
+
 import logging
 
 import pytest
@@ -25,14 +27,14 @@ FORBIDDEN = Forbidden("PATCH", ROUTE, 403, "no RBAC policy matched.")
 class Time:
     """A clock that only sleeping moves, by what is slept."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 0.0
-        self.pauses = []
+        self.pauses: list[float] = []
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
-    def sleep(self, seconds):
+    def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
         self.now += seconds
 
@@ -40,12 +42,12 @@ class Time:
 class Act:
     """Raises `errors` one after the other, then `forever` if it is given, else answers."""
 
-    def __init__(self, *errors, forever=None):
+    def __init__(self, *errors: Exception, forever: Exception | None = None) -> None:
         self.errors = list(errors)
         self.forever = forever
         self.calls = 0
 
-    def __call__(self, answer="done"):
+    def __call__(self, answer: str = "done") -> str:
         self.calls += 1
         error = self.errors.pop(0) if self.errors else self.forever
         if error is not None:
@@ -54,7 +56,7 @@ class Act:
 
 
 @pytest.fixture
-def time():
+def time() -> Time:
     return Time()
 
 
@@ -71,7 +73,7 @@ def time():
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_may_pass_is_tried_again(time, error):
+def test_what_may_pass_is_tried_again(time: Time, error: Exception) -> None:
     for policy in (until(100, now=time, sleep=time.sleep), without_end(now=time, sleep=time.sleep)):
         act = Act(error, error)
         assert policy(act, answer="there") == "there"
@@ -91,7 +93,7 @@ def test_what_may_pass_is_tried_again(time, error):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_decision_comes_out_at_once(time, error):
+def test_a_decision_comes_out_at_once(time: Time, error: Exception) -> None:
     for policy in (until(100, now=time, sleep=time.sleep), without_end(now=time, sleep=time.sleep)):
         act = Act(DOWN, error)
         with pytest.raises(type(error)):
@@ -99,7 +101,7 @@ def test_a_decision_comes_out_at_once(time, error):
         assert act.calls == 2
 
 
-def test_pauses_grow_from_half_a_second_to_a_quarter_of_a_minute(time):
+def test_pauses_grow_from_half_a_second_to_a_quarter_of_a_minute(time: Time) -> None:
     without_end(now=time, sleep=time.sleep)(Act(*[DOWN] * 200))
     assert time.pauses[0] == 0.5
     assert all(0.5 <= pause <= 15 for pause in time.pauses)
@@ -108,7 +110,7 @@ def test_pauses_grow_from_half_a_second_to_a_quarter_of_a_minute(time):
     assert len(set(time.pauses)) > 100, "many that wait must not all come back at once"
 
 
-def test_a_task_ends_at_its_deadline_with_what_was_in_the_way(time):
+def test_a_task_ends_at_its_deadline_with_what_was_in_the_way(time: Time) -> None:
     time.now = 1000.0
     act = Act(forever=DOWN)
     with pytest.raises(ClusterUnavailable, match="starting"):
@@ -117,7 +119,7 @@ def test_a_task_ends_at_its_deadline_with_what_was_in_the_way(time):
     assert act.calls == len(time.pauses) + 1
 
 
-def test_a_deadline_that_has_passed_leaves_one_try(time):
+def test_a_deadline_that_has_passed_leaves_one_try(time: Time) -> None:
     time.now = 10.0
     act = Act(forever=DOWN)
     with pytest.raises(ClusterUnavailable):
@@ -125,13 +127,13 @@ def test_a_deadline_that_has_passed_leaves_one_try(time):
     assert (act.calls, time.pauses) == (1, [])
 
 
-def test_the_way_back_never_gives_up(time):
+def test_the_way_back_never_gives_up(time: Time) -> None:
     act = Act(*[DOWN, FORBIDDEN, requests.ConnectionError("refused")] * 2000)
     assert without_end(now=time, sleep=time.sleep)(act) == "done"
     assert time.now > 12 * 3600
 
 
-def test_what_is_in_the_way_is_logged_once_a_minute(time, caplog):
+def test_what_is_in_the_way_is_logged_once_a_minute(time: Time, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     without_end(now=time, sleep=time.sleep)(Act(*[DOWN] * 300))
     assert "503" in caplog.messages[0]
@@ -139,7 +141,9 @@ def test_what_is_in_the_way_is_logged_once_a_minute(time, caplog):
     assert time.now / 75 - 1 < len(caplog.messages) <= time.now / 60 + 1
 
 
-def test_a_right_that_is_missing_for_a_minute_is_named_and_still_tried(time, caplog):
+def test_a_right_that_is_missing_for_a_minute_is_named_and_still_tried(
+    time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
     without_end(now=time, sleep=time.sleep)(Act(*[FORBIDDEN] * 30))
     assert "If that right is missing" not in caplog.messages[0]
     told = caplog.messages[1]
@@ -148,6 +152,6 @@ def test_a_right_that_is_missing_for_a_minute_is_named_and_still_tried(time, cap
     assert told.endswith("It is still tried.")
 
 
-def test_a_403_now_and_then_is_no_missing_right(time, caplog):
+def test_a_403_now_and_then_is_no_missing_right(time: Time, caplog: pytest.LogCaptureFixture) -> None:
     without_end(now=time, sleep=time.sleep)(Act(*[FORBIDDEN, FORBIDDEN, DOWN] * 100))
     assert not any("docs/rbac.yaml" in message for message in caplog.messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,6 +31,10 @@ def entry(
     return {"parentRef": to, "controllerName": by, "conditions": conditions}
 
 
+def says(kind: str, status: str) -> dict[str, Any]:
+    return {kind: status}
+
+
 def route(refs: list[dict[str, Any]], *entries: dict[str, Any], namespace: str = "apps") -> dict[str, Any]:
     return {
         "kind": "HTTPRoute",
@@ -49,7 +54,7 @@ def phase(obj: dict[str, Any], parents: tuple[Parent, ...]) -> Phase:
     return ready(obj, parents).phase
 
 
-def test_what_a_parent_ref_leaves_out_is_as_in_the_gateway_api():
+def test_what_a_parent_ref_leaves_out_is_as_in_the_gateway_api() -> None:
     assert parents_of(route([ref()])) == (Parent("gw", "apps"),)
     odd = ref(group="inference.networking.k8s.io", kind="InferenceGateway", namespace="infra")
     assert parents_of(route([odd])) == (
@@ -66,18 +71,18 @@ def test_what_a_parent_ref_leaves_out_is_as_in_the_gateway_api():
         (Parent("gw", "infra", kind="InferenceGateway"), "InferenceGateway infra/gw"),
     ],
 )
-def test_a_parent_is_named_so_that_a_person_finds_it(parent, words):
+def test_a_parent_is_named_so_that_a_person_finds_it(parent: Parent, words: str) -> None:
     assert str(parent) == words
 
 
-def test_a_status_of_a_former_parent_counts_nowhere():
+def test_a_status_of_a_former_parent_counts_nowhere() -> None:
     """It stays in the status, comes first, and never sees a generation again."""
     live = route([ref()], entry(ref("old"), seen=1), entry(ref()))
     assert accepting(live) == (Parent("gw", "apps", controller="c1", route="r"),)
     assert phase(live, accepting(live)) is Phase.READY
 
 
-def test_two_gateways_of_one_name_are_two():
+def test_two_gateways_of_one_name_are_two() -> None:
     mine, theirs = ref(namespace="infra"), ref(namespace="other")
     live = route([mine], entry(theirs, Accepted="False"), entry(mine))
     assert [each.namespace for each in accepting(live)] == ["infra"]
@@ -88,7 +93,7 @@ def test_two_gateways_of_one_name_are_two():
     assert "ResolvedRefs is False at Gateway infra/gw" in answer.message
 
 
-def test_a_listener_that_refuses_takes_nothing_from_one_that_accepts():
+def test_a_listener_that_refuses_takes_nothing_from_one_that_accepts() -> None:
     http, https = ref(sectionName="http"), ref(sectionName="https")
     live = route([http, https], entry(http, Accepted="False"), entry(https))
     (serving,) = accepting(live)
@@ -97,7 +102,7 @@ def test_a_listener_that_refuses_takes_nothing_from_one_that_accepts():
 
 
 @pytest.mark.parametrize("late", [0, 1])
-def test_all_parents_that_accepted_it_are_asked(late):
+def test_all_parents_that_accepted_it_are_asked(late: int) -> None:
     refs = [ref("a"), ref("b", port=8443)]
     parents = accepting(route(refs, *map(entry, refs)))
     assert len(parents) == 2
@@ -107,13 +112,13 @@ def test_all_parents_that_accepted_it_are_asked(late):
     assert f"{parents[late]} has not seen generation 3" in answer.message
 
 
-def test_a_parent_that_says_nothing_any_more_is_not_ready():
+def test_a_parent_that_says_nothing_any_more_is_not_ready() -> None:
     live = route([ref("a"), ref("b")], entry(ref("a")), entry(ref("b")))
     gone = {**live, "status": {"parents": live["status"]["parents"][:1]}}
     assert phase(gone, accepting(live)) is Phase.WAITING
 
 
-def test_a_parent_that_the_route_names_no_more_is_not_waited_for():
+def test_a_parent_that_the_route_names_no_more_is_not_waited_for() -> None:
     refs = [ref("a"), ref("b")]
     parents = accepting(route(refs, *map(entry, refs)))
     assert phase(route([ref("a")], entry(ref("a")), entry(ref("b"), seen=1)), parents) is Phase.READY
@@ -122,18 +127,18 @@ def test_a_parent_that_the_route_names_no_more_is_not_waited_for():
     assert "names none of the parents that served it (Gateway apps/a, Gateway apps/b)" in answer.message
 
 
-def test_nobody_to_ask_is_no_yes():
+def test_nobody_to_ask_is_no_yes() -> None:
     assert phase(route([ref()], entry(ref())), ()) is Phase.WAITING
 
 
-def test_a_controller_that_trails_behind_another_had_the_parent_once():
+def test_a_controller_that_trails_behind_another_had_the_parent_once() -> None:
     live = route([ref()], entry(ref(), by="former", seen=1), entry(ref(), by="now"))
     (parent,) = accepting(live)
     assert parent.controller == "now"
     assert phase(live, (parent,)) is Phase.READY
 
 
-def test_controllers_that_both_report_are_both_asked():
+def test_controllers_that_both_report_are_both_asked() -> None:
     live = route([ref()], entry(ref(), by="c1"), entry(ref(), by="c2"))
     parents = accepting(live)
     assert [each.controller for each in parents] == ["c1", "c2"]
@@ -141,12 +146,12 @@ def test_controllers_that_both_report_are_both_asked():
     assert phase(mixed, parents) is Phase.WAITING
 
 
-def test_the_word_of_another_controller_is_not_the_parents_word():
+def test_the_word_of_another_controller_is_not_the_parents_word() -> None:
     parents = accepting(route([ref()], entry(ref(), by="c1")))
     assert phase(route([ref()], entry(ref(), by="c2")), parents) is Phase.WAITING
 
 
-def test_a_parent_that_is_late_still_serves():
+def test_a_parent_that_is_late_still_serves() -> None:
     """Left out of those that are asked, a gateway that is stuck would never be noticed."""
     stuck = route([ref()], entry(ref(), seen=1))
     assert len(accepting(stuck)) == 1
@@ -155,17 +160,19 @@ def test_a_parent_that_is_late_still_serves():
 
 @pytest.mark.parametrize("kind", ["Programmed", "Reconciled"])
 @pytest.mark.parametrize("obj", [lambda e: route([ref()], e), pool])
-def test_where_a_gateway_says_whether_it_is_programmed_it_must_be(kind, obj):
+def test_where_a_gateway_says_whether_it_is_programmed_it_must_be(
+    kind: str, obj: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
     parents = (Parent("gw", "apps"),)
-    assert phase(obj(entry(ref(), **{kind: "True"})), parents) is Phase.READY
+    assert phase(obj(entry(ref(), **says(kind, "True"))), parents) is Phase.READY
     for status in ("False", "Unknown"):
         ready = pool_readiness if obj is pool else route_readiness
-        answer = ready(obj(entry(ref(), **{kind: status})), parents)
+        answer = ready(obj(entry(ref(), **says(kind, status))), parents)
         assert answer.phase is Phase.WAITING
         assert f"{kind} is {status} at Gateway apps/gw (R: words on {kind})" in answer.message
 
 
-def test_a_gateway_that_has_programmed_an_older_generation_is_not_ready():
+def test_a_gateway_that_has_programmed_an_older_generation_is_not_ready() -> None:
     said = entry(ref(), Reconciled="True")
     said["conditions"][-1]["observedGeneration"] = GENERATION - 1
     assert phase(route([ref()], said), (Parent("gw", "apps"),)) is Phase.WAITING
@@ -173,11 +180,11 @@ def test_a_gateway_that_has_programmed_an_older_generation_is_not_ready():
     assert phase(route([ref()], said), (Parent("gw", "apps"),)) is Phase.READY
 
 
-def test_a_condition_of_no_generation_is_no_word_on_this_one():
+def test_a_condition_of_no_generation_is_no_word_on_this_one() -> None:
     assert phase(route([ref()], entry(ref(), seen=None)), (Parent("gw", "apps"),)) is Phase.WAITING
 
 
-def test_pools_answer_for_gateways_whatever_listener_the_route_is_at():
+def test_pools_answer_for_gateways_whatever_listener_the_route_is_at() -> None:
     parents = (
         Parent("gw", "infra", section="http", controller="c1"),
         Parent("gw", "infra", section="https", controller="c1"),
@@ -192,13 +199,13 @@ def test_pools_answer_for_gateways_whatever_listener_the_route_is_at():
 
 
 @pytest.mark.parametrize("api", [{}, {"apiVersion": "gateway.networking.k8s.io/v1"}])
-def test_old_pools_write_their_parents_otherwise(api):
+def test_old_pools_write_their_parents_otherwise(api: dict[str, str]) -> None:
     old = pool()
     old["status"] = {"parent": [entry(ref(kind="Gateway", **api))]}
     assert phase(old, (Parent("gw", "apps"),)) is Phase.READY
 
 
-def test_a_parent_known_by_name_alone_means_those_of_the_name_that_accept():
+def test_a_parent_known_by_name_alone_means_those_of_the_name_that_accept() -> None:
     """What a run knows that was frozen before parents were told apart."""
     by_name = (Parent("gw"),)
     refs = [ref(namespace="infra", sectionName="http"), ref(namespace="infra", sectionName="https")]
@@ -257,7 +264,9 @@ known = st.builds(
     statuses,
     st.lists(known, max_size=3),
 )
-def test_no_status_however_odd_raises_or_is_a_yes_that_nobody_said(spec, status, parents):
+def test_no_status_however_odd_raises_or_is_a_yes_that_nobody_said(
+    spec: Any, status: Any, parents: list[Parent]
+) -> None:
     obj = {"metadata": {"name": "x", "namespace": "apps", "generation": 2}, "spec": spec, "status": status}
     accepted, named = accepting(obj), parents_of(obj)
     assert {each.reference for each in accepted} <= set(named)

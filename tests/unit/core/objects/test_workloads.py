@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.objects.workloads import Demand, demand_of, workload_readiness
 
 BEGAN = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
@@ -58,11 +58,13 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
     return {"restartCount": 0, "state": {"waiting": {"reason": reason, "message": message}}}
 
 
-def answer(*pods: dict[str, Any], at: float = 0.0, live: Any = None, demand: Demand = Demand.EVERY_POD):
+def answer(
+    *pods: dict[str, Any], at: float = 0.0, live: Any = None, demand: Demand = Demand.EVERY_POD
+) -> Readiness:
     return workload_readiness(live or deployment(), pods, BEGAN, BEGAN + at, demand)
 
 
-def test_crashes_before_the_rollout_are_no_crash_loop_in_it():
+def test_crashes_before_the_rollout_are_no_crash_loop_in_it() -> None:
     old = pod(created=JANUARY, containerStatuses=[crashed(3, JANUARY)])
     assert answer(old).phase is Phase.WAITING
     again = pod(created=JANUARY, containerStatuses=[crashed(4, after(5))])
@@ -70,15 +72,16 @@ def test_crashes_before_the_rollout_are_no_crash_loop_in_it():
 
 
 @pytest.mark.parametrize("statuses", ["containerStatuses", "initContainerStatuses"])
-def test_a_pod_that_the_rollout_made_counts_with_all_its_crashes(statuses):
+def test_a_pod_that_the_rollout_made_counts_with_all_its_crashes(statuses: str) -> None:
     """Also where the kubelet forgot when they were."""
     status = {"restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
-    failed = answer(pod(**{statuses: [status]}))
+    crashing: dict[str, Any] = {statuses: [status]}
+    failed = answer(pod(**crashing))
     assert failed.phase is Phase.FAILED
     assert "pod p crashed 3 times (CrashLoopBackOff)" in failed.message
 
 
-def test_pods_of_an_earlier_template_say_nothing_of_this_one():
+def test_pods_of_an_earlier_template_say_nothing_of_this_one() -> None:
     """A canary that was given up is deployed anew under its name: its last pods still crash."""
     old = pod("old", created=JANUARY, template="old", containerStatuses=[crashed(9, after(5))])
     fresh = pod("fresh", created=after(1), containerStatuses=[waiting("ContainerCreating")])
@@ -93,7 +96,7 @@ def test_pods_of_an_earlier_template_say_nothing_of_this_one():
 
 
 @pytest.mark.parametrize("reason", ["CreateContainerConfigError", "ErrImagePull", "ImagePullBackOff"])
-def test_what_may_pass_is_given_a_minute_and_then_told_in_its_words(reason):
+def test_what_may_pass_is_given_a_minute_and_then_told_in_its_words(reason: str) -> None:
     stuck = pod(containerStatuses=[waiting(reason, "secret hf-token not found")])
     assert answer(stuck, at=59).phase is Phase.WAITING
     failed = answer(stuck, at=60)
@@ -108,13 +111,13 @@ def test_what_may_pass_is_given_a_minute_and_then_told_in_its_words(reason):
         {"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": after(600)}]},
     ],
 )
-def test_the_minute_begins_when_the_pod_has_a_node(change):
+def test_the_minute_begins_when_the_pod_has_a_node(change: dict[str, Any]) -> None:
     late = pod(containerStatuses=[waiting("CreateContainerConfigError")], **change)
     assert answer(late, at=655).phase is Phase.WAITING
     assert answer(late, at=660).phase is Phase.FAILED
 
 
-def test_the_minute_begins_anew_when_the_kubelet_tells_something_new():
+def test_the_minute_begins_anew_when_the_kubelet_tells_something_new() -> None:
     moving = pod(containerStatuses=[waiting("ErrImagePull", "not found")])
     moving["metadata"]["managedFields"] = [{"manager": "kubelet", "time": after(100)}]
     assert answer(moving, at=155).phase is Phase.WAITING
@@ -122,19 +125,19 @@ def test_the_minute_begins_anew_when_the_kubelet_tells_something_new():
 
 
 @pytest.mark.parametrize("words", ["dial tcp: i/o timeout", "429 Too Many Requests", "unexpected EOF"])
-def test_a_pull_that_broke_on_the_way_is_left_to_the_deadline_of_the_workload(words):
+def test_a_pull_that_broke_on_the_way_is_left_to_the_deadline_of_the_workload(words: str) -> None:
     """A large image takes longer than a minute to be pulled again."""
     assert answer(pod(containerStatuses=[waiting("ErrImagePull", words)]), at=900).phase is Phase.WAITING
 
 
-def test_a_pod_that_does_not_say_since_when_is_left_to_the_deadline_of_the_workload():
+def test_a_pod_that_does_not_say_since_when_is_left_to_the_deadline_of_the_workload() -> None:
     timeless = pod(containerStatuses=[waiting("CreateContainerConfigError")])
     del timeless["metadata"]["creationTimestamp"]
     assert answer(timeless, at=1e6).phase is Phase.WAITING
 
 
 @pytest.mark.parametrize("reason", ["InvalidImageName", "ErrImageNeverPull"])
-def test_what_never_passes_fails_at_once(reason):
+def test_what_never_passes_fails_at_once(reason: str) -> None:
     assert answer(pod(containerStatuses=[waiting(reason)])).phase is Phase.FAILED
 
 
@@ -142,7 +145,7 @@ LEADER = [pod("leader", ready=True), pod("b"), pod("c")]
 STUCK = {"Available": "MinimumReplicasUnavailable", "Progressing": "ProgressDeadlineExceeded"}
 
 
-def test_one_ready_pod_of_a_picker_suffices():
+def test_one_ready_pod_of_a_picker_suffices() -> None:
     """With leader election the others are never Ready, and the Deployment makes no progress for ever."""
     live = deployment(3, 1, **STUCK)
     assert answer(*LEADER, live=live, demand=Demand.ONE_POD).phase is Phase.READY
@@ -150,7 +153,7 @@ def test_one_ready_pod_of_a_picker_suffices():
     assert answer(*LEADER, live=deployment(3, 1)).phase is Phase.WAITING
 
 
-def test_a_picker_without_a_ready_pod_of_its_template_is_not_ready():
+def test_a_picker_without_a_ready_pod_of_its_template_is_not_ready() -> None:
     assert answer(pod(), live=deployment(1), demand=Demand.ONE_POD).phase is Phase.WAITING
     replaced = deployment(3, 1)
     replaced["status"] |= {"updatedReplicas": 1, "replicas": 4}
@@ -159,7 +162,7 @@ def test_a_picker_without_a_ready_pod_of_its_template_is_not_ready():
     assert answer(loop, live=deployment(1), demand=Demand.ONE_POD).phase is Phase.FAILED
 
 
-def test_other_deployments_are_ready_by_their_condition():
+def test_other_deployments_are_ready_by_their_condition() -> None:
     live = deployment(3, 2)
     assert answer(*LEADER, live=live, demand=Demand.AVAILABLE).phase is Phase.WAITING
     live["status"]["conditions"] = [{"type": "Available", "status": "True"}]
@@ -182,7 +185,7 @@ def pods_labelled(**labels: str) -> dict[str, Any]:
         {"selector": {"pool": "new"}, "targetPortNumber": 8000, "extensionRef": {"name": "epp"}},
     ],
 )
-def test_what_a_deployment_is_for_is_told_by_pool_and_service(pool):
+def test_what_a_deployment_is_for_is_told_by_pool_and_service(pool: dict[str, Any]) -> None:
     server = manifest("Deployment", "llm", **pods_labelled(pool="new", app="vllm"))
     picker = manifest("Deployment", "any", **pods_labelled(app="epp"))
     other = manifest("Deployment", "cache", **pods_labelled(app="cache"))
@@ -233,5 +236,5 @@ pods = st.builds(
 
 
 @given(st.lists(pods, max_size=3), st.sampled_from(Demand))
-def test_no_pod_however_odd_raises_or_is_ready(odd_pods, demand):
+def test_no_pod_however_odd_raises_or_is_ready(odd_pods: list[dict[str, Any]], demand: Demand) -> None:
     assert answer(*odd_pods, demand=demand, at=1000).phase is not Phase.READY

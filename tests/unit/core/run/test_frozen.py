@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,9 +22,9 @@ HERE = Parent("gw", "infra", section="https", port=443, controller="c", route="a
 THERE = Parent("gw", "other", controller="c", route="b")
 
 
-def frozen(**changes):
+def frozen(**changes: Any) -> Frozen:
     plan = parse_plan(yaml.safe_load((ROOT / "include/rollouts/llm.yaml").read_text()))
-    given = {
+    given: dict[str, Any] = {
         "run": "rollout_llm/test",
         "plan": plan,
         "parents": (HERE, THERE),
@@ -35,11 +36,11 @@ def frozen(**changes):
     return Frozen(**given | changes)
 
 
-def test_it_is_read_as_it_was_written():
+def test_it_is_read_as_it_was_written() -> None:
     assert Frozen.from_json(frozen().to_json()) == frozen()
 
 
-def test_each_route_has_the_parents_that_accepted_it():
+def test_each_route_has_the_parents_that_accepted_it() -> None:
     assert frozen().parents_for("a") == (HERE,)
     assert frozen().parents_for("b") == (THERE,)
     by_name = Parent("gw")
@@ -49,7 +50,7 @@ def test_each_route_has_the_parents_that_accepted_it():
 @pytest.mark.parametrize(
     ("gateway", "parents"), [("my-gateway", (Parent("my-gateway"),)), ("", ())]
 )  # rollouts of adapters had none
-def test_a_run_frozen_before_there_were_parents_goes_on(gateway, parents):
+def test_a_run_frozen_before_there_were_parents_goes_on(gateway: str, parents: tuple[Parent, ...]) -> None:
     """Upgraded in the middle of a run: its frozen plan names one gateway, and knows no beginning."""
     value = {k: v for k, v in frozen().to_json().items() if k not in ("digest", "parents", "began")}
     value["gateway"] = gateway
@@ -59,7 +60,7 @@ def test_a_run_frozen_before_there_were_parents_goes_on(gateway, parents):
     assert Frozen.from_json(read.to_json()) == read
 
 
-def test_changed_parents_are_refused():
+def test_changed_parents_are_refused() -> None:
     value = frozen().to_json()
     value["parents"][0]["namespace"] = "elsewhere"
     with pytest.raises(PlanInvalid, match="changed after preflight"):

@@ -14,17 +14,17 @@ ALIVE = Picker("epp", True, 1, True)
 
 
 @pytest.mark.parametrize("picker", [None, ALIVE])
-def test_ready_pods_take_traffic(picker):
+def test_ready_pods_take_traffic(picker: Picker | None) -> None:
     assert availability("old", 3, picker) == Availability(True, 3)
     assert availability("old", 3, picker, needed=3).available
 
 
 @pytest.mark.parametrize("picker", [None, ALIVE, DEAD_OPEN, DEAD_CLOSED])
-def test_without_ready_pods_nothing_is_taken(picker):
+def test_without_ready_pods_nothing_is_taken(picker: Picker | None) -> None:
     assert availability("old", 0, picker) == Availability(False, 0, "old has no ready pods.")
 
 
-def test_a_dead_picker_that_fails_closed_takes_nothing_however_many_pods_are_ready():
+def test_a_dead_picker_that_fails_closed_takes_nothing_however_many_pods_are_ready() -> None:
     answer = availability("old", 3, DEAD_CLOSED)
     assert (answer.available, answer.pods) == (False, 3)
     assert answer.sentence == (
@@ -32,19 +32,19 @@ def test_a_dead_picker_that_fails_closed_takes_nothing_however_many_pods_are_rea
     )
 
 
-def test_a_dead_picker_that_fails_open_takes_traffic_with_a_warning():
+def test_a_dead_picker_that_fails_open_takes_traffic_with_a_warning() -> None:
     answer = availability("old", 3, DEAD_OPEN)
     assert answer.available
     assert "so requests reach any pod" in answer.sentence
 
 
-def test_a_picker_without_service_is_a_dead_one():
+def test_a_picker_without_service_is_a_dead_one() -> None:
     answer = availability("old", 3, Picker("epp", False, 0, True))
     assert not answer.available
     assert "The endpoint picker epp of old has no ready pod (there is no Service epp), and" in answer.sentence
 
 
-def test_fewer_pods_than_the_traffic_needs_cannot_take_it():
+def test_fewer_pods_than_the_traffic_needs_cannot_take_it() -> None:
     answer = availability("old", 1, DEAD_OPEN, needed=3)
     assert not answer.available
     assert answer.sentence == "old has 1 ready pod, 3 needed for the traffic."
@@ -54,7 +54,7 @@ pickers = st.none() | st.builds(Picker, st.just("epp"), st.booleans(), st.intege
 
 
 @given(st.integers(0, 9), pickers, st.integers(1, 9))
-def test_what_cannot_take_traffic_says_why(pods, picker, needed):
+def test_what_cannot_take_traffic_says_why(pods: int, picker: Picker | None, needed: int) -> None:
     answer = availability("old", pods, picker, needed)
     assert answer.pods == pods
     assert answer.available or answer.sentence

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 from inference_rollouts.core.errors import NotFound
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.routing.weights import Target
+from tests.support.fake_cluster import GATEWAY_API, POOL_API
+from tests.support.plans import RUN
 from tests.support.routes import ref, route
 
-POOL_API = "inference.networking.k8s.io/v1"
-GATEWAY_API = "gateway.networking.k8s.io/v1"
-RUN = "rollout_llm/test"
+READ_ONLY = "this cluster is only read"
 
 
 class Objects:
-    """What the reading half of a cluster's client offers; namespaces count for Gateways only."""
+    """A cluster that is only read; namespaces count for Gateways only."""
 
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.objects = list(objects)
@@ -37,9 +38,7 @@ class Objects:
         except NotFound:
             return None
 
-    def select(
-        self, api_version: str, kind: str, labels: Mapping[str, str] | None = None
-    ) -> list[dict[str, Any]]:
+    def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[K8sObject]:
         wanted = (labels or {}).items()
         return [
             copy.deepcopy(obj)
@@ -47,6 +46,27 @@ class Objects:
             if (obj["apiVersion"], obj["kind"]) == (api_version, kind)
             and wanted <= obj["metadata"].get("labels", {}).items()
         ]
+
+    def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
+        return self.select(api_version, kind)
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        return any((each["apiVersion"], each["kind"]) == (api_version, kind) for each in self.objects)
+
+    def events_about(self, obj: K8sObject) -> list[K8sObject]:
+        return []
+
+    def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> NoReturn:
+        raise AssertionError(READ_ONLY)
+
+    def patch(self, api_version: str, kind: str, name: str, patch: Sequence[K8sObject]) -> NoReturn:
+        raise AssertionError(READ_ONLY)
+
+    def delete(self, obj: K8sObject) -> NoReturn:
+        raise AssertionError(READ_ONLY)
+
+    def event(self, about: K8sObject, reason: str, message: str, *, warning: bool = False) -> NoReturn:
+        raise AssertionError(READ_ONLY)
 
     def remove(self, kind: str, prefix: str = "") -> None:
         self.objects = [

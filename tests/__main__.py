@@ -1,0 +1,77 @@
+"""The whole suite as two pytest processes side by side: the tests that share a live lab, and the rest.
+
+`python -m tests [pytest's options]`. The rest writes to the terminal; then the output of the other follows.
+Where the options name files or folders, one pytest runs those.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+LIVE = "tests/e2e"
+CACHE = ".pytest_cache/live"  # its own, so that neither forgets what failed in the other
+NOTHING_SELECTED = 5  # a status of pytest
+POLL = 0.2
+
+
+def main(options: Sequence[str]) -> int:
+    """The exit status: the worse of both; NOTHING_SELECTED only if neither selected a test."""
+    if any(Path(option.partition("::")[0]).exists() for option in options):
+        return subprocess.call(_pytest(*options))
+    colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
+    with tempfile.TemporaryFile() as output:
+        live = _start(_pytest(LIVE, colour, "-o", f"cache_dir={CACHE}", *options), output)
+        rest = _start(_pytest(f"--ignore={LIVE}", *options), None)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: _interrupt(live, rest))
+        rest.wait()
+        print(f"\n== {LIVE} ==", flush=True)
+        _follow(live, output)
+    statuses = {rest.returncode, live.returncode} - {0, NOTHING_SELECTED}
+    nothing = rest.returncode == live.returncode == NOTHING_SELECTED
+    return max(statuses, key=abs) if statuses else NOTHING_SELECTED * nothing
+
+
+def _pytest(*options: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", *options]
+
+
+def _start(argv: Sequence[str], output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    """In a process group of its own: of a Ctrl-C it hears once, through `_interrupt`."""
+    return subprocess.Popen(argv, stdout=output, stderr=output, process_group=0)
+
+
+def _interrupt(*running: subprocess.Popen[bytes]) -> None:
+    """As Ctrl-C does: pytest then ends what its fixtures started."""
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+
+
+def _follow(process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+    """Show what a process has written so far, and on to its end."""
+    position, over = 0, False
+    while not over:
+        over = process.poll() is not None
+        text = _written_since(output, position)
+        position += len(text)
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+        time.sleep(0 if over else POLL)
+
+
+def _written_since(output: IO[bytes], position: int) -> bytes:
+    """The file's offset is shared with the process that writes to it, so it is not moved."""
+    return os.pread(output.fileno(), os.fstat(output.fileno()).st_size - position, position)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
