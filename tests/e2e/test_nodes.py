@@ -28,8 +28,16 @@ def machines(**changes: Any) -> dict[str, Any]:
     return {**config, "metadata": metadata}
 
 
-def until_says(sentence: Callable[[], str], words: str) -> None:
-    until(lambda: words in sentence(), words)
+def until_says(sentence: Callable[[], str], words: str) -> str:
+    """The first sentence with these words."""
+    sentences: list[str] = []
+
+    def says() -> bool:
+        sentences.append(sentence())
+        return words in sentences[-1]
+
+    until(says, words)
+    return sentences[-1]
 
 
 def test_without_stock_nothing_comes_later_and_with_stock_the_pods_run_on_it(lab: SharedLab) -> None:
@@ -44,8 +52,7 @@ def test_without_stock_nothing_comes_later_and_with_stock_the_pods_run_on_it(lab
     nodes_of(run).request()
     for manifest in run.frozen.manifests:
         cluster.apply(manifest)
-    until_says(placement, "FailedScaleUp: Node scale up in zones")
-    assert "GCE_STOCKOUT" in placement()
+    assert "GCE_STOCKOUT" in until_says(placement, "FailedScaleUp: Node scale up in zones")
 
     nodes_of(run).take_back()
     assert cluster.find(*CLASS) is None
