@@ -21,15 +21,18 @@ Rollout = Callable[..., Any]
 
 @pytest.fixture
 def include(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The plan llm alone in a copy of include/, cut down to two quick steps."""
+    """The plan llm alone in a copy of include/, cut down to two quick steps.
+
+    An interval leaves time to judge it on a busy machine, so that observations never fall behind.
+    """
     path = copy_of_include(tmp_path, monkeypatch) / "rollouts" / "llm.yaml"
     for other in path.parent.glob("*.yaml"):
         if other != path:
             other.unlink()
-    quick = {"interval": "50ms", "scrape_delay": 0, "progress_deadline": "2s", "margin": None}
+    quick = {"interval": "250ms", "scrape_delay": 0, "progress_deadline": "2s", "margin": None}
     edit(
         path,
-        steps=[{"weight": 50, "bake": "200ms"}, {"weight": 100, "bake": "100ms"}],
+        steps=[{"weight": 50, "bake": "500ms"}, {"weight": 100, "bake": "250ms"}],
         initial_delay=0,
         analysis=quick,
         deadlines={"route": "4s"},

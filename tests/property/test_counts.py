@@ -80,10 +80,10 @@ pods = st.lists(st.lists(values, min_size=6, max_size=6), max_size=3)
 
 
 @given(st.lists(st.tuples(pods, pods), min_size=2, max_size=5), st.randoms(use_true_random=False))
-def test_whatever_is_scraped_counts_are_whole_and_consistent(looks: list[Any], random: Any) -> None:
+def test_whatever_is_scraped_counts_are_whole_and_consistent(observations: list[Any], random: Any) -> None:
     """Restarts, NaN, missing series, pods that come and go: 0 <= bad <= all, in whatever order."""
     series, shuffled = [], []
-    for time, arms in enumerate(looks):
+    for time, arms in enumerate(observations):
         samples = [
             sample(arm, str(i), tag, value, le)
             for arm, found in zip((CANARY, STABLE), arms, strict=True)

@@ -47,7 +47,7 @@ def test_evidence_is_fair_at_the_null(table: tuple[int, int, int], null: Fractio
 
 
 @given(tables.filter(lambda t: t[2] > 0), st.floats(0.1, 1))
-def test_tempered_evidence_is_never_unfair(table: tuple[int, int, int], kappa: float) -> None:
+def test_corrected_evidence_is_never_unfair(table: tuple[int, int, int], kappa: float) -> None:
     n_c, n_b, bad = table
     s = np.arange(max(0, bad - n_b), min(n_c, bad) + 1)
     same = np.ones_like(s)

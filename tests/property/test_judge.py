@@ -82,14 +82,14 @@ def test_verdicts_keep_their_promises(
 ) -> None:
     chosen, where = policy(**rules), step(**context)
     now = 10.0 * len(windows) + late
-    found = assess(chosen, SET, where, windows, Carried(), health, now)
-    assert Judgement.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False))) == found
-    assert found.reason
+    judgement = assess(chosen, SET, where, windows, Carried(), health, now)
+    assert Judgement.from_json(json.loads(json.dumps(judgement.to_json(), allow_nan=False))) == judgement
+    assert judgement.reason
     if not health.prometheus_ok or health.ready_canary is None:
-        assert found.verdict is not Verdict.ADVANCE
-    if found.evidence >= found.alarm_at or health.ready_canary == 0:
-        assert found.verdict in (Verdict.ROLLBACK, Verdict.ASK)
-    if found.verdict is Verdict.ADVANCE:
+        assert judgement.verdict is not Verdict.ADVANCE
+    if judgement.evidence >= judgement.alarm_at or health.ready_canary == 0:
+        assert judgement.verdict in (Verdict.ROLLBACK, Verdict.ASK)
+    if judgement.verdict is Verdict.ADVANCE:
         assert now >= where.baked_at
         assert windows
 

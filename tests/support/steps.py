@@ -16,7 +16,10 @@ START = 1000.0  # Unix time
 
 
 class Step:
-    """Step 1 of a quick run, at 50 % since `start`, on a cluster and a metrics store in memory."""
+    """Step 1 of a quick run, at 50 % since `start`, on a cluster and a metrics store in memory.
+
+    Who observes it in real time takes an interval that a busy machine can follow.
+    """
 
     def __init__(self, start: float = START, **changes: Any) -> None:
         self.cluster = FakeCluster()

@@ -50,9 +50,9 @@ def plan_file(include: Path) -> Path:
     path.write_text(yaml.safe_dump(food_review()))
     edit(
         path,
-        steps=[{"weight": 50, "bake": "200ms"}, {"weight": 100, "bake": "100ms"}],
+        steps=[{"weight": 50, "bake": "500ms"}, {"weight": 100, "bake": "250ms"}],
         initial_delay=0,
-        analysis={"interval": "50ms", "scrape_delay": 0, "progress_deadline": "2s", "margin": None},
+        analysis={"interval": "250ms", "scrape_delay": 0, "progress_deadline": "2s", "margin": None},
     )
     include.unlink()
     return path

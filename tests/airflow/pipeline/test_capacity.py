@@ -73,7 +73,7 @@ def test_a_stable_pool_that_comes_back_in_time_stops_nothing(
     asked, query = count(), prometheus.query
 
     def coming_back(promql: str, at: float) -> list[dict[str, Any]]:
-        if "avg_over_time" in promql and next(asked) == 8:
+        if "avg_over_time" in promql and next(asked) == 4:
             cluster.scale("llm-pool", 3)
         return query(promql, at)
 
@@ -83,7 +83,7 @@ def test_a_stable_pool_that_comes_back_in_time_stops_nothing(
 
     after_the_first_shift(monkeypatch, cluster, shrink)
     assert rollout().state == "success"
-    assert next(asked) > 8
+    assert next(asked) > 4
 
 
 def test_an_idle_stable_pool_that_shrinks_at_the_end_stops_nothing(

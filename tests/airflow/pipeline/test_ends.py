@@ -76,7 +76,7 @@ def test_a_report_that_raises_changes_nothing_of_the_promotion(
     assert cluster.weights() == {"llm-pool": 0, "llm-pool-version-2": 100}
 
 
-def test_prometheus_that_dies_holds_and_never_passes(
+def test_prometheus_that_dies_is_waited_for_and_never_passes(
     rollout: Rollout, cluster: FakeCluster, prometheus: FakePrometheus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copy.deepcopy(cluster.route)

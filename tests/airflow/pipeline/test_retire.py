@@ -182,12 +182,12 @@ def test_pods_that_still_end_are_waited_for_before_their_deployment_goes(
             ended.append(("Pod", f"{OLD}-9") not in cluster.objects)
 
     cluster.before = before
-    select, looks = cluster.select, list[str]()
+    select, observations = cluster.select, list[str]()
 
     def pods(api: str, kind: str, labels: Any = None) -> list[K8sObject]:
         if kind == "Pod" and ("Pod", f"{OLD}-9") in cluster.objects:
-            looks.append(kind)
-            if len(looks) == 4:
+            observations.append(kind)
+            if len(observations) == 4:
                 del cluster.objects["Pod", f"{OLD}-9"]
         return select(api, kind, labels)
 

@@ -18,7 +18,7 @@ from tests.support.include import edit
 
 PREVIEW_NAME = "routes-to-llm-llm-pool-version-2-preview"
 
-MIRROR = {"percent": 25, "bake": "200ms"}
+MIRROR = {"percent": 25, "bake": "500ms"}
 
 TRIED = {"preview": {}, "mirror": MIRROR}
 

@@ -30,7 +30,7 @@ class Asked:
     """A step that was judged good just now, and what a person is asked about it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        analysis = {"margin": None, "progress_deadline": "100ms"}
+        analysis = {"interval": "250ms", "margin": None, "progress_deadline": "100ms"}
         self.step = Step(time.time() - 1, analysis=analysis, approvals={"steps": [100]})
         self.judgement: dict[str, Any] = self.step.judged()["judgement"]
         assert self.judgement["verdict"] == "advance"
@@ -83,20 +83,20 @@ def test_an_alarm_record_can_be_judged_again(asked: Asked, person: Person) -> No
 def test_weak_evidence_adds_up_over_the_legs_of_a_long_watch(
     asked: Asked, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ask, "LEG", 0.1)
+    monkeypatch.setattr(ask, "LEG", 0.6)
     asked.step.prometheus.rate, asked.step.prometheus.failing[CANARY] = 400.0, 0.03
     event = event_of(asked.trigger())
     assert event["judgement"]["verdict"] == "rollback"
-    assert event["judgement"]["time"] - asked.judgement["time"] > 0.2
+    assert event["judgement"]["time"] - asked.judgement["time"] > 0.6
 
 
 def test_going_back_waits_while_stable_is_gone_and_comes_with_it(asked: Asked, person: Person) -> None:
-    cluster, looks = asked.step.cluster, count()
+    cluster, observations = asked.step.cluster, count()
     pods = {key: cluster.objects.pop(key) for key in [("Pod", f"{STABLE}-{n}") for n in range(3)]}
     asked.step.prometheus.failing[CANARY] = 0.2
 
     def comes_back() -> None:
-        if next(looks) == 20:
+        if next(observations) == 20:
             assert cluster.weights()[CANARY] > 0
             cluster.objects.update(pods)
 
@@ -111,10 +111,10 @@ def test_a_route_lost_to_others_ends_the_watch(asked: Asked, person: Person) -> 
 
 
 def test_an_api_server_that_does_not_answer_stops_no_watch(asked: Asked, person: Person) -> None:
-    person.choice, looks = "Go on", count()
+    person.choice, observations = "Go on", count()
 
     def flaky() -> None:
-        if next(looks) < 2:
+        if next(observations) < 2:
             raise ConnectionError("refused")
 
     person.looked = flaky

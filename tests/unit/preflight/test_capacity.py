@@ -22,7 +22,7 @@ def loaded(cluster: FakeCluster, load: float | None) -> FakePrometheus:
 
 
 @pytest.mark.parametrize(
-    ("load", "changes", "said"),
+    ("load", "changes", "words"),
     [
         (
             None,
@@ -36,17 +36,17 @@ def loaded(cluster: FakeCluster, load: float | None) -> FakePrometheus:
     ],
 )
 def test_a_canary_that_is_too_small_is_refused(
-    load: float | None, changes: dict[str, Any], said: str
+    load: float | None, changes: dict[str, Any], words: str
 ) -> None:
     cluster = FakeCluster()
-    refused(ClusterRefused, said, cluster, prometheus=loaded(cluster, load), **changes)
+    refused(ClusterRefused, words, cluster, prometheus=loaded(cluster, load), **changes)
 
 
 def test_a_stable_pool_that_could_not_take_all_requests_is_refused() -> None:
     cluster = FakeCluster()
-    said = "3 ready pods for 100 % of 90 requests in flight: 30 each, 20 allowed. Give it 5 pods"
+    words = "3 ready pods for 100 % of 90 requests in flight: 30 each, 20 allowed. Give it 5 pods"
     capacity = {"per_pod": 50, "stable_per_pod": 20}
-    refused(ClusterRefused, said, cluster, prometheus=loaded(cluster, 90.0), capacity=capacity)
+    refused(ClusterRefused, words, cluster, prometheus=loaded(cluster, 90.0), capacity=capacity)
 
 
 @pytest.mark.parametrize(

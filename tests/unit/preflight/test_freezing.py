@@ -37,7 +37,7 @@ def test_a_frozen_plan_that_was_changed_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "words"),
     [
         ({"weights": [50, 25, 100]}, "must rise"),
         ({"weights": [5, 50]}, "end at 100"),
@@ -57,12 +57,12 @@ def test_a_frozen_plan_that_was_changed_is_refused() -> None:
         ({"unknown": 1}, "unknown"),
     ],
 )
-def test_wrong_parameters(params: dict[str, Any], said: str) -> None:
-    refused(PlanInvalid, said, params=params)
+def test_wrong_parameters(params: dict[str, Any], words: str) -> None:
+    refused(PlanInvalid, words, params=params)
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "said"),
+    ("changes", "error", "words"),
     [
         ({"stable": "no-such-pool"}, RouteRefused, "no rule"),
         ({"stable": "no-such-pool", "routes": "all"}, RouteRefused, "No HTTPRoute in namespace default"),
@@ -80,5 +80,5 @@ def test_wrong_parameters(params: dict[str, Any], said: str) -> None:
         ({"surprise": 1}, PlanInvalid, "surprise"),
     ],
 )
-def test_wrong_plans(changes: dict[str, Any], error: type[Exception], said: str) -> None:
-    refused(error, said, **changes)
+def test_wrong_plans(changes: dict[str, Any], error: type[Exception], words: str) -> None:
+    refused(error, words, **changes)

@@ -18,7 +18,7 @@ from tests.support.routes import ref, service
 
 
 @pytest.mark.parametrize(
-    ("rules", "said"),
+    ("rules", "words"),
     [
         ([[ref("llm-pool"), service("web")]], "mixes InferencePools with other backends (web)"),
         ([[ref("llm-pool"), ref("llm-pool")]], "more than once"),
@@ -27,8 +27,8 @@ from tests.support.routes import ref, service
         ([[service("web")]], "no rule"),
     ],
 )
-def test_routes_that_cannot_be_moved(rules: list[Any], said: str) -> None:
-    refused(RouteRefused, said, FakeCluster(*rules))
+def test_routes_that_cannot_be_moved(rules: list[Any], words: str) -> None:
+    refused(RouteRefused, words, FakeCluster(*rules))
 
 
 def test_a_route_that_another_rollout_claims() -> None:

@@ -79,18 +79,18 @@ def test_a_rule_that_looks_at_the_header_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "said"),
+    ("features", "words"),
     [
         ((), "does not list HTTPRouteRequestMirror, HTTPRouteRequestPercentageMirror"),
         (("HTTPRouteRequestMirror",), "does not list HTTPRouteRequestPercentageMirror"),
     ],
 )
-def test_a_gateway_that_does_not_say_that_it_mirrors(features: tuple[Any, ...], said: str) -> None:
+def test_a_gateway_that_does_not_say_that_it_mirrors(features: tuple[Any, ...], words: str) -> None:
     cluster = FakeCluster()
     cluster.objects["GatewayClass", "managed"]["status"] = {
         "supportedFeatures": [{"name": name} for name in features]
     }
-    refused(ClusterRefused, said, cluster, mirror=MIRROR)
+    refused(ClusterRefused, words, cluster, mirror=MIRROR)
 
 
 def test_a_second_mirror_needs_a_gateway_that_does_several() -> None:
@@ -101,16 +101,16 @@ def test_a_second_mirror_needs_a_gateway_that_does_several() -> None:
 
 
 @pytest.mark.parametrize(
-    ("filters", "refs", "said"),
+    ("filters", "refs", "words"),
     [
         ([], [ref("llm-pool"), ref("other")], "sends requests to other too"),
         ([{"type": "RequestHeaderModifier"}] * 16, [ref("llm-pool")], "has 16 filters"),
     ],
 )
-def test_rules_that_cannot_be_mirrored(filters: list[Any], refs: list[Any], said: str) -> None:
+def test_rules_that_cannot_be_mirrored(filters: list[Any], refs: list[Any], words: str) -> None:
     cluster = FakeCluster(refs)
     cluster.route["spec"]["rules"][0]["filters"] = filters
-    refused(RouteRefused, said, cluster, mirror=MIRROR)
+    refused(RouteRefused, words, cluster, mirror=MIRROR)
 
 
 @pytest.fixture
@@ -131,6 +131,6 @@ def filters(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def previews(cluster: FakeCluster) -> list[str]:
     return [
         name
-        for (kind, name), thing in cluster.objects.items()
-        if kind == "HTTPRoute" and PREVIEW in thing["metadata"].get("labels", {})
+        for (kind, name), obj in cluster.objects.items()
+        if kind == "HTTPRoute" and PREVIEW in obj["metadata"].get("labels", {})
     ]

@@ -28,7 +28,7 @@ def raising() -> Raising:
 
 
 @pytest.mark.parametrize(
-    ("stable", "canary", "load", "phase", "said"),
+    ("stable", "canary", "load", "phase", "words"),
     [
         (
             3,
@@ -61,7 +61,7 @@ def raising() -> Raising:
     ],
 )
 def test_a_raise_needs_room_in_both_pools(
-    raising: Raising, stable: int, canary: int, load: float | None, phase: Phase, said: str
+    raising: Raising, stable: int, canary: int, load: float | None, phase: Phase, words: str
 ) -> None:
     cluster, prometheus, room = raising
     cluster.scale("llm-pool", stable)
@@ -69,7 +69,7 @@ def test_a_raise_needs_room_in_both_pools(
     prometheus.load = load
     answer = room()
     assert answer.phase is phase
-    assert said in answer.message
+    assert words in answer.message
 
 
 def test_a_pod_that_does_not_tell_makes_pods_count(raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,14 +130,14 @@ def buckets(pod: str, values: dict[str, float], tag: str = "ttft/le/0") -> list[
 
 
 @pytest.mark.parametrize("one", ["1", "1.0", "1e0"])
-def test_slower_than_an_edge_is_all_minus_its_bucket(one: str) -> None:
+def test_slower_than_a_threshold_is_all_minus_its_bucket(one: str) -> None:
     before = buckets("c", {"0.5": 10, one: 20, "+Inf": 30})
     after = buckets("c", {"0.5": 15, one: 40, "+Inf": 60})
     found = grown(before, after).counts["ttft"].canary
     assert found == ArmCounts(n=30, bad=(25, 10), pods=1)
 
 
-def test_a_histogram_without_the_edges_counts_nothing() -> None:
+def test_a_histogram_without_the_thresholds_counts_nothing() -> None:
     values = {"0.5": 10.0, "+Inf": 30.0}
     assert grown(buckets("c", values), buckets("c", values)).counts["ttft"].canary.pods == 0
 

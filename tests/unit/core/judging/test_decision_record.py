@@ -35,7 +35,7 @@ def test_lines_are_canonical_json_with_the_queries() -> None:
     assert "requests_total" in json.loads(lines[0])["queries"]["counts"]
 
 
-def test_looks_that_change_nothing_are_recorded_once_a_minute() -> None:
+def test_observations_that_change_nothing_are_recorded_once_a_minute() -> None:
     observations = [json.loads(line) for line in recorded(count=20)[1:]]
     times = [line["judgement"]["time"] for line in observations]
     verdicts = [(line["judgement"]["verdict"], line["judgement"]["blame"]) for line in observations]
@@ -60,7 +60,7 @@ def test_other_things_are_refused(lines: list[str]) -> None:
         replay(lines)
 
 
-def test_a_bounded_record_keeps_the_rules_and_the_newest_looks() -> None:
+def test_a_bounded_record_keeps_the_rules_and_the_newest_observations() -> None:
     lines = recorded(count=200)
     short = bounded(lines, 20_000)
     assert sum(len(line) + 1 for line in short) <= 20_000

@@ -51,19 +51,21 @@ def test_time_without_counts_is_no_bake_time() -> None:
 
 
 def test_failures_of_the_canary_alone_raise_the_alarm_and_are_blamed() -> None:
-    found = judged([failing(10.0 * i, 8, 0) for i in range(3)])
-    assert (found.verdict, found.blame) == (Verdict.ROLLBACK, "errors")
-    assert found.evidence >= found.alarm_at == 100
-    assert "8 % on the canary, 0 % on stable" in found.reason
+    judgement = judged([failing(10.0 * i, 8, 0) for i in range(3)])
+    assert (judgement.verdict, judgement.blame) == (Verdict.ROLLBACK, "errors")
+    assert judgement.evidence >= judgement.alarm_at == 100
+    assert "8 % on the canary, 0 % on stable" in judgement.reason
 
 
 def test_the_same_failures_on_both_arms_do_not() -> None:
-    found = judged([failing(10.0 * i, 30, 30) for i in range(6)], rules=NEVER_SURE | {"objectives": False})
-    assert (found.verdict, found.blame) == (Verdict.ADVANCE, None)
-    assert found.evidence < 1
+    judgement = judged(
+        [failing(10.0 * i, 30, 30) for i in range(6)], rules=NEVER_SURE | {"objectives": False}
+    )
+    assert (judgement.verdict, judgement.blame) == (Verdict.ADVANCE, None)
+    assert judgement.evidence < 1
 
 
-def test_a_slow_canary_is_blamed_for_its_loudest_edge() -> None:
+def test_a_slow_canary_is_blamed_for_its_loudest_threshold() -> None:
     windows = [
         window(
             10.0 * i,
@@ -72,15 +74,17 @@ def test_a_slow_canary_is_blamed_for_its_loudest_edge() -> None:
         )
         for i in range(6)
     ]
-    found = judged(windows)
-    assert (found.verdict, found.blame) == (Verdict.ROLLBACK, "ttft")
-    assert found.rows[1].threshold == 1
-    assert "ttft over 1 s" in found.reason
+    judgement = judged(windows)
+    assert (judgement.verdict, judgement.blame) == (Verdict.ROLLBACK, "ttft")
+    assert judgement.rows[1].threshold == 1
+    assert "ttft over 1 s" in judgement.reason
 
 
 def test_an_alarm_stands_when_the_data_end() -> None:
-    found = judged([failing(10.0 * i, 20, 0) for i in range(3)], now=200, health=Health(prometheus_ok=False))
-    assert found.verdict is Verdict.ROLLBACK
+    judgement = judged(
+        [failing(10.0 * i, 20, 0) for i in range(3)], now=200, health=Health(prometheus_ok=False)
+    )
+    assert judgement.verdict is Verdict.ROLLBACK
 
 
 def test_an_objective_is_judged_where_nothing_can_be_compared() -> None:
@@ -103,7 +107,7 @@ def test_an_objective_is_judged_where_nothing_can_be_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("health", "verdict", "said"),
+    ("health", "verdict", "words"),
     [
         (Health(ready_canary=0, ready_stable=3), Verdict.ROLLBACK, "no ready endpoints"),
         (Health(ready_canary=3, ready_stable=3, crash_loop=True), Verdict.ROLLBACK, "crash"),
@@ -123,10 +127,10 @@ def test_an_objective_is_judged_where_nothing_can_be_compared() -> None:
         (Health(ready_canary=2, ready_stable=0), Verdict.ADVANCE, "No sign"),
     ],
 )
-def test_health_decides_within_one_look(health: Health, verdict: Verdict, said: str) -> None:
-    found = judged(quiet_windows(6), health=health)
-    assert found.verdict is verdict
-    assert said in found.reason
+def test_health_decides_within_one_observation(health: Health, verdict: Verdict, words: str) -> None:
+    judgement = judged(quiet_windows(6), health=health)
+    assert judgement.verdict is verdict
+    assert words in judgement.reason
 
 
 @pytest.mark.parametrize(
@@ -138,26 +142,26 @@ def test_health_decides_within_one_look(health: Health, verdict: Verdict, said: 
         ((60, 60), (40, 60), False),
     ],
 )
-def test_a_storm_needs_one_look(canary: tuple[int, int], stable: tuple[int, int], storm: bool) -> None:
+def test_a_storm_needs_one_observation(canary: tuple[int, int], stable: tuple[int, int], storm: bool) -> None:
     counts = [{"errors": counted(n, x), "ttft": counted(n, 0, 0)} for x, n in (canary, stable)]
-    found = judged([window(0, *counts)], rules=NEVER_SURE | {"alpha": 1e-200})
-    assert (found.verdict is Verdict.ROLLBACK) == storm
-    assert ("storm" in found.reason) == storm
+    judgement = judged([window(0, *counts)], rules=NEVER_SURE | {"alpha": 1e-200})
+    assert (judgement.verdict is Verdict.ROLLBACK) == storm
+    assert ("storm" in judgement.reason) == storm
 
 
-def test_little_traffic_holds() -> None:
-    found = judged(quiet_windows(6, n=3))
-    assert (found.verdict, found.reason) == (
+def test_little_traffic_is_inconclusive() -> None:
+    judgement = judged(quiet_windows(6, n=3))
+    assert (judgement.verdict, judgement.reason) == (
         Verdict.INCONCLUSIVE,
         "Not enough traffic: 18 of 20 requests on the canary pool.",
     )
 
 
-def test_silence_after_traffic_holds() -> None:
+def test_silence_after_traffic_is_inconclusive() -> None:
     """Counters that no longer move may be frozen: what was good is not known to be so now."""
     silent = [*quiet_windows(3), *(quiet(10.0 * i, 0) for i in range(3, 10))]
-    found = judged(silent)
-    assert (found.verdict, found.reason) == (
+    judgement = judged(silent)
+    assert (judgement.verdict, judgement.reason) == (
         Verdict.INCONCLUSIVE,
         "The canary pool has counted no request for 70 s.",
     )
@@ -165,7 +169,7 @@ def test_silence_after_traffic_holds() -> None:
     assert judged(silent[:9]).verdict is Verdict.ADVANCE
 
 
-def test_no_traffic_at_all_holds() -> None:
+def test_no_traffic_at_all_is_inconclusive() -> None:
     assert judged(quiet_windows(6, n=0)).verdict is Verdict.INCONCLUSIVE
 
 
@@ -175,9 +179,9 @@ def test_a_metric_that_the_canary_does_not_export_is_no_data() -> None:
                {"errors": counted(50, 0), "ttft": counted(50, 5, 1)})
         for i in range(6)
     ]  # fmt: skip
-    found = judged(silent)
-    assert (found.verdict, found.blame) == (Verdict.NO_DATA, "ttft")
-    assert found.reason == "No pod of the canary pool exports ttft."
+    judgement = judged(silent)
+    assert (judgement.verdict, judgement.blame) == (Verdict.NO_DATA, "ttft")
+    assert judgement.reason == "No pod of the canary pool exports ttft."
 
 
 def test_optional_metrics_may_miss() -> None:
@@ -185,9 +189,9 @@ def test_optional_metrics_may_miss() -> None:
         window(10.0 * i, {"ttft": counted(50, 5, 1)}, {"ttft": counted(50, 5, 1)}).model_copy()
         for i in range(6)
     ]
-    found = judged(windows, metric_set=small_set(optional=True), rules=NEVER_SURE | {"min_requests": 1})
-    assert found.verdict is Verdict.INCONCLUSIVE  # requests are counted by that metric
-    assert "traffic" in found.reason
+    judgement = judged(windows, metric_set=small_set(optional=True), rules=NEVER_SURE | {"min_requests": 1})
+    assert judgement.verdict is Verdict.INCONCLUSIVE  # requests are counted by that metric
+    assert "traffic" in judgement.reason
 
 
 @pytest.mark.parametrize(
@@ -202,12 +206,14 @@ def test_optional_metrics_may_miss() -> None:
         (361, "ask", quiet_windows(36, n=100), Verdict.ADVANCE),
     ],
 )
-def test_patience_ends(now: float, on_timeout: str, windows: list[WindowCounts], verdict: Verdict) -> None:
-    found = judged(windows, now=now, rules=NEVER_SURE | {"on_timeout": on_timeout})
-    assert found.verdict is verdict
+def test_the_progress_deadline_ends_the_waiting(
+    now: float, on_timeout: str, windows: list[WindowCounts], verdict: Verdict
+) -> None:
+    judgement = judged(windows, now=now, rules=NEVER_SURE | {"on_timeout": on_timeout})
+    assert judgement.verdict is verdict
 
 
-def test_a_dead_metrics_store_never_rolls_back_before_patience_ends() -> None:
+def test_a_dead_metrics_store_never_rolls_back_before_the_progress_deadline() -> None:
     dead = Health(ready_canary=3, ready_stable=3, prometheus_ok=False)
     verdicts = [judged(quiet_windows(3), now=now, health=dead).verdict for now in range(30, 361, 10)]
     assert set(verdicts) == {Verdict.NO_DATA}
@@ -215,8 +221,8 @@ def test_a_dead_metrics_store_never_rolls_back_before_patience_ends() -> None:
 
 def test_stale_counts_are_no_data() -> None:
     assert judged(quiet_windows(6), now=90).verdict is Verdict.ADVANCE
-    found = judged(quiet_windows(6), now=91)
-    assert (found.verdict, found.reason) == (Verdict.NO_DATA, "No counts for 31 s.")
+    judgement = judged(quiet_windows(6), now=91)
+    assert (judgement.verdict, judgement.reason) == (Verdict.NO_DATA, "No counts for 31 s.")
 
 
 def test_the_last_compared_step_waits_until_the_canary_is_shown_to_be_good() -> None:
@@ -233,8 +239,8 @@ def test_the_last_compared_step_waits_until_the_canary_is_shown_to_be_good() -> 
 
 def test_a_service_without_failures_is_promoted_for_their_being_negligible() -> None:
     last = step(last_compared=True)
-    found = judged(quiet_windows(30), policy=policy(margin=1.0), step=last)
-    assert found.verdict is Verdict.ADVANCE
+    judgement = judged(quiet_windows(30), policy=policy(margin=1.0), step=last)
+    assert judgement.verdict is Verdict.ADVANCE
     strict = judged(
         quiet_windows(30), policy=policy(margin=1.0), step=last, metric_set=small_set(negligible=0)
     )
@@ -251,25 +257,25 @@ def test_tolerances_of_the_plan_win() -> None:
 
 
 def test_metrics_without_weight_are_shown_and_have_no_say() -> None:
-    found = judged([failing(10.0 * i, 9, 0) for i in range(6)], metric_set=small_set(weight=0))
-    assert found.verdict is Verdict.ADVANCE
-    assert found.rows[0].alarm_at is None
-    assert found.rows[0].evidence > 100
+    judgement = judged([failing(10.0 * i, 9, 0) for i in range(6)], metric_set=small_set(weight=0))
+    assert judgement.verdict is Verdict.ADVANCE
+    assert judgement.rows[0].alarm_at is None
+    assert judgement.rows[0].evidence > 100
 
 
 def test_totals_and_percentiles_are_those_of_the_step_and_of_the_last_window() -> None:
-    found = judged([quiet(0, 100, (2, 1)), quiet(10, 200, (0, 0))])
-    assert (found.canary.requests, found.canary.rate) == (300, 15)
-    assert found.canary.errors == pytest.approx(2 / 300)
-    assert found.canary.latency_p95 == pytest.approx(1.0)
-    assert found.recent_stable is not None
-    assert (found.recent_stable.rate, found.recent_stable.errors) == (20, 0)
+    judgement = judged([quiet(0, 100, (2, 1)), quiet(10, 200, (0, 0))])
+    assert (judgement.canary.requests, judgement.canary.rate) == (300, 15)
+    assert judgement.canary.errors == pytest.approx(2 / 300)
+    assert judgement.canary.latency_p95 == pytest.approx(1.0)
+    assert judgement.recent_stable is not None
+    assert (judgement.recent_stable.rate, judgement.recent_stable.errors) == (20, 0)
 
 
 def test_unequal_load_is_warned_of() -> None:
-    found = judged(quiet_windows(6), health=Health(ready_canary=1, ready_stable=3))
-    assert found.verdict is Verdict.ADVANCE
-    assert "3 times the requests" in found.warnings[0]
+    judgement = judged(quiet_windows(6), health=Health(ready_canary=1, ready_stable=3))
+    assert judgement.verdict is Verdict.ADVANCE
+    assert "3 times the requests" in judgement.warnings[0]
 
 
 def test_adapters_of_the_same_pods_have_the_same_load() -> None:
@@ -286,7 +292,7 @@ def test_judgements_survive_json_and_name_their_time() -> None:
     assert (found.time, found.windows_end) == (60, 60)
 
 
-def test_an_edge_that_nobody_exceeds_excuses_no_other() -> None:
+def test_a_threshold_that_nobody_exceeds_excuses_no_other() -> None:
     """Twice as many are slower than half a second; that none is slower than 1 s does not make it good."""
     rate, latency = SMALL["metrics"]
     metric_set = parse_metric_set(SMALL | {"metrics": [rate, latency | {"negligible": 0.01}]})

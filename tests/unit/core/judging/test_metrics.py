@@ -81,7 +81,7 @@ def test_other_promql_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "words"),
     [
         ({"metrics": []}, "metrics"),
         ({"errors": "ttft"}, "must be a rate"),
@@ -113,8 +113,8 @@ def test_other_promql_is_refused(text: str) -> None:
         ({"metrics": [SMALL["metrics"][0] | {"tolerance": float("nan")}, SMALL["metrics"][1]]}, "tolerance"),
     ],
 )
-def test_mistakes_are_named(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(PlanInvalid, match=said):
+def test_mistakes_are_named(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(PlanInvalid, match=words):
         parse_metric_set(SMALL | changes)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from inference_rollouts.core.judging import overdispersion as judge_temper
+from inference_rollouts.core.judging import overdispersion
 from inference_rollouts.core.judging.overdispersion import (
     BLOCK,
     Dispersion,
@@ -37,20 +37,22 @@ def noise(rng: np.random.Generator, minute: int) -> tuple[np.ndarray, np.ndarray
     return rng.normal(0, 0.5, ROLLOUTS), np.zeros(ROLLOUTS)
 
 
-def learned(draw: Draw, looks: int = 1, clump: int = 1) -> tuple[Dispersion, float]:
+def learned(draw: Draw, observations: int = 1, clump: int = 1) -> tuple[Dispersion, float]:
     """What an hour teaches, in windows of a minute or parts of it, and the median kappa after it."""
     rng, known = np.random.default_rng(7), nothing_known(ROLLOUTS)
-    n_c, n_b = np.full(ROLLOUTS, 300 // looks), np.full(ROLLOUTS, 900 // looks)
+    n_c, n_b = np.full(ROLLOUTS, 300 // observations), np.full(ROLLOUTS, 900 // observations)
     for minute in range(MINUTES):
         shares = (1 / (1 + np.exp(-(np.log(0.05 / 0.95) + shift))) for shift in draw(rng, minute))
         p_c, p_b = shares
-        for _ in range(looks):
+        for _ in range(observations):
             x_c, x_b = rng.binomial(n_c // clump, p_c) * clump, rng.binomial(n_b // clump, p_b) * clump
             chi2 = clump * rng.chisquare(3, ROLLOUTS)
-            known = judge_temper.observe(
-                known, n_c, x_c, n_b, x_b, chi2, np.full(ROLLOUTS, 3.0), BLOCK / looks
+            known = overdispersion.observe(
+                known, n_c, x_c, n_b, x_b, chi2, np.full(ROLLOUTS, 3.0), BLOCK / observations
             )
-    kappa = judge_temper.kappa(known, n_c, n_b, np.full(ROLLOUTS, 60 // looks), BLOCK / looks, BOUNDS)
+    kappa = overdispersion.kappa(
+        known, n_c, n_b, np.full(ROLLOUTS, 60 // observations), BLOCK / observations, BOUNDS
+    )
     return known, float(np.median(kappa))
 
 
@@ -66,9 +68,9 @@ def test_noise_of_one_arm_is_learned_as_a_variance_of_the_log_odds() -> None:
     assert kappa == pytest.approx(1 / (1 + 0.25 * information), rel=0.4)
 
 
-def test_the_look_interval_hides_no_noise() -> None:
+def test_the_interval_hides_no_noise() -> None:
     """Noise that lasts a minute is the same noise when it is looked at every six seconds."""
-    assert learned(noise, looks=10)[1] == pytest.approx(learned(noise)[1], rel=0.4)
+    assert learned(noise, observations=10)[1] == pytest.approx(learned(noise)[1], rel=0.4)
 
 
 def test_clumps_are_learned_from_the_pods_of_stable() -> None:
@@ -77,9 +79,9 @@ def test_clumps_are_learned_from_the_pods_of_stable() -> None:
 
 def test_nothing_known_is_the_assumed_overdispersion() -> None:
     few = np.array([1])
-    kappa = judge_temper.kappa(nothing_known(1), 10 * few, 10 * few, few, BLOCK, BOUNDS)
-    assert kappa[0] == pytest.approx(judge_temper.ASSUMED_KAPPA, abs=0.02)
-    assert judge_temper.kappa(nothing_known(1), few, few, few, BLOCK, (0.7, 0.8))[0] == 0.7
+    kappa = overdispersion.kappa(nothing_known(1), 10 * few, 10 * few, few, BLOCK, BOUNDS)
+    assert kappa[0] == pytest.approx(overdispersion.ASSUMED_KAPPA, abs=0.02)
+    assert overdispersion.kappa(nothing_known(1), few, few, few, BLOCK, (0.7, 0.8))[0] == 0.7
 
 
 def test_sums_go_from_step_to_step_and_the_open_minute_does_not() -> None:
@@ -87,7 +89,7 @@ def test_sums_go_from_step_to_step_and_the_open_minute_does_not() -> None:
     for _ in range(7):
         bad = rng.integers(0, 5, (2, 2))
         n = np.array([50, 80])
-        known = judge_temper.observe(known, n, bad[0], 2 * n, bad[1], np.ones(2), np.ones(2), 25.0)
+        known = overdispersion.observe(known, n, bad[0], 2 * n, bad[1], np.ones(2), np.ones(2), 25.0)
     assert known.block.seconds > 0
     again = resumed(kept(known), 2)
     for name, values in kept(without_block(known)).items():

@@ -14,7 +14,7 @@ from tests.support.judging import (
 
 
 @pytest.mark.parametrize(
-    ("rules", "said"),
+    ("rules", "words"),
     [
         ({}, []),
         ({"tolerances": {"nothing": 1}}, ["no metric 'nothing'"]),
@@ -23,10 +23,10 @@ from tests.support.judging import (
         ({"margin": 2, "tolerances": {"errors": 5}}, ["tolerance 5 of 'errors'"]),
     ],
 )
-def test_policies_that_do_not_fit_are_named(rules: dict[str, Any], said: list[Any]) -> None:
+def test_policies_that_do_not_fit_are_named(rules: dict[str, Any], words: list[Any]) -> None:
     found = judge.problems(policy(**rules), SET)
-    assert len(found) == len(said)
-    assert all(words in problem for words, problem in zip(said, found, strict=True))
+    assert len(found) == len(words)
+    assert all(phrase in problem for phrase, problem in zip(words, found, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -81,12 +81,12 @@ def test_the_smallest_odds_take_the_whole_bake_time() -> None:
 
 
 def test_short_steps_are_named() -> None:
-    said = shortfalls(
+    words = shortfalls(
         policy(min_detectable_odds=2.0),
         step_powers(policy(min_detectable_odds=2.0), small_set(), STEPS, TRAFFIC),
     )
-    assert len(said) == 2
-    assert said[0].startswith("Step 1 (5 % for 5 min) may miss 2 times the odds of errors: that takes ")
+    assert len(words) == 2
+    assert words[0].startswith("Step 1 (5 % for 5 min) may miss 2 times the odds of errors: that takes ")
     lax = policy(min_detectable_odds=30.0)
     assert shortfalls(lax, step_powers(lax, small_set(), STEPS, TRAFFIC)) == []
 
@@ -127,7 +127,7 @@ def test_power_agrees_with_simulation() -> None:
     assert np.median(seconds) == pytest.approx(row.seconds, rel=0.35)
 
 
-def test_evidence_that_is_shared_by_more_edges_takes_longer() -> None:
+def test_evidence_that_is_shared_by_more_thresholds_takes_longer() -> None:
     rate, latency = SMALL["metrics"]
     one_threshold = parse_metric_set(SMALL | {"metrics": [rate, latency | {"thresholds": [0.5]}]})
     traffic = {"ttft": Traffic(rate=20, shares=(0.4,))}

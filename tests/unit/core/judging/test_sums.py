@@ -37,7 +37,7 @@ def test_evidence_adds_up_over_the_steps() -> None:
     assert second.carried.steps == 2
 
 
-def test_carried_evidence_is_what_one_long_look_has() -> None:
+def test_carried_evidence_is_what_one_long_observation_has() -> None:
     """Handing over at a step and going on gives the same sums, but for rounding to 9 digits."""
     rules, windows = policy(), random_windows(SET, 3, 8)
     two = [step(index=i, steps=2) for i in (1, 2)]
@@ -68,7 +68,7 @@ def test_steps_not_begun_keep_their_share() -> None:
         assert judged([], step=step(index=index, steps=3)).evidence == 1
 
 
-def test_tempering_divides_the_evidence() -> None:
+def test_overdispersion_divides_the_evidence() -> None:
     windows = [failing(10.0 * i, 5, 1) for i in range(4)]
     rules = NEVER_SURE | {"objectives": False}
     full, half = (judged(windows, rules=rules | {"kappa": kappa}) for kappa in (1.0, 0.5))
@@ -76,7 +76,7 @@ def test_tempering_divides_the_evidence() -> None:
     assert half.rows[0].kappa == 0.5
 
 
-def test_estimated_tempering_learns_from_the_past() -> None:
+def test_estimated_overdispersion_learns_from_the_past() -> None:
     rules = {"kappa": "estimate", "kappa_bounds": (0.1, 1.0)} | NEVER_SURE
 
     def kappa_after(chi2: float, count: int) -> float | None:
@@ -93,7 +93,7 @@ def test_estimated_tempering_learns_from_the_past() -> None:
     np.testing.assert_array_equal(odd.alarm, even.alarm)  # a window does not temper itself
 
 
-def test_one_look_over_ten_metrics_is_a_constant_cost() -> None:
+def test_one_observation_of_ten_metrics_is_a_constant_cost() -> None:
     """A sums absorbs each window once; assessing from the whole list gives the same judgement."""
     rules, windows = policy(kappa="estimate"), random_windows(vllm_set(), 1, 12)
     last = step(last_compared=True)
@@ -106,9 +106,9 @@ def test_one_look_over_ten_metrics_is_a_constant_cost() -> None:
 
 
 def test_before_any_window_all_evidence_is_one() -> None:
-    found = judged([], step=step(last_compared=True), policy=policy())
-    assert [row.evidence for row in found.rows] == [1, 1]
-    assert [row.goodness for row in found.rows] == [1, 1]
+    judgement = judged([], step=step(last_compared=True), policy=policy())
+    assert [row.evidence for row in judgement.rows] == [1, 1]
+    assert [row.goodness for row in judgement.rows] == [1, 1]
 
 
 def test_only_odds_beyond_the_tolerance_are_alternatives() -> None:
@@ -119,7 +119,7 @@ def test_only_odds_beyond_the_tolerance_are_alternatives() -> None:
         assert np.exp(prior).sum() == pytest.approx(1)
 
 
-def test_the_test_of_one_arm_is_not_tempered_by_its_own_count() -> None:
+def test_the_test_of_one_arm_is_not_corrected_by_its_own_count() -> None:
     """Totals give the canary's count away, so its objective uses the kappa of the window before."""
     rules = policy(kappa="estimate")
     sums = judge.begin(rules, SET, step(), Carried())

@@ -45,7 +45,7 @@ def test_a_run_may_take_other_hardware() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "params", "said"),
+    ("nodes", "params", "words"),
     [
         (NODE_POOL, {"accelerator": "nvidia-l4"}, "needs its machine_type"),
         (CLASS | {"machines": [], "name": "shared"}, {"accelerator": "nvidia-l4"}, "decides the hardware"),
@@ -56,6 +56,6 @@ def test_a_run_may_take_other_hardware() -> None:
         ({"provisioner": "magic"}, {}, "magic"),
     ],
 )
-def test_hardware_that_makes_no_sense_is_refused(nodes: Any, params: dict[str, Any], said: str) -> None:
-    with pytest.raises(RolloutError, match=said):
+def test_hardware_that_makes_no_sense_is_refused(nodes: Any, params: dict[str, Any], words: str) -> None:
+    with pytest.raises(RolloutError, match=words):
         apply_parameters(planned(nodes), params)

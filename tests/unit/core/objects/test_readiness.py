@@ -97,7 +97,7 @@ def test_nodes_need_free_accelerators(nodes: list[Any], pods: list[Any], needed:
 
 
 @pytest.mark.parametrize(
-    ("live", "pods", "phase", "said"),
+    ("live", "pods", "phase", "words"),
     [
         (deployment(), [], Phase.READY, "2 of 2"),
         (deployment(available=1), [pod(ready="False", phase="Pending")], Phase.WAITING, "Pending"),
@@ -127,11 +127,11 @@ def test_nodes_need_free_accelerators(nodes: list[Any], pods: list[Any], needed:
     ],
 )
 def test_a_workload_is_ready_when_every_replica_is_current_and_available(
-    live: dict[str, Any], pods: list[Any], phase: Phase, said: str
+    live: dict[str, Any], pods: list[Any], phase: Phase, words: str
 ) -> None:
     answer = workload_readiness(live, pods, STEP, STEP)
     assert answer.phase is phase
-    assert said in answer.message
+    assert words in answer.message
 
 
 def test_unschedulable_pods_are_waited_for_and_named() -> None:
@@ -171,18 +171,18 @@ def parent(generation: int = 2, gateway: str = "gw", **states: Any) -> dict[str,
 def test_only_the_word_of_our_gateway_at_the_current_generation_counts(
     parents: list[Any], phase: Phase
 ) -> None:
-    thing = {"metadata": {"name": "x", "generation": 2}, **ATTACHED, "status": {"parents": parents}}
-    assert pool_readiness(thing, [OURS]).phase is phase
-    assert route_readiness(thing, [OURS]).phase is phase
+    obj = {"metadata": {"name": "x", "generation": 2}, **ATTACHED, "status": {"parents": parents}}
+    assert pool_readiness(obj, [OURS]).phase is phase
+    assert route_readiness(obj, [OURS]).phase is phase
 
 
 def test_a_partially_invalid_route_is_not_ready() -> None:
-    thing = {
+    obj = {
         "metadata": {"name": "x", "generation": 2},
         **ATTACHED,
         "status": {"parents": [parent(PartiallyInvalid="True")]},
     }
-    assert route_readiness(thing, [OURS]).phase is Phase.WAITING
+    assert route_readiness(obj, [OURS]).phase is Phase.WAITING
 
 
 def test_terminating_pods_do_not_count_as_ready() -> None:

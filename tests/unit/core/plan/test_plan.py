@@ -25,7 +25,7 @@ def test_a_plan_survives_json() -> None:
     assert parse_plan(json.loads(json.dumps(plan.model_dump(mode="json")))) == plan
 
 
-def test_a_mirror_is_the_first_rung_and_no_weight() -> None:
+def test_a_mirror_is_the_first_step_and_no_weight() -> None:
     plan = parse_plan(llm(mirror={"percent": 20, "bake": "2m"}))
     assert [str(step) for step in plan.all_steps] == ["20 % mirrored", "5 %", "25 %", "50 %", "100 %"]
     context = plan.step_context(1, 7.0)

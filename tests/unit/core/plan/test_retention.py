@@ -20,5 +20,5 @@ from inference_rollouts.core.plan.retention import Action, Retention
 def test_retention_says_what_goes_by_itself_and_when(
     retention: dict[str, Any], removed: float | None, scaled: float | None
 ) -> None:
-    said = Retention(**retention)
-    assert (said.kept(Action.REMOVE), said.kept(Action.SCALE_DOWN)) == (removed, scaled)
+    words = Retention(**retention)
+    assert (words.kept(Action.REMOVE), words.kept(Action.SCALE_DOWN)) == (removed, scaled)

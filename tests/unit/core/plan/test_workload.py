@@ -48,7 +48,7 @@ def test_adapters_go_into_arguments_or_wait_for_the_api() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "words"),
     [
         ({"adapters": listed("sql", "sql")}, "sql more than once"),
         ({"adapters": listed("llama")}, "llama names both the model and an adapter"),
@@ -59,6 +59,6 @@ def test_adapters_go_into_arguments_or_wait_for_the_api() -> None:
         ({"adapters": "none"}, "as-stable"),
     ],
 )
-def test_contradictions_are_refused_when_the_plan_is_read(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_contradictions_are_refused_when_the_plan_is_read(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
         workload(**changes)

@@ -11,15 +11,19 @@ def drawn(*points: Any, title: str = "a -> b") -> Any:
     return root, [path.get("d") for path in root.iter(f"{SVG}path")]
 
 
-def test_every_look_is_drawn_in_four_lines() -> None:
-    looks = [Point(float(t), 5, 1.0 + t, 0.3, 0.2) for t in range(4)]
-    _, (weight, evidence, stable, canary) = drawn(*looks)
+def test_every_observation_is_drawn_in_four_lines() -> None:
+    observations = [Point(float(t), 5, 1.0 + t, 0.3, 0.2) for t in range(4)]
+    _, (weight, evidence, stable, canary) = drawn(*observations)
     assert weight.count("H") == evidence.count("L") == stable.count("L") == canary.count("L") == 3
 
 
 def test_a_line_breaks_where_an_arm_has_no_requests() -> None:
-    looks = [Point(0.0, 50, 1.0, 0.3, 0.2), Point(1.0, 100, 1.0, 0.3, None), Point(2.0, 100, 1.0, 0.3, 0.2)]
-    _, (_, _, stable, canary) = drawn(*looks)
+    observations = [
+        Point(0.0, 50, 1.0, 0.3, 0.2),
+        Point(1.0, 100, 1.0, 0.3, None),
+        Point(2.0, 100, 1.0, 0.3, 0.2),
+    ]
+    _, (_, _, stable, canary) = drawn(*observations)
     assert stable.count("M") == 2
     assert canary.count("M") == 1
 

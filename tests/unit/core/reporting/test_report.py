@@ -64,7 +64,7 @@ def test_the_summary_names_each_step_and_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "retention", "said"),
+    ("outcome", "retention", "words"),
     [
         (
             Outcome.PROMOTED,
@@ -82,8 +82,8 @@ def test_the_summary_names_each_step_and_why() -> None:
     ],
 )
 def test_the_summary_says_what_stays_and_until_when(
-    outcome: Outcome, retention: dict[str, Any], said: str | None
+    outcome: Outcome, retention: dict[str, Any], words: str | None
 ) -> None:
     plan = llm(retention=retention)
     text = markdown(parse_plan(plan), outcome, "so.", [])
-    assert said in text if said else "running" not in text
+    assert words in text if words else "running" not in text

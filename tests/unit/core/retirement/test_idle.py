@@ -19,13 +19,13 @@ from inference_rollouts.core.retirement.idle import (
 OLD, NEW = "llm-pool", "llm-pool-version-2"
 
 
-def quiet_after(looks: Sequence[Observation], longest: float = 10.0) -> float | None:
+def quiet_after(observations: Sequence[Observation], longest: float = 10.0) -> float | None:
     """The time of the look at which the clock says quiet; None when none does."""
     clock = Clock()
-    for look in looks:
-        clock = clock.tick(look)
+    for observation in observations:
+        clock = clock.tick(observation)
         if clock.is_quiet(longest):
-            return look.at
+            return observation.at
     return None
 
 
@@ -33,7 +33,7 @@ SAME = {("answered/0", "a"): 5.0}
 
 
 @pytest.mark.parametrize(
-    ("looks", "at"),
+    ("observations", "at"),
     [
         ([Observation(t, "", SAME) for t in (0, 5, 9)], None),
         ([Observation(t, "", SAME) for t in (0, 5, 10)], 10),
@@ -67,8 +67,8 @@ SAME = {("answered/0", "a"): 5.0}
         ([Observation(t, "no data") for t in range(0, 100, 5)], None),
     ],
 )
-def test_only_an_unbroken_silence_of_the_longest_stream_is_quiet(looks: Any, at: int) -> None:
-    assert quiet_after(looks) == at
+def test_only_an_unbroken_silence_of_the_longest_stream_is_quiet(observations: Any, at: int) -> None:
+    assert quiet_after(observations) == at
 
 
 def sample(part: Any, value: Any, pod: str = "a") -> dict[str, Any]:
@@ -95,8 +95,8 @@ def test_a_pool_is_quiet_only_if_every_ready_pod_says_so(samples: list[Any], bus
 
 def test_an_adapter_nobody_asks_for_is_quiet_only_while_its_picker_tells() -> None:
     assert "no data" in observed_adapter(1.0, [sample("answered/0", 3)], "pod", OLD).busy
-    look = observed_adapter(1.0, [sample("alive", 1), sample("answered/0", 3)], "pod", OLD)
-    assert look == Observation(1.0, "", {("answered/0", "a"): 3.0})
+    observation = observed_adapter(1.0, [sample("alive", 1), sample("answered/0", 3)], "pod", OLD)
+    assert observation == Observation(1.0, "", {("answered/0", "a"): 3.0})
 
 
 def metric_set(**changes: Any) -> MetricSet:

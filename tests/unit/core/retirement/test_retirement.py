@@ -98,7 +98,7 @@ def test_a_route_that_somebody_wrote_to_meanwhile_is_read_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("obj", "said"),
+    ("obj", "words"),
     [
         (route([ref(OLD, 0), ref(NEW, 100)]), ""),
         (
@@ -108,9 +108,9 @@ def test_a_route_that_somebody_wrote_to_meanwhile_is_read_again() -> None:
         (elsewhere({**ref(OLD, 0), "namespace": "default"}, ref(NEW)), "in namespace other names llm-pool"),
     ],
 )
-def test_a_rule_that_would_be_left_empty_or_is_not_ours_is_told(obj: dict[str, Any], said: str) -> None:
-    assert said in core.sole_backend([obj], OLD, "default")
-    assert bool(said) == bool(core.sole_backend([obj], OLD, "default"))
+def test_a_rule_that_would_be_left_empty_or_is_not_ours_is_told(obj: dict[str, Any], words: str) -> None:
+    assert words in core.sole_backend([obj], OLD, "default")
+    assert bool(words) == bool(core.sole_backend([obj], OLD, "default"))
 
 
 def created(kind: str, name: str = OLD, plan: str = "llm") -> dict[str, Any]:
@@ -142,18 +142,18 @@ def test_what_refers_to_the_pool_goes_first_and_the_workload_last() -> None:
 
 
 def test_of_several_words_about_a_pool_the_last_counts() -> None:
-    said = [
+    words = [
         {"name": OLD, "action": "remove", "since": 2.0, "run": "b"},
         {"name": NEW, "action": "scale-down", "since": 3.0, "run": "c"},
         {"name": OLD, "action": "scale-down", "since": 1.0, "run": "a"},
     ]
-    assert core.latest(said) == [
+    assert core.latest(words) == [
         {"name": OLD, "action": "remove", "since": 2.0},
         {"name": NEW, "action": "scale-down", "since": 3.0},
     ]
 
 
 def test_a_pool_of_others_is_explained_and_not_deleted() -> None:
-    said = core.by_hand(llm_plan(), OLD)
+    words = core.by_hand(llm_plan(), OLD)
     order = ["edit httproute", "delete inferencepool", "--replicas=0", "delete deployment"]
-    assert [said.index(part) for part in order] == sorted(said.index(part) for part in order)
+    assert [words.index(part) for part in order] == sorted(words.index(part) for part in order)

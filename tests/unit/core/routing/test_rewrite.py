@@ -23,10 +23,10 @@ def test_names_that_clients_may_ask_for_or_be_sent_to(name: str) -> None:
 
 
 def test_a_rewrite_of_everything_names_its_targets_only() -> None:
-    thing = rewrite("food", "v1")
-    del thing["spec"]["rules"][0]["matches"]
-    assert named_in(thing, "v1")
-    assert not named_in(thing, "food")
+    obj = rewrite("food", "v1")
+    del obj["spec"]["rules"][0]["matches"]
+    assert named_in(obj, "v1")
+    assert not named_in(obj, "food")
 
 
 def model(target: Any, weight: Any = None) -> dict[str, Any]:
@@ -35,30 +35,30 @@ def model(target: Any, weight: Any = None) -> dict[str, Any]:
     return {"kind": "InferenceModel", "metadata": {"name": "food"}, "spec": spec}
 
 
-@pytest.mark.parametrize("thing", [rewrite("food-review", "v1"), model("v1"), model("v1", 3)])
-def test_what_splits_an_alias_is_found(thing: Any) -> None:
+@pytest.mark.parametrize("obj", [rewrite("food-review", "v1"), model("v1"), model("v1", 3)])
+def test_what_splits_an_alias_is_found(obj: Any) -> None:
     others = [rewrite("other", "v1"), {**rewrite("food-review", "v1"), "spec": {"poolRef": {"name": "x"}}}]
-    found, place = select_target([*others, thing], "llm-pool", "food-review", "v1")
-    assert found is thing
-    check_target(thing, place, "v1", "v2")
+    found, place = select_target([*others, obj], "llm-pool", "food-review", "v1")
+    assert found is obj
+    check_target(obj, place, "v1", "v2")
 
 
 @pytest.mark.parametrize(
-    ("things", "said"),
+    ("objects", "words"),
     [
         ([], "Create an InferenceModelRewrite"),
         ([rewrite("food-review", "v1"), model("v1")], "leave one of them"),
         ([rewrite("food-review", "v0")], "does not send food-review to v1"),
     ],
 )
-def test_an_alias_that_is_not_split_clearly_is_refused(things: list[Any], said: str) -> None:
-    with pytest.raises(RouteRefused, match=said):
-        select_target(things, "llm-pool", "food-review", "v1")
+def test_an_alias_that_is_not_split_clearly_is_refused(objects: list[Any], words: str) -> None:
+    with pytest.raises(RouteRefused, match=words):
+        select_target(objects, "llm-pool", "food-review", "v1")
 
 
 def test_a_canary_that_serves_already_is_refused() -> None:
-    thing = rewrite("food-review", "v1")
-    thing["spec"]["rules"][0]["targets"].append({"modelRewrite": "v2"})
-    _, place = select_target([thing], "llm-pool", "food-review", "v1")
+    obj = rewrite("food-review", "v1")
+    obj["spec"]["rules"][0]["targets"].append({"modelRewrite": "v2"})
+    _, place = select_target([obj], "llm-pool", "food-review", "v1")
     with pytest.raises(RouteRefused, match="lists v2 already"):
-        check_target(thing, place, "v1", "v2")
+        check_target(obj, place, "v1", "v2")

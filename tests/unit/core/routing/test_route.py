@@ -45,7 +45,7 @@ def test_a_route_without_such_a_rule_is_refused(live: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backends", "said"),
+    ("backends", "words"),
     [
         ([ref("llm-pool"), service("web")], "mixes"),
         ([ref("llm-pool"), ref("llm-pool")], "more than once"),
@@ -54,9 +54,9 @@ def test_a_route_without_such_a_rule_is_refused(live: dict[str, Any]) -> None:
         ([ref("llm-pool", 99_991), ref("other", 9)], "too large"),
     ],
 )
-def test_rules_that_cannot_be_moved_safely_are_refused(backends: list[Any], said: str) -> None:
+def test_rules_that_cannot_be_moved_safely_are_refused(backends: list[Any], words: str) -> None:
     live = route(backends)
-    with pytest.raises(RouteRefused, match=said):
+    with pytest.raises(RouteRefused, match=words):
         check_place(live, select_places(live, "llm-pool")[0], "llm-pool", "new")
 
 

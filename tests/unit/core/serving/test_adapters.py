@@ -81,7 +81,7 @@ def test_names_come_from_pods_and_from_what_rewrites_send_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "words"),
     [
         ({}, None),
         ({"target_modules": "all-linear"}, None),
@@ -94,14 +94,14 @@ def test_names_come_from_pods_and_from_what_rewrites_send_to() -> None:
         ({"target_modules": ["q_proj", "conv1", "x.router"]}, "modules conv1, router"),
     ],
 )
-def test_what_does_not_fit_is_named(changes: dict[str, Any], said: str | None) -> None:
+def test_what_does_not_fit_is_named(changes: dict[str, Any], words: str | None) -> None:
     adapter = Adapter(name="sql", path="/adapters/sql", config="/x.json")
     found = list(misfits(adapter, CONFIG | changes, Lora(), {BASE}, 16))
-    if said is None:
+    if words is None:
         assert not found
     else:
         [sentence] = found
-        assert said in sentence
+        assert words in sentence
         assert sentence.startswith("Adapter sql ")
 
 
@@ -117,7 +117,7 @@ SERVED = [Served("llama", "meta/llama"), Served("v1", "/adapters/v1", "llama")]
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "said"),
+    ("name", "path", "words"),
     [
         ("v2", "/adapters/v2", None),
         ("v1", "/adapters/v1", None),
@@ -126,9 +126,9 @@ SERVED = [Served("llama", "meta/llama"), Served("v1", "/adapters/v1", "llama")]
         ("llama", "meta/llama", "with its base model"),
     ],
 )
-def test_names_that_are_taken(name: str, path: str, said: str | None) -> None:
+def test_names_that_are_taken(name: str, path: str, words: str | None) -> None:
     found = conflict(SERVED, name, path)
-    assert found is None if said is None else said in (found or "")
+    assert found is None if words is None else words in (found or "")
 
 
 def test_a_restarted_container_is_another_process() -> None:

@@ -62,7 +62,7 @@ def test_how_many_pods_a_share_needs(
 
 
 @pytest.mark.parametrize(
-    ("pods", "per_pod", "percent", "load", "said"),
+    ("pods", "per_pod", "percent", "load", "words"),
     [
         (3, 64, 50, 180, "new has 3 ready pods for 50 % of 180 requests in flight: 30 each, 51 allowed"),
         (1, 64, 50, 180, "new has 1 ready pod for 50 % of 180 requests in flight: 90 each, 51 allowed"),
@@ -79,9 +79,9 @@ def test_how_many_pods_a_share_needs(
     ],
 )
 def test_the_sentence_has_the_figures(
-    pods: int, per_pod: Any, percent: int, load: float | None, said: str
+    pods: int, per_pod: Any, percent: int, load: float | None, words: str
 ) -> None:
-    assert said in room(Pool("new", pods, per_pod), percent, load, 0.8, 3).message
+    assert words in room(Pool("new", pods, per_pod), percent, load, 0.8, 3).message
 
 
 def test_stable_may_be_used_in_full_and_the_canary_may_not() -> None:

@@ -20,7 +20,7 @@ def test_a_complete_answer_has_no_mistake() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "words"),
     [
         (Answer(500, None, 0.1), "answered 500"),
         (Answer(0, None, 0.1), "answered 0"),
@@ -34,8 +34,8 @@ def test_a_complete_answer_has_no_mistake() -> None:
         (answer(usage=None), "counting its tokens"),
     ],
 )
-def test_wrong_answers_are_named(bad: Answer, said: str) -> None:
-    assert said in (mistake(bad, "llama") or "")
+def test_wrong_answers_are_named(bad: Answer, words: str) -> None:
+    assert words in (mistake(bad, "llama") or "")
 
 
 @pytest.mark.parametrize(
