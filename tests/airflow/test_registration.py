@@ -152,8 +152,9 @@ def trial(ask: Asker, answer: Reply) -> tuple[Any, str]:
 
 
 def test_a_server_that_answers_passes_the_test(ask: Asker) -> None:
-    scalar = b'{"status": "success", "data": {"resultType": "scalar", "result": [7, "1"]}}'
-    said, url = trial(ask, (200, "application/json", scalar))
+    data = {"resultType": "vector", "result": [{"metric": {}, "value": [7, "1"]}]}
+    vector = json.dumps({"status": "success", "data": data}).encode()
+    said, url = trial(ask, (200, "application/json", vector))
     assert said == [True, f"Prometheus at {url}/p answers queries."]
 
 
