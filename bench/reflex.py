@@ -57,7 +57,8 @@ def reflex_of(stage: Stage, run: Run, share: float) -> Reflex:
 
     since, found, canary = time.time(), stage.route()["spec"], run.plan.canary
     run.traffic.attach()
-    run.traffic.shift(run.plan.steps[0].weight, 1, since)
+    run.traffic.permit(0, since)
+    run.traffic.shift(1, run.plan.all_steps[0], since)
     trigger = JudgeTrigger(frozen=run.frozen.to_json(), step=1, since=since)
     with ThreadPoolExecutor(1) as thread, requests.Session() as admin:
         judging = thread.submit(asyncio.run, judgement(trigger))
@@ -68,7 +69,7 @@ def reflex_of(stage: Stage, run: Run, share: float) -> Reflex:
         until(lambda: canary not in _routes(stage, admin), "Envoy to leave the canary", poll=0.01)
         gone, judged = time.time(), judging.result()
     stage.fault(canary, http_500=0.0)
-    run.traffic.restore("the run is over")
+    run.traffic.way_back.restore("the run is over", time.time())
     restored = time.time()
     assert stage.route()["spec"] == found
     assert judged["verdict"] == "rollback", judged["reason"]

@@ -9,7 +9,7 @@ from lab.demo.source import ADAPTERS, POOLS, Source
 from lab.kube.objects import Obj
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
-OURS = "inference-rollouts.dev/"
+CLAIM = "inference-rollouts.dev/claim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +171,11 @@ def disappointments(chapter: Chapter, ending: Ending) -> list[str]:
         complaints += _not_all_on(chapter.canary, ending.after)
     elif ending.after["spec"] != ending.before["spec"]:
         complaints.append("the route's spec is not what it was before")
-    if left := _ours(ending.after):
-        complaints.append(f"annotations were left on the route: {', '.join(left)}")
+    if CLAIM in (ending.after["metadata"].get("annotations") or {}):
+        complaints.append("the rollout's claim was left on the route")
     return complaints
 
 
 def _not_all_on(pool: str, route: Obj) -> list[str]:
     carrying = {ref["name"] for ref in backends(route, pool) if ref.get("weight", 1) > 0}
     return [] if carrying == {pool} else [f"traffic is on {', '.join(sorted(carrying))}, not all on {pool}"]
-
-
-def _ours(route: Obj) -> list[str]:
-    annotations: Mapping[str, str] = route["metadata"].get("annotations") or {}
-    return sorted(key for key in annotations if key.startswith(OURS))

@@ -9,11 +9,12 @@ import pytest
 import yaml
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, CronTriggerTimetable
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.sdk.definitions.retry_policy import RetryAction
+from airflow.sdk.exceptions import ParamValidationError, TaskDeferralTimeout
 from airflow.serialization.serialized_objects import DagSerialization
 
 from inference_rollouts.clients.include import load_plan, plan_files
-from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.errors import PlanInvalid, RouteDrift, StableUnavailable
 from inference_rollouts.dag import build_dag
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.plans import ROOT, llm, llm_plan
@@ -61,6 +62,23 @@ def test_a_gate_runs_after_a_dead_judge_and_promotion_after_none(dag: DAG) -> No
 def test_every_task_may_be_retried_and_rollback_insists(dag: DAG) -> None:
     assert min(task.retries or 0 for task in dag.tasks) >= 1
     assert (dag.task_dict["rollback"].retries or 0) >= 30
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (RouteDrift("others wrote"), RetryAction.FAIL),
+        (TaskDeferralTimeout("the trigger took too long"), RetryAction.FAIL),
+        (StableUnavailable("no pods"), RetryAction.DEFAULT),
+        (ConnectionError("refused"), RetryAction.DEFAULT),
+    ],
+)
+def test_decisions_and_times_that_are_over_fail_at_once_and_accidents_are_tried_again(
+    dag: DAG, error: Exception, action: RetryAction
+) -> None:
+    for task in dag.tasks:
+        assert task.retry_policy
+        assert task.retry_policy.evaluate(error, 1, 2).action is action, task.task_id
 
 
 def test_one_run_at_a_time_and_none_by_itself_without_a_schedule(dag: DAG) -> None:

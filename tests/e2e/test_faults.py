@@ -44,13 +44,14 @@ def judged(stage: Stage, canary: Run, breaking: Callable[[], None]) -> tuple[dic
     """The final judgement of a step that breaks, and its seconds; the route is as found afterwards."""
     plan = canary.plan
     analysis = plan.analysis.model_copy(update={"margin": None, "progress_deadline": DEADLINE})
-    steps = (plan.steps[0].model_copy(update={"bake": BAKE}), *plan.steps[1:])
+    steps = (plan.steps[0].model_copy(update={"weight": 50, "bake": BAKE}), *plan.steps[1:])
     plan = plan.model_copy(update={"analysis": analysis, "steps": steps})
     run = stage.open_run(replace(canary.frozen, plan=plan))
     since, found = time.time(), stage.route()["spec"]
     run.traffic.attach()
     try:
-        run.traffic.shift(50, 1, since)
+        run.traffic.permit(0, since)
+        run.traffic.shift(1, plan.all_steps[0], since)
         trigger = JudgeTrigger(frozen=run.frozen.to_json(), step=1, since=since)
         with observed() as judgements, ThreadPoolExecutor(1) as thread:
             judging = thread.submit(asyncio.run, judgement(trigger))
@@ -60,7 +61,7 @@ def judged(stage: Stage, canary: Run, breaking: Callable[[], None]) -> tuple[dic
             final = judging.result(BAKE + DEADLINE + PATIENCE)
         return final, final["time"] - broken
     finally:
-        run.traffic.restore("the test is over")
+        run.traffic.way_back.restore("the test is over", time.time())
         assert stage.route()["spec"] == found
 
 

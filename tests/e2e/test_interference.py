@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from inference_rollouts.core.routing.claim import ENDING
 from tests.support.e2e.pipeline import DAG, Pipeline
 from tests.support.e2e.shared import SharedLab
 
@@ -23,7 +24,7 @@ def test_a_rollout_survives_the_death_of_scheduler_and_triggerer(lab: SharedLab,
         pipeline.airflow.start_again(name)
     assert pipeline.end(run) == "success"
     assert lab.stage.weights() == {"llm-pool": 0, CANARY: 100}
-    assert "annotations" not in lab.stage.route()["metadata"]
+    assert set(lab.stage.route()["metadata"]["annotations"]) == {ENDING}
     assert lab.events == ["CanaryAttached", "WeightShifted", "WeightShifted", "Promoted"]
     assert f"## llm-pool -> {CANARY}: promoted" in pipeline.client.run(DAG, run)["note"]
     assert lab.lost == {}
@@ -39,7 +40,7 @@ def test_a_run_that_a_person_marks_as_failed_restores_the_route(lab: SharedLab, 
     pipeline.reach(run, "report", "failed")
     assert pipeline.end(run) == "failed"
     assert lab.stage.route()["spec"] == before["spec"]
-    assert "annotations" not in lab.stage.route()["metadata"]
+    assert set(lab.stage.route()["metadata"]["annotations"]) == {ENDING}
     assert lab.events[-1] == "RolledBack"
     note = pipeline.client.run(DAG, run)["note"]
     assert note.startswith("Stopped: wrong image.")

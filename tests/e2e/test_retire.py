@@ -36,11 +36,14 @@ GO_ON = 160  # requests that clients send afterwards
 def move(stage: Stage, run: Run, stable: str, canary: str) -> None:
     """All traffic from one pool to the other, as a rollout that is promoted does."""
     plan = run.plan.model_copy(update={"stable": stable, "canary": canary})
-    traffic = stage.open_run(replace(run.frozen, run=f"rollout_llm/{canary}", plan=plan)).traffic
+    frozen = replace(run.frozen, run=f"rollout_llm/{canary}", token=f"to {canary}", plan=plan)
+    traffic = stage.open_run(frozen).traffic
     traffic.attach()
-    for step, percent in enumerate((50, 100), start=1):
-        traffic.shift(percent, step, time.time())
-    traffic.promote()
+    for index, step in enumerate(plan.all_steps, start=1):
+        traffic.permit(index - 1, time.time())
+        traffic.shift(index, step, time.time())
+    traffic.permit(len(plan.all_steps), time.time())
+    traffic.promote(time.time())
 
 
 def there_and_back(stage: Stage, run: Run) -> None:

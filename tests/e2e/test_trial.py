@@ -42,7 +42,7 @@ class Trial:
 
     def end(self, why: str) -> None:
         """As the teardowns of a rollout do."""
-        self.run.traffic.restore(why)
+        self.run.traffic.way_back.restore(why, time.time())
         frozen = self.run.frozen.to_json()
         context = {"ti": SimpleNamespace(xcom_pull=lambda **_: frozen, xcom_push=lambda **_: None)}
         for _ in range(2):  # a teardown may be tried again
@@ -80,7 +80,8 @@ def test_copies_show_what_a_canary_is_worth_before_a_client_sees_it(
     found = stage.route()["spec"]
     trial.attach()
     planned, since = run.plan.all_steps[0], time.time()
-    run.traffic.shift(planned.weight, 1, since, planned.mirror)
+    run.traffic.permit(0, since)
+    run.traffic.shift(1, planned, since)
     judged = asyncio.run(judgement(JudgeTrigger(frozen=run.frozen.to_json(), step=1, since=since)))
     assert judged["verdict"] == verdict, judged["reason"]
     canary, stable = judged["canary"], judged["stable"]

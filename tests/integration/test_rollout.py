@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 
+from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.kubernetes import KubernetesCluster, connect
-from inference_rollouts.core.errors import ClusterUnavailable
+from inference_rollouts.core.errors import ClusterUnavailable, RaiseRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.routing.claim import ENDING, Standing
 from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.claims import claimed_objects
 from inference_rollouts.rollout.nodes import provisioner_of
-from inference_rollouts.rollout.traffic import Restored, Traffic
+from inference_rollouts.rollout.traffic import Traffic
+from inference_rollouts.rollout.way_back import Restored
 from tests.support.clients import fake_clients
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
@@ -42,15 +47,31 @@ def test_a_route_goes_through_a_whole_rollout_and_back(real: KubernetesCluster, 
     }
     path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{real.namespace}/httproutes"
     before = server.ok("POST", f"{path}?fieldManager=somebody", found)
-    plan, target = llm_plan(), Target(GATEWAY_API, "HTTPRoute", "routes-to-llm")
-    traffic = Traffic(real, plan, RUN, [target], kind_of(plan).places)
+    plan = llm_plan()
+    frozen = Frozen(
+        run=RUN,
+        token="5f3a",
+        plan=plan,
+        parents=(),
+        targets=(Target(GATEWAY_API, "HTTPRoute", "routes-to-llm"),),
+        metric_set=load_metric_set(plan.metrics),
+        manifests=(),
+    )
+    traffic = Traffic(real, frozen, kind_of(plan).places)
     traffic.attach()
-    traffic.shift(5, 1, now=1.0)
-    traffic.retreat("slow")
-    assert traffic.restore("slow") is Restored.DONE
-    [after] = traffic.read()
+    with pytest.raises(RaiseRefused):
+        traffic.shift(1, plan.all_steps[0], 1.0)
+    traffic.permit(0, 1.0)
+    assert traffic.shift(1, plan.all_steps[0], 1.0) == 1.0
+    [claimed] = claimed_objects(real)
+    assert claimed.claim is not None
+    assert (claimed.claim.token, claimed.claim.percent) == ("5f3a", plan.all_steps[0].weight)
+    traffic.way_back.retreat("slow")
+    assert traffic.way_back.restore("slow", 2.0) is Restored.DONE
+    after = real.get(GATEWAY_API, "HTTPRoute", "routes-to-llm")
     assert after["spec"] == before["spec"]
-    assert "annotations" not in after["metadata"]
+    assert list(after["metadata"]["annotations"]) == [ENDING]
+    assert traffic.standings() == [Standing.RESTORED]
     told = sorted(real.select("v1", "Event"), key=lambda event: int(event["metadata"]["resourceVersion"]))
     reasons = [event["reason"] for event in told if event["involvedObject"]["name"] == "routes-to-llm"]
     assert reasons == ["CanaryAttached", "WeightShifted", "CanaryAlarm", "RolledBack"]

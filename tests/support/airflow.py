@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -88,6 +89,29 @@ def _after(act: Callable[[], object]) -> Callable[[Execute], Execute]:
 
 def _replace(task: Any, change: Callable[[Execute], Execute]) -> None:
     task.execute = change(task.execute)
+
+
+class Told:
+    """The XComs of a run: of each task by key, and what the task that runs now pushes; the tasks' states."""
+
+    def __init__(self, **tasks: Mapping[str, Any]) -> None:
+        self.tasks = tasks
+        self.pushed: dict[str, Any] = {}
+        self.states: dict[str, str] = {}
+
+    def get_task_states(self, *, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
+        return {run_id: self.states for run_id in run_ids}
+
+    def xcom_pull(self, *, task_ids: str, key: str = "return_value") -> Any:
+        return self.tasks.get(task_ids, {}).get(key)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+def context_of(told: Told, dag: DAG, **more: Any) -> Any:
+    """What a task of run `r1` sees."""
+    return {"ti": told, "dag": dag, "dag_run": SimpleNamespace(dag_id=dag.dag_id, run_id="r1"), **more}
 
 
 def again(trigger: BaseTrigger) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 from inference_rollouts.clients.kubernetes import FIELD_MANAGER
 from inference_rollouts.core.errors import NotFound, PatchRefused
-from inference_rollouts.core.objects.k8s import K8sObject, labels_of
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, labels_of
+from inference_rollouts.core.routing.claim import ENDING, Ending, read_ending
 from tests.support.json_patch import PathMissing, TestFailed, apply_patch
 from tests.support.routes import ref, route
 
@@ -84,6 +85,16 @@ class FakeCluster:
         filters = self.route["spec"]["rules"][0].get("filters", ())
         mirrors = [each["requestMirror"] for each in filters if each["type"] == "RequestMirror"]
         return {mirror["backendRef"]["name"]: mirror["percent"] for mirror in mirrors}
+
+    def notes(self, kind: str = "HTTPRoute", name: str = "routes-to-llm") -> dict[str, str]:
+        """The annotations of an object, but for how the last rollout let it go."""
+        annotations = annotations_of(self.objects[kind, name])
+        return {key: value for key, value in annotations.items() if key != ENDING}
+
+    def ending(self, kind: str = "HTTPRoute", name: str = "routes-to-llm") -> Ending | None:
+        """How the last rollout let an object go."""
+        last = read_ending(self.objects[kind, name])
+        return last.ending if last else None
 
     def names(self, kind: str) -> list[str]:
         return [name for each, name in self.objects if each == kind]

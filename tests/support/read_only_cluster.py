@@ -11,6 +11,7 @@ from inference_rollouts.core.errors import NotFound
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.routing.weights import Target
+from tests.support.claims import TOKEN
 from tests.support.fake_cluster import GATEWAY_API, POOL_API
 from tests.support.plans import RUN
 from tests.support.routes import ref, route
@@ -134,6 +135,7 @@ def frozen(plan: Any, parents: tuple[Parent, ...], **more: Any) -> Any:
     """As much of a frozen run as what only reads the cluster asks for."""
     return SimpleNamespace(
         run=RUN,
+        token=TOKEN,
         plan=plan,
         parents=parents,
         parents_for=lambda route: tuple(each for each in parents if each.route in ("", route)),

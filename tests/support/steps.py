@@ -40,7 +40,8 @@ class Step:
         self.prometheus.last = None
         self.cluster.put_pool(self.run.plan.canary)
         self.run.traffic.attach()
-        self.since = self.run.traffic.shift(50, 1, start)
+        self.run.traffic.permit(0, start)
+        self.since = self.run.traffic.shift(1, self.run.plan.all_steps[0], start)
 
     def observer(self) -> StepObserver:
         return StepObserver(self.run, self.run.plan.step_context(1, self.since), Carried())

@@ -28,7 +28,7 @@ from pathlib import Path
 from kubernetes.config import ConfigException
 
 from inference_rollouts.clients.kubernetes import connect
-from inference_rollouts.rollout.traffic import Restored
+from inference_rollouts.rollout.way_back import Restored
 from tests.support.fake_cluster import FakeCluster
 from tests.support.freezing import run_on
 
@@ -36,9 +36,10 @@ cluster = FakeCluster()
 before = cluster.route["spec"]
 run = run_on(cluster)
 run.traffic.attach()
-run.traffic.shift(5, 1, now=1000.0)
+run.traffic.permit(0, 1000.0)
+run.traffic.shift(1, run.plan.all_steps[0], 1000.0)
 assert cluster.weights() == {"llm-pool": 95, "llm-pool-version-2": 5}
-assert run.traffic.restore("the end of a test") is Restored.DONE
+assert run.traffic.way_back.restore("the end of a test", 1001.0) is Restored.DONE
 assert cluster.route["spec"] == before
 try:
     connect(Path("/nowhere/kubeconfig"))

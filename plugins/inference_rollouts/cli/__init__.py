@@ -6,10 +6,10 @@ import argparse
 import sys
 
 from inference_rollouts import __version__
-from inference_rollouts.cli import power, replay, schema
+from inference_rollouts.cli import get, power, replay, restore, schema
 from inference_rollouts.core.errors import RolloutError
 
-COMMANDS = (power, replay, schema)
+COMMANDS = (get, restore, power, replay, schema)
 
 
 def main(arguments: list[str] | None = None) -> int:

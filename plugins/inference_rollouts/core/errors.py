@@ -59,6 +59,14 @@ class ClaimLost(RolloutError):
     """The object is claimed by another rollout, or by none: this run may not write to it."""
 
 
+class ClaimUnreadable(ClaimLost):
+    """The claim was edited and says nothing any more. The weights are left as they are."""
+
+
+class RaiseRefused(RolloutError):
+    """The claim does not permit this raise, or this promotion. The weights stay as they are."""
+
+
 class NotReady(RolloutError):
     """Something did not become ready before its deadline, or failed for good."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,12 +52,13 @@ class AdapterRollout:
     def freeze(self, clients: Clients, run: str) -> Frozen:
         cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
         began, moved = time.time(), self.targets(cluster)
-        targets = routing.targets(moved, self.places, run)
+        targets = routing.targets(moved, self.places)
         routing.warn_of_writers(moved, began)
         pools.check_stable(cluster, self.plan, parents=())
         lora.check(clients, self.plan, targets)
         frozen = Frozen(
             run=run,
+            token=secrets.token_hex(16),
             plan=self.plan,
             parents=(),
             targets=targets,

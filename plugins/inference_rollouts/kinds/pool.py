@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,20 +62,21 @@ class PoolRollout:
     def freeze(self, clients: Clients, run: str) -> Frozen:
         cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
         began, moved = time.time(), self.targets(cluster)
-        targets = routing.targets(moved, self.places, run)
+        targets = routing.targets(moved, self.places)
         parents = routing.parents(cluster, self.plan, targets)
         routing.warn_of_writers(moved, began)
         pools.check_stable(cluster, self.plan, parents)
-        pools.check_canary(cluster, self.plan, run)
+        pools.check_canary(cluster, self.plan)
         plan = adapters.with_adapters(clients, self.plan)
         manifests = creation.manifests(cluster, plan, pools.routed_pool(cluster, plan, targets))
         previews = trial.previews(cluster, plan, run, targets)
         policies.check(cluster, plan, manifests)
         creation.check(cluster, plan, [*manifests, *previews])
-        trial.check_mirror(cluster, plan, run, parents, targets)
+        trial.check_mirror(cluster, plan, parents, targets)
         hardware.check_nodes(clients, plan, run, manifests)
         frozen = Frozen(
             run=run,
+            token=secrets.token_hex(16),
             plan=plan,
             parents=parents,
             targets=targets,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.operators.base import records_failure, run_of
+from inference_rollouts.core.limits import WRITE_DEADLINE
+from inference_rollouts.operators.base import keep_token, records_failure, run_of
 from inference_rollouts.rollout.adapters import load_everywhere
 from inference_rollouts.rollout.pods import servers_of
+from inference_rollouts.rollout.retrying import until
 
 
 class LoadAdapter(BaseOperator):
@@ -25,5 +29,6 @@ class LoadAdapter(BaseOperator):
         plan = run.plan.as_adapter_plan
         urls = servers_of(run.cluster, plan.pool)
         loaded = load_everywhere(run.clients.servers, urls, plan) if plan.load == "runtime" else []
-        run.traffic.attach()
+        keep_token(context, run)
+        until(time.time() + WRITE_DEADLINE)(run.traffic.attach)
         return loaded

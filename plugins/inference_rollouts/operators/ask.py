@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,10 +12,11 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.judging.judge import Judgement
-from inference_rollouts.core.limits import JUDGE_GRACE
+from inference_rollouts.core.judging.judge import Judgement, Verdict
+from inference_rollouts.core.limits import JUDGE_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
-from inference_rollouts.operators.base import frozen_plan
+from inference_rollouts.operators.base import frozen_plan, run_of
+from inference_rollouts.rollout.retrying import until
 from inference_rollouts.triggers.ask import AskTrigger
 
 OPTIONS = [GO_ON, ROLL_BACK]
@@ -73,9 +75,18 @@ class Ask(BaseOperator):
                 context["ti"].xcom_push(key=key, value=event[key])
             result: dict[str, Any] = event["judgement"]
         else:
-            result = answered(frozen_plan(context).plan, self._judgement(context), event).to_json()
+            result = self._answered(context, event).to_json()
         self.log.info("%s: %s", result["verdict"], result["reason"])
         return result
+
+    def _answered(self, context: Context, event: dict[str, Any]) -> Judgement:
+        """What becomes of a person's answer; a yes permits the next raise."""
+        run = run_of(context)
+        judgement = answered(run.plan, self._judgement(context), event)
+        if judgement.verdict is Verdict.ADVANCE:
+            now = time.time()
+            until(now + WRITE_DEADLINE)(run.traffic.permit, judgement.step, now)
+        return judgement
 
     def _judgement(self, context: Context) -> Judgement:
         """What the judge concluded; raises RolloutError when it concluded nothing."""

@@ -10,14 +10,17 @@ from typing import Any, TypeVar
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.exceptions import TaskDeferralTimeout
 
-from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.run import Run
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
+TOKEN = "token"  # the XCom that says for which try of the run objects were claimed
+CLAIMING = frozenset({"deploy_pool", "load_adapter"})
 
 T = TypeVar("T")
 
@@ -28,13 +31,14 @@ RETRIES: dict[str, Any] = {
     "retry_exponential_backoff": True,
     "retry_policy": ExceptionRetryPolicy(
         rules=[
-            RetryRule(exception=RolloutError, action=RetryAction.FAIL, reason="a decision, not an accident")
+            RetryRule(exception=RolloutError, action=RetryAction.FAIL, reason="a decision, not an accident"),
+            RetryRule(exception=TaskDeferralTimeout, action=RetryAction.FAIL, reason="the time is over"),
         ]
     ),
 }
 
-# Restoring traffic is worth insisting on: about half an hour of a cluster that does not answer.
-ROLLBACK_RETRIES: dict[str, Any] = {"retries": 40, "max_retry_delay": timedelta(minutes=1)}
+# Restoring traffic is tried without end: by the task itself, and again when the task dies.
+ROLLBACK_RETRIES: dict[str, Any] = {"retries": 10_000, "max_retry_delay": timedelta(minutes=1)}
 
 
 def records_failure(act: Callable[..., T]) -> Callable[..., T]:
@@ -44,7 +48,7 @@ def records_failure(act: Callable[..., T]) -> Callable[..., T]:
     def recorded(self: BaseOperator, context: Context, *args: Any, **kwargs: Any) -> T:
         try:
             return act(self, context, *args, **kwargs)
-        except RolloutError as error:
+        except (RolloutError, PassingError) as error:
             context["ti"].xcom_push(key=FAILURE, value=str(error))
             raise
 
@@ -60,6 +64,21 @@ def run_identity(context: Context) -> str:
 def frozen_plan(context: Context) -> Frozen:
     """What preflight froze; raises PlanInvalid when it is missing or was changed."""
     return Frozen.from_json(context["ti"].xcom_pull(task_ids=PREFLIGHT) or {})
+
+
+def keep_token(context: Context, run: Run) -> None:
+    """Remember which rollout this run claims its objects for, before it claims them."""
+    context["ti"].xcom_push(key=TOKEN, value=run.frozen.token)
+
+
+def earlier_token(context: Context) -> str | None:
+    """The token of an earlier try of this very run, whose claims are its own to bring back.
+
+    The task that claimed keeps it until it starts again, which a cleared run's does after preflight.
+    """
+    tasks = [task for task in context["dag"].task_ids if task in CLAIMING]
+    tokens = (context["ti"].xcom_pull(task_ids=task, key=TOKEN) for task in tasks)
+    return next(filter(None, tokens), None)
 
 
 def run_of(context: Context) -> Run:

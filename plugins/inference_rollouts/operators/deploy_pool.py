@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.operators.base import records_failure, run_of
+from inference_rollouts.core.limits import WRITE_DEADLINE
+from inference_rollouts.operators.base import keep_token, records_failure, run_of
 from inference_rollouts.operators.ready import NodesOperator
+from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
 
 
@@ -28,24 +31,25 @@ class DeployPool(NodesOperator):
             self.log.info("applied %s %s", live["kind"], live["metadata"]["name"])
         if run.plan.as_pool_plan.pods_bring_nodes:
             self.wait_for_nodes(context, run, "placement", "placement_decided")
-        self._await_workloads(run)
+        self._await_workloads(context, run)
 
     @records_failure
     def placement_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_nodes(context, event)
-        self._await_workloads(run_of(context))
+        self._await_workloads(context, run_of(context))
 
-    def _await_workloads(self, run: Run) -> None:
+    def _await_workloads(self, context: Context, run: Run) -> None:
         self.wait_for(run, "workloads", run.plan.deadlines.ready, "workloads_decided")
-        self._attach(run)
+        self._attach(context, run)
 
     @records_failure
     def workloads_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_ready(event)
-        self._attach(run_of(context))
+        self._attach(context, run_of(context))
 
-    def _attach(self, run: Run) -> None:
-        run.traffic.attach()
+    def _attach(self, context: Context, run: Run) -> None:
+        keep_token(context, run)
+        until(time.time() + WRITE_DEADLINE)(run.traffic.attach)
         for manifest in run.frozen.previews:
             live = run.cluster.apply(manifest)
             self.log.info("applied %s %s, a preview", live["kind"], live["metadata"]["name"])

@@ -10,11 +10,10 @@ from airflow.sdk.definitions.context import Context
 from inference_rollouts.core.judging.judge import Verdict
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.reporting.report import Outcome, outcome_of
-from inference_rollouts.operators.base import FAILURE
-from inference_rollouts.rollout.traffic import Restored
+from inference_rollouts.operators.base import CLAIMING, FAILURE
+from inference_rollouts.rollout.run import Run
 
 DEAD = frozenset({"failed", "upstream_failed"})
-ATTACHING = frozenset({"deploy_pool", "load_adapter"})
 RESTORED = "restored"  # XCom of task rollback: what it restored
 
 
@@ -25,17 +24,11 @@ def task_states(context: Context) -> dict[str, str]:
     return {task: str(getattr(state, "value", state)) for task, state in states.get(run.run_id, {}).items()}
 
 
-def attached(states: Mapping[str, str]) -> bool:
-    """Whether a task that ended well claimed what the run moves."""
-    done = (task for task, state in states.items() if state == "success")
-    return any(task in ATTACHING or task.endswith(".shift") for task in done)
-
-
-def ending(context: Context) -> Outcome:
-    """How the run ended."""
+def ending(context: Context, run: Run) -> Outcome:
+    """How the run ended, by what it moves: tasks may have been marked, and people may have acted."""
     states = task_states(context)
-    restored = context["ti"].xcom_pull(task_ids="rollback", key=RESTORED)
-    return outcome_of(states, attached=attached(states), completed=restored == Restored.COMMITTED)
+    attached = any(states.get(task) == "success" for task in CLAIMING)
+    return outcome_of(run.traffic.standings(), attached=attached)
 
 
 def judgements(context: Context) -> list[dict[str, Any]]:

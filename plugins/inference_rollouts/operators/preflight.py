@@ -13,8 +13,9 @@ from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.kinds import kind_of
-from inference_rollouts.operators.base import records_failure, run_identity
+from inference_rollouts.operators.base import earlier_token, records_failure, run_identity
 from inference_rollouts.preflight.measuring import check_power
+from inference_rollouts.rollout.claims import way_back_of
 
 
 class Preflight(BaseOperator):
@@ -30,6 +31,9 @@ class Preflight(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         plan = apply_parameters(parse_plan(self.plan), context["params"])
         clients = clients_of(plan)
+        if token := earlier_token(context):
+            restored = way_back_of(clients.cluster, token).restore("the run was cleared", time.time())
+            self.log.info("what an earlier try of this run claimed: %s", restored)
         frozen = kind_of(plan).freeze(clients, run_identity(context))
         table, missed = check_power(clients.prometheus, frozen, time.time())
         self.log.info("what each step can detect:\n%s", table)

@@ -24,7 +24,7 @@ class Report(BaseOperator):
     def execute(self, context: Context) -> None:
         run, verdicts = run_of(context), judgements(context)
         plan = run.plan
-        outcome = ending(context)
+        outcome = ending(context, run)
         reason = (
             verdicts[-1]["reason"] if outcome is Outcome.PROMOTED and verdicts else why_rolled_back(context)
         )

@@ -10,18 +10,19 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from inference_rollouts.core.errors import NotReady, StableUnavailable
+from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.judging.policy import Step
-from inference_rollouts.core.limits import READINESS_POLL, TRIGGER_GRACE
+from inference_rollouts.core.limits import READINESS_POLL, TRIGGER_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.operators.assets import announce
 from inference_rollouts.operators.base import records_failure, run_of
-from inference_rollouts.operators.history import RESTORED, attached, task_states, why_rolled_back
-from inference_rollouts.rollout.availability import availability_of
+from inference_rollouts.operators.history import RESTORED, why_rolled_back
+from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.checks import check_now
+from inference_rollouts.rollout.retrying import until, without_end
 from inference_rollouts.rollout.run import Run
-from inference_rollouts.rollout.traffic import Restored
+from inference_rollouts.rollout.way_back import Restored
 from inference_rollouts.triggers.ready import ReadyTrigger
 
 
@@ -63,7 +64,8 @@ class ShiftWeight(BaseOperator):
 
     def _shift(self, run: Run) -> dict[str, Any]:
         step = self._planned(run)
-        since = run.traffic.shift(step.weight, self.step, time.time(), step.mirror)
+        now = time.time()
+        since = until(now + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
         self.log.info("%s has %s of the traffic", run.plan.canary, step)
         return {"percent": step.weight, "mirror": step.mirror, "since": since}
 
@@ -89,7 +91,8 @@ class Promote(BaseOperator):
     @records_failure
     def execute(self, context: Context) -> None:
         run = run_of(context)
-        run.traffic.promote()
+        now = time.time()
+        until(now + WRITE_DEADLINE)(run.traffic.promote, now)
         announce(context, self.outlets, run.plan.stable, Action.REMOVE)
 
 
@@ -97,6 +100,7 @@ class Rollback(BaseOperator):
     """Puts the weights back exactly as found where this run still claims them; skips itself if nowhere.
 
     A promotion that was decided, and died halfway, is completed instead. XCom `restored` says what was done.
+    What may pass is tried again without end, and so is a stable pool that cannot take its traffic yet.
     A teardown: it runs after an alarm, after any task died, and when a person marks the run as failed.
     """
 
@@ -104,28 +108,12 @@ class Rollback(BaseOperator):
 
     def execute(self, context: Context) -> str:
         run = run_of(context)
-        _check_way_back(run)
-        restored = run.traffic.restore(why_rolled_back(context))
+        restored = without_end()(bring_back, run, why_rolled_back(context), time.time())
         context["ti"].xcom_push(key=RESTORED, value=restored.value)
         if restored is Restored.NOTHING:
-            if attached(task_states(context)):
-                self.log.warning("this run claimed what it moves once, and claims nothing now")
             raise AirflowSkipException("This run claims nothing: there is nothing to restore.")
         if restored is Restored.COMMITTED:
             raise AirflowSkipException("The promotion was decided before it died: it is completed.")
         self.log.info("weights: %s", restored)
         announce(context, self.outlets, run.plan.canary, Action.SCALE_DOWN)
         return str(restored)
-
-
-def _check_way_back(run: Run) -> None:
-    """Raises StableUnavailable while the canary carries traffic that the stable pool could not take."""
-    plan = run.plan
-    if not any(claim.percent for claim in run.traffic.claims()):
-        return
-    canary, stable = (availability_of(run.cluster, plan.pool_of(side)) for side in (plan.canary, plan.stable))
-    if canary.available and not stable.available:
-        raise StableUnavailable(
-            f"{stable.sentence} {plan.canary} serves: going back now would lose traffic. The weights stay as "
-            "they are; this is tried again until the stable pool is back."
-        )

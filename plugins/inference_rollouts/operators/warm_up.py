@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
+from inference_rollouts.core.limits import WRITE_DEADLINE
 from inference_rollouts.operators.base import records_failure, run_of
+from inference_rollouts.rollout.retrying import until
 
 
 class WarmUp(BaseOperator):
-    """Each pod answers validly and steadily, for every name that stable answers for, and as stable does."""
+    """Each pod answers validly and steadily, for every name that stable answers for, and as stable does.
+
+    Then the claims permit the first raise.
+    """
 
     ui_color = "#fef7e0"
 
@@ -17,4 +24,7 @@ class WarmUp(BaseOperator):
     def execute(self, context: Context) -> dict[str, float]:
         """Seconds to a first token once warm, by pod."""
         run = run_of(context)
-        return dict(run.kind.warm_up(run))
+        ttfts = dict(run.kind.warm_up(run))
+        now = time.time()
+        until(now + WRITE_DEADLINE)(run.traffic.permit, 0, now)
+        return ttfts

@@ -12,7 +12,6 @@ from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.objects.readiness import Phase, pool_readiness
 from inference_rollouts.core.plan.plan import Plan, PoolPlan
-from inference_rollouts.core.routing.claim import is_claimed_by
 from inference_rollouts.core.routing.route import carries, named_groups
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.preview import is_preview_of
@@ -50,11 +49,10 @@ def routed_pool(cluster: Cluster, plan: PoolPlan, routes: Sequence[Target]) -> K
     return pool
 
 
-def check_canary(cluster: Cluster, plan: PoolPlan, run: str) -> None:
+def check_canary(cluster: Cluster, plan: PoolPlan) -> None:
     """The canary pool serves nobody yet, and what bears its name is a former rollout's of this plan."""
     for route in cluster.select(GATEWAY_API, "HTTPRoute"):
-        ours = is_claimed_by(route, run) or is_preview_of(route, plan.name)
-        if carries(route, plan.canary) and not ours:
+        if carries(route, plan.canary) and not is_preview_of(route, plan.name):
             raise RouteRefused(
                 f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary}; "
                 "a canary must be a pool that serves nobody yet."

@@ -22,17 +22,17 @@ from inference_rollouts.rollout.traffic import SelectPlaces
 log = logging.getLogger(__name__)
 
 
-def targets(moved: Sequence[tuple[Target, K8sObject]], places: SelectPlaces, run: str) -> tuple[Target, ...]:
-    """What moves: nobody else claims it, and its weights can be moved safely. Raises RouteRefused."""
+def targets(moved: Sequence[tuple[Target, K8sObject]], places: SelectPlaces) -> tuple[Target, ...]:
+    """What moves: nobody claims it, and its weights can be moved safely. Raises RouteRefused."""
     for target, obj in moved:
         claim = read_claim(obj)
-        if claim is not None and claim.run != run:
+        if claim is not None:
             raise RouteRefused(
-                f"{target} is claimed by rollout {claim.run}, which gives {claim.canary} {claim.percent} %; "
-                "wait for it to end, or clear its rollback task."
+                f"{target} is claimed by rollout {claim.owner.run}, which gives {claim.canary} "
+                f"{claim.percent} %; wait for it to end, or end it: clear its rollback task, or run "
+                "`inference-rollouts restore`."
             )
-        if claim is None:
-            places(obj)
+        places(obj)
     return tuple(target for target, _ in moved)
 
 
@@ -41,11 +41,8 @@ def others(cluster: Cluster, plan: PoolPlan, targets: tuple[Target, ...]) -> tup
     moved = {target.name for target in targets}
     others = []
     for obj in cluster.select(GATEWAY_API, "HTTPRoute"):
-        name, claim = obj["metadata"]["name"], read_claim(obj)
-        if name not in moved:
-            ours = set()
-        else:
-            ours = {place.path for place in (claim.places if claim else route_places(plan, obj))}
+        name = obj["metadata"]["name"]
+        ours = {place.path for place in route_places(plan, obj)} if name in moved else set()
         left = [path for path in rules_carrying(obj, plan.stable) if path not in ours]
         others += [f"rule {path.rsplit('/', 1)[1]} of HTTPRoute {name}" for path in left]
     if others:

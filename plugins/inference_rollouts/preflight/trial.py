@@ -11,7 +11,6 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import GATEWAY_GROUP, GATEWAY_KIND, Parent
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.routing import mirror
-from inference_rollouts.core.routing.claim import Place, is_claimed_by, own_claim
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.preview import preview_route
 from inference_rollouts.rollout.targets import route_places
@@ -23,18 +22,18 @@ def previews(cluster: Cluster, plan: PoolPlan, run: str, targets: tuple[Target, 
     if preview is None:
         return []
     moved = (cluster.get(target.api, target.kind, target.name) for target in targets)
-    return [preview_route(obj, _places(plan, obj, run), plan, preview, run) for obj in moved]
+    return [preview_route(obj, route_places(plan, obj), plan, preview, run) for obj in moved]
 
 
 def check_mirror(
-    cluster: Cluster, plan: PoolPlan, run: str, parents: Sequence[Parent], targets: tuple[Target, ...]
+    cluster: Cluster, plan: PoolPlan, parents: Sequence[Parent], targets: tuple[Target, ...]
 ) -> None:
     """All gateways can give the canary copies of what stable gets. Raises RouteRefused or ClusterRefused."""
     if plan.mirror is None:
         return
     for target in targets:
         obj = cluster.get(target.api, target.kind, target.name)
-        places = _places(plan, obj, run)
+        places = route_places(plan, obj)
         for place in places:
             mirror.check_rule(obj, place, plan.stable)
         for gateway in dict.fromkeys(each.gateway for each in parents if each.route == target.name):
@@ -47,8 +46,3 @@ def _class_of(cluster: Cluster, gateway: Parent) -> K8sObject:
         raise ClusterRefused(f"{gateway} has no GatewayClass that says whether it can mirror requests.")
     live = cluster.get(GATEWAY_API, "Gateway", gateway.name, gateway.namespace)
     return cluster.get(GATEWAY_API, "GatewayClass", live["spec"]["gatewayClassName"])
-
-
-def _places(plan: PoolPlan, obj: K8sObject, run: str) -> tuple[Place, ...]:
-    """The rules that move, as they are now."""
-    return own_claim(obj, run).places if is_claimed_by(obj, run) else route_places(plan, obj)

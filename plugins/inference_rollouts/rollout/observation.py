@@ -11,7 +11,7 @@ from inference_rollouts.core.judging.metrics import queries
 from inference_rollouts.core.judging.policy import Health
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Phase, ready_pods, restarts, route_readiness, worst
-from inference_rollouts.core.routing.claim import own_claim
+from inference_rollouts.core.routing.drift import in_order, own_claim
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.pods import pods_of
@@ -41,7 +41,7 @@ def observe_cluster(cluster: Cluster, frozen: Frozen, since: float) -> ClusterOb
     plan = frozen.plan
     moved = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
     for obj in moved:
-        own_claim(obj, frozen.run)
+        in_order(obj, own_claim(obj, frozen.token))
     routes = worst(
         route_readiness(obj, frozen.parents_for(obj["metadata"]["name"]))
         for obj in moved

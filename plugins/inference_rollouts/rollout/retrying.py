@@ -1,7 +1,7 @@
 """Trying again what may pass: until a deadline for tasks, without end for the way back.
 
-    until(time.time() + 120)(traffic.shift, 5, 1, now)
-    without_end()(traffic.restore, why)
+    until(time.time() + 120)(traffic.shift, 1, step, now)
+    without_end()(way_back.restore, why, now)
 
 A PassingError or an error of the network is tried again, after pauses that grow from half a second to 15
 seconds. Anything else is a decision, or a fault of ours, and comes out at once. What is in the way is logged

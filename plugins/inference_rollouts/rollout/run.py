@@ -84,5 +84,4 @@ class Run:
     @property
     def traffic(self) -> Traffic:
         """This run's claim on what it moves."""
-        frozen = self.frozen
-        return Traffic(self.cluster, frozen.plan, frozen.run, frozen.targets, self.kind.places)
+        return Traffic(self.cluster, self.frozen, self.kind.places)

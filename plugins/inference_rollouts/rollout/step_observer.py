@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import astuple
 from typing import Any
 
-from inference_rollouts.core.errors import PrometheusUnavailable, RolloutError
+from inference_rollouts.core.errors import ClaimLost, PrometheusUnavailable, RouteDrift
 from inference_rollouts.core.judging.counts import Snapshot, WindowCounts, ticks, window
 from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded
 from inference_rollouts.core.judging.judge import (
@@ -21,9 +22,12 @@ from inference_rollouts.core.judging.judge import (
 )
 from inference_rollouts.core.judging.metrics import queries
 from inference_rollouts.core.judging.split import observed_split
+from inference_rollouts.core.limits import REFLEX_DEADLINE, WRITE_DEADLINE
+from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.observation import ClusterObservation, observe_cluster, snapshot
+from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
 
 log = logging.getLogger(__name__)
@@ -69,9 +73,14 @@ class StepObserver:
         return judgement
 
     def finish(self, judgement: Judgement, name: str) -> dict[str, Any]:
-        """Take the traffic away if the judgement is an alarm; store the record as `name`; return it all."""
+        """Act on a final judgement, store the record as `name`, and return all of it.
+
+        An alarm takes the traffic away; a step that passed permits the next raise, unless a person is asked.
+        """
         if judgement.verdict is Verdict.ROLLBACK:
             self._retreat(judgement)
+        if judgement.verdict is Verdict.ADVANCE and question(self.run.plan, judgement) is None:
+            self._permit(judgement)
         lines = self.recorder.lines
         if folder := self.run.frozen.storage_folder:
             self.run.clients.storage.write(folder, name, "".join(f"{line}\n" for line in lines))
@@ -81,9 +90,14 @@ class StepObserver:
     def _retreat(self, judgement: Judgement) -> None:
         """The reflex. When it fails, the rollback task still comes."""
         try:
-            self.run.traffic.retreat(judgement.reason)
+            retreat = self.run.traffic.way_back.retreat
+            until(time.time() + REFLEX_DEADLINE)(retreat, judgement.reason)
         except Exception as error:
             log.warning("could not take the traffic away at once, the rollback task will: %s", error)
+
+    def _permit(self, judgement: Judgement) -> None:
+        permit = self.run.traffic.permit
+        until(time.time() + WRITE_DEADLINE)(permit, judgement.step, judgement.time)
 
     def _count(self, now: float) -> bool:
         """Absorb the windows of all ticks that have passed; False when Prometheus did not answer."""
@@ -110,13 +124,13 @@ class StepObserver:
             self._last = after
 
     def _observe_cluster(self) -> ClusterObservation | None:
-        """Route and pools; None when the cluster does not answer."""
+        """Route and pools; None when the cluster does not answer, or says once what may pass."""
         try:
             return observe_cluster(self.run.cluster, self.run.frozen, self.context.started_at)
-        except RolloutError:
+        except (ClaimLost, RouteDrift):
             raise
         except Exception as error:
-            log.warning("the cluster does not answer: %s", error)
+            log.warning("nothing is known of the cluster: %s", error)
             return None
 
     def _blockers(self, cluster: ClusterObservation | None) -> list[str]:
@@ -133,8 +147,6 @@ class StepObserver:
         """Whether the pools have room for what comes after this step; nothing when nobody knows."""
         try:
             return self.run.kind.room_ahead(self.run, self.context, health, now)
-        except RolloutError:
-            raise
         except Exception as error:
             log.warning("nobody knows whether there is room for the next raise: %s", error)
             return RoomAhead()

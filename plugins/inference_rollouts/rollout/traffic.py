@@ -1,236 +1,219 @@
-"""The verbs that move traffic: attach, shift, retreat, promote, restore. Each may be repeated at any time.
+"""The verbs that move traffic forward: attach, permit, shift, promote. Each may be repeated at any time.
 
 A rollout may move several objects (routes). A verb writes them in order, one guarded patch each: it reads
-the object, decides purely (`core.routing`), and patches. A patch that lost a race against a
-harmless write is decided anew; against somebody else's weights it ends in RouteDrift. When a later object
-refuses a raise, those before it are put back, so that all move or none.
+the object, decides purely (`core.routing`), and patches. A patch that lost a race against a harmless write
+is decided anew; against somebody else's weights it ends in RouteDrift. When a later object refuses a raise,
+those before it are put back, so that all move or none. The way back is `rollout.way_back`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from enum import StrEnum
-from typing import TypeVar
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClaimLost, PatchRefused, RolloutError, RouteDrift
-from inference_rollouts.core.limits import WRITE_ATTEMPTS
+from inference_rollouts.core.errors import ClaimLost
+from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.plan.plan import Plan
-from inference_rollouts.core.routing import claim as claims
-from inference_rollouts.core.routing import patches
-from inference_rollouts.core.routing.claim import Claim, Place
-from inference_rollouts.core.routing.patches import Patch
+from inference_rollouts.core.routing import drift, patches
+from inference_rollouts.core.routing.claim import (
+    Claim,
+    Ending,
+    Owner,
+    Place,
+    Standing,
+    ended,
+    read_claim,
+    standing_of,
+)
+from inference_rollouts.core.routing.drift import own_claim
+from inference_rollouts.core.routing.patches import Patch, ending_of
+from inference_rollouts.core.routing.permission import (
+    permission_of,
+    permits,
+    require_progressing,
+    require_promotion,
+    require_raise,
+)
 from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.way_back import WayBack
+from inference_rollouts.rollout.writer import Writer
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-Decide = Callable[[K8sObject], Patch]
 SelectPlaces = Callable[[K8sObject], tuple[Place, ...]]
 
 
-class Restored(StrEnum):
-    """What a restore found and did; of several objects the last of these counts."""
-
-    NOTHING = "nothing"
-    BY_OTHERS = "by others"
-    DONE = "done"
-    COMMITTED = "promoted"
-
-
 class Traffic:
-    """One run's claim on the objects it moves."""
+    """One run's claim on the objects it moves. `places` selects the rules of an object that move."""
 
-    def __init__(
-        self, cluster: Cluster, plan: Plan, run: str, targets: Sequence[Target], places: SelectPlaces
-    ) -> None:
-        self.cluster = cluster
-        self.plan = plan
-        self.run = run
-        self.targets = tuple(targets)
+    def __init__(self, cluster: Cluster, frozen: Frozen, places: SelectPlaces) -> None:
+        self.frozen = frozen
+        self.plan = frozen.plan
+        self.targets = frozen.targets
         self.places = places
+        self.writer = Writer(cluster)
 
-    def read(self) -> list[K8sObject]:
-        """The objects as they are now; raises NotFound."""
-        return [self._read(target) for target in self.targets]
+    @property
+    def way_back(self) -> WayBack:
+        """Everything that ends this run's claims otherwise than by promotion."""
+        return WayBack(self.writer, self.targets, self.frozen.token)
 
     def claims(self) -> list[Claim]:
         """This run's claims on its objects, as they are now."""
-        live = (claims.read_claim(obj) for obj in self.read())
-        return [claim for claim in live if claim is not None and claim.run == self.run]
+        live = (read_claim(self.writer.read(target)) for target in self.targets)
+        return [claim for claim in live if claim is not None and claim.token == self.frozen.token]
 
-    def attach(self) -> None:
+    def standings(self) -> list[Standing]:
+        """How each object stands to this run, as it is now."""
+        return [standing_of(self.writer.find(target), self.frozen.token) for target in self.targets]
+
+    def attach(self, next_move_by: float | None = None) -> None:
         """Claim every object with its weights as found, add the canary at weight 0."""
         claimed: list[Target] = []
         try:
             for target in self.targets:
-                if self._attach(target):
+                if self._attach(target, next_move_by):
                     claimed.append(target)  # noqa: PERF401  (must be known when a later one fails)
         except Exception:
-            self._undo(claimed, lambda target: self._restore(target, "another object could not be claimed"))
+            self._undo(claimed, lambda target: self.way_back.restore_one(target, "another was not claimed"))
             raise
+        finally:
+            self.writer.tell_all()
 
-    def shift(self, percent: int, step: int, now: float, mirror: int = 0) -> float:
-        """Give the canary `percent` % of what stable had. Returns since when it has that (Unix time)."""
+    def permit(self, step: int, now: float, next_move_by: float | None = None) -> None:
+        """Let the raise that follows `step` (0: the warm-up) happen: it has passed.
+
+        Raises ClaimLost when an object is not ours any more, or another step stands there.
+        """
+        for target in self.targets:
+            self.writer.write(target, lambda obj: self._permit(obj, step, now, next_move_by))
+
+    def shift(self, index: int, step: Step, now: float, next_move_by: float | None = None) -> float:
+        """Give the canary what `step`, the `index`-th from 1, says; returns since when it has that (Unix).
+
+        Raises RaiseRefused unless every claim says that the step before passed.
+        """
         before: dict[Target, Claim] = {}
         try:
             for target in self.targets:
-                if claim := self._shift(target, percent, step, now, mirror):
+                if claim := self._shift(target, index, step, now, next_move_by):
                     before[target] = claim
         except Exception:
             self._undo([*before], lambda target: self._unshift(target, before[target]))
             raise
-        return max(claim.since for claim in self.claims())
+        finally:
+            self.writer.tell_all()
+        return max((claim.since for claim in self.claims()), default=now)
 
-    def retreat(self, why: str) -> None:
-        """Take all traffic off the canary at once, keeping the claim: the rollback completes it."""
-        self._each(lambda target: self._retreat(target, why))
-
-    def promote(self) -> None:
-        """Let every object go at 100 % on the canary. Raises RolloutError when one has less.
+    def promote(self, now: float) -> None:
+        """Let every object go at 100 % on the canary.
 
         Of several, each first remembers that promotion is decided: from then on it can only be completed.
+        Raises RaiseRefused when an object has less, or its last step has not passed; ClaimLost when it is not
+        ours.
         """
-        own = self.claims()
-        if len(self.targets) > 1 and not all(claim.committed for claim in own):
+        try:
+            if len(self.targets) > 1:
+                for target in self.targets:
+                    self.writer.write(target, self._commit)
             for target in self.targets:
-                self._write(target, self._decide_commit)
-        self._each(self._promote)
+                self._promote(target, now)
+        finally:
+            self.writer.tell_all()
 
-    def restore(self, why: str) -> Restored:
-        """Put the weights back exactly as found. Raises RouteDrift when others changed them meanwhile.
-
-        A promotion that was decided is completed instead.
-        """
-        own = self.claims()
-        if own and all(claim.committed for claim in own):
-            self._each(self._promote)
-            return Restored.COMMITTED
-        done = self._each(lambda target: self._restore(target, why))
-        return max(done, key=list(Restored).index)
-
-    def _attach(self, target: Target) -> bool:
+    def _attach(self, target: Target, next_move_by: float | None) -> bool:
         def decide(obj: K8sObject) -> Patch:
-            if (claim := claims.read_claim(obj)) is not None:
-                if claim.run == self.run:
+            if (claim := read_claim(obj)) is not None:
+                if claim.token == self.frozen.token:
                     return []
                 raise ClaimLost(
-                    f"{target} is claimed by {claim.run}; nothing was written to it. "
+                    f"{target} is claimed by {claim.owner.run}; nothing was written to it. "
                     "Wait for that rollout to end."
                 )
-            return patches.attach_patch(obj, self._new_claim(obj))
+            if ended(obj, self.frozen.token) is Ending.PROMOTED:
+                raise ClaimLost(
+                    f"{target} was promoted by this very try already; nothing was written to it. To roll out "
+                    "again, start a new run, or clear this one from its first task on."
+                )
+            return patches.attach_patch(obj, self._new_claim(obj, next_move_by))
 
-        obj, wrote = self._write(target, decide)
-        if wrote:
-            found = claims.weights_found(obj, self._own(obj))
-            self._tell(
-                obj, "CanaryAttached", f"{self.plan.canary} attached at weight 0; weights as found: {found}"
-            )
-        return wrote
+        written = self.writer.write(target, decide)
+        if written.wrote:
+            found = drift.weights_found(written.obj, self._own(written.obj))
+            text = f"{self.plan.canary} attached at weight 0; weights as found: {found}"
+            self._tell(written.obj, "CanaryAttached", text)
+        return written.wrote
 
-    def _shift(self, target: Target, percent: int, step: int, now: float, mirror: int) -> Claim | None:
+    def _permit(self, obj: K8sObject, step: int, now: float, next_move_by: float | None) -> Patch:
+        claim = self._own(obj)
+        require_progressing(obj, claim)
+        if claim.step != step:
+            raise ClaimLost(f"Step {claim.step} stands where step {step} was judged; it permits nothing.")
+        if permits(claim):
+            return []
+        return patches.permit_patch(obj, claim, permission_of(claim, now), next_move_by)
+
+    def _shift(
+        self, target: Target, index: int, step: Step, now: float, next_move_by: float | None
+    ) -> Claim | None:
         """The claim before, if something was written."""
         before: Claim | None = None
 
         def decide(obj: K8sObject) -> Patch:
             nonlocal before
             before = claim = self._own(obj)
-            if (claim.percent, claim.mirror) == (percent, mirror):
+            if (claim.step, claim.percent, claim.mirror) == (index, step.weight, step.mirror):
+                require_progressing(obj, claim)
                 return []
-            if claim.percent == claim.mirror == 0 and claim.step:
-                raise RolloutError(
-                    f"Step {claim.step} raised an alarm and {self.plan.canary} was taken off; "
-                    "its weight stays 0. Let the rollback end, then start a new run."
-                )
-            return patches.shift_patch(obj, claim, percent, step, now, mirror)
+            require_raise(obj, claim, index)
+            moved = claim.with_(
+                step=index, percent=step.weight, mirror=step.mirror, since=now, next_move_by=next_move_by
+            )
+            return patches.shift_patch(obj, claim, moved)
 
-        obj, wrote = self._write(target, decide)
-        if wrote:
-            weights = claims.weights_now(obj, self._own(obj))
-            mirrored = f", {mirror} % mirrored to {self.plan.canary}" if mirror else ""
-            self._tell(obj, "WeightShifted", f"step {step}: weights are {weights}{mirrored}")
-        return before if wrote else None
+        written = self.writer.write(target, decide)
+        if not written.wrote:
+            return None
+        weights = drift.weights_now(written.obj, self._own(written.obj))
+        mirrored = f", {step.mirror} % mirrored to {self.plan.canary}" if step.mirror else ""
+        self._tell(written.obj, "WeightShifted", f"step {index}: weights are {weights}{mirrored}")
+        return before
 
     def _unshift(self, target: Target, before: Claim) -> None:
         def decide(obj: K8sObject) -> Patch:
-            claim, at = self._own(obj), (before.percent, before.step, before.since, before.mirror)
-            return patches.shift_patch(obj, claim, *at)
-
-        obj, _ = self._write(target, decide)
-        weights = claims.weights_now(obj, self._own(obj))
-        self._tell(obj, "WeightShifted", f"another object could not be shifted: weights are {weights}")
-
-    def _retreat(self, target: Target, why: str) -> None:
-        def decide(obj: K8sObject) -> Patch:
             claim = self._own(obj)
-            if claim.percent == claim.mirror == 0:
-                return []
-            return patches.shift_patch(obj, claim, 0, claim.step, claim.since)
+            require_progressing(obj, claim)
+            return [] if claim == before else patches.shift_patch(obj, claim, before)
 
-        obj, wrote = self._write(target, decide)
-        if wrote:
-            self._tell(obj, "CanaryAlarm", f"all traffic taken off {self.plan.canary}: {why}", warning=True)
+        written = self.writer.write(target, decide)
+        weights = drift.weights_now(written.obj, self._own(written.obj))
+        self._tell(written.obj, "WeightShifted", f"another could not be shifted: weights are {weights}")
 
-    def _decide_commit(self, obj: K8sObject) -> Patch:
-        claim = self._full(obj)
-        return [] if claim.committed else patches.commit_patch(obj, claim)
-
-    def _promote(self, target: Target) -> None:
-        def decide(obj: K8sObject) -> Patch:
-            if claims.read_claim(obj) is None:
-                return []
-            return patches.promote_patch(obj, self._full(obj))
-
-        obj, wrote = self._write(target, decide)
-        if wrote:
-            kept = f"{self.plan.stable} is kept for a rollback"
-            self._tell(obj, "Promoted", f"{self.plan.canary} takes 100 %; {kept}")
-
-    def _full(self, obj: K8sObject) -> Claim:
+    def _commit(self, obj: K8sObject) -> Patch:
+        if ended(obj, self.frozen.token) is Ending.PROMOTED:
+            return []
         claim = self._own(obj)
-        if claim.percent != 100:
-            raise RolloutError(
-                f"{self.plan.canary} has {claim.percent} % of the traffic, not 100 %: not promoted."
-            )
-        return claim
+        if claim.committed:
+            return []
+        require_promotion(obj, claim, len(self.plan.all_steps))
+        return patches.commit_patch(obj, claim)
 
-    def _restore(self, target: Target, why: str) -> Restored:
-        done = Restored.NOTHING
-
+    def _promote(self, target: Target, now: float) -> None:
         def decide(obj: K8sObject) -> Patch:
-            nonlocal done
-            claim = claims.read_claim(obj)
-            if claim is None or claim.run != self.run:
+            if ended(obj, self.frozen.token) is Ending.PROMOTED:
                 return []
-            try:
-                claim, done = self._own(obj), Restored.DONE
-                return patches.restore_patch(obj, claim)
-            except RouteDrift:
-                if not claims.is_restored(obj, claim):
-                    raise
-                done = Restored.BY_OTHERS
-                return patches.release_patch(obj)
+            claim = self._own(obj)
+            require_promotion(obj, claim, len(self.plan.all_steps))
+            if len(self.targets) > 1 and not claim.committed:
+                raise ClaimLost(f"{target} is not committed to the promotion any more: it goes back.")
+            return patches.promote_patch(obj, claim, ending_of(claim, Ending.PROMOTED, now))
 
-        obj, wrote = self._write(target, decide)
-        if wrote:
-            self._tell(obj, "RolledBack", f"weights restored as found: {why}", warning=True)
-        return done
-
-    def _each(self, act: Callable[[Target], T]) -> list[T]:
-        """All answers, after every object had its turn; then raises the first error, if any."""
-        answers: list[T] = []
-        errors: list[Exception] = []
-        for target in self.targets:
-            try:
-                answers.append(act(target))
-            except Exception as error:
-                log.warning("%s: %s", target, error)
-                errors.append(error)
-        if errors:
-            raise errors[0]
-        return answers
+        written = self.writer.write(target, decide)
+        if written.wrote:
+            kept = f"{self.plan.stable} is kept for a rollback"
+            self._tell(written.obj, "Promoted", f"{self.plan.canary} takes 100 %; {kept}")
 
     def _undo(self, done: Sequence[Target], act: Callable[[Target], object]) -> None:
         """Put objects back, the last first. What cannot be put back now is left to the rollback task."""
@@ -240,27 +223,23 @@ class Traffic:
             except Exception as error:
                 log.warning("could not put %s back, the rollback task will: %s", target, error)
 
-    def _write(self, target: Target, decide: Decide) -> tuple[K8sObject, bool]:
-        """Read, decide, patch; on a lost race again. Returns the object and whether it was written."""
-        for attempt in range(1, WRITE_ATTEMPTS + 1):
-            obj = self._read(target)
-            if not (patch := decide(obj)):
-                return obj, False
-            try:
-                return self.cluster.patch(target.api, target.kind, target.name, patch), True
-            except PatchRefused:
-                if attempt == WRITE_ATTEMPTS:
-                    raise
-        raise AssertionError("unreachable")
-
-    def _read(self, target: Target) -> K8sObject:
-        return self.cluster.get(target.api, target.kind, target.name)
-
-    def _new_claim(self, obj: K8sObject) -> Claim:
-        return Claim(self.run, self.plan.stable, self.plan.canary, self.places(obj))
+    def _new_claim(self, obj: K8sObject, next_move_by: float | None) -> Claim:
+        frozen, plan = self.frozen, self.plan
+        dag = frozen.run.partition("/")[0]
+        return Claim(
+            token=frozen.token,
+            owner=Owner(run=frozen.run, dag=dag, link=frozen.link),
+            plan=plan.name,
+            digest=frozen.digest,
+            stable=plan.stable,
+            canary=plan.canary,
+            steps=len(plan.all_steps),
+            places=self.places(obj),
+            next_move_by=next_move_by,
+        )
 
     def _own(self, obj: K8sObject) -> Claim:
-        return claims.own_claim(obj, self.run)
+        return own_claim(obj, self.frozen.token)
 
-    def _tell(self, obj: K8sObject, reason: str, message: str, *, warning: bool = False) -> None:
-        self.cluster.event(obj, reason, f"{message} ({self.run})", warning=warning)
+    def _tell(self, obj: K8sObject, reason: str, message: str) -> None:
+        self.writer.tell(obj, reason, f"{message} ({self.frozen.run})")

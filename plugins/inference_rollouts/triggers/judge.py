@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.judging.judge import Carried, Judgement, StepContext, Verdict
 from inference_rollouts.core.limits import OBSERVATION_PAUSE
 from inference_rollouts.core.run.frozen import Frozen
@@ -49,10 +49,10 @@ class JudgeTrigger(BaseTrigger):
         observer = StepObserver(open_run(frozen), frozen.plan.step_context(self.step, self.since), carried)
         try:
             judgement = await self._judge(observer)
-        except RolloutError as error:
-            yield TriggerEvent({"error": str(error)})
-            return
-        yield TriggerEvent(await asyncio.to_thread(observer.finish, judgement, f"step_{self.step}.jsonl"))
+            event = await asyncio.to_thread(observer.finish, judgement, f"step_{self.step}.jsonl")
+        except (RolloutError, PassingError) as error:
+            event = {"error": str(error)}
+        yield TriggerEvent(event)
 
     async def _judge(self, observer: StepObserver) -> Judgement:
         """The first final judgement."""

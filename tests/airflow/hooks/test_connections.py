@@ -11,7 +11,7 @@ import pytest
 
 from inference_rollouts.clients import gke
 from inference_rollouts.clients.kubernetes import KubernetesCluster
-from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.core.errors import ClusterUnavailable
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.rollout.nodes import provisioner_of
 from tests.support.fake_gke import NODE_POOLS, FakeGke, serving_gke
@@ -127,5 +127,5 @@ def test_a_connection_that_the_cluster_does_not_know_is_refused(
     path = tmp_path_factory.mktemp("wrong") / "kubeconfig"
     path.write_text(json.dumps(config))
     connect("kube_test", conn_type="kubernetes", extra={"kube_config_path": str(path)})
-    with pytest.raises(ClusterRefused, match="does not allow GET"):
+    with pytest.raises(ClusterUnavailable, match="does not allow GET"):
         clients_of(llm_plan(connections={"kubernetes": "kube_test"})).cluster.get("v1", "Node", "x")

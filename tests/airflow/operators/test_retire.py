@@ -10,15 +10,17 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from inference_rollouts.core.errors import RetirementRefused
+from inference_rollouts.core.routing.claim import CLAIM
 from inference_rollouts.operators.assets import promoted
 from inference_rollouts.operators.retire import CheckRetirement, Retire
 from tests.support.airflow import use
+from tests.support.claims import claim_on
 from tests.support.fake_cluster import GATEWAY_API, FakeCluster
 from tests.support.left_behind import NEW, OLD, Stage
 from tests.support.plans import llm
 from tests.support.routes import ref, route
 
-CLAIMED = {"inference-rollouts.dev/claimed-by": "r"}
+CLAIMED = {CLAIM: claim_on(route([ref(OLD, 1)]), stable=OLD, canary=NEW).to_json()}
 PLAN = llm(retention={"keep": 0})
 
 

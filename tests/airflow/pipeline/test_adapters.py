@@ -12,6 +12,7 @@ import yaml
 
 from inference_rollouts.clients.include import load_plan
 from inference_rollouts.core.errors import ServerRefused
+from inference_rollouts.core.routing.claim import Ending
 from inference_rollouts.dag import build_dag
 from tests.support.airflow import Rollout, Run, run_dag, use
 from tests.support.alias import PATH, URLS, alias_cluster, old_alias_cluster
@@ -81,7 +82,8 @@ def test_a_good_adapter_is_promoted_and_on_every_pod(
     assert run.ran(*BEFORE_END, "report")
     assert run.states["rollback"] == "skipped"
     assert pickers.weights() == {"food-review-2": 100}
-    assert "annotations" not in cluster.objects["InferenceModelRewrite", "food-review"]["metadata"]
+    assert cluster.notes("InferenceModelRewrite", "food-review") == {}
+    assert cluster.ending("InferenceModelRewrite", "food-review") is Ending.PROMOTED
     assert all(servers.on(url)["food-review-2"] == PATH for url in URLS)
     assert cluster.events == ["CanaryAttached", "WeightShifted", "WeightShifted", "Promoted"]
 
@@ -97,7 +99,7 @@ def test_a_failing_adapter_is_rolled_back_and_its_targets_are_as_found(
     assert run.states["promote"] == "skipped"
     after = cluster.objects["InferenceModelRewrite", "food-review"]
     assert after["spec"] == before["spec"]
-    assert "annotations" not in after["metadata"]
+    assert cluster.notes("InferenceModelRewrite", "food-review") == {}
     assert all("food-review-2" in servers.on(url) for url in URLS), "evidence, until it is retired"
     assert cluster.events[-2:] == ["CanaryAlarm", "RolledBack"]
 
@@ -122,7 +124,7 @@ class TestOlderClusters:
         else:
             assert run.state == "success", run.note
             assert after["spec"]["targetModels"] == [{"name": "food-review-2", "weight": 100}]
-        assert "annotations" not in after["metadata"]
+        assert cluster.notes("InferenceModel", "food-review") == {}
 
 
 @pytest.mark.parametrize("task", BEFORE_END)
@@ -135,7 +137,7 @@ def test_whatever_task_raises_the_targets_end_as_they_were_found(
     assert run.state == "failed"
     after = cluster.objects["InferenceModelRewrite", "food-review"]
     assert after["spec"] == before["spec"]
-    assert "annotations" not in after["metadata"]
+    assert cluster.notes("InferenceModelRewrite", "food-review") == {}
 
 
 def test_a_pod_that_refuses_ends_it_with_its_words_and_leaves_no_pod_loaded(

@@ -33,6 +33,22 @@ def after_the_first_shift(
     monkeypatch.setattr(cluster, "patch", patching)
 
 
+def until_it_is_held(
+    monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster, act: Callable[[], object]
+) -> list[dict[str, int]]:
+    """The weights with which the way back waits for stable; it waits until `act` runs."""
+    tell, held = cluster.event, list[dict[str, int]]()
+
+    def telling(about: K8sObject, reason: str, message: str, *, warning: bool = False) -> None:
+        tell(about, reason, message, warning=warning)
+        if reason == "WayBackHeld":
+            held.append(cluster.weights())
+            act()
+
+    monkeypatch.setattr(cluster, "event", telling)
+    return held
+
+
 def test_a_canary_that_is_too_small_is_never_created(
     rollout: Rollout, cluster: FakeCluster, include: Path
 ) -> None:
@@ -43,22 +59,22 @@ def test_a_canary_that_is_too_small_is_never_created(
     assert not cluster.writes
 
 
-@pytest.mark.parametrize("left", [1, 0])
+@pytest.mark.parametrize(("left", "kept"), [(1, []), (0, [{"llm-pool": 0, CANARY: 100}])])
 def test_a_stable_pool_scaled_down_midway_stops_the_next_raise(
-    rollout: Rollout, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, left: int
+    rollout: Rollout, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, left: int, kept: list[Any]
 ) -> None:
+    """While stable has no pod at all, the way back gives the canary everything and waits."""
     after_the_first_shift(monkeypatch, cluster, lambda: cluster.scale("llm-pool", left))
+    held = until_it_is_held(monkeypatch, cluster, lambda: cluster.scale("llm-pool", 3))
     before = copy.deepcopy(cluster.route["spec"])
     run = rollout()
     assert run.state == "failed"
     assert run.states["step_2.shift"] == "skipped"
+    assert run.states["rollback"] == "success"
+    assert held == kept
+    assert cluster.route["spec"] == before
     if left:
-        assert run.states["rollback"] == "success"
-        assert cluster.route["spec"] == before
         assert "The next raise has to wait: llm-pool has 1 ready pod, 3 needed" in run.note
-    else:
-        assert run.states["rollback"] == "failed", "it waits for stable"
-        assert cluster.weights() == {"llm-pool": 50, CANARY: 50}
 
 
 def test_a_stable_pool_that_comes_back_in_time_stops_nothing(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.routing.claim import Ending
 from tests.support.airflow import Rollout
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
@@ -28,7 +29,8 @@ def test_a_healthy_canary_is_promoted_and_the_route_let_go(rollout: Rollout, clu
     assert run.states["rollback"] == "skipped"
     assert "llm-pool-version-2: promoted" in run.note
     assert cluster.weights() == {"llm-pool": 0, "llm-pool-version-2": 100}
-    assert "annotations" not in cluster.route["metadata"]
+    assert cluster.notes() == {}
+    assert cluster.ending() is Ending.PROMOTED
     assert cluster.events == ["CanaryAttached", "WeightShifted", "WeightShifted", "Promoted"]
 
 
@@ -44,7 +46,8 @@ def test_a_failing_canary_is_rolled_back_and_the_route_is_as_found(
     assert run.states["report"] == "failed"
     assert "llm-pool-version-2: rolled back" in run.note
     assert cluster.route["spec"] == before["spec"]
-    assert "annotations" not in cluster.route["metadata"]
+    assert cluster.notes() == {}
+    assert cluster.ending() is Ending.RESTORED
     assert cluster.events[-2:] == ["CanaryAlarm", "RolledBack"]
 
 
@@ -65,7 +68,7 @@ def test_whatever_task_raises_the_route_ends_as_it_was_found(
     assert run.states[task] == "failed"
     assert run.state == "failed"
     assert cluster.route["spec"] == before["spec"]
-    assert "annotations" not in cluster.route["metadata"]
+    assert cluster.notes() == {}
 
 
 def test_a_report_that_raises_changes_nothing_of_the_promotion(
@@ -97,19 +100,26 @@ def test_prometheus_that_dies_is_waited_for_and_never_passes(
 def test_going_back_waits_while_only_the_canary_serves(
     rollout: Rollout, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once the canary is the only healthy pool, halting beats reverting."""
-    shift = cluster.patch
+    """While the canary is the only healthy pool it has everything; once stable is back, it has nothing."""
+    before, shift, held = copy.deepcopy(cluster.route), cluster.patch, list[dict[str, int]]()
 
-    def stable_dies_after_the_first_shift(*args: Any) -> K8sObject:
+    def stable_dies_and_comes_back_once_it_was_waited_for(*args: Any) -> K8sObject:
         answer = shift(*args)
-        if cluster.weights()["llm-pool-version-2"] > 0:
+        if cluster.weights()["llm-pool-version-2"] == 50:
             for number in range(3):
                 cluster.objects.pop(("Pod", f"llm-pool-{number}"), None)
+        if cluster.weights()["llm-pool-version-2"] == 100:
+            held.append(cluster.weights())
+            cluster.scale("llm-pool", 3)
         return answer
 
-    monkeypatch.setattr(cluster, "patch", stable_dies_after_the_first_shift)
+    monkeypatch.setattr(cluster, "patch", stable_dies_and_comes_back_once_it_was_waited_for)
     run = rollout()
+    assert held == [{"llm-pool": 0, "llm-pool-version-2": 100}]
     assert run.state == "failed"
-    assert run.states["rollback"] == "failed"
+    assert run.states["step_2.shift"] == "skipped"
+    assert run.ran("rollback")
     assert run.states["report"] == "failed"
-    assert cluster.weights() == {"llm-pool": 50, "llm-pool-version-2": 50}
+    assert cluster.events[-2:] == ["WayBackHeld", "RolledBack"]
+    assert cluster.route["spec"] == before["spec"]
+    assert cluster.notes() == {}

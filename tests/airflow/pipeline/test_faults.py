@@ -57,7 +57,7 @@ def stuck_before_the_first_weight(run: Run, cluster: FakeCluster, before: Any, t
     assert run.states[task] == "failed"
     assert run.states["step_1.shift"] in ("upstream_failed", "skipped")
     assert cluster.route["spec"] == before["spec"]
-    assert "annotations" not in cluster.route["metadata"]
+    assert cluster.notes() == {}
     assert "WeightShifted" not in cluster.events
 
 

@@ -80,7 +80,7 @@ def test_two_routes_of_which_the_second_refuses_a_raise_end_as_found(
     assert run.states["rollback"] == "success"
     assert refs_in(refused[0]) == [MOVED], "the first had moved"
     assert specs(cluster) == before
-    assert not any("annotations" in obj["metadata"] for obj in cluster.objects.values())
+    assert not any(cluster.notes("HTTPRoute", name) for name in cluster.names("HTTPRoute"))
 
 
 def test_a_promotion_that_dies_between_two_routes_is_completed_and_told_so(

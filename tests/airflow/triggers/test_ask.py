@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.errors import ClaimLost
 from inference_rollouts.core.judging.decision_record import replay
 from inference_rollouts.core.judging.judge import Carried, Judgement
 from inference_rollouts.triggers import ask
@@ -142,6 +142,9 @@ def test_a_canary_that_was_taken_off_gets_no_weight_by_a_late_yes(asked: Asked) 
     judgement = Judgement.from_json(asked.judgement)
     assert Carried.from_json(asked.judgement["carried"]).steps == judgement.step == 1
     traffic = asked.step.run.traffic
-    traffic.retreat("alarm")
-    with pytest.raises(RolloutError, match="taken off"):
-        traffic.shift(100, 2, time.time())
+    traffic.way_back.retreat("alarm")
+    with pytest.raises(ClaimLost, match="on its way back"):
+        traffic.permit(1, time.time())
+    with pytest.raises(ClaimLost, match="on its way back"):
+        traffic.shift(2, asked.step.run.plan.all_steps[1], time.time())
+    assert asked.step.cluster.weights() == {STABLE: 1, CANARY: 0}

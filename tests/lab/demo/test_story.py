@@ -53,8 +53,8 @@ def test_the_endings_as_promised() -> None:
         (HEALTHY, replace(PROMOTED, after=route(llm_pool=1, llm_pool_version_2=99)), "not all on"),
         (
             HEALTHY,
-            replace(PROMOTED, after=route({"inference-rollouts.dev/claimed-by": "x"}, llm_pool_version_2=1)),
-            "annotations were left",
+            replace(PROMOTED, after=route({"inference-rollouts.dev/claim": "x"}, llm_pool_version_2=1)),
+            "claim was left",
         ),
         (SLOW, replace(ROLLED_BACK, outcome="promoted"), "was to be rolled back and is promoted"),
         (SLOW, replace(ROLLED_BACK, clients=Clients(Counter(ok=9, reset=1))), "failed: reset"),

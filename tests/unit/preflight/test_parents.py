@@ -126,7 +126,7 @@ def check_mirror(*parents: Parent, can: tuple[str, ...] = ()) -> None:
         gateway_class("second", *can),
     )
     wanted: Any = SimpleNamespace(stable="llm-pool", canary="new", routes="all", mirror=object())
-    trial.check_mirror(live, wanted, "run", parents, (target(),))
+    trial.check_mirror(live, wanted, parents, (target(),))
 
 
 def test_every_gateway_of_a_route_must_be_able_to_mirror() -> None:

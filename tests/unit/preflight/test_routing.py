@@ -10,7 +10,7 @@ import pytest
 from inference_rollouts.core.errors import (
     RouteRefused,
 )
-from inference_rollouts.core.routing.claim import CLAIM, CLAIMED_BY, Claim, Place
+from inference_rollouts.core.routing.claim import CLAIM, Claim, Owner, Place
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
 from tests.support.freezing import preflight, refused
@@ -33,10 +33,10 @@ def test_routes_that_cannot_be_moved(rules: list[Any], words: str) -> None:
 
 def test_a_route_that_another_rollout_claims() -> None:
     cluster = FakeCluster()
-    claim = Claim(
-        "rollout_llm/other", "llm-pool", "x", (Place("/spec/rules/0", (ref("llm-pool"),)),), percent=25
-    )
-    notes = {CLAIMED_BY: claim.run, CLAIM: claim.to_json()}
+    places = (Place(path="/spec/rules/0", found=(ref("llm-pool"),)),)
+    owner = Owner(run="rollout_llm/other")
+    claim = Claim(token="t", owner=owner, stable="llm-pool", canary="x", steps=3, places=places, percent=25)
+    notes = {CLAIM: claim.to_json()}
     cluster.route["metadata"]["annotations"] = notes
     refused(RouteRefused, "claimed by rollout rollout_llm/other, which gives x 25 %", cluster)
 

@@ -8,7 +8,7 @@ import pytest
 
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.routing.claim import CLAIMED_BY
+from inference_rollouts.core.run import preview as core
 from inference_rollouts.core.run.preview import PREVIEW
 from tests.support.fake_cluster import GATEWAY_API, FakeCluster
 from tests.support.freezing import preflight, refused
@@ -45,7 +45,7 @@ def left_behind(cluster: FakeCluster, run: str = RUN) -> dict[str, Any]:
     """The preview of a run that died."""
     (preview,) = preflight(cluster, preview={}).previews
     manifest = dict(preview)
-    manifest["metadata"]["annotations"][CLAIMED_BY] = run
+    manifest["metadata"]["annotations"][core.RUN] = run
     cluster.put(GATEWAY_API, "HTTPRoute", manifest)
     return manifest
 
@@ -54,7 +54,7 @@ def test_what_a_dead_run_left_is_taken_over() -> None:
     cluster = FakeCluster()
     left_behind(cluster, "rollout_llm/dead")
     (again,) = preflight(cluster, preview={}).previews
-    assert again["metadata"]["annotations"] == {CLAIMED_BY: RUN}
+    assert again["metadata"]["annotations"] == {core.RUN: RUN}
 
 
 def test_a_preview_of_the_stable_pool_is_no_route_to_move() -> None:

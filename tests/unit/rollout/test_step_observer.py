@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from inference_rollouts.cli import main
-from inference_rollouts.core.errors import RouteDrift
+from inference_rollouts.core.errors import RaiseRefused, RouteDrift
 from inference_rollouts.core.judging.decision_record import replay
+from inference_rollouts.core.routing.claim import Phase
+from inference_rollouts.core.routing.permission import permits
+from inference_rollouts.rollout import step_observer
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
 
@@ -18,9 +21,12 @@ PICKER = {"name": "gone", "kind": "Service", "port": {"number": 9002}}
 
 
 def test_a_good_step_advances() -> None:
-    event = Step(analysis=PATIENT).judged()
+    step = Step(analysis=PATIENT)
+    event = step.judged()
     assert event["judgement"]["verdict"] == "advance"
     assert event["judgement"]["canary"]["requests"] > 50
+    [claim] = step.run.traffic.claims()
+    assert permits(claim), "the next step may be raised"
 
 
 def test_an_alarm_takes_the_traffic_away() -> None:
@@ -31,6 +37,17 @@ def test_an_alarm_takes_the_traffic_away() -> None:
     assert "HTTP 5xx" in event["judgement"]["reason"]
     assert step.cluster.weights() == {STABLE: 1, CANARY: 0}
     assert step.cluster.events[-1] == "CanaryAlarm"
+    [claim] = step.run.traffic.claims()
+    assert (claim.phase, claim.percent, permits(claim)) == (Phase.RETURNING, 0, False)
+
+
+def test_a_step_that_a_person_is_asked_about_permits_nothing_yet() -> None:
+    step = Step(analysis=PATIENT, approvals={"steps": [100]})
+    assert step.judged()["judgement"]["verdict"] == "advance"
+    [claim] = step.run.traffic.claims()
+    assert not permits(claim)
+    with pytest.raises(RaiseRefused, match="step 1 passed"):
+        step.run.traffic.shift(2, step.run.plan.all_steps[1], step.since + 9)
 
 
 def test_a_reflex_that_fails_leaves_the_rollback_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +58,7 @@ def test_a_reflex_that_fails_leaves_the_rollback_to_others(monkeypatch: pytest.M
         raise ConnectionError("refused")
 
     monkeypatch.setattr(step.cluster, "patch", unreachable)
+    monkeypatch.setattr(step_observer, "REFLEX_DEADLINE", 0.0)
     assert step.judged()["judgement"]["verdict"] == "rollback"
 
 

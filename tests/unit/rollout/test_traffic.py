@@ -1,324 +1,300 @@
-"""The verbs that move a route, against races, crashes and other people."""
+"""The verbs that move routes, against races, crashes and other people; several routes move or none."""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import ClaimLost, PatchRefused, RolloutError, RouteDrift
+from inference_rollouts.core.errors import ClaimLost, PatchRefused, RaiseRefused, RouteDrift
+from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import WRITE_ATTEMPTS
-from inference_rollouts.core.objects.api_groups import GATEWAY_API
-from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.kinds import kind_of
-from inference_rollouts.rollout.traffic import Restored, Traffic
-from tests.support.fake_cluster import FakeCluster
-from tests.support.plans import CANARY, RUN, STABLE, llm_plan
-from tests.support.routes import ref, route, service
+from inference_rollouts.core.routing.claim import CLAIM, ENDING, Standing
+from inference_rollouts.rollout.way_back import Restored
+from tests.support.traffic_world import CANARY, STABLE, WEIGHTS, Fate, Killed, Passing, Run, World, shares
+
+FIRST, SECOND = "route-0", "route-1"
+MIRROR = Step(weight=0, mirror=20, bake=1)
+CALLS = 2  # of one write: it is read, it is patched
 
 
-def traffic_on(cluster: FakeCluster, run: str = RUN) -> Traffic:
-    target, plan = Target(GATEWAY_API, "HTTPRoute", "routes-to-llm"), llm_plan()
-    return Traffic(cluster, plan, run, [target], kind_of(plan).places)
+def attached(routes: int = 1, reached: int = 0) -> tuple[World, Run]:
+    """A rollout that has passed its warm-up and so many steps."""
+    world = World(routes)
+    run = Run(world, "token")
+    run.attach(0)
+    run.pass_(0)
+    for step in range(1, reached + 1):
+        run.shift(step)
+        run.pass_(step)
+    world.events.clear()
+    return world, run
 
 
-@pytest.fixture
-def cluster() -> FakeCluster:
-    return FakeCluster()
+def without_ending(obj: dict[str, Any]) -> tuple[Any, Any]:
+    notes = obj["metadata"].get("annotations", {})
+    return obj["spec"], {key: value for key, value in notes.items() if key != ENDING}
 
 
-@pytest.fixture
-def traffic(cluster: FakeCluster) -> Traffic:
-    return traffic_on(cluster)
+def exactly_as_found(world: World) -> bool:
+    return all(
+        without_ending(obj) == without_ending(world.found[name]) for name, obj in world.objects.items()
+    )
 
 
-def test_every_verb_may_be_repeated(cluster: FakeCluster, traffic: Traffic) -> None:
-    before = copy.deepcopy(cluster.route["spec"])
-    for _ in range(2):
-        traffic.attach()
-    since = {traffic.shift(5, 1, now=now) for now in (100.0, 200.0)}
-    assert since == {100.0}, "a repeated shift keeps the time of the first"
-    for _ in range(2):
-        traffic.retreat("slow")
-    assert [traffic.restore("slow"), traffic.restore("slow")] == [Restored.DONE, Restored.NOTHING]
-    assert cluster.route["spec"] == before
-    assert cluster.events == ["CanaryAttached", "WeightShifted", "CanaryAlarm", "RolledBack"]
+def specs(world: World) -> dict[str, Any]:
+    return {name: obj["spec"] for name, obj in world.objects.items()}
 
 
-def test_promotion_may_be_repeated_and_needs_all_the_traffic(cluster: FakeCluster, traffic: Traffic) -> None:
-    traffic.attach()
-    traffic.shift(50, 1, now=1.0)
-    with pytest.raises(RolloutError, match=r"has 50 % of the traffic, not 100 %"):
-        traffic.promote()
-    traffic.shift(100, 2, now=2.0)
-    traffic.promote()
-    traffic.promote()
-    assert cluster.events.count("Promoted") == 1
+def percents(run: Run) -> list[int]:
+    return [claim.percent for claim in run.traffic.claims()]
 
 
-def test_a_second_rollout_cannot_attach_shift_or_restore(cluster: FakeCluster, traffic: Traffic) -> None:
-    traffic.attach()
-    traffic.shift(5, 1, now=1.0)
-    claimed = copy.deepcopy(cluster.route)
-    other = traffic_on(cluster, "rollout_llm/other")
-    with pytest.raises(ClaimLost, match="claimed by rollout_llm/test"):
-        other.attach()
-    with pytest.raises(ClaimLost):
-        other.shift(50, 1, now=2.0)
-    assert other.restore("x") is Restored.NOTHING
-    assert cluster.route == claimed
+def weights(world: World, name: str = FIRST) -> list[dict[str, Any]]:
+    """The list that moves."""
+    refs: list[dict[str, Any]] = world.objects[name]["spec"]["rules"][1]["backendRefs"]
+    return refs
 
 
-def race(
-    monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster, losses: int, change: Any = lambda: None
-) -> None:
-    """The first `losses` patches come too late: somebody wrote between our read and our write."""
-    patch, left = cluster.patch, [losses]
+def touched(world: World) -> None:
+    """Somebody writes to a route what is nothing to us."""
+    meta = world.objects[FIRST]["metadata"]
+    meta["resourceVersion"] = str(int(meta["resourceVersion"]) + 1)
 
-    def late(*args: Any) -> K8sObject:
-        if left[0]:
-            left[0] -= 1
-            change()
-            meta = cluster.route["metadata"]
-            meta["resourceVersion"] = str(int(meta["resourceVersion"]) + 1)
+
+def races(world: World, losses: int, act: Callable[[World], object] = touched) -> None:
+    """So many times somebody writes between a read of ours and the patch that follows."""
+
+    def late() -> None:
+        act(world)
+        races(world, losses - 1, act)
+
+    if losses:
+        world.meanwhile.append(late)
+
+
+def refuses(monkeypatch: pytest.MonkeyPatch, world: World, name: str) -> None:
+    """Every patch of this route is refused."""
+    patch = world.patch
+
+    def refusing(api: str, kind: str, which: str, ops: list[dict[str, Any]]) -> dict[str, Any]:
+        if which == name:
             raise PatchRefused("the test did not hold")
-        return patch(*args)
+        return patch(api, kind, which, ops)
 
-    monkeypatch.setattr(cluster, "patch", late)
-
-
-def test_a_race_against_a_harmless_write_is_run_again(
-    monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster, traffic: Traffic
-) -> None:
-    race(monkeypatch, cluster, WRITE_ATTEMPTS - 1)
-    traffic.attach()
-    assert cluster.weights() == {STABLE: 1, CANARY: 0}
+    monkeypatch.setattr(world, "patch", refusing)
 
 
-def test_a_race_that_is_lost_again_and_again_gives_up_without_a_write(
-    monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster, traffic: Traffic
-) -> None:
-    race(monkeypatch, cluster, WRITE_ATTEMPTS)
-    with pytest.raises(PatchRefused):
-        traffic.attach()
-    assert cluster.weights() == {STABLE: 1}
+class TestOneRoute:
+    def test_every_verb_may_be_repeated_and_is_told_once(self) -> None:
+        world = World(1)
+        run = Run(world, "token")
+        for act in (run.attach, run.pass_):
+            act(0)
+            act(0)
+        step = run.frozen.plan.all_steps[0]
+        since = {run.traffic.shift(1, step, now) for now in (100.0, 200.0)}
+        assert since == {100.0}, "a repeated shift keeps the time of the first"
+        for _ in range(2):
+            run.alarm(1)
+        way_back = run.traffic.way_back
+        assert [way_back.restore("slow", 9.0) for _ in range(2)] == [Restored.DONE] * 2
+        assert exactly_as_found(world)
+        assert world.events == ["CanaryAttached", "WeightShifted", "CanaryAlarm", "RolledBack"]
+
+    def test_promotion_may_be_repeated_and_is_told_once(self) -> None:
+        world, run = attached(reached=3)
+        for _ in range(2):
+            run.promote(0)
+        assert world.events == ["Promoted"]
+        assert run.traffic.standings() == [Standing.PROMOTED]
+
+    def test_what_this_very_try_promoted_is_not_claimed_again(self) -> None:
+        world, run = attached(reached=len(WEIGHTS))
+        run.promote(0)
+        promoted = dict(world.objects)
+        with pytest.raises(ClaimLost, match="promoted by this very try"):
+            run.attach(0)
+        assert world.objects == promoted
+
+    def test_a_second_rollout_cannot_attach_permit_shift_retreat_or_restore(self) -> None:
+        world, _ = attached(reached=1)
+        before = dict(world.objects)
+        other = Run(world, "other", "rollout_llm/other")
+        with pytest.raises(ClaimLost, match="claimed by rollout_llm/r1"):
+            other.attach(0)
+        for act in (other.pass_, other.shift, other.alarm):
+            with pytest.raises(ClaimLost):
+                act(1)
+        assert other.traffic.way_back.restore("x", 9.0) is Restored.NOTHING
+        assert world.objects == before
+
+    def test_a_race_against_a_harmless_write_is_run_again(self) -> None:
+        world = World(1)
+        races(world, WRITE_ATTEMPTS - 1)
+        Run(world, "token").attach(0)
+        assert [each["name"] for each in weights(world)] == [STABLE, CANARY]
+        assert not world.meanwhile
+
+    def test_a_race_that_is_lost_again_and_again_gives_up_without_a_write(self) -> None:
+        world = World(1)
+        run = Run(world, "token")
+        races(world, WRITE_ATTEMPTS)
+        with pytest.raises(PatchRefused):
+            run.attach(0)
+        assert not world.meanwhile
+        assert exactly_as_found(world)
+        assert run.traffic.standings() == [Standing.FREE]
+        assert world.events == []
+
+    def test_a_race_against_somebody_elses_weights_is_drift(self) -> None:
+        world, run = attached()
+        races(world, 1, lambda world: weights(world)[1].update(weight=7))
+        with pytest.raises(RouteDrift):
+            run.shift(1)
+        assert weights(world)[1]["weight"] == 7
+        assert percents(run) == [0]
+
+    def test_a_restore_never_overwrites_somebody_elses_weights(self) -> None:
+        world, run = attached(reached=1)
+        weights(world)[0]["weight"], weights(world)[1]["weight"] = 3, 1
+        theirs = dict(world.objects)
+        with pytest.raises(RouteDrift, match="left as they are"):
+            run.traffic.way_back.restore("x", 9.0)
+        assert world.objects == theirs
+
+    def test_weights_that_others_put_back_are_let_go(self) -> None:
+        world, run = attached(reached=1)
+        world.objects[FIRST]["spec"] = world.found[FIRST]["spec"]
+        assert run.traffic.way_back.restore("x", 9.0) is Restored.BY_OTHERS
+        assert exactly_as_found(world)
+        assert run.traffic.standings() == [Standing.RESTORED]
 
 
-def test_a_race_against_somebody_elses_weights_is_drift(
-    monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster, traffic: Traffic
-) -> None:
-    traffic.attach()
+class TestSeveralRoutes:
+    def test_they_move_together_and_come_back(self) -> None:
+        world, run = attached(2)
+        for step, percent in enumerate(WEIGHTS, start=1):
+            run.shift(step)
+            run.pass_(step)
+            assert percents(run) == [percent, percent]
+            assert all(shares(obj)[CANARY] * 100 == percent for obj in world.objects.values())
+        assert run.traffic.way_back.restore("x", 9.0) is Restored.DONE
+        assert exactly_as_found(world)
+        world.check()
 
-    def edit() -> None:
-        cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 7
-
-    race(monkeypatch, cluster, 1, edit)
-    with pytest.raises(RouteDrift):
-        traffic.shift(5, 1, now=1.0)
-    assert cluster.weights() == {STABLE: 7, CANARY: 0}
-
-
-def test_rules_of_others_may_move_ours_along(cluster: FakeCluster, traffic: Traffic) -> None:
-    traffic.attach()
-    traffic.shift(5, 1, now=1.0)
-    cluster.route["spec"]["rules"].insert(0, {"backendRefs": [service("web")]})
-    traffic.shift(50, 2, now=2.0)
-    assert traffic.restore("x") is Restored.DONE
-    assert [rule["backendRefs"] for rule in cluster.route["spec"]["rules"]] == [
-        [service("web")],
-        [ref(STABLE)],
-    ]
-
-
-def test_a_restore_never_overwrites_somebody_elses_weights(cluster: FakeCluster, traffic: Traffic) -> None:
-    traffic.attach()
-    traffic.shift(5, 1, now=1.0)
-    cluster.route["spec"]["rules"][0]["backendRefs"] = [ref(STABLE, 3), ref(CANARY, 1)]
-    with pytest.raises(RouteDrift, match="left as they are"):
-        traffic.restore("x")
-    assert cluster.weights() == {STABLE: 3, CANARY: 1}
-
-
-def test_weights_that_others_put_back_are_let_go(cluster: FakeCluster, traffic: Traffic) -> None:
-    before = copy.deepcopy(cluster.route["spec"])
-    traffic.attach()
-    traffic.shift(5, 1, now=1.0)
-    cluster.route["spec"] = copy.deepcopy(before)
-    assert traffic.restore("x") is Restored.BY_OTHERS
-    assert cluster.route["spec"] == before
-    assert "annotations" not in cluster.route["metadata"]
-
-
-def test_a_step_that_raised_an_alarm_is_not_raised_again(cluster: FakeCluster, traffic: Traffic) -> None:
-    traffic.attach()
-    traffic.shift(5, 1, now=1.0)
-    traffic.retreat("slow")
-    with pytest.raises(RolloutError, match="raised an alarm"):
-        traffic.shift(5, 1, now=2.0)
-    assert cluster.weights() == {STABLE: 1, CANARY: 0}
-
-
-class TwoRoutes:
-    """The guide's route and a second one to the same pool, moved together."""
-
-    def __init__(self) -> None:
-        self.cluster = FakeCluster()
-        second = route([service("web")], [ref(STABLE, 3)])
-        second["metadata"] |= {"name": "second", "uid": "u-9"}
-        self.cluster.put(GATEWAY_API, "HTTPRoute", second)
-        self.before = self.specs()
-        targets = [Target(GATEWAY_API, "HTTPRoute", name) for name in ("routes-to-llm", "second")]
-        plan = llm_plan(routes="all")
-        self.traffic = Traffic(self.cluster, plan, RUN, targets, kind_of(plan).places)
-
-    def specs(self) -> dict[Any, Any]:
-        return {
-            name: copy.deepcopy(obj["spec"])
-            for (kind, name), obj in self.cluster.objects.items()
-            if kind == "HTTPRoute"
-        }
-
-    def percents(self) -> list[int]:
-        return [claim.percent for claim in self.traffic.claims()]
-
-    def fail(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        name: str = "second",
-        times: int = 1,
-        error: type[BaseException] = PatchRefused,
+    @pytest.mark.parametrize("reached", [0, 1])
+    def test_a_raise_that_the_second_refuses_is_undone_on_the_first(
+        self, monkeypatch: pytest.MonkeyPatch, reached: int
     ) -> None:
-        """Patches of one route fail, after so many that do not."""
-        patch, left = self.cluster.patch, [times]
+        world, run = attached(2, reached)
+        before, claims = specs(world), run.traffic.claims()
+        with monkeypatch.context() as broken:
+            refuses(broken, world, SECOND)
+            with pytest.raises(PatchRefused):
+                run.shift(reached + 1)
+        assert specs(world) == before
+        assert run.traffic.claims() == claims, "with the permission, so that it may be tried again"
+        run.shift(reached + 1)
+        assert percents(run) == [WEIGHTS[reached]] * 2
+        world.check()
 
-        def failing(api: str, kind: str, which: str, ops: Any) -> K8sObject:
-            if which == name:
-                left[0] -= 1
-                if left[0] < 0:
-                    raise error
-            return patch(api, kind, which, ops)
+    def test_a_mirror_that_the_second_refuses_is_ended_on_the_first(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world, run = attached(2)
+        before = specs(world)
+        with monkeypatch.context() as broken:
+            refuses(broken, world, SECOND)
+            with pytest.raises(PatchRefused):
+                run.traffic.shift(1, MIRROR, 1.0)
+        assert specs(world) == before
+        run.traffic.shift(1, MIRROR, 2.0)
+        assert [claim.mirror for claim in run.traffic.claims()] == [20, 20]
+        assert specs(world) != before
+        run.alarm(1)
+        assert specs(world) == before
 
-        monkeypatch.setattr(self.cluster, "patch", failing)
+    def test_an_attach_that_the_second_refuses_leaves_no_trace(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        world = World(2)
+        run = Run(world, "token")
+        with monkeypatch.context() as broken:
+            refuses(broken, world, SECOND)
+            with pytest.raises(PatchRefused):
+                run.attach(0)
+        assert exactly_as_found(world)
+        assert run.traffic.claims() == []
+        run.attach(0)
+        assert percents(run) == [0, 0], "and may be tried again"
 
+    def test_an_attach_that_the_second_has_claimed_already_leaves_no_trace(self) -> None:
+        world = World(2)
+        run = Run(world, "token")
+        holder = Run(world, "other", "rollout_llm/other").traffic
+        holder.targets = world.targets[1:]
+        holder.attach()
+        theirs = world.objects[SECOND]
+        with pytest.raises(ClaimLost, match="route-1 is claimed by rollout_llm/other"):
+            run.attach(0)
+        assert without_ending(world.objects[FIRST]) == without_ending(world.found[FIRST])
+        assert world.objects[SECOND] == theirs
 
-@pytest.fixture
-def two() -> TwoRoutes:
-    return TwoRoutes()
+    @pytest.mark.parametrize(
+        "fates", [[Fate.FINE] * 3 + [Fate.KILLED_BEFORE], [Fate.FINE, Fate.KILLED_AFTER]]
+    )
+    def test_what_dies_between_two_writes_is_completed_by_a_retry(self, fates: list[Fate]) -> None:
+        world, run = attached(2)
+        step = run.frozen.plan.all_steps[0]
+        world.fates = list(fates)
+        with pytest.raises(Killed):
+            run.traffic.shift(1, step, 1.0)
+        world.fates = []
+        assert percents(run) == [20, 0]
+        assert run.traffic.shift(1, step, 9.0) == 9.0, "the step begins when the last route has moved"
+        assert percents(run) == [20, 20]
+        run.pass_(1)
+        run.shift(2)
+        assert percents(run) == [50, 50]
+        world.check()
 
+    def test_an_attach_that_died_between_two_writes_is_completed_by_a_retry(self) -> None:
+        world = World(2)
+        run = Run(world, "token")
+        world.fates = [Fate.FINE] * CALLS + [Fate.KILLED_BEFORE]
+        with pytest.raises(Killed):
+            run.attach(0)
+        assert CLAIM in world.objects[FIRST]["metadata"]["annotations"]
+        run.attach(0)
+        assert percents(run) == [0, 0]
 
-def test_several_routes_move_together_and_come_back(two: TwoRoutes) -> None:
-    two.traffic.attach()
-    for step, percent in enumerate((5, 50), start=1):
-        two.traffic.shift(percent, step, now=float(step))
-        assert two.percents() == [percent, percent]
-    assert two.traffic.restore("x") is Restored.DONE
-    assert two.specs() == two.before
+    def test_a_permission_that_reached_one_route_only_raises_none(self) -> None:
+        world, run = attached(2, reached=1)
+        run.shift(2)
+        world.fates = [Fate.FINE] * CALLS + [Fate.REFUSED]
+        with pytest.raises(Passing):
+            run.pass_(2)
+        world.fates = []
+        with pytest.raises(RaiseRefused):
+            run.shift(3)
+        assert percents(run) == [50, 50]
+        run.pass_(2)
+        run.shift(3)
+        assert percents(run) == [100, 100]
 
-
-@pytest.mark.parametrize("reached", [0, 5])
-def test_a_raise_that_the_second_route_refuses_is_undone_on_the_first(
-    monkeypatch: pytest.MonkeyPatch, two: TwoRoutes, reached: int
-) -> None:
-    two.traffic.attach()
-    if reached:
-        two.traffic.shift(reached, 1, now=1.0)
-    claimed = two.specs()
-    with monkeypatch.context() as broken:
-        two.fail(broken, times=0)
+    @pytest.mark.parametrize("broken", [FIRST, SECOND])
+    def test_a_retreat_takes_the_canary_off_wherever_it_can(
+        self, monkeypatch: pytest.MonkeyPatch, broken: str
+    ) -> None:
+        world, run = attached(2, reached=2)
+        refuses(monkeypatch, world, broken)
         with pytest.raises(PatchRefused):
-            two.traffic.shift(50, 2, now=2.0)
-        assert two.specs() == claimed
-        assert two.percents() == [reached, reached]
-    two.traffic.shift(50, 2, now=3.0)
-    assert two.percents() == [50, 50], "and may be tried again"
+            run.alarm(2)
+        assert sorted(percents(run)) == [0, 50]
 
-
-def test_a_mirror_that_the_second_route_refuses_is_ended_on_the_first(
-    monkeypatch: pytest.MonkeyPatch, two: TwoRoutes
-) -> None:
-    two.traffic.attach()
-    claimed = two.specs()
-    with monkeypatch.context() as broken:
-        two.fail(broken, times=0)
-        with pytest.raises(PatchRefused):
-            two.traffic.shift(0, 1, now=1.0, mirror=20)
-    assert two.specs() == claimed
-    two.traffic.shift(0, 1, now=2.0, mirror=20)
-    assert [claim.mirror for claim in two.traffic.claims()] == [20, 20]
-    two.traffic.retreat("slow")
-    assert two.specs() == claimed
-
-
-def test_an_attach_that_the_second_route_refuses_leaves_no_trace(
-    monkeypatch: pytest.MonkeyPatch, two: TwoRoutes
-) -> None:
-    two.fail(monkeypatch, times=0)
-    with pytest.raises(PatchRefused):
-        two.traffic.attach()
-    assert two.specs() == two.before
-    assert two.traffic.claims() == []
-
-
-def test_what_dies_between_two_writes_is_completed_by_a_retry(
-    monkeypatch: pytest.MonkeyPatch, two: TwoRoutes
-) -> None:
-    two.traffic.attach()
-    with monkeypatch.context() as broken:
-        two.fail(broken, times=0, error=KeyboardInterrupt)
-        with pytest.raises(KeyboardInterrupt):
-            two.traffic.shift(5, 1, now=1.0)
-    assert two.percents() == [5, 0]
-    assert two.traffic.shift(5, 1, now=9.0) == 9.0, "the step begins when the last route has moved"
-    assert two.percents() == [5, 5]
-
-
-@pytest.mark.parametrize("broken_route", ["routes-to-llm", "second"])
-def test_a_retreat_takes_the_canary_off_wherever_it_can(
-    monkeypatch: pytest.MonkeyPatch, two: TwoRoutes, broken_route: str
-) -> None:
-    two.traffic.attach()
-    two.traffic.shift(50, 1, now=1.0)
-    two.fail(monkeypatch, broken_route, times=0)
-    with pytest.raises(PatchRefused):
-        two.traffic.retreat("slow")
-    assert sorted(two.percents()) == [0, 50]
-
-
-def promoted_until(monkeypatch: pytest.MonkeyPatch, two: TwoRoutes, name: str, times: Any) -> None:
-    two.traffic.attach()
-    two.traffic.shift(100, 1, now=1.0)
-    with monkeypatch.context() as broken:
-        two.fail(broken, name, times, KeyboardInterrupt)
-        with pytest.raises(KeyboardInterrupt):
-            two.traffic.promote()
-
-
-def test_a_promotion_that_died_before_it_was_decided_is_rolled_back_everywhere(
-    monkeypatch: pytest.MonkeyPatch, two: TwoRoutes
-) -> None:
-    promoted_until(monkeypatch, two, "second", times=0)
-    assert two.traffic.restore("died") is Restored.DONE
-    assert two.specs() == two.before
-
-
-@pytest.mark.parametrize("name", ["routes-to-llm", "second"])
-def test_a_promotion_that_died_after_it_was_decided_is_completed(
-    monkeypatch: pytest.MonkeyPatch, two: TwoRoutes, name: str
-) -> None:
-    promoted_until(monkeypatch, two, name, times=1)
-    full = two.specs()
-    assert two.traffic.restore("died") is Restored.COMMITTED
-    assert two.specs() == full
-    assert two.traffic.claims() == []
-    two.traffic.promote()
-
-
-def test_a_restore_goes_on_after_a_route_that_others_changed(two: TwoRoutes) -> None:
-    two.traffic.attach()
-    two.traffic.shift(50, 1, now=1.0)
-    two.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 7
-    with pytest.raises(RouteDrift):
-        two.traffic.restore("x")
-    assert two.specs()["second"] == two.before["second"]
+    def test_a_restore_goes_on_after_a_route_that_others_changed(self) -> None:
+        world, run = attached(2, reached=2)
+        weights(world)[0]["weight"] = 7
+        with pytest.raises(RouteDrift):
+            run.traffic.way_back.restore("x", 9.0)
+        assert without_ending(world.objects[SECOND]) == without_ending(world.found[SECOND])

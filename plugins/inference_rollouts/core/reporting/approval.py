@@ -11,6 +11,7 @@ from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.judging.judgement import Judgement, Row, Totals, Verdict, figure, percent
 from inference_rollouts.core.judging.policy import StepContext
 from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.reporting.text import inert
 from inference_rollouts.core.run.frozen import Frozen
 
 GO_ON, ROLL_BACK = "Go on", "Roll back"
@@ -62,7 +63,7 @@ def watched(frozen: Frozen, step: int, since: float) -> tuple[Frozen, StepContex
 
 
 def _body(plan: Plan, judgement: Judgement, why: str, forward: str, default: str) -> Iterator[str]:
-    yield f"**{judgement.reason}** {why}"
+    yield f"**{inert(judgement.reason)}** {why}"
     yield ""
     yield f"Figures as of {_utc(judgement.time)}:"
     yield from _table(
@@ -75,7 +76,7 @@ def _body(plan: Plan, judgement: Judgement, why: str, forward: str, default: str
     )
     yield ""
     yield f"All evidence together: {figure(judgement.evidence)}, alarm at {figure(judgement.alarm_at)}."
-    yield from (f"Warning: {warning}" for warning in judgement.warnings)
+    yield from (f"Warning: {inert(warning)}" for warning in judgement.warnings)
     yield ""
     yield f"- **{GO_ON}**: {forward}."
     yield f"- **{ROLL_BACK}**: all traffic goes back to `{plan.stable}`, exactly as it was found."

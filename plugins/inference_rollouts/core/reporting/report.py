@@ -8,6 +8,8 @@ from typing import Any
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.reporting.text import inert
+from inference_rollouts.core.routing.claim import Standing
 
 
 class Outcome(StrEnum):
@@ -27,24 +29,27 @@ class Outcome(StrEnum):
             Outcome.NOT_STARTED: "the route was never touched",
             Outcome.LET_GO: "the route is not claimed by this run any more: somebody removed its claim, "
             "and the weights are as they left them",
-            Outcome.ASTRAY: "THE ROUTE COULD NOT BE RESTORED, see the log of task rollback",
+            Outcome.ASTRAY: "THE ROUTE IS NEITHER PROMOTED NOR RESTORED: see the log of task rollback, or "
+            "run inference-rollouts restore",
         }[self]
 
 
-def outcome_of(states: Mapping[str, str], *, attached: bool = False, completed: bool = False) -> Outcome:
-    """The outcome, from the states of a run's tasks `promote` and `rollback`.
+def outcome_of(standings: Sequence[Standing], *, attached: bool) -> Outcome:
+    """The outcome, from how each object that the run moves stands to it now, whoever ended it.
 
-    `attached`: the run had claimed the route. `completed`: task `rollback` completed a decided promotion.
+    `attached`: the run claimed all of them once; else those that are free were never claimed. An object that
+    is gone takes no traffic anywhere.
     """
-    match states.get("rollback"), states.get("promote"):
-        case "success", _:
-            return Outcome.ROLLED_BACK
-        case "skipped", promote if completed or promote == "success":
-            return Outcome.PROMOTED
-        case "skipped", _:
-            return Outcome.LET_GO if attached else Outcome.NOT_STARTED
-        case _:
-            return Outcome.ASTRAY
+    here = {standing for standing in standings if standing is not Standing.GONE}
+    if here & {Standing.CLAIMED, Standing.UNREADABLE}:
+        return Outcome.ASTRAY
+    if here == {Standing.PROMOTED}:
+        return Outcome.PROMOTED
+    if Standing.PROMOTED in here:
+        return Outcome.ASTRAY
+    if here == {Standing.RESTORED} or (Standing.RESTORED in here and not attached):
+        return Outcome.ROLLED_BACK
+    return Outcome.LET_GO if attached else Outcome.NOT_STARTED
 
 
 def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Mapping[str, Any]]) -> str:
@@ -52,13 +57,13 @@ def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Map
     lines = [
         f"## {plan.stable} -> {plan.canary}: {outcome.value}",
         "",
-        f"{reason[:1].upper()}{reason[1:]} Now {outcome.sentence}.",
+        f"{inert(reason[:1].upper() + reason[1:])} Now {outcome.sentence}.",
         "",
         "| step | weight | verdict | why |",
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {number} | {step} | {judgement['verdict']} | {judgement['reason']} |"
+        f"| {number} | {step} | {judgement['verdict']} | {inert(judgement['reason'])} |"
         for number, (step, judgement) in enumerate(zip(plan.all_steps, judgements, strict=False), start=1)
     ]
     if outcome in (Outcome.PROMOTED, Outcome.ROLLED_BACK) or judgements:

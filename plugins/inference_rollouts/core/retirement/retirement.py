@@ -8,12 +8,14 @@ from typing import Any
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.objects.api_groups import POOL_GROUPS
-from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.plan.retention import Action
-from inference_rollouts.core.routing.claim import CLAIMED_BY, entries_of, read_claim, rules_of, spelling_of
+from inference_rollouts.core.routing.claim import read_claim
+from inference_rollouts.core.routing.rules import entries_of, rules_of, spelling_of
 from inference_rollouts.core.routing.weights import SPELLINGS, weights_of
+from inference_rollouts.core.run.preview import run_of
 
 Patch = list[dict[str, Any]]
 
@@ -85,7 +87,7 @@ def user_of_adapter(bound: Sequence[K8sObject], adapter: str) -> str:
     for obj in (obj for obj in bound if obj["kind"] in SPELLINGS):
         name, claim = f"{obj['kind']} {obj['metadata']['name']}", read_claim(obj)
         if claim and adapter in (claim.stable, claim.canary):
-            return f"{name} is claimed by rollout {claim.run}, which counts on {adapter}"
+            return f"{name} is claimed by rollout {claim.owner.run}, which counts on {adapter}"
         entries = [entry for rule in rules_of(obj).values() for entry in entries_of(obj, rule)]
         if adapter in {entry[spelling_of(obj).name] for entry in entries}:
             return f"{name} sends requests to {adapter}"
@@ -154,7 +156,8 @@ def by_hand(plan: Plan, pool: str) -> str:
 
 def _uses(route: K8sObject, pool: str, namespace: str) -> Iterator[str]:
     name, rules = f"HTTPRoute {route['metadata']['name']}", rules_naming(route, pool, namespace)
-    if rules and (holder := annotations_of(route).get(CLAIMED_BY)):
+    claim = read_claim(route) if rules else None
+    if rules and (holder := claim.owner.run if claim else run_of(route)):
         yield f"{name} names {pool} and is claimed by rollout {holder}"
     for rule in rules.values():
         weights = weights_of(rule["backendRefs"], spelling_of(route))

@@ -1,214 +1,244 @@
-"""Holding an object whose weights move: the claim in its annotations, and noticing other hands.
+"""The claim: all that moving, showing and finishing a rollout need, in one annotation of each moved object.
 
-A rollout owns the weights of the rules it moves (and, while it mirrors, their filters) and two annotations,
-nothing else of the object.
+It is written in the same guarded patch as the weights, so it is never behind them. Whatever finishes a
+rollout (a task, a trigger, a person with kubectl) reads it here and needs nothing else.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
-from inference_rollouts.core.errors import ClaimLost, RouteDrift
-from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
-from inference_rollouts.core.routing.weights import SPELLINGS, Spelling, at_percent, describe
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CLAIMED_BY = "inference-rollouts.dev/claimed-by"
+from inference_rollouts.core.errors import ClaimUnreadable, RouteRefused
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, title_of
+from inference_rollouts.core.routing.rules import entries_of, matches_of, rules_of
+
 CLAIM = "inference-rollouts.dev/claim"
+"""The annotation of an object that a rollout moves."""
+ENDING = "inference-rollouts.dev/ending"
+"""The annotation that says how the last rollout let the object go, and which it was."""
+
+SCHEMA = 1
+LIMIT = 128 * 1024  # bytes of a claim: half of what all annotations of an object may have together
+
+Share = Annotated[int, Field(ge=0, le=100)]
+Moment = Annotated[float, Field(ge=0)]
+"""Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A rule that is moved, by JSON pointer, with its weighted list (and filters) as they were found."""
+class _Part(BaseModel):
+    """Strict, frozen, and keeping what it does not know: a newer version may have written it."""
 
-    path: str
-    found: tuple[dict[str, Any], ...]
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Phase(StrEnum):
+    """What a rollout is doing with the object."""
+
+    PROGRESSING = "progressing"
+    """Weights may be raised, each by its permission."""
+    PAUSED = "paused"
+    """The share stays as it is until somebody resumes or ends the rollout."""
+    RETURNING = "returning"
+    """Everything goes back. No raise follows; nothing but the end leaves this phase."""
+
+
+class Owner(_Part):
+    """Which run of which Airflow began it, and a link for people."""
+
+    airflow: str = ""
+    dag: str = ""
+    run: str
+    link: str = ""
+
+
+class Place(_Part):
+    """A rule that is moved, with its weighted list and filters as they were found.
+
+    A rule is known by its `name`, else by what it `matches` (canonical JSON); `path`, a JSON pointer, is
+    where it was first seen.
+    """
+
+    path: Annotated[str, Field(pattern=r"^/spec(/rules/\d+)?$")]
+    name: str | None = None
+    matches: str | None = None
+    found: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
     filters: tuple[dict[str, Any], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What an object remembers of the rollout that claims it.
+class Permission(_Part):
+    """The verdict that allows the next raise: of this `step` (0: warm-up), at its share, since its shift."""
 
-    `places` are as they were before the first write. `percent` is the canary's share of what stable had, as
-    the last write set it (at Unix time `since`, for `step`), `mirror` the share that is mirrored to it;
-    together they say what the rules must look like now. `committed`: promotion is decided and may only be
-    completed.
+    step: Annotated[int, Field(ge=0)]
+    percent: Share
+    since: Moment
+    decision: Literal["advance"] = "advance"
+    at: Moment
+
+
+class Command(_Part):
+    """What a person asked for, the latest only: `sequence` grows with each."""
+
+    what: str
+    who: str
+    why: str = ""
+    at: Moment
+    sequence: Annotated[int, Field(ge=0)]
+
+
+class Floor(_Part):
+    """A lower bound of somebody's autoscaler that is to be put back when the rollout ends."""
+
+    api: str
+    kind: str
+    name: str
+    path: str
+    found: int | None
+
+
+class Claim(_Part):
+    """A rollout's hold on one object.
+
+    `token` is random, of one try of one run; `epoch` grows when the rollout is taken over. `places` are as
+    they were before the first write. `percent` is the canary's share of what stable had, as the last write
+    set it (at `since`, for `step` of `steps`), `mirror` the share that is mirrored to it. `verdict` permits
+    the next raise. By `next_move_by` somebody must have moved on; `abandon_after` that, in seconds, whoever
+    watches ends the rollout. `committed`: promotion is decided and may only be completed.
     """
 
-    run: str
-    stable: str
-    canary: str
-    places: tuple[Place, ...]
-    percent: int = 0
-    mirror: int = 0
-    step: int = 0
-    since: float = 0.0
+    schema_: Annotated[int, Field(ge=0, alias="schema")] = SCHEMA
+    token: Annotated[str, Field(min_length=1)]
+    epoch: Annotated[int, Field(ge=1)] = 1
+    owner: Owner
+    plan: str = ""
+    digest: str = ""
+    stable: Annotated[str, Field(min_length=1)]
+    canary: Annotated[str, Field(min_length=1)]
+    steps: Annotated[int, Field(ge=1)]
+    places: Annotated[tuple[Place, ...], Field(min_length=1)]
+    phase: Annotated[Phase, Field(strict=False)] = Phase.PROGRESSING
+    step: Annotated[int, Field(ge=0)] = 0
+    percent: Share = 0
+    mirror: Share = 0
+    since: Moment = 0.0
+    verdict: Permission | None = None
+    next_move_by: Moment | None = None
+    abandon_after: Annotated[float, Field(gt=0)] = 300.0
     committed: bool = False
+    command: Command | None = None
+    floors: tuple[Floor, ...] = ()
+
+    model_config = ConfigDict(populate_by_name=True)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Canonical. Raises RouteRefused when an object's rules are too large to be remembered on it."""
+        value = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        if len(text.encode()) > LIMIT:
+            raise RouteRefused(
+                f"The rules that move take {len(text.encode())} bytes, and an annotation has room for "
+                f"{LIMIT}; give the stable pool a rule of its own."
+            )
+        return text
 
-    @classmethod
-    def from_json(cls, text: str) -> Claim:
-        """Raises ClaimLost when the text is not a claim (somebody edited it)."""
-        try:
-            fields = json.loads(text)
-            places = tuple(_place(**place) for place in fields["places"])
-            return cls(**{**fields, "places": places})
-        except (ValueError, TypeError, KeyError) as error:
-            raise ClaimLost(
-                f"The annotation {CLAIM} is unreadable ({error}); the weights are left as they are. "
-                "Set them by hand, then remove the annotation."
-            ) from error
-
-
-def _place(path: str, found: list[dict[str, Any]], filters: list[dict[str, Any]] | None) -> Place:
-    return Place(path, tuple(found), None if filters is None else tuple(filters))
+    def with_(self, **changes: Any) -> Claim:
+        """The claim with other values."""
+        return self.model_copy(update=changes)
 
 
-def rules_of(obj: K8sObject) -> dict[str, K8sObject]:
-    """The parts of an object that have a weighted list, by JSON pointer, in order."""
-    spec = obj.get("spec") or {}
-    if obj["kind"] == "InferenceModel":
-        return {"/spec": spec}
-    return {f"/spec/rules/{i}": rule for i, rule in enumerate(spec.get("rules") or ())}
+class Ending(StrEnum):
+    """How a rollout let an object go."""
+
+    PROMOTED = "promoted"
+    RESTORED = "restored"
 
 
-def entries_of(obj: K8sObject, rule: K8sObject) -> list[dict[str, Any]]:
-    """A rule's weighted list."""
-    return list(rule.get(spelling_of(obj).field) or ())
+class LastEnding(_Part):
+    """What is left on an object: how the last rollout (its `token`) let it go, when, and why."""
+
+    token: str
+    ending: Annotated[Ending, Field(strict=False)]
+    run: str = ""
+    at: Moment = 0.0
+
+
+class Standing(StrEnum):
+    """How an object stands to a rollout."""
+
+    GONE = "gone"
+    FREE = "free"
+    """It does not claim the object, and did not let it go."""
+    PROMOTED = "promoted"
+    RESTORED = "restored"
+    CLAIMED = "claimed"
+    UNREADABLE = "unreadable"
+
+
+def standing_of(obj: K8sObject | None, token: str) -> Standing:
+    """How an object (None: there is none) stands to the rollout with this token."""
+    if obj is None:
+        return Standing.GONE
+    try:
+        if is_claimed_by(obj, token):
+            return Standing.CLAIMED
+    except ClaimUnreadable:
+        return Standing.UNREADABLE
+    ending = ended(obj, token)
+    return Standing(ending.value) if ending else Standing.FREE
 
 
 def place_of(obj: K8sObject, path: str) -> Place:
     """A rule as it is now."""
     rule = rules_of(obj)[path]
-    return Place(path, tuple(entries_of(obj, rule)), tuple(rule["filters"]) if "filters" in rule else None)
+    return Place(
+        path=path,
+        name=rule.get("name"),
+        matches=matches_of(rule),
+        found=tuple(entries_of(obj, rule)),
+        filters=tuple(rule["filters"]) if "filters" in rule else None,
+    )
 
 
 def read_claim(obj: K8sObject) -> Claim | None:
-    """The claim on this object, None when there is none."""
+    """The claim on this object, None when there is none. Raises ClaimUnreadable when somebody edited it."""
     text = annotations_of(obj).get(CLAIM)
-    return Claim.from_json(text) if text is not None else None
+    if text is None:
+        return None
+    try:
+        return Claim.model_validate_json(text)
+    except (ValidationError, RecursionError) as error:
+        raise ClaimUnreadable(
+            f"The annotation {CLAIM} of {title_of(obj)} is unreadable ({_first(error)}), so nobody knows "
+            "what its weights were; they stay as they are. Set them by hand, then remove the annotation."
+        ) from error
 
 
-def own_claim(obj: K8sObject, run: str) -> Claim:
-    """This run's claim, its rules found anew; raises ClaimLost or RouteDrift when it may not write."""
+def read_ending(obj: K8sObject) -> LastEnding | None:
+    """How the last rollout let this object go; None when nobody knows."""
+    text = annotations_of(obj).get(ENDING)
+    try:
+        return None if text is None else LastEnding.model_validate_json(text)
+    except (ValidationError, RecursionError):
+        return None
+
+
+def ended(obj: K8sObject, token: str) -> Ending | None:
+    """How the rollout with this token let the object go; None if it was not the last, or has not."""
+    last = read_ending(obj)
+    return last.ending if last and last.token == token else None
+
+
+def is_claimed_by(obj: K8sObject, token: str) -> bool:
+    """Whether the rollout with this token claims the object."""
     claim = read_claim(obj)
-    holder = annotations_of(obj).get(CLAIMED_BY)
-    if claim is None or holder != run or claim.run != run:
-        raise ClaimLost(
-            f"{_name(obj)} is claimed by {holder or 'no rollout'}, not by {run}; "
-            "this run writes nothing more to it and its weights are as they were left."
-        )
-    return replace(claim, places=_locate(obj, claim))
+    return claim is not None and claim.token == token
 
 
-def is_claimed_by(obj: K8sObject, run: str) -> bool:
-    """Whether this run has claimed the object."""
-    return annotations_of(obj).get(CLAIMED_BY) == run
-
-
-def is_restored(obj: K8sObject, claim: Claim) -> bool:
-    """Whether every rule that the rollout found is there again, exactly as found."""
-    rules = rules_of(obj).values()
-    return all(any(_is_as_found(obj, rule, place, claim) for rule in rules) for place in claim.places)
-
-
-def _is_as_found(obj: K8sObject, rule: K8sObject, place: Place, claim: Claim) -> bool:
-    filters = not claim.mirror or list(rule.get("filters") or ()) == list(place.filters or ())
-    return filters and entries_of(obj, rule) == list(place.found)
-
-
-def weights_now(obj: K8sObject, claim: Claim) -> str:
-    """What the rollout has set, for people."""
-    return _described(obj, [expected_entries(obj, place, claim) for place in claim.places])
-
-
-def weights_found(obj: K8sObject, claim: Claim) -> str:
-    """What the rollout found, for people."""
-    return _described(obj, [place.found for place in claim.places])
-
-
-def expected_entries(obj: K8sObject, place: Place, claim: Claim) -> list[dict[str, Any]]:
-    """What a rule's weighted list must be, given what the rollout wrote last."""
-    return at_percent(place.found, claim.stable, claim.canary, claim.percent, spelling_of(obj))
-
-
-def writers(obj: K8sObject, ours: str) -> list[str]:
-    """Field managers other than `ours` that own parts of the object's spec, the latest first."""
-    entries = [
-        entry
-        for entry in obj["metadata"].get("managedFields", ())
-        if entry.get("manager") != ours and "f:spec" in entry.get("fieldsV1", {})
-    ]
-    entries.sort(key=lambda entry: entry.get("time", ""), reverse=True)
-    return list(dict.fromkeys(entry["manager"] for entry in entries))
-
-
-def _locate(obj: K8sObject, claim: Claim) -> tuple[Place, ...]:
-    """The places as this run left them, even when other rules came or went before them."""
-    rules = rules_of(obj)
-    wanted = [(place, expected_fields(obj, place, claim)) for place in claim.places]
-    if all(place.path in rules and _looks_like(rules[place.path], fields) for place, fields in wanted):
-        return claim.places
-    located: list[Place] = []
-    for place, fields in wanted:
-        alike = sum(other == fields for _, other in wanted)
-        same = [path for path, rule in rules.items() if _looks_like(rule, fields)]
-        if len(same) != alike:
-            raise _drift(obj, claim)
-        located.append(replace(place, path=next(p for p in same if p not in {q.path for q in located})))
-    return tuple(located)
-
-
-def _drift(obj: K8sObject, claim: Claim) -> RouteDrift:
-    rules = rules_of(obj)
-    place = next(
-        place
-        for place in claim.places
-        if not _looks_like(rules.get(place.path, {}), expected_fields(obj, place, claim))
-    )
-    rule = rules.get(place.path)
-    now = _described(obj, [entries_of(obj, rule)]) if rule else "gone"
-    if rule and entries_of(obj, rule) == expected_entries(obj, place, claim):
-        now += " (but the mirror is gone or changed)"
-    others = ", ".join(writers(obj, ours="inference-rollouts")) or "an unknown field manager"
-    return RouteDrift(
-        f"{_name(obj)} was changed by {others}: its weights are {now} where this rollout had set "
-        f"{_described(obj, [expected_entries(obj, place, claim)])}. They are left as they are; "
-        f"as found they were {_described(obj, [place.found])}."
-    )
-
-
-def expected_fields(obj: K8sObject, place: Place, claim: Claim) -> dict[str, Any]:
-    """What a rule's fields must be, given what the rollout wrote last: those that it owns now."""
-    fields: dict[str, Any] = {spelling_of(obj).field: expected_entries(obj, place, claim)}
-    if claim.mirror:
-        fields["filters"] = [*(place.filters or ()), _mirror(place, claim)]
-    return fields
-
-
-def _looks_like(rule: K8sObject, fields: Mapping[str, Any]) -> bool:
-    return all(rule.get(key) == value for key, value in fields.items())
-
-
-def _mirror(place: Place, claim: Claim) -> dict[str, Any]:
-    group = next(entry["group"] for entry in place.found if entry["name"] == claim.stable)
-    backend = {"group": group, "kind": "InferencePool", "name": claim.canary}
-    return {"type": "RequestMirror", "requestMirror": {"backendRef": backend, "percent": claim.mirror}}
-
-
-def _described(obj: K8sObject, lists: Sequence[Sequence[K8sObject]]) -> str:
-    return "; ".join(dict.fromkeys(describe(entries, spelling_of(obj)) for entries in lists))
-
-
-def spelling_of(obj: K8sObject) -> Spelling:
-    """How this kind of object writes weights."""
-    return SPELLINGS[obj["kind"]]
-
-
-def _name(obj: K8sObject) -> str:
-    return f"{obj['kind']} {obj['metadata']['name']}"
+def _first(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        mistake = error.errors()[0]
+        return f"{'.'.join(map(str, mistake['loc'])) or 'all of it'}: {mistake['msg']}"
+    return "nested too deeply"

@@ -1,27 +1,39 @@
 """The patches by which a rollout claims an object, moves its weights and lets it go.
 
-Every one is a JSON patch (RFC 6902) that tests what was read before it changes anything, so a write that
-races with somebody else's fails as a whole.
+Every one is a JSON patch (RFC 6902) that tests what was read before it changes anything: the object's
+identity, the whole claim (its token, its epoch, its state) and each rule that is written. So a write that
+races with somebody else's, or with the rollout's own end, fails as a whole. What others put beside our
+entries stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
 from inference_rollouts.core.routing.claim import (
     CLAIM,
-    CLAIMED_BY,
+    ENDING,
     Claim,
-    Place,
-    expected_fields,
-    rules_of,
-    spelling_of,
+    Ending,
+    LastEnding,
+    Permission,
+    Phase,
 )
+from inference_rollouts.core.routing.drift import (
+    Located,
+    carried,
+    expected_entries,
+    expected_filters,
+    in_order,
+    locate,
+)
+from inference_rollouts.core.routing.rules import entries_of, names_of, spelling_of
+from inference_rollouts.core.routing.weights import at_percent, weights_of
 
 Patch = list[dict[str, Any]]
+Entries = list[dict[str, Any]]
 
 
 def attach_patch(obj: K8sObject, claim: Claim) -> Patch:
@@ -30,87 +42,207 @@ def attach_patch(obj: K8sObject, claim: Claim) -> Patch:
     The test of resourceVersion is the fence: a JSON patch cannot test that nobody claims the object, so it
     tests that nobody wrote since it was read and was free.
     """
-    version = obj["metadata"]["resourceVersion"]
     start: Patch = [] if annotations_of(obj) else [_add("/metadata/annotations", {})]
     return [
-        _test("/metadata/resourceVersion", version),
-        *_unchanged(obj, claim),
+        _test("/metadata/resourceVersion", obj["metadata"]["resourceVersion"]),
         *start,
-        _add(_annotation_path(CLAIMED_BY), claim.run),
-        _add(_annotation_path(CLAIM), claim.to_json()),
-        *_set_rules(obj, claim),
+        _add(_annotation(CLAIM), claim.to_json()),
+        *_set_rules(obj, claim, claim),
     ]
 
 
-def shift_patch(obj: K8sObject, claim: Claim, percent: int, step: int, now: float, mirror: int = 0) -> Patch:
-    """Give the canary `percent` % and remember it, if the object is still as this run left it."""
-    moved = replace(claim, percent=percent, mirror=mirror, step=step, since=now)
-    return [*_rewrite(obj, claim, moved), *_set_rules(obj, moved, claim.mirror)]
+def shift_patch(obj: K8sObject, claim: Claim, moved: Claim) -> Patch:
+    """Give the canary what `moved` says and remember it. Raises RouteDrift unless all is as we left it."""
+    in_order(obj, claim)
+    return [*_rewrite(obj, moved), *_set_rules(obj, claim, moved)]
+
+
+def permit_patch(obj: K8sObject, claim: Claim, permission: Permission, next_move_by: float | None) -> Patch:
+    """Remember the verdict that allows the next raise."""
+    return _rewrite(obj, claim.with_(verdict=permission, next_move_by=next_move_by))
 
 
 def commit_patch(obj: K8sObject, claim: Claim) -> Patch:
-    """Remember that promotion is decided."""
-    return _rewrite(obj, claim, replace(claim, committed=True))
+    """Remember that promotion is decided. Raises RouteDrift unless all is as we left it."""
+    in_order(obj, claim)
+    return _rewrite(obj, claim.with_(committed=True))
 
 
-def promote_patch(obj: K8sObject, claim: Claim) -> Patch:
-    """Let the object go with its weights as they are, if they are still as this run set them."""
-    return [*_still_ours(obj, claim), *release_patch(obj)]
+def return_patch(obj: K8sObject, claim: Claim) -> Patch:
+    """Take the rollout over to end it: a new epoch, in which nothing is raised any more. Weights stay."""
+    return _rewrite(obj, _returning(claim))
 
 
-def restore_patch(obj: K8sObject, claim: Claim) -> Patch:
-    """Put the rules back exactly as found and let the object go."""
-    field = spelling_of(obj).field
-    back = [
-        op
-        for place in claim.places
-        for op in (
-            _replace(f"{place.path}/{field}", list(place.found)),
-            *(_set_filters(place, place.filters) if claim.mirror else ()),
-        )
+def retreat_patch(obj: K8sObject, claim: Claim) -> Patch:
+    """Take all traffic off the canary at once, whatever stands beside it, and begin the way back."""
+    back = _returning(claim).with_(percent=0, mirror=0)
+    return [*_rewrite(obj, back), *_each_rule(obj, claim, lambda each: _off(obj, each, claim))]
+
+
+def hold_patch(obj: K8sObject, claim: Claim, percent: int) -> Patch:
+    """Let the canary have `percent` % on the way back, while stable cannot take it.
+
+    Raises RouteDrift unless all is as we left it.
+    """
+    in_order(obj, claim)
+    held = _returning(claim).with_(percent=percent, mirror=0)
+    return [*_rewrite(obj, held), *_set_rules(obj, claim, held)]
+
+
+def restore_patch(obj: K8sObject, claim: Claim, last: LastEnding) -> Patch:
+    """Put our weights back as found, whatever stands beside them, and let the object go."""
+    back = _each_rule(obj, claim, lambda each: _as_found(obj, each, claim))
+    return [*_still_claimed(obj), *back, *_release(obj, last)]
+
+
+def promote_patch(obj: K8sObject, claim: Claim, last: LastEnding) -> Patch:
+    """Let the object go with its weights as they are. Raises RouteDrift unless all is as we left it."""
+    tests = [_test(each.path, each.rule) for each in in_order(obj, claim)]
+    return [*_still_claimed(obj), *tests, *_release(obj, last)]
+
+
+def release_patch(obj: K8sObject, last: LastEnding) -> Patch:
+    """Let the object go with whatever weights it has."""
+    return [*_still_claimed(obj), *_release(obj, last)]
+
+
+def ending_of(claim: Claim, ending: Ending, now: float) -> LastEnding:
+    """What is left on an object that a rollout lets go."""
+    return LastEnding(token=claim.token, ending=ending, run=claim.owner.run, at=now)
+
+
+def _returning(claim: Claim) -> Claim:
+    if claim.phase is Phase.RETURNING:
+        return claim
+    return claim.with_(phase=Phase.RETURNING, epoch=claim.epoch + 1, committed=False, verdict=None)
+
+
+def _set_rules(obj: K8sObject, claim: Claim, moved: Claim) -> Iterator[dict[str, Any]]:
+    """The rules as `moved` says, from what `claim` says they are."""
+    for each in locate(obj, claim):
+        yield _test(each.path, each.rule)
+        wanted = expected_entries(obj, each.place, moved)
+        yield from _set_entries(obj, each, _merged(obj, each.rule, wanted, _ours(obj, each, claim)))
+        filters = expected_filters(each.place, moved)
+        if filters is not None:
+            yield _add(f"{each.path}/filters", filters)
+        elif claim.mirror:
+            yield _set_filters(each, each.place.filters)
+
+
+def _each_rule(
+    obj: K8sObject, claim: Claim, entries: Callable[[Located], Entries]
+) -> Iterator[dict[str, Any]]:
+    """The rules that are still there with these entries, and with our mirror taken out."""
+    for each in locate(obj, claim):
+        yield _test(each.path, each.rule)
+        yield from _set_entries(obj, each, entries(each))
+        if claim.mirror and (filters := _without_mirror(each, claim)) is not None:
+            yield _set_filters(each, filters)
+
+
+def _set_entries(obj: K8sObject, each: Located, entries: Entries) -> Iterator[dict[str, Any]]:
+    if entries != entries_of(obj, each.rule):
+        yield {"op": "add", "path": f"{each.path}/{spelling_of(obj).field}", "value": entries}
+
+
+def _merged(obj: K8sObject, rule: K8sObject, wanted: Sequence[K8sObject], ours: Collection[str]) -> Entries:
+    """The list with the weights that are `wanted`; other fields, and entries of others, as they are now.
+
+    Of `ours` those that are not wanted go, and those that are gone come back at their place.
+    """
+    name = spelling_of(obj).name
+    weights = {entry[name]: entry for entry in wanted}
+    live = [entry for entry in entries_of(obj, rule) if entry[name] in weights or entry[name] not in ours]
+    merged = [_weighted(entry, weights.get(entry[name], entry)) for entry in live]
+    here = {entry[name] for entry in live}
+    for place, entry in enumerate(wanted):
+        if entry[name] not in here:
+            merged.insert(place, dict(entry))
+    return merged
+
+
+def _ours(obj: K8sObject, each: Located, claim: Claim) -> set[str]:
+    """The entries whose weights the rollout owns: those that it found, and the canary."""
+    return {entry[spelling_of(obj).name] for entry in each.place.found} | {claim.canary}
+
+
+def _weighted(entry: K8sObject, like: K8sObject) -> dict[str, Any]:
+    """An entry with the weight of another, or without one."""
+    rest = {key: value for key, value in entry.items() if key != "weight"}
+    return rest | ({"weight": like["weight"]} if "weight" in like else {})
+
+
+def _off(obj: K8sObject, each: Located, claim: Claim) -> Entries:
+    """The list with nothing on the canary; stable has what both had together, others what they have."""
+    spelling, live = spelling_of(obj), entries_of(obj, each.rule)
+    wanted = at_percent(each.place.found, claim.stable, claim.canary, 0, spelling)
+    if _is_ours(obj, each, claim):
+        return _merged(obj, each.rule, wanted, _ours(obj, each, claim))
+    weights = dict(zip(names_of(live, spelling), weights_of(live, spelling), strict=True))
+    both = weights.get(claim.stable, 0) + weights.get(claim.canary, 0)
+    pair = [
+        {**entry, "weight": both} if entry[spelling.name] == claim.stable and both else entry
+        for entry in wanted
+        if entry[spelling.name] in (claim.stable, claim.canary)
     ]
-    return [*_still_ours(obj, claim), *back, *release_patch(obj)]
+    return _merged(obj, each.rule, pair, {claim.stable, claim.canary})
 
 
-def release_patch(obj: K8sObject) -> Patch:
-    """Remove our annotations; the object keeps whatever weights it has."""
-    ours = [key for key in (CLAIMED_BY, CLAIM) if key in annotations_of(obj)]
-    if ours and len(ours) == len(annotations_of(obj)):
-        return [{"op": "remove", "path": "/metadata/annotations"}]
-    return [{"op": "remove", "path": _annotation_path(key)} for key in ours]
+def _as_found(obj: K8sObject, each: Located, claim: Claim) -> Entries:
+    """The list as found where it is as we left it; else only our own two entries go back."""
+    if _is_ours(obj, each, claim):
+        return _merged(obj, each.rule, each.place.found, _ours(obj, each, claim))
+    off = _off(obj, each, claim)
+    name = spelling_of(obj).name
+    had = any(entry[name] == claim.canary for entry in each.place.found)
+    return [entry for entry in off if had or entry[name] != claim.canary]
 
 
-def _set_rules(obj: K8sObject, claim: Claim, mirrored: int = 0) -> Iterator[dict[str, Any]]:
-    """The rules as `claim` says; `mirrored` is what they mirror now."""
-    for place in claim.places:
-        fields = expected_fields(obj, place, claim)
-        filters = fields.pop("filters", None)
-        for key, value in fields.items():
-            yield _replace(f"{place.path}/{key}", value)
-        if filters is not None or mirrored:
-            yield from _set_filters(place, place.filters if filters is None else filters)
+def _is_ours(obj: K8sObject, each: Located, claim: Claim) -> bool:
+    """Whether the rule's own entries have the weights of our last write."""
+    name = spelling_of(obj).name
+    expected = expected_entries(obj, each.place, claim)
+    names = {entry[name] for entry in expected}
+    live = [entry for entry in entries_of(obj, each.rule) if entry[name] in names]
+    return carried(obj, live) == carried(obj, expected)
 
 
-def _set_filters(place: Place, filters: Sequence[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
-    path = f"{place.path}/filters"
-    yield {"op": "remove", "path": path} if filters is None else _add(path, list(filters))
+def _without_mirror(each: Located, claim: Claim) -> Sequence[dict[str, Any]] | None:
+    """The filters without our mirror; None where it is not there."""
+    live = list(each.rule.get("filters") or ())
+    if live == expected_filters(each.place, claim):
+        return each.place.filters or ()
+    rest = [each for each in live if not _mirrors_to(each, claim.canary)]
+    return rest if len(rest) < len(live) else None
 
 
-def _rewrite(obj: K8sObject, claim: Claim, changed: Claim) -> Patch:
-    return [*_still_ours(obj, claim), _add(_annotation_path(CLAIM), changed.to_json())]
+def _mirrors_to(rule_filter: K8sObject, pool: str) -> bool:
+    backend = (rule_filter.get("requestMirror") or {}).get("backendRef") or {}
+    return bool(backend.get("name") == pool)
 
 
-def _still_ours(obj: K8sObject, claim: Claim) -> Patch:
-    claimed = [_test(_annotation_path(key), annotations_of(obj)[key]) for key in (CLAIMED_BY, CLAIM)]
-    return [*_unchanged(obj, claim), *claimed]
+def _set_filters(each: Located, filters: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
+    path = f"{each.path}/filters"
+    had = each.place.filters is not None or bool(filters)
+    return _add(path, list(filters or ())) if had else {"op": "remove", "path": path}
 
 
-def _unchanged(obj: K8sObject, claim: Claim) -> Patch:
-    rules = rules_of(obj)
+def _rewrite(obj: K8sObject, claim: Claim) -> Patch:
+    return [*_still_claimed(obj), _add(_annotation(CLAIM), claim.to_json())]
+
+
+def _still_claimed(obj: K8sObject) -> Patch:
+    """The fence: the same object, and its claim to the letter as it was read."""
     return [
         _test("/metadata/uid", obj["metadata"]["uid"]),
-        *(_test(place.path, rules[place.path]) for place in claim.places),
+        _test(_annotation(CLAIM), annotations_of(obj)[CLAIM]),
     ]
+
+
+def _release(obj: K8sObject, last: LastEnding) -> Patch:
+    text = last.model_dump_json()
+    return [{"op": "remove", "path": _annotation(CLAIM)}, _add(_annotation(ENDING), text)]
 
 
 def _test(path: str, value: Any) -> dict[str, Any]:
@@ -121,9 +253,5 @@ def _add(path: str, value: Any) -> dict[str, Any]:
     return {"op": "add", "path": path, "value": value}
 
 
-def _replace(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
-def _annotation_path(key: str) -> str:
+def _annotation(key: str) -> str:
     return "/metadata/annotations/" + key.replace("~", "~0").replace("/", "~1")

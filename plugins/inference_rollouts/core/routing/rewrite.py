@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.routing.claim import Place, entries_of, place_of, rules_of
+from inference_rollouts.core.routing.claim import Place, place_of
+from inference_rollouts.core.routing.rules import entries_of, rules_of
 from inference_rollouts.core.routing.weights import MAX_WEIGHT, SPELLINGS, carrying, factor_for, weights_of
 
 MAX_TARGETS = 10  # InferenceModel: targetModels maxItems

@@ -8,7 +8,8 @@ from typing import Any
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.api_groups import POOL_GROUPS
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.routing.claim import Place, place_of, rules_of
+from inference_rollouts.core.routing.claim import Place, place_of
+from inference_rollouts.core.routing.rules import rules_of
 from inference_rollouts.core.routing.weights import MAX_WEIGHT, SPELLINGS, carrying, factor_for, weights_of
 
 MAX_BACKENDS = 16  # Gateway API: HTTPRouteRule.backendRefs maxItems

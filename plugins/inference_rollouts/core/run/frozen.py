@@ -21,7 +21,8 @@ class Frozen:
     and routes count, `targets` are the objects whose weights move. `stable_pods` is how many pods carried all
     traffic at preflight; `shared` names what sends traffic to the stable pool too and is not moved;
     `previews` are routes that exist from when the canary is ready until the rollout ends, one a target.
-    `began` is when it was decided (Unix seconds).
+    `began` is when it was decided (Unix seconds). `token` is random: two tries of one run, or two Airflows
+    with one run id, are two rollouts. `link` leads people to the run.
     """
 
     run: str
@@ -34,9 +35,16 @@ class Frozen:
     shared: tuple[str, ...] = ()
     previews: tuple[K8sObject, ...] = ()
     began: float = 0.0
+    token: str = ""
+    link: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Tells two frozen runs apart."""
+        return digest(self._content())
 
     def parents_for(self, route: str) -> tuple[Parent, ...]:
-        """The parents whose word on a target of this name, or on its preview, counts."""
+        """The parents whose conditions on a target of this name, or on its preview, count."""
         return tuple(parent for parent in self.parents if parent.route in ("", route))
 
     @property
@@ -46,7 +54,10 @@ class Frozen:
         return f"{base.rstrip('/')}/{self.run.replace(':', '')}" if base else None
 
     def to_json(self) -> dict[str, Any]:
-        value = {
+        return {**self._content(), "digest": self.digest}
+
+    def _content(self) -> dict[str, Any]:
+        return {
             "run": self.run,
             "plan": self.plan.model_dump(mode="json"),
             "parents": [asdict(parent) for parent in self.parents],
@@ -56,9 +67,10 @@ class Frozen:
             "stable_pods": self.stable_pods,
             "shared": list(self.shared),
             "previews": list(self.previews),
+            "token": self.token,
+            "link": self.link,
             "began": self.began,
         }
-        return {**value, "digest": digest(value)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Frozen:
@@ -77,6 +89,8 @@ class Frozen:
             shared=tuple(value["shared"]),
             previews=tuple(value["previews"]),
             began=value.get("began", 0.0),
+            token=value.get("token") or value["run"],
+            link=value.get("link", ""),
         )
 
 

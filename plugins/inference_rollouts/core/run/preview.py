@@ -10,21 +10,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.plan.trial import Preview
-from inference_rollouts.core.routing.claim import CLAIMED_BY, Place, is_claimed_by, rules_of
+from inference_rollouts.core.routing.claim import Place
+from inference_rollouts.core.routing.rules import rules_of
 from inference_rollouts.core.run.manifests import digest, owned
 
 PREVIEW = "inference-rollouts.dev/preview"
+RUN = "inference-rollouts.dev/run"
+"""The annotation that says which run a preview is of."""
 LONGEST_NAME = 253  # Kubernetes: a DNS subdomain
 
 
 def preview_route(
     route: K8sObject, places: Sequence[Place], plan: PoolPlan, preview: Preview, run: str
 ) -> K8sObject:
-    """The preview of the rules of `route` that move, as they were found, claimed by `run`.
+    """The preview of the rules of `route` that move, as they were found, for `run`.
 
     Raises RouteRefused when one of them looks at the header itself.
     """
@@ -32,7 +35,7 @@ def preview_route(
         "name": _name(route["metadata"]["name"], plan.canary),
         "namespace": plan.namespace,
         "labels": {PREVIEW: plan.canary},
-        "annotations": {CLAIMED_BY: run},
+        "annotations": {RUN: run},
     }
     rules = [_rule(route, place, plan, preview) for place in places]
     manifest = {
@@ -51,7 +54,12 @@ def is_preview(route: K8sObject) -> bool:
 
 def is_preview_of(route: K8sObject, plan: str, run: str | None = None) -> bool:
     """Whether a route is the preview of a rollout of this plan, of this run if one is given."""
-    return is_preview(route) and is_ours(route, plan) and (run is None or is_claimed_by(route, run))
+    return is_preview(route) and is_ours(route, plan) and run in (None, run_of(route))
+
+
+def run_of(route: K8sObject) -> str | None:
+    """The run that a preview is of."""
+    return annotations_of(route).get(RUN) if is_preview(route) else None
 
 
 def _rule(route: K8sObject, place: Place, plan: PoolPlan, preview: Preview) -> dict[str, Any]:

@@ -1,45 +1,59 @@
+"""How a rollout ended, from how its objects stand, and what people are told of it."""
+
+from __future__ import annotations
+
 from typing import Any
 
 import pytest
 
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.reporting.report import Outcome, markdown, outcome_of
+from inference_rollouts.core.routing.claim import Standing
 from tests.support.plans import llm
 
+FREE, CLAIMED, UNREADABLE = Standing.FREE, Standing.CLAIMED, Standing.UNREADABLE
+PROMOTED, RESTORED, GONE = Standing.PROMOTED, Standing.RESTORED, Standing.GONE
 
+
+@pytest.mark.parametrize("attached", [True, False])
 @pytest.mark.parametrize(
-    ("rollback", "promote", "outcome"),
+    ("standings", "outcome"),
     [
-        ("skipped", "success", Outcome.PROMOTED),
-        ("success", "skipped", Outcome.ROLLED_BACK),
-        ("success", "failed", Outcome.ROLLED_BACK),
-        ("skipped", "upstream_failed", Outcome.NOT_STARTED),
-        ("skipped", "skipped", Outcome.NOT_STARTED),
-        ("failed", "skipped", Outcome.ASTRAY),
-        ("failed", "success", Outcome.ASTRAY),
-        ("upstream_failed", "upstream_failed", Outcome.ASTRAY),
+        ([PROMOTED, PROMOTED], Outcome.PROMOTED),
+        ([RESTORED, RESTORED], Outcome.ROLLED_BACK),
+        ([CLAIMED], Outcome.ASTRAY),
+        ([RESTORED, CLAIMED], Outcome.ASTRAY),
+        ([PROMOTED, CLAIMED], Outcome.ASTRAY),
+        ([FREE, CLAIMED], Outcome.ASTRAY),
+        ([RESTORED, UNREADABLE], Outcome.ASTRAY),
+        ([PROMOTED, RESTORED], Outcome.ASTRAY),
+        ([PROMOTED, FREE], Outcome.ASTRAY),
     ],
 )
-def test_the_outcome_follows_from_how_the_last_tasks_ended(
-    rollback: str, promote: str, outcome: Outcome
+def test_the_outcome_follows_from_how_every_object_stands_now(
+    standings: list[Standing], outcome: Outcome, attached: bool
 ) -> None:
-    assert outcome_of({"rollback": rollback, "promote": promote}) is outcome
+    assert outcome_of(standings, attached=attached) is outcome
 
 
-@pytest.mark.parametrize(
-    ("promote", "attached", "completed", "outcome"),
-    [
-        ("failed", True, True, Outcome.PROMOTED),
-        ("failed", True, False, Outcome.LET_GO),
-        ("success", True, False, Outcome.PROMOTED),
-        ("skipped", False, False, Outcome.NOT_STARTED),
-    ],
-)
-def test_a_rollback_with_nothing_to_restore_had_a_reason(
-    promote: str, attached: bool, completed: bool, outcome: Outcome
+@pytest.mark.parametrize("standing", [PROMOTED, RESTORED, CLAIMED])
+def test_an_object_that_is_gone_takes_no_traffic_anywhere(standing: Standing) -> None:
+    alone = outcome_of([standing], attached=True)
+    assert outcome_of([GONE, standing], attached=True) is alone
+
+
+@pytest.mark.parametrize("standings", [[FREE], [FREE, FREE], [GONE], []])
+@pytest.mark.parametrize(("attached", "outcome"), [(True, Outcome.LET_GO), (False, Outcome.NOT_STARTED)])
+def test_what_nobody_claims_was_let_go_or_never_touched(
+    standings: list[Standing], attached: bool, outcome: Outcome
 ) -> None:
-    states = {"rollback": "skipped", "promote": promote}
-    assert outcome_of(states, attached=attached, completed=completed) is outcome
+    assert outcome_of(standings, attached=attached) is outcome
+
+
+@pytest.mark.parametrize(("attached", "outcome"), [(True, Outcome.LET_GO), (False, Outcome.ROLLED_BACK)])
+def test_what_was_never_claimed_beside_what_went_back_is_as_it_was(attached: bool, outcome: Outcome) -> None:
+    assert outcome_of([FREE, RESTORED], attached=attached) is outcome
+    assert outcome_of([PROMOTED, RESTORED], attached=attached) is Outcome.ASTRAY
 
 
 def test_every_outcome_says_where_the_traffic_is() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from inference_rollouts.core.errors import ClaimUnreadable
 from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL
 from inference_rollouts.core.retirement import retirement as core
-from inference_rollouts.core.routing.claim import CLAIMED_BY, Claim, Place
+from inference_rollouts.core.routing.claim import CLAIM, Claim, Owner, place_of
 from tests.support.json_patch import TestFailed, apply_patch
 from tests.support.plans import llm_plan
 from tests.support.routes import ref, rewrite, route, service
@@ -31,6 +32,13 @@ def elsewhere(*refs: Any) -> dict[str, Any]:
     return obj
 
 
+def claimed(obj: dict[str, Any], stable: str, canary: str, run: str = "rollout_food/r2") -> dict[str, Any]:
+    places = (place_of(obj, "/spec/rules/0"),)
+    claim = Claim(token="t", owner=Owner(run=run), stable=stable, canary=canary, steps=1, places=places)
+    obj["metadata"]["annotations"] = {CLAIM: claim.to_json()}
+    return obj
+
+
 @pytest.mark.parametrize(
     ("obj", "why"),
     [
@@ -43,10 +51,11 @@ def elsewhere(*refs: Any) -> dict[str, Any]:
         ),
         (route([ref(OLD)]), "HTTPRoute routes-to-llm gives llm-pool weight 1"),
         (
-            route([ref(OLD, 0), ref(NEW, 1)], annotations={CLAIMED_BY: "rollout_llm/r2"}),
+            claimed(route([ref(OLD, 0), ref(NEW, 1)]), OLD, NEW, "rollout_llm/r2"),
             "HTTPRoute routes-to-llm names llm-pool and is claimed by rollout rollout_llm/r2",
         ),
-        (route([ref(NEW)], annotations={CLAIMED_BY: "rollout_llm/r2"}), ""),
+        (claimed(route([ref(NEW)]), NEW, "llm-pool-version-3", "rollout_llm/r2"), ""),
+        (route([ref(NEW)], annotations={CLAIM: "{}"}), ""),
         (mirrored(OLD), "HTTPRoute routes-to-llm mirrors requests to llm-pool"),
         (elsewhere(ref(OLD, 5)), ""),
         (
@@ -59,11 +68,10 @@ def test_a_pool_is_used_while_any_rule_may_send_it_requests(obj: dict[str, Any],
     assert core.user_of_pool([route([ref(NEW)]), obj], OLD, "default") == why
 
 
-def claimed(obj: dict[str, Any], stable: str, canary: str, run: str = "rollout_food/r2") -> dict[str, Any]:
-    places = (Place("/spec/rules/0", ({"modelRewrite": stable},)),)
-    claim = Claim(run, stable, canary, places).to_json()
-    obj["metadata"]["annotations"] = {CLAIMED_BY: run, "inference-rollouts.dev/claim": claim}
-    return obj
+def test_whether_a_pool_is_used_is_unknown_while_a_claim_that_may_count_on_it_is_unreadable() -> None:
+    obj = route([ref(OLD, 0), ref(NEW, 1)], annotations={CLAIM: "{}"})
+    with pytest.raises(ClaimUnreadable):
+        core.user_of_pool([obj], OLD, "default")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Claiming an object: every patch is guarded, whatever it was is found again, foreign hands are noticed."""
+"""Holding an object: every patch is guarded, whatever it was is found again, foreign hands are noticed."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import pytest
 
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.routing import claim as claims
-from inference_rollouts.core.routing import patches
-from inference_rollouts.core.routing.claim import Claim, Place
-from inference_rollouts.core.routing.route import select_places
-from tests.support.claims import RUN, attached, restored, shifted
+from inference_rollouts.core.routing import drift, patches, rules
+from inference_rollouts.core.routing.claim import Claim, Ending, Owner, Phase, read_ending
+from tests.support.claims import RUN, TOKEN, attached, claim_on, ending, own, restored, shifted
 from tests.support.json_patch import TestFailed, apply_patch
 from tests.support.routes import ref, rewrite, route, service
 
 
-def refs(live: dict[str, Any], rule: int = 0) -> list[Any]:
+def refs(live: Any, rule: Any = 0) -> Any:
     return [(r["name"], r.get("weight")) for r in live["spec"]["rules"][rule]["backendRefs"]]
 
 
-def test_attaching_remembers_the_weights_and_moves_nothing() -> None:
+def test_attaching_records_the_weights_and_moves_nothing() -> None:
     live = attached(route([ref("llm-pool")]))
     assert refs(live) == [("llm-pool", None), ("new", 0)]
-    assert claims.own_claim(live, RUN).places == (Place("/spec/rules/0", (ref("llm-pool"),)),)
+    [place] = own(live).places
+    assert (place.path, place.found) == ("/spec/rules/0", (ref("llm-pool"),))
 
 
 @pytest.mark.parametrize("annotations", [None, {"owner": "team-a"}])
@@ -37,16 +37,19 @@ def test_attaching_remembers_the_weights_and_moves_nothing() -> None:
         ([ref("llm-pool")], [service("web")], [ref("llm-pool"), ref("other")]),
     ],
 )
-def test_a_restored_route_is_exactly_as_found(
-    rules: tuple[Any, ...], annotations: dict[str, Any] | None
-) -> None:
+def test_a_restored_route_is_exactly_as_found(rules: Any, annotations: Any) -> None:
     before = route(*rules, annotations=annotations)
     live = attached(before)
     for step, percent in enumerate((5, 50, 100), start=1):
         live = shifted(live, percent, step)
     after = restored(live)
     assert after["spec"] == before["spec"]
-    assert after["metadata"].get("annotations") == before["metadata"].get("annotations")
+    kept = dict(after["metadata"]["annotations"])
+    last = read_ending(after)
+    assert last is not None
+    assert last.model_dump() == ending(own(live)).model_dump()
+    del kept[claims.ENDING]
+    assert kept == (before["metadata"].get("annotations") or {})
 
 
 def test_all_rules_that_name_the_stable_pool_move_in_one_patch() -> None:
@@ -56,7 +59,7 @@ def test_all_rules_that_name_the_stable_pool_move_in_one_patch() -> None:
 
 
 @pytest.mark.parametrize("filters", [None, [], [{"type": "RequestHeaderModifier"}]])
-def test_mirroring_adds_a_filter_and_leaves_the_filters_as_found(filters: list[Any] | None) -> None:
+def test_mirroring_adds_a_filter_and_leaves_the_filters_as_found(filters: Any) -> None:
     before = route([ref("llm-pool")])
     if filters is not None:
         before["spec"]["rules"][0]["filters"] = filters
@@ -78,34 +81,36 @@ def test_a_mirror_that_somebody_changed_is_drift() -> None:
     live = shifted(attached(route([ref("llm-pool")])), 0, 1, mirror=20)
     live["spec"]["rules"][0]["filters"][0]["requestMirror"]["percent"] = 100
     with pytest.raises(RouteDrift, match="the mirror is gone or changed"):
-        claims.own_claim(live, RUN)
+        own(live)
 
 
 def test_weights_put_back_beside_a_mirror_are_not_all_that_was_found() -> None:
     before = route([ref("llm-pool")])
     live = shifted(attached(before), 0, 1, mirror=20)
-    claim = claims.own_claim(live, RUN)
+    claim = own(live)
     live["spec"]["rules"][0]["backendRefs"] = before["spec"]["rules"][0]["backendRefs"]
-    assert not claims.is_restored(live, claim)
+    assert not drift.is_as_found(live, claim)
     del live["spec"]["rules"][0]["filters"]
-    assert claims.is_restored(live, claim)
+    assert drift.is_as_found(live, claim)
 
 
 def test_promotion_keeps_the_weights_and_lets_the_route_go() -> None:
     live = shifted(attached(route([ref("llm-pool")])), 100)
-    committed = apply_patch(live, patches.commit_patch(live, claims.own_claim(live, RUN)))
-    assert claims.own_claim(committed, RUN).committed
-    for claimed in (live, committed):
-        after = apply_patch(claimed, patches.promote_patch(claimed, claims.own_claim(claimed, RUN)))
+    committed = apply_patch(live, patches.commit_patch(live, own(live)))
+    assert own(committed).committed
+    for held in (live, committed):
+        last = ending(own(held), Ending.PROMOTED)
+        after = apply_patch(held, patches.promote_patch(held, own(held), last))
         assert refs(after) == [("llm-pool", 0), ("new", 100)]
-        assert "annotations" not in after["metadata"]
+        assert claims.read_claim(after) is None
+        assert claims.ended(after, TOKEN) is Ending.PROMOTED
 
 
 def test_other_rules_may_come_and_go_meanwhile() -> None:
     live = shifted(attached(route([ref("llm-pool")], [ref("llm-pool")])), 5)
     live["spec"]["rules"].insert(0, {"backendRefs": [service("web")]})
     live["spec"]["rules"].insert(2, {"backendRefs": [service("web")]})
-    assert [place.path for place in claims.own_claim(live, RUN).places] == ["/spec/rules/1", "/spec/rules/3"]
+    assert [each.path for each in drift.in_order(live, own(live))] == ["/spec/rules/1", "/spec/rules/3"]
     after = restored(live)
     assert [refs(after, rule)[0] for rule in range(4)] == [("web", None), ("llm-pool", None)] * 2
 
@@ -114,12 +119,13 @@ def test_a_rule_that_went_is_drift() -> None:
     live = shifted(attached(route([ref("llm-pool")], [ref("llm-pool")])), 5)
     del live["spec"]["rules"][1]
     with pytest.raises(RouteDrift, match="gone"):
-        claims.own_claim(live, RUN)
+        own(live)
 
 
 def test_a_write_between_reading_and_patching_makes_the_patch_fail() -> None:
     live = attached(route([service("web")], [ref("llm-pool")]))
-    patch = copy.deepcopy(patches.shift_patch(live, claims.own_claim(live, RUN), 5, 1, 1000.0))
+    claim = own(live)
+    patch = copy.deepcopy(patches.shift_patch(live, claim, claim.with_(percent=5, step=1)))
     live["spec"]["rules"][1]["backendRefs"][0]["weight"] = 7
     with pytest.raises(TestFailed):
         apply_patch(live, patch)
@@ -127,7 +133,7 @@ def test_a_write_between_reading_and_patching_makes_the_patch_fail() -> None:
 
 def test_a_route_that_was_written_since_it_was_read_cannot_be_attached_to() -> None:
     live = route([ref("llm-pool")])
-    patch = patches.attach_patch(live, Claim(RUN, "llm-pool", "new", select_places(live, "llm-pool")))
+    patch = patches.attach_patch(live, claim_on(live))
     live["metadata"]["resourceVersion"] = "11"
     with pytest.raises(TestFailed):
         apply_patch(live, patch)
@@ -143,38 +149,39 @@ def test_foreign_weights_are_drift_and_name_who_wrote() -> None:
         {"manager": "gateway", "time": "2026-01-04T00:00:00Z", "fieldsV1": {"f:status": {}}},
     ]
     with pytest.raises(RouteDrift, match=r"kubectl-edit, argocd.*llm-pool 50, new 5.*llm-pool 95, new 5"):
-        claims.own_claim(live, RUN)
+        own(live)
 
 
 def test_somebody_else_putting_the_weights_back_counts_as_restored() -> None:
     before = route([ref("llm-pool")])
     live = shifted(attached(before), 5)
-    claim = claims.own_claim(live, RUN)
+    claim = own(live)
     live["spec"] = before["spec"]
-    assert claims.is_restored(live, claim)
-    assert "annotations" not in apply_patch(live, patches.release_patch(live))["metadata"]
+    assert drift.is_as_found(live, claim)
+    assert claims.read_claim(apply_patch(live, patches.release_patch(live, ending(claim)))) is None
 
 
-@pytest.mark.parametrize("claimant", [None, "rollout_llm/other"])
-def test_only_who_claims_it_may_write(claimant: str | None) -> None:
+@pytest.mark.parametrize("holder", [None, "rollout_llm/other"])
+def test_only_the_holder_may_write(holder: Any) -> None:
     live = attached(route([ref("llm-pool")]))
-    if claimant is None:
+    if holder is None:
         del live["metadata"]["annotations"]
     else:
-        live["metadata"]["annotations"][claims.CLAIMED_BY] = claimant
-    with pytest.raises(ClaimLost, match="not by rollout_llm/r1"):
-        claims.own_claim(live, RUN)
+        claim = own(live).with_(token="another", owner=Owner(run=holder))
+        live["metadata"]["annotations"][claims.CLAIM] = claim.to_json()
+    with pytest.raises(ClaimLost, match=f"claimed by {holder or 'no rollout'}, not by this run"):
+        own(live)
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "[]", "not json", '{"places": null}', '{"run": 1, "places": [], "x": 1}', '{"places": [1]}'],
 )
-def test_an_edited_claim_is_refused_not_guessed(text: str) -> None:
+def test_an_edited_record_is_refused_not_guessed(text: Any) -> None:
     live = attached(route([ref("llm-pool")]))
     live["metadata"]["annotations"][claims.CLAIM] = text
     with pytest.raises(ClaimLost, match="unreadable"):
-        claims.own_claim(live, RUN)
+        own(live)
 
 
 @pytest.mark.parametrize(
@@ -192,13 +199,126 @@ def test_an_edited_claim_is_refused_not_guessed(text: str) -> None:
         ),
     ],
 )
-def test_targets_of_an_alias_move_and_come_back(before: Any, path: str, field: str) -> None:
-    claim = Claim(RUN, "old", "new", (claims.place_of(before, path),))
+def test_targets_of_an_alias_move_and_come_back(before: Any, path: Any, field: Any) -> None:
+    claim = Claim(
+        token=TOKEN,
+        owner=Owner(run=RUN),
+        stable="old",
+        canary="new",
+        steps=3,
+        places=(claims.place_of(before, path),),
+    )
     live = apply_patch(before, patches.attach_patch(before, claim))
     assert live["spec"] == before["spec"], "weight 0 is illegal, so attaching adds no target"
     for step, percent in enumerate((5, 50, 100), start=1):
         live = shifted(live, percent, step)
-    targets = claims.entries_of(live, claims.rules_of(live)[path])
+    targets = rules.entries_of(live, rules.rules_of(live)[path])
     assert [entry["weight"] for entry in targets] == [100]
-    assert claims.rules_of(live)[path][field] == targets
+    assert rules.rules_of(live)[path][field] == targets
     assert restored(live)["spec"] == before["spec"]
+
+
+class TestWhichRuleIsOurs:
+    """A rule is known by its name or by what it matches, never by its place or its looks."""
+
+    def test_a_foreign_rule_with_our_split_is_left_alone(self) -> None:
+        before = route([ref("llm-pool")])
+        live = shifted(attached(before), 50)
+        foreign = copy.deepcopy(live["spec"]["rules"][0])
+        foreign["matches"] = [{"path": {"type": "PathPrefix", "value": "/other"}}]
+        live["spec"]["rules"].insert(0, foreign)
+        after = restored(live)
+        assert after["spec"]["rules"] == [foreign, *before["spec"]["rules"]]
+
+    def test_a_name_counts_more_than_matches(self) -> None:
+        before = route([ref("llm-pool")], [service("web")])
+        before["spec"]["rules"][0]["name"] = "chat"
+        live = shifted(attached(before), 50)
+        live["spec"]["rules"].reverse()
+        live["spec"]["rules"][1]["matches"] = [{"path": {"type": "Exact", "value": "/v1"}}]
+        after = restored(live)
+        assert after["spec"]["rules"][1]["backendRefs"] == before["spec"]["rules"][0]["backendRefs"]
+        assert after["spec"]["rules"][0] == before["spec"]["rules"][1]
+
+    def test_a_second_rule_that_matches_alike_is_told_apart_by_what_we_set(self) -> None:
+        before = route([ref("llm-pool")])
+        live = shifted(attached(before), 50)
+        twin = copy.deepcopy(before["spec"]["rules"][0])
+        live["spec"]["rules"].insert(0, twin)
+        assert restored(live)["spec"]["rules"] == [twin, *before["spec"]["rules"]]
+
+
+class TestWhatStandsBeside:
+    """Others may put backends into our rule; an alarm moves our own two whatever they did."""
+
+    def idle(self, live: Any) -> Any:
+        live["spec"]["rules"][0]["backendRefs"].append(ref("idle", 0))
+
+    def test_a_backend_without_weight_is_no_drift_and_stays(self) -> None:
+        live = shifted(attached(route([ref("llm-pool")])), 50)
+        self.idle(live)
+        live = shifted(live, 100, 2)
+        assert refs(live) == [("llm-pool", 0), ("new", 100), ("idle", 0)]
+        assert refs(restored(live)) == [("llm-pool", None), ("idle", 0)]
+
+    def test_an_alarm_takes_the_canary_off_under_drift(self) -> None:
+        live = shifted(attached(route([ref("llm-pool")])), 50)
+        live["spec"]["rules"][0]["backendRefs"].append(ref("theirs", 20))
+        claim = drift.own_claim(live, TOKEN)
+        live = apply_patch(live, patches.retreat_patch(live, claim))
+        assert refs(live) == [("llm-pool", None), ("new", 0), ("theirs", 20)]
+        assert refs(restored(live)) == [("llm-pool", None), ("theirs", 20)]
+
+    def test_an_alarm_leaves_stable_what_both_had_when_somebody_set_other_weights(self) -> None:
+        live = shifted(attached(route([ref("llm-pool", 60), ref("other", 40)])), 50)
+        live["spec"]["rules"][0]["backendRefs"][1]["weight"] = 7
+        claim = drift.own_claim(live, TOKEN)
+        live = apply_patch(live, patches.retreat_patch(live, claim))
+        assert refs(live) == [("llm-pool", 300), ("other", 7), ("new", 0)]
+
+    def test_other_fields_of_our_entries_stay_as_they_are_now(self) -> None:
+        live = shifted(attached(route([ref("llm-pool")])), 50)
+        live["spec"]["rules"][0]["backendRefs"][0]["port"] = 8000
+        assert restored(live)["spec"]["rules"][0]["backendRefs"] == [{**ref("llm-pool"), "port": 8000}]
+
+
+class TestTheFence:
+    def test_a_new_epoch_stops_every_older_write(self) -> None:
+        live = shifted(attached(route([ref("llm-pool")])), 5)
+        claim = own(live)
+        raise_ = patches.shift_patch(live, claim, claim.with_(percent=50, step=2))
+        live = apply_patch(live, patches.return_patch(live, claim))
+        assert (own(live).epoch, own(live).phase) == (2, Phase.RETURNING)
+        with pytest.raises(TestFailed):
+            apply_patch(live, raise_)
+
+    def test_what_a_newer_version_wrote_is_kept(self) -> None:
+        live = attached(route([ref("llm-pool")]))
+        text = live["metadata"]["annotations"][claims.CLAIM].replace(
+            '"schema":1', '"schema":2,"later":{"x":[1]}'
+        )
+        live["metadata"]["annotations"][claims.CLAIM] = text
+        moved = shifted(live, 5)
+        assert own(moved).model_extra == {"later": {"x": [1]}}
+        assert own(moved).schema_ == 2
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            ('"found":[{', '"found":[],"x":[{'),
+            ('"percent":0', '"percent":"50"'),
+            ('"places":[', '"places":[],"x":['),
+            ('"percent":0', '"percent":101'),
+            ('"epoch":1', '"epoch":true'),
+            ('"path":"/spec/rules/0"', '"path":"/metadata"'),
+            ('"since":0.0', '"since":1e400'),
+            ('"phase":"progressing"', '"phase":"flying"'),
+        ],
+    )
+    def test_an_edited_claim_that_is_still_json_is_refused(self, edit: Any) -> None:
+        live = attached(route([ref("llm-pool")]))
+        text = live["metadata"]["annotations"][claims.CLAIM]
+        assert edit[0] in text
+        live["metadata"]["annotations"][claims.CLAIM] = text.replace(*edit)
+        with pytest.raises(ClaimLost, match="unreadable"):
+            own(live)

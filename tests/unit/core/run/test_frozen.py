@@ -32,12 +32,20 @@ def frozen(**changes: Any) -> Frozen:
         "metric_set": load_metric_set(plan.metrics),
         "manifests": (),
         "began": 1000.0,
+        "token": "5f3a",
+        "link": "https://airflow.test/runs/test",
     }
     return Frozen(**given | changes)
 
 
 def test_it_is_read_as_it_was_written() -> None:
     assert Frozen.from_json(frozen().to_json()) == frozen()
+
+
+@pytest.mark.parametrize("change", [{"token": "77b0"}, {"link": ""}, {"stable_pods": 4}, {"run": "other"}])
+def test_two_that_differ_have_two_digests(change: dict[str, Any]) -> None:
+    assert frozen().digest == frozen().digest
+    assert frozen().digest != frozen(**change).digest
 
 
 def test_each_route_has_the_parents_that_accepted_it() -> None:
@@ -57,6 +65,13 @@ def test_a_run_frozen_before_there_were_parents_goes_on(gateway: str, parents: t
     read = Frozen.from_json({**value, "digest": digest(value)})
     assert read.parents == parents
     assert read.began == 0.0
+    assert Frozen.from_json(read.to_json()) == read
+
+
+def test_a_run_frozen_before_there_were_tokens_is_known_by_its_name() -> None:
+    value = {k: v for k, v in frozen().to_json().items() if k not in ("digest", "token", "link")}
+    read = Frozen.from_json({**value, "digest": digest(value)})
+    assert (read.token, read.link) == (read.run, "")
     assert Frozen.from_json(read.to_json()) == read
 
 

@@ -70,7 +70,7 @@ def test_a_rule_without_matches_is_previewed_by_the_header_alone() -> None:
 def test_a_preview_never_mirrors_what_the_rollout_itself_mirrors() -> None:
     live = route([ref("llm-pool")])
     live["spec"]["rules"][0]["filters"] = [{"type": "RequestMirror", "requestMirror": {}}]
-    made = preview(live, places=[Place("/spec/rules/0", (ref("llm-pool"),))])
+    made = preview(live, places=[Place(path="/spec/rules/0", found=(ref("llm-pool"),))])
     assert "filters" not in made["spec"]["rules"][0]
 
 

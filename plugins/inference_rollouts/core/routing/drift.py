@@ -1,0 +1,171 @@
+"""What an object must look like while a rollout claims it, and noticing that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inference_rollouts.core.errors import ClaimLost, RouteDrift
+from inference_rollouts.core.objects.k8s import K8sObject, title_of
+from inference_rollouts.core.objects.ownership import OWNER
+from inference_rollouts.core.routing.claim import Claim, Place, read_claim
+from inference_rollouts.core.routing.rules import entries_of, names_of, rules_like, rules_of, spelling_of
+from inference_rollouts.core.routing.weights import at_percent, describe, weights_of
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A place, and the rule that it is now: where, and what stands there."""
+
+    place: Place
+    path: str
+    rule: K8sObject
+
+
+def own_claim(obj: K8sObject, token: str) -> Claim:
+    """The claim that the rollout with this token has on an object. Raises ClaimLost when it has none."""
+    claim = read_claim(obj)
+    if claim is None or claim.token != token:
+        holder = claim.owner.run if claim else "no rollout"
+        raise ClaimLost(
+            f"{title_of(obj)} is claimed by {holder}, not by this run; "
+            "this run writes nothing more to it and its weights are as they were left."
+        )
+    return claim
+
+
+def locate(obj: K8sObject, claim: Claim) -> list[Located]:
+    """The rules that a claim means, wherever they are now; those that are gone are left out.
+
+    A rule is known by its name or by what it matches. Where several match alike, ours are as many of them in
+    the same order, else those that look as we left them, else those that are where ours were.
+    """
+    located: list[Located] = []
+    for (name, matches), places in _by_identity(claim).items():
+        paths = rules_like(obj, name, matches)
+        pairs = _paired(places, paths) or _paired(places, _as_left(obj, claim, places[0], paths))
+        pairs = pairs or [(place, place.path) for place in places if place.path in paths]
+        located += [Located(place, path, rules_of(obj)[path]) for place, path in pairs]
+    return sorted(located, key=lambda each: claim.places.index(each.place))
+
+
+def _by_identity(claim: Claim) -> dict[tuple[str | None, str | None], list[Place]]:
+    groups: dict[tuple[str | None, str | None], list[Place]] = {}
+    for place in claim.places:
+        groups.setdefault((place.name, place.matches), []).append(place)
+    return groups
+
+
+def _paired(places: Sequence[Place], paths: Sequence[str]) -> list[tuple[Place, str]]:
+    """Places and paths in order, if there are as many of both."""
+    return list(zip(places, paths, strict=True)) if len(places) == len(paths) else []
+
+
+def _as_left(obj: K8sObject, claim: Claim, place: Place, paths: Sequence[str]) -> list[str]:
+    """The rules among `paths` that look as the last write left `place`."""
+    rules = rules_of(obj)
+    return [path for path in paths if _is_as_left(obj, Located(place, path, rules[path]), claim)]
+
+
+def in_order(obj: K8sObject, claim: Claim) -> list[Located]:
+    """The rules that a claim means, each as the last write left it. Raises RouteDrift when one is not.
+
+    What others added with weight 0 takes nothing and is no drift.
+    """
+    located = locate(obj, claim)
+    if len(located) < len(claim.places) or not all(_is_as_left(obj, each, claim) for each in located):
+        raise _drift(obj, claim, located)
+    return located
+
+
+def is_as_found(obj: K8sObject, claim: Claim) -> bool:
+    """Whether every rule that the rollout found is there again with its weights as found."""
+    located = locate(obj, claim)
+    return len(located) == len(claim.places) and all(
+        _same_weights(obj, each.rule, each.place.found) and _filters_as_found(each, claim) for each in located
+    )
+
+
+def expected_entries(obj: K8sObject, place: Place, claim: Claim) -> list[dict[str, Any]]:
+    """What a rule's weighted list must be, given what the rollout wrote last."""
+    return at_percent(place.found, claim.stable, claim.canary, claim.percent, spelling_of(obj))
+
+
+def expected_filters(place: Place, claim: Claim) -> list[dict[str, Any]] | None:
+    """What a rule's filters must be while the rollout owns them: while it mirrors. Else None."""
+    if not claim.mirror:
+        return None
+    group = next(entry["group"] for entry in place.found if entry["name"] == claim.stable)
+    backend = {"group": group, "kind": "InferencePool", "name": claim.canary}
+    mirror = {
+        "type": "RequestMirror",
+        "requestMirror": {"backendRef": backend, "percent": claim.mirror},
+    }
+    return [*(place.filters or ()), mirror]
+
+
+def weights_now(obj: K8sObject, claim: Claim) -> str:
+    """What the rollout has set, for people."""
+    return _described(obj, [expected_entries(obj, place, claim) for place in claim.places])
+
+
+def weights_found(obj: K8sObject, claim: Claim) -> str:
+    """What the rollout found, for people."""
+    return _described(obj, [place.found for place in claim.places])
+
+
+def writers(obj: K8sObject, ours: str = OWNER) -> list[str]:
+    """Field managers other than `ours` that own parts of the object's spec, the latest first."""
+    entries = [
+        entry
+        for entry in obj["metadata"].get("managedFields", ())
+        if entry.get("manager") != ours and "f:spec" in entry.get("fieldsV1", {})
+    ]
+    entries.sort(key=lambda entry: entry.get("time", ""), reverse=True)
+    return list(dict.fromkeys(entry["manager"] for entry in entries))
+
+
+def _is_as_left(obj: K8sObject, each: Located, claim: Claim) -> bool:
+    filters = expected_filters(each.place, claim)
+    mirrored = filters is None or list(each.rule.get("filters") or ()) == filters
+    return mirrored and _same_weights(obj, each.rule, expected_entries(obj, each.place, claim))
+
+
+def _filters_as_found(each: Located, claim: Claim) -> bool:
+    return not claim.mirror or list(each.rule.get("filters") or ()) == list(each.place.filters or ())
+
+
+def _same_weights(obj: K8sObject, rule: K8sObject, wanted: Sequence[K8sObject]) -> bool:
+    """Whether a rule splits its requests as `wanted` does; entries that get nothing do not matter."""
+    return carried(obj, entries_of(obj, rule)) == carried(obj, wanted)
+
+
+def carried(obj: K8sObject, entries: Sequence[K8sObject]) -> dict[str, int]:
+    """The weights of the entries that get requests, by name."""
+    spelling = spelling_of(obj)
+    pairs = zip(names_of(entries, spelling), weights_of(entries, spelling), strict=True)
+    return {name: weight for name, weight in pairs if weight}
+
+
+def _drift(obj: K8sObject, claim: Claim, located: Sequence[Located]) -> RouteDrift:
+    here = {each.place.path: each for each in located}
+    place = next(
+        place
+        for place in claim.places
+        if place.path not in here or not _is_as_left(obj, here[place.path], claim)
+    )
+    each = here.get(place.path)
+    now = _described(obj, [entries_of(obj, each.rule)]) if each else "gone"
+    if each and _same_weights(obj, each.rule, expected_entries(obj, place, claim)):
+        now += " (but the mirror is gone or changed)"
+    others = ", ".join(writers(obj)) or "an unknown field manager"
+    return RouteDrift(
+        f"{title_of(obj)} was changed by {others}: its weights are {now} where this rollout had set "
+        f"{_described(obj, [expected_entries(obj, place, claim)])}. They are left as they are; "
+        f"as found they were {_described(obj, [place.found])}."
+    )
+
+
+def _described(obj: K8sObject, lists: Sequence[Sequence[K8sObject]]) -> str:
+    return "; ".join(dict.fromkeys(describe(entries, spelling_of(obj)) for entries in lists))

@@ -1,0 +1,56 @@
+"""All claims of a namespace, from the cluster alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import ClaimUnreadable
+from inference_rollouts.core.objects.api_groups import EXTENSION_APIS, GATEWAY_API, SPLITTING_KINDS
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.routing.claim import Claim, read_claim
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.way_back import WayBack
+from inference_rollouts.rollout.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An object with the claim on it; None, and why, where the claim is unreadable."""
+
+    target: Target
+    claim: Claim | None
+    mistake: str = ""
+
+
+def claimed_objects(cluster: Cluster) -> list[Claimed]:
+    """Every object of the namespace that a rollout claims, routes first."""
+    claimed = []
+    for obj in _claimable(cluster):
+        target = Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
+        try:
+            claim = read_claim(obj)
+        except ClaimUnreadable as error:
+            claimed.append(Claimed(target, None, str(error)))
+        else:
+            if claim is not None:
+                claimed.append(Claimed(target, claim))
+    return claimed
+
+
+def way_back_of(cluster: Cluster, token: str) -> WayBack:
+    """The way back of a rollout that is known by its token alone: from all objects that it claims."""
+    targets = [
+        each.target
+        for each in claimed_objects(cluster)
+        if each.claim is not None and each.claim.token == token
+    ]
+    return WayBack(Writer(cluster), targets, token)
+
+
+def _claimable(cluster: Cluster) -> Iterator[K8sObject]:
+    kinds = [(GATEWAY_API, "HTTPRoute"), *((api, kind) for kind in SPLITTING_KINDS for api in EXTENSION_APIS)]
+    for api, kind in kinds:
+        if cluster.serves(api, kind):
+            yield from cluster.select(api, kind)

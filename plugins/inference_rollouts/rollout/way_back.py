@@ -1,0 +1,267 @@
+"""The way back: taking a rollout over, taking the canary's traffic away, restoring what was found.
+
+It needs the claims and nothing else: no plan, no XCom, no Airflow. Each object is for itself: one that is
+gone is gone, one that cannot be read is told of, the others are restored. Trying again is for the caller,
+without end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from functools import partial
+from typing import TypeVar
+
+from inference_rollouts.core.errors import ClaimLost, NotFound, RolloutError, RouteDrift
+from inference_rollouts.core.limits import WRITE_ATTEMPTS
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.routing import patches
+from inference_rollouts.core.routing.claim import Claim, Ending, Phase, ended, read_claim
+from inference_rollouts.core.routing.drift import in_order, is_as_found
+from inference_rollouts.core.routing.patches import Patch, ending_of
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.writer import Writer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Restored(StrEnum):
+    """What a restore found and did; of several objects the last of these counts."""
+
+    NOTHING = "nothing"
+    """This rollout claims nothing there, and did not let it go."""
+    BY_OTHERS = "by others"
+    """Somebody had put the weights back; the claim is gone now too."""
+    DONE = "done"
+    """The weights are as found."""
+    COMMITTED = "promoted"
+    """The promotion was decided, and is completed."""
+
+
+_ENDED = {
+    Ending.RESTORED: Restored.DONE,
+    Ending.PROMOTED: Restored.COMMITTED,
+    None: Restored.NOTHING,
+}
+
+
+class Decision(StrEnum):
+    """Where a rollout ends."""
+
+    RETURN = "return"
+    PROMOTE = "promote"
+
+
+class _CommittedMeanwhile(Exception):
+    """Somebody decided the promotion since the claims were read."""
+
+
+class WayBack:
+    """The end of the claims that the rollout with `token` has on `targets`."""
+
+    def __init__(self, writer: Writer, targets: Sequence[Target], token: str) -> None:
+        self.writer = writer
+        self.targets = tuple(targets)
+        self.token = token
+
+    def retreat(self, why: str) -> None:
+        """Take all traffic off the canary at once, whatever stands beside it, keeping the claim.
+
+        Of several objects each is first marked as returning, so that no raise can follow the last mark.
+        """
+        try:
+            self._take_over()
+            self._each(lambda target: self._retreat(target, why))
+        finally:
+            self.writer.tell_all()
+
+    def hold(self, percent: int, why: str) -> None:
+        """Let the canary have `percent` % for now: stable cannot take it yet. Nothing else is raised."""
+        try:
+            self._take_over()
+            self._each(lambda target: self._hold(target, percent, why))
+        finally:
+            self.writer.tell_all()
+
+    def is_decided(self) -> bool:
+        """Whether the promotion was decided: one object was let go promoted, or all are committed."""
+        return _is_decided(self._committed())
+
+    def restore(self, why: str, now: float) -> Restored:
+        """Put the weights back as found and let every object go; a promotion that was decided is completed.
+
+        Raises RouteDrift when others changed weights that no alarm had taken away.
+        """
+        try:
+            if self._take_over() is Decision.PROMOTE:
+                self._each(lambda target: self._complete(target, now))
+                return Restored.COMMITTED
+            done = self._each(lambda target: self.restore_one(target, why, now))
+            return max(done, key=list(Restored).index, default=Restored.NOTHING)
+        finally:
+            self.writer.tell_all()
+
+    def restore_one(self, target: Target, why: str, now: float = 0.0) -> Restored:
+        """The same for one object that no other depends on."""
+        done = Restored.NOTHING
+
+        def decide(obj: K8sObject) -> Patch:
+            nonlocal done
+            claim = self._claim(obj)
+            if claim is None:
+                done = _ENDED[ended(obj, self.token)]
+                return []
+            last = ending_of(claim, Ending.RESTORED, now)
+            done = Restored.DONE
+            if _may_restore(obj, claim):
+                return patches.restore_patch(obj, claim, last)
+            if not is_as_found(obj, claim):
+                in_order(obj, claim)  # raises RouteDrift, naming who changed what
+            done = Restored.BY_OTHERS
+            return patches.release_patch(obj, last)
+
+        written = self.writer.write(target, decide)
+        if written.wrote:
+            self.writer.tell(written.obj, "RolledBack", f"weights restored as found: {why}", warning=True)
+        return done
+
+    def _retreat(self, target: Target, why: str) -> None:
+        def decide(obj: K8sObject) -> Patch:
+            claim = self._claim(obj)
+            if claim is None:
+                raise ClaimLost(f"{target} is not claimed by this run any more; its weights are as they are.")
+            if claim.phase is Phase.RETURNING and claim.percent == claim.mirror == 0:
+                return []
+            return patches.retreat_patch(obj, claim)
+
+        written = self.writer.write(target, decide)
+        if written.wrote:
+            claim = read_claim(written.obj)
+            canary = claim.canary if claim else "the canary"
+            self.writer.tell(
+                written.obj, "CanaryAlarm", f"all traffic taken off {canary}: {why}", warning=True
+            )
+
+    def _hold(self, target: Target, percent: int, why: str) -> None:
+        def decide(obj: K8sObject) -> Patch:
+            claim = self._claim(obj)
+            if claim is None or (claim.phase is Phase.RETURNING and claim.percent == percent):
+                return []
+            return patches.hold_patch(obj, claim, percent)
+
+        written = self.writer.write(target, decide)
+        if written.wrote and (claim := read_claim(written.obj)):
+            text = f"{claim.canary} has {percent} % while {claim.stable} cannot take it: {why}"
+            self.writer.tell(written.obj, "WayBackHeld", text, warning=True)
+
+    def _take_over(self) -> Decision:
+        """Begin a new epoch on every object, in which nothing is raised, unless promotion is decided.
+
+        One object needs no mark of its own: there the first write of the way back is the mark. An object that
+        cannot be marked now keeps no other from going back. Whoever commits at the same moment changes a
+        claim, so that its mark is refused and all is decided anew.
+        """
+        if len(self.targets) == 1:
+            return Decision.RETURN
+        for _ in range(WRITE_ATTEMPTS):
+            committed = self._committed()
+            if _is_decided(committed):
+                return Decision.PROMOTE
+            with suppress(_CommittedMeanwhile):
+                self._try_each(partial(self._mark, committed))
+                return Decision.RETURN
+        raise ClaimLost("A promotion is being decided at this moment; its end is waited for.")
+
+    def _committed(self) -> dict[Target, bool | Ending]:
+        """By object that this rollout claims: is it committed; of one it let go promoted, that."""
+        found: dict[Target, bool | Ending] = {}
+        for target in self.targets:
+            if (obj := self.writer.find(target)) is None:
+                continue
+            if ended(obj, self.token) is Ending.PROMOTED:
+                found[target] = Ending.PROMOTED
+            elif (claim := self._claim_or_none(obj)) is not None:
+                found[target] = claim.committed
+        return found
+
+    def _mark(self, committed: Mapping[Target, bool | Ending], target: Target) -> None:
+        """A new epoch on one object. Raises _CommittedMeanwhile unless it is `committed` as was seen."""
+
+        def decide(obj: K8sObject) -> Patch:
+            claim = self._claim(obj)
+            if claim is None or claim.phase is Phase.RETURNING:
+                if ended(obj, self.token) is Ending.PROMOTED:
+                    raise _CommittedMeanwhile
+                return []
+            if claim.committed != bool(committed.get(target)):
+                raise _CommittedMeanwhile
+            return patches.return_patch(obj, claim)
+
+        self.writer.write(target, decide)
+
+    def _complete(self, target: Target, now: float) -> None:
+        def decide(obj: K8sObject) -> Patch:
+            claim = self._claim(obj)
+            if claim is None:
+                return []
+            return patches.promote_patch(obj, claim, ending_of(claim, Ending.PROMOTED, now))
+
+        written = self.writer.write(target, decide)
+        if written.wrote:
+            self.writer.tell(written.obj, "Promoted", "the promotion was decided and is completed")
+
+    def _claim(self, obj: K8sObject) -> Claim | None:
+        """This rollout's claim on an object. Raises ClaimUnreadable when somebody edited it."""
+        claim = read_claim(obj)
+        return claim if claim is not None and claim.token == self.token else None
+
+    def _claim_or_none(self, obj: K8sObject) -> Claim | None:
+        try:
+            return self._claim(obj)
+        except ClaimLost:
+            return None
+
+    def _each(self, act: Callable[[Target], T]) -> list[T]:
+        """All answers of objects that are there, after every one had its turn.
+
+        Then an error, if any: first one that may pass, so that all is tried again.
+        """
+        answers, errors = self._try_each(act)
+        if errors:
+            raise min(errors, key=lambda error: isinstance(error, RolloutError))
+        return answers
+
+    def _try_each(self, act: Callable[[Target], T]) -> tuple[list[T], list[Exception]]:
+        """Answers and errors; an object that is gone gives neither."""
+        answers: list[T] = []
+        errors: list[Exception] = []
+        for target in self.targets:
+            try:
+                answers.append(act(target))
+            except _CommittedMeanwhile:
+                raise
+            except NotFound:
+                log.warning("%s is gone", target)
+            except Exception as error:
+                log.warning("%s: %s", target, error)
+                errors.append(error)
+        return answers, errors
+
+
+def _is_decided(committed: Mapping[Target, bool | Ending]) -> bool:
+    return Ending.PROMOTED in committed.values() or bool(committed and all(committed.values()))
+
+
+def _may_restore(obj: K8sObject, claim: Claim) -> bool:
+    """Whether our weights stand there, or an alarm has taken them away whatever stands beside."""
+    if claim.phase is Phase.RETURNING and claim.percent == claim.mirror == 0 and claim.step:
+        return True
+    try:
+        in_order(obj, claim)
+    except RouteDrift:
+        return False
+    return True

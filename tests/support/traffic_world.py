@@ -1,0 +1,286 @@
+"""A cluster, several runs and their accidents, in one process: what the laws of moving traffic are tried on.
+
+Every call to the cluster may fail before or after it took effect, the caller may be killed there, and another
+run may act between its reading and its writing. The world keeps the books by which the laws are checked.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+from inference_rollouts.clients.include import load_metric_set, load_plan, plan_files
+from inference_rollouts.core.errors import NotFound, PatchRefused
+from inference_rollouts.core.judging.metrics import MetricSet
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.plan.plan import Plan, parse_plan
+from inference_rollouts.core.routing.claim import CLAIM, ENDING, Claim, Ending, Phase, read_claim, read_ending
+from inference_rollouts.core.routing.permission import permits
+from inference_rollouts.core.routing.rules import matches_of
+from inference_rollouts.core.routing.weights import SPELLINGS, Target, weights_of
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.traffic import Traffic
+from inference_rollouts.rollout.way_back import Restored
+from tests.support.json_patch import TestFailed, apply_patch
+from tests.support.routes import ref, route, service
+
+STABLE, CANARY = "llm-pool", "new"
+SPELLING = SPELLINGS["HTTPRoute"]
+WEIGHTS = (20, 50, 100)
+
+
+class Fate(IntEnum):
+    """What becomes of one call to the cluster."""
+
+    FINE = 0
+    REFUSED = 1
+    """It fails before it took effect."""
+    LOST = 2
+    """It took effect, and the answer is lost."""
+    KILLED_BEFORE = 3
+    KILLED_AFTER = 4
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+class Passing(Exception):
+    """Any error that may pass: 403, 500, a reset."""
+
+
+@dataclass
+class World:
+    """Some routes, each with a rule that sends traffic to the stable pool, beside others."""
+
+    routes: int = 2
+    others: int = 0  # weight of another pool in the same rule, as found
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fates: list[Fate] = field(default_factory=list)
+    meanwhile: list[Callable[[], object]] = field(default_factory=list)
+    judged: set[tuple[str, int]] = field(default_factory=set)
+    drifted: set[str] = field(default_factory=set)
+    broken: list[str] = field(default_factory=list)  # laws that were broken, in words
+    runs: list[Run] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)  # the reasons of what was told, in order
+
+    def __post_init__(self) -> None:
+        for number in range(self.routes):
+            name = f"route-{number}"
+            beside = [ref("other", self.others)] if self.others else []
+            obj = route([service("web")], [ref(STABLE, 60), *beside])
+            obj["spec"]["rules"][0]["matches"] = [{"path": {"type": "Exact", "value": "/web"}}]
+            obj["metadata"] |= {"name": name, "uid": name}
+            self.objects[name] = obj
+        self.found = copy.deepcopy(self.objects)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return tuple(Target(GATEWAY_API, "HTTPRoute", name) for name in self.found)
+
+    # What the Cluster protocol has of it.
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+        with self._call():
+            if name not in self.objects:
+                raise NotFound(f"{kind} {name} not found")
+            return copy.deepcopy(self.objects[name])
+
+    def select(self, api_version: str, kind: str, labels: object = None) -> list[dict[str, Any]]:
+        with self._call():
+            return copy.deepcopy(list(self.objects.values())) if kind == "HTTPRoute" else []
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        return kind == "HTTPRoute"
+
+    def patch(self, api_version: str, kind: str, name: str, patch: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.meanwhile:
+            waiting, self.meanwhile = self.meanwhile, []
+            fates, self.fates = self.fates, []
+            for act in waiting:
+                act()
+            self.fates = fates
+        with self._call():
+            before = self.objects.get(name)
+            if before is None:
+                raise NotFound(f"{kind} {name} not found")
+            try:
+                after = apply_patch(before, patch)
+            except (TestFailed, KeyError, IndexError) as error:
+                raise PatchRefused(str(error)) from error
+            self._audit(name, before, after)
+            self.objects[name] = after
+            return copy.deepcopy(after)
+
+    def event(self, about: object, reason: str, message: str, *, warning: bool = False) -> None:
+        self.events.append(reason)
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        fate = self.fates.pop(0) if self.fates else Fate.FINE
+        if fate is Fate.REFUSED:
+            raise Passing("503")
+        if fate is Fate.KILLED_BEFORE:
+            raise Killed
+        yield
+        if fate is Fate.LOST:
+            raise Passing("reset")
+        if fate is Fate.KILLED_AFTER:
+            raise Killed
+
+    # The laws.
+
+    def _audit(self, name: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Hold one write against the laws of writing."""
+        claim = read_claim(before)
+        rose = share(after) > share(before)
+        if rose and (claim is None or claim.phase is not Phase.PROGRESSING or not permits(claim)):
+            self.broken.append(f"{name} was raised without a permission: {claim}")
+        elif rose and claim and (claim.token, claim.step) not in self.judged:
+            self.broken.append(f"{name} was raised from step {claim.step}, which nobody judged")
+        ours = {place.matches for place in (claim or read_claim(after)).places}  # type: ignore[union-attr]
+        self._audit_ending(name, claim, after)
+        theirs = [foreign(obj, ours) for obj in (before, after)]
+        if theirs[0] != theirs[1]:
+            self.broken.append(f"{name}: something foreign changed: {theirs}")
+
+    def _audit_ending(self, name: str, claim: Claim | None, after: dict[str, Any]) -> None:
+        """An object is let go as promoted only when the last step passed and the canary has everything."""
+        last = read_ending(after)
+        if claim is None or last is None or read_claim(after) is not None:
+            return
+        if last.ending is Ending.PROMOTED:
+            judged = (claim.token, len(WEIGHTS)) in self.judged
+            if claim.percent != 100 or not (judged and permits(claim)):
+                self.broken.append(f"{name} was promoted without its permission: {claim}")
+
+    def check(self) -> None:
+        """Hold the state against the laws of states; raises AssertionError."""
+        assert not self.broken, self.broken
+        for name, obj in self.objects.items():
+            if name not in self.drifted:
+                assert _owned(obj) == _owned(self.found[name]), f"{name}: the pair's share is another"
+
+    def as_found(self, name: str) -> bool:
+        return shares(self.objects[name]) == shares(self.found[name])
+
+    def promoted(self, name: str) -> bool:
+        now = shares(self.objects[name])
+        return now.get(STABLE, 0) == 0 and now.get(CANARY, 0) == shares(self.found[name])[STABLE]
+
+
+def rule(obj: dict[str, Any]) -> dict[str, Any] | None:
+    """The rule that moves, wherever it is."""
+    rules = obj["spec"]["rules"]
+    return next((each for each in rules if each["matches"][0]["path"]["value"] == "/"), None)
+
+
+def shares(obj: dict[str, Any]) -> dict[str, Fraction]:
+    """By backend of the rule that moves: its share, of those that have one."""
+    refs = (rule(obj) or {}).get("backendRefs", [])
+    weights = weights_of(refs, SPELLING)
+    total = sum(weights)
+    return {
+        each["name"]: Fraction(weight, total) for each, weight in zip(refs, weights, strict=True) if weight
+    }
+
+
+def share(obj: dict[str, Any]) -> Fraction:
+    """The canary's share."""
+    return shares(obj).get(CANARY, Fraction(0))
+
+
+def _owned(obj: dict[str, Any]) -> Fraction:
+    return shares(obj).get(CANARY, Fraction(0)) + shares(obj).get(STABLE, Fraction(0))
+
+
+def foreign(obj: dict[str, Any], ours: set[str | None]) -> Any:
+    """All of an object that no rollout may change which moves the rules that match `ours`."""
+    obj = copy.deepcopy(obj)
+    for each in obj["spec"]["rules"]:
+        if matches_of(each) in ours:
+            each["backendRefs"] = sorted(
+                backend["name"]
+                for backend in each["backendRefs"]
+                if backend["name"] not in (STABLE, CANARY, "other") and not backend.get("weight", 1)
+            )
+    meta = obj["metadata"]
+    notes = {k: v for k, v in meta.get("annotations", {}).items() if k not in (CLAIM, ENDING)}
+    return obj["spec"], notes, meta["name"], meta["uid"]
+
+
+@cache
+def _plan() -> Plan:
+    file = next(each for each in plan_files() if each.stem == "llm")
+    steps = [{"weight": weight, "bake": 1} for weight in WEIGHTS]
+    value = load_plan(file).model_dump(mode="json")
+    return parse_plan(value | {"steps": steps, "stable": STABLE, "canary": CANARY, "routes": "all"})
+
+
+@cache
+def _metric_set() -> MetricSet:
+    return load_metric_set("vllm")
+
+
+@dataclass
+class Run:
+    """One try of a run of some Airflow, whose tasks may run at any time, in any order, again and again."""
+
+    world: World
+    token: str
+    name: str = "rollout_llm/r1"
+
+    def __post_init__(self) -> None:
+        plan = _plan()
+        self.frozen = Frozen(
+            run=self.name,
+            token=self.token,
+            plan=plan,
+            parents=(),
+            targets=self.world.targets,
+            metric_set=_metric_set(),
+            manifests=(),
+        )
+        self.places = kind_of(plan).places
+
+    @property
+    def traffic(self) -> Traffic:
+        return Traffic(self.world, self.frozen, self.places)  # type: ignore[arg-type]
+
+    def attach(self, step: int) -> None:
+        self.traffic.attach()
+
+    def pass_(self, step: int) -> None:
+        """The warm-up (0), or the judge of a step, lets the next raise happen."""
+        self.world.judged.add((self.token, step))
+        self.traffic.permit(step, 1.0)
+
+    def shift(self, step: int) -> None:
+        index = max(1, step)
+        self.traffic.shift(index, self.frozen.plan.all_steps[index - 1], float(index))
+
+    def alarm(self, step: int) -> None:
+        self.traffic.way_back.retreat("an alarm")
+
+    def promote(self, step: int) -> None:
+        self.traffic.promote(9.0)
+
+    def rollback(self, step: int = 0) -> None:
+        """What it says of its end must be so."""
+        restored = self.traffic.way_back.restore("a rollback", 9.0)
+        endings = {
+            last.ending
+            for obj in self.world.objects.values()
+            if (last := read_ending(obj)) and last.token == self.token and read_claim(obj) is None
+        }
+        if restored is Restored.NOTHING and endings:
+            self.world.broken.append(f"a rollback said that nothing was claimed, but it is {endings}")
+        if restored is Restored.DONE and Ending.PROMOTED in endings:
+            self.world.broken.append("a rollback said that it restored what it promoted")
