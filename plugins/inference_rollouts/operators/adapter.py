@@ -26,9 +26,9 @@ class LoadAdapter(BaseOperator):
     def execute(self, context: Context) -> list[str]:
         """The names of the pods that had to load it."""
         run = run_of(context)
+        keep_token(context, run)
         plan = run.plan.as_adapter_plan
         urls = servers_of(run.cluster, plan.pool)
         loaded = load_everywhere(run.clients.servers, urls, plan) if plan.load == "runtime" else []
-        keep_token(context, run)
         until(time.time() + WRITE_DEADLINE)(run.traffic.attach)
         return loaded

@@ -26,6 +26,7 @@ class DeployPool(NodesOperator):
     @records_failure
     def execute(self, context: Context) -> None:
         run = run_of(context)
+        keep_token(context, run)
         for manifest in run.frozen.manifests:
             live = run.cluster.apply(manifest)
             self.log.info("applied %s %s", live["kind"], live["metadata"]["name"])
@@ -48,7 +49,6 @@ class DeployPool(NodesOperator):
         self._attach(context, run_of(context))
 
     def _attach(self, context: Context, run: Run) -> None:
-        keep_token(context, run)
         until(time.time() + WRITE_DEADLINE)(run.traffic.attach)
         for manifest in run.frozen.previews:
             live = run.cluster.apply(manifest)
