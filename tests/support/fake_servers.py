@@ -19,14 +19,16 @@ class FakeServers:
     """Every server answers well and at once for its model, and for the adapters that it has loaded.
 
     `loaded` says which, by URL: name -> path; `first` what each was started with. `refusing` are the refusals
-    of some that load none. `mute` names get no answer. `lazy` servers have a resolver: they load any adapter
-    when they are first asked for it. `heard` is called with the name of each request before it is answered.
+    of some that load none; `lacking` are paths where nobody finds an adapter. `mute` names get no answer.
+    `lazy` servers have a resolver: they load any adapter when they are first asked for it. `heard` is called
+    with the name of each request before it is answered.
     """
 
     first: Mapping[str, str] = field(default_factory=dict)
     models_of_all: list[Served] = field(default_factory=lambda: [Served(BASE, MODEL)])
     loaded: dict[str, dict[str, str]] = field(default_factory=dict)
     refusing: dict[str, ServerRefused] = field(default_factory=dict)
+    lacking: set[str] = field(default_factory=set)
     unloaded: list[tuple[str, str]] = field(default_factory=list)
     mute: set[str] = field(default_factory=set)
     lazy: bool = False
@@ -45,6 +47,8 @@ class FakeServers:
         self.heard("load_adapter")
         if base_url in self.refusing:
             raise self.refusing[base_url]
+        if path in self.lacking:
+            raise ServerRefused(404, f"No adapter found for {path}")
         self.on(base_url)[name] = path
 
     def unload_adapter(self, base_url: str, name: str) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan, parse_plan
+from inference_rollouts.core.run.frozen import Frozen
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDE = ROOT / "include"
@@ -32,6 +34,21 @@ def food_review(**changes: Any) -> dict[str, Any]:
 
 def food_review_plan(**changes: Any) -> AdapterPlan:
     return parse_plan(food_review(**changes)).as_adapter_plan
+
+
+def frozen_food_review(stable_path: str = "/adapters/food-review-1", **changes: Any) -> Frozen:
+    """As preflight freezes it, but for what it moves."""
+    plan = food_review_plan(**changes)
+    return Frozen(
+        run=RUN,
+        plan=plan,
+        parents=(),
+        targets=(),
+        metric_set=load_metric_set(plan.metrics),
+        manifests=(),
+        stable_pods=3,
+        stable_path=stable_path,
+    )
 
 
 def plan_file(name: str) -> dict[str, Any]:

@@ -22,7 +22,13 @@ from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.preflight import capacity, lora, measuring, pools, routing
 from inference_rollouts.rollout import serving
-from inference_rollouts.rollout.adapters import AdapterReconciler, ensure_loaded, is_loaded
+from inference_rollouts.rollout.adapters import (
+    AdapterReconciler,
+    bring_old_back,
+    ensure_loaded,
+    is_loaded,
+    new_adapter,
+)
 from inference_rollouts.rollout.capacity import adapter_room
 from inference_rollouts.rollout.pods import servers_of
 from inference_rollouts.rollout.retirement import AdapterSubject, Subject
@@ -56,6 +62,7 @@ class AdapterRollout:
         routing.warn_of_writers(moved, began)
         pools.check_stable(cluster, self.plan, parents=())
         lora.check(clients, self.plan, targets)
+        stable_path = lora.path_of_stable(clients, self.plan)
         frozen = Frozen(
             run=run,
             token=secrets.token_hex(16),
@@ -66,6 +73,7 @@ class AdapterRollout:
             manifests=(),
             stable_pods=capacity.count_stable(cluster, self.plan),
             began=began,
+            stable_path=stable_path,
         )
         measuring.check_metrics(clients.prometheus, frozen)
         return frozen
@@ -80,7 +88,7 @@ class AdapterRollout:
         plan, servers = self.plan, run.clients.servers
         urls = servers_of(run.cluster, plan.pool)
         for pod, url in urls.items():
-            ensure_loaded(servers, pod, url, plan)
+            ensure_loaded(servers, pod, url, new_adapter(plan))
         ttfts = warm_all(servers, urls, plan.canary, plan)
         if lacking := [pod for pod, url in urls.items() if not is_loaded(servers, url, plan.canary)]:
             raise WarmUpFailed(
@@ -98,7 +106,12 @@ class AdapterRollout:
         return RoomAhead()
 
     def reconciler(self, run: Run) -> ReconcilePods:
-        return AdapterReconciler(self.plan, run.clients)
+        return AdapterReconciler(run.frozen, run.clients)
+
+    def kept_share(self, run: Run, percent: int) -> int:
+        """Nothing: the same pods serve both. Those that came later are given the old adapter first."""
+        bring_old_back(run.clients, run.frozen)
+        return 0
 
     def retired(self, clients: Clients, retirement: Retirement) -> Subject:
         return AdapterSubject(clients, self.plan, retirement)

@@ -21,6 +21,7 @@ from inference_rollouts.core.run.form import Form, pool_form
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.adapters import nameable
 from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.core.serving.way_back import kept_share
 from inference_rollouts.preflight import (
     adapters,
     capacity,
@@ -33,10 +34,12 @@ from inference_rollouts.preflight import (
     trial,
 )
 from inference_rollouts.rollout import serving
-from inference_rollouts.rollout.capacity import pool_room, pool_room_ahead
+from inference_rollouts.rollout.availability import availability_of
+from inference_rollouts.rollout.capacity import pods_for_all, pool_room, pool_room_ahead
 from inference_rollouts.rollout.pods import servers_of
 from inference_rollouts.rollout.retirement import PoolSubject, Subject
 from inference_rollouts.rollout.run import ReconcilePods, Run
+from inference_rollouts.rollout.sizes import bring_back_size
 from inference_rollouts.rollout.targets import route_places, routes_of
 from inference_rollouts.rollout.warm_up import warm_all
 
@@ -117,6 +120,13 @@ class PoolRollout:
 
     def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
         return pool_room_ahead(run.clients, run.frozen, context, health, now)
+
+    def kept_share(self, run: Run, percent: int) -> int:
+        stable, canary = (availability_of(run.cluster, pool) for pool in (self.plan.stable, self.plan.canary))
+        if stable.available and stable.pods >= run.frozen.stable_pods:
+            return 0
+        bring_back_size(run.cluster, self.plan, run.frozen.stable_pods)
+        return kept_share(stable, canary, percent, pods_for_all(run.clients, run.frozen))
 
     def reconciler(self, run: Run) -> ReconcilePods:
         """Pods that come later have all they need from their manifests."""

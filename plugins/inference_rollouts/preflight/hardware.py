@@ -9,6 +9,7 @@ from typing import Any
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, ServerRefused
+from inference_rollouts.core.objects.api_groups import WORKLOAD_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.plan.plan import Kind, PoolPlan
@@ -47,7 +48,7 @@ def _check_model(clients: Clients, plan: PoolPlan) -> None:
 
 def _differences(cluster: Cluster, plan: PoolPlan, manifests: list[K8sObject]) -> list[str]:
     """How a new server is started otherwise than today's, whose Deployment has the name of its pool."""
-    live = cluster.find("apps/v1", "Deployment", plan.stable)
+    live = cluster.find(WORKLOAD_API, "Deployment", plan.stable)
     if live is None:
         return [f"there is no Deployment {plan.stable} to compare with"]
     wanted = next(each for each in manifests if _is_server(each, plan))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,6 +21,8 @@ from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.warm_up import mistake
 from inference_rollouts.rollout.pods import pods_of, servers_of
 
+log = logging.getLogger(__name__)
+
 
 def check(clients: Clients, plan: AdapterPlan, targets: Sequence[Target]) -> None:
     """Raises RouteRefused or ClusterRefused, naming what is in the way."""
@@ -32,6 +35,28 @@ def check(clients: Clients, plan: AdapterPlan, targets: Sequence[Target]) -> Non
         raise ClusterRefused(wrong[0])
     if plan.config is not None:
         _check_config(clients, plan, plan.config, next(iter(urls.values())))
+
+
+def path_of_stable(clients: Clients, plan: AdapterPlan) -> str:
+    """Where pods have the old adapter from, so that later ones can be given it too.
+
+    Empty, and warned of, where they do not say or do not agree; empty too for the base model itself.
+    """
+    urls = servers_of(clients.cluster, plan.pool)
+    listed = [
+        each for url in urls.values() for each in clients.servers.models(url) if each.name == plan.stable
+    ]
+    paths = {each.path for each in listed if each.parent}
+    if len(paths) == 1 or (listed and not paths) or plan.load == "lazy":
+        return paths.pop() if paths else ""
+    have = f"different paths ({', '.join(sorted(paths))})" if paths else "no path that they tell"
+    log.warning(
+        "The pods of %s have %s from %s: pods that come later cannot be given it.",
+        plan.pool,
+        plan.stable,
+        have,
+    )
+    return ""
 
 
 def _check_names(cluster: Cluster, plan: AdapterPlan, targets: Sequence[Target]) -> None:

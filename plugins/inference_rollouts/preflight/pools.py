@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
-from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.objects.api_groups import GATEWAY_API, WORKLOAD_API
 from inference_rollouts.core.objects.k8s import K8sObject, group_of
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.objects.parents import Parent
@@ -57,7 +57,7 @@ def check_canary(cluster: Cluster, plan: PoolPlan) -> None:
                 f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary}; "
                 "a canary must be a pool that serves nobody yet."
             )
-    for existing in (cluster.find("apps/v1", "Deployment", plan.canary), find_pool(cluster, plan.canary)):
+    for existing in (cluster.find(WORKLOAD_API, "Deployment", plan.canary), find_pool(cluster, plan.canary)):
         if existing is not None and not is_ours(existing, plan.name):
             raise ClusterRefused(
                 f"{existing['kind']} {plan.canary} exists and was not created by a rollout of plan "

@@ -1,10 +1,11 @@
-"""A new adapter on every pod of its pool, also on pods that come while it is rolled out."""
+"""Both adapters on every pod of their pool, also on pods that come while the new one is rolled out."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.model_server import ModelServers
@@ -12,14 +13,35 @@ from inference_rollouts.core.errors import NotReady, ServerRefused
 from inference_rollouts.core.limits import SERVERS_AT_ONCE
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.plan.plan import AdapterPlan
+from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.adapters import process_of
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.warm_up import mistake
-from inference_rollouts.rollout.pods import base_url, port_of
+from inference_rollouts.rollout.pods import base_url, port_of, servers_of
+from inference_rollouts.rollout.serving import on_each
 
 SWITCHED_OFF = f" (do the servers run with {vllm.RUNTIME_ADAPTERS}=true?)"
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An adapter that pods must answer for. Empty `path`: they come to it without being told."""
+
+    name: str
+    path: str
+
+
+def new_adapter(plan: AdapterPlan) -> Wanted:
+    """The canary: told to servers only where the plan says so."""
+    return Wanted(plan.canary, plan.path if plan.load == "runtime" else "")
+
+
+def old_adapter(frozen: Frozen) -> Wanted:
+    """Stable: loaded from where the pods of before have it."""
+    plan = frozen.plan.as_adapter_plan
+    return Wanted(plan.stable, frozen.stable_path if plan.load == "runtime" else "")
 
 
 def is_loaded(servers: ModelServers, url: str, name: str) -> bool:
@@ -27,21 +49,22 @@ def is_loaded(servers: ModelServers, url: str, name: str) -> bool:
     return any(served.name == name for served in servers.models(url))
 
 
-def ensure_loaded(servers: ModelServers, pod: str, url: str, plan: AdapterPlan) -> bool:
-    """Make one pod answer for the canary; True if it did not before.
+def ensure_loaded(servers: ModelServers, pod: str, url: str, wanted: Wanted) -> bool:
+    """Make one pod answer for an adapter; True if it did not before.
 
     Raises NotReady with the server's own words, or ServerUnavailable.
     """
-    if is_loaded(servers, url, plan.canary):
+    if is_loaded(servers, url, wanted.name):
         return False
-    if plan.load == "runtime":
+    if wanted.path:
         try:
-            servers.load_adapter(url, plan.canary, plan.path)
+            servers.load_adapter(url, wanted.name, wanted.path)
         except ServerRefused as error:
             hint = SWITCHED_OFF if error.status == 404 and "Not Found" in str(error) else ""
             why = str(error).rstrip(".")
-            raise NotReady(f"Pod {pod} did not load {plan.canary} from {plan.path}: {why}{hint}.") from error
-        log.info("%s has loaded %s", pod, plan.canary)
+            text = f"Pod {pod} did not load {wanted.name} from {wanted.path}: {why}{hint}."
+            raise NotReady(text) from error
+        log.info("%s has loaded %s", pod, wanted.name)
     return True
 
 
@@ -50,8 +73,9 @@ def load_everywhere(servers: ModelServers, urls: dict[str, str], plan: AdapterPl
 
     Raises NotReady when a pod refuses, else the first ServerUnavailable.
     """
+    wanted = new_adapter(plan)
     with ThreadPoolExecutor(SERVERS_AT_ONCE) as threads:
-        tries = {pod: threads.submit(ensure_loaded, servers, pod, urls[pod], plan) for pod in urls}
+        tries = {pod: threads.submit(ensure_loaded, servers, pod, urls[pod], wanted) for pod in urls}
     errors = [error for future in tries.values() if (error := future.exception())]
     loaded = sorted(pod for pod, future in tries.items() if not future.exception() and future.result())
     if not errors:
@@ -72,20 +96,40 @@ def unload(servers: ModelServers, urls: Sequence[str], name: str) -> None:
             log.warning("could not unload %s at %s: %s", name, url, error)
 
 
+def bring_old_back(clients: Clients, frozen: Frozen) -> None:
+    """See to it that every ready pod answers for stable before all traffic goes there.
+
+    What fails is logged and in nobody's way: most pods have it already.
+    """
+    pool, wanted = frozen.plan.as_adapter_plan.pool, old_adapter(frozen)
+
+    def ensure(pod: str, url: str) -> None:
+        try:
+            ensure_loaded(clients.servers, pod, url, wanted)
+        except Exception as error:
+            log.warning("nobody knows whether %s answers for %s: %s", pod, wanted.name, error)
+
+    try:
+        on_each(servers_of(clients.cluster, pool), ensure)
+    except Exception as error:
+        log.warning("nobody knows which pods answer for %s: %s", wanted.name, error)
+
+
 class AdapterReconciler:
-    """Sees to it that pods which come later have the canary too: they know only what they were started with.
+    """Sees to it that pods which come later have both: they know only what they were started with.
 
     Each server process is asked once, in the background; a restarted one is asked again.
     """
 
-    def __init__(self, plan: AdapterPlan, clients: Clients) -> None:
-        self.plan = plan
+    def __init__(self, frozen: Frozen, clients: Clients) -> None:
+        self.plan = frozen.plan.as_adapter_plan
+        self.wanted = (old_adapter(frozen), new_adapter(self.plan))
         self.clients = clients
         self._asked: dict[str, Future[str]] = {}
         self._threads = ThreadPoolExecutor(SERVERS_AT_ONCE, thread_name_prefix="adapters")
 
     def __call__(self, pods: Sequence[K8sObject]) -> list[str]:
-        """A sentence for each ready pod that is not known to answer for the canary."""
+        """A sentence for each ready pod that is not known to answer for both."""
         present = {process_of(pod): pod for pod in pods}
         self._asked = {process: asked for process, asked in self._asked.items() if process in present}
         lacks = (self._lack(process, pod) for process, pod in present.items())
@@ -97,24 +141,24 @@ class AdapterReconciler:
         if asked is None:
             asked = self._asked[process] = self._threads.submit(self._ensure, pod)
         if not asked.done():
-            return f"Pod {name} is being asked for {self.plan.canary}."
+            return f"Pod {name} is being asked for {' and '.join(each.name for each in self.wanted)}."
         if wrong := asked.result():
             del self._asked[process]
             return wrong
         return ""
 
     def _ensure(self, pod: K8sObject) -> str:
-        """What is wrong with the canary on a pod, empty if nothing is."""
-        plan, servers, name = self.plan, self.clients.servers, pod["metadata"]["name"]
+        """What is wrong with the adapters on a pod, empty if nothing is."""
+        return " ".join(filter(None, (self._wrong(pod, wanted) for wanted in self.wanted)))
+
+    def _wrong(self, pod: K8sObject, wanted: Wanted) -> str:
+        servers, how, name = self.clients.servers, self.plan.warm_up, pod["metadata"]["name"]
         try:
-            url = base_url(pod, port_of(self.clients.cluster, plan.pool))
-            if ensure_loaded(servers, name, url, plan):
-                how = plan.warm_up
-                answer = servers.complete(
-                    url, plan.canary, how.prompts[0], how.max_tokens, how.request_timeout
-                )
-                wrong = mistake(answer, plan.canary)
-                return f"Pod {name} {wrong}." if wrong else ""
+            url = base_url(pod, port_of(self.clients.cluster, self.plan.pool))
+            if not ensure_loaded(servers, name, url, wanted):
+                return ""
+            answer = servers.complete(url, wanted.name, how.prompts[0], how.max_tokens, how.request_timeout)
         except Exception as error:
-            return f"{plan.canary} is not known to be on every pod: {error}"
-        return ""
+            return f"{wanted.name} is not known to be on every pod: {error}"
+        wrong = mistake(answer, wanted.name)
+        return f"Pod {name} {wrong}." if wrong else ""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from inference_rollouts.core.errors import StableUnavailable
-from inference_rollouts.core.serving.way_back import kept_share
-from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.way_back import Restored
 
@@ -13,20 +11,10 @@ def bring_back(run: Run, why: str, now: float) -> Restored:
     """Put everything back as found. Raises StableUnavailable while stable cannot take all of it."""
     percent = max((claim.percent for claim in run.traffic.claims()), default=0)
     way_back, plan = run.traffic.way_back, run.plan
-    if percent and not way_back.is_decided() and (kept := _kept(run, percent)):
+    if percent and not way_back.is_decided() and (kept := run.kind.kept_share(run, percent)):
         way_back.hold(kept, why)
         raise StableUnavailable(
             f"{plan.stable} cannot take all of its traffic now, so {plan.canary} has {kept} % of it for the "
             "time being. This is tried again until stable can take all."
         )
     return way_back.restore(why, now)
-
-
-def _kept(run: Run, percent: int) -> int:
-    """What the canary must keep; adapters share their pods, so there it is nothing."""
-    plan = run.plan
-    pools = [plan.pool_of(side) for side in (plan.stable, plan.canary)]
-    if pools[0] == pools[1]:
-        return 0
-    stable, canary = (availability_of(run.cluster, pool) for pool in pools)
-    return kept_share(stable, canary, percent, run.frozen.stable_pods)

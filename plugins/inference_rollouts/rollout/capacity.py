@@ -33,6 +33,15 @@ def pool_room(clients: Clients, frozen: Frozen, step: Step) -> Readiness:
     return raise_readiness(_rooms(clients, frozen, step.weight or step.mirror))
 
 
+def pods_for_all(clients: Clients, frozen: Frozen) -> int:
+    """How many of stable's pods carry all requests that are in flight now.
+
+    At most as many as carried them at preflight: what waits in a canary that hangs is no measure.
+    """
+    stable, _ = _rooms(clients, frozen, 0)
+    return min(stable.needed, max(frozen.stable_pods, 1))
+
+
 def adapter_room(clients: Clients, frozen: Frozen) -> Readiness:
     """Whether a pool can serve either of its adapters: all pods answer for both, so ready ones are enough."""
     pool = frozen.plan.as_adapter_plan.pool

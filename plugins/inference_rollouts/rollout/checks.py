@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from inference_rollouts.core.errors import ClusterRefused, RolloutError
 from inference_rollouts.core.nodes.placement import placement_readiness, unplaced
-from inference_rollouts.core.objects.api_groups import GATEWAY_API, POLICY_KINDS
+from inference_rollouts.core.objects.api_groups import GATEWAY_API, POLICY_KINDS, WORKLOAD_API
 from inference_rollouts.core.objects.k8s import created_at
 from inference_rollouts.core.objects.readiness import (
     Phase,
@@ -69,7 +69,7 @@ def workloads(run: Run) -> Readiness:
     frozen, now, answers = run.frozen, time.time(), []
     for manifest in frozen.manifests:
         if manifest["kind"] == "Deployment":
-            live = run.cluster.get("apps/v1", "Deployment", manifest["metadata"]["name"])
+            live = run.cluster.get(WORKLOAD_API, "Deployment", manifest["metadata"]["name"])
             pods = run.cluster.select("v1", "Pod", live["spec"]["selector"]["matchLabels"])
             since = max(frozen.began, created_at(live) or 0.0)
             demand = demand_of(manifest, frozen.manifests)

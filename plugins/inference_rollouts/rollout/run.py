@@ -58,6 +58,12 @@ class RolloutKind(Protocol):
     def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
         """Whether there will be room for the step after this one."""
 
+    def kept_share(self, run: Run, percent: int) -> int:
+        """What the canary, which has `percent` %, must keep of it for now on the way back.
+
+        What is ours is brought back to its size first.
+        """
+
     def reconciler(self, run: Run) -> ReconcilePods:
         """What is done about pods that come while the rollout runs."""
 

@@ -48,6 +48,7 @@ class StepObserver:
         self.points: list[Point] = []
         self._reconcile = run.kind.reconciler(run)
         self._last: Snapshot | None = None
+        self._health = Health()
         self._ticks = 0  # of the grid that were observed
 
     def next_observation(self, now: float) -> float:
@@ -64,7 +65,7 @@ class StepObserver:
         if cluster and answers:
             room = self._room_ahead(cluster.health, now)
             blockers, notes = [*blockers, *room.blockers], [*notes, *room.notes]
-        health = (cluster.health if cluster else Health()).model_copy(
+        self._health = health = (cluster.health if cluster else Health()).model_copy(
             update={"prometheus_ok": answers, "blockers": tuple(blockers), "notes": tuple(notes)}
         )
         judgement = conclude(self.sums, health, now)
@@ -89,11 +90,22 @@ class StepObserver:
 
     def _retreat(self, judgement: Judgement) -> None:
         """The reflex. When it fails, the rollback task still comes."""
+
+        def retreat() -> None:
+            self.run.traffic.way_back.retreat(judgement.reason, self._kept())
+
         try:
-            retreat = self.run.traffic.way_back.retreat
-            until(time.time() + REFLEX_DEADLINE)(retreat, judgement.reason)
+            until(time.time() + REFLEX_DEADLINE)(retreat)
         except Exception as error:
             log.warning("could not take the traffic away at once, the rollback task will: %s", error)
+
+    def _kept(self) -> int:
+        """What stable cannot take of it (in %); asked only where stable was seen smaller than before."""
+        ready, percent = self._health.ready_stable, self.context.weight
+        whole = ready is None or ready >= self.run.frozen.stable_pods
+        if whole or self._health.shared or not percent:
+            return 0
+        return self.run.kind.kept_share(self.run, percent)
 
     def _permit(self, judgement: Judgement) -> None:
         permit = self.run.traffic.permit

@@ -68,14 +68,15 @@ class WayBack:
         self.targets = tuple(targets)
         self.token = token
 
-    def retreat(self, why: str) -> None:
-        """Take all traffic off the canary at once, whatever stands beside it, keeping the claim.
+    def retreat(self, why: str, kept: int = 0) -> None:
+        """Take traffic off the canary at once, whatever stands beside it, keeping the claim.
 
-        Of several objects each is first marked as returning, so that no raise can follow the last mark.
+        It keeps `kept` %, which stable cannot take. Of several objects each is first marked as returning, so
+        that no raise can follow the last mark.
         """
         try:
             self._take_over()
-            self._each(lambda target: self._retreat(target, why))
+            self._each(lambda target: self._retreat(target, why, kept))
         finally:
             self.writer.tell_all()
 
@@ -129,22 +130,21 @@ class WayBack:
             self.writer.tell(written.obj, "RolledBack", f"weights restored as found: {why}", warning=True)
         return done
 
-    def _retreat(self, target: Target, why: str) -> None:
+    def _retreat(self, target: Target, why: str, kept: int) -> None:
         def decide(obj: K8sObject) -> Patch:
             claim = self._claim(obj)
             if claim is None:
                 raise ClaimLost(f"{target} is not claimed by this run any more; its weights are as they are.")
-            if claim.phase is Phase.RETURNING and claim.percent == claim.mirror == 0:
+            if claim.alarm and (claim.percent, claim.mirror) == (kept, 0):
                 return []
-            return patches.retreat_patch(obj, claim)
+            return patches.retreat_patch(obj, claim, kept)
 
         written = self.writer.write(target, decide)
         if written.wrote:
             claim = read_claim(written.obj)
             canary = claim.canary if claim else "the canary"
-            self.writer.tell(
-                written.obj, "CanaryAlarm", f"all traffic taken off {canary}: {why}", warning=True
-            )
+            taken = "all traffic" if not kept else f"all traffic but {kept} %, which stable cannot take,"
+            self.writer.tell(written.obj, "CanaryAlarm", f"{taken} taken off {canary}: {why}", warning=True)
 
     def _hold(self, target: Target, percent: int, why: str) -> None:
         def decide(obj: K8sObject) -> Patch:
@@ -258,7 +258,7 @@ def _is_decided(committed: Mapping[Target, bool | Ending]) -> bool:
 
 def _may_restore(obj: K8sObject, claim: Claim) -> bool:
     """Whether our weights stand there, or an alarm has taken them away whatever stands beside."""
-    if claim.phase is Phase.RETURNING and claim.percent == claim.mirror == 0 and claim.step:
+    if claim.alarm:
         return True
     try:
         in_order(obj, claim)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import WarmUpFailed
-from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
 from tests.support.clients import fake_clients
 from tests.support.lab_servers import LabServers
-from tests.support.plans import RUN, food_review_plan
+from tests.support.plans import food_review_plan, frozen_food_review
 
 TEXT = {"prompt": "The capital of France is"}
 
@@ -24,15 +22,7 @@ def test_adapters_are_compared_by_golden_prompts_too(pattern: str | None, words:
     with LabServers() as servers:
         for _ in range(2):
             servers.start(plan.pool, "--enable-lora", "--lora-modules", *modules)
-        frozen = Frozen(
-            run=RUN,
-            plan=plan,
-            parents=(),
-            targets=(),
-            metric_set=load_metric_set(plan.metrics),
-            manifests=(),
-            stable_pods=2,
-        )
+        frozen = frozen_food_review(warm_up=warm_up)
         run = Run(frozen, fake_clients(servers.cluster(), servers=servers), kind_of(plan))
         if words is None:
             assert set(run.kind.warm_up(run)) == {f"{plan.pool}-0", f"{plan.pool}-1"}

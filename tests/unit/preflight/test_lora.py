@@ -125,3 +125,21 @@ def test_other_rewrites_are_no_hindrance(stage: Stage, spec: dict[str, Any]) -> 
 def test_an_alias_split_twice_is_refused(stage: Stage) -> None:
     put_rewrite(stage.cluster, "second", rewrite("food-review", "food-review-1"))
     stage.refuses(RouteRefused, "split by InferenceModelRewrite food-review, InferenceModelRewrite second")
+
+
+def test_where_the_old_adapter_is_from_is_frozen_for_pods_that_come_later(stage: Stage) -> None:
+    assert stage.freeze().stable_path == "/adapters/food-review-1"
+
+
+def test_pods_that_do_not_agree_where_it_is_from_are_warned_of(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.servers.on(URLS[1])["food-review-1"] = "/adapters/other"
+    assert stage.freeze().stable_path == ""
+    assert "different paths (/adapters/food-review-1, /adapters/other)" in caplog.text
+
+
+def test_a_base_model_comes_with_every_pod(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.cluster.put(OBJECTIVE_API, "InferenceModelRewrite", rewrite("food-review", BASE))
+    assert stage.freeze(stable=BASE).stable_path == ""
+    assert "cannot be given it" not in caplog.text

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import StableUnavailable
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.routing.claim import CLAIM, Claim, Owner, place_of
 from inference_rollouts.core.serving.availability import Availability
 from inference_rollouts.rollout.availability import availability_of
-from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.capacity import adapter_room, pool_room
 from inference_rollouts.rollout.observation import observe_cluster
-from inference_rollouts.rollout.way_back import Restored
 from tests.support.claims import TOKEN
 from tests.support.plans import RUN
 from tests.support.read_only_cluster import Objects, frozen, pool, routed, says
@@ -128,60 +124,3 @@ def test_a_step_waits_for_every_parent_of_the_route() -> None:
     assert observe_cluster(live, frozen(plan(), both[:1]), 0.0).blockers == ()
     (late,) = observe_cluster(live, frozen(plan(), both), 0.0).blockers
     assert "Reconciled is False at Gateway infra/gw (R: words)" in late
-
-
-class Back:
-    """A run on its way back with `percent` on the canary, and what is written on that way."""
-
-    def __init__(self, live: Objects, percent: int = 50, *, decided: bool = False, needed: int = 3) -> None:
-        self.plan, self.cluster = plan(), live
-        self.frozen = SimpleNamespace(stable_pods=needed)
-        self.held: list[int] = []
-        way_back = SimpleNamespace(
-            is_decided=lambda: decided,
-            hold=lambda kept, why: self.held.append(kept),
-            restore=lambda why, now: Restored.DONE,
-        )
-        claims = [SimpleNamespace(percent=percent)]
-        self.traffic = SimpleNamespace(claims=lambda: claims, way_back=way_back)
-
-    def bring(self) -> Restored:
-        run: Any = self
-        return bring_back(run, "an alarm", 9.0)
-
-
-@pytest.mark.parametrize("harm", [kill_picker, lambda live: live.remove("Pod", "llm-pool-")])
-def test_nothing_goes_back_to_a_pool_that_can_take_nothing_while_the_canary_serves(
-    harm: Callable[[Objects], object],
-) -> None:
-    live = cluster()
-    assert Back(live).bring() is Restored.DONE
-    harm(live)
-    back = Back(live)
-    with pytest.raises(StableUnavailable, match=r"llm-pool cannot take all .*so new has 100 % of it"):
-        back.bring()
-    assert back.held == [100]
-    assert Back(live, percent=0).bring() is Restored.DONE
-
-
-@pytest.mark.parametrize(("percent", "kept"), [(100, 34), (50, 34), (20, 20)])
-def test_a_pool_that_lost_a_pod_gets_back_what_its_others_can_take(percent: int, kept: int) -> None:
-    live = cluster()
-    live.remove("Pod", "llm-pool-2")
-    back = Back(live, percent)
-    with pytest.raises(StableUnavailable, match=f"new has {kept} % of it"):
-        back.bring()
-    assert back.held == [kept]
-    assert Back(live, percent, needed=2).bring() is Restored.DONE
-
-
-def test_a_promotion_that_was_decided_is_completed_whatever_stable_can_take() -> None:
-    assert Back(kill_picker(cluster()), 100, decided=True).bring() is Restored.DONE
-
-
-def test_a_dead_picker_that_fails_open_is_a_way_back() -> None:
-    assert Back(kill_picker(cluster("FailOpen"))).bring() is Restored.DONE
-
-
-def test_where_the_canary_takes_nothing_either_going_back_loses_nothing() -> None:
-    assert Back(kill_picker(kill_picker(cluster()), "new")).bring() is Restored.DONE

@@ -106,7 +106,8 @@ class Claim(_Part):
     they were before the first write. `percent` is the canary's share of what stable had, as the last write
     set it (at `since`, for `step` of `steps`), `mirror` the share that is mirrored to it. `verdict` permits
     the next raise. By `next_move_by` somebody must have moved on; `abandon_after` that, in seconds, whoever
-    watches ends the rollout. `committed`: promotion is decided and may only be completed.
+    watches ends the rollout. `committed`: promotion is decided and may only be completed. `alarm`: the canary
+    was found bad, so that our own two weights go back whatever others have put beside them.
     """
 
     schema_: Annotated[int, Field(ge=0, alias="schema")] = SCHEMA
@@ -128,6 +129,7 @@ class Claim(_Part):
     next_move_by: Moment | None = None
     abandon_after: Annotated[float, Field(gt=0)] = 300.0
     committed: bool = False
+    alarm: bool = False
     command: Command | None = None
     floors: tuple[Floor, ...] = ()
 

@@ -73,17 +73,22 @@ def return_patch(obj: K8sObject, claim: Claim) -> Patch:
     return _rewrite(obj, _returning(claim))
 
 
-def retreat_patch(obj: K8sObject, claim: Claim) -> Patch:
-    """Take all traffic off the canary at once, whatever stands beside it, and begin the way back."""
-    back = _returning(claim).with_(percent=0, mirror=0)
-    return [*_rewrite(obj, back), *_each_rule(obj, claim, lambda each: _off(obj, each, claim))]
+def retreat_patch(obj: K8sObject, claim: Claim, kept: int = 0) -> Patch:
+    """Take traffic off the canary at once, whatever stands beside it, and begin the way back.
+
+    It keeps `kept` %, which stable cannot take.
+    """
+    back = _returning(claim).with_(percent=kept, mirror=0, alarm=True)
+    return [*_rewrite(obj, back), *_each_rule(obj, claim, lambda each: _pair_at(obj, each, claim, kept))]
 
 
 def hold_patch(obj: K8sObject, claim: Claim, percent: int) -> Patch:
     """Let the canary have `percent` % on the way back, while stable cannot take it.
 
-    Raises RouteDrift unless all is as we left it.
+    Raises RouteDrift unless all is as we left it, or an alarm has moved our weights whatever stands beside.
     """
+    if claim.alarm:
+        return retreat_patch(obj, claim, percent)
     in_order(obj, claim)
     held = _returning(claim).with_(percent=percent, mirror=0)
     return [*_rewrite(obj, held), *_set_rules(obj, claim, held)]
@@ -173,18 +178,20 @@ def _weighted(entry: K8sObject, like: K8sObject) -> dict[str, Any]:
     return rest | ({"weight": like["weight"]} if "weight" in like else {})
 
 
-def _off(obj: K8sObject, each: Located, claim: Claim) -> Entries:
-    """The list with nothing on the canary; stable has what both had together, others what they have."""
+def _pair_at(obj: K8sObject, each: Located, claim: Claim, percent: int) -> Entries:
+    """The list with `percent` % of what stable and canary have together on the canary; others keep theirs."""
     spelling, live = spelling_of(obj), entries_of(obj, each.rule)
-    wanted = at_percent(each.place.found, claim.stable, claim.canary, 0, spelling)
+    wanted = at_percent(each.place.found, claim.stable, claim.canary, percent, spelling)
     if _is_ours(obj, each, claim):
         return _merged(obj, each.rule, wanted, _ours(obj, each, claim))
     weights = dict(zip(names_of(live, spelling), weights_of(live, spelling), strict=True))
     both = weights.get(claim.stable, 0) + weights.get(claim.canary, 0)
+    moved = round(both * percent / 100)
+    split = {claim.stable: both - moved, claim.canary: moved}
     pair = [
-        {**entry, "weight": both} if entry[spelling.name] == claim.stable and both else entry
+        entry | ({"weight": split[entry[spelling.name]]} if both else {})
         for entry in wanted
-        if entry[spelling.name] in (claim.stable, claim.canary)
+        if entry[spelling.name] in split and (spelling.zero or not both or split[entry[spelling.name]])
     ]
     return _merged(obj, each.rule, pair, {claim.stable, claim.canary})
 
@@ -193,7 +200,7 @@ def _as_found(obj: K8sObject, each: Located, claim: Claim) -> Entries:
     """The list as found where it is as we left it; else only our own two entries go back."""
     if _is_ours(obj, each, claim):
         return _merged(obj, each.rule, each.place.found, _ours(obj, each, claim))
-    off = _off(obj, each, claim)
+    off = _pair_at(obj, each, claim, 0)
     name = spelling_of(obj).name
     had = any(entry[name] == claim.canary for entry in each.place.found)
     return [entry for entry in off if had or entry[name] != claim.canary]

@@ -22,7 +22,8 @@ class Frozen:
     traffic at preflight; `shared` names what sends traffic to the stable pool too and is not moved;
     `previews` are routes that exist from when the canary is ready until the rollout ends, one a target.
     `began` is when it was decided (Unix seconds). `token` is random: two tries of one run, or two Airflows
-    with one run id, are two rollouts. `link` leads people to the run.
+    with one run id, are two rollouts. `link` leads people to the run. `stable_path` is where pods have the
+    old adapter from; empty: nobody has to load it, or nobody knows.
     """
 
     run: str
@@ -37,6 +38,7 @@ class Frozen:
     began: float = 0.0
     token: str = ""
     link: str = ""
+    stable_path: str = ""
 
     @property
     def digest(self) -> str:
@@ -70,6 +72,7 @@ class Frozen:
             "token": self.token,
             "link": self.link,
             "began": self.began,
+            "stable_path": self.stable_path,
         }
 
     @classmethod
@@ -91,6 +94,7 @@ class Frozen:
             began=value.get("began", 0.0),
             token=value.get("token") or value["run"],
             link=value.get("link", ""),
+            stable_path=value.get("stable_path", ""),
         )
 
 

@@ -42,7 +42,9 @@ def test_it_is_read_as_it_was_written() -> None:
     assert Frozen.from_json(frozen().to_json()) == frozen()
 
 
-@pytest.mark.parametrize("change", [{"token": "77b0"}, {"link": ""}, {"stable_pods": 4}, {"run": "other"}])
+@pytest.mark.parametrize(
+    "change", [{"token": "77b0"}, {"link": ""}, {"stable_path": "/a"}, {"stable_pods": 4}, {"run": "other"}]
+)
 def test_two_that_differ_have_two_digests(change: dict[str, Any]) -> None:
     assert frozen().digest == frozen().digest
     assert frozen().digest != frozen(**change).digest

@@ -1,0 +1,177 @@
+"""All of it goes back when stable can take it; before, only what stable can take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from inference_rollouts.core.errors import StableUnavailable
+from inference_rollouts.core.objects.ownership import owner_labels
+from inference_rollouts.core.routing.claim import Ending, Phase
+from inference_rollouts.rollout.bring_back import bring_back
+from inference_rollouts.rollout.way_back import Restored
+from tests.support.fake_cluster import FakeCluster
+from tests.support.plans import CANARY, STABLE
+from tests.support.routes import ref
+from tests.support.steps import Step
+
+PICKER = {"name": "gone", "kind": "Service", "port": {"number": 9002}}
+
+
+def bring(step: Step) -> Restored:
+    return bring_back(step.run, "an alarm", 9.0)
+
+
+def lose(cluster: FakeCluster, pool: str, *numbers: int) -> None:
+    """Some pods of a pool are gone, and its Deployment wants them back."""
+    for number in numbers or range(3):
+        del cluster.objects["Pod", f"{pool}-{number}"]
+
+
+def kill_picker(cluster: FakeCluster, pool: str) -> None:
+    cluster.objects["InferencePool", pool]["spec"]["endpointPickerRef"] = PICKER
+
+
+@pytest.mark.parametrize("harm", [kill_picker, lose])
+def test_nothing_goes_back_to_a_pool_that_can_take_nothing_while_the_canary_serves(
+    harm: Callable[[FakeCluster, str], None],
+) -> None:
+    step = Step()
+    harm(step.cluster, STABLE)
+    with pytest.raises(StableUnavailable, match=f"{STABLE} cannot take all .*so {CANARY} has 100 % of it"):
+        bring(step)
+    assert step.cluster.weights() == {STABLE: 0, CANARY: 100}
+
+
+def test_where_both_can_take_nothing_all_goes_back_as_found() -> None:
+    step = Step()
+    lose(step.cluster, STABLE)
+    lose(step.cluster, CANARY)
+    assert bring(step) is Restored.DONE
+    assert step.cluster.weights() == {STABLE: 1}
+
+
+def test_before_the_first_weight_there_is_nothing_to_hold() -> None:
+    step = Step()
+    step.run.traffic.way_back.retreat("an alarm")
+    lose(step.cluster, STABLE)
+    assert bring(step) is Restored.DONE
+
+
+@pytest.mark.parametrize(("lost", "kept"), [((2,), 34), ((1, 2), 50)])
+def test_a_pool_that_lost_pods_gets_back_what_its_others_can_take(lost: tuple[int, ...], kept: int) -> None:
+    step = Step()
+    lose(step.cluster, STABLE, *lost)
+    with pytest.raises(StableUnavailable, match=f"{CANARY} has {kept} % of it"):
+        bring(step)
+    assert step.cluster.weights() == {STABLE: 100 - kept, CANARY: kept}
+    step.cluster.scale(STABLE, 3)
+    assert bring(step) is Restored.DONE
+    assert step.cluster.weights() == {STABLE: 1}
+
+
+@pytest.mark.parametrize(("load", "restored"), [(60, True), (130, False)])
+def test_what_is_in_flight_says_how_many_pods_take_all_of_it(load: float, restored: bool) -> None:
+    step = Step(capacity={"per_pod": 64})
+    step.prometheus.load = load
+    lose(step.cluster, STABLE, 1, 2)
+    if restored:
+        assert bring(step) is Restored.DONE
+    else:
+        with pytest.raises(StableUnavailable):
+            bring(step)
+
+
+def test_what_waits_in_a_canary_that_hangs_keeps_nothing_there() -> None:
+    step = Step(capacity={"per_pod": 64})
+    step.prometheus.load = 5000.0
+    assert bring(step) is Restored.DONE, "three pods carried everything before"
+
+
+class TestTheReflex:
+    def alarmed(self, *lost: int) -> Step:
+        step = Step()
+        step.prometheus.failing[CANARY] = 0.2
+        if lost:
+            lose(step.cluster, STABLE, *lost)
+        assert step.judged()["judgement"]["verdict"] == "rollback"
+        return step
+
+    def test_it_leaves_the_canary_what_stable_cannot_take(self) -> None:
+        step = self.alarmed(2)
+        assert step.cluster.weights() == {STABLE: 66, CANARY: 34}
+        [claim] = step.run.traffic.claims()
+        assert (claim.phase, claim.percent, claim.alarm) == (Phase.RETURNING, 34, True)
+        assert "but 34 %, which stable cannot take" in step.cluster.told[-1]["message"]
+
+    def test_the_rest_goes_back_as_stable_comes_back_whatever_others_put_beside(self) -> None:
+        step = self.alarmed(1, 2)
+        assert step.cluster.weights() == {STABLE: 50, CANARY: 50}
+        refs = step.cluster.route["spec"]["rules"][0]["backendRefs"]
+        refs[0]["weight"] = 90
+        refs.append(ref("theirs", 10))
+        step.cluster.scale(STABLE, 2)
+        with pytest.raises(StableUnavailable):
+            bring(step)
+        assert step.cluster.weights() == {STABLE: 92, CANARY: 48, "theirs": 10}
+        step.cluster.scale(STABLE, 3)
+        assert bring(step) is Restored.DONE
+        assert step.cluster.weights() == {STABLE: 140, "theirs": 10}
+        assert step.cluster.ending() is Ending.RESTORED
+
+    def test_a_cluster_that_does_not_say_keeps_no_traffic_on_a_bad_canary(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        step = Step()
+        step.prometheus.failing[CANARY] = 0.2
+        monkeypatch.setattr(step.cluster, "select", _silent)
+        assert step.judged()["judgement"]["verdict"] == "rollback"
+        assert step.cluster.weights() == {STABLE: 1, CANARY: 0}
+
+
+class TestSize:
+    """An autoscaler made stable smaller while the canary had traffic."""
+
+    def shrunk(self, *, ours: bool) -> Step:
+        step = Step()
+        step.cluster.scale(STABLE, 1)
+        if ours:
+            labels = owner_labels(step.run.plan.name, STABLE)
+            step.cluster.objects["Deployment", STABLE]["metadata"]["labels"] = labels
+        return step
+
+    def test_what_a_rollout_created_is_brought_back_to_its_size_first(self) -> None:
+        step = self.shrunk(ours=True)
+        with pytest.raises(StableUnavailable):
+            bring(step)
+        assert step.cluster.objects["Deployment", STABLE]["spec"]["replicas"] == 3
+        assert bring(step) is Restored.DONE, "its pods are ready now"
+        assert "from 1 to 3 pods" in next(
+            e["message"] for e in step.cluster.told if e["reason"] == "ScaledUp"
+        )
+
+    def test_what_others_created_is_theirs_to_scale(self) -> None:
+        step = self.shrunk(ours=False)
+        with pytest.raises(StableUnavailable):
+            bring(step)
+        assert step.cluster.objects["Deployment", STABLE]["spec"]["replicas"] == 1
+
+    def test_where_it_may_not_be_scaled_traffic_goes_back_in_steps(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        step, patch = self.shrunk(ours=True), FakeCluster.patch
+
+        def forbidden(self: FakeCluster, api: str, kind: str, *rest: object) -> object:
+            if kind == "Deployment":
+                raise PermissionError("403")
+            return patch(self, api, kind, *rest)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(FakeCluster, "patch", forbidden)
+        with pytest.raises(StableUnavailable):
+            bring(step)
+        assert step.cluster.weights() == {STABLE: 50, CANARY: 50}
+
+
+def _silent(*_: object) -> object:
+    raise ConnectionError("reset")
