@@ -93,6 +93,12 @@ class World:
                 raise NotFound(f"{kind} {name} not found")
             return copy.deepcopy(self.objects[name])
 
+    def find(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
+        try:
+            return self.get(api_version, kind, name)
+        except NotFound:
+            return None
+
     def select(self, api_version: str, kind: str, labels: object = None) -> list[dict[str, Any]]:
         with self._call():
             return copy.deepcopy(list(self.objects.values())) if kind == "HTTPRoute" else []

@@ -6,6 +6,7 @@ import pytest
 
 from inference_rollouts.cli import get, main, restore
 from inference_rollouts.core.routing.claim import CLAIM
+from tests.support.read_only_cluster import says
 from tests.support.traffic_world import CANARY, STABLE, Run, World, shares
 
 
@@ -46,7 +47,8 @@ def test_restore_ends_the_whole_rollout_of_an_object(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["restore", "route-1"]) == 0
-    assert capsys.readouterr().out == "HTTPRoute route-0, HTTPRoute route-1: done\n"
+    told = "HTTPRoute route-0, HTTPRoute route-1: done; all gateways have taken the weights\n"
+    assert capsys.readouterr().out == told
     assert all(world.as_found(name) for name in world.objects)
     assert main(["restore", "route-1"]) == 2
     assert "No rollout claims route-1" in capsys.readouterr().err
@@ -62,6 +64,19 @@ def test_restore_leaves_foreign_weights_unless_it_is_forced(
     assert CANARY in shares(world.objects["route-0"])
     assert main(["restore", "route-0", "--force"]) == 0
     assert shares(world.objects["route-0"]) == {STABLE: 1}
+
+
+def test_restore_says_which_gateway_has_not_taken_it_yet(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("inference_rollouts.rollout.confirmation.CONFIRMATION_DEADLINE", 0.0)
+    for obj in world.objects.values():
+        obj["spec"]["parentRefs"] = [{"name": "gw"}]
+        obj["metadata"]["generation"] = 2
+        obj["status"] = {"parents": [says({"name": "gw"}, generation=1)]}
+    assert main(["restore", "route-0"]) == 0
+    assert "done; not yet confirmed: " in capsys.readouterr().out
+    assert world.as_found("route-0")
 
 
 def test_restore_of_an_unreadable_claim_says_what_to_do(

@@ -12,7 +12,9 @@ from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
 from inference_rollouts.core.errors import NotFound
+from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.rollout.claims import claimed_objects, way_back_of
+from inference_rollouts.rollout.confirmation import await_confirmation, confirmation
 
 
 def add_parser(commands: Any) -> None:
@@ -48,5 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.force:
         way_back.retreat(why)
     restored = way_back.restore(why, time.time())
-    print(f"{', '.join(map(str, way_back.targets))}: {restored.value}")
+    confirmed = await_confirmation(lambda: confirmation(cluster, way_back.targets))
+    print(f"{', '.join(map(str, way_back.targets))}: {restored.value}; {_words(confirmed)}")
     return 0
+
+
+def _words(confirmed: Readiness) -> str:
+    return confirmed.message if confirmed.phase is Phase.READY else f"not yet confirmed: {confirmed.message}"

@@ -34,6 +34,8 @@ WARM_UP_FAILURES = 2  # failed answers in a row that a pod may give until it is 
 SERVERS_AT_ONCE = 16  # model servers spoken to at the same time
 
 READINESS_POLL = 2.0  # between two checks of what a task waits for
+CONFIRMATION_POLL = 0.5  # between two looks at whether gateways have taken restored weights
+CONFIRMATION_DEADLINE = 60.0  # after which a rollback is reported as not yet confirmed
 RETIREMENT_POLL = 15.0  # between two attempts to go on with a retirement
 POD_START_GRACE = 60.0  # that a pod may be unable to start for a reason that sometimes passes by itself
 ROUTE_WRITER_RECENT = 600.0  # since when a writer of what is moved counts as one that still writes

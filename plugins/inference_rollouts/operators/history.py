@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.judging.judge import Verdict
+from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.reporting.report import Outcome, outcome_of
 from inference_rollouts.operators.base import CLAIMING, FAILURE
@@ -24,11 +25,20 @@ def task_states(context: Context) -> dict[str, str]:
     return {task: str(getattr(state, "value", state)) for task, state in states.get(run.run_id, {}).items()}
 
 
-def ending(context: Context, run: Run) -> Outcome:
-    """How the run ended, by what it moves: tasks may have been marked, and people may have acted."""
+def ending(context: Context, run: Run) -> tuple[Outcome, str]:
+    """How the run ended, by what it moves: tasks may have been marked, and people may have acted.
+
+    Besides, what keeps a rollback from being confirmed; empty if nothing does.
+    """
     states = task_states(context)
     attached = any(states.get(task) == "success" for task in CLAIMING)
-    return outcome_of(run.traffic.standings(), attached=attached)
+    outcome = outcome_of(run.traffic.standings(), attached=attached)
+    if outcome is not Outcome.ROLLED_BACK:
+        return outcome, ""
+    answer = run.confirmation()
+    if answer.phase is Phase.READY:
+        return outcome, ""
+    return Outcome.UNCONFIRMED, f"{answer.message.rstrip('.')}."
 
 
 def judgements(context: Context) -> list[dict[str, Any]]:

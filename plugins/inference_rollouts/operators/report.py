@@ -24,10 +24,10 @@ class Report(BaseOperator):
     def execute(self, context: Context) -> None:
         run, verdicts = run_of(context), judgements(context)
         plan = run.plan
-        outcome = ending(context, run)
-        reason = (
-            verdicts[-1]["reason"] if outcome is Outcome.PROMOTED and verdicts else why_rolled_back(context)
-        )
+        outcome, late = ending(context, run)
+        promoted = outcome is Outcome.PROMOTED and verdicts
+        why = str(verdicts[-1]["reason"]) if promoted else why_rolled_back(context)
+        reason = f"{why} {late}".rstrip()
         text = markdown(plan, outcome, reason, verdicts)
         ti = context["ti"]
         ti.xcom_push(key="outcome", value=outcome.value)

@@ -20,6 +20,7 @@ from inference_rollouts.operators.base import records_failure, run_of
 from inference_rollouts.operators.history import RESTORED, why_rolled_back
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.checks import check_now
+from inference_rollouts.rollout.confirmation import await_confirmation
 from inference_rollouts.rollout.retrying import until, without_end
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.way_back import Restored
@@ -114,6 +115,7 @@ class Rollback(BaseOperator):
             raise AirflowSkipException("This run claims nothing: there is nothing to restore.")
         if restored is Restored.COMMITTED:
             raise AirflowSkipException("The promotion was decided before it died: it is completed.")
-        self.log.info("weights: %s", restored)
+        confirmed = await_confirmation(run.confirmation)
+        self.log.info("weights: %s; %s: %s", restored, confirmed.phase, confirmed.message)
         announce(context, self.outlets, run.plan.canary, Action.SCALE_DOWN)
         return str(restored)

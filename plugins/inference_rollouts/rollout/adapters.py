@@ -139,8 +139,8 @@ class AdapterReconciler:
         name = pod["metadata"]["name"]
         asked = self._asked.get(process)
         if asked is None:
-            asked = self._asked[process] = self._threads.submit(self._ensure, pod)
-        if not asked.done():
+            self._asked[process] = self._threads.submit(self._ensure, pod)
+        if asked is None or not asked.done():
             return f"Pod {name} is being asked for {' and '.join(each.name for each in self.wanted)}."
         if wrong := asked.result():
             del self._asked[process]

@@ -18,6 +18,7 @@ from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.form import Form
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.rollout.confirmation import confirmation
 from inference_rollouts.rollout.retirement import Subject
 from inference_rollouts.rollout.traffic import Traffic
 
@@ -91,3 +92,10 @@ class Run:
     def traffic(self) -> Traffic:
         """This run's claim on what it moves."""
         return Traffic(self.cluster, self.frozen, self.kind.places)
+
+    def confirmation(self) -> Readiness:
+        """Whether all gateways that served what moves have taken its weights as they are now."""
+        frozen = self.frozen
+        return confirmation(
+            self.cluster, frozen.targets, lambda route: frozen.parents_for(route["metadata"]["name"])
+        )

@@ -103,7 +103,8 @@ class TestOutcome:
     def outcome(self, step: Step, **states: str) -> Outcome:
         told = Told()
         told.states = states
-        return ending(context_of(told, DAG), step.run)
+        outcome, self.late = ending(context_of(told, DAG), step.run)
+        return outcome
 
     def test_what_is_still_claimed_is_astray(self, step: Step) -> None:
         assert self.outcome(step, promote="failed", rollback="failed") is Outcome.ASTRAY
@@ -113,6 +114,12 @@ class TestOutcome:
     def test_what_somebody_restored_is_rolled_back(self, step: Step) -> None:
         step.run.traffic.way_back.restore("by hand", 2000.0)
         assert self.outcome(step, promote="failed", rollback="failed") is Outcome.ROLLED_BACK
+
+    def test_what_a_gateway_has_not_taken_is_not_yet_confirmed(self, step: Step) -> None:
+        step.run.traffic.way_back.restore("an alarm", 2000.0)
+        step.cluster.route["metadata"]["generation"] += 1
+        assert self.outcome(step) is Outcome.UNCONFIRMED
+        assert "has not seen generation" in self.late
 
     def test_what_was_promoted_is_promoted(self, step: Step) -> None:
         traffic, last = step.run.traffic, step.run.plan.all_steps[1]

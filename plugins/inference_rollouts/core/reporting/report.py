@@ -17,6 +17,7 @@ class Outcome(StrEnum):
 
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
+    UNCONFIRMED = "restored, not yet confirmed"
     NOT_STARTED = "not started"
     LET_GO = "let go"
     ASTRAY = "astray"
@@ -26,6 +27,8 @@ class Outcome(StrEnum):
         return {
             Outcome.PROMOTED: "all traffic is on the canary",
             Outcome.ROLLED_BACK: "the route is exactly as it was found",
+            Outcome.UNCONFIRMED: "the route is exactly as it was found, and not all of its gateways say "
+            "that they have taken it",
             Outcome.NOT_STARTED: "the route was never touched",
             Outcome.LET_GO: "the route is not claimed by this run any more: somebody removed its claim, "
             "and the weights are as they left them",
@@ -66,7 +69,7 @@ def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Map
         f"| {number} | {step} | {judgement['verdict']} | {inert(judgement['reason'])} |"
         for number, (step, judgement) in enumerate(zip(plan.all_steps, judgements, strict=False), start=1)
     ]
-    if outcome in (Outcome.PROMOTED, Outcome.ROLLED_BACK) or judgements:
+    if outcome in (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.UNCONFIRMED) or judgements:
         lines += ["", _left(plan, outcome)]
     return "\n".join(lines)
 
@@ -74,7 +77,11 @@ def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Map
 def _left(plan: Plan, outcome: Outcome) -> str:
     """What stays, why, and until when."""
     retire, later = f"DAG `{plan.retire_dag_id}`", "until somebody starts"
-    kept = {Outcome.PROMOTED: plan.retention.keep, Outcome.ROLLED_BACK: plan.retention.keep_rolled_back}
+    kept = {
+        Outcome.PROMOTED: plan.retention.keep,
+        Outcome.ROLLED_BACK: plan.retention.keep_rolled_back,
+        Outcome.UNCONFIRMED: plan.retention.keep_rolled_back,
+    }
     if (seconds := kept.get(outcome)) is not None:
         later = f"for {format_duration(seconds)} at least, then it is the turn of"
     if outcome is Outcome.PROMOTED:

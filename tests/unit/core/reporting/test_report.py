@@ -92,6 +92,7 @@ def test_the_summary_names_each_step_and_why() -> None:
         ),
         (Outcome.ROLLED_BACK, {}, "`llm-pool-version-2` keeps running for inspection, for 1h at least"),
         (Outcome.ROLLED_BACK, {"keep_rolled_back": None}, "until somebody starts DAG `retire_llm`."),
+        (Outcome.UNCONFIRMED, {}, "`llm-pool-version-2` keeps running for inspection, for 1h at least"),
         (Outcome.NOT_STARTED, {}, None),
     ],
 )
