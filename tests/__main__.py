@@ -1,4 +1,4 @@
-"""The whole suite as two pytest processes side by side: the tests that share a live lab, and the rest.
+"""The whole suite as two pytest processes side by side: a live lab and what it is made of, and the rest.
 
 `python -m tests [pytest's options]`. The rest writes to the terminal; then the output of the other follows.
 Where the options name files or folders, one pytest runs those.
@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-LIVE = "tests/e2e"
-CACHE = ".pytest_cache/live"  # its own, so that neither forgets what failed in the other
+LAB = ("tests/e2e", "tests/lab")  # together as long as the rest
+CACHE = ".pytest_cache/lab"  # its own, so that neither forgets what failed in the other
 NOTHING_SELECTED = 5  # a status of pytest
 POLL = 0.2
 
@@ -28,15 +28,15 @@ def main(options: Sequence[str]) -> int:
         return subprocess.call(_pytest(*options))
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
     with tempfile.TemporaryFile() as output:
-        live = _start(_pytest(LIVE, colour, "-o", f"cache_dir={CACHE}", *options), output)
-        rest = _start(_pytest(f"--ignore={LIVE}", *options), None)
+        lab = _start(_pytest(*LAB, colour, "-o", f"cache_dir={CACHE}", *options), output)
+        rest = _start(_pytest(*(f"--ignore={each}" for each in LAB), *options), None)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: _interrupt(live, rest))
+            signal.signal(number, lambda *_: _interrupt(lab, rest))
         rest.wait()
-        print(f"\n== {LIVE} ==", flush=True)
-        _follow(live, output)
-    statuses = {rest.returncode, live.returncode} - {0, NOTHING_SELECTED}
-    nothing = rest.returncode == live.returncode == NOTHING_SELECTED
+        print(f"\n== {' '.join(LAB)} ==", flush=True)
+        _follow(lab, output)
+    statuses = {rest.returncode, lab.returncode} - {0, NOTHING_SELECTED}
+    nothing = rest.returncode == lab.returncode == NOTHING_SELECTED
     return max(statuses, key=abs) if statuses else NOTHING_SELECTED * nothing
 
 

@@ -127,7 +127,7 @@ class TestOlderClusters:
         assert cluster.notes("InferenceModel", "food-review") == {}
 
 
-@pytest.mark.parametrize("task", BEFORE_END)
+@pytest.mark.parametrize("task", ["load_adapter", "warm_up", "step_1.judge", "promote"])
 def test_whatever_task_raises_the_targets_end_as_they_were_found(
     rollout: Rollout, cluster: FakeCluster, task: str
 ) -> None:
