@@ -91,9 +91,8 @@ def quick_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     which takes longer than all tasks: `test_dag` does.
     """
     from airflow.serialization.serialized_objects import DagSerialization
-    from jsonschema import Draft202012Validator
 
     sleep = time.sleep
     monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
     monkeypatch.setattr(DagSerialization, "validate_schema", lambda *_: None)
-    monkeypatch.setattr(Draft202012Validator, "check_schema", lambda *_, **__: None)
+    monkeypatch.setattr("jsonschema.Draft202012Validator.check_schema", lambda *_, **__: None)

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.routing.claim import read_claim
+from inference_rollouts.core.errors import PassingError, RolloutError
+from inference_rollouts.core.objects.k8s import annotations_of
+from inference_rollouts.core.routing.claim import CLAIM
+from tests.support.route_objects import Change, MemoryObjects, Objects
 from tests.support.routes import ref, service
-from tests.support.traffic_world import CANARY, Fate, Killed, Passing, Run, World
+from tests.support.traffic_world import CANARY, PODS, STABLE, Fate, Killed, Passing, Run, World
 from tests.support.traffic_world import rule as our_rule
 
 VERBS = ("attach", "pass_", "shift", "shift", "alarm", "promote", "rollback")
 FATES = st.lists(st.sampled_from([Fate.FINE] * 12 + list(Fate)), max_size=24)
 RUNS = st.sampled_from([0, 0, 0, 1, 2])
-RACES = st.permutations(["shift", "promote", "alarm", "rollback"])
 ACTS = st.tuples(RUNS, st.sampled_from(VERBS), st.integers(0, 3))
+TURNS = st.lists(st.integers(0, 2), max_size=24)  # whose turn it is, call by call
+ENDS = st.lists(st.sampled_from(["shift", "promote", "alarm", "rollback"]), min_size=2, max_size=3)
+NAMES = st.sampled_from(["route-0", "route-1"])
+
+Act = tuple[int, str, int]
 
 
 class TrafficMachine(RuleBasedStateMachine):
@@ -27,30 +35,39 @@ class TrafficMachine(RuleBasedStateMachine):
 
     @initialize(routes=st.integers(1, 2), others=st.sampled_from([0, 40]))
     def begin(self, routes: int, others: int) -> None:
-        self.world = World(routes, others)
+        self.world = World(routes, others, self.no_objects())
         self.runs = [Run(self.world, token) for token in ("first", "second", "elsewhere")]
         self.world.runs = self.runs
+
+    def no_objects(self) -> Objects:
+        """Where the routes of this schedule are."""
+        return MemoryObjects()
 
     def act(self, which: int, verb: str, step: int) -> None:
         """One task of one run; whatever it raises ends that task alone."""
         task: Callable[[int], None] = getattr(self.runs[which], verb)
-        with suppress(RolloutError, Passing, Killed):
+        with suppress(RolloutError, PassingError, Passing, Killed):
             task(step)
 
-    @rule(act=ACTS, fates=FATES, meanwhile=st.none() | ACTS)
-    def one_task(
-        self, act: tuple[int, str, int], fates: list[Fate], meanwhile: tuple[int, str, int] | None
-    ) -> None:
-        self.world.fates = list(fates)
-        if meanwhile:
-            self.world.meanwhile = [lambda: self.act(*meanwhile)]
-        self.act(*act)
-        self.world.fates, self.world.meanwhile = [], []
+    def at_once(self, acts: Sequence[Act], turns: list[int]) -> None:
+        self.world.at_once([partial(self.act, *act) for act in acts], turns)
 
-    @rule(which=RUNS, fates=FATES, upto=st.integers(0, 3), alarm=st.none() | st.integers(1, 2))
-    def a_rollout(self, which: int, fates: list[Fate], upto: int, alarm: int | None) -> None:
-        """Task after task in their order, whatever happens to one, and none hears of an alarm."""
+    @rule(act=ACTS, fates=FATES)
+    def one_task(self, act: Act, fates: list[Fate]) -> None:
+        self.world.fates, self.world.undisturbed = list(fates), True
+        self.act(*act)
+        self.world.fates = []
+
+    @rule(acts=st.lists(ACTS, min_size=2, max_size=3), fates=FATES, turns=TURNS)
+    def some_tasks_at_once(self, acts: list[Act], fates: list[Fate], turns: list[int]) -> None:
         self.world.fates = list(fates)
+        self.at_once(acts, turns)
+        self.world.fates = []
+
+    @rule(which=RUNS, fates=FATES, upto=st.integers(0, 3))
+    def a_rollout(self, which: int, fates: list[Fate], upto: int) -> None:
+        """Task after task in their order, whatever happens to one, and none hears of an alarm."""
+        self.world.fates, self.world.undisturbed = list(fates), True
         for verb in ("attach", "pass_"):
             self.act(which, verb, 0)
         for step in range(1, upto + 1):
@@ -58,39 +75,76 @@ class TrafficMachine(RuleBasedStateMachine):
                 self.act(which, verb, step)
         self.world.fates = []
 
-    @rule(
-        which=RUNS, step=st.integers(1, 3), verbs=st.permutations(["shift", "promote", "alarm", "rollback"])
-    )
-    def a_race(self, which: int, step: int, verbs: list[str]) -> None:
-        """Two tasks of one run at once: the second acts between the first one's reading and its writing."""
-        self.world.meanwhile = [lambda: self.act(which, verbs[1], step)]
-        self.act(which, verbs[0], step)
-        self.world.meanwhile = []
+    @rule(which=RUNS, step=st.integers(1, 3), verbs=ENDS, turns=TURNS)
+    def a_race(self, which: int, step: int, verbs: list[str], turns: list[int]) -> None:
+        """Tasks of one run that each mean to end a step."""
+        self.at_once([(which, verb, step) for verb in verbs], turns)
 
-    @rule(name=st.integers(0, 1))
-    def somebody_puts_a_rule_above(self, name: int) -> None:
-        if (obj := self.world.objects.get(f"route-{name}")) and len(obj["spec"]["rules"]) < 6:
-            above = copy.deepcopy(our_rule(obj)) or {}
-            if read_claim(obj) is None:
-                above["backendRefs"] = [service("web")]  # else the next rollout would move it too
+    @rule(stable=st.integers(0, PODS), canary=st.sampled_from([0, PODS, PODS]))
+    def pods_come_and_go(self, stable: int, canary: int) -> None:
+        self.world.pods = {STABLE: stable, CANARY: canary}
+
+    @rule(name=NAMES)
+    def somebody_puts_a_rule_above(self, name: str) -> None:
+        def change(obj: dict[str, Any]) -> None:
+            above = copy.deepcopy(our_rule(obj))
             number = len(obj["spec"]["rules"])
+            if above is None or number > 5:
+                return
+            if CLAIM not in annotations_of(obj):
+                above["backendRefs"] = [service("web")]  # else the next rollout would move it too
             above["matches"] = [{"path": {"type": "Exact", "value": f"/{number}"}}]
             obj["spec"]["rules"].insert(0, above)
 
-    @rule(name=st.integers(0, 1))
-    def somebody_adds_an_idle_backend(self, name: int) -> None:
-        if obj := self.world.objects.get(f"route-{name}"):
-            refs = (our_rule(obj) or {"backendRefs": []})["backendRefs"]
-            if all(each["name"] != "idle" for each in refs):
+        self.edit(name, change)
+
+    @rule(name=NAMES)
+    def somebody_adds_an_idle_backend(self, name: str) -> None:
+        def change(obj: dict[str, Any]) -> None:
+            refs = _refs(obj)
+            if refs and all(each["name"] != "idle" for each in refs):
                 refs.append(ref("idle", 0))
 
-    @rule(name=st.integers(0, 1), weight=st.integers(1, 99))
-    def somebody_sets_weights(self, name: int, weight: int) -> None:
-        if obj := self.world.objects.get(f"route-{name}"):
-            for each in (our_rule(obj) or {"backendRefs": []})["backendRefs"]:
+        self.edit(name, change)
+
+    @rule(name=NAMES, weight=st.integers(1, 99))
+    def somebody_sets_weights(self, name: str, weight: int) -> None:
+        def change(obj: dict[str, Any]) -> None:
+            for each in _refs(obj):
                 if each["name"] == CANARY:
                     each["weight"] = weight
-                    self.world.drifted.add(f"route-{name}")
+                    self.world.drifted.add(name)
+
+        self.edit(name, change)
+
+    @rule(name=NAMES)
+    def gitops_writes_what_is_in_its_repository(self, name: str) -> None:
+        def change(obj: dict[str, Any]) -> None:
+            obj["spec"] = copy.deepcopy(self.world.found[name]["spec"])
+
+        self.edit(name, change)
+
+    @rule(name=NAMES, claim=st.sampled_from([None, "", "{}", '{"places": []}']))
+    def somebody_spoils_the_claim(self, name: str, claim: str | None) -> None:
+        """What it says of the route is lost, and with it who may put that back."""
+
+        def change(obj: dict[str, Any]) -> None:
+            annotations = obj["metadata"].get("annotations") or {}
+            if annotations.pop(CLAIM, None) is not None:
+                obj["metadata"]["annotations"] = annotations | ({} if claim is None else {CLAIM: claim})
+                self.world.drifted.add(name)
+
+        self.edit(name, change)
+
+    @rule(name=NAMES)
+    def somebody_deletes_a_route(self, name: str) -> None:
+        if name in self.world.objects:
+            self.world.objects.remove(name)
+
+    def edit(self, name: str, change: Change) -> None:
+        """As somebody does who knows of no rollout."""
+        if name in self.world.objects:
+            self.world.objects.edit(name, change)
 
     @invariant()
     def the_laws_hold(self) -> None:
@@ -98,16 +152,23 @@ class TrafficMachine(RuleBasedStateMachine):
             self.world.check()
 
     def teardown(self) -> None:
-        """Whoever watches brings every run back; then all objects ended alike."""
+        """Pods come back, and whoever watches brings every run back; then all objects ended alike."""
         if not hasattr(self, "world"):
             return
         world = self.world
+        world.pods = {STABLE: PODS, CANARY: PODS}
         for run in [*self.runs, *self.runs]:
             with suppress(RolloutError):
                 run.rollback()
         world.check()
-        untouched = [name for name in world.objects if name not in world.drifted]
-        promoted = [name for name in untouched if world.promoted(name)]
-        as_found = [name for name in untouched if world.as_found(name)]
-        assert sorted([*promoted, *as_found]) == sorted(untouched), "a route was left astray"
+        untouched = set(world.objects) - world.drifted
+        promoted = {name for name in untouched if world.promoted(name)}
+        as_found = {name for name in untouched if world.as_found(name)}
+        assert promoted | as_found == untouched, "a route was left astray"
         assert not (promoted and as_found), "one route was promoted and another was not"
+
+
+def _refs(obj: dict[str, Any]) -> list[dict[str, Any]]:
+    """The weighted list of the rule that moves."""
+    refs: list[dict[str, Any]] = (our_rule(obj) or {"backendRefs": []})["backendRefs"]
+    return refs

@@ -7,7 +7,7 @@ run may act between its reading and its writing. The world keeps the books by wh
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from inference_rollouts.clients.include import load_metric_set, load_plan, plan_files
-from inference_rollouts.core.errors import NotFound, PatchRefused
+from inference_rollouts.core.errors import ClaimUnreadable, NotFound
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.plan.plan import Plan, parse_plan
@@ -25,13 +25,18 @@ from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.core.routing.rules import matches_of
 from inference_rollouts.core.routing.weights import SPELLINGS, Target, weights_of
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.serving.availability import Availability
+from inference_rollouts.core.serving.way_back import kept_share
 from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.traffic import Traffic
 from inference_rollouts.rollout.way_back import Restored
-from tests.support.json_patch import TestFailed, apply_patch
+from tests.support.interleaving import Interleaving
+from tests.support.route_objects import MemoryObjects, Objects
 from tests.support.routes import ref, route, service
 
 STABLE, CANARY = "llm-pool", "new"
+PODS = 3  # of each pool, as many as carry all traffic
 SPELLING = SPELLINGS["HTTPRoute"]
 WEIGHTS = (20, 50, 100)
 
@@ -62,14 +67,16 @@ class World:
 
     routes: int = 2
     others: int = 0  # weight of another pool in the same rule, as found
-    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    objects: Objects = field(default_factory=MemoryObjects)
     fates: list[Fate] = field(default_factory=list)
-    meanwhile: list[Callable[[], object]] = field(default_factory=list)
+    interleaving: Interleaving | None = None
+    pods: dict[str, int] = field(default_factory=lambda: {STABLE: PODS, CANARY: PODS})  # that are ready
     judged: set[tuple[str, int]] = field(default_factory=set)
-    drifted: set[str] = field(default_factory=set)
+    drifted: set[str] = field(default_factory=set)  # what others changed or took away
     broken: list[str] = field(default_factory=list)  # laws that were broken, in words
     runs: list[Run] = field(default_factory=list)
     events: list[str] = field(default_factory=list)  # the reasons of what was told, in order
+    undisturbed: bool = True  # no call failed, and no other task acted, since this was last set
 
     def __post_init__(self) -> None:
         for number in range(self.routes):
@@ -78,20 +85,24 @@ class World:
             obj = route([service("web")], [ref(STABLE, 60), *beside])
             obj["spec"]["rules"][0]["matches"] = [{"path": {"type": "Exact", "value": "/web"}}]
             obj["metadata"] |= {"name": name, "uid": name}
-            self.objects[name] = obj
-        self.found = copy.deepcopy(self.objects)
+            self.objects.create(obj)
+        self.found = {name: copy.deepcopy(self.objects[name]) for name in self.objects}
 
     @property
     def targets(self) -> tuple[Target, ...]:
         return tuple(Target(GATEWAY_API, "HTTPRoute", name) for name in self.found)
 
+    def at_once(self, acts: Sequence[Callable[[], object]], order: Iterable[int]) -> None:
+        """Let tasks take turns at each call, in this order."""
+        self.interleaving, self.undisturbed = Interleaving(acts, order), False
+        self.interleaving.run()
+        self.interleaving, self.undisturbed = None, True
+
     # What the Cluster protocol has of it.
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         with self._call():
-            if name not in self.objects:
-                raise NotFound(f"{kind} {name} not found")
-            return copy.deepcopy(self.objects[name])
+            return self._live(kind, name)
 
     def find(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
         try:
@@ -101,36 +112,32 @@ class World:
 
     def select(self, api_version: str, kind: str, labels: object = None) -> list[dict[str, Any]]:
         with self._call():
-            return copy.deepcopy(list(self.objects.values())) if kind == "HTTPRoute" else []
+            return [self._live(kind, name) for name in self.objects] if kind == "HTTPRoute" else []
 
     def serves(self, api_version: str, kind: str) -> bool:
         return kind == "HTTPRoute"
 
     def patch(self, api_version: str, kind: str, name: str, patch: list[dict[str, Any]]) -> dict[str, Any]:
-        if self.meanwhile:
-            waiting, self.meanwhile = self.meanwhile, []
-            fates, self.fates = self.fates, []
-            for act in waiting:
-                act()
-            self.fates = fates
         with self._call():
-            before = self.objects.get(name)
-            if before is None:
-                raise NotFound(f"{kind} {name} not found")
-            try:
-                after = apply_patch(before, patch)
-            except (TestFailed, KeyError, IndexError) as error:
-                raise PatchRefused(str(error)) from error
+            before = self._live(kind, name)
+            after = self.objects.patch(name, patch)
             self._audit(name, before, after)
-            self.objects[name] = after
             return copy.deepcopy(after)
 
     def event(self, about: object, reason: str, message: str, *, warning: bool = False) -> None:
         self.events.append(reason)
 
+    def _live(self, kind: str, name: str) -> dict[str, Any]:
+        if name not in self.objects:
+            raise NotFound(f"{kind} {name} not found")
+        return copy.deepcopy(self.objects[name])
+
     @contextmanager
     def _call(self) -> Iterator[None]:
+        if self.interleaving:
+            self.interleaving.pause()
         fate = self.fates.pop(0) if self.fates else Fate.FINE
+        self.undisturbed = self.undisturbed and fate is Fate.FINE
         if fate is Fate.REFUSED:
             raise Passing("503")
         if fate is Fate.KILLED_BEFORE:
@@ -145,34 +152,53 @@ class World:
 
     def _audit(self, name: str, before: dict[str, Any], after: dict[str, Any]) -> None:
         """Hold one write against the laws of writing."""
-        claim = read_claim(before)
+        claim, over = read_claim(before), read_claim(after)
         rose = share(after) > share(before)
-        if rose and (claim is None or claim.phase is not Phase.PROGRESSING or not permits(claim)):
+        if rose and over and over.phase is Phase.RETURNING and self.pods[STABLE] == 0 < self.pods[CANARY]:
+            pass  # only the canary serves
+        elif rose and (claim is None or claim.phase is not Phase.PROGRESSING or not permits(claim)):
             self.broken.append(f"{name} was raised without a permission: {claim}")
         elif rose and claim and (claim.token, claim.step) not in self.judged:
             self.broken.append(f"{name} was raised from step {claim.step}, which nobody judged")
-        ours = {place.matches for place in (claim or read_claim(after)).places}  # type: ignore[union-attr]
-        self._audit_ending(name, claim, after)
+        if claim and share(after) < share(before) and not (over and over.phase is Phase.PROGRESSING):
+            self._audit_return(name, claim, after)
+        ours = {place.matches for place in (claim or over).places}  # type: ignore[union-attr]
+        self._audit_ending(name, claim, before, after)
         theirs = [foreign(obj, ours) for obj in (before, after)]
         if theirs[0] != theirs[1]:
             self.broken.append(f"{name}: something foreign changed: {theirs}")
 
-    def _audit_ending(self, name: str, claim: Claim | None, after: dict[str, Any]) -> None:
+    def _audit_return(self, name: str, claim: Claim, after: dict[str, Any]) -> None:
+        """Traffic goes back when nothing can be raised any more, and to where it can be served."""
+        if not self.undisturbed:
+            return
+        for other in set(self.objects) - {name}:
+            beside = _readable(self.objects[other])
+            if beside and beside.token == claim.token and beside.phase is not Phase.RETURNING:
+                self.broken.append(f"{name} goes back while {other} may still be raised")
+        gets = 1 - share(after) / _owned(after) if _owned(after) else Fraction(0)
+        if self.pods[CANARY] and gets * PODS > self.pods[STABLE]:
+            self.broken.append(f"{name}: {self.pods[STABLE]} of {PODS} pods get {gets} of the traffic")
+
+    def _audit_ending(
+        self, name: str, claim: Claim | None, before: dict[str, Any], after: dict[str, Any]
+    ) -> None:
         """An object is let go as promoted only when the last step passed and the canary has everything."""
         last = read_ending(after)
         if claim is None or last is None or read_claim(after) is not None:
             return
         if last.ending is Ending.PROMOTED:
             judged = (claim.token, len(WEIGHTS)) in self.judged
-            if claim.percent != 100 or not (judged and permits(claim)):
+            everything = share(before) == _owned(before)
+            if claim.percent != 100 or not everything or not (judged and permits(claim)):
                 self.broken.append(f"{name} was promoted without its permission: {claim}")
 
     def check(self) -> None:
         """Hold the state against the laws of states; raises AssertionError."""
         assert not self.broken, self.broken
-        for name, obj in self.objects.items():
-            if name not in self.drifted:
-                assert _owned(obj) == _owned(self.found[name]), f"{name}: the pair's share is another"
+        for name in set(self.objects) - self.drifted:
+            obj = self.objects[name]
+            assert _owned(obj) == _owned(self.found[name]), f"{name}: the pair's share is another"
 
     def as_found(self, name: str) -> bool:
         return shares(self.objects[name]) == shares(self.found[name])
@@ -201,6 +227,13 @@ def shares(obj: dict[str, Any]) -> dict[str, Fraction]:
 def share(obj: dict[str, Any]) -> Fraction:
     """The canary's share."""
     return shares(obj).get(CANARY, Fraction(0))
+
+
+def _readable(obj: dict[str, Any]) -> Claim | None:
+    try:
+        return read_claim(obj)
+    except ClaimUnreadable:
+        return None
 
 
 def _owned(obj: dict[str, Any]) -> Fraction:
@@ -244,21 +277,30 @@ class Run:
     name: str = "rollout_llm/r1"
 
     def __post_init__(self) -> None:
-        plan = _plan()
+        self.plan = _plan()
         self.frozen = Frozen(
             run=self.name,
             token=self.token,
-            plan=plan,
+            plan=self.plan,
             parents=(),
             targets=self.world.targets,
             metric_set=_metric_set(),
             manifests=(),
         )
-        self.places = kind_of(plan).places
+        self.places = kind_of(self.plan).places
 
     @property
     def traffic(self) -> Traffic:
         return Traffic(self.world, self.frozen, self.places)  # type: ignore[arg-type]
+
+    @property
+    def kind(self) -> Run:
+        """What is asked of the kind of rollout on the way back."""
+        return self
+
+    def kept_share(self, run: Run, percent: int) -> int:
+        stable, canary = (Availability(pods > 0, pods) for pods in self.world.pods.values())
+        return kept_share(stable, canary, percent, PODS)
 
     def attach(self, step: int) -> None:
         self.traffic.attach()
@@ -270,21 +312,23 @@ class Run:
 
     def shift(self, step: int) -> None:
         index = max(1, step)
-        self.traffic.shift(index, self.frozen.plan.all_steps[index - 1], float(index))
+        self.traffic.shift(index, self.plan.all_steps[index - 1], float(index))
 
     def alarm(self, step: int) -> None:
-        self.traffic.way_back.retreat("an alarm")
+        percent = max((claim.percent for claim in self.traffic.claims()), default=0)
+        self.traffic.way_back.retreat("an alarm", self.kept_share(self, percent) if percent else 0)
 
     def promote(self, step: int) -> None:
         self.traffic.promote(9.0)
 
     def rollback(self, step: int = 0) -> None:
         """What it says of its end must be so."""
-        restored = self.traffic.way_back.restore("a rollback", 9.0)
+        restored = bring_back(self, "a rollback", 9.0)  # type: ignore[arg-type]
+        live = [self.world.objects[name] for name in self.world.objects]
         endings = {
             last.ending
-            for obj in self.world.objects.values()
-            if (last := read_ending(obj)) and last.token == self.token and read_claim(obj) is None
+            for obj in live
+            if (last := read_ending(obj)) and last.token == self.token and _readable(obj) is None
         }
         if restored is Restored.NOTHING and endings:
             self.world.broken.append(f"a rollback said that nothing was claimed, but it is {endings}")

@@ -38,7 +38,8 @@ def test_get_says_when_there_is_none_and_when_one_is_unreadable(
     world.objects["route-0"]["metadata"]["annotations"][CLAIM] = "{}"
     assert main(["get"]) == 1
     assert "route-0 is unreadable" in capsys.readouterr().out
-    world.objects.clear()
+    world.objects.remove("route-0")
+    world.objects.remove("route-1")
     assert main(["get", "-n", "shop"]) == 0
     assert capsys.readouterr().out == "No rollout claims anything in namespace shop.\n"
 

@@ -72,19 +72,19 @@ class WayBack:
         """Take traffic off the canary at once, whatever stands beside it, keeping the claim.
 
         It keeps `kept` %, which stable cannot take. Of several objects each is first marked as returning, so
-        that no raise can follow the last mark.
+        that no raise can follow the last mark. A promotion that was decided is left to be completed.
         """
         try:
-            self._take_over()
-            self._each(lambda target: self._retreat(target, why, kept))
+            if self._take_over() is Decision.RETURN:
+                self._each(lambda target: self._retreat(target, why, kept))
         finally:
             self.writer.tell_all()
 
-    def hold(self, percent: int, why: str) -> None:
-        """Let the canary have `percent` % for now: stable cannot take it yet. Nothing else is raised."""
+    def hold(self, kept: int, why: str) -> None:
+        """Let the canary keep `kept` % for now: stable cannot take it yet. Nothing else is raised."""
         try:
-            self._take_over()
-            self._each(lambda target: self._hold(target, percent, why))
+            if self._take_over() is Decision.RETURN:
+                self._each(lambda target: self._hold(target, kept, why))
         finally:
             self.writer.tell_all()
 
@@ -135,7 +135,7 @@ class WayBack:
             claim = self._claim(obj)
             if claim is None:
                 raise ClaimLost(f"{target} is not claimed by this run any more; its weights are as they are.")
-            if claim.alarm and (claim.percent, claim.mirror) == (kept, 0):
+            if claim.alarm and (claim.percent, claim.mirror) == (patches.still_kept(claim, kept), 0):
                 return []
             return patches.retreat_patch(obj, claim, kept)
 
@@ -146,16 +146,18 @@ class WayBack:
             taken = "all traffic" if not kept else f"all traffic but {kept} %, which stable cannot take,"
             self.writer.tell(written.obj, "CanaryAlarm", f"{taken} taken off {canary}: {why}", warning=True)
 
-    def _hold(self, target: Target, percent: int, why: str) -> None:
+    def _hold(self, target: Target, kept: int, why: str) -> None:
         def decide(obj: K8sObject) -> Patch:
             claim = self._claim(obj)
-            if claim is None or (claim.phase is Phase.RETURNING and claim.percent == percent):
+            if claim is None:
                 return []
-            return patches.hold_patch(obj, claim, percent)
+            if claim.phase is Phase.RETURNING and claim.percent == patches.still_kept(claim, kept):
+                return []
+            return patches.hold_patch(obj, claim, kept)
 
         written = self.writer.write(target, decide)
         if written.wrote and (claim := read_claim(written.obj)):
-            text = f"{claim.canary} has {percent} % while {claim.stable} cannot take it: {why}"
+            text = f"{claim.canary} has {claim.percent} % while {claim.stable} cannot take it: {why}"
             self.writer.tell(written.obj, "WayBackHeld", text, warning=True)
 
     def _take_over(self) -> Decision:

@@ -63,7 +63,7 @@ class TestRaises:
         world, run = at_half()
         before = dict(world.objects)
         run.shift(2)
-        assert world.objects == before
+        assert dict(world.objects) == before
 
     def test_promotion_needs_the_last_step_and_all_of_the_traffic(self) -> None:
         _, run = at_half()
@@ -112,7 +112,7 @@ class TestRestoring:
 
     def test_an_object_that_is_gone_keeps_no_other_from_being_restored(self) -> None:
         world, run = at_half(2)
-        del world.objects["route-0"]
+        world.objects.remove("route-0")
         assert restore(run) is Restored.DONE
         assert world.as_found("route-1")
         assert run.traffic.standings() == [Standing.GONE, Standing.RESTORED]
@@ -172,7 +172,6 @@ class TestTakingOver:
     def test_an_alarm_marks_every_object_before_it_moves_one(self) -> None:
         world, run = at_half(2)
         phases = []
-        world.meanwhile = []
         patch = world.patch
 
         def seen(*args: object) -> object:

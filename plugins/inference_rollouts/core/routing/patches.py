@@ -8,7 +8,7 @@ entries stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
@@ -78,20 +78,26 @@ def retreat_patch(obj: K8sObject, claim: Claim, kept: int = 0) -> Patch:
 
     It keeps `kept` %, which stable cannot take.
     """
-    back = _returning(claim).with_(percent=kept, mirror=0, alarm=True)
-    return [*_rewrite(obj, back), *_each_rule(obj, claim, lambda each: _pair_at(obj, each, claim, kept))]
+    percent = still_kept(claim, kept)
+    back = _returning(claim).with_(percent=percent, mirror=0, alarm=True)
+    return [*_rewrite(obj, back), *_each_rule(obj, claim, lambda each: _pair_at(obj, each, claim, percent))]
 
 
-def hold_patch(obj: K8sObject, claim: Claim, percent: int) -> Patch:
-    """Let the canary have `percent` % on the way back, while stable cannot take it.
+def hold_patch(obj: K8sObject, claim: Claim, kept: int) -> Patch:
+    """Let the canary keep `kept` % on the way back, while stable cannot take it.
 
     Raises RouteDrift unless all is as we left it, or an alarm has moved our weights whatever stands beside.
     """
     if claim.alarm:
-        return retreat_patch(obj, claim, percent)
+        return retreat_patch(obj, claim, kept)
     in_order(obj, claim)
-    held = _returning(claim).with_(percent=percent, mirror=0)
+    held = _returning(claim).with_(percent=still_kept(claim, kept), mirror=0)
     return [*_rewrite(obj, held), *_set_rules(obj, claim, held)]
+
+
+def still_kept(claim: Claim, kept: int) -> int:
+    """What the canary keeps of one object's traffic: never more than it has, or all if only it can serve."""
+    return kept if kept == 100 else min(kept, claim.percent)
 
 
 def restore_patch(obj: K8sObject, claim: Claim, last: LastEnding) -> Patch:
@@ -127,7 +133,7 @@ def _set_rules(obj: K8sObject, claim: Claim, moved: Claim) -> Iterator[dict[str,
     for each in locate(obj, claim):
         yield _test(each.path, each.rule)
         wanted = expected_entries(obj, each.place, moved)
-        yield from _set_entries(obj, each, _merged(obj, each.rule, wanted, _ours(obj, each, claim)))
+        yield from _set_entries(obj, each, _merged(obj, each.rule, wanted, claim))
         filters = expected_filters(each.place, moved)
         if filters is not None:
             yield _add(f"{each.path}/filters", filters)
@@ -151,25 +157,21 @@ def _set_entries(obj: K8sObject, each: Located, entries: Entries) -> Iterator[di
         yield {"op": "add", "path": f"{each.path}/{spelling_of(obj).field}", "value": entries}
 
 
-def _merged(obj: K8sObject, rule: K8sObject, wanted: Sequence[K8sObject], ours: Collection[str]) -> Entries:
+def _merged(obj: K8sObject, rule: K8sObject, wanted: Sequence[K8sObject], claim: Claim) -> Entries:
     """The list with the weights that are `wanted`; other fields, and entries of others, as they are now.
 
-    Of `ours` those that are not wanted go, and those that are gone come back at their place.
+    Of our own two, one that is not wanted goes, and one that is gone comes back at its place. What others
+    have taken out stays out.
     """
-    name = spelling_of(obj).name
+    name, ours = spelling_of(obj).name, (claim.stable, claim.canary)
     weights = {entry[name]: entry for entry in wanted}
     live = [entry for entry in entries_of(obj, rule) if entry[name] in weights or entry[name] not in ours]
     merged = [_weighted(entry, weights.get(entry[name], entry)) for entry in live]
     here = {entry[name] for entry in live}
     for place, entry in enumerate(wanted):
-        if entry[name] not in here:
+        if entry[name] in ours and entry[name] not in here:
             merged.insert(place, dict(entry))
     return merged
-
-
-def _ours(obj: K8sObject, each: Located, claim: Claim) -> set[str]:
-    """The entries whose weights the rollout owns: those that it found, and the canary."""
-    return {entry[spelling_of(obj).name] for entry in each.place.found} | {claim.canary}
 
 
 def _weighted(entry: K8sObject, like: K8sObject) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def _pair_at(obj: K8sObject, each: Located, claim: Claim, percent: int) -> Entri
     spelling, live = spelling_of(obj), entries_of(obj, each.rule)
     wanted = at_percent(each.place.found, claim.stable, claim.canary, percent, spelling)
     if _is_ours(obj, each, claim):
-        return _merged(obj, each.rule, wanted, _ours(obj, each, claim))
+        return _merged(obj, each.rule, wanted, claim)
     weights = dict(zip(names_of(live, spelling), weights_of(live, spelling), strict=True))
     both = weights.get(claim.stable, 0) + weights.get(claim.canary, 0)
     moved = round(both * percent / 100)
@@ -193,13 +195,13 @@ def _pair_at(obj: K8sObject, each: Located, claim: Claim, percent: int) -> Entri
         for entry in wanted
         if entry[spelling.name] in split and (spelling.zero or not both or split[entry[spelling.name]])
     ]
-    return _merged(obj, each.rule, pair, {claim.stable, claim.canary})
+    return _merged(obj, each.rule, pair, claim)
 
 
 def _as_found(obj: K8sObject, each: Located, claim: Claim) -> Entries:
     """The list as found where it is as we left it; else only our own two entries go back."""
     if _is_ours(obj, each, claim):
-        return _merged(obj, each.rule, each.place.found, _ours(obj, each, claim))
+        return _merged(obj, each.rule, each.place.found, claim)
     off = _pair_at(obj, each, claim, 0)
     name = spelling_of(obj).name
     had = any(entry[name] == claim.canary for entry in each.place.found)
