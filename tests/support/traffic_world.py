@@ -298,7 +298,7 @@ class Run:
         """What is asked of the kind of rollout on the way back."""
         return self
 
-    def kept_share(self, run: Run, percent: int) -> int:
+    def kept_share(self, run: Run, percent: int, *, patient: bool = True) -> int:
         stable, canary = (Availability(pods > 0, pods) for pods in self.world.pods.values())
         return kept_share(stable, canary, percent, PODS)
 

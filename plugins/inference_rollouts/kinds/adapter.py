@@ -108,7 +108,7 @@ class AdapterRollout:
     def reconciler(self, run: Run) -> ReconcilePods:
         return AdapterReconciler(run.frozen, run.clients)
 
-    def kept_share(self, run: Run, percent: int) -> int:
+    def kept_share(self, run: Run, percent: int, *, patient: bool) -> int:
         """Nothing: the same pods serve both. Those that came later are given the old adapter first."""
         bring_old_back(run.clients, run.frozen)
         return 0

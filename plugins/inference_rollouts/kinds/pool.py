@@ -121,12 +121,15 @@ class PoolRollout:
     def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
         return pool_room_ahead(run.clients, run.frozen, context, health, now)
 
-    def kept_share(self, run: Run, percent: int) -> int:
+    def kept_share(self, run: Run, percent: int, *, patient: bool) -> int:
         stable, canary = (availability_of(run.cluster, pool) for pool in (self.plan.stable, self.plan.canary))
         if stable.available and stable.pods >= run.frozen.stable_pods:
             return 0
         bring_back_size(run.cluster, self.plan, run.frozen.stable_pods)
-        return kept_share(stable, canary, percent, pods_for_all(run.clients, run.frozen))
+        needed = pods_for_all(run.clients, run.frozen)
+        if needed is None:
+            needed = run.frozen.stable_pods if patient else stable.pods
+        return kept_share(stable, canary, percent, needed)
 
     def reconciler(self, run: Run) -> ReconcilePods:
         """Pods that come later have all they need from their manifests."""

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.judging.policy import Step
-from inference_rollouts.core.limits import READINESS_POLL, TRIGGER_GRACE, WRITE_DEADLINE
+from inference_rollouts.core.limits import READINESS_POLL, RETURN_PATIENCE, TRIGGER_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.operators.assets import announce
@@ -109,7 +109,13 @@ class Rollback(BaseOperator):
 
     def execute(self, context: Context) -> str:
         run = run_of(context)
-        restored = without_end()(bring_back, run, why_rolled_back(context), time.time())
+        why, began = why_rolled_back(context), time.time()
+
+        def bring() -> Restored:
+            now = time.time()
+            return bring_back(run, why, now, patient=now < began + RETURN_PATIENCE)
+
+        restored = without_end()(bring)
         context["ti"].xcom_push(key=RESTORED, value=restored.value)
         if restored is Restored.NOTHING:
             raise AirflowSkipException("This run claims nothing: there is nothing to restore.")

@@ -33,13 +33,18 @@ def pool_room(clients: Clients, frozen: Frozen, step: Step) -> Readiness:
     return raise_readiness(_rooms(clients, frozen, step.weight or step.mirror))
 
 
-def pods_for_all(clients: Clients, frozen: Frozen) -> int:
-    """How many of stable's pods carry all requests that are in flight now.
+def pods_for_all(clients: Clients, frozen: Frozen) -> int | None:
+    """How many of stable's pods carry all requests that are in flight now; None: nobody knows.
 
     At most as many as carried them at preflight: what waits in a canary that hangs is no measure.
     """
-    stable, _ = _rooms(clients, frozen, 0)
-    return min(stable.needed, max(frozen.stable_pods, 1))
+    plan = frozen.plan.as_pool_plan
+    stable, canary = (ready_pods(pods_of(clients.cluster, pool)) for pool in (plan.stable, plan.canary))
+    load = requests_in_flight(clients.prometheus, frozen, [*stable, *canary])
+    pool = Pool.of(plan.stable, stable, plan.capacity.declared_stable)
+    if load is None or pool.per_pod is None:
+        return None
+    return max(1, min(math.ceil(load / pool.per_pod), frozen.stable_pods))
 
 
 def adapter_room(clients: Clients, frozen: Frozen) -> Readiness:

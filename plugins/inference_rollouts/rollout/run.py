@@ -59,10 +59,11 @@ class RolloutKind(Protocol):
     def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
         """Whether there will be room for the step after this one."""
 
-    def kept_share(self, run: Run, percent: int) -> int:
+    def kept_share(self, run: Run, percent: int, *, patient: bool) -> int:
         """What the canary, which has `percent` %, must keep of it for now on the way back.
 
-        What is ours is brought back to its size first.
+        What is ours is brought back to its size first. Where nobody knows how much stable can take, those
+        who are `patient` wait for as many pods as it had.
         """
 
     def reconciler(self, run: Run) -> ReconcilePods:

@@ -105,7 +105,7 @@ class StepObserver:
         whole = ready is None or ready >= self.run.frozen.stable_pods
         if whole or self._health.shared or not percent:
             return 0
-        return self.run.kind.kept_share(self.run, percent)
+        return self.run.kind.kept_share(self.run, percent, patient=True)
 
     def _permit(self, judgement: Judgement) -> None:
         permit = self.run.traffic.permit

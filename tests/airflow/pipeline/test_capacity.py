@@ -63,7 +63,11 @@ def test_a_canary_that_is_too_small_is_never_created(
 def test_a_stable_pool_scaled_down_midway_stops_the_next_raise(
     rollout: Rollout, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, left: int, kept: list[Any]
 ) -> None:
-    """While stable has no pod at all, the way back gives the canary everything and waits."""
+    """While stable has no pod at all, the way back gives the canary everything and waits.
+
+    Nobody knows here how much a pod of it can take, and nobody has patience.
+    """
+    monkeypatch.setattr("inference_rollouts.operators.traffic.RETURN_PATIENCE", 0.0)
     after_the_first_shift(monkeypatch, cluster, lambda: cluster.scale("llm-pool", left))
     held = until_it_is_held(monkeypatch, cluster, lambda: cluster.scale("llm-pool", 3))
     before = copy.deepcopy(cluster.route["spec"])

@@ -83,6 +83,23 @@ def test_what_is_in_flight_says_how_many_pods_take_all_of_it(load: float, restor
             bring(step)
 
 
+def test_where_nobody_knows_the_load_a_smaller_pool_is_waited_for_with_patience_only() -> None:
+    step = Step()
+    lose(step.cluster, STABLE, 1, 2)
+    with pytest.raises(StableUnavailable):
+        bring(step)
+    assert bring_back(step.run, "an alarm", 9.0, patient=False) is Restored.DONE
+    assert step.cluster.weights() == {STABLE: 1}
+
+
+def test_a_pool_without_pods_is_waited_for_without_end() -> None:
+    step = Step()
+    lose(step.cluster, STABLE)
+    with pytest.raises(StableUnavailable):
+        bring_back(step.run, "an alarm", 9.0, patient=False)
+    assert step.cluster.weights() == {STABLE: 0, CANARY: 100}
+
+
 def test_what_waits_in_a_canary_that_hangs_keeps_nothing_there() -> None:
     step = Step(capacity={"per_pod": 64})
     step.prometheus.load = 5000.0
