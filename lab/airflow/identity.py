@@ -29,6 +29,12 @@ def grant(kubeconfig: Path, limited: Path) -> None:
     write_private(limited, json.dumps(config))
 
 
+def revoke(kubeconfig: Path) -> None:
+    """Take the account and its rights back; what is gone already is fine. Raises RuntimeError."""
+    _kubectl(kubeconfig, "delete", "--ignore-not-found", "-f", str(RIGHTS))
+    _kubectl(kubeconfig, "delete", "--ignore-not-found", "serviceaccount", ACCOUNT)
+
+
 def _kubectl(kubeconfig: Path, *arguments: str, text: str = "") -> str:
     program = str(Path(sys.executable).with_name("kubectl"))
     command = [program, f"--kubeconfig={kubeconfig}", "--namespace=default", *arguments]

@@ -29,6 +29,8 @@ PATCH_TYPES = {
 WATCH_SECONDS = 290
 SHORTEST_BACKOFF = 0.05
 LONGEST_BACKOFF = 3.0
+BUSY = 429  # nothing was done: the server is overloaded, or a kind of objects is just being removed
+BUSY_PATIENCE = 30.0  # seconds
 
 
 class KubeError(Exception):
@@ -166,8 +168,22 @@ class Kube:
         params: Obj | None = None,
         content_type: str = "application/json",
     ) -> Obj:
+        """The answer; one that a server is too busy to give is asked for again, up to BUSY_PATIENCE."""
         data = None if body is None else json.dumps(body)
         query = {name: _query_value(value) for name, value in (params or {}).items()}
+        end, pause = asyncio.get_running_loop().time() + BUSY_PATIENCE, SHORTEST_BACKOFF
+        while True:
+            try:
+                return await self._ask(method, path, data, query, content_type)
+            except KubeError as error:
+                if error.status != BUSY or asyncio.get_running_loop().time() > end:
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, LONGEST_BACKOFF)
+
+    async def _ask(
+        self, method: str, path: str, data: str | None, query: dict[str, str], content_type: str
+    ) -> Obj:
         headers = {"Content-Type": content_type} if data else {}
         timeout = aiohttp.ClientTimeout(total=30)
         try:

@@ -29,6 +29,7 @@ from lab.scope import HOME
 
 MODEL = "llama-3.1-8b"
 ALIASES = {"food-review": 0.5}  # names that only a picker can resolve, and the share of requests for them
+SILENCE = 5.0  # seconds until the ports of ended processes must be silent
 PATIENCE = 60.0
 MILESTONES = {
     "gateway": "gateway answers at {gateway[url]}",
@@ -203,9 +204,9 @@ class Startup:
 def down(directory: StateDirectory) -> bool:
     """End every recorded process, of half a lab and of its Airflow too; false if none was recorded.
 
-    Takes back what the lab made in a foreign cluster. Raises ProcessError when a process survives, or when
-    something else took over one of its ports; ForeignError when the cluster cannot be reached: what was
-    made there is recorded, so that a later `down` can take it back.
+    Takes back what the lab made in a foreign cluster, whoever has its ports by now. Raises ProcessError when
+    a process survives, or when something else took over one of its ports; ForeignError when the cluster
+    cannot be reached: what was made there is recorded, so that a later `down` can take it back.
     """
     with directory.locked():
         left = stop_recorded(directory.airflow_home)
@@ -217,17 +218,25 @@ def _end(directory: StateDirectory) -> bool:
     if record is None:
         return False
     processes.stop(directory.processes())
-    deadline = time.monotonic() + 5
-    served = urls(record) if "foreign" not in record else urls({**record, "apiserver": {}})
-    while busy := [url for url in served if addresses.is_listening(*_address(url))]:
-        if time.monotonic() > deadline:
-            raise ProcessError(f"every process has ended, but {', '.join(busy)} still accepts connections")
-        time.sleep(0.05)
     if "foreign" in record:
         with ThreadPoolExecutor(1) as thread:  # there may be a loop in this one
             thread.submit(asyncio.run, _take_back(directory, record)).result()
     directory.record_file.unlink(missing_ok=True)
+    served = urls(record) if "foreign" not in record else urls({**record, "apiserver": {}})
+    _await_silence(served)
     return True
+
+
+def _await_silence(served: Sequence[str]) -> None:
+    """Raises ProcessError when something still listens where the lab's processes did, which have ended."""
+    deadline = time.monotonic() + SILENCE
+    while busy := [url for url in served if addresses.is_listening(*_address(url))]:
+        if time.monotonic() > deadline:
+            raise ProcessError(
+                f"the lab is down, but {', '.join(busy)} still accepts connections: something else has that "
+                "port by now"
+            )
+        time.sleep(0.05)
 
 
 async def _take_back(directory: StateDirectory, record: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import yaml
 from bench.reflex import breakable_run
 from bench.stage import RATE, stage
 from inference_rollouts.rollout.run import Run
-from lab.airflow.identity import grant
+from lab.airflow.identity import grant, revoke
 from lab.airflow.settings import connections
 from lab.airflow.standalone import Airflow
 from lab.host.state import CHECKOUT
@@ -67,18 +68,25 @@ def shared_lab(
 
 @pytest.fixture(scope="package")
 def shared_pipeline(shared_lab: SharedLab) -> Iterator[Pipeline]:
-    """With no more rights than docs say it needs, where the cluster is the lab's own."""
+    """With no more rights than docs say it needs, in any cluster."""
     directory, record = shared_lab.stage.directory, shared_lab.stage.record
-    kubeconfig = directory.kubeconfig
-    if "foreign" not in record:
-        kubeconfig = directory.limited_kubeconfig
-        grant(directory.kubeconfig, kubeconfig)
-    airflow = Airflow(directory.airflow_home, connections(kubeconfig, record["prometheus"]["url"]))
-    with airflow:
+    grant(directory.kubeconfig, directory.limited_kubeconfig)
+    prometheus = record["prometheus"]["url"]
+    airflow = Airflow(directory.airflow_home, connections(directory.limited_kubeconfig, prometheus))
+    with revoked_after(directory.kubeconfig), airflow:
         pipeline = Pipeline(airflow, airflow.client())
         for dag in (DAG, ASKING):
             pipeline.client.wait_for_dag(dag, LONG)
         yield pipeline
+
+
+@contextmanager
+def revoked_after(kubeconfig: Path) -> Iterator[None]:
+    """A cluster of others keeps nothing of Airflow's identity."""
+    try:
+        yield
+    finally:
+        revoke(kubeconfig)
 
 
 @pytest.fixture(scope="package")

@@ -115,9 +115,6 @@ class FakeCluster:
 
     def scale(self, name: str, replicas: int) -> None:
         """A pool with so many pods from now on."""
-        for pod in self.names("Pod"):
-            if pod.startswith(f"{name}-") and pod.removeprefix(f"{name}-").isdecimal():
-                del self.objects["Pod", pod]
         self.put("apps/v1", "Deployment", deployment(name, replicas))
 
     # What the protocol Cluster wants.
@@ -261,6 +258,8 @@ class FakeCluster:
             "updatedReplicas": count,
             "availableReplicas": count,
         }
+        for pod in self._pods_of(live["metadata"]["name"])[count:]:
+            del self.objects["Pod", pod]
         containers = template.get("spec", {}).get("containers", [])
         for number in range(count):
             name = f"{live['metadata']['name']}-{number}"
@@ -273,6 +272,11 @@ class FakeCluster:
                     "conditions": [{"type": "Ready", "status": "True"}],
                 },
             })  # fmt: skip
+
+    def _pods_of(self, deployment: str) -> list[str]:
+        """By their numbers."""
+        pods = [pod.rpartition("-") for pod in self.names("Pod")]
+        return [f"{deployment}-{n}" for n in sorted(int(n) for owner, _, n in pods if owner == deployment)]
 
 
 def deployment(name: str, replicas: int) -> Object:

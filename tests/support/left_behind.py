@@ -45,15 +45,6 @@ class LeftBehind(FakeCluster):
         for name in (OLD, f"{OLD}-epp", f"{OLD}-standard"):
             self._own(name)
 
-    def put(self, api_version: str, kind: str, obj: dict[str, Any]) -> None:
-        super().put(api_version, kind, obj)
-        if kind == "Deployment":
-            name, replicas = obj["metadata"]["name"], obj["spec"]["replicas"]
-            for pod in self.names("Pod"):
-                owner, _, number = pod.rpartition("-")
-                if owner == name and int(number) >= replicas:
-                    del self.objects["Pod", pod]
-
     def patch(self, api_version: str, kind: str, name: str, patch: Sequence[K8sObject]) -> dict[str, Any]:
         self.before("patch", kind, name)
         return super().patch(api_version, kind, name, patch)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.airflow.identity import grant
+from lab.airflow.identity import grant, revoke
 from tests.support.lab.apiserver_process import ApiServer
 
 
@@ -52,6 +52,15 @@ def test_only_its_owner_may_read_the_file(limited: Path) -> None:
 )
 def test_the_identity_is_least_privileged(limited: Path, allowed: bool, request_: str) -> None:
     assert may(limited, *request_.split()) is allowed
+
+
+def test_what_was_granted_is_taken_back(limited: Path) -> None:
+    """The last that uses the account."""
+    admin = limited.with_name("kubeconfig")
+    for _ in range(2):
+        revoke(admin)
+    with pytest.raises(AssertionError, match=r"logged in|Unauthorized"):
+        may(limited, "list", "nodes")
 
 
 def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:

@@ -288,3 +288,26 @@ def test_informer_follows_the_server(tmp_path: Path) -> None:
         task.cancel()
 
     run(test, tmp_path)
+
+
+def test_a_server_that_is_too_busy_is_asked_again(tmp_path: Path) -> None:
+    """As a kube-apiserver is for some seconds after definitions have gone."""
+
+    async def test(server: Server, kube: Kube) -> None:
+        busy = [failure(429, "TooManyRequests") for _ in range(2)]
+        server.script = [*busy, listing(1, pod("a", 1))]
+        assert [each["metadata"]["name"] for each in await kube.list(PODS)] == ["a"]
+        assert len(server.requests) == 3
+
+    run(test, tmp_path)
+
+
+def test_a_server_that_stays_too_busy_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.kube.client.BUSY_PATIENCE", 0.0)
+
+    async def test(server: Server, kube: Kube) -> None:
+        server.script = [failure(429, "TooManyRequests")]
+        with pytest.raises(KubeError, match="TooManyRequests"):
+            await kube.list(PODS)
+
+    run(test, tmp_path)

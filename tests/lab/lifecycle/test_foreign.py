@@ -18,6 +18,7 @@ import pytest
 from lab.cli import main
 from lab.gateway.envoy import executable
 from lab.host.addresses import free_subnet
+from lab.host.processes import ProcessError
 from lab.host.state import CHECKOUT, StateDirectory
 from lab.kube.client import Kube, KubeError
 from lab.kube.clock import now
@@ -191,8 +192,12 @@ def test_a_second_lab_is_refused(bed: Bed, limited: Path, tmp_path: Path) -> Non
     assert contents(bed.cluster).keys() >= {path for path in before if "/events/" not in path}
 
 
-def test_down_leaves_the_cluster_as_it_was(bed: Bed) -> None:
-    down(bed.directory)
+def test_down_leaves_the_cluster_as_it_was(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another lab has one of its ports by now."""
+    monkeypatch.setattr("lab.lifecycle.up.SILENCE", 0.0)
+    monkeypatch.setattr("lab.lifecycle.up.addresses.is_listening", lambda *_: True)
+    with pytest.raises(ProcessError, match=r"the lab is down, but http.* still accepts connections"):
+        down(bed.directory)
     assert contents(bed.cluster) == bed.before
     assert not down(bed.directory)
 
