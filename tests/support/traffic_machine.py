@@ -15,8 +15,8 @@ from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.objects.k8s import annotations_of
 from inference_rollouts.core.routing.claim import CLAIM
 from tests.support.route_objects import Change, MemoryObjects, Objects
-from tests.support.routes import ref, service
-from tests.support.traffic_world import CANARY, PODS, STABLE, Fate, Killed, Passing, Run, World
+from tests.support.routes import ref
+from tests.support.traffic_world import CANARY, PODS, STABLE, WEB, Fate, Killed, Passing, Run, World
 from tests.support.traffic_world import rule as our_rule
 
 VERBS = ("attach", "pass_", "shift", "shift", "alarm", "promote", "rollback")
@@ -92,7 +92,7 @@ class TrafficMachine(RuleBasedStateMachine):
             if above is None or number > 5:
                 return
             if CLAIM not in annotations_of(obj):
-                above["backendRefs"] = [service("web")]  # else the next rollout would move it too
+                above["backendRefs"] = [dict(WEB)]  # else the next rollout would move it too
             above["matches"] = [{"path": {"type": "Exact", "value": f"/{number}"}}]
             obj["spec"]["rules"].insert(0, above)
 

@@ -36,6 +36,7 @@ from tests.support.route_objects import MemoryObjects, Objects
 from tests.support.routes import ref, route, service
 
 STABLE, CANARY = "llm-pool", "new"
+WEB = service("web") | {"port": 80}  # what other rules send to
 PODS = 3  # of each pool, as many as carry all traffic
 SPELLING = SPELLINGS["HTTPRoute"]
 WEIGHTS = (20, 50, 100)
@@ -82,7 +83,7 @@ class World:
         for number in range(self.routes):
             name = f"route-{number}"
             beside = [ref("other", self.others)] if self.others else []
-            obj = route([service("web")], [ref(STABLE, 60), *beside])
+            obj = route([WEB], [ref(STABLE, 60), *beside])
             obj["spec"]["rules"][0]["matches"] = [{"path": {"type": "Exact", "value": "/web"}}]
             obj["metadata"] |= {"name": name, "uid": name}
             self.objects.create(obj)

@@ -162,7 +162,11 @@ def test_each_right_is_used_by_the_tasks_that_docs_name_and_none_is_missing(
     run = installed.roll_out(new, **tried)
     assert run.state == "success", (run.note, installed.rights.refused)
     assert installed.retire(new, CANARY).state == "failed", "it serves"
-    for bad, changes in ((new_cluster(), {"nodes": CLASS}), (older_cluster(), {})):
+    bad_ones: list[tuple[FakeCluster, dict[str, Any]]] = [
+        (new_cluster(), {"nodes": CLASS}),
+        (older_cluster(), {}),
+    ]
+    for bad, changes in bad_ones:
         failing = FakePrometheus(bad, failing={CANARY: 0.2})
         assert installed.roll_out(bad, failing, **changes).states["rollback"] == "success"
         assert installed.retire(bad, CANARY, **changes).state == "success"
