@@ -13,7 +13,7 @@ from inference_rollouts.core.run.form import Form
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.adapter import LoadAdapter
 from inference_rollouts.operators.ask import Ask
-from inference_rollouts.operators.assets import promoted, rolled_back
+from inference_rollouts.operators.assets import ended
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.gate import Gate
@@ -55,9 +55,9 @@ def build_dag(plan: Plan) -> DAG:
         promote = Promote(
             task_id="promote",
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-            outlets=[promoted(plan.name)],
+            outlets=[ended(plan.name)],
         )
-        rollback = Rollback(task_id="rollback", outlets=[rolled_back(plan.name)], **ROLLBACK_RETRIES)
+        rollback = Rollback(task_id="rollback", outlets=[ended(plan.name)], **ROLLBACK_RETRIES)
 
         previous = preflight
         for name in kind.preparation:

@@ -35,4 +35,4 @@ def test_schedules_break_no_law_on_an_api_server(real: KubernetesCluster, server
     run_state_machine_as_test(LiveMachine, settings=how)
     assert len(begun) >= SCHEDULES
     told = {reason for machine in begun for reason in machine.world.events}
-    assert told >= {"CanaryAttached", "WeightShifted", "CanaryAlarm", "WayBackHeld", "RolledBack"}
+    assert told >= {"CanaryAttached", "WeightShifted", "CanaryAlarm", "RolledBack"}

@@ -164,7 +164,8 @@ class TrafficMachine(RuleBasedStateMachine):
         untouched = set(world.objects) - world.drifted
         promoted = {name for name in untouched if world.promoted(name)}
         as_found = {name for name in untouched if world.as_found(name)}
-        assert promoted | as_found == untouched, "a route was left astray"
+        astray = {name: world.objects[name] for name in untouched - promoted - as_found}
+        assert not astray, f"left astray: {astray}"
         assert not (promoted and as_found), "one route was promoted and another was not"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.definitions.context import Context
 
+from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.operators.base import run_identity
 
@@ -23,12 +23,26 @@ def rolled_back(plan: str) -> Asset:
     return Asset(f"inference-rollouts/{plan}/rolled-back")
 
 
-def announce(context: Context, outlets: Sequence[Any], name: str, action: Action) -> None:
-    """Say on the outlets of a task that `name` was left just now, and what becomes of it."""
-    for asset in outlets:
-        context["outlet_events"][asset].extra = {
-            "name": name,
-            "action": action.value,
-            "since": time.time(),
-            "run": run_identity(context),
-        }
+def ended(plan: str) -> AssetAlias:
+    """Stands for the one of both that the end of a rollout turns out to be."""
+    return AssetAlias(f"inference-rollouts/{plan}/ended")
+
+
+def announce_promotion(context: Context, plan: Plan) -> None:
+    """Say that stable was left just now."""
+    _announce(context, plan, promoted(plan.name), plan.stable, Action.REMOVE)
+
+
+def announce_rollback(context: Context, plan: Plan) -> None:
+    """Say that the canary was left just now."""
+    _announce(context, plan, rolled_back(plan.name), plan.canary, Action.SCALE_DOWN)
+
+
+def _announce(context: Context, plan: Plan, asset: Asset, name: str, action: Action) -> None:
+    extra: dict[str, Any] = {
+        "name": name,
+        "action": action.value,
+        "since": time.time(),
+        "run": run_identity(context),
+    }
+    context["outlet_events"][ended(plan.name)].add(asset, extra=extra)

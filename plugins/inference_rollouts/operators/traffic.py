@@ -14,8 +14,7 @@ from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import READINESS_POLL, RETURN_PATIENCE, TRIGGER_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.objects.readiness import Phase
-from inference_rollouts.core.plan.retention import Action
-from inference_rollouts.operators.assets import announce
+from inference_rollouts.operators.assets import announce_promotion, announce_rollback
 from inference_rollouts.operators.base import records_failure, run_of
 from inference_rollouts.operators.history import RESTORED, why_rolled_back
 from inference_rollouts.rollout.bring_back import bring_back
@@ -94,7 +93,7 @@ class Promote(BaseOperator):
         run = run_of(context)
         now = time.time()
         until(now + WRITE_DEADLINE)(run.traffic.promote, now)
-        announce(context, self.outlets, run.plan.stable, Action.REMOVE)
+        announce_promotion(context, run.plan)
 
 
 class Rollback(BaseOperator):
@@ -120,8 +119,10 @@ class Rollback(BaseOperator):
         if restored is Restored.NOTHING:
             raise AirflowSkipException("This run claims nothing: there is nothing to restore.")
         if restored is Restored.COMMITTED:
-            raise AirflowSkipException("The promotion was decided before it died: it is completed.")
+            self.log.info("The promotion was decided before it died: it is completed.")
+            announce_promotion(context, run.plan)
+            return str(restored)
         confirmed = await_confirmation(run.confirmation)
         self.log.info("weights: %s; %s: %s", restored, confirmed.phase, confirmed.message)
-        announce(context, self.outlets, run.plan.canary, Action.SCALE_DOWN)
+        announce_rollback(context, run.plan)
         return str(restored)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClaimLost
+from inference_rollouts.core.errors import ClaimLost, ClaimUnreadable
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing import drift, patches
@@ -61,9 +62,15 @@ class Traffic:
         return WayBack(self.writer, self.targets, self.frozen.token)
 
     def claims(self) -> list[Claim]:
-        """This run's claims on its objects, as they are now."""
-        live = (read_claim(self.writer.read(target)) for target in self.targets)
-        return [claim for claim in live if claim is not None and claim.token == self.frozen.token]
+        """This run's claims on its objects, as they are now: of those that are there and can be read."""
+        claims = []
+        for target in self.targets:
+            with suppress(ClaimUnreadable):
+                obj = self.writer.find(target)
+                claim = read_claim(obj) if obj is not None else None
+                if claim is not None and claim.token == self.frozen.token:
+                    claims.append(claim)
+        return claims
 
     def standings(self) -> list[Standing]:
         """How each object stands to this run, as it is now."""

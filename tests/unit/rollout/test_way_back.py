@@ -125,6 +125,18 @@ class TestRestoring:
         assert world.as_found("route-1")
         assert run.traffic.standings() == [Standing.UNREADABLE, Standing.RESTORED]
 
+    @pytest.mark.parametrize("harm", [None, '{"places": []}'])
+    def test_the_whole_way_back_takes_each_object_for_itself(self, harm: str | None) -> None:
+        world, run = at_half(2)
+        if harm is None:
+            world.objects.remove("route-0")
+            run.rollback()
+        else:
+            world.objects["route-0"]["metadata"]["annotations"][CLAIM] = harm
+            with pytest.raises(ClaimUnreadable):
+                run.rollback()
+        assert world.as_found("route-1")
+
     def test_foreign_weights_are_left_and_told(self) -> None:
         world, run = at_half()
         world.objects["route-0"]["spec"]["rules"][1]["backendRefs"][1]["weight"] = 7

@@ -181,14 +181,17 @@ def _weighted(entry: K8sObject, like: K8sObject) -> dict[str, Any]:
 
 
 def _pair_at(obj: K8sObject, each: Located, claim: Claim, percent: int) -> Entries:
-    """The list with `percent` % of what stable and canary have together on the canary; others keep theirs."""
+    """The list with `percent` % of what stable and canary have together on the canary; others keep theirs.
+
+    Where somebody has given the canary less than that, it is not given more.
+    """
     spelling, live = spelling_of(obj), entries_of(obj, each.rule)
     wanted = at_percent(each.place.found, claim.stable, claim.canary, percent, spelling)
     if _is_ours(obj, each, claim):
         return _merged(obj, each.rule, wanted, claim)
     weights = dict(zip(names_of(live, spelling), weights_of(live, spelling), strict=True))
     both = weights.get(claim.stable, 0) + weights.get(claim.canary, 0)
-    moved = round(both * percent / 100)
+    moved = both if percent == 100 else min(weights.get(claim.canary, 0), round(both * percent / 100))
     split = {claim.stable: both - moved, claim.canary: moved}
     pair = [
         entry | ({"weight": split[entry[spelling.name]]} if both else {})
