@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.models.asset import AssetEvent
 from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG
 from airflow.triggers.base import BaseTrigger
@@ -29,15 +30,25 @@ def use(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> Clients:
 
 
 class Run:
-    """How a run ended: its state, its note, the states of its tasks by id."""
+    """How a run ended: its state, its note, the states of its tasks by id, and what it announced.
+
+    Of each event of an asset the name of the asset, and of the pool or adapter that was left.
+    """
 
     def __init__(self, dag_run: Any) -> None:
         self.state = str(dag_run.state)
         self.note = note_of(dag_run.run_id)
         self.states = {ti.task_id: str(ti.state) for ti in dag_run.get_task_instances()}
+        self.announced = _announced(dag_run.run_id)
 
     def ran(self, *tasks: str) -> bool:
         return all(self.states[task] == "success" for task in tasks)
+
+
+def _announced(run_id: str) -> list[tuple[str, str]]:
+    with create_session() as session:
+        events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run_id)).all()
+        return [(event.name.rpartition("/")[2], str(event.extra["name"])) for event in events]
 
 
 Rollout = Callable[..., Run]

@@ -16,7 +16,7 @@ from inference_rollouts.core.limits import READINESS_POLL, RETURN_PATIENCE, TRIG
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.operators.assets import announce_promotion, announce_rollback
 from inference_rollouts.operators.base import records_failure, run_of
-from inference_rollouts.operators.history import RESTORED, why_rolled_back
+from inference_rollouts.operators.history import RESTORED, task_states, why_rolled_back
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.checks import check_now
 from inference_rollouts.rollout.confirmation import await_confirmation
@@ -118,6 +118,8 @@ class Rollback(BaseOperator):
         context["ti"].xcom_push(key=RESTORED, value=restored.value)
         if restored is Restored.NOTHING:
             raise AirflowSkipException("This run claims nothing: there is nothing to restore.")
+        if restored is Restored.COMMITTED and task_states(context).get("promote") == "success":
+            raise AirflowSkipException("The canary is promoted: there is nothing to restore.")
         if restored is Restored.COMMITTED:
             self.log.info("The promotion was decided before it died: it is completed.")
             announce_promotion(context, run.plan)

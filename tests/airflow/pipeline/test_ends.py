@@ -27,6 +27,7 @@ def test_a_healthy_canary_is_promoted_and_the_route_let_go(rollout: Rollout, clu
     assert run.state == "success"
     assert run.ran(*BEFORE_END, "report")
     assert run.states["rollback"] == "skipped"
+    assert run.announced == [("promoted", "llm-pool")]
     assert "llm-pool-version-2: promoted" in run.note
     assert cluster.weights() == {"llm-pool": 0, "llm-pool-version-2": 100}
     assert cluster.notes() == {}
@@ -44,6 +45,7 @@ def test_a_failing_canary_is_rolled_back_and_the_route_is_as_found(
     assert run.ran("step_1.judge", "step_1.gate", "rollback")
     assert run.states["step_2.shift"] == run.states["promote"] == "skipped"
     assert run.states["report"] == "failed"
+    assert run.announced == [("rolled-back", "llm-pool-version-2")]
     assert "llm-pool-version-2: rolled back" in run.note
     assert cluster.route["spec"] == before["spec"]
     assert cluster.notes() == {}

@@ -100,6 +100,7 @@ def test_a_promotion_that_dies_between_two_routes_is_completed_and_told_so(
     monkeypatch.setattr(cluster, "patch", dying)
     run = rollout()
     assert (run.states["promote"], run.states["rollback"]) == ("failed", "success")
+    assert run.announced == [("promoted", "llm-pool")]
     assert "llm-pool-version-2: promoted" in run.note
     assert [refs(cluster), refs(cluster, "second")] == [[MOVED], [MOVED]]
 
