@@ -55,7 +55,7 @@ def reflex_of(stage: Stage, run: Run, share: float) -> Reflex:
     """One reflex. Raises AssertionError when the judge did not roll back because of this fault."""
     from inference_rollouts.triggers.judge import JudgeTrigger
 
-    since, found, canary = time.time(), stage.route()["spec"], run.plan.canary
+    since, spec, canary = time.time(), stage.route()["spec"], run.plan.canary
     run.traffic.attach()
     run.traffic.permit(0, since)
     run.traffic.shift(1, run.plan.all_steps[0], since)
@@ -71,7 +71,7 @@ def reflex_of(stage: Stage, run: Run, share: float) -> Reflex:
     stage.fault(canary, http_500=0.0)
     run.traffic.way_back.restore("the run is over", time.time())
     restored = time.time()
-    assert stage.route()["spec"] == found
+    assert stage.route()["spec"] == spec
     assert judged["verdict"] == "rollback", judged["reason"]
     window_end = judged["windows_end"]
     assert window_end > broken, f"a false alarm: {judged['reason']}"

@@ -134,12 +134,12 @@ def _status(directory: StateDirectory) -> int:
         size = f"{processes.resident_bytes([process]) / 1e6:6.0f} MB" if alive else "    ENDED"
         print(f"  {process.name:12} pid {process.pid:<8} {size}  {process.log}")
     _print_addresses(record)
-    found = (
+    problems = (
         asyncio.run(health.problems(record)) if record["ready"] else {"": "the lab did not come up wholly"}
     )
-    for problem in found.values():
+    for problem in problems.values():
         print(f"  PROBLEM {problem}")
-    return BROKEN if dead or found else OK
+    return BROKEN if dead or problems else OK
 
 
 def _print_addresses(record: dict[str, Any]) -> None:

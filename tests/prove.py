@@ -85,9 +85,9 @@ def main() -> int:
     alive = []
     for name, changes in MUTANTS.items():
         with mutated(changes):
-            found = not survives(given.mutants)
-        print(f"mutant {name}: {'found' if found else 'NOT FOUND'}", flush=True)
-        alive += [] if found else [name]
+            caught = not survives(given.mutants)
+        print(f"mutant {name}: {'found' if caught else 'NOT FOUND'}", flush=True)
+        alive += [] if caught else [name]
     print(f"in {time.monotonic() - began:.0f} s")
     return int(not sound or bool(alive))
 

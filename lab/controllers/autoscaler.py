@@ -77,7 +77,9 @@ class Autoscaler:
         classes = sorted(
             self._store["ComputeClass"].items.values(), key=lambda each: each["metadata"]["name"]
         )
-        offered = [each for found in classes for each in offers(found, list(templates.values()))]
+        offered = [
+            each for compute_class in classes for each in offers(compute_class, list(templates.values()))
+        ]
         return templates | {each.name: each for each in offered}
 
     async def _make(self, config: Obj, node: Obj) -> None:

@@ -112,8 +112,8 @@ def _untolerated(pod: Obj, node: Obj) -> Obj | None:
     tolerations = pod["spec"].get("tolerations") or []
     for taint in node["spec"].get("taints") or []:
         if taint["effect"] != "PreferNoSchedule" and not any(tolerates(each, taint) for each in tolerations):
-            found: Obj = taint
-            return found
+            untolerated: Obj = taint
+            return untolerated
     return None
 
 

@@ -119,7 +119,7 @@ def deployment_status(deployment: Obj, new: Obj | None, old: Sequence[Obj], mome
         **{name: count for name, count in counts.items() if count},
     }
     made = [_available(deployment, available), _progressing(deployment, status, new, moment)]
-    failure = next((found for each in sets if (found := _replica_failure(each))), None)
+    failure = next((problem for each in sets if (problem := _replica_failure(each))), None)
     conditions = [each for each in (*made, failure) if each]
     old_conditions = before.get("conditions")
     status["conditions"] = [
@@ -199,5 +199,5 @@ def _advanced(deployment: Obj, status: Obj) -> bool:
 
 
 def _replica_failure(replica_set: Obj) -> Condition | None:
-    found = find(replica_set.get("status", {}).get("conditions"), "ReplicaFailure")
-    return dict(found) if found else None
+    failure = find(replica_set.get("status", {}).get("conditions"), "ReplicaFailure")
+    return dict(failure) if failure else None

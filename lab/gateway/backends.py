@@ -75,23 +75,23 @@ def _resolve_pool(world: World, namespace: str, name: str) -> Resolution:
 
 
 def _picker(world: World, namespace: str, picker: Obj) -> Target | None:
-    found = _resolve_service(world, namespace, picker["name"], picker["port"]["number"]).target
-    return replace(found, http2=True) if found else None
+    target = _resolve_service(world, namespace, picker["name"], picker["port"]["number"]).target
+    return replace(target, http2=True) if target else None
 
 
 def _resolve_service(world: World, namespace: str, name: str, port: int | None) -> Resolution:
     service = world.services.get((namespace, name))
     if service is None:
         return Resolution(None, "BackendNotFound", f'Service "{name}" not found')
-    found = next((each for each in service["spec"].get("ports") or [] if each["port"] == port), None)
-    if port is None or found is None:
+    entry = next((each for each in service["spec"].get("ports") or [] if each["port"] == port), None)
+    if port is None or entry is None:
         return Resolution(None, "BackendNotFound", f'Service "{name}" has no port {port}')
     target = Target(
         name=service_cluster(namespace, name, port),
         namespace=namespace,
         labels=tuple(sorted((service["spec"].get("selector") or {}).items())),
-        ports=(found.get("targetPort") or port,),
-        http2=found.get("appProtocol") == "kubernetes.io/h2c",
+        ports=(entry.get("targetPort") or port,),
+        http2=entry.get("appProtocol") == "kubernetes.io/h2c",
     )
     return Resolution(target)
 

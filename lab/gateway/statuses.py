@@ -83,9 +83,9 @@ def _route_conditions(world: World, attachment: Attachment, refusal: str | None)
 
 
 def _resolved_refs(world: World, route: Obj, generation: int) -> Obj:
-    found = [resolve(world, route, reference) for reference in references(route)]
+    resolutions = [resolve(world, route, reference) for reference in references(route)]
     for reason in ("InvalidKind", "RefNotPermitted", "BackendNotFound"):
-        for each in found:
+        for each in resolutions:
             if each.reason == reason:
                 return condition("ResolvedRefs", False, reason, each.message, generation)
     message = "All object references are resolved"

@@ -110,14 +110,14 @@ def cluster(target: Target, endpoints_path: str) -> Obj:
 
 def load_assignment(target: Target, pods: Iterable[Obj]) -> Obj:
     """The endpoints of a cluster, as Envoy wants them."""
-    found = [
+    entries = [
         {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}
         for address, port in endpoints(target, pods)
     ]
     return {
         "@type": ENDPOINTS,
         "cluster_name": target.name,
-        "endpoints": [{"lb_endpoints": found}] if found else [],
+        "endpoints": [{"lb_endpoints": entries}] if entries else [],
     }
 
 

@@ -83,8 +83,8 @@ def _selected(path: Path, name: str | None) -> tuple[dict[str, Any], dict[str, A
 def _named(config: dict[str, Any], kind: str, name: str | None, path: Path) -> dict[str, Any]:
     for entry in config.get(f"{kind}s") or []:
         if entry["name"] == name:
-            found: dict[str, Any] = entry[kind]
-            return found
+            content: dict[str, Any] = entry[kind]
+            return content
     raise ValueError(f"{path} has no {kind} named {name!r}")
 
 

@@ -85,5 +85,5 @@ def _conditions(pod: Obj, containers: Sequence[ContainerState]) -> list[Obj]:
 
 
 def _is_true(pod: Obj, kind: str) -> bool:
-    found = find(pod.get("status", {}).get("conditions"), kind)
-    return found is not None and found["status"] == "True"
+    entry = find(pod.get("status", {}).get("conditions"), kind)
+    return entry is not None and entry["status"] == "True"

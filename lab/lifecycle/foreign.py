@@ -84,8 +84,8 @@ async def join(kube: Kube, namespace: str, lab: str, running: Sequence[str]) -> 
 
 async def _refuse_others(kube: Kube, namespace: str, lab: str) -> None:
     for obj in initial_objects(namespace):
-        found = await _find(kube, path_of_object(obj))
-        owner = (found["metadata"].get("labels") or {}).get(LAB) if found else lab
+        live = await _find(kube, path_of_object(obj))
+        owner = (live["metadata"].get("labels") or {}).get(LAB) if live else lab
         if owner != lab:
             whose = f"belongs to another lab ({LAB}={owner})" if owner else "was not made by a lab"
             raise ForeignError(f"{obj['kind']} {obj['metadata']['name']} is there already and {whose}")
@@ -109,17 +109,17 @@ async def _install(kube: Kube, definition: Obj, lab: str) -> None:
     """Create a definition where it is absent; ForeignError where what is there lacks the lab's version."""
     definition["metadata"].setdefault("labels", {})[LAB] = lab
     path = path_of_object(definition)
-    found = await _find(kube, path)
-    if found is None:
+    live = await _find(kube, path)
+    if live is None:
         await _ensure(kube, definition)
     deadline = asyncio.get_running_loop().time() + PATIENCE
-    while found is None or not is_true(found, "Established"):
+    while live is None or not is_true(live, "Established"):
         if asyncio.get_running_loop().time() > deadline:
             raise ForeignError(f"{definition['metadata']['name']} is not established after {PATIENCE:.0f} s")
         await asyncio.sleep(0.05)
-        found = await _find(kube, path)
+        live = await _find(kube, path)
     kind = definition["spec"]["names"]["kind"]
-    served = {version["name"] for version in found["spec"]["versions"] if version["served"]}
+    served = {version["name"] for version in live["spec"]["versions"] if version["served"]}
     wanted = RESOURCES[kind].api_version.rpartition("/")[2] if kind in RESOURCES else None
     if wanted and wanted not in served:
         raise ForeignError(f"the cluster's {kind} serves {', '.join(sorted(served))}, the lab needs {wanted}")

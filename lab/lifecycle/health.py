@@ -22,9 +22,9 @@ async def problems(record: dict[str, Any], *, fresh: bool = False) -> dict[str, 
     """
     probes = SERVING + FRESH if fresh else SERVING
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as session:
-        found = await asyncio.gather(*(_asked(probe, session, record) for probe in probes))
+        answers = await asyncio.gather(*(_asked(probe, session, record) for probe in probes))
     names = (probe.__name__.strip("_") for probe in probes)
-    return {name: f"{name}: {problem}" for name, problem in zip(names, found, strict=True) if problem}
+    return {name: f"{name}: {problem}" for name, problem in zip(names, answers, strict=True) if problem}
 
 
 async def _asked(probe: Probe, session: aiohttp.ClientSession, record: dict[str, Any]) -> str | None:

@@ -164,11 +164,11 @@ class Startup:
 
     async def _until_fresh(self) -> None:
         waiting = set(MILESTONES)
-        while found := await health.problems(self.record, fresh=True):
-            for name in sorted(waiting - found.keys()):
+        while problems := await health.problems(self.record, fresh=True):
+            for name in sorted(waiting - problems.keys()):
                 waiting.remove(name)
                 self.report(MILESTONES[name].format(**self.record))
-            await self._pause("; ".join(found.values()))
+            await self._pause("; ".join(problems.values()))
         for name in sorted(waiting):
             self.report(MILESTONES[name].format(**self.record))
 

@@ -46,9 +46,9 @@ def parse_options(argv: Sequence[str], environment: Mapping[str, str] | None = N
     known, _ = _parser().parse_known_args(arguments)
     if known.max_num_seqs < 1:
         raise OptionsError("--max-num-seqs must be at least 1")
-    said = environment or {}
-    runtime_lora = said.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "").lower() in ("1", "true")
-    resolves = runtime_lora and "lora_filesystem_resolver" in said.get("VLLM_PLUGINS", "").split(",")
+    variables = environment or {}
+    runtime_lora = variables.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "").lower() in ("1", "true")
+    resolves = runtime_lora and "lora_filesystem_resolver" in variables.get("VLLM_PLUGINS", "").split(",")
     return Options(
         model=known.model or known.model_tag or Options.model,
         served_names=tuple(known.served_model_name),
@@ -59,7 +59,7 @@ def parse_options(argv: Sequence[str], environment: Mapping[str, str] | None = N
         lora_modules=tuple(_module(text) for text in known.lora_modules),
         max_lora_rank=known.max_lora_rank,
         runtime_lora=runtime_lora,
-        resolver=said.get("VLLM_LORA_RESOLVER_CACHE_DIR", "") if resolves else "",
+        resolver=variables.get("VLLM_LORA_RESOLVER_CACHE_DIR", "") if resolves else "",
     )
 
 

@@ -17,15 +17,15 @@ Groups = list[dict[str, Any]]
 
 def target_groups(pods: Iterable[Obj]) -> dict[str, Groups]:
     """Prometheus' target groups by job: one for every running pod of an inference pool, by name."""
-    found: dict[str, Groups] = {job: [] for job in JOBS}
+    by_job: dict[str, Groups] = {job: [] for job in JOBS}
     for pod in pods:
         if pod.get("status", {}).get("phase") != "Running" or not pod["status"].get("podIP"):
             continue
         if picked := pool_of(pod):
-            found[PICKERS].append(_group(pod, picked[1], METRICS_PORT))
+            by_job[PICKERS].append(_group(pod, picked[1], METRICS_PORT))
         elif (pool := (pod["metadata"].get("labels") or {}).get(POOL_LABEL)) and (port := _port(pod)):
-            found[MODEL_SERVERS].append(_group(pod, pool, port))
-    return {job: sorted(groups, key=lambda group: str(group["labels"])) for job, groups in found.items()}
+            by_job[MODEL_SERVERS].append(_group(pod, pool, port))
+    return {job: sorted(groups, key=lambda group: str(group["labels"])) for job, groups in by_job.items()}
 
 
 def _group(pod: Obj, pool: str, port: int) -> dict[str, Any]:

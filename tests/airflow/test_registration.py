@@ -113,10 +113,10 @@ def distribution(site: Path, name: str, pyproject: dict[str, Any]) -> None:
     ("installed", "in_folder"), [(False, True), (True, False), (True, True)], ids=["folder", "wheel", "both"]
 )
 def test_the_plugin_is_there_once_and_its_listener_too(ask: Asker, installed: bool, in_folder: bool) -> None:
-    found = ask(FOUND, installed=installed, in_folder=in_folder)
-    assert found["plugins"].count("inference_rollouts") == 1
-    assert found["errors"] == {}
-    assert found["listeners"] == 1
+    report = ask(FOUND, installed=installed, in_folder=in_folder)
+    assert report["plugins"].count("inference_rollouts") == 1
+    assert report["errors"] == {}
+    assert report["listeners"] == 1
 
 
 def test_plugins_of_others_are_loaded_in_tasks_beside_ours(ask: Asker) -> None:
@@ -146,27 +146,27 @@ def trial(ask: Asker, answer: Reply) -> tuple[Any, str]:
 
     with serving(answered) as url:
         connection = {"conn_type": "prometheus", "host": url, "password": "secret", "extra": {"path": "/p"}}
-        said = ask(TESTED, AIRFLOW_CONN_PROMETHEUS_DEFAULT=json.dumps(connection))
+        outcome = ask(TESTED, AIRFLOW_CONN_PROMETHEUS_DEFAULT=json.dumps(connection))
     assert seen == [("/p/api/v1/query", "Bearer secret")]
-    return said, url
+    return outcome, url
 
 
 def test_a_server_that_answers_passes_the_test(ask: Asker) -> None:
     data = {"resultType": "vector", "result": [{"metric": {}, "value": [7, "1"]}]}
     vector = json.dumps({"status": "success", "data": data}).encode()
-    said, url = trial(ask, (200, "application/json", vector))
-    assert said == [True, f"Prometheus at {url}/p answers queries."]
+    outcome, url = trial(ask, (200, "application/json", vector))
+    assert outcome == [True, f"Prometheus at {url}/p answers queries."]
 
 
 def test_a_server_that_does_not_know_the_token_fails_the_test(ask: Asker) -> None:
-    said, url = trial(ask, (401, "text/html", b"<html>"))
+    outcome, url = trial(ask, (401, "text/html", b"<html>"))
     wanted = f"Prometheus at {url}/p answered 401: Unauthorized. The connection's password is what it gets"
-    assert said == [False, f"{wanted} as bearer token."]
+    assert outcome == [False, f"{wanted} as bearer token."]
 
 
 def test_a_server_that_is_down_fails_the_test(ask: Asker) -> None:
     with serving(lambda *_: (200, "text/plain", b"")) as url:
         connection = json.dumps({"conn_type": "prometheus", "host": url})
-    passed, said = ask(TESTED, AIRFLOW_CONN_PROMETHEUS_DEFAULT=connection)
+    passed, message = ask(TESTED, AIRFLOW_CONN_PROMETHEUS_DEFAULT=connection)
     assert not passed
-    assert said.startswith(f"Prometheus at {url} does not answer: ")
+    assert message.startswith(f"Prometheus at {url} does not answer: ")

@@ -47,7 +47,7 @@ def judged(stage: Stage, canary: Run, breaking: Callable[[], None]) -> tuple[dic
     steps = (plan.steps[0].model_copy(update={"weight": 50, "bake": BAKE}), *plan.steps[1:])
     plan = plan.model_copy(update={"analysis": analysis, "steps": steps})
     run = stage.open_run(replace(canary.frozen, plan=plan))
-    since, found = time.time(), stage.route()["spec"]
+    since, spec = time.time(), stage.route()["spec"]
     run.traffic.attach()
     try:
         run.traffic.permit(0, since)
@@ -62,7 +62,7 @@ def judged(stage: Stage, canary: Run, breaking: Callable[[], None]) -> tuple[dic
         return final, final["time"] - broken
     finally:
         run.traffic.way_back.restore("the test is over", time.time())
-        assert stage.route()["spec"] == found
+        assert stage.route()["spec"] == spec
 
 
 def scale(stage: Stage, deployment: str, replicas: int) -> None:

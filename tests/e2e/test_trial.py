@@ -59,7 +59,7 @@ def trial(shared_lab: SharedLab, canary: Run) -> Trial:
 def test_the_preview_s_header_leads_to_the_canary_and_to_nothing_else(trial: Trial) -> None:
     stage = trial.stage
     stage.fault(trial.run.plan.canary, http_500=1.0)
-    found = stage.route()["spec"]
+    spec = stage.route()["spec"]
     assert stage.ask(**{"x-preview": "canary"}) == 200, "there is no preview yet"
     trial.attach()
     assert Counter(stage.ask(**{"x-preview": "canary"}) for _ in range(30)) == {500: 30}
@@ -67,7 +67,7 @@ def test_the_preview_s_header_leads_to_the_canary_and_to_nothing_else(trial: Tri
     assert Counter(stage.ask(**{"x-preview": "other"}) for _ in range(10)) == {200: 10}
     trial.end("the trial is over")
     until(lambda: stage.ask(**{"x-preview": "canary"}) == 200, "the preview to end")
-    assert stage.route()["spec"] == found
+    assert stage.route()["spec"] == spec
     assert trial.lab.lost == {}
 
 
@@ -77,7 +77,7 @@ def test_copies_show_what_a_canary_is_worth_before_a_client_sees_it(
 ) -> None:
     stage, run = trial.stage, trial.run
     stage.fault(run.plan.canary, http_500=failing)
-    found = stage.route()["spec"]
+    spec = stage.route()["spec"]
     trial.attach()
     planned, since = run.plan.all_steps[0], time.time()
     run.traffic.permit(0, since)
@@ -90,5 +90,5 @@ def test_copies_show_what_a_canary_is_worth_before_a_client_sees_it(
     rule = stage.route()["spec"]["rules"][0]
     assert ("filters" in rule) is (verdict == "advance"), "on an alarm the trigger itself ends the mirror"
     trial.end(judged["reason"])
-    assert stage.route()["spec"] == found
+    assert stage.route()["spec"] == spec
     assert trial.lab.lost == {}

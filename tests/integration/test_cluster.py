@@ -51,8 +51,8 @@ def api_server(real: KubernetesCluster, server: ApiServer) -> Stage:
 
 @pytest.fixture(params=["fake", "api_server"])
 def stage(request: pytest.FixtureRequest) -> Stage:
-    found: Stage = request.getfixturevalue(request.param)
-    return found
+    fixture: Stage = request.getfixturevalue(request.param)
+    return fixture
 
 
 def replace(field: str, value: str) -> list[dict[str, Any]]:

@@ -39,14 +39,14 @@ def test_a_wrong_token_is_refused_with_a_sentence(kubeconfig: Path, tmp_path: Pa
 
 
 def test_a_route_goes_through_a_whole_rollout_and_back(real: KubernetesCluster, server: ApiServer) -> None:
-    found = {
+    obj = {
         "apiVersion": GATEWAY_API,
         "kind": "HTTPRoute",
         "metadata": {"name": "routes-to-llm", "namespace": real.namespace},
         "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": [ref("llm-pool")]}]},
     }
     path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{real.namespace}/httproutes"
-    before = server.ok("POST", f"{path}?fieldManager=somebody", found)
+    before = server.ok("POST", f"{path}?fieldManager=somebody", obj)
     plan = llm_plan()
     frozen = Frozen(
         run=RUN,

@@ -19,9 +19,9 @@ LITERAL = re.compile(r'"((?:[^"\\\n\x00-\x1f]|\\["\\]|\\x[0-9a-f]{2})*)"')
 
 def unquoted(literal: str) -> str:
     """What a PromQL parser makes of a literal that uses only the escapes we write."""
-    found = LITERAL.fullmatch(literal)
-    assert found, literal
-    return re.sub(r"\\x(..)|\\(.)", lambda m: chr(int(m[1], 16)) if m[1] else m[2], found[1])
+    match = LITERAL.fullmatch(literal)
+    assert match, literal
+    return re.sub(r"\\x(..)|\\(.)", lambda m: chr(int(m[1], 16)) if m[1] else m[2], match[1])
 
 
 @given(TEXT)
@@ -53,12 +53,12 @@ gaps = st.lists(st.booleans(), min_size=12, max_size=12)
 
 def snapshots(steps: list[tuple[int, int]]) -> list[Snapshot]:
     """One canary pod that counts steps of (good, bad), beside a quiet stable pod."""
-    found, total, bad = [], 0, 0
+    scrapes, total, bad = [], 0, 0
     for time, (good, worse) in enumerate(steps):
         total, bad = total + good + worse, bad + worse
         samples = rate_samples(CANARY, "c", total, bad) + rate_samples(STABLE, "s", 5, 0)
-        found.append(Snapshot(float(time), {"counts": samples}))
-    return found
+        scrapes.append(Snapshot(float(time), {"counts": samples}))
+    return scrapes
 
 
 @given(increments, gaps)
@@ -66,9 +66,9 @@ def test_gaps_lose_and_invent_nothing(steps: list[tuple[int, int]], missing: lis
     full = snapshots(steps)
     holed: list[Snapshot | None] = [None if gap else s for s, gap in zip(full, missing, strict=False)]
     holed[0], holed[-1] = full[0], full[-1]
-    found = [w.counts["errors"].canary for w in counts.windows(SET, CANARY, STABLE, holed)]
-    assert sum(c.n for c in found) == sum(good + bad for good, bad in steps[1:])
-    assert sum(c.bad[0] for c in found) == sum(bad for _, bad in steps[1:])
+    errors = [w.counts["errors"].canary for w in counts.windows(SET, CANARY, STABLE, holed)]
+    assert sum(c.n for c in errors) == sum(good + bad for good, bad in steps[1:])
+    assert sum(c.bad[0] for c in errors) == sum(bad for _, bad in steps[1:])
 
 
 values = st.one_of(st.none(), st.floats(), st.integers(-5, 10**7).map(float))
@@ -86,16 +86,16 @@ def test_whatever_is_scraped_counts_are_whole_and_consistent(observations: list[
     for time, arms in enumerate(observations):
         samples = [
             sample(arm, str(i), tag, value, le)
-            for arm, found in zip((CANARY, STABLE), arms, strict=True)
-            for i, pod in enumerate(found)
+            for arm, members in zip((CANARY, STABLE), arms, strict=True)
+            for i, pod in enumerate(members)
             for (tag, le), value in zip(TAGS, pod, strict=True)
             if value is not None
         ]
         series.append(Snapshot(float(time), {"counts": samples}))
         shuffled.append(Snapshot(float(time), {"counts": random.sample(samples, len(samples))}))
-    found = counts.windows(SET, CANARY, STABLE, series)
-    assert found == counts.windows(SET, CANARY, STABLE, shuffled)
-    for window in found:
+    windows = counts.windows(SET, CANARY, STABLE, series)
+    assert windows == counts.windows(SET, CANARY, STABLE, shuffled)
+    for window in windows:
         assert window.start < window.end
         for metric in window.counts.values():
             for arm in (metric.canary, metric.stable):

@@ -68,10 +68,10 @@ def test_a_record_replays_to_the_same_bytes(
     chosen, where = policy(**rules), step(**context)
     recorder = DecisionRecorder(chosen, SET, where, Carried(), ())
     sums = judge.begin(chosen, SET, where, Carried())
-    for found, seen in zip(windows, health, strict=False):
-        sums = judge.absorb(sums, found)
-        recorder.window(found)
-        recorder.observation(seen, judge.conclude(sums, seen, found.end + 0.3))
+    for counts, seen in zip(windows, health, strict=False):
+        sums = judge.absorb(sums, counts)
+        recorder.window(counts)
+        recorder.observation(seen, judge.conclude(sums, seen, counts.end + 0.3))
     assert replay(recorder.lines) == recorder.lines
 
 

@@ -112,8 +112,8 @@ def snapshot(time: float, *samples: tuple[dict[str, str], float]) -> Snapshot:
 def rate_samples(
     arm: Arm, pod: str, total: float, bad: float | None = None
 ) -> list[tuple[dict[str, str], float]]:
-    found = [sample(arm, pod, "errors/total/0", total)]
-    return found if bad is None else [*found, sample(arm, pod, "errors/bad/0", bad)]
+    samples = [sample(arm, pod, "errors/total/0", total)]
+    return samples if bad is None else [*samples, sample(arm, pod, "errors/bad/0", bad)]
 
 
 def random_windows(
@@ -123,15 +123,15 @@ def random_windows(
     rng = np.random.default_rng(seed)
 
     def arm(shares: Sequence[float]) -> dict[str, ArmCounts]:
-        found = {}
+        counts = {}
         for metric in metric_set.metrics:
             n = int(rng.poisson(rate))
             share = shares[metric.kind == "latency"]
             bad = sorted(
                 (int(rng.binomial(n, share / (1 + j))) for j in range(len(metric.thresholds))), reverse=True
             )
-            found[metric.name] = counted(n, *bad)
-        return found
+            counts[metric.name] = counted(n, *bad)
+        return counts
 
     return [window(10.0 * i, arm(canary), arm((0.02, 0.3)), chi2=2.0, df=2) for i in range(count)]
 

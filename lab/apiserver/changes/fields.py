@@ -46,9 +46,9 @@ def _drop_lonely_dots(node: Object) -> None:
 
 def from_fields_v1(document: Object) -> FieldSet:
     """The set that `fieldsV1` stands for."""
-    found: list[Path] = []
-    _collect(document, (), found)
-    return frozenset(found)
+    paths: list[Path] = []
+    _collect(document, (), paths)
+    return frozenset(paths)
 
 
 def _collect(node: Object, path: Path, found: list[Path]) -> None:
@@ -125,9 +125,9 @@ def items_by_element(schema: Schema, items: list[Any], path: Path) -> dict[str, 
 
 def fields_of(schema: Schema, value: Any) -> FieldSet:
     """Every field that a configuration sets. Raises TypeMismatch."""
-    found: list[Path] = []
-    _walk_fields(schema, value, (), found)
-    return frozenset(found)
+    paths: list[Path] = []
+    _walk_fields(schema, value, (), paths)
+    return frozenset(paths)
 
 
 def _walk_fields(schema: Schema, value: Any, path: Path, found: list[Path]) -> None:
@@ -188,7 +188,7 @@ def compare(schema: Schema, old: Any, new: Any) -> Comparison:
     """How `new` differs from `old`, field by field."""
     changes: tuple[list[Path], list[Path], list[Path]] = ([], [], [])
     _compare(schema, old, new, (), changes)
-    return Comparison(*(frozenset(found) for found in changes))
+    return Comparison(*(frozenset(paths) for paths in changes))
 
 
 def _compare(

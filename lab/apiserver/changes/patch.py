@@ -110,12 +110,12 @@ def _replace(holder: Any, path: list[str], value: Any) -> None:
 
 def _test(holder: Any, path: list[str], wanted: Any) -> None:
     try:
-        found = _find(holder, path)
+        value = _find(holder, path)
     except PatchFailed:
         if wanted is None:
             return
         raise
-    if not same(found, wanted):
+    if not same(value, wanted):
         raise PatchFailed(f"testing value {'/'.join(path)} failed")
 
 
@@ -185,12 +185,12 @@ def _merge_list(schema: Schema, target: list[Any], patch: list[Any], parent: Obj
 def _merge_item(schema: Schema, merged: list[Any], item: Any, name: str) -> None:
     if not isinstance(item, dict) or name not in item:
         raise PatchFailed(f"map: {item} does not contain declared merge key: {name}")
-    found = [i for i, other in enumerate(merged) if other.get(name) == item[name]]
+    indices = [i for i, other in enumerate(merged) if other.get(name) == item[name]]
     if _directive(item) == "delete":
-        for index in reversed(found):
+        for index in reversed(indices):
             del merged[index]
-    elif found:
-        merged[found[0]] = strategic_merge_patch(schema.items or ANY, merged[found[0]], item)
+    elif indices:
+        merged[indices[0]] = strategic_merge_patch(schema.items or ANY, merged[indices[0]], item)
     else:
         merged.append(strategic_merge_patch(schema.items or ANY, {}, item))
 

@@ -14,10 +14,10 @@ STEP = re.compile(
 
 def find(path: str, document: Any) -> list[Any]:
     """Everything at a path; nothing where the path leads nowhere."""
-    found = [document]
+    nodes = [document]
     for step in _steps(path):
-        found = [value for node in found for value in _follow(step, node)]
-    return found
+        nodes = [value for node in nodes for value in _follow(step, node)]
+    return nodes
 
 
 @lru_cache(maxsize=1024)

@@ -141,9 +141,9 @@ def _references(node: Any) -> list[str]:
         return [name for item in node for name in _references(item)]
     if not isinstance(node, dict):
         return []
-    found = [name for value in node.values() for name in _references(value)]
+    names = [name for value in node.values() for name in _references(value)]
     reference = node.get("$ref")
-    return [*found, reference.rpartition("/")[2]] if isinstance(reference, str) else found
+    return [*names, reference.rpartition("/")[2]] if isinstance(reference, str) else names
 
 
 def _paths(resource: Resource) -> Object:

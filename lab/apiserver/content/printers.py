@@ -239,13 +239,13 @@ def _slice(item: Object) -> Row:
 
 def _endpoints(item: Object) -> Row:
     name, since = _start(item)
-    found = [
+    endpoints = [
         f"{address['ip']}:{port['port']}"
         for subset in item.get("subsets") or []
         for address in subset.get("addresses") or []
         for port in subset.get("ports") or []
     ]
-    return [name, ",".join(found[:3]) or "<none>", since]
+    return [name, ",".join(endpoints[:3]) or "<none>", since]
 
 
 def _priority(item: Object) -> Row:

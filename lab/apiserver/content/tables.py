@@ -67,8 +67,8 @@ def _custom_cells(resource: Resource) -> Callable[[Object], Row]:
     def cells(item: Object) -> Row:
         row: Row = [item["metadata"]["name"]]
         for column in resource.columns:
-            found = jsonpath.find(column["jsonPath"], item)
-            row.append(_custom_cell(column["type"], found))
+            values = jsonpath.find(column["jsonPath"], item)
+            row.append(_custom_cell(column["type"], values))
         return row
 
     return cells

@@ -137,15 +137,15 @@ class Handlers:
     def _list(self, target: Target, options: ListOptions, view: View, reader: Reader) -> Answer:
         resource = target.resource
         selection = listing.Selection.of(resource, target.namespace, options)
-        found = listing.page(reader, selection, options)
+        page = listing.page(reader, selection, options)
         if view.plain:
-            return Answer(listing.list_body(resource, found))
-        objects = [to_served(resource, entry.object()) for entry in found.entries]
+            return Answer(listing.list_body(resource, page))
+        objects = [to_served(resource, entry.object()) for entry in page.entries]
         if view.table:
-            return Answer(encode(tables.table(resource, objects, view.include, found.metadata)))
+            return Answer(encode(tables.table(resource, objects, view.include, page.metadata)))
         items = [tables.partial(item) for item in objects]
         head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
-        return Answer(encode({**head, "metadata": found.metadata, "items": items}))
+        return Answer(encode({**head, "metadata": page.metadata, "items": items}))
 
     def _options(self, request: web.BaseRequest, kind: str, media: str = "") -> Call:
         agent = request.headers.get("User-Agent", "")
@@ -208,9 +208,11 @@ class Handlers:
         options, call = self._delete_options(request, raw)
         resource = target.resource
         selection = listing.Selection.of(resource, target.namespace, list_options(request.query))
-        found = list(selection.entries(self.store))
-        body = listing.list_body(resource, listing.Page(found, {"resourceVersion": str(self.store.version)}))
-        for entry in found:
+        entries = list(selection.entries(self.store))
+        body = listing.list_body(
+            resource, listing.Page(entries, {"resourceVersion": str(self.store.version)})
+        )
+        for entry in entries:
             self.deletion.delete(resource, entry.namespace, entry.name, options, call)
         return Answer(body)
 

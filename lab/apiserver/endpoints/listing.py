@@ -97,17 +97,17 @@ def page(store: Reader, selection: Selection, options: ListOptions) -> Page:
             )
     elif options.version:
         _check_list_version(store, table.since, table.history, options)
-    found = [entry for entry in selection.entries(store) if after is None or _key(entry) > after]
+    entries = [entry for entry in selection.entries(store) if after is None or _key(entry) > after]
     metadata: Object = {"resourceVersion": str(version)}
     if selection.resource.custom:
         metadata["continue"] = ""
-    if options.limit and len(found) > options.limit:
-        kept = found[: options.limit]
+    if options.limit and len(entries) > options.limit:
+        kept = entries[: options.limit]
         metadata["continue"] = _token(version, _key(kept[-1]))
         if selection.unfiltered:
-            metadata["remainingItemCount"] = len(found) - options.limit
-        found = kept
-    return Page(found, metadata)
+            metadata["remainingItemCount"] = len(entries) - options.limit
+        entries = kept
+    return Page(entries, metadata)
 
 
 def _check_list_version(store: Reader, since: int, history: deque[Change], options: ListOptions) -> None:

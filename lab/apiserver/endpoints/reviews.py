@@ -34,10 +34,10 @@ def answers(authenticator: Authenticator, authorizer: Authorizer) -> dict[str, R
         return {"userInfo": user.info()}
 
     def whose_token(resource: Resource, namespace: str, asked: Object, user: User) -> Object:
-        found = authenticator.user(asked["spec"].get("token", ""))
-        if found is None:
+        owner = authenticator.user(asked["spec"].get("token", ""))
+        if owner is None:
             return {"user": {}, "error": "invalid bearer token"}
-        return {"authenticated": True, "user": found.info()}
+        return {"authenticated": True, "user": owner.info()}
 
     return {
         "SelfSubjectAccessReview": may_i,

@@ -89,13 +89,15 @@ class Router:
         if not RESOURCE_PATH.fullmatch(path):
             self.cluster.authorizer.demand(user, Action(request.method.lower(), path=path))
             return self._describe(request, path)
-        found = target.find(self.cluster.catalog, request.rel_url.raw_path)
-        verb = found.verb(request.method, is_true(request.query.get("watch")))
-        _check_served(found, verb)
+        destination = target.find(self.cluster.catalog, request.rel_url.raw_path)
+        verb = destination.verb(request.method, is_true(request.query.get("watch")))
+        _check_served(destination, verb)
         if not user.is_master:
-            self.cluster.authorizer.demand(user, found.action(verb, request.query.get("fieldSelector", "")))
+            self.cluster.authorizer.demand(
+                user, destination.action(verb, request.query.get("fieldSelector", ""))
+            )
         struck = self.faults.strike(verb, path, user.name) if self.faults.rules else ()
-        return await self._answer(request, found, verb, user, struck)
+        return await self._answer(request, destination, verb, user, struck)
 
     async def _answer(
         self, request: web.BaseRequest, found: Target, verb: str, user: User, struck: Sequence[Rule]

@@ -88,12 +88,12 @@ def _rule_errors(schema: Schema, new: Any, old: Any, path: str) -> list[FieldErr
         add_stdlib_to_context(context)
         for name, function in LIBRARY.items():
             context.add_function(name, function)
-    found = (
+    errors = (
         _broken(rule, context, path)
         for rule in schema.rules
         if "oldSelf" in variables or not _is_transition(rule["rule"])
     )
-    return [error for error in found if error is not None]
+    return [error for error in errors if error is not None]
 
 
 def _expressions(rule: Mapping[str, Any]) -> list[str]:
@@ -197,8 +197,8 @@ def _shown(value: Any) -> str:
 
 
 def _find(text: str, pattern: str) -> str:
-    found = re.search(pattern, text)
-    return found[0] if found else ""
+    match = re.search(pattern, text)
+    return match[0] if match else ""
 
 
 LIBRARY: dict[str, Callable[..., Any]] = {

@@ -96,12 +96,12 @@ class Catalog:
 
     def groups(self) -> dict[str, list[str]]:
         """Versions of each group, the preferred one first."""
-        found: dict[str, list[str]] = {}
+        by_group: dict[str, list[str]] = {}
         for group, version, _ in self.by_path:
-            versions = found.setdefault(group, [])
+            versions = by_group.setdefault(group, [])
             if version not in versions:
                 versions.append(version)
-        return {group: sorted(versions, key=version_rank) for group, versions in found.items()}
+        return {group: sorted(versions, key=version_rank) for group, versions in by_group.items()}
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(tuple(self.by_path.values()))

@@ -73,10 +73,10 @@ def check_name(found: str, wanted: str) -> None:
 
 
 def check_namespace(resource: Resource, metadata: Object, namespace: str) -> None:
-    found = metadata.get("namespace") or ""
+    own = metadata.get("namespace") or ""
     if not resource.namespaced:
         metadata.pop("namespace", None)
-    elif found and found != namespace:
+    elif own and own != namespace:
         raise bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )

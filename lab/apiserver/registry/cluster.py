@@ -115,7 +115,7 @@ class Cluster:
 
 def read_documents(folder: Path) -> list[Object]:
     """Every document of the YAML files of a folder, in the order of their names."""
-    found = []
+    documents = []
     for path in sorted(folder.glob("*.yaml")):
-        found += [item for item in yaml.load_all(path.read_text(), yaml.CSafeLoader) if item]
-    return found
+        documents += [item for item in yaml.load_all(path.read_text(), yaml.CSafeLoader) if item]
+    return documents

@@ -75,8 +75,8 @@ class Janitor:
 
     def _kinds(self) -> list[Resource]:
         """One resource for each table."""
-        found = {other.table: other for other in self.objects.catalog if not other.is_review}
-        return list(found.values())
+        by_table = {other.table: other for other in self.objects.catalog if not other.is_review}
+        return list(by_table.values())
 
 
 def _seconds(since: str, now: str) -> float:

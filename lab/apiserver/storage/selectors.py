@@ -83,12 +83,12 @@ def matches_label_selector(selector: Mapping[str, Any] | None, labels: Mapping[s
     if any(labels.get(key) != value for key, value in wanted.items()):
         return False
     for term in selector.get("matchExpressions") or []:
-        found, values = labels.get(term["key"]), term.get("values") or []
+        value, values = labels.get(term["key"]), term.get("values") or []
         held = {
-            "In": found in values,
-            "NotIn": found not in values,
-            "Exists": found is not None,
-            "DoesNotExist": found is None,
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
         }
         if not held.get(term["operator"], False):
             return False

@@ -61,10 +61,10 @@ class Store:
 
     def index(self, table: str, fields: tuple[str, ...]) -> None:
         """Says which fields of a table's objects selectors look at, as dotted paths."""
-        found = self.table(table)
-        found.indexed = fields
-        for key, entry in found.entries.items():
-            found.entries[key] = replace(entry, fields=fields_at(entry.object(), fields))
+        contents = self.table(table)
+        contents.indexed = fields
+        for key, entry in contents.entries.items():
+            contents.entries[key] = replace(entry, fields=fields_at(entry.object(), fields))
 
     def put(self, table: str, document: Object) -> Entry:
         """Stores an object under a new resource version, which is written into it."""

@@ -62,9 +62,9 @@ def _type_error(schema: Schema, value: Any, path: str) -> FieldError | None:
         wanted = schema.type
     if fits:
         return None
-    found = json_type(value)
+    kind = json_type(value)
     return FieldError(
-        "FieldValueTypeInvalid", path, f'{path} in body must be of type {wanted}: "{found}"', found
+        "FieldValueTypeInvalid", path, f'{path} in body must be of type {wanted}: "{kind}"', kind
     )
 
 
@@ -200,8 +200,8 @@ def _combinations(schema: Schema, value: Any, path: str) -> Iterator[FieldError]
     if schema.one_of:
         fitting = sum(not validate(child, value, path) for child in schema.one_of)
         if fitting != 1:
-            found = "none valid" if fitting == 0 else f"{fitting} valid alternatives"
-            text = f'"{path}" must validate one and only one schema (oneOf). Found {found}'
+            count = "none valid" if fitting == 0 else f"{fitting} valid alternatives"
+            text = f'"{path}" must validate one and only one schema (oneOf). Found {count}'
             yield invalid_value(path, "", text)
     if schema.negated is not None and not validate(schema.negated, value, path):
         yield invalid_value(path, "", f'"{path}" must not validate the schema (not)')

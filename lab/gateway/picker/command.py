@@ -11,12 +11,12 @@ FLAGS = ("--pool-name", "--pool-namespace")
 
 def pool_of(pod: Obj) -> tuple[str, str] | None:
     """`(namespace, name)` of the pool that a picker pod is for; None if the pod is no picker."""
-    said = {}
+    flags = {}
     for container in pod["spec"]["containers"]:
         for argument in container.get("args") or []:
             flag, _, value = argument.partition("=")
             if flag in FLAGS:
-                said[flag] = value
-    if "--pool-name" not in said:
+                flags[flag] = value
+    if "--pool-name" not in flags:
         return None
-    return said.get("--pool-namespace", pod["metadata"]["namespace"]), said["--pool-name"]
+    return flags.get("--pool-namespace", pod["metadata"]["namespace"]), flags["--pool-name"]

@@ -97,16 +97,16 @@ class PickerPods:
         leaving.add_done_callback(self._leaving.discard)
 
     def _endpoints(self, pool: tuple[str, str]) -> set[str]:
-        found = self._store["InferencePool"].get(*pool)
-        if found is None:
+        obj = self._store["InferencePool"].get(*pool)
+        if obj is None:
             return set()
-        labels = tuple(found["spec"]["selector"]["matchLabels"].items())
-        ports = tuple(port["number"] for port in found["spec"]["targetPorts"])
+        labels = tuple(obj["spec"]["selector"]["matchLabels"].items())
+        ports = tuple(port["number"] for port in obj["spec"]["targetPorts"])
         target = Target(pool[1], pool[0], labels, ports)
         return {f"{address}:{port}" for address, port in endpoints(target, self._store["Pod"].list(pool[0]))}
 
     def _rewrites(self, namespace: str) -> list[Obj]:
-        return [thing for kind in REWRITES for thing in self._store[kind].list(namespace)]
+        return [rewrite for kind in REWRITES for rewrite in self._store[kind].list(namespace)]
 
     async def _start(self, pod: Obj) -> Running | None:
         """Serve for one pod; None if its ports are taken, which is tried again when pods change."""

@@ -23,7 +23,7 @@ def decide(rewrites: Iterable[Obj], pool: str, model: str, chance: Random) -> De
 
     InferenceModels count where no rewrite matches.
     """
-    found = sorted(
+    candidates = sorted(
         (
             (_rank(rewrite, rule), created(rewrite), number, rewrite["metadata"]["name"], rule)
             for rewrite in rewrites
@@ -33,9 +33,9 @@ def decide(rewrites: Iterable[Obj], pool: str, model: str, chance: Random) -> De
         ),
         key=lambda each: each[:3],
     )
-    if not found or not found[0][4].get("targets"):
+    if not candidates or not candidates[0][4].get("targets"):
         return Decision(model)
-    _, _, _, name, rule = found[0]
+    _, _, _, name, rule = candidates[0]
     return Decision(_draw(rule["targets"], chance), name)
 
 

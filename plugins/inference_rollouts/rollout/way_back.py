@@ -180,15 +180,15 @@ class WayBack:
 
     def _committed(self) -> dict[Target, bool | Ending]:
         """By object that this rollout claims: is it committed; of one it let go promoted, that."""
-        found: dict[Target, bool | Ending] = {}
+        committed: dict[Target, bool | Ending] = {}
         for target in self.targets:
             if (obj := self.writer.find(target)) is None:
                 continue
             if ended(obj, self.token) is Ending.PROMOTED:
-                found[target] = Ending.PROMOTED
+                committed[target] = Ending.PROMOTED
             elif (claim := self._claim_or_none(obj)) is not None:
-                found[target] = claim.committed
-        return found
+                committed[target] = claim.committed
+        return committed
 
     def _mark(self, committed: Mapping[Target, bool | Ending], target: Target) -> None:
         """A new epoch on one object. Raises _CommittedMeanwhile unless it is `committed` as was seen."""

@@ -130,8 +130,8 @@ def test_reviews_tell_the_truth(server: ApiServer, token: str) -> None:
     }
     assert not server.ok("POST", f"{REVIEWS}/subjectaccessreviews", them)["status"]["allowed"]
     who = {"spec": {"token": token}}
-    found = server.ok("POST", "/apis/authentication.k8s.io/v1/tokenreviews", who)["status"]
-    assert found["user"]["username"] == "system:serviceaccount:default:rollouts"
+    status = server.ok("POST", "/apis/authentication.k8s.io/v1/tokenreviews", who)["status"]
+    assert status["user"]["username"] == "system:serviceaccount:default:rollouts"
 
 
 def test_roles_take_effect_at_once(server: ApiServer) -> None:

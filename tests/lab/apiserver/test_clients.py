@@ -228,7 +228,9 @@ def test_the_python_clients_work(server: ApiServer) -> None:
     async def read() -> int:
         await kubernetes_asyncio.config.load_kube_config(config)
         async with kubernetes_asyncio.client.ApiClient() as client:
-            found = await kubernetes_asyncio.client.AppsV1Api(client).list_namespaced_deployment("default")
-            return len(found.items)
+            deployments = await kubernetes_asyncio.client.AppsV1Api(client).list_namespaced_deployment(
+                "default"
+            )
+            return len(deployments.items)
 
     assert asyncio.run(read()) >= 1

@@ -101,13 +101,13 @@ def test_a_kind_goes_with_its_objects(server: ApiServer) -> None:
     assert server.call("POST", definitions, wrong).code == 422
     made = server.ok("POST", definitions, definition)
     assert {c["type"] for c in made["status"]["conditions"]} == {"Established", "NamesAccepted"}
-    thing = {
+    instance = {
         "apiVersion": "a.example/v1",
         "kind": "Thing",
         "metadata": {"name": "t"},
         "spec": {"n": 1, "x": 2},
     }
-    assert server.ok("POST", things, thing)["spec"] == {"n": 1}
+    assert server.ok("POST", things, instance)["spec"] == {"n": 1}
     assert server.ok("GET", "/apis/a.example/v1")["resources"][0]["name"] == "things"
     server.ok("DELETE", f"{definitions}/things.a.example")
     until(lambda: server.call("GET", f"{definitions}/things.a.example").code == 404)

@@ -37,8 +37,8 @@ def test_they_are_those_of_the_design() -> None:
 def test_applying_twice_changes_nothing(tmp_path: Path) -> None:
     async def versions(kube: Kube) -> list[str]:
         await apply(kube)
-        found = [await kube.get(path_of_object(each)) for each in initial_objects()]
-        for obj in found:
+        objects = [await kube.get(path_of_object(each)) for each in initial_objects()]
+        for obj in objects:
             assert {entry["manager"] for entry in obj["metadata"]["managedFields"]} == {MANAGER}
         nodes = await kube.list(path_of("Node"))
         assert names(nodes) == {"gpu-node-1", "gpu-node-2", "cpu-node-1"}
@@ -47,7 +47,7 @@ def test_applying_twice_changes_nothing(tmp_path: Path) -> None:
         (route,) = await kube.list(path_of("HTTPRoute", "default"))
         (backend,) = route["spec"]["rules"][0]["backendRefs"]
         assert backend["weight"] == 1
-        return [obj["metadata"]["resourceVersion"] for obj in found]
+        return [obj["metadata"]["resourceVersion"] for obj in objects]
 
     cluster = Cluster(tmp_path, "127.0.0", {})
     try:

@@ -43,8 +43,8 @@ async def available(kube: Kube, made: Obj) -> Obj:
         counts = [status.get(field, 0) for field in ("replicas", "updatedReplicas", "availableReplicas")]
         return now if done and counts == [now["spec"]["replicas"]] * 3 else None
 
-    found: Obj = await until(probe)
-    return found
+    complete: Obj = await until(probe)
+    return complete
 
 
 def test_a_deployment_becomes_available_and_says_how(cluster: Cluster) -> None:

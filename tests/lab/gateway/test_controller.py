@@ -69,17 +69,17 @@ class Bench:
 
         async def probe() -> dict[str, tuple[str, str, str]] | None:
             parents = (await self.kube.get(path)).get("status", {}).get("parents") or []
-            found = [each for parent in parents for each in parent["conditions"]]
-            current = found and all(each["observedGeneration"] == generation for each in found)
-            said = {each["type"]: (each["status"], each["reason"], each["message"]) for each in found}
-            return said if current else None
+            conditions = [each for parent in parents for each in parent["conditions"]]
+            current = conditions and all(each["observedGeneration"] == generation for each in conditions)
+            by_type = {each["type"]: (each["status"], each["reason"], each["message"]) for each in conditions}
+            return by_type if current else None
 
         result: dict[str, tuple[str, str, str]] = await until(probe)
         return result
 
     async def pool_told(self, name: str, kind: str) -> tuple[str, str]:
-        found = (await self.kube.get(path_of("InferencePool", "default", name))).get("status", {})
-        parents = found.get("parents") or []
+        status = (await self.kube.get(path_of("InferencePool", "default", name))).get("status", {})
+        parents = status.get("parents") or []
         return condition_of({"status": parents[0]}, kind) if parents else ("", "")
 
     async def ask(self, path: str = "/") -> str:
@@ -168,7 +168,7 @@ def test_conditions_come_after_the_fact(cluster: Cluster) -> None:
             generation = await bench.weights(**weights)
             told = await bench.told(generation)
             assert {await bench.ask() for _ in range(5)} == {expected}
-            assert {kind: said[0] for kind, said in told.items()} == {
+            assert {kind: condition[0] for kind, condition in told.items()} == {
                 "Accepted": "True",
                 "ResolvedRefs": "True",
                 "Reconciled": "True",
@@ -180,12 +180,12 @@ def test_conditions_come_after_the_fact(cluster: Cluster) -> None:
 def test_the_gateway_tells_its_address_and_routes(cluster: Cluster) -> None:
     async def body(bench: Bench) -> None:
         async def with_the_route() -> Obj | None:
-            found = await bench.kube.get(GATEWAY)
-            return found if found["status"]["listeners"][0]["attachedRoutes"] == 1 else None
+            gateway = await bench.kube.get(GATEWAY)
+            return gateway if gateway["status"]["listeners"][0]["attachedRoutes"] == 1 else None
 
-        found = await until(with_the_route)
-        assert condition_of(found, "Programmed") == ("True", "Programmed")
-        assert found["status"]["addresses"] == [{"type": "IPAddress", "value": f"{cluster.subnet}.1"}]
+        gateway = await until(with_the_route)
+        assert condition_of(gateway, "Programmed") == ("True", "Programmed")
+        assert gateway["status"]["addresses"] == [{"type": "IPAddress", "value": f"{cluster.subnet}.1"}]
         gateway_class = await bench.kube.get(path_of("GatewayClass", None, "lab"))
         assert condition_of(gateway_class, "Accepted")[0] == "True"
         features = [each["name"] for each in gateway_class["status"]["supportedFeatures"]]
@@ -247,8 +247,8 @@ def test_a_route_that_envoy_rejects_is_refused_alone(cluster: Cluster) -> None:
     other = path_of("HTTPRoute", "default", "other")
 
     def at(pool: str, *matches: Obj) -> Obj:
-        found = list(matches) or [{"path": {"type": "PathPrefix", "value": "/other"}}]
-        return objects.route("other", objects.rule(objects.backend(pool), matches=found))
+        criteria = list(matches) or [{"path": {"type": "PathPrefix", "value": "/other"}}]
+        return objects.route("other", objects.rule(objects.backend(pool), matches=criteria))
 
     async def body(bench: Bench) -> None:
         await bench.apply(at("b"))
@@ -278,8 +278,8 @@ def test_nothing_is_claimed_while_envoy_is_down(cluster: Cluster) -> None:
         with cluster.without_envoy():
             generation = await bench.weights(b=1)
             await bench.until_told(programmed, ("False", "Pending"))
-            found = await bench.kube.get(ROUTE)
-            observed = {c["observedGeneration"] for c in found["status"]["parents"][0]["conditions"]}
+            route = await bench.kube.get(ROUTE)
+            observed = {c["observedGeneration"] for c in route["status"]["parents"][0]["conditions"]}
             assert observed == {generation - 1}
         assert (await bench.told(generation))["Accepted"][0] == "True"
         assert await bench.ask() == "b"

@@ -76,9 +76,9 @@ def test_an_invalid_backend_keeps_its_share() -> None:
 )
 def test_references_that_do_not_resolve(reference: dict[str, Any], reason: str) -> None:
     given = world(gateway(), service(), pool("a"), route("r", rule(backend("a"), reference), generation=4))
-    found = route_conditions(given, "r")
-    assert found["ResolvedRefs"] == ("False", reason, 4)
-    assert found["Accepted"] == ("True", "Accepted", 4)
+    by_type = route_conditions(given, "r")
+    assert by_type["ResolvedRefs"] == ("False", reason, 4)
+    assert by_type["Accepted"] == ("True", "Accepted", 4)
 
 
 @pytest.mark.parametrize(
@@ -239,9 +239,9 @@ def test_unsupported_filters_are_named() -> None:
 
 def test_a_refused_route_says_so_at_its_generation() -> None:
     given = world(gateway(), service(), pool("a"), route("r", rule(backend("a")), generation=6))
-    found = route_conditions(given, "r", r="Envoy: no")
-    assert found["Accepted"] == ("False", "UnsupportedValue", 6)
-    assert found["Reconciled"] == ("False", "ReconciliationFailed", 6)
+    by_type = route_conditions(given, "r", r="Envoy: no")
+    assert by_type["Accepted"] == ("False", "UnsupportedValue", 6)
+    assert by_type["Reconciled"] == ("False", "ReconciliationFailed", 6)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1h", 3600), ("1m30s", 90), ("500ms", 0.5), ("0s", 0)])
@@ -262,9 +262,9 @@ def test_services_are_backends_too() -> None:
 
 
 def addresses(target: Target, pods: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    found = load_assignment(target, pods)["endpoints"]
+    groups = load_assignment(target, pods)["endpoints"]
     sockets = [
-        each["endpoint"]["address"]["socket_address"] for group in found for each in group["lb_endpoints"]
+        each["endpoint"]["address"]["socket_address"] for group in groups for each in group["lb_endpoints"]
     ]
     return [(each["address"], each["port_value"]) for each in sockets]
 

@@ -103,8 +103,8 @@ def answer(folder: Path, cluster: Config, user: Config, trusted: Path | None = N
 def test_tokens(tmp_path: Path, cluster: Callable[[Path], Config], token: Config) -> None:
     ensure(tmp_path)
     (tmp_path / "token").write_text("t\n")
-    said = answer(tmp_path, cluster(tmp_path), token)
-    assert json.loads(said) == {"certificate": False, "token": "Bearer t"}
+    text = answer(tmp_path, cluster(tmp_path), token)
+    assert json.loads(text) == {"certificate": False, "token": "Bearer t"}
 
 
 @pytest.mark.parametrize("as_files", [True, False], ids=["files", "inline"])
@@ -113,8 +113,8 @@ def test_client_certificates(tmp_path: Path, as_files: bool) -> None:
     user = {"client-certificate": public.name, "client-key": str(key)}
     if not as_files:
         user = {"client-certificate-data": inline(public), "client-key-data": inline(key)}
-    said = answer(tmp_path, {"certificate-authority": "ca.crt"}, user, trusted=public)
-    assert json.loads(said) == {"certificate": True, "token": None}
+    text = answer(tmp_path, {"certificate-authority": "ca.crt"}, user, trusted=public)
+    assert json.loads(text) == {"certificate": True, "token": None}
 
 
 def test_an_unknown_authority_is_refused(tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def ready(kube: FakeKube, name: str = "p") -> bool:
-    found = kube.pod(name)
-    return found is not None and is_true(found, "Ready")
+    obj = kube.pod(name)
+    return obj is not None and is_true(obj, "Ready")
 
 
 async def answers(session: aiohttp.ClientSession, address: str) -> int:

@@ -76,12 +76,12 @@ def contents(cluster: Cluster) -> dict[str, str]:
     """The version of every object of every kind that the lab knows."""
 
     async def body(kube: Kube) -> dict[str, str]:
-        found = {}
+        versions = {}
         for kind in RESOURCES:
             with suppress(KubeError):
                 for obj in await kube.list(path_of(kind)):
-                    found[path_of_object(obj)] = obj["metadata"]["resourceVersion"]
-        return found
+                    versions[path_of_object(obj)] = obj["metadata"]["resourceVersion"]
+        return versions
 
     return cluster.run(body, kubelet=False)
 
@@ -147,9 +147,11 @@ def test_pickers_are_in_the_path_and_scraped(bed: Bed) -> None:
         query = {"query": 'llm_d_epp_request_duration_seconds_count{job="epp",namespace="inference-lab"}'}
         url = f"{bed.lab.record['prometheus']['url']}/api/v1/query"
         async with aiohttp.ClientSession() as session, session.get(url, params=query) as page:
-            found = (await page.json())["data"]["result"]
+            series = (await page.json())["data"]["result"]
         return (
-            bool(found) and float(found[0]["value"][1]) > 20 and found[0]["metric"]["namespace"] == NAMESPACE
+            bool(series)
+            and float(series[0]["value"][1]) > 20
+            and series[0]["metric"]["namespace"] == NAMESPACE
         )
 
     async def body(_: Kube) -> None:

@@ -136,9 +136,9 @@ def until(happened: Any, seconds: float = DEADLINE) -> Any:
     """What `happened()` returns as soon as it is true; fails after the deadline."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = happened()
-        if found:
-            return found
+        result = happened()
+        if result:
+            return result
         time.sleep(0.05)
     raise AssertionError("it did not happen in time")
 

@@ -142,8 +142,8 @@ async def until(probe: Callable[[], Awaitable[Any]]) -> Any:
     """Poll until `probe` returns something true, and return that. `Cluster.run` has the deadline."""
     while True:
         with suppress(KubeError):
-            if found := await probe():
-                return found
+            if result := await probe():
+                return result
         await asyncio.sleep(0.02)
 
 
@@ -207,16 +207,16 @@ async def add_node(kube: Kube, made: Obj) -> None:
 
 async def pods_of(kube: Kube, app: str) -> list[Obj]:
     """The pods of a deployment made by `deployment`, but for those that are about to go."""
-    found = await kube.list(path_of("Pod", "default"), labelSelector=f"app={app}")
-    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+    pods = await kube.list(path_of("Pod", "default"), labelSelector=f"app={app}")
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
 async def events_of(kube: Kube, name: str) -> list[tuple[str, str]]:
     """`(reason, message)` of the Events about objects whose names start with `name`."""
-    found = await kube.list(path_of("Event", "default"))
+    events = await kube.list(path_of("Event", "default"))
     return [
         (event["reason"], event["message"])
-        for event in found
+        for event in events
         if event["involvedObject"]["name"].startswith(name)
     ]
 

@@ -44,16 +44,16 @@ def test_all_steps_of_a_rollout_give_the_same_evidence(kappa: float) -> None:
     expected = ours.log_evidence(stream, ours.increments(stream), ours.kappas(stream, kappa))[0]
     chi2, df = ours.pearson(stream)
     policy = Policy.from_json({"kappa": kappa, "objectives": False})
-    found, carried = [], Carried()
+    evidence, carried = [], Carried()
     for step in range(len(STEPS)):
         context = StepContext(index=step + 1, steps=len(STEPS), weight=50, started_at=0, bake=1)
         sums = judge.begin(policy, METRICS, context, carried)
         for t in range(step * STEP_MINUTES * PER_MINUTE, (step + 1) * STEP_MINUTES * PER_MINUTE):
             if stream.counted[t]:
                 sums = judge.absorb(sums, one_window(stream, chi2, df, t))
-            found.append(float(np.logaddexp.reduce(log_evidence(sums) + np.log(sums.rules.weights))))
+            evidence.append(float(np.logaddexp.reduce(log_evidence(sums) + np.log(sums.rules.weights))))
         carried = judge.conclude(sums, judge.Health(), 0).carried
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(evidence, expected, atol=1e-6)
 
 
 def test_peers_see_what_they_should() -> None:

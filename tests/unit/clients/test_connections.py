@@ -122,12 +122,12 @@ def test_a_name_without_an_address_says_so(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_second_address_is_tried_when_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = [("127.0.0.2", 0), ("127.0.0.1", 0)]
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+    entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
     real = socket.getaddrinfo
     monkeypatch.setattr(
         socket,
         "getaddrinfo",
-        lambda host, *a, **kw: found if host == "two.test" else real(host, *a, **kw),
+        lambda host, *a, **kw: entries if host == "two.test" else real(host, *a, **kw),
     )
     with odd_server(replies(200, b"ok")) as url:
         assert ask(url.replace("127.0.0.1", "two.test"), seconds=5).body == b"ok"

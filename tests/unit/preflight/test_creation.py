@@ -76,12 +76,12 @@ def test_both_api_groups_installed() -> None:
         bound("InferenceModel", OLD, "model", modelName="llama-3.1-8b", criticality="Standard"),
     )
     cluster.served.add((OLD, "InferencePool"))
-    found = {
+    clones = {
         (m["apiVersion"], m["metadata"]["name"]): m
         for m in preflight(cluster).manifests
         if "poolRef" in m["spec"]
     }
-    assert set(found) == {
+    assert set(clones) == {
         (NEW, "llm-pool-version-2-standard"),
         (NEW, "llm-pool-version-2-high"),
         (OLD, "llm-pool-version-2-old"),
@@ -89,7 +89,7 @@ def test_both_api_groups_installed() -> None:
         (OLD, "old-alias-llm-pool-version-2"),
         (OLD, "model-llm-pool-version-2"),
     }
-    assert found[OLD, "llm-pool-version-2-old"]["spec"]["priority"] == 5
-    assert {m["spec"]["poolRef"]["name"] for m in found.values()} == {"llm-pool-version-2"}
+    assert clones[OLD, "llm-pool-version-2-old"]["spec"]["priority"] == 5
+    assert {m["spec"]["poolRef"]["name"] for m in clones.values()} == {"llm-pool-version-2"}
     [pool] = [m for m in preflight(cluster).manifests if m["kind"] == "InferencePool"]
     assert pool["apiVersion"] == "inference.networking.k8s.io/v1", "as the pool that serves today"

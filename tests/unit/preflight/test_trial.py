@@ -26,8 +26,8 @@ def test_a_preview_is_frozen_beside_each_route_that_moves() -> None:
     second["metadata"] |= {"name": "second", "uid": "u-9"}
     second["spec"] |= {"parentRefs": [{"name": "my-inference-gateway", "sectionName": "https"}]}
     cluster.put(GATEWAY_API, "HTTPRoute", second)
-    (said,) = cluster.objects["HTTPRoute", "second"]["status"]["parents"]
-    said["parentRef"] = second["spec"]["parentRefs"][0]
+    (parent,) = cluster.objects["HTTPRoute", "second"]["status"]["parents"]
+    parent["parentRef"] = second["spec"]["parentRefs"][0]
     frozen = preflight(cluster, routes="all", preview={"header": "x-try", "value": "me"})
     assert not cluster.writes
     assert [each["metadata"]["name"] for each in frozen.previews] == [

@@ -15,10 +15,10 @@ OLD = rate_samples(STABLE, "s1", 1000, 10)
 
 
 def grown(before: list[Any], after: list[Any], metric_set: Any = RATES) -> WindowCounts:
-    found = counts.window(metric_set, CANARY, STABLE, snapshot(100, *before), snapshot(110, *after))
-    assert found is not None
-    assert (found.start, found.end) == (100, 110)
-    return found
+    window = counts.window(metric_set, CANARY, STABLE, snapshot(100, *before), snapshot(110, *after))
+    assert window is not None
+    assert (window.start, window.end) == (100, 110)
+    return window
 
 
 def errors(before: list[Any], after: list[Any]) -> ArmCounts:
@@ -33,11 +33,11 @@ def test_counters_are_differenced_by_pod_and_summed() -> None:
 
 
 def test_both_arms_are_counted() -> None:
-    found = grown(
+    window = grown(
         rate_samples(CANARY, "c", 1, 0) + OLD,
         rate_samples(CANARY, "c", 2, 1) + rate_samples(STABLE, "s1", 1500, 12),
     )
-    assert found.counts["errors"].stable == ArmCounts(n=500, bad=(2,), pods=1)
+    assert window.counts["errors"].stable == ArmCounts(n=500, bad=(2,), pods=1)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_one_pod(before: Any, after: Any, expected: tuple[int, int] | None) -> N
         tags = ("errors/total/0", "errors/bad/0")
         return [sample(CANARY, "c", tag, v) for tag, v in zip(tags, values, strict=True) if v is not None]
 
-    found = errors(samples(before), samples(after))
-    assert (found.n, found.bad) == ((expected[0], (expected[1],)) if expected else (0, (0,)))
-    assert found.pods == (1 if expected else 0)
+    arm = errors(samples(before), samples(after))
+    assert (arm.n, arm.bad) == ((expected[0], (expected[1],)) if expected else (0, (0,)))
+    assert arm.pods == (1 if expected else 0)
 
 
 def test_a_pod_that_started_in_the_window_counts_from_nothing() -> None:
@@ -113,8 +113,8 @@ def shared(pod: str, started: float) -> tuple[dict[str, str], float]:
 def test_two_adapters_are_counted_by_one_process(before: Any, started: float, expected: ArmCounts) -> None:
     first, later = rate_samples(STABLE, "epp", 900, 9), rate_samples(STABLE, "epp", 1000, 10)
     after = [*rate_samples(CANARY, "epp", 25, 2), *later, shared("epp", started)]
-    found = grown(before + first, after).counts["errors"]
-    assert found.canary == expected
+    metric = grown(before + first, after).counts["errors"]
+    assert metric.canary == expected
 
 
 def test_processes_that_count_nothing_of_ours_are_no_pods() -> None:
@@ -133,8 +133,8 @@ def buckets(pod: str, values: dict[str, float], tag: str = "ttft/le/0") -> list[
 def test_slower_than_a_threshold_is_all_minus_its_bucket(one: str) -> None:
     before = buckets("c", {"0.5": 10, one: 20, "+Inf": 30})
     after = buckets("c", {"0.5": 15, one: 40, "+Inf": 60})
-    found = grown(before, after).counts["ttft"].canary
-    assert found == ArmCounts(n=30, bad=(25, 10), pods=1)
+    canary = grown(before, after).counts["ttft"].canary
+    assert canary == ArmCounts(n=30, bad=(25, 10), pods=1)
 
 
 def test_a_histogram_without_the_thresholds_counts_nothing() -> None:
@@ -152,8 +152,8 @@ def test_each_pod_uses_the_first_spelling_that_it_exports() -> None:
 
 def test_lower_can_be_worse() -> None:
     before, after = rate_samples(CANARY, "c", 0, 0), rate_samples(CANARY, "c", 10, 8)
-    found = grown(before, after, small_set(direction="lower-is-worse")).counts["errors"].canary
-    assert found == ArmCounts(n=10, bad=(2,), pods=1)
+    canary = grown(before, after, small_set(direction="lower-is-worse")).counts["errors"].canary
+    assert canary == ArmCounts(n=10, bad=(2,), pods=1)
 
 
 def test_a_metric_that_nobody_exports_is_absent() -> None:
@@ -193,16 +193,16 @@ def test_dispersion_is_pearsons_test_between_stable_pods() -> None:
         + rate_samples(STABLE, "b", 100, 20)
         + rate_samples(STABLE, "c", 0, 0)
     )
-    found = grown(before, after).counts["errors"]
-    assert found.df == 1
-    assert found.chi2 == pytest.approx(2 * 25 / (100 * 0.15 * 0.85))
+    metric = grown(before, after).counts["errors"]
+    assert metric.df == 1
+    assert metric.chi2 == pytest.approx(2 * 25 / (100 * 0.15 * 0.85))
 
 
 @pytest.mark.parametrize(("a", "b"), [((100, 0), (100, 0)), ((100, 100), (5, 5)), ((100, 3), (0, 0))])
 def test_dispersion_is_silent_where_nothing_can_be_told(a: Any, b: Any) -> None:
     before = rate_samples(STABLE, "a", 0, 0) + rate_samples(STABLE, "b", 0, 0)
-    found = grown(before, rate_samples(STABLE, "a", *a) + rate_samples(STABLE, "b", *b)).counts["errors"]
-    assert (found.chi2, found.df) == (0.0, 0)
+    metric = grown(before, rate_samples(STABLE, "a", *a) + rate_samples(STABLE, "b", *b)).counts["errors"]
+    assert (metric.chi2, metric.df) == (0.0, 0)
 
 
 def test_the_grid_is_anchored_and_waits_for_late_metrics() -> None:
@@ -224,13 +224,13 @@ def test_missing_metrics_and_thresholds_are_named() -> None:
 
 def test_prometheus_vectors_are_read() -> None:
     vector = [{"metric": {"pod": "a"}, "value": [5, "12"]}, {"metric": {}, "value": [5, "NaN"]}]
-    found = Snapshot.of_vectors(5, {"counts": vector})
-    assert found.samples["counts"][0] == ({"pod": "a"}, 12.0)
+    scrape = Snapshot.of_vectors(5, {"counts": vector})
+    assert scrape.samples["counts"][0] == ({"pod": "a"}, 12.0)
 
 
 def test_windows_survive_json() -> None:
-    found = grown(OLD, OLD)
-    assert WindowCounts.from_json(found.to_json()) == found
+    window = grown(OLD, OLD)
+    assert WindowCounts.from_json(window.to_json()) == window
 
 
 def test_a_counter_that_jumps_beyond_belief_is_left_out() -> None:
@@ -241,7 +241,7 @@ def test_the_order_of_an_answer_changes_no_bit() -> None:
     """Sums of fractions depend on their order: pods are always taken in the same one."""
     before = [s for pod in "abcdef" for s in rate_samples(STABLE, pod, 0, 0)]
     after = [s for i, pod in enumerate("abcdef") for s in rate_samples(STABLE, pod, 97 + 13 * i, 1 + i * i)]
-    found = {grown(before, after[k:] + after[:k]).counts["errors"].chi2 for k in range(0, 12, 2)} | {
+    values = {grown(before, after[k:] + after[:k]).counts["errors"].chi2 for k in range(0, 12, 2)} | {
         grown(before, after[::-1]).counts["errors"].chi2
     }
-    assert len(found) == 1
+    assert len(values) == 1

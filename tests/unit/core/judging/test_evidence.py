@@ -26,9 +26,9 @@ def test_mean_is_exact_on_every_small_table() -> None:
     odds = [Fraction(1, 2), Fraction(1), Fraction(3, 2), Fraction(16)]
     n_c, n_b, bad = (np.array(column) for column in zip(*cases, strict=True))
     deltas = np.tile(np.log([float(o) for o in odds]), (len(cases), 1))
-    found = evidence.log_mean(n_c, n_b, bad, deltas)
+    means = evidence.log_mean(n_c, n_b, bad, deltas)
     expected = [[math.log(exact_mean(c, b, e, o)) for o in odds] for c, b, e in cases]
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(means, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ def test_mean_is_exact_on_every_small_table() -> None:
 )
 def test_mean_is_exact_on_large_tables(n_c: int, n_b: int, bad: int) -> None:
     odds = [Fraction(1, 3), Fraction(1), Fraction(5, 4), Fraction(16)]
-    found = evidence.log_mean(
+    means = evidence.log_mean(
         np.array([n_c]), np.array([n_b]), np.array([bad]), np.log([[float(o) for o in odds]])
     )
     expected = [_log(exact_mean(n_c, n_b, bad, o)) for o in odds]
-    np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(means[0], expected, rtol=0, atol=1e-10)
 
 
 def _log(value: Fraction) -> float:
@@ -67,8 +67,8 @@ def _log(value: Fraction) -> float:
 )
 def test_strides_leave_nothing_out(n_c: int, n_b: int, bad: int, odds: Fraction) -> None:
     delta = math.log(odds)
-    found = evidence.log_mean(np.array([n_c]), np.array([n_b]), np.array([bad]), np.array([[delta]]))
-    assert found[0, 0] == pytest.approx(summed_in_decimals(n_c, n_b, bad, Decimal(delta)), abs=1e-10)
+    means = evidence.log_mean(np.array([n_c]), np.array([n_b]), np.array([bad]), np.array([[delta]]))
+    assert means[0, 0] == pytest.approx(summed_in_decimals(n_c, n_b, bad, Decimal(delta)), abs=1e-10)
 
 
 def summed_in_decimals(n_c: int, n_b: int, bad: int, delta: Decimal) -> float:
@@ -98,10 +98,10 @@ def test_cells_do_not_disturb_each_other() -> None:
 @pytest.mark.parametrize("n", [0, 1, 2, 255, 256, 257, 1000, 100_000])
 def test_binomial_coefficients_are_exact_but_for_rounding(n: int) -> None:
     chosen = sorted({k for k in (0, 1, 2, 255, 256, n // 3, n // 2, n - 1, n) if 0 <= k <= n})
-    found = evidence.log_choose(np.full(len(chosen), n), np.array(chosen))
+    coefficients = evidence.log_choose(np.full(len(chosen), n), np.array(chosen))
     with localcontext(prec=40):
         expected = [float(Decimal(math.comb(n, k)).ln()) for k in chosen]
-    np.testing.assert_allclose(found, expected, rtol=1e-15, atol=max(1e-16 * n, 3e-13))
+    np.testing.assert_allclose(coefficients, expected, rtol=1e-15, atol=max(1e-16 * n, 3e-13))
 
 
 @pytest.mark.parametrize("null_odds", [1.0, 1.25])
@@ -142,8 +142,8 @@ def test_no_traffic_or_no_events_say_nothing() -> None:
     n_c, x_c = np.array([0, 100, 100, 50]), np.array([0, 0, 100, 7])
     n_b, x_b = np.array([50, 100, 30, 0]), np.array([3, 0, 30, 0])
     deltas = np.tile(np.log([2.0, 5.0]), (4, 1))
-    found = evidence.odds_increments(n_c, x_c, n_b, x_b, deltas, np.zeros(4))
-    np.testing.assert_allclose(found, 0, atol=1e-12)
+    increments = evidence.odds_increments(n_c, x_c, n_b, x_b, deltas, np.zeros(4))
+    np.testing.assert_allclose(increments, 0, atol=1e-12)
 
 
 def test_sums_of_nothing_are_minus_infinity() -> None:
@@ -170,6 +170,6 @@ def test_token_counts_in_the_millions_take_no_memory_to_speak_of() -> None:
     """At odds 1 the mean is known: C(n_c + n_b, bad)."""
     n_c, n_b, bad = 2_000_000, 18_000_000, 9_000_000
     deltas = np.log([[1.0, *evidence.WORSE_ODDS]])
-    found = evidence.log_mean(np.array([n_c]), np.array([n_b]), np.array([bad]), deltas)[0]
-    assert found[0] == pytest.approx(evidence.log_choose(np.array(n_c + n_b), np.array(bad)), abs=1e-8)
-    assert np.all(np.diff(found) > 0)
+    means = evidence.log_mean(np.array([n_c]), np.array([n_b]), np.array([bad]), deltas)[0]
+    assert means[0] == pytest.approx(evidence.log_choose(np.array(n_c + n_b), np.array(bad)), abs=1e-8)
+    assert np.all(np.diff(means) > 0)

@@ -286,10 +286,10 @@ def test_adapters_of_the_same_pods_have_the_same_load() -> None:
 
 
 def test_judgements_survive_json_and_name_their_time() -> None:
-    found = judged(quiet_windows(6), step=step(last_compared=True), policy=policy())
-    text = json.dumps(found.to_json(), allow_nan=False)
-    assert Judgement.from_json(json.loads(text)) == found
-    assert (found.time, found.windows_end) == (60, 60)
+    judgement = judged(quiet_windows(6), step=step(last_compared=True), policy=policy())
+    text = json.dumps(judgement.to_json(), allow_nan=False)
+    assert Judgement.from_json(json.loads(text)) == judgement
+    assert (judgement.time, judgement.windows_end) == (60, 60)
 
 
 def test_a_threshold_that_nobody_exceeds_excuses_no_other() -> None:

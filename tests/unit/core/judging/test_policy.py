@@ -24,9 +24,9 @@ from tests.support.judging import (
     ],
 )
 def test_policies_that_do_not_fit_are_named(rules: dict[str, Any], words: list[Any]) -> None:
-    found = judge.problems(policy(**rules), SET)
-    assert len(found) == len(words)
-    assert all(phrase in problem for phrase, problem in zip(words, found, strict=True))
+    problems = judge.problems(policy(**rules), SET)
+    assert len(problems) == len(words)
+    assert all(phrase in problem for phrase, problem in zip(words, problems, strict=True))
 
 
 @pytest.mark.parametrize(

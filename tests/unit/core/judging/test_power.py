@@ -99,9 +99,9 @@ def test_nothing_is_seen_where_nothing_varies(shares: tuple[float, ...]) -> None
 
 
 def test_traffic_is_measured_on_stable() -> None:
-    found = traffic_of(small_set(), [quiet(0, 100, (50, 1)), quiet(10, 100, (50, 0))])
-    assert found["errors"] == Traffic(rate=10, shares=(0.005,))
-    assert found["ttft"].shares == (0.25, 0.05)
+    traffic = traffic_of(small_set(), [quiet(0, 100, (50, 1)), quiet(10, 100, (50, 0))])
+    assert traffic["errors"] == Traffic(rate=10, shares=(0.005,))
+    assert traffic["ttft"].shares == (0.25, 0.05)
     assert traffic_of(small_set(), [quiet(0, 100)])["errors"].shares == (0.005,)  # half an event
     assert traffic_of(small_set(), []) == {}
 

@@ -126,8 +126,8 @@ def test_the_test_of_one_arm_is_not_corrected_by_its_own_count() -> None:
     for i in range(3):
         before = sums
         sums = judge.absorb(sums, failing(10.0 * i, 9 * i, 5, n=400))
-    found = (sums.alarm - before.alarm)[-1]
+    increment = (sums.alarm - before.alarm)[-1]
     breach = sums.rules.breach
     plain = share_increments(np.array([400]), np.array([18]), breach.effects, breach.null)[0]
-    np.testing.assert_allclose(found, plain * before.kappa[0])
+    np.testing.assert_allclose(increment, plain * before.kappa[0])
     assert before.kappa[0] != sums.kappa[0]

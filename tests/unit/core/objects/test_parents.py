@@ -173,11 +173,11 @@ def test_where_a_gateway_says_whether_it_is_programmed_it_must_be(
 
 
 def test_a_gateway_that_has_programmed_an_older_generation_is_not_ready() -> None:
-    said = entry(ref(), Reconciled="True")
-    said["conditions"][-1]["observedGeneration"] = GENERATION - 1
-    assert phase(route([ref()], said), (Parent("gw", "apps"),)) is Phase.WAITING
-    del said["conditions"][-1]["observedGeneration"]
-    assert phase(route([ref()], said), (Parent("gw", "apps"),)) is Phase.READY
+    parent = entry(ref(), Reconciled="True")
+    parent["conditions"][-1]["observedGeneration"] = GENERATION - 1
+    assert phase(route([ref()], parent), (Parent("gw", "apps"),)) is Phase.WAITING
+    del parent["conditions"][-1]["observedGeneration"]
+    assert phase(route([ref()], parent), (Parent("gw", "apps"),)) is Phase.READY
 
 
 def test_a_condition_of_no_generation_is_no_word_on_this_one() -> None:

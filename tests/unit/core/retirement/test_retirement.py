@@ -131,7 +131,7 @@ def created(kind: str, name: str = OLD, plan: str = "llm") -> dict[str, Any]:
 
 
 def test_what_refers_to_the_pool_goes_first_and_the_workload_last() -> None:
-    found = [
+    objects = [
         created("Service"),
         created("Deployment"),
         created("InferencePool"),
@@ -139,7 +139,7 @@ def test_what_refers_to_the_pool_goes_first_and_the_workload_last() -> None:
         created("InferenceObjective"),
         created("InferencePool", plan="another"),
     ]
-    kinds = [gone.kind for gone in core.retired_objects(found, "llm")]
+    kinds = [gone.kind for gone in core.retired_objects(objects, "llm")]
     assert kinds == [
         "InferenceObjective",
         "InferencePool",

@@ -33,9 +33,9 @@ def test_the_script_of_the_docs_restores_below_a_rule_that_came_since(
     }
     live["spec"]["rules"].insert(0, above)
     docs = (ROOT / "docs/operations.md").read_text()
-    found = re.search(r"python3 -c '\n(.*?)' > restore.json", docs, re.DOTALL)
-    assert found
-    script = found[1]
+    match = re.search(r"python3 -c '\n(.*?)' > restore.json", docs, re.DOTALL)
+    assert match
+    script = match[1]
     done = subprocess.run(
         [sys.executable, "-c", script], input=json.dumps(live), capture_output=True, text=True, check=True
     )

@@ -38,8 +38,8 @@ def model(target: Any, weight: Any = None) -> dict[str, Any]:
 @pytest.mark.parametrize("obj", [rewrite("food-review", "v1"), model("v1"), model("v1", 3)])
 def test_what_splits_an_alias_is_found(obj: Any) -> None:
     others = [rewrite("other", "v1"), {**rewrite("food-review", "v1"), "spec": {"poolRef": {"name": "x"}}}]
-    found, place = select_target([*others, obj], "llm-pool", "food-review", "v1")
-    assert found is obj
+    target, place = select_target([*others, obj], "llm-pool", "food-review", "v1")
+    assert target is obj
     check_target(obj, place, "v1", "v2")
 
 

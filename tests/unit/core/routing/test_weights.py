@@ -53,8 +53,8 @@ def test_a_list_at_a_share(spelling: Any, found: dict[str, Any], percent: int, t
 
 
 def test_a_new_entry_is_of_the_kind_of_the_stable_one() -> None:
-    found = [{"group": "g", "kind": "InferencePool", "name": "old", "namespace": "ns", "weight": 3}]
-    new = at_percent(found, "old", "new", 5, ROUTE)[1]
+    entries = [{"group": "g", "kind": "InferencePool", "name": "old", "namespace": "ns", "weight": 3}]
+    new = at_percent(entries, "old", "new", 5, ROUTE)[1]
     assert new == {"group": "g", "kind": "InferencePool", "name": "new", "weight": 5}
 
 
@@ -75,9 +75,9 @@ def test_only_stable_and_canary_change_their_shares(
     weights: Any, stable: Any, percent: int, spelling: Any
 ) -> None:
     others = {f"p{i}": weight for i, weight in enumerate(weights) if weight or spelling.zero}
-    found = listed(spelling, **others, old=stable)
-    assert max(weights_of(found, spelling)) * factor_for(found, "old", spelling) <= MAX_WEIGHT
-    then = at_percent(found, "old", "new", percent, spelling)
+    backends = listed(spelling, **others, old=stable)
+    assert max(weights_of(backends, spelling)) * factor_for(backends, "old", spelling) <= MAX_WEIGHT
+    then = at_percent(backends, "old", "new", percent, spelling)
 
     def shares(entries: Any) -> Any:
         total = sum(weights_of(entries, spelling))
@@ -86,7 +86,7 @@ def test_only_stable_and_canary_change_their_shares(
             for entry, weight in zip(entries, weights_of(entries, spelling), strict=True)
         }
 
-    before, after = shares(found), shares(then)
+    before, after = shares(backends), shares(then)
     assert after["new"] == before["old"] * percent / 100
     assert after.get("old", 0) == before["old"] * (100 - percent) / 100
     assert all(after[name] == before[name] for name in others)

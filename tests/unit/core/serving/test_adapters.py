@@ -38,8 +38,8 @@ def test_an_entry_of_the_listing_tells_models_and_adapters_apart() -> None:
 
 def test_what_any_pod_serves_is_taken_over() -> None:
     """A pod that resolves adapters lazily lists one only after its first request."""
-    found = as_served({"a": [MODEL], "b": [MODEL, SQL]})
-    assert found == (Adapter(name="sql", path="/adapters/sql"),)
+    adapters = as_served({"a": [MODEL], "b": [MODEL, SQL]})
+    assert adapters == (Adapter(name="sql", path="/adapters/sql"),)
 
 
 def test_pods_that_disagree_on_a_path_are_named() -> None:
@@ -96,11 +96,11 @@ def test_names_come_from_pods_and_from_what_rewrites_send_to() -> None:
 )
 def test_what_does_not_fit_is_named(changes: dict[str, Any], words: str | None) -> None:
     adapter = Adapter(name="sql", path="/adapters/sql", config="/x.json")
-    found = list(misfits(adapter, CONFIG | changes, Lora(), {BASE}, 16))
+    sentences = list(misfits(adapter, CONFIG | changes, Lora(), {BASE}, 16))
     if words is None:
-        assert not found
+        assert not sentences
     else:
-        [sentence] = found
+        [sentence] = sentences
         assert words in sentence
         assert sentence.startswith("Adapter sql ")
 
@@ -127,8 +127,8 @@ SERVED = [Served("llama", "meta/llama"), Served("v1", "/adapters/v1", "llama")]
     ],
 )
 def test_names_that_are_taken(name: str, path: str, words: str | None) -> None:
-    found = conflict(SERVED, name, path)
-    assert found is None if words is None else words in (found or "")
+    sentence = conflict(SERVED, name, path)
+    assert sentence is None if words is None else words in (sentence or "")
 
 
 def test_a_restarted_container_is_another_process() -> None:

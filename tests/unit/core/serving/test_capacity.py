@@ -56,9 +56,9 @@ def test_what_the_plan_does_not_say_the_pods_do(
 def test_how_many_pods_a_share_needs(
     pods: int, per_pod: Any, percent: int, load: float | None, needed: int
 ) -> None:
-    found = room(Pool("new", pods, per_pod), percent, load, 0.8, 3)
-    assert found.needed == needed
-    assert found.enough is (pods >= needed)
+    estimate = room(Pool("new", pods, per_pod), percent, load, 0.8, 3)
+    assert estimate.needed == needed
+    assert estimate.enough is (pods >= needed)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_measured_load_says_that_fewer_pods_suffice() -> None:
 
 
 def test_what_is_lacking_is_said_alone() -> None:
-    found = rooms(Capacity(), Pool("old", 1, 64), Pool("new", 3, 64), 50, 180, 3)
-    seen = raise_readiness(found)
+    estimates = rooms(Capacity(), Pool("old", 1, 64), Pool("new", 3, 64), 50, 180, 3)
+    seen = raise_readiness(estimates)
     assert seen.phase is Phase.WAITING
     assert seen.message.startswith("old has 1 ready pod")
     assert "new" not in seen.message

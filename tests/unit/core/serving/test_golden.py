@@ -58,17 +58,17 @@ def phrases(prompt: Golden, canary: Answer, stable: Answer | None = None) -> lis
 def test_what_speaks_against_an_answer_is_one_phrase(
     changes: dict[str, Any], canary: Any, wrong: str | None
 ) -> None:
-    found = phrases(golden(**changes), canary)
+    complaints = phrases(golden(**changes), canary)
     if wrong is None:
-        assert not found
+        assert not complaints
     else:
-        [phrase] = found
+        [phrase] = complaints
         assert wrong in phrase
 
 
 def test_several_findings_are_all_told() -> None:
-    found = phrases(golden(pattern="x", format="json", length_drift=1), answer(prompt=1, completion=1))
-    assert len(found) == 4
+    complaints = phrases(golden(pattern="x", format="json", length_drift=1), answer(prompt=1, completion=1))
+    assert len(complaints) == 4
 
 
 def test_a_golden_prompt_is_named_by_its_last_words() -> None:
