@@ -24,6 +24,7 @@ FATES = st.lists(st.sampled_from([Fate.FINE] * 12 + list(Fate)), max_size=24)
 RUNS = st.sampled_from([0, 0, 0, 1, 2])
 ACTS = st.tuples(RUNS, st.sampled_from(VERBS), st.integers(0, 3))
 TURNS = st.lists(st.integers(0, 2), max_size=24)  # whose turn it is, call by call
+RACE = st.lists(st.integers(0, 1), min_size=8, max_size=24)
 ENDS = st.lists(st.sampled_from(["shift", "promote", "alarm", "rollback"]), min_size=2, max_size=3)
 NAMES = st.sampled_from(["route-0", "route-1"])
 
@@ -68,17 +69,22 @@ class TrafficMachine(RuleBasedStateMachine):
     def a_rollout(self, which: int, fates: list[Fate], upto: int) -> None:
         """Task after task in their order, whatever happens to one, and none hears of an alarm."""
         self.world.fates, self.world.undisturbed = list(fates), True
+        self.advance(which, upto)
+        self.world.fates = []
+
+    @rule(which=RUNS, upto=st.integers(0, 3), verbs=ENDS, turns=RACE)
+    def a_race(self, which: int, upto: int, verbs: list[str], turns: list[int]) -> None:
+        """Tasks of one run that each mean to end the step to which it has come."""
+        self.world.undisturbed = True
+        self.advance(which, upto)
+        self.at_once([(which, verb, upto + 1) for verb in verbs], turns)
+
+    def advance(self, which: int, upto: int) -> None:
         for verb in ("attach", "pass_"):
             self.act(which, verb, 0)
         for step in range(1, upto + 1):
             for verb in ("shift", "pass_"):
                 self.act(which, verb, step)
-        self.world.fates = []
-
-    @rule(which=RUNS, step=st.integers(1, 3), verbs=ENDS, turns=TURNS)
-    def a_race(self, which: int, step: int, verbs: list[str], turns: list[int]) -> None:
-        """Tasks of one run that each mean to end a step."""
-        self.at_once([(which, verb, step) for verb in verbs], turns)
 
     @rule(stable=st.integers(0, PODS), canary=st.sampled_from([0, PODS, PODS]))
     def pods_come_and_go(self, stable: int, canary: int) -> None:
