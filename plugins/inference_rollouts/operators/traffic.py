@@ -23,7 +23,7 @@ from inference_rollouts.rollout.confirmation import await_confirmation
 from inference_rollouts.rollout.retrying import until, without_end
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.way_back import Restored
-from inference_rollouts.triggers.ready import ReadyTrigger
+from inference_rollouts.triggers.room import RoomTrigger
 
 
 class ShiftWeight(BaseOperator):
@@ -46,8 +46,12 @@ class ShiftWeight(BaseOperator):
             seconds = run.plan.deadlines.route
             deadline = time.time() + seconds
             self.defer(
-                trigger=ReadyTrigger(
-                    frozen=run.frozen.to_json(), check=check, deadline=deadline, poll=READINESS_POLL
+                trigger=RoomTrigger(
+                    judgement=self._judged(context),
+                    frozen=run.frozen.to_json(),
+                    check=check,
+                    deadline=deadline,
+                    poll=READINESS_POLL,
                 ),
                 method_name="decided",
                 timeout=timedelta(seconds=seconds) + TRIGGER_GRACE,
@@ -57,7 +61,12 @@ class ShiftWeight(BaseOperator):
 
     @records_failure
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Raises NotReady when the pools had no room in time."""
+        """Raises NotReady when the pools had no room in time, or the canary an alarm meanwhile."""
+        if "error" in event:
+            raise _refusal(event["error"])
+        if "judgement" in event:
+            context["ti"].xcom_push(key="record", value=event["record"])
+            raise _refusal(event["judgement"]["reason"])
         if event["phase"] != Phase.READY:
             raise _refusal(event["message"])
         return self._shift(run_of(context))
@@ -68,6 +77,12 @@ class ShiftWeight(BaseOperator):
         since = until(now + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
         self.log.info("%s has %s of the traffic", run.plan.canary, step)
         return {"percent": step.weight, "mirror": step.mirror, "since": since}
+
+    def _judged(self, context: Context) -> dict[str, Any] | None:
+        """The judgement that let the step before pass."""
+        before = (f"step_{self.step - 1}.{task}" for task in ("ask", "judge"))
+        judgements = (context["ti"].xcom_pull(task_ids=task) for task in before)
+        return next(filter(None, judgements), None)
 
     def _is_done(self, run: Run) -> bool:
         """Whether an earlier try has raised the weights already."""

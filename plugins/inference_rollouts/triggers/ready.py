@@ -38,6 +38,10 @@ class ReadyTrigger(BaseTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        yield await self.ready()
+
+    async def ready(self) -> TriggerEvent:
+        """The one event."""
         run = open_run(Frozen.from_json(self.frozen))
         message = ""
         while True:
@@ -46,6 +50,5 @@ class ReadyTrigger(BaseTrigger):
                 message = answer.message
                 self.log.info("%s", message)
             if answer.phase is not Phase.WAITING or time.time() >= self.deadline:
-                yield TriggerEvent({"phase": answer.phase.value, "message": answer.message})
-                return
+                return TriggerEvent({"phase": answer.phase.value, "message": answer.message})
             await asyncio.sleep(self.poll)

@@ -133,3 +133,27 @@ def test_a_raise_without_room_waits_deferred_and_fails_with_the_figures(
     assert run.states["rollback"] == "success"
     assert cluster.route["spec"] == before
     assert "300 requests in flight: 100 each, 51 allowed" in run.note
+
+
+def test_a_canary_that_fails_while_its_raise_waits_for_room_is_rolled_back_at_once(
+    rollout: Rollout,
+    cluster: FakeCluster,
+    prometheus: FakePrometheus,
+    include: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The raise would wait for a minute."""
+    monkeypatch.setattr("inference_rollouts.operators.traffic.RETURN_PATIENCE", 0.0)
+    edit(include, deadlines={"route": "1m"})
+    before = copy.deepcopy(cluster.route["spec"])
+
+    def harm() -> None:
+        cluster.scale("llm-pool", 1)
+        prometheus.failing[CANARY] = 1.0
+
+    run = rollout(before={"step_2.shift": harm})
+    assert run.ran("step_1.judge", "rollback")
+    assert run.states["step_2.shift"] == "failed"
+    assert "The weights were not raised: A storm of" in run.note
+    assert cluster.route["spec"] == before
+    assert "CanaryAlarm" in cluster.events

@@ -13,7 +13,7 @@ import pytest
 from inference_rollouts.core.errors import ClaimLost
 from inference_rollouts.core.judging.decision_record import replay
 from inference_rollouts.core.judging.judge import Carried, Judgement
-from inference_rollouts.triggers import ask
+from inference_rollouts.triggers import watch
 from inference_rollouts.triggers.ask import AskTrigger
 from tests.support.airflow import again, event_of, use
 from tests.support.person import Person
@@ -83,7 +83,7 @@ def test_an_alarm_record_can_be_judged_again(asked: Asked, person: Person) -> No
 def test_weak_evidence_adds_up_over_the_legs_of_a_long_watch(
     asked: Asked, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ask, "LEG", 0.6)
+    monkeypatch.setattr(watch, "LEG", 0.6)
     asked.step.prometheus.rate, asked.step.prometheus.failing[CANARY] = 400.0, 0.03
     event = event_of(asked.trigger())
     assert event["judgement"]["verdict"] == "rollback"

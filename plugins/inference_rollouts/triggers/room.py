@@ -1,0 +1,32 @@
+"""Waits until there is room for a raise, and watches the step before it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import TriggerEvent
+
+from inference_rollouts.triggers.ready import ReadyTrigger
+from inference_rollouts.triggers.watch import unless_alarmed
+
+
+class RoomTrigger(ReadyTrigger):
+    """A ReadyTrigger that ends also with an alarm, after taking the canary's traffic away itself.
+
+    `judgement` let the step before pass; None before the first, when the canary has no traffic.
+    """
+
+    def __init__(self, *, judgement: dict[str, Any] | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.judgement = judgement
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        path, kwargs = super().serialize()
+        return path, {**kwargs, "judgement": self.judgement}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        if self.judgement is None:
+            yield await self.ready()
+        else:
+            yield await unless_alarmed(self.ready(), self.frozen, self.judgement, "waiting")

@@ -1,0 +1,71 @@
+"""Watches a step whose judge has concluded, while something else is waited for: an alarm waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from airflow.triggers.base import TriggerEvent
+
+from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.judging.judge import Judgement, Verdict
+from inference_rollouts.core.reporting.approval import watched
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.triggers.judge import pause
+
+LEG = 120.0  # seconds after which a watch begins anew with the evidence so far, so that it stays small
+
+log = logging.getLogger(__name__)
+
+
+async def unless_alarmed(
+    awaited: Coroutine[Any, Any, TriggerEvent],
+    frozen: Mapping[str, Any],
+    judgement: Mapping[str, Any],
+    meanwhile: str,
+) -> TriggerEvent:
+    """The event that is awaited, or that of `alarm` if it comes first; the other one is ended."""
+    watch, wait = asyncio.create_task(alarm(frozen, judgement, meanwhile)), asyncio.create_task(awaited)
+    try:
+        await asyncio.wait((watch, wait), return_when=asyncio.FIRST_COMPLETED)
+        return (watch if watch.done() else wait).result()
+    finally:
+        watch.cancel()
+        wait.cancel()
+
+
+async def alarm(frozen: Mapping[str, Any], judgement: Mapping[str, Any], meanwhile: str) -> TriggerEvent:
+    """Ends only with an alarm, after taking the canary's traffic away, or when the route was lost to others.
+
+    The event has `judgement`, `record` and `points` of the alarm, or `error`. `judgement` is what the judge
+    had concluded; `meanwhile` names the record of the watch.
+    """
+    last = Judgement.from_json(judgement)
+    while True:
+        try:
+            observer, last = await _leg(frozen, last)
+        except RolloutError as error:
+            return TriggerEvent({"error": str(error)})
+        if last.verdict is Verdict.ROLLBACK:
+            break
+    log.warning("step %d at %d %%: %s", last.step, last.weight, last.reason)
+    name = f"step_{last.step}.{meanwhile}.jsonl"
+    return TriggerEvent(await asyncio.to_thread(observer.finish, last, name))
+
+
+async def _leg(frozen: Mapping[str, Any], judgement: Judgement) -> tuple[StepObserver, Judgement]:
+    """Observe on from where a judgement ended, at most `LEG` ago, until an alarm or for `LEG` seconds."""
+    begun = time.time()
+    since = max(judgement.windows_end or judgement.time, begun - LEG)
+    watching, context = watched(Frozen.from_json(frozen), judgement.step, since)
+    observer = StepObserver(open_run(watching), context, judgement.carried)
+    while True:
+        judgement = await asyncio.to_thread(observer.observe, time.time())
+        if judgement.verdict is Verdict.ROLLBACK or judgement.time > begun + LEG:
+            return observer, judgement
+        await asyncio.sleep(pause(observer))

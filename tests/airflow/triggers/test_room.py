@@ -1,0 +1,81 @@
+"""Waiting for room for the next raise, and watching the step before it meanwhile."""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.objects.readiness import Phase, Readiness
+from inference_rollouts.rollout import checks
+from inference_rollouts.triggers.room import RoomTrigger
+from tests.support.airflow import event_of, use
+from tests.support.plans import CANARY, STABLE
+from tests.support.steps import Step
+
+
+class Waiting:
+    """A step that was judged good just now, and a raise that waits for room: `asked` so often in vain."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        analysis = {"interval": "250ms", "margin": None, "progress_deadline": "100ms"}
+        self.step = Step(time.time() - 1, analysis=analysis)
+        self.judgement: dict[str, Any] = self.step.judged()["judgement"]
+        assert self.judgement["verdict"] == "advance"
+        self.vain, asked = 0, count()
+        use(self.step.run.clients, monkeypatch)
+
+        def room(*_: object) -> Readiness:
+            return Readiness.when(next(asked) >= self.vain, "llm-pool has 1 ready pod")
+
+        monkeypatch.setitem(checks.CHECKS, "capacity", room)
+
+    def event(self, judgement: dict[str, Any] | None) -> Any:
+        trigger = RoomTrigger(
+            judgement=judgement,
+            frozen=self.step.run.frozen.to_json(),
+            check="capacity:2",
+            deadline=time.time() + 600,
+            poll=0.02,
+        )
+        return event_of(trigger)
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    return Waiting(monkeypatch)
+
+
+def test_room_ends_the_wait(waiting: Waiting) -> None:
+    waiting.vain = 3
+    assert waiting.event(waiting.judgement)["phase"] == Phase.READY
+    assert waiting.step.cluster.weights()[CANARY] == 50
+
+
+def test_before_the_first_raise_there_is_nothing_to_watch(waiting: Waiting) -> None:
+    waiting.step.prometheus.failing[CANARY] = 1.0
+    waiting.vain = 40
+    assert waiting.event(None)["phase"] == Phase.READY
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_an_alarm_takes_the_traffic_away_at_once(waiting: Waiting, fails: bool) -> None:
+    """Also where the canary has no pod any more."""
+    waiting.vain = 10**9
+    if fails:
+        waiting.step.prometheus.failing[CANARY] = 1.0
+    else:
+        waiting.step.cluster.scale(CANARY, 0)
+    event = waiting.event(waiting.judgement)
+    assert event["judgement"]["verdict"] == "rollback"
+    assert event["record"]
+    assert waiting.step.cluster.weights() == {STABLE: 1, CANARY: 0}
+    assert waiting.step.cluster.events[-1] == "CanaryAlarm"
+
+
+def test_a_route_lost_to_others_ends_the_wait(waiting: Waiting) -> None:
+    waiting.vain = 10**9
+    waiting.step.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
+    assert "was changed by" in waiting.event(waiting.judgement)["error"]
