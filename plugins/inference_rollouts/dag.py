@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
 
 from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.plan.common import Schedule
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.form import Form
 from inference_rollouts.kinds import kind_of
@@ -41,7 +42,7 @@ def build_dag(plan: Plan) -> DAG:
         dag_id=plan.dag_id,
         description=plan.description or f"Moves traffic from {plan.stable} to {plan.canary}, step by step.",
         doc_md=_doc(plan),
-        schedule=CronTriggerTimetable(schedule.cron, timezone=schedule.timezone) if schedule else None,
+        schedule=_timetable(schedule) if schedule else None,
         start_date=datetime(2026, 1, 1),
         catchup=False,
         max_active_runs=1,
@@ -70,6 +71,19 @@ def build_dag(plan: Plan) -> DAG:
         for teardown in teardowns:
             teardown.as_teardown(setups=preflight, on_failure_fail_dagrun=True)
     return dag
+
+
+def _timetable(schedule: Schedule) -> CronTriggerTimetable:
+    """Raises ValueError for what Airflow's own parser does not take, or a time that never comes."""
+    from airflow.timetables.base import TimeRestriction
+    from airflow.timetables.trigger import CronTriggerTimetable as Parser
+
+    parser = Parser(schedule.cron, timezone=schedule.timezone)
+    parser.validate()
+    ever = TimeRestriction(earliest=None, latest=None, catchup=False)
+    if parser.next_dagrun_info(last_automated_data_interval=None, restriction=ever) is None:
+        raise ValueError(f"the schedule {schedule.cron} has no next time")
+    return CronTriggerTimetable(schedule.cron, timezone=schedule.timezone)
 
 
 def build_invalid_dag(dag_id: str, mistake: str) -> DAG:

@@ -19,6 +19,12 @@ from inference_rollouts.dag import build_dag
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.plans import ROOT, llm, llm_plan
 
+CRONS = {  # the schedules of plans that are otherwise valid
+    "no-hour": "99 99 * * *",
+    "no-word": "@nightly",
+    "never": "0 0 30 2 *",
+}
+
 
 def dag_of(**changes: Any) -> DAG:
     return build_dag(llm_plan(**changes))
@@ -128,12 +134,19 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
     (folder / "chat.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
     (folder / "same-pool.yaml").write_text(yaml.safe_dump(plan | {"name": "x", "canary": "llm-pool"}))
     (folder / "not-yaml.yaml").write_text("{")
+    for name, cron in CRONS.items():
+        scheduled = plan | {"name": name, "schedule": {"cron": cron}}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(scheduled))
+    (folder / f"{'long' * 61}.yaml").write_text("{")
     (folder / "other-name.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
     bag = DagBag(str(ROOT / "dags"))
     assert not bag.import_errors
     rollouts = {f"rollout_{name}" for name in ("chat", "same_pool", "not_yaml", "other_name")}
-    assert set(bag.dags) == {*rollouts, "retire_chat"}
+    crons = {f"rollout_{name.replace('-', '_')}" for name in CRONS}
+    assert {dag for dag in bag.dags if "long" not in dag} == {*rollouts, *crons, "retire_chat"}
+    for name in crons:
+        assert "Airflow does not take it" in (bag.dags[name].description or "")
     assert "must be named" in (bag.dags["rollout_other_name"].description or "")
     broken: Any = bag.dags["rollout_same_pool"].task_dict["plan_is_invalid"]
     with pytest.raises(PlanInvalid, match=r"same-pool.yaml: .*are both 'llm-pool'.*Nothing"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference_rollouts.clients import include
+from inference_rollouts.core.errors import PlanInvalid
 
 Places = Callable[..., Path]
 
@@ -75,3 +76,39 @@ def test_a_named_place_without_plans_has_none_rather_than_our_examples(
 ) -> None:
     places("site-packages", named=tmp_path / "not-mounted")
     assert include.plan_files() == []
+
+
+ODD = {
+    "no such date": b"description: 2026-13-45",
+    "no binary number": b"description: 0b_",
+    "no integer": b"description: !!int x",
+    "no boolean": b"description: !!bool x",
+    "no timestamp": b"description: !!timestamp x",
+    "no float": b"description: !!float x",
+    "a tag that runs code": b"description: !!python/object/apply:os.getcwd []",
+    "an anchor in itself": b"description: &a [*a]",
+    "a key that is none": b"? [a]\n: b",
+    "latin-1": "description: caf\u00e9".encode("latin-1"),
+    "utf-16": "description: x".encode("utf-16"),
+    "a NUL": b"description: x\0",
+    "lists in lists": b"[" * 2000,
+    "mappings in mappings": b"{a: " * 3000,
+    "an integer of 5,000 digits": b"initial_delay: " + b"9" * 5000,
+    "nothing": b"",
+    "a list": b"[]",
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+def test_whatever_a_file_holds_is_its_own_mistake_in_one_sentence(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "llm.yaml"
+    path.write_bytes(text)
+    with pytest.raises(PlanInvalid, match=r"^llm\.yaml: ") as caught:
+        include.load_plan(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_that_name_is_no_plan(tmp_path: Path) -> None:
+    (tmp_path / "llm.yaml").mkdir()
+    with pytest.raises(PlanInvalid, match="cannot be read"):
+        include.load_plan(tmp_path / "llm.yaml")

@@ -46,14 +46,20 @@ def _plan_or_mistake(path: Path) -> Plan | PlanInvalid:
 
 
 def load_plan(path: Path) -> Plan:
-    """Raises PlanInvalid, naming the file, which must be named after its plan."""
+    """Raises PlanInvalid, naming the file, which must be named after its plan.
+
+    Whatever a parser stumbles over is the mistake of this file, and of no other.
+    """
     try:
-        plan = parse_plan(yaml.safe_load(path.read_text()))
+        plan = parse_plan(yaml.safe_load(path.read_text(encoding="utf-8")))
         if plan.name != path.stem:
             raise PlanInvalid(f"the file of plan {plan.name!r} must be named {plan.name}.yaml.")
         return plan
-    except (PlanInvalid, yaml.YAMLError, OSError, ValueError) as error:  # ValueError: no text, no such date
+    except PlanInvalid as error:
         raise PlanInvalid(f"{path.name}: {error}") from error
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise PlanInvalid(f"{path.name}: it cannot be read: {type(error).__name__}: {words}") from error
 
 
 def load_metric_set(name: str) -> MetricSet:

@@ -8,26 +8,28 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+LONGEST = 366 * 86400.0  # seconds; what takes longer is a slip of the pen
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_duration(text: Any) -> float:
     """Seconds of a number or of text such as `90s`, `5m`, `1h30m`.
 
-    Raises ValueError for anything else; negative durations do not exist.
+    Raises ValueError for anything else; negative durations do not exist, nor any above a year.
     """
     if isinstance(text, bool) or not isinstance(text, int | float | str):
         raise ValueError(f"{text!r} is not a duration; write it like 90s, 5m or 1h30m")
     if isinstance(text, int | float):
-        seconds = float(text)
+        seconds = float(min(text, LONGEST + 1))
     else:
         stripped = text.strip()
         parts = _PART.findall(stripped)
         if not parts or "".join(number + unit for number, unit in parts) != stripped:
             raise ValueError(f"{text!r} is not a duration; write it like 90s, 5m or 1h30m")
         seconds = sum(float(number) * _UNIT[unit] for number, unit in parts)
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{text!r} is not a duration: it must be 0 or longer")
+    if not 0 <= seconds <= LONGEST:
+        shown = text if len(str(text)) <= 40 else f"{str(text)[:40]}..."
+        raise ValueError(f"{shown!r} is not a duration: it must be 0 or longer, and a year at most")
     return seconds
 
 

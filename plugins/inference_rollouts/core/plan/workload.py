@@ -104,7 +104,7 @@ class WarmUp(Model):
     Then it must answer the `golden` prompts as a pod of stable does.
     """
 
-    prompts: tuple[str, ...] = (
+    prompts: Annotated[tuple[str, ...], Field(min_length=1)] = (
         "Say hello.",
         "What is the capital of France?",
         "Summarize why the sky is blue in one sentence.",

@@ -97,3 +97,29 @@ def test_an_old_key_is_refused_with_its_new_name(old: str, new: str) -> None:
 def test_an_old_key_of_the_analysis_is_refused_with_its_new_name(old: str, new: str) -> None:
     with pytest.raises(PlanInvalid, match=f"^The plan is invalid: analysis: `{old}` is called `{new}` now.$"):
         parse_plan(llm(analysis={old: 2, "alpha": 0.02}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"initial_delay": "9" * 400 + "h"},
+        {"initial_delay": 10**400},
+        {"initial_delay": 1e15},
+        {"approvals": {"timeout": 1.0e300}},
+        {"deadlines": {"nodes": "400d"}},
+        {"steps": [{"weight": 100, "bake": int("9" * 400)}]},
+        {"analysis": {"progress_deadline": 1e15}},
+        {"analysis": {"interval": 1e-320}},
+        {"analysis": {"interval": 1e-6}},
+        {"analysis": {"interval": 0}},
+        {"analysis": {"alpha": 1e-300}},
+        {"analysis": {"scrape_delay": float("nan")}},
+        {"warm_up": {"prompts": []}},
+        {"retention": {"keep": float("inf")}},
+    ],
+)
+def test_every_number_has_bounds(changes: dict[str, Any]) -> None:
+    [field] = changes
+    with pytest.raises(PlanInvalid, match=field) as caught:
+        parse_plan(llm(**changes))
+    assert len(str(caught.value)) < 400
