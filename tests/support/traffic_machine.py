@@ -16,7 +16,19 @@ from inference_rollouts.core.objects.k8s import annotations_of
 from inference_rollouts.core.routing.claim import CLAIM
 from tests.support.route_objects import Change, MemoryObjects, Objects
 from tests.support.routes import ref
-from tests.support.traffic_world import CANARY, PODS, STABLE, WEB, Fate, Killed, Passing, Run, World
+from tests.support.traffic_world import (
+    CANARY,
+    PODS,
+    STABLE,
+    WEB,
+    Fate,
+    Killed,
+    Passing,
+    Run,
+    World,
+    readable,
+    share,
+)
 from tests.support.traffic_world import rule as our_rule
 
 VERBS = ("attach", "pass_", "shift", "shift", "alarm", "promote", "rollback")
@@ -126,6 +138,9 @@ class TrafficMachine(RuleBasedStateMachine):
     @rule(name=NAMES)
     def gitops_writes_what_is_in_its_repository(self, name: str) -> None:
         def change(obj: dict[str, Any]) -> None:
+            claim = readable(obj)
+            if share(obj) and (claim is None or claim.committed):
+                self.world.drifted.add(name)  # what was promoted, or may only be completed
             obj["spec"] = copy.deepcopy(self.world.found[name]["spec"])
 
         self.edit(name, change)

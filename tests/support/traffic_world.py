@@ -174,7 +174,7 @@ class World:
         if not self.undisturbed:
             return
         for other in set(self.objects) - {name}:
-            beside = _readable(self.objects[other])
+            beside = readable(self.objects[other])
             if beside and beside.token == claim.token and beside.phase is not Phase.RETURNING:
                 self.broken.append(f"{name} goes back while {other} may still be raised")
         if name in self.drifted:
@@ -232,7 +232,8 @@ def share(obj: dict[str, Any]) -> Fraction:
     return shares(obj).get(CANARY, Fraction(0))
 
 
-def _readable(obj: dict[str, Any]) -> Claim | None:
+def readable(obj: dict[str, Any]) -> Claim | None:
+    """The claim on an object; None also where nobody can read it."""
     try:
         return read_claim(obj)
     except ClaimUnreadable:
@@ -331,7 +332,7 @@ class Run:
         endings = {
             last.ending
             for obj in live
-            if (last := read_ending(obj)) and last.token == self.token and _readable(obj) is None
+            if (last := read_ending(obj)) and last.token == self.token and readable(obj) is None
         }
         if restored is Restored.NOTHING and endings:
             self.world.broken.append(f"a rollback said that nothing was claimed, but it is {endings}")
