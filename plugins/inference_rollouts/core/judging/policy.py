@@ -29,10 +29,10 @@ class Guardrails(Value):
 class Policy(Value):
     """How a rollout judges: the plan's `analysis`."""
 
-    alpha: Annotated[float, Field(ge=1e-9, lt=0.5)] = 0.01
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     """The probability of ever raising a false alarm in the whole rollout. Default: one good rollout of a
     hundred."""
-    beta: Annotated[float, Field(ge=1e-9, lt=0.5)] = 0.05
+    beta: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """The probability of promoting a canary that is worse by `margin` or more. Default: one of twenty."""
     margin: Annotated[float, Field(gt=0, le=10)] | None = 1.0
     """The last compared step passes only when odds below 1 + margin are shown; null: bake time is enough.

@@ -112,7 +112,6 @@ def test_an_old_key_of_the_analysis_is_refused_with_its_new_name(old: str, new: 
         {"analysis": {"interval": 1e-320}},
         {"analysis": {"interval": 1e-6}},
         {"analysis": {"interval": 0}},
-        {"analysis": {"alpha": 1e-300}},
         {"analysis": {"scrape_delay": float("nan")}},
         {"warm_up": {"prompts": []}},
         {"retention": {"keep": float("inf")}},
