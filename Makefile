@@ -21,7 +21,7 @@ test: venv ## The whole test suite; ARGS="-k route" runs a part of it
 	@$(PY) -m tests $(ARGS)
 
 test-fast: venv ## Only what needs neither Airflow nor the lab, in less than a minute
-	@$(PY) -m pytest -q tests/unit tests/property $(ARGS)
+	@$(PY) -m tests --fast -q $(ARGS)
 
 format: venv ## Put every file into its form; mends what style rules can mend
 	@$(PY) -m ruff check --fix .

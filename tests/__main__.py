@@ -1,7 +1,8 @@
 """The whole suite as two pytest processes side by side: a live lab and what it is made of, and the rest.
 
-`python -m tests [pytest's options]`. The rest writes to the terminal; then the output of the other follows.
-Where the options name files or folders, one pytest runs those.
+`python -m tests [--fast] [pytest's options]`. `--fast`: the property tests and the unit tests alone. The
+second of both writes to the terminal; then the output of the first follows. Where the options name files or
+folders, one pytest runs those.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+FAST = "--fast"
+PROPERTY, UNIT = ("tests/property",), ("tests/unit",)
 LAB = ("tests/e2e", "tests/lab")  # together as long as the rest
 CACHE = ".pytest_cache/lab"  # its own, so that neither forgets what failed in the other
 NOTHING_SELECTED = 5  # a status of pytest
@@ -24,16 +27,18 @@ POLL = 0.2
 
 def main(options: Sequence[str]) -> int:
     """The exit status: the worse of both; NOTHING_SELECTED only if neither selected a test."""
+    fast, options = FAST in options, [each for each in options if each != FAST]
     if any(Path(option.partition("::")[0]).exists() for option in options):
         return subprocess.call(_pytest(*options))
+    own, others = (PROPERTY, UNIT) if fast else (LAB, tuple(f"--ignore={each}" for each in LAB))
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
     with tempfile.TemporaryFile() as output:
-        lab = _start(_pytest(*LAB, colour, "-o", f"cache_dir={CACHE}", *options), output)
-        rest = _start(_pytest(*(f"--ignore={each}" for each in LAB), *options), None)
+        lab = _start(_pytest(*own, colour, "-o", f"cache_dir={CACHE}", *options), output)
+        rest = _start(_pytest(*others, *options), None)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: _interrupt(lab, rest))
         rest.wait()
-        print(f"\n== {' '.join(LAB)} ==", flush=True)
+        print(f"\n== {' '.join(own)} ==", flush=True)
         _follow(lab, output)
     statuses = {rest.returncode, lab.returncode} - {0, NOTHING_SELECTED}
     nothing = rest.returncode == lab.returncode == NOTHING_SELECTED
