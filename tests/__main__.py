@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 FAST = "--fast"
-PROPERTY, UNIT = ("tests/property",), ("tests/unit",)
+CORE, EDGE = ("tests/property", "tests/unit/core"), ("tests/unit", "--ignore=tests/unit/core")
 LAB = ("tests/e2e", "tests/lab")  # together as long as the rest
 CACHE = ".pytest_cache/lab"  # its own, so that neither forgets what failed in the other
 NOTHING_SELECTED = 5  # a status of pytest
@@ -30,7 +30,7 @@ def main(options: Sequence[str]) -> int:
     fast, options = FAST in options, [each for each in options if each != FAST]
     if any(Path(option.partition("::")[0]).exists() for option in options):
         return subprocess.call(_pytest(*options))
-    own, others = (PROPERTY, UNIT) if fast else (LAB, tuple(f"--ignore={each}" for each in LAB))
+    own, others = (CORE, EDGE) if fast else (LAB, tuple(f"--ignore={each}" for each in LAB))
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
     with tempfile.TemporaryFile() as output:
         lab = _start(_pytest(*own, colour, "-o", f"cache_dir={CACHE}", *options), output)
