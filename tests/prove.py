@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.support.traffic_machine import TrafficMachine
+from tests.support.traffic_machine import TrafficMachine, schedules
 
 ROUTING, ROLLOUT = "inference_rollouts.core.routing", "inference_rollouts.rollout"
 MUTANTS: dict[str, dict[str, object]] = {
@@ -34,18 +34,9 @@ MUTANTS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 
-def survives(schedules: int) -> bool:
+def survives(number: int) -> bool:
     """Whether so many schedules break no law."""
-    how = settings(
-        max_examples=schedules,
-        stateful_step_count=25,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
+    how = schedules(number, phases=[Phase.generate], report_multiple_bugs=False)
     try:
         run_state_machine_as_test(TrafficMachine, settings=how)
     except Exception:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from tests.support.lab.apiserver_process import ApiServer
 from tests.support.route_objects import LiveObjects, Objects
-from tests.support.traffic_machine import TrafficMachine
+from tests.support.traffic_machine import TrafficMachine, schedules
 
 SCHEDULES = 20
 
@@ -24,15 +23,7 @@ def test_schedules_break_no_law_on_an_api_server(real: KubernetesCluster, server
                 objects.remove(name)
             return objects
 
-    how = settings(
-        max_examples=SCHEDULES,
-        stateful_step_count=25,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(LiveMachine, settings=how)
+    run_state_machine_as_test(LiveMachine, settings=schedules(SCHEDULES))
     assert len(begun) >= SCHEDULES
     told = {reason for machine in begun for reason in machine.world.events}
     assert told >= {"CanaryAttached", "WeightShifted", "CanaryAlarm", "RolledBack"}

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
-
-from tests.support.traffic_machine import TrafficMachine
+from tests.support.traffic_machine import TrafficMachine, schedules
 
 EXAMPLES = int(os.environ.get("TRAFFIC_EXAMPLES", "200"))
 
 TestTraffic = TrafficMachine.TestCase
-TestTraffic.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestTraffic.settings = schedules(EXAMPLES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from inference_rollouts.core.objects.api_groups import GKE_API, POLICY_KINDS
 from tests.support.fake_cluster import FakeCluster
 from tests.support.routes import ref
@@ -38,4 +40,21 @@ def old_cluster() -> FakeCluster:
 def on_gke(cluster: FakeCluster) -> FakeCluster:
     """The cluster serves GKE's policies from now on."""
     cluster.served |= {(GKE_API, kind) for kind in POLICY_KINDS}
+    return cluster
+
+
+def out_of_stock(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, pool: str, words: str = "GCE_STOCKOUT"
+) -> FakeCluster:
+    """No pod of `pool` gets a node; the autoscaler says why in these words."""
+    put = cluster.put
+
+    def without_node(api_version: str, kind: str, obj: dict[str, Any]) -> None:
+        if kind == "Pod" and obj["metadata"]["name"].startswith(pool):
+            obj["spec"].pop("nodeName", None)
+        put(api_version, kind, obj)
+
+    monkeypatch.setattr(cluster, "put", without_node)
+    event = {"reason": "FailedScaleUp", "message": words}
+    monkeypatch.setattr(cluster, "events_about", lambda obj: [event])
     return cluster

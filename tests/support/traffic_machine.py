@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -41,6 +42,19 @@ ENDS = st.lists(st.sampled_from(["shift", "promote", "alarm", "rollback"]), min_
 NAMES = st.sampled_from(["route-0", "route-1"])
 
 Act = tuple[int, str, int]
+
+
+def schedules(number: int, **more: Any) -> settings:
+    """So many schedules of up to 25 acts, the same ones each time."""
+    return settings(
+        max_examples=number,
+        stateful_step_count=25,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        **more,
+    )
 
 
 class TrafficMachine(RuleBasedStateMachine):

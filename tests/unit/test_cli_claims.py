@@ -48,7 +48,7 @@ def test_restore_ends_the_whole_rollout_of_an_object(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["restore", "route-1"]) == 0
-    told = "HTTPRoute route-0, HTTPRoute route-1: done; all gateways have taken the weights\n"
+    told = "HTTPRoute route-0, HTTPRoute route-1: done\nall gateways have taken the weights\n"
     assert capsys.readouterr().out == told
     assert all(world.as_found(name) for name in world.objects)
     assert main(["restore", "route-1"]) == 2
@@ -76,7 +76,7 @@ def test_restore_says_which_gateway_has_not_taken_it_yet(
         obj["metadata"]["generation"] = 2
         obj["status"] = {"parents": [says({"name": "gw"}, generation=1)]}
     assert main(["restore", "route-0"]) == 0
-    assert "done; not yet confirmed: " in capsys.readouterr().out
+    assert "done\nnot yet confirmed: " in capsys.readouterr().out
     assert world.as_found("route-0")
 
 

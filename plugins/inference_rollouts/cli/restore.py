@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.force:
         way_back.retreat(why)
     restored = way_back.restore(why, time.time())
-    confirmed = await_confirmation(lambda: confirmation(cluster, way_back.targets))
-    print(f"{', '.join(map(str, way_back.targets))}: {restored.value}; {_words(confirmed)}")
+    print(f"{', '.join(map(str, way_back.targets))}: {restored.value}", flush=True)
+    print(_words(await_confirmation(lambda: confirmation(cluster, way_back.targets))))
     return 0
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.support.airflow import Rollout
 from tests.support.fake_cluster import FakeCluster
+from tests.support.other_clusters import out_of_stock
 
 POOL = "llm-pool-version-2"
 
@@ -38,16 +38,7 @@ def test_nodes_that_come_with_the_pods_are_waited_for(rollout: Rollout, classes:
 def test_without_stock_the_rollout_ends_with_the_clusters_words_and_nothing_comes_later(
     rollout: Rollout, classes: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = classes.put
-
-    def without_node(api_version: str, kind: str, obj: dict[str, Any]) -> None:
-        if kind == "Pod" and obj["metadata"]["name"].startswith(POOL):
-            obj["spec"].pop("nodeName", None)
-        put(api_version, kind, obj)
-
-    monkeypatch.setattr(classes, "put", without_node)
-    event = {"reason": "FailedScaleUp", "message": STOCKOUT}
-    monkeypatch.setattr(classes, "events_about", lambda obj: [event])
+    out_of_stock(classes, monkeypatch, POOL, STOCKOUT)
     run = rollout()
     assert run.state == "failed"
     assert run.states["deploy_pool"] == "failed"

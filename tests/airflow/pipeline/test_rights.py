@@ -15,7 +15,6 @@ from airflow.sdk import get_current_context
 
 from inference_rollouts.clients.include import load_plan
 from inference_rollouts.core.objects.api_groups import GKE_API, POLICY_KINDS
-from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.dag import build_dag
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.airflow import Run, run_dag, use
@@ -28,7 +27,7 @@ from tests.support.fake_servers import BASE, FIRST, FakeServers
 from tests.support.include import edit
 from tests.support.left_behind import Activity
 from tests.support.nodes import CLASS
-from tests.support.other_clusters import OLD, bound, old_cluster
+from tests.support.other_clusters import OLD, bound, old_cluster, out_of_stock
 from tests.support.plans import CANARY, ROOT, STABLE, food_review
 from tests.support.rights import GuardedCluster, Rights, table
 
@@ -139,21 +138,6 @@ def _rewrite(api: str) -> dict[str, Any]:
     return bound("InferenceModelRewrite", api, "names", rules=[{"targets": [{"modelRewrite": BASE}]}])
 
 
-def out_of_stock(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    """No pod of the canary gets a node."""
-    put = cluster.put
-
-    def without_node(api_version: str, kind: str, obj: dict[str, Any]) -> None:
-        if kind == "Pod" and obj["metadata"]["name"].startswith(CANARY):
-            obj["spec"].pop("nodeName", None)
-        put(api_version, kind, obj)
-
-    monkeypatch.setattr(cluster, "put", without_node)
-    event: K8sObject = {"reason": "FailedScaleUp", "message": "GCE_STOCKOUT"}
-    monkeypatch.setattr(cluster, "events_about", lambda obj: [event])
-    return cluster
-
-
 def test_each_right_is_used_by_the_tasks_that_docs_name_and_none_is_missing(
     installed: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +154,7 @@ def test_each_right_is_used_by_the_tasks_that_docs_name_and_none_is_missing(
         failing = FakePrometheus(bad, failing={CANARY: 0.2})
         assert installed.roll_out(bad, failing, **changes).states["rollback"] == "success"
         assert installed.retire(bad, CANARY, **changes).state == "success"
-    short = out_of_stock(google(FakeCluster()), monkeypatch)
+    short = out_of_stock(google(FakeCluster()), monkeypatch, CANARY)
     run = installed.roll_out(short, nodes=CLASS, deadlines={"nodes": "500ms"})
     assert run.states["deploy_pool"] == "failed"
     for cluster in (alias_cluster(), old_alias_cluster()):
