@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ SERVED = {
     ("v1", "Pod"),
     ("v1", "Service"),
     ("apps/v1", "Deployment"),
+    ("coordination.k8s.io/v1", "Lease"),
     (GATEWAY_API, "Gateway"),
     (GATEWAY_API, "GatewayClass"),
     (GATEWAY_API, "HTTPRoute"),
@@ -51,6 +53,7 @@ class FakeCluster:
         self.served = set(SERVED)
         self.writes: list[tuple[str, str]] = []
         self.told: list[Object] = []
+        self.clock = time.time  # the API server's
         self._owners: dict[tuple[str, str], dict[Path, str]] = {}
         self._version = 0
         self.put("v1", "Node", _node())
@@ -118,6 +121,9 @@ class FakeCluster:
         self.put("apps/v1", "Deployment", deployment(name, replicas))
 
     # What the protocol Cluster wants.
+
+    def time(self) -> float:
+        return self.clock()
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
         obj = self.objects.get((kind, name))

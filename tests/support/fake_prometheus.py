@@ -24,6 +24,7 @@ class FakePrometheus:
     load: float | None = None  # requests in flight, evenly on all pods; None: no pod tells
     elsewhere: dict[str, float] = field(default_factory=dict)  # what pools get beside, as a share of `rate`
     requests: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, float] = field(default_factory=dict)
     last: float | None = None
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
@@ -40,7 +41,9 @@ class FakePrometheus:
         for pool, weight in weights.items():
             share = weight / total + copies.get(pool, 0) / 100 + self.elsewhere.get(pool, 0.0)
             elapsed = max(0.0, at - self.last) if self.last is not None else 0.0
-            self.requests[pool] = self.requests.get(pool, 0.0) + elapsed * self.rate * share
+            grown = elapsed * self.rate * share
+            self.requests[pool] = self.requests.get(pool, 0.0) + grown
+            self.failed[pool] = self.failed.get(pool, 0.0) + grown * self.failing.get(pool, 0.0)
         self.last = at if self.last is None else max(at, self.last)
 
     def _gauges(self, at: float) -> list[dict[str, Any]]:
@@ -60,7 +63,7 @@ class FakePrometheus:
         for metric in parse_metric_set(load_metric_set("vllm").model_dump(mode="json")).metrics:
             for tag, _ in series(metric):
                 if isinstance(metric, Rate):
-                    bad = n * self.failing.get(pool, 0.0) if metric.name == "errors" else 0.0
+                    bad = self.failed.get(pool, 0.0) if metric.name == "errors" else 0.0
                     samples.append(self._sample(pool, at, tag, bad if "/bad/" in tag else n))
                 elif isinstance(metric, Latency):
                     samples += [

@@ -25,6 +25,9 @@ class Objects:
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.objects = list(objects)
 
+    def time(self) -> float:
+        return 0.0
+
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         for obj in self.objects:
             meta = obj["metadata"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from inference_rollouts.core.judging.judge import Carried
@@ -18,11 +19,20 @@ START = 1000.0  # Unix time
 class Step:
     """Step 1 of a quick run, at 50 % since `start`, on a cluster and a metrics store in memory.
 
+    `upto` 0: only claimed. `clock` is the API server's.
+
     Who observes it in real time takes an interval that a busy machine can follow.
     """
 
-    def __init__(self, start: float = START, **changes: Any) -> None:
+    def __init__(
+        self,
+        start: float = START,
+        clock: Callable[[], float] | None = None,
+        upto: int = 1,
+        **changes: Any,
+    ) -> None:
         self.cluster = FakeCluster()
+        self.cluster.clock = clock or self.cluster.clock
         self.prometheus = FakePrometheus(self.cluster)
         self.storage = FakeStorage()
         quick = {"interval": "50ms", "scrape_delay": 0, "progress_deadline": "1s"}
@@ -40,6 +50,8 @@ class Step:
         self.prometheus.last = None
         self.cluster.put_pool(self.run.plan.canary)
         self.run.traffic.attach()
+        if not upto:
+            return
         self.run.traffic.permit(0, start)
         self.since = self.run.traffic.shift(1, self.run.plan.all_steps[0], start)
 

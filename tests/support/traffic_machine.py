@@ -6,15 +6,17 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.objects.k8s import annotations_of
 from inference_rollouts.core.routing.claim import CLAIM
+from inference_rollouts.rollout.guardian import Guardian
 from tests.support.route_objects import Change, MemoryObjects, Objects
 from tests.support.routes import ref
 from tests.support.traffic_world import (
@@ -37,6 +39,8 @@ FATES = st.lists(st.sampled_from([Fate.FINE] * 12 + list(Fate)), max_size=24)
 RUNS = st.sampled_from([0, 0, 0, 1, 2])
 ACTS = st.tuples(RUNS, st.sampled_from(VERBS), st.integers(0, 3))
 TURNS = st.lists(st.integers(0, 2), max_size=24)  # whose turn it is, call by call
+GUARDIANS = st.sampled_from([0, 1])
+LATER = st.sampled_from([1.0, 30.0, 400.0, 4000.0])  # seconds that pass on the API server's clock
 RACE = st.lists(st.integers(0, 1), min_size=8, max_size=24)
 ENDS = st.lists(st.sampled_from(["shift", "promote", "alarm", "rollback"]), min_size=2, max_size=3)
 NAMES = st.sampled_from(["route-0", "route-1"])
@@ -60,8 +64,9 @@ def schedules(number: int, **more: Any) -> settings:
 class TrafficMachine(RuleBasedStateMachine):
     """Three tries (two of one run, one of another Airflow) over one or two routes."""
 
-    @initialize(routes=st.integers(1, 2), others=st.sampled_from([0, 40]))
-    def begin(self, routes: int, others: int) -> None:
+    @initialize(routes=st.integers(1, 2), others=st.sampled_from([0, 40]), guarded=st.booleans())
+    def begin(self, routes: int, others: int, guarded: bool) -> None:
+        self.guarded = guarded  # at last by a guardian alone, all of Airflow gone
         self.world = World(routes, others, self.no_objects())
         self.runs = [Run(self.world, token) for token in ("first", "second", "elsewhere")]
         self.world.runs = self.runs
@@ -111,6 +116,28 @@ class TrafficMachine(RuleBasedStateMachine):
         for step in range(1, upto + 1):
             for verb in ("shift", "pass_"):
                 self.act(which, verb, step)
+
+    @rule(which=GUARDIANS, later=LATER, fates=FATES)
+    def a_guardian_looks(self, which: int, later: float, fates: list[Fate]) -> None:
+        """Where nobody else watches it does, and what nobody drives it ends."""
+        self.world.clock += later
+        self.world.fates, self.world.undisturbed = list(fates), True
+        self.look(which)
+        self.world.fates = []
+
+    @rule(acts=st.lists(ACTS, min_size=1, max_size=2), which=GUARDIANS, later=LATER, turns=TURNS)
+    def a_guardian_looks_at_the_same_time(
+        self, acts: list[Act], which: int, later: float, turns: list[int]
+    ) -> None:
+        self.world.clock += later
+        tasks = [partial(self.act, *act) for act in acts]
+        self.world.at_once([*tasks, partial(self.look, which)], turns)
+
+    def look(self, which: int) -> None:
+        """One round of one guardian, which may die in it."""
+        guardian = Guardian(cast(Cluster, self.world), None, f"guardian {which}", lambda: 9.0, at_once=1)
+        with suppress(RolloutError, PassingError, Passing, Killed):
+            guardian.round()
 
     @rule(stable=st.integers(0, PODS), canary=st.sampled_from([0, PODS, PODS]))
     def pods_come_and_go(self, stable: int, canary: int) -> None:
@@ -192,9 +219,14 @@ class TrafficMachine(RuleBasedStateMachine):
             return
         world = self.world
         world.pods = {STABLE: PODS, CANARY: PODS}
-        for run in [*self.runs, *self.runs]:
-            with suppress(RolloutError):
-                run.rollback()
+        if self.guarded:
+            world.clock += 86400.0
+            for _ in range(3):
+                self.look(0)
+        else:
+            for run in [*self.runs, *self.runs]:
+                with suppress(RolloutError):
+                    run.rollback()
         world.check()
         untouched = set(world.objects) - world.drifted
         promoted = {name for name in untouched if world.promoted(name)}

@@ -16,9 +16,10 @@ from functools import cache
 from typing import Any
 
 from inference_rollouts.clients.include import load_metric_set, load_plan, plan_files
-from inference_rollouts.core.errors import ClaimUnreadable, NotFound
+from inference_rollouts.core.errors import ClaimUnreadable, ClusterUnavailable, NotFound
 from inference_rollouts.core.judging.metrics import MetricSet
-from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.limits import RETURN_PATIENCE
+from inference_rollouts.core.objects.api_groups import GATEWAY_API, POOL_APIS
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.routing.claim import CLAIM, ENDING, Claim, Ending, Phase, read_claim, read_ending
 from inference_rollouts.core.routing.permission import permits
@@ -34,6 +35,8 @@ from inference_rollouts.rollout.way_back import Restored
 from tests.support.interleaving import Interleaving
 from tests.support.route_objects import MemoryObjects, Objects
 from tests.support.routes import ref, route, service
+
+POOL_API, *_ = POOL_APIS
 
 STABLE, CANARY = "llm-pool", "new"
 WEB = service("web") | {"port": 80}  # what other rules send to
@@ -77,6 +80,8 @@ class World:
     broken: list[str] = field(default_factory=list)  # laws that were broken, in words
     runs: list[Run] = field(default_factory=list)
     events: list[str] = field(default_factory=list)  # the reasons of what was told, in order
+    leases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    clock: float = 1000.0  # the API server's, in Unix seconds
     undisturbed: bool = True  # no call failed, and no other task acted, since this was last set
 
     def __post_init__(self) -> None:
@@ -101,9 +106,35 @@ class World:
 
     # What the Cluster protocol has of it.
 
+    def time(self) -> float:
+        return self.clock
+
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         with self._call():
-            return self._live(kind, name)
+            if kind == "InferencePool" and api_version == POOL_API and name in self.pods:
+                return _pool(name)
+            if kind != "Lease":
+                return self._live(kind, name)
+            if name not in self.leases:
+                raise NotFound(f"{kind} {name} not found")
+            return copy.deepcopy(self.leases[name])
+
+    def apply(self, manifest: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Of leases alone, which nobody else applies."""
+        with self._call():
+            meta = manifest["metadata"]
+            live = self.leases.get(meta["name"])
+            version = live["metadata"]["resourceVersion"] if live else "0"
+            if meta.get("resourceVersion", version) != version:
+                raise ClusterUnavailable("PATCH", f"/leases/{meta['name']}", 409, "somebody was faster")
+            lease = copy.deepcopy(manifest)
+            lease["metadata"] |= {"resourceVersion": str(int(version) + 1), "uid": meta["name"]}
+            self.leases[meta["name"]] = lease
+            return copy.deepcopy(lease)
+
+    def delete(self, obj: dict[str, Any]) -> None:
+        with self._call():
+            self.leases.pop(obj["metadata"]["name"], None)
 
     def find(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
         try:
@@ -113,6 +144,12 @@ class World:
 
     def select(self, api_version: str, kind: str, labels: object = None) -> list[dict[str, Any]]:
         with self._call():
+            if kind == "Lease":
+                return copy.deepcopy(list(self.leases.values()))
+            if kind == "Pod":
+                return [
+                    _pod() for pool in self.pods if labels == {"pool": pool} for _ in range(self.pods[pool])
+                ]
             return [self._live(kind, name) for name in self.objects] if kind == "HTTPRoute" else []
 
     def serves(self, api_version: str, kind: str) -> bool:
@@ -180,8 +217,14 @@ class World:
         if name in self.drifted:
             return  # the canary may have had more than we gave it
         gets = 1 - share(after) / _owned(after) if _owned(after) else Fraction(0)
+        if self.pods[STABLE] and claim.phase is Phase.RETURNING and self._waited_long(claim):
+            return
         if self.pods[CANARY] and gets * PODS > self.pods[STABLE]:
             self.broken.append(f"{name}: {self.pods[STABLE]} of {PODS} pods get {gets} of the traffic")
+
+    def _waited_long(self, claim: Claim) -> bool:
+        """Whether stable was waited for as long as a guardian does, which does not know the load."""
+        return self.clock >= (claim.next_move_by or self.clock) + RETURN_PATIENCE
 
     def _audit_ending(
         self, name: str, claim: Claim | None, before: dict[str, Any], after: dict[str, Any]
@@ -240,6 +283,15 @@ def readable(obj: dict[str, Any]) -> Claim | None:
         return None
 
 
+def _pool(name: str) -> dict[str, Any]:
+    spec = {"selector": {"matchLabels": {"pool": name}}, "targetPorts": [{"number": 8000}]}
+    return {"apiVersion": POOL_API, "kind": "InferencePool", "metadata": {"name": name}, "spec": spec}
+
+
+def _pod() -> dict[str, Any]:
+    return {"metadata": {"name": "pod"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+
+
 def _owned(obj: dict[str, Any]) -> Fraction:
     return shares(obj).get(CANARY, Fraction(0)) + shares(obj).get(STABLE, Fraction(0))
 
@@ -290,6 +342,7 @@ class Run:
             targets=self.world.targets,
             metric_set=_metric_set(),
             manifests=(),
+            stable_pods=PODS,
         )
         self.places = kind_of(self.plan).places
 
@@ -327,7 +380,9 @@ class Run:
 
     def rollback(self, step: int = 0) -> None:
         """What it says of its end must be so."""
-        restored = bring_back(self, "a rollback", 9.0)  # type: ignore[arg-type]
+        restored = bring_back(
+            self.traffic.way_back, lambda percent: self.kept_share(self, percent), "a rollback", 9.0
+        )
         live = [self.world.objects[name] for name in self.world.objects]
         endings = {
             last.ending

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from inference_rollouts.clients import bodies
 from inference_rollouts.clients.connections import TimeLeft, limit
+from inference_rollouts.clients.server_clock import ServerClock
 from inference_rollouts.core.errors import (
     ClusterRefused,
     ClusterUnavailable,
@@ -60,6 +61,7 @@ class ApiServer:
     def __init__(self, connect: Callable[[], ApiClient], timeout: float) -> None:
         self._connect = connect
         self.timeout = timeout
+        self.clock = ServerClock()
 
     @cached_property
     def _client(self) -> ApiClient:
@@ -85,6 +87,7 @@ class ApiServer:
                 redirect=False,
                 preload_content=False,
             )
+            self.clock.hear(answer.headers.get("Date"))
             read = _read(answer)
         except bodies.NETWORK_ERRORS as error:
             words = bodies.words_of(error, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,9 @@ class Cluster(Protocol):
     Every verb may raise ClusterUnavailable for what may pass (`core.faults` says what that is), and
     ClusterRefused for what the API server will never accept.
     """
+
+    def time(self) -> float:
+        """What time it is by the API server's clock (Unix seconds), as its newest answer said."""
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> K8sObject:
         """An object, of another namespace if one is given.
@@ -88,6 +92,9 @@ class KubernetesCluster:
         self.namespace = namespace
         self._api = ApiServer(connect, timeout)
         self._discovery = Discovery(self._api.ask, now)
+
+    def time(self) -> float:
+        return self._api.clock.now()
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> K8sObject:
         with self._listed(api_version):
@@ -237,9 +244,16 @@ class KubernetesCluster:
 
 
 def connect(kubeconfig: Path, context: str | None = None) -> ApiClient:
-    """The official client of a kubeconfig's cluster, in its current context unless one is given."""
-    from kubernetes.config import new_client_from_config
+    """The official client of a kubeconfig's cluster, in its current context unless one is given.
 
+    Where there is no such file, in a pod, that of the pod's own cluster and ServiceAccount.
+    """
+    from kubernetes.client import ApiClient, Configuration
+    from kubernetes.config import load_incluster_config, new_client_from_config
+
+    if "KUBERNETES_SERVICE_HOST" in os.environ and not kubeconfig.exists():
+        load_incluster_config(configuration := Configuration())
+        return ApiClient(configuration)
     return new_client_from_config(config_file=str(kubeconfig), context=context)
 
 

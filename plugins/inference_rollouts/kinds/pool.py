@@ -125,7 +125,7 @@ class PoolRollout:
         stable, canary = (availability_of(run.cluster, pool) for pool in (self.plan.stable, self.plan.canary))
         if stable.available and stable.pods >= run.frozen.stable_pods:
             return 0
-        bring_back_size(run.cluster, self.plan, run.frozen.stable_pods)
+        bring_back_size(run.cluster, self.plan.name, self.plan.stable, run.frozen.stable_pods)
         needed = pods_for_all(run.clients, run.frozen)
         if needed is None:
             needed = run.frozen.stable_pods if patient else stable.pods

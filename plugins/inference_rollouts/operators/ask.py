@@ -15,6 +15,7 @@ from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.judging.judge import Judgement, Verdict
 from inference_rollouts.core.limits import JUDGE_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
+from inference_rollouts.core.run.pace import until_answered
 from inference_rollouts.operators.base import frozen_plan, run_of
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.triggers.ask import AskTrigger
@@ -43,6 +44,7 @@ class Ask(BaseOperator):
             ti.xcom_push(key="return_value", value=judgement.to_json())
             raise AirflowSkipException(f"Nobody needs to be asked: {judgement.reason}")
         approvals = frozen.plan.approvals
+        until(time.time() + WRITE_DEADLINE)(run_of(context).traffic.wait, until_answered(frozen.plan))
         upsert_hitl_detail(
             ti_id=ti.id,
             options=OPTIONS,

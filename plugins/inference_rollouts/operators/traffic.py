@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import BaseOperator
@@ -127,7 +128,10 @@ class Rollback(BaseOperator):
 
         def bring() -> Restored:
             now = time.time()
-            return bring_back(run, why, now, patient=now < began + RETURN_PATIENCE)
+            patient = now < began + RETURN_PATIENCE
+            run.traffic.way_back.watch("rollback")
+            kept = partial(run.kind.kept_share, run, patient=patient)
+            return bring_back(run.traffic.way_back, kept, why, now)
 
         restored = without_end()(bring)
         context["ti"].xcom_push(key=RESTORED, value=restored.value)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from inference_rollouts.core.errors import StableUnavailable
-from inference_rollouts.rollout.run import Run
-from inference_rollouts.rollout.way_back import Restored
+from inference_rollouts.rollout.way_back import Restored, WayBack
 
 
-def bring_back(run: Run, why: str, now: float, *, patient: bool = True) -> Restored:
+def bring_back(way_back: WayBack, kept_share: Callable[[int], int], why: str, now: float) -> Restored:
     """Put everything back as found. Raises StableUnavailable while stable cannot take all of it.
 
-    Until when one is `patient`, see `RolloutKind.kept_share`.
+    `kept_share` says what the canary, which has so many %, must keep of it for now.
     """
-    percent = max((claim.percent for claim in run.traffic.claims()), default=0)
-    way_back, plan = run.traffic.way_back, run.plan
-    if percent and not way_back.is_decided() and (kept := run.kind.kept_share(run, percent, patient=patient)):
+    claims = way_back.claims()
+    percent = max((claim.percent for claim in claims), default=0)
+    if percent and not way_back.is_decided() and (kept := kept_share(percent)):
         way_back.hold(kept, why)
         raise StableUnavailable(
-            f"{plan.stable} cannot take all of its traffic now, so {plan.canary} has {kept} % of it for the "
-            "time being. This is tried again until stable can take all."
+            f"{claims[0].stable} cannot take all of its traffic now, so {claims[0].canary} has {kept} % "
+            "of it for the time being. This is tried again until stable can take all."
         )
     return way_back.restore(why, now)

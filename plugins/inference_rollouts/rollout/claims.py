@@ -11,6 +11,7 @@ from inference_rollouts.core.objects.api_groups import EXTENSION_APIS, GATEWAY_A
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing.claim import Claim, read_claim
 from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import WayBack
 from inference_rollouts.rollout.writer import Writer
 
@@ -19,23 +20,26 @@ from inference_rollouts.rollout.writer import Writer
 class Claimed:
     """An object with the claim on it; None, and why, where the claim is unreadable."""
 
-    target: Target
+    obj: K8sObject
     claim: Claim | None
     mistake: str = ""
+
+    @property
+    def target(self) -> Target:
+        return target_of(self.obj)
 
 
 def claimed_objects(cluster: Cluster) -> list[Claimed]:
     """Every object of the namespace that a rollout claims, routes first."""
     claimed = []
     for obj in _claimable(cluster):
-        target = Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
         try:
             claim = read_claim(obj)
         except ClaimUnreadable as error:
-            claimed.append(Claimed(target, None, str(error)))
+            claimed.append(Claimed(obj, None, str(error)))
         else:
             if claim is not None:
-                claimed.append(Claimed(target, claim))
+                claimed.append(Claimed(obj, claim))
     return claimed
 
 

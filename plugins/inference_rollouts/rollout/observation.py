@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.clients.prometheus import Prometheus
-from inference_rollouts.core.judging.counts import Snapshot
-from inference_rollouts.core.judging.metrics import queries
+from inference_rollouts.core.judging.counts import Snapshot, window
+from inference_rollouts.core.judging.guardrails import storm
+from inference_rollouts.core.judging.metrics import Query, queries
 from inference_rollouts.core.judging.policy import Health
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.objects.readiness import Phase, ready_pods, restarts, route_readiness, worst
+from inference_rollouts.core.objects.readiness import (
+    Phase,
+    is_unresolved,
+    ready_pods,
+    restarts,
+    route_readiness,
+    worst,
+)
 from inference_rollouts.core.routing.drift import in_order, own_claim
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.run.guard import StormWatch
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.pods import pods_of
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterObservation:
-    """The cluster now: its health, why the step may not pass as things are, the canary's ready pods."""
+    """The cluster now: its health, why the step may not pass as things are, the canary's ready pods.
+
+    `moved` are the objects that move, as they were read.
+    """
 
     health: Health
     blockers: tuple[str, ...]
+    canary_pods: tuple[K8sObject, ...]
+    moved: tuple[K8sObject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolsObservation:
+    """Both pools now: their health, what is wrong with them in words, the canary's ready pods."""
+
+    health: Health
+    outages: tuple[str, ...]
     canary_pods: tuple[K8sObject, ...]
 
 
 def snapshot(prometheus: Prometheus, frozen: Frozen, at: float) -> Snapshot:
     """Both arms' counters at Unix time `at`; raises PrometheusUnavailable."""
     plan = frozen.plan
-    both = queries(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
-    return Snapshot.of_vectors(at, {query.key: prometheus.query(query.promql, at) for query in both})
+    return answers(prometheus, queries(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable)), at)
+
+
+def answers(prometheus: Prometheus, asked: Sequence[Query], at: float) -> Snapshot:
+    """The answers to queries at Unix time `at`; raises PrometheusUnavailable."""
+    return Snapshot.of_vectors(at, {query.key: prometheus.query(query.promql, at) for query in asked})
+
+
+def storm_between(prometheus: Prometheus, watch: StormWatch, start: float, end: float) -> str:
+    """The sentence of a storm between two Unix times, or an empty one. Raises PrometheusUnavailable."""
+    before, after = (answers(prometheus, watch.queries, at) for at in (start, end))
+    counted = window(watch.metric_set, watch.canary, watch.stable, before, after)
+    counts = counted.counts.get(watch.metric_set.errors) if counted else None
+    return storm(watch.limits, watch.label, counts)
 
 
 def observe_cluster(cluster: Cluster, frozen: Frozen, since: float) -> ClusterObservation:
@@ -47,7 +82,14 @@ def observe_cluster(cluster: Cluster, frozen: Frozen, since: float) -> ClusterOb
         for obj in moved
         if obj["kind"] == "HTTPRoute"
     )
-    canary, stable = (plan.pool_of(side) for side in (plan.canary, plan.stable))
+    pools = observe_pools(cluster, plan.pool_of(plan.canary), plan.pool_of(plan.stable), since)
+    health = pools.health.model_copy(update={"route_ok": resolves(moved)})
+    late = () if routes.phase is Phase.READY else (f"{routes.message}.",)
+    return ClusterObservation(health, (*late, *pools.outages), pools.canary_pods, tuple(moved))
+
+
+def observe_pools(cluster: Cluster, canary: str, stable: str, since: float) -> PoolsObservation:
+    """Two pools (or one that serves both sides) as they are now."""
     pods = pods_of(cluster, canary)
     new = availability_of(cluster, canary, pods)
     old = new if stable == canary else availability_of(cluster, stable)
@@ -58,6 +100,10 @@ def observe_cluster(cluster: Cluster, frozen: Frozen, since: float) -> ClusterOb
         restarts=restarts(pods, since),
         canary_outage=new.sentence if new.pods and not new.available else "",
     )
-    late = () if routes.phase is Phase.READY else (f"{routes.message}.",)
     outages = dict.fromkeys(each.sentence for each in (new, old) if each.pods and each.sentence)
-    return ClusterObservation(health, (*late, *outages), tuple(ready_pods(pods)))
+    return PoolsObservation(health, tuple(outages), tuple(ready_pods(pods)))
+
+
+def resolves(moved: Iterable[K8sObject]) -> bool:
+    """Whether no parent says, of the routes as they are now, that it finds what they refer to no more."""
+    return not any(is_unresolved(obj) for obj in moved if obj["kind"] == "HTTPRoute")

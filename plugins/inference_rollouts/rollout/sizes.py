@@ -9,25 +9,24 @@ from inference_rollouts.core.objects.api_groups import WORKLOAD_API
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, part
 from inference_rollouts.core.objects.ownership import owner_labels
-from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.rollout.targets import find_pool
 
 log = logging.getLogger(__name__)
 
 
-def bring_back_size(cluster: Cluster, plan: PoolPlan, pods: int) -> None:
-    """Scale the stable pool's workload to `pods` where it is smaller and a rollout of the plan created it.
+def bring_back_size(cluster: Cluster, plan: str, stable: str, pods: int) -> None:
+    """Scale the workload of pool `stable` to `pods` where it is smaller and a rollout of `plan` created it.
 
     What others created is theirs to scale. A failure is logged: traffic goes back in steps that fit.
     """
     try:
-        _bring_back_size(cluster, plan, pods)
+        _bring_back_size(cluster, plan, stable, pods)
     except Exception as error:
-        log.warning("could not bring %s back to %d pods: %s", plan.stable, pods, error)
+        log.warning("could not bring %s back to %d pods: %s", stable, pods, error)
 
 
-def _bring_back_size(cluster: Cluster, plan: PoolPlan, pods: int) -> None:
-    servers = _servers(cluster, plan)
+def _bring_back_size(cluster: Cluster, plan: str, stable: str, pods: int) -> None:
+    servers = _servers(cluster, plan, stable)
     replicas = [each["spec"].get("replicas", 1) for each in servers]
     if len(servers) != 1 or replicas[0] >= pods:
         return
@@ -42,10 +41,10 @@ def _bring_back_size(cluster: Cluster, plan: PoolPlan, pods: int) -> None:
     cluster.event(live, "ScaledUp", text)
 
 
-def _servers(cluster: Cluster, plan: PoolPlan) -> list[K8sObject]:
+def _servers(cluster: Cluster, plan: str, stable: str) -> list[K8sObject]:
     """The Deployments that a rollout created and whose pods the stable pool selects."""
-    pool = find_pool(cluster, plan.stable)
+    pool = find_pool(cluster, stable)
     labels = pod_labels(pool) if pool else {}
-    created = cluster.select(WORKLOAD_API, "Deployment", owner_labels(plan.name, plan.stable))
+    created = cluster.select(WORKLOAD_API, "Deployment", owner_labels(plan, stable))
     templates = [(each, part(each, "spec", "template", "metadata", "labels")) for each in created]
     return [each for each, has in templates if labels and labels.items() <= has.items()]

@@ -25,10 +25,17 @@ from inference_rollouts.core.judging.split import observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point
+from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.core.serving.capacity import RoomAhead
-from inference_rollouts.rollout.observation import ClusterObservation, observe_cluster, snapshot
+from inference_rollouts.rollout.observation import (
+    ClusterObservation,
+    observe_cluster,
+    snapshot,
+    storm_between,
+)
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.watching import Watcher, holder
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +57,8 @@ class StepObserver:
         self._last: Snapshot | None = None
         self._health = Health()
         self._ticks = 0  # of the grid that were observed
+        self._storms = storm_watch_of(run.frozen)
+        self._watcher = Watcher(run.cluster, holder("triggerer"))
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
@@ -59,18 +68,25 @@ class StepObserver:
 
     def observe(self, now: float) -> Judgement:
         """Count up to `now` and judge. Raises ClaimLost or RouteDrift; an observation may lack answers."""
-        answers = self._count(now)
+        answers, storm = self._count(now), self._storm_before(now)
         cluster = self._observe_cluster()
         blockers, notes = self._blockers(cluster), _shared_notes(self.run)
         if cluster and answers:
             room = self._room_ahead(cluster.health, now)
             blockers, notes = [*blockers, *room.blockers], [*notes, *room.notes]
         self._health = health = (cluster.health if cluster else Health()).model_copy(
-            update={"prometheus_ok": answers, "blockers": tuple(blockers), "notes": tuple(notes)}
+            update={
+                "prometheus_ok": answers,
+                "blockers": tuple(blockers),
+                "notes": tuple(notes),
+                "storm": storm,
+            }
         )
         judgement = conclude(self.sums, health, now)
         self.recorder.observation(health, judgement)
         self.points.append(_point(judgement))
+        if cluster:
+            self._watcher.renew(cluster.moved, self.run.frozen.token, judgement.verdict.value)
         return judgement
 
     def finish(self, judgement: Judgement, name: str) -> dict[str, Any]:
@@ -122,6 +138,19 @@ class StepObserver:
                 return False
             self._ticks += 1
         return True
+
+    def _storm_before(self, now: float) -> str:
+        """A storm before the first tick: nothing is counted then, and a canary that fails has traffic."""
+        policy = self.run.plan.analysis
+        end = now - policy.scrape_delay
+        start = end - policy.interval
+        if self._last is not None or start < self.context.started_at:
+            return ""
+        try:
+            return storm_between(self.run.clients.prometheus, self._storms, start, end)
+        except PrometheusUnavailable as error:
+            log.warning("%s", error)
+            return ""
 
     def _absorb(self, after: Snapshot) -> None:
         """Fold in what was counted since the last good snapshot."""

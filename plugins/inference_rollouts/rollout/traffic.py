@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClaimLost, ClaimUnreadable
+from inference_rollouts.core.errors import ClaimLost
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing import drift, patches
@@ -38,8 +37,13 @@ from inference_rollouts.core.routing.permission import (
 )
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.run.guard import guard_of
+from inference_rollouts.core.run.pace import until_judged, until_raised, until_warm
+from inference_rollouts.rollout.watching import Watcher, end_watch, holder
 from inference_rollouts.rollout.way_back import WayBack
 from inference_rollouts.rollout.writer import Writer
+
+WAIT_STEP = 1.0  # seconds of waiting that are not worth a write
 
 log = logging.getLogger(__name__)
 
@@ -63,41 +67,40 @@ class Traffic:
 
     def claims(self) -> list[Claim]:
         """This run's claims on its objects, as they are now: of those that are there and can be read."""
-        claims = []
-        for target in self.targets:
-            with suppress(ClaimUnreadable):
-                obj = self.writer.find(target)
-                claim = read_claim(obj) if obj is not None else None
-                if claim is not None and claim.token == self.frozen.token:
-                    claims.append(claim)
-        return claims
+        return self.way_back.claims()
 
     def standings(self) -> list[Standing]:
         """How each object stands to this run, as it is now."""
         return [standing_of(self.writer.find(target), self.frozen.token) for target in self.targets]
 
-    def attach(self, next_move_by: float | None = None) -> None:
+    def attach(self) -> None:
         """Claim every object with its weights as found, add the canary at weight 0."""
         claimed: list[Target] = []
         try:
             for target in self.targets:
-                if self._attach(target, next_move_by):
+                if self._attach(target):
                     claimed.append(target)  # noqa: PERF401  (must be known when a later one fails)
         except Exception:
             self._undo(claimed, lambda target: self.way_back.restore_one(target, "another was not claimed"))
             raise
         finally:
             self.writer.tell_all()
+        self._watch()
 
-    def permit(self, step: int, now: float, next_move_by: float | None = None) -> None:
+    def permit(self, step: int, now: float) -> None:
         """Let the raise that follows `step` (0: the warm-up) happen: it has passed.
 
         Raises ClaimLost when an object is not ours any more, or another step stands there.
         """
         for target in self.targets:
-            self.writer.write(target, lambda obj: self._permit(obj, step, now, next_move_by))
+            self.writer.write(target, lambda obj: self._permit(obj, step, now))
 
-    def shift(self, index: int, step: Step, now: float, next_move_by: float | None = None) -> float:
+    def wait(self, seconds: float) -> None:
+        """Say that the next move may take so long from now: a person is waited for."""
+        for target in self.targets:
+            self.writer.write(target, lambda obj: self._wait(obj, self._in(seconds)))
+
+    def shift(self, index: int, step: Step, now: float) -> float:
         """Give the canary what `step`, the `index`-th from 1, says; returns since when it has that (Unix).
 
         Raises RaiseRefused unless every claim says that the step before passed.
@@ -105,13 +108,14 @@ class Traffic:
         before: dict[Target, Claim] = {}
         try:
             for target in self.targets:
-                if claim := self._shift(target, index, step, now, next_move_by):
+                if claim := self._shift(target, index, step, now):
                     before[target] = claim
         except Exception:
             self._undo([*before], lambda target: self._unshift(target, before[target]))
             raise
         finally:
             self.writer.tell_all()
+        self._watch()
         return max((claim.since for claim in self.claims()), default=now)
 
     def promote(self, now: float) -> None:
@@ -127,10 +131,11 @@ class Traffic:
                     self.writer.write(target, self._commit)
             for target in self.targets:
                 self._promote(target, now)
+            end_watch(self.writer.cluster, self.targets, self.frozen.token)
         finally:
             self.writer.tell_all()
 
-    def _attach(self, target: Target, next_move_by: float | None) -> bool:
+    def _attach(self, target: Target) -> bool:
         def decide(obj: K8sObject) -> Patch:
             if (claim := read_claim(obj)) is not None:
                 if claim.token == self.frozen.token:
@@ -144,7 +149,7 @@ class Traffic:
                     f"{target} was promoted by this very try already; nothing was written to it. To roll out "
                     "again, start a new run, or clear this one from its first task on."
                 )
-            return patches.attach_patch(obj, self._new_claim(obj, next_move_by))
+            return patches.attach_patch(obj, self._new_claim(obj))
 
         written = self.writer.write(target, decide)
         if written.wrote:
@@ -153,18 +158,23 @@ class Traffic:
             self._tell(written.obj, "CanaryAttached", text)
         return written.wrote
 
-    def _permit(self, obj: K8sObject, step: int, now: float, next_move_by: float | None) -> Patch:
+    def _permit(self, obj: K8sObject, step: int, now: float) -> Patch:
         claim = self._own(obj)
         require_progressing(obj, claim)
         if claim.step != step:
             raise ClaimLost(f"Step {claim.step} stands where step {step} was judged; it permits nothing.")
         if permits(claim):
             return []
-        return patches.permit_patch(obj, claim, permission_of(claim, now), next_move_by)
+        return patches.permit_patch(obj, claim, permission_of(claim, now), self._in(until_raised(self.plan)))
 
-    def _shift(
-        self, target: Target, index: int, step: Step, now: float, next_move_by: float | None
-    ) -> Claim | None:
+    def _wait(self, obj: K8sObject, next_move_by: float) -> Patch:
+        claim = self._own(obj)
+        require_progressing(obj, claim)
+        if claim.next_move_by is None or claim.next_move_by >= next_move_by - WAIT_STEP:
+            return []
+        return patches.wait_patch(obj, claim, next_move_by)
+
+    def _shift(self, target: Target, index: int, step: Step, now: float) -> Claim | None:
         """The claim before, if something was written."""
         before: Claim | None = None
 
@@ -176,7 +186,11 @@ class Traffic:
                 return []
             require_raise(obj, claim, index)
             moved = claim.with_(
-                step=index, percent=step.weight, mirror=step.mirror, since=now, next_move_by=next_move_by
+                step=index,
+                percent=step.weight,
+                mirror=step.mirror,
+                since=now,
+                next_move_by=self._in(until_judged(self.plan, index)),
             )
             return patches.shift_patch(obj, claim, moved)
 
@@ -230,7 +244,7 @@ class Traffic:
             except Exception as error:
                 log.warning("could not put %s back, the rollback task will: %s", target, error)
 
-    def _new_claim(self, obj: K8sObject, next_move_by: float | None) -> Claim:
+    def _new_claim(self, obj: K8sObject) -> Claim:
         frozen, plan = self.frozen, self.plan
         dag = frozen.run.partition("/")[0]
         return Claim(
@@ -242,8 +256,17 @@ class Traffic:
             canary=plan.canary,
             steps=len(plan.all_steps),
             places=self.places(obj),
-            next_move_by=next_move_by,
+            next_move_by=self._in(until_warm(plan)),
+            guard=guard_of(frozen),
         )
+
+    def _watch(self) -> None:
+        """Say that somebody watches until the next one does."""
+        Watcher(self.writer.cluster, holder("task")).look_at(self.targets, self.frozen.token)
+
+    def _in(self, seconds: float) -> float:
+        """So long from now, by the API server's clock."""
+        return self.writer.cluster.time() + seconds
 
     def _own(self, obj: K8sObject) -> Claim:
         return own_claim(obj, self.frozen.token)

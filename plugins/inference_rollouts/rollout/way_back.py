@@ -22,6 +22,7 @@ from inference_rollouts.core.routing.claim import Claim, Ending, Phase, ended, r
 from inference_rollouts.core.routing.drift import in_order, is_as_found
 from inference_rollouts.core.routing.patches import Patch, ending_of
 from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.watching import Watcher, end_watch, holder
 from inference_rollouts.rollout.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,16 @@ class WayBack:
         finally:
             self.writer.tell_all()
 
+    def claims(self) -> list[Claim]:
+        """This rollout's claims, as they are now: of objects that are there and can be read."""
+        objects = (self.writer.find(target) for target in self.targets)
+        claims = (self._claim_or_none(obj) for obj in objects if obj is not None)
+        return [claim for claim in claims if claim is not None]
+
+    def watch(self, role: str) -> None:
+        """Say that somebody sees to the way back."""
+        Watcher(self.writer.cluster, holder(role)).look_at(self.targets, self.token)
+
     def is_decided(self) -> bool:
         """Whether the promotion was decided: one object was let go promoted, or all are committed."""
         return _is_decided(self._committed())
@@ -100,8 +111,10 @@ class WayBack:
         try:
             if self._take_over() is Decision.PROMOTE:
                 self._each(lambda target: self._complete(target, now))
+                self._end_watch()
                 return Restored.COMMITTED
             done = self._each(lambda target: self.restore_one(target, why, now))
+            self._end_watch()
             return max(done, key=list(Restored).index, default=Restored.NOTHING)
         finally:
             self.writer.tell_all()
@@ -116,7 +129,7 @@ class WayBack:
             if claim is None:
                 done = _ENDED[ended(obj, self.token)]
                 return []
-            last = ending_of(claim, Ending.RESTORED, now)
+            last = ending_of(claim, Ending.RESTORED, now, why)
             done = Restored.DONE
             if _may_restore(obj, claim):
                 return patches.restore_patch(obj, claim, last)
@@ -137,7 +150,7 @@ class WayBack:
                 raise ClaimLost(f"{target} is not claimed by this run any more; its weights are as they are.")
             if claim.alarm and (claim.percent, claim.mirror) == (patches.still_kept(claim, kept), 0):
                 return []
-            return patches.retreat_patch(obj, claim, kept)
+            return patches.retreat_patch(obj, self._due(claim), kept)
 
         written = self.writer.write(target, decide)
         if written.wrote:
@@ -153,7 +166,7 @@ class WayBack:
                 return []
             if claim.phase is Phase.RETURNING and claim.percent == patches.still_kept(claim, kept):
                 return []
-            return patches.hold_patch(obj, claim, kept)
+            return patches.hold_patch(obj, self._due(claim), kept)
 
         written = self.writer.write(target, decide)
         if written.wrote and (claim := read_claim(written.obj)):
@@ -163,12 +176,13 @@ class WayBack:
     def _take_over(self) -> Decision:
         """Begin a new epoch on every object, in which nothing is raised, unless promotion is decided.
 
-        One object needs no mark of its own: there the first write of the way back is the mark. An object that
-        cannot be marked now keeps no other from going back. Whoever commits at the same moment changes a
-        claim, so that its mark is refused and all is decided anew.
+        One object needs no mark of its own: there the first write of the way back is the mark. (It is committed
+        only where there were others, which have been let go since.) An object that cannot be marked now keeps
+        no other from going back. Whoever commits at the same moment changes a claim, so that its mark is
+        refused and all is decided anew.
         """
         if len(self.targets) == 1:
-            return Decision.RETURN
+            return Decision.PROMOTE if self.is_decided() else Decision.RETURN
         for _ in range(WRITE_ATTEMPTS):
             committed = self._committed()
             if _is_decided(committed):
@@ -201,7 +215,7 @@ class WayBack:
                 return []
             if claim.committed != bool(committed.get(target)):
                 raise _CommittedMeanwhile
-            return patches.return_patch(obj, claim)
+            return patches.return_patch(obj, self._due(claim))
 
         self.writer.write(target, decide)
 
@@ -215,6 +229,15 @@ class WayBack:
         written = self.writer.write(target, decide)
         if written.wrote:
             self.writer.tell(written.obj, "Promoted", "the promotion was decided and is completed")
+
+    def _end_watch(self) -> None:
+        end_watch(self.writer.cluster, self.targets, self.token)
+
+    def _due(self, claim: Claim) -> Claim:
+        """The claim when the way back begins: its end is due from now on."""
+        if claim.phase is Phase.RETURNING:
+            return claim
+        return claim.with_(next_move_by=self.writer.cluster.time())
 
     def _claim(self, obj: K8sObject) -> Claim | None:
         """This rollout's claim on an object. Raises ClaimUnreadable when somebody edited it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -19,8 +20,9 @@ from tests.support.steps import Step
 PICKER = {"name": "gone", "kind": "Service", "port": {"number": 9002}}
 
 
-def bring(step: Step) -> Restored:
-    return bring_back(step.run, "an alarm", 9.0)
+def bring(step: Step, *, patient: bool = True) -> Restored:
+    kept = partial(step.run.kind.kept_share, step.run, patient=patient)
+    return bring_back(step.run.traffic.way_back, kept, "an alarm", 9.0)
 
 
 def lose(cluster: FakeCluster, pool: str, *numbers: int) -> None:
@@ -88,7 +90,7 @@ def test_where_nobody_knows_the_load_a_smaller_pool_is_waited_for_with_patience_
     lose(step.cluster, STABLE, 1, 2)
     with pytest.raises(StableUnavailable):
         bring(step)
-    assert bring_back(step.run, "an alarm", 9.0, patient=False) is Restored.DONE
+    assert bring(step, patient=False) is Restored.DONE
     assert step.cluster.weights() == {STABLE: 1}
 
 
@@ -96,7 +98,7 @@ def test_a_pool_without_pods_is_waited_for_without_end() -> None:
     step = Step()
     lose(step.cluster, STABLE)
     with pytest.raises(StableUnavailable):
-        bring_back(step.run, "an alarm", 9.0, patient=False)
+        bring(step, patient=False)
     assert step.cluster.weights() == {STABLE: 0, CANARY: 100}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClaimLost, ClaimUnreadable, RaiseRefused, RouteDrift
 from inference_rollouts.core.routing.claim import CLAIM, Phase, Standing, read_claim
 from inference_rollouts.rollout.claims import claimed_objects, way_back_of
@@ -107,7 +109,7 @@ class TestRestoring:
 
     def test_a_lost_answer_to_the_restoring_patch_is_read_back(self) -> None:
         world, run = at_half()
-        world.fates = [Fate.FINE, Fate.LOST]
+        world.fates = [Fate.FINE, Fate.FINE, Fate.LOST]
         assert restore(run) is Restored.DONE
 
     def test_an_object_that_is_gone_keeps_no_other_from_being_restored(self) -> None:
@@ -162,6 +164,16 @@ class TestRestoring:
         assert done is (Restored.COMMITTED if committed == 2 else Restored.DONE)
         ends = [world.promoted if committed == 2 else world.as_found] * 2
         assert all(end(name) for end, name in zip(ends, world.objects, strict=True))
+
+    def test_what_is_known_by_its_claims_alone_is_completed_too(self) -> None:
+        world, run = at_the_end(2)
+        world.fates = [Fate.FINE] * 6 + [Fate.KILLED_BEFORE]
+        with pytest.raises(Killed):
+            run.promote(0)
+        world.fates = []
+        assert run.traffic.standings() == [Standing.PROMOTED, Standing.CLAIMED]
+        assert way_back_of(cast(Cluster, world), "token").restore("by hand", 9.0) is Restored.COMMITTED
+        assert all(world.promoted(name) for name in world.objects)
 
     def test_nothing_is_what_it_says_where_it_never_claimed(self) -> None:
         world = World(2)

@@ -23,6 +23,7 @@ from functools import reduce
 
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.evidence import log, log_sum
+from inference_rollouts.core.judging.guardrails import guardrails, harms, storm
 from inference_rollouts.core.judging.judgement import (
     Judgement,
     Opinion,
@@ -110,28 +111,11 @@ def _progress(step: StepContext, now: float) -> float:
 
 
 def _guardrails(sums: Sums, health: Health) -> Iterator[Opinion]:
-    limits = sums.rules.policy.guardrails
-    if health.ready_canary == 0:
-        yield _rollback("The canary has no ready endpoints.")
-    if health.canary_outage:
-        yield _rollback(health.canary_outage)
-    if health.crash_loop or health.restarts >= limits.restarts:
-        yield _rollback(f"The canary's containers crash: {health.restarts} restarts, the last in this step.")
-    if not health.route_ok:
-        yield _rollback("The route no longer resolves both pools.")
-    counts = sums.last and sums.last.counts.get(sums.rules.metric_set.errors)
-    if not counts:
-        return
-    canary, stable = counts.canary, counts.stable
-    share = canary.bad[0] / canary.n if canary.n else 0.0
-    usual = stable.bad[0] / stable.n if stable.n else 0.0
-    if canary.bad[0] >= limits.storm_requests and share >= limits.storm_share and usual < share / 2:
-        metric = sums.rules.metric_set[sums.rules.metric_set.errors]
-        yield _rollback(
-            f"A storm of {metric.label}: {percent(share)} on the canary in the last interval, "
-            f"{percent(usual)} on stable.",
-            metric.name,
-        )
+    limits, errors = sums.rules.policy.guardrails, sums.rules.metric_set.errors
+    yield from guardrails(limits, health)
+    counts = sums.last.counts.get(errors) if sums.last else None
+    if reason := storm(limits, sums.rules.metric_set[errors].label, counts):
+        yield _rollback(reason, errors)
 
 
 def _rollback(reason: str, blame: str | None = None) -> Opinion:
@@ -221,7 +205,7 @@ def _deadline(sums: Sums, opinion: Opinion, now: float) -> Opinion:
 
 def _no_way_back(opinion: Opinion, health: Health) -> Opinion:
     """With stable gone and the canary serving, going back would lose all traffic: a person decides."""
-    if opinion.verdict is Verdict.ROLLBACK and health.ready_stable == 0 and health.ready_canary:
+    if harms(opinion, health):
         reason = f"{opinion.reason} But stable has no ready endpoints, so going back would lose all traffic."
         return Opinion(verdict=Verdict.ASK, reason=reason, blame=opinion.blame)
     return opinion

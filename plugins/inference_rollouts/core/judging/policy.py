@@ -166,6 +166,8 @@ class Health(Value):
     """What drops the canary's requests although its pods are ready."""
     route_ok: bool = True
     """Accepted, references resolved, still ours."""
+    storm: str = ""
+    """A storm in a window that is not counted, such as those before the first tick."""
     prometheus_ok: bool = True
     blockers: tuple[str, ...] = ()
     """Why the step may not pass yet: gateway or traffic do not follow the weights."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 WORKLOAD_API = "apps/v1"
+LEASE_API = "coordination.k8s.io/v1"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 POOL_APIS = ("inference.networking.k8s.io/v1", "inference.networking.x-k8s.io/v1alpha2")
 POOL_GROUPS = frozenset(api.partition("/")[0] for api in POOL_APIS)

@@ -105,6 +105,18 @@ def route_readiness(route: K8sObject, parents: Sequence[Parent]) -> Readiness:
     return _served(route, what, current, route_statuses(route))
 
 
+def is_unresolved(route: K8sObject) -> bool:
+    """Whether a parent says of a route as it is now that a backend is not there: requests are lost."""
+    generation = route["metadata"].get("generation") or 0
+    said = (status.conditions.get("ResolvedRefs", {}) for status in route_statuses(route))
+    return any(
+        each.get("status") == "False"
+        and each.get("reason") == "BackendNotFound"
+        and (observed_generation(each) or 0) >= generation
+        for each in said
+    )
+
+
 def picker_reference(pool: K8sObject) -> tuple[str, bool] | None:
     """The Service of a pool's endpoint picker, and whether requests are dropped while it is down.
 

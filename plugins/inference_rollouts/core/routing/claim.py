@@ -90,13 +90,33 @@ class Command(_Part):
 
 
 class Floor(_Part):
-    """A lower bound of somebody's autoscaler that is to be put back when the rollout ends."""
+    """A lower bound of somebody's autoscaler, `raised` while the rollout runs and put back when it ends."""
 
     api: str
     kind: str
     name: str
     path: str
     found: int | None
+    raised: int = 0
+
+
+class Guard(_Part):
+    """What whoever watches without the plan needs of it.
+
+    The pools of both sides, and how many ready `pods` of stable's carried all traffic; the `metrics` by which
+    a storm is seen (the error metric of the plan's metric set, as JSON) with the labels of both arms, limits,
+    and the seconds between observations; none where the claim was made before there were any.
+    """
+
+    stable_pool: str
+    canary_pool: str
+    pods: Annotated[int, Field(ge=0)] = 0
+    metrics: dict[str, Any] | None = None
+    canary: dict[str, Any] = Field(default={})
+    stable: dict[str, Any] = Field(default={})
+    limits: dict[str, Any] = Field(default={})
+    interval: Annotated[float, Field(gt=0)] = 5.0
+    scrape_delay: Annotated[float, Field(ge=0)] = 0.5
 
 
 class Claim(_Part):
@@ -105,9 +125,10 @@ class Claim(_Part):
     `token` is random, of one try of one run; `epoch` grows when the rollout is taken over. `places` are as
     they were before the first write. `percent` is the canary's share of what stable had, as the last write
     set it (at `since`, for `step` of `steps`), `mirror` the share that is mirrored to it. `verdict` permits
-    the next raise. By `next_move_by` somebody must have moved on; `abandon_after` that, in seconds, whoever
-    watches ends the rollout. `committed`: promotion is decided and may only be completed. `alarm`: the canary
-    was found bad, so that our own two weights go back whatever others have put beside them.
+    the next raise. By `next_move_by`, a time of the API server's clock, somebody must have moved on (None:
+    nobody need); `abandon_after` that, in seconds, a guardian ends the rollout. `committed`: promotion is
+    decided and may only be completed. `alarm`: the canary was found bad, so that our own two weights go back
+    whatever others have put beside them. `guard` is what those need who watch without the plan.
     """
 
     schema_: Annotated[int, Field(ge=0, alias="schema")] = SCHEMA
@@ -132,6 +153,7 @@ class Claim(_Part):
     alarm: bool = False
     command: Command | None = None
     floors: tuple[Floor, ...] = ()
+    guard: Guard | None = None
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -159,12 +181,17 @@ class Ending(StrEnum):
 
 
 class LastEnding(_Part):
-    """What is left on an object: how the last rollout (its `token`) let it go, when, and why."""
+    """What is left on an object: how the last rollout (its `token`) let it go, when, and why.
+
+    `floors` are still to be put back.
+    """
 
     token: str
     ending: Annotated[Ending, Field(strict=False)]
     run: str = ""
     at: Moment = 0.0
+    why: str = ""
+    floors: tuple[Floor, ...] = ()
 
 
 class Standing(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.objects.k8s import K8sObject, title_of
 from inference_rollouts.core.objects.ownership import OWNER
-from inference_rollouts.core.routing.claim import Claim, Place, read_claim
+from inference_rollouts.core.routing.claim import Claim, Place, read_claim, read_ending
 from inference_rollouts.core.routing.rules import entries_of, names_of, rules_like, rules_of, spelling_of
 from inference_rollouts.core.routing.weights import at_percent, describe, weights_of
 
@@ -26,6 +26,9 @@ class Located:
 def own_claim(obj: K8sObject, token: str) -> Claim:
     """The claim that the rollout with this token has on an object. Raises ClaimLost when it has none."""
     claim = read_claim(obj)
+    if claim is None and (last := read_ending(obj)) and last.token == token:
+        why = f": {last.why.rstrip('.')}" if last.why else ""
+        raise ClaimLost(f"This run has let {title_of(obj)} go, {last.ending.value}{why}.")
     if claim is None or claim.token != token:
         holder = claim.owner.run if claim else "no rollout"
         raise ClaimLost(

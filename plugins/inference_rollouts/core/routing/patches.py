@@ -32,6 +32,8 @@ from inference_rollouts.core.routing.drift import (
 from inference_rollouts.core.routing.rules import entries_of, names_of, spelling_of
 from inference_rollouts.core.routing.weights import at_percent, weights_of
 
+LONGEST_WHY = 1024  # characters of a reason that are left on an object
+
 Patch = list[dict[str, Any]]
 Entries = list[dict[str, Any]]
 
@@ -57,9 +59,14 @@ def shift_patch(obj: K8sObject, claim: Claim, moved: Claim) -> Patch:
     return [*_rewrite(obj, moved), *_set_rules(obj, claim, moved)]
 
 
-def permit_patch(obj: K8sObject, claim: Claim, permission: Permission, next_move_by: float | None) -> Patch:
+def permit_patch(obj: K8sObject, claim: Claim, permission: Permission, next_move_by: float) -> Patch:
     """Remember the verdict that allows the next raise."""
     return _rewrite(obj, claim.with_(verdict=permission, next_move_by=next_move_by))
+
+
+def wait_patch(obj: K8sObject, claim: Claim, next_move_by: float) -> Patch:
+    """Remember that the next move may take until then."""
+    return _rewrite(obj, claim.with_(next_move_by=next_move_by))
 
 
 def commit_patch(obj: K8sObject, claim: Claim) -> Patch:
@@ -117,9 +124,27 @@ def release_patch(obj: K8sObject, last: LastEnding) -> Patch:
     return [*_still_claimed(obj), *_release(obj, last)]
 
 
-def ending_of(claim: Claim, ending: Ending, now: float) -> LastEnding:
+def ending_of(claim: Claim, ending: Ending, now: float, why: str = "") -> LastEnding:
     """What is left on an object that a rollout lets go."""
-    return LastEnding(token=claim.token, ending=ending, run=claim.owner.run, at=now)
+    return LastEnding(
+        token=claim.token,
+        ending=ending,
+        run=claim.owner.run,
+        at=now,
+        why=why[:LONGEST_WHY],
+        floors=claim.floors,
+    )
+
+
+def settled_patch(obj: K8sObject, last: LastEnding) -> Patch:
+    """Remember that all floors are back."""
+    key = _annotation(ENDING)
+    settled = last.model_copy(update={"floors": ()}).model_dump_json()
+    return [
+        _test("/metadata/uid", obj["metadata"]["uid"]),
+        _test(key, annotations_of(obj)[ENDING]),
+        _add(key, settled),
+    ]
 
 
 def _returning(claim: Claim) -> Claim:

@@ -1,0 +1,84 @@
+"""Watches every rollout of a namespace that nobody else watches, and ends those that nobody drives any more.
+
+It needs the cluster and, to see storms of errors, the metrics store: no Airflow, no plan. Any number of
+guardians may run; `--once` makes one round and ends, for cron.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from inference_rollouts.cli.cluster import add_arguments, cluster_of
+from inference_rollouts.cli.probes import Probes
+from inference_rollouts.clients.prometheus import Endpoint, PrometheusClient
+from inference_rollouts.core.limits import GUARDIAN_POLL
+from inference_rollouts.rollout.guardian import Guardian, Round
+from inference_rollouts.rollout.watching import holder
+
+log = logging.getLogger(__name__)
+
+
+def add_parser(commands: Any) -> None:
+    """Add `guardian` to the commands, as `ArgumentParser.add_subparsers` gives them."""
+    parser = commands.add_parser(
+        "guardian", help="watch and end rollouts that nobody else does", description=__doc__
+    )
+    parser.add_argument("--prometheus", metavar="URL", help="the metrics store; without it no storm is seen")
+    parser.add_argument(
+        "--prometheus-token-file", type=Path, metavar="FILE", help="what it gets as bearer token"
+    )
+    parser.add_argument("--once", action="store_true", help="make one round and end")
+    parser.add_argument("--port", type=int, metavar="N", help="serve /healthz and /metrics there")
+    parser.add_argument("--address", default="127.0.0.1", help="where --port listens (127.0.0.1)")
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0; with `--once` 1 when the round could not be made."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    name = f"guardian {os.environ['POD_NAME']}" if "POD_NAME" in os.environ else holder("guardian")
+    guardian = Guardian(cluster_of(arguments), _prometheus(arguments), name)
+    if arguments.once:
+        return 0 if _round(guardian) else 1
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    log.info("%s watches namespace %s", name, arguments.namespace)
+    with Probes(arguments.address, arguments.port) as probes:
+        _watch(guardian, probes, stop)
+    return 0
+
+
+def _watch(guardian: Guardian, probes: Probes, stop: threading.Event) -> None:
+    """Round after round until told to stop. A round that is late is not made up for."""
+    while not stop.is_set():
+        began = time.monotonic()
+        probes.tell(_round(guardian))
+        stop.wait(max(0.0, began + GUARDIAN_POLL - time.monotonic()))
+
+
+def _round(guardian: Guardian) -> Round | None:
+    try:
+        return guardian.round()
+    except Exception as error:
+        log.warning("nothing is known of the rollouts: %s", error)
+        return None
+
+
+def _prometheus(arguments: argparse.Namespace) -> PrometheusClient | None:
+    if not arguments.prometheus:
+        log.warning("without --prometheus no storm is seen; pods and conditions are")
+        return None
+    file = arguments.prometheus_token_file
+    return PrometheusClient(
+        lambda: Endpoint(arguments.prometheus.rstrip("/"), file.read_text().strip() if file else "")
+    )

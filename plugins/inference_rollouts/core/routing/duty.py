@@ -1,0 +1,66 @@
+"""What a guardian has to do about a rollout, by its claims and leases alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+
+from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.limits import RETURN_PATIENCE
+from inference_rollouts.core.routing.claim import Claim, Phase
+from inference_rollouts.core.routing.watch import Watch
+
+
+class Duty(StrEnum):
+    """What is to be done now."""
+
+    NONE = "none"
+    """Somebody else watches, and somebody may still drive."""
+    WATCH = "watch"
+    """Nobody else watches."""
+    END = "end"
+    """Nobody drives any more, or somebody who did it is gone: it goes back, or is completed."""
+
+
+def duty(claims: Sequence[Claim], watches: Sequence[Watch | None], holder: str, now: float) -> Duty:
+    """The duty of the guardian `holder` at `now` (the API server's clock) for one rollout's claims.
+
+    `watches` are what the leases beside them say. Whoever goes back while it says so is left alone; one that
+    goes forward is so only until `abandon_after` has passed since its next move was due.
+    """
+    others = [watch for watch in watches if watch and watch.is_fresh(now) and watch.holder != holder]
+    if len(others) < len(claims) and any(_is_ending(claim) for claim in claims):
+        return Duty.END
+    if now > abandoned_at(claims) and not any(claim.phase is Phase.RETURNING for claim in claims):
+        return Duty.END
+    return Duty.NONE if len(others) == len(claims) else Duty.WATCH
+
+
+def abandoned_at(claims: Sequence[Claim]) -> float:
+    """From when on nobody is believed to drive: a time of the API server's clock, infinite for never."""
+    return max(
+        (math.inf if c.next_move_by is None else c.next_move_by + c.abandon_after for c in claims),
+        default=math.inf,
+    )
+
+
+def is_patient(claims: Sequence[Claim], now: float) -> bool:
+    """Whether a stable pool that became smaller is still waited for on the way back."""
+    began = [claim.next_move_by for claim in claims if claim.phase is Phase.RETURNING and claim.next_move_by]
+    return not began or now < max(began) + RETURN_PATIENCE
+
+
+def why_ended(claims: Sequence[Claim], now: float) -> str:
+    """One sentence for people: why a guardian ended a rollout."""
+    if any(claim.alarm for claim in claims):
+        return "after an alarm nobody else finished the way back"
+    if any(_is_ending(claim) for claim in claims):
+        return "it was being ended, and nobody else finished it"
+    due = max(claim.next_move_by or now for claim in claims)
+    late = format_duration(max(0.0, round(now - due)))
+    return f"nobody drove it any more: its next move was due {late} ago"
+
+
+def _is_ending(claim: Claim) -> bool:
+    return claim.phase is Phase.RETURNING or claim.committed

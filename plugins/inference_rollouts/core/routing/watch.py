@@ -1,0 +1,135 @@
+"""Who watches an object that a rollout moves: a Lease beside it, renewed with every observation.
+
+Its labels say where the rollout stands, so that `kubectl get lease -l app.kubernetes.io/managed-by=...` lists
+all rollouts. Its age is measured by one clock, the API server's: whoever renews writes the time by it, and
+whoever reads asks it what time it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from inference_rollouts.core.limits import LEASE_SECONDS
+from inference_rollouts.core.objects.api_groups import LEASE_API
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, moment, part
+from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL
+from inference_rollouts.core.routing.claim import Claim
+from inference_rollouts.core.routing.weights import Target
+
+LEASES = {OWNER_LABEL: OWNER}
+"""The labels of all these leases."""
+STEP_LABEL = "inference-rollouts.dev/step"
+SHARE_LABEL = "inference-rollouts.dev/share"
+PHASE_LABEL = "inference-rollouts.dev/phase"
+VERDICT_LABEL = "inference-rollouts.dev/verdict"
+TOKEN = "inference-rollouts.dev/token"
+"""The annotation that says whose rollout is watched."""
+
+LONGEST_NAME = 253
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a Lease says: who watches the rollout with `token`, since when, and until when that counts.
+
+    `acquired`, `renewed` and `until` are times of the API server's clock (Unix seconds); `version` is the
+    Lease's resourceVersion.
+    """
+
+    holder: str
+    token: str
+    acquired: float
+    renewed: float
+    until: float
+    version: str
+    verdict: str = ""
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether somebody watches at `now`."""
+        return bool(self.holder) and now < self.until
+
+
+def watched_by(watch: Watch | None, now: float) -> str:
+    """Who watches, and since when, in words."""
+    if watch is None or not watch.holder:
+        return "nobody"
+    if not watch.is_fresh(now):
+        return f"nobody, since {watch.holder} was last seen {now - watch.renewed:.0f} s ago"
+    return f"{watch.holder} since {datetime.fromtimestamp(watch.acquired, UTC):%H:%M:%S}Z"
+
+
+def lease_name(target: Target) -> str:
+    """The name of the Lease beside an object."""
+    name = f"{target.kind.lower()}-{target.name}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def watch_of(lease: K8sObject | None) -> Watch | None:
+    """What a Lease says; None where there is none, or it says nothing of use."""
+    spec = part(lease, "spec")
+    renewed = moment(spec.get("renewTime"))
+    if lease is None or renewed is None:
+        return None
+    seconds = spec.get("leaseDurationSeconds")
+    return Watch(
+        holder=str(spec.get("holderIdentity") or ""),
+        token=annotations_of(lease).get(TOKEN, ""),
+        acquired=moment(spec.get("acquireTime")) or renewed,
+        renewed=renewed,
+        until=renewed + (seconds if isinstance(seconds, int) else LEASE_SECONDS),
+        version=str(lease["metadata"].get("resourceVersion", "")),
+        verdict=str(part(lease, "metadata", "labels").get(VERDICT_LABEL, "")),
+    )
+
+
+def standing_labels(claim: Claim, verdict: str) -> dict[str, str]:
+    """Where a rollout stands, as labels."""
+    plan = {PLAN_LABEL: claim.plan} if claim.plan else {}
+    return {
+        **LEASES,
+        **plan,
+        STEP_LABEL: f"{claim.step}-of-{claim.steps}",
+        SHARE_LABEL: str(claim.percent),
+        PHASE_LABEL: claim.phase.value,
+        **({VERDICT_LABEL: verdict} if verdict else {}),
+    }
+
+
+def renewed_lease(
+    obj: K8sObject, claim: Claim, holder: str, verdict: str, before: Watch | None, now: float
+) -> dict[str, Any]:
+    """The Lease beside `obj` with which `holder` says at `now` that it watches; for a server-side apply."""
+    target = Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
+    same = before is not None and before.holder == holder and before.token == claim.token
+    owner = {
+        "apiVersion": target.api,
+        "kind": target.kind,
+        "name": target.name,
+        "uid": obj["metadata"]["uid"],
+    }
+    return {
+        "apiVersion": LEASE_API,
+        "kind": "Lease",
+        "metadata": {
+            "name": lease_name(target),
+            "labels": standing_labels(claim, verdict),
+            "annotations": {TOKEN: claim.token},
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "acquireTime": _micro(before.acquired if before and same else now),
+            "renewTime": _micro(now),
+        },
+    }
+
+
+def _micro(time: float) -> str:
+    """A MicroTime, the form of times in a Lease."""
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -1,0 +1,89 @@
+"""What a rollout leaves on its claim for those who watch it without plan or Airflow, and how they read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from inference_rollouts.core.judging.metrics import Arm, MetricSet, Query, queries
+from inference_rollouts.core.judging.policy import Guardrails
+from inference_rollouts.core.routing.claim import Guard
+from inference_rollouts.core.run.frozen import Frozen
+
+
+@dataclass(frozen=True, slots=True)
+class StormWatch:
+    """The error metric of both arms, and from when on errors are a storm."""
+
+    metric_set: MetricSet
+    canary: Arm
+    stable: Arm
+    limits: Guardrails
+
+    @property
+    def label(self) -> str:
+        """What the metric counts, in words."""
+        return self.metric_set[self.metric_set.errors].label
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """Those of one observation."""
+        return queries(self.metric_set, self.canary, self.stable)
+
+
+def guard_of(frozen: Frozen) -> Guard:
+    """The guard of a run."""
+    plan, analysis = frozen.plan, frozen.plan.analysis
+    watch = storm_watch_of(frozen)
+    return Guard(
+        stable_pool=plan.pool_of(plan.stable),
+        canary_pool=plan.pool_of(plan.canary),
+        pods=frozen.stable_pods,
+        metrics=watch.metric_set.model_dump(mode="json"),
+        canary=asdict(watch.canary),
+        stable=asdict(watch.stable),
+        limits=analysis.guardrails.model_dump(mode="json"),
+        interval=analysis.interval,
+        scrape_delay=analysis.scrape_delay,
+    )
+
+
+def storm_watch_of(frozen: Frozen) -> StormWatch:
+    """How a run is watched for storms: by the error metric alone."""
+    plan, whole = frozen.plan, frozen.metric_set
+    errors = whole[whole.errors].model_copy(update={"weight": 1.0})
+    alone = whole.model_copy(update={"metrics": (errors,), "latency": None, "load": (), "description": ""})
+    return StormWatch(alone, plan.arm(plan.canary), plan.arm(plan.stable), plan.analysis.guardrails)
+
+
+def read_storm_watch(guard: Guard) -> StormWatch | None:
+    """The same, from a claim; None where it says nothing, or nothing that this version understands."""
+    if guard.metrics is None:
+        return None
+    try:
+        return StormWatch(
+            MetricSet.model_validate(guard.metrics),
+            _arm(guard.canary),
+            _arm(guard.stable),
+            Guardrails.model_validate(guard.limits),
+        )
+    except (ValidationError, TypeError, ValueError, KeyError):
+        return None
+
+
+def limits_of(guard: Guard | None) -> Guardrails:
+    """The limits on a claim; the defaults where it has none."""
+    watch = read_storm_watch(guard) if guard else None
+    return watch.limits if watch else Guardrails()
+
+
+def _arm(value: Mapping[str, Any]) -> Arm:
+    labels = {
+        name: tuple((str(k), str(v)) for k, v in value.get(name, ())) for name in ("process", "request")
+    }
+    return Arm(
+        str(value["label"]), str(value["value"]), value.get("namespace"), labels["process"], labels["request"]
+    )

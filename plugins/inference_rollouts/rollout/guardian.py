@@ -1,0 +1,279 @@
+"""The guardian: watches every rollout that nobody else watches, and ends those that nobody drives any more.
+
+It needs the claims and nothing else: no plan, no XCom, no Airflow. One round looks at all claims of a
+namespace, each for itself; several guardians harm nobody, as every write is guarded by what was read.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.clients.prometheus import Prometheus
+from inference_rollouts.core.errors import PassingError, PrometheusUnavailable, RolloutError
+from inference_rollouts.core.judging.guardrails import guardrails, harms
+from inference_rollouts.core.judging.judgement import Opinion, worst
+from inference_rollouts.core.judging.policy import Health
+from inference_rollouts.core.limits import GUARDIAN_POLL
+from inference_rollouts.core.objects.api_groups import LEASE_API
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.routing.claim import Claim, Guard
+from inference_rollouts.core.routing.duty import Duty, duty, is_patient, why_ended
+from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, renewed_lease, watch_of
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.guard import limits_of, read_storm_watch
+from inference_rollouts.core.serving.way_back import kept_share
+from inference_rollouts.rollout.availability import availability_of
+from inference_rollouts.rollout.bring_back import bring_back
+from inference_rollouts.rollout.claims import Claimed, claimed_objects
+from inference_rollouts.rollout.observation import observe_pools, resolves, storm_between
+from inference_rollouts.rollout.sizes import bring_back_size
+from inference_rollouts.rollout.way_back import Restored, WayBack
+from inference_rollouts.rollout.writer import Writer
+
+AT_ONCE = 8  # rollouts looked at side by side: what is slow delays its own
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """One rollout: what it claims, and what the leases beside that say."""
+
+    token: str
+    claimed: tuple[Claimed, ...]
+    watches: tuple[Watch | None, ...]
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        return tuple(each.claim for each in self.claimed if each.claim)
+
+    @property
+    def objects(self) -> tuple[K8sObject, ...]:
+        return tuple(each.obj for each in self.claimed)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return tuple(each.target for each in self.claimed)
+
+    @property
+    def percent(self) -> int:
+        """The most that the canary has of one object's traffic, or of copies of it."""
+        return max((max(claim.percent, claim.mirror) for claim in self.claims), default=0)
+
+    def unwatched(self, now: float) -> float:
+        """Seconds since the lease of one of its objects expired; 0 while all are watched."""
+        ends = [watch.until if watch else now for watch in self.watches]
+        return max(0.0, now - min(ends, default=now))
+
+    def __str__(self) -> str:
+        [first, *_] = self.claims
+        return f"{first.stable} -> {first.canary} ({first.owner.run})"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A rollout that a guardian has ended."""
+
+    claim: Claim
+    how: Restored
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round saw and did: rollouts, those it watches itself, the longest time unwatched (seconds)."""
+
+    rollouts: int = 0
+    watching: int = 0
+    unwatched: float = 0.0
+    ended: tuple[Ended, ...] = ()
+
+
+@dataclass(slots=True)
+class Guardian:
+    """`holder` on the leases that it takes. Without `prometheus` it sees no storms, all else it does.
+
+    `at_once` rollouts are looked at side by side; of 1, in the caller's thread.
+    """
+
+    cluster: Cluster
+    prometheus: Prometheus | None
+    holder: str
+    now: Callable[[], float] = time.time
+    at_once: int = AT_ONCE
+    _told: set[str] = field(default_factory=set)
+
+    def round(self) -> Round:
+        """Look at all rollouts of the namespace once. Raises what the cluster raises."""
+        claimed = claimed_objects(self.cluster)
+        leases = {each["metadata"]["name"]: each for each in self.cluster.select(LEASE_API, "Lease", LEASES)}
+        now = self.cluster.time()
+        self._tell_mistakes(claimed)
+        self._clean(leases, {lease_name(each.target) for each in claimed}, now)
+        rollouts = list(_rollouts(claimed, leases))
+        done = self._look_after_all(rollouts)
+        return Round(
+            rollouts=len(rollouts),
+            watching=sum(watches for watches, _ in done),
+            unwatched=max((each.unwatched(now) for each in rollouts), default=0.0),
+            ended=tuple(ended for _, ended in done if ended),
+        )
+
+    def _look_after_all(self, rollouts: Sequence[Guarded]) -> list[tuple[bool, Ended | None]]:
+        if self.at_once == 1:
+            return [self._look_after(rollout) for rollout in rollouts]
+        with ThreadPoolExecutor(self.at_once, thread_name_prefix="guardian") as threads:
+            return list(threads.map(self._look_after, rollouts))
+
+    def _look_after(self, rollout: Guarded) -> tuple[bool, Ended | None]:
+        """Whether this guardian watches it, and its end if it came to one. Nothing is raised."""
+        what = duty(rollout.claims, rollout.watches, self.holder, self.cluster.time())
+        if what is Duty.NONE:
+            return False, None
+        try:
+            if not self._take(rollout, what):
+                return False, None
+            if what is Duty.WATCH:
+                what = self._watch(rollout)
+            return True, self._end(rollout) if what is Duty.END else None
+        except (RolloutError, PassingError) as error:
+            log.warning("%s: %s", rollout, error)
+        except Exception:
+            log.exception("%s", rollout)
+        return True, None
+
+    def _take(self, rollout: Guarded, what: Duty) -> bool:
+        """Hold the leases; False when somebody else was faster. To end a rollout also those of others."""
+        for each, watch in zip(rollout.claimed, rollout.watches, strict=True):
+            mine = watch is None or watch.holder == self.holder
+            now = self.cluster.time()
+            if what is Duty.WATCH and watch and not mine and watch.is_fresh(now):
+                continue
+            try:
+                self._hold(each, watch, now)
+            except PassingError as error:
+                if getattr(error, "status", 0) == 409:
+                    return False
+                log.warning("could not take the lease beside %s: %s", each.target, error)
+            if watch and not mine and rollout.percent:
+                text = (
+                    f"{watch.holder} was last seen {now - watch.renewed:.0f} s ago; {self.holder} watches now"
+                )
+                self.cluster.event(each.obj, "WatchTaken", text)
+                log.warning("%s: %s", each.target, text)
+        return True
+
+    def _hold(self, each: Claimed, watch: Watch | None, now: float) -> None:
+        """Take or renew one lease, unless it changed since it was read."""
+        assert each.claim
+        lease = renewed_lease(each.obj, each.claim, self.holder, "", watch, now)
+        if watch:
+            lease["metadata"]["resourceVersion"] = watch.version
+        self.cluster.apply(lease)
+
+    def _watch(self, rollout: Guarded) -> Duty:
+        """Look at a rollout; an alarm takes its traffic away, and then it is to be ended."""
+        guard = next((claim.guard for claim in rollout.claims if claim.guard), None)
+        if guard is None or not rollout.percent:
+            return Duty.WATCH
+        since = max(claim.since for claim in rollout.claims)
+        health = observe_pools(self.cluster, guard.canary_pool, guard.stable_pool, since).health
+        health = health.model_copy(
+            update={"route_ok": resolves(rollout.objects), "storm": self._storm(guard, since)}
+        )
+        opinions: list[Opinion] = list(guardrails(limits_of(guard), health))
+        if not opinions:
+            return Duty.WATCH
+        alarm = worst(opinions)
+        if harms(alarm, health):
+            log.warning("%s: %s But stable cannot take anything, so nothing is moved.", rollout, alarm.reason)
+            return Duty.WATCH
+        self._way_back(rollout).retreat(f"{alarm.reason} ({self.holder})", self._kept(rollout, health))
+        return Duty.END
+
+    def _storm(self, guard: Guard, since: float) -> str:
+        watch = read_storm_watch(guard)
+        if self.prometheus is None or watch is None:
+            return ""
+        end = self.now() - guard.scrape_delay
+        start = end - max(guard.interval, GUARDIAN_POLL)
+        if start < since:
+            return ""
+        try:
+            return storm_between(self.prometheus, watch, start, end)
+        except PrometheusUnavailable as error:
+            log.warning("%s", error)
+            return ""
+
+    def _end(self, rollout: Guarded) -> Ended | None:
+        """Put it back, or complete what was committed; None where somebody else has just done it.
+
+        Raises StableUnavailable while that has to wait.
+        """
+        claims, now = self._way_back(rollout).claims(), self.cluster.time()
+        if not claims:
+            return None
+        why = why_ended(claims, now)
+
+        def kept(percent: int) -> int:
+            return self._kept(rollout, None, patient=is_patient(claims, now))
+
+        done = bring_back(self._way_back(rollout), kept, f"{why} ({self.holder})", self.now())
+        log.warning("%s: %s, because %s", rollout, done, why)
+        return Ended(rollout.claims[0], done, why)
+
+    def _kept(self, rollout: Guarded, health: Health | None, *, patient: bool = True) -> int:
+        """What the canary must keep (in %); asked of the cluster only where stable was not seen whole."""
+        guard = next((claim.guard for claim in rollout.claims if claim.guard), None)
+        if guard is None or guard.stable_pool == guard.canary_pool:
+            return 0
+        if health and health.ready_stable is not None and health.ready_stable >= guard.pods:
+            return 0
+        stable, canary = (
+            availability_of(self.cluster, pool) for pool in (guard.stable_pool, guard.canary_pool)
+        )
+        if stable.available and stable.pods >= guard.pods:
+            return 0
+        bring_back_size(self.cluster, rollout.claims[0].plan, guard.stable_pool, guard.pods)
+        percent = max(claim.percent for claim in rollout.claims)
+        return kept_share(stable, canary, percent, guard.pods if patient else stable.pods)
+
+    def _way_back(self, rollout: Guarded) -> WayBack:
+        return WayBack(Writer(self.cluster), rollout.targets, rollout.token)
+
+    def _tell_mistakes(self, claimed: Sequence[Claimed]) -> None:
+        """Tell of claims that nobody can read, each sentence once."""
+        for each in claimed:
+            if each.mistake and each.mistake not in self._told:
+                self._told.add(each.mistake)
+                log.error("%s", each.mistake)
+                self.cluster.event(each.obj, "ClaimUnreadable", each.mistake, warning=True)
+
+    def _clean(self, leases: Mapping[str, K8sObject], needed: set[str], now: float) -> None:
+        """Remove leases of rollouts that have ended. Those still fresh may be of one that has just begun."""
+        for name, lease in leases.items():
+            watch = watch_of(lease)
+            if name in needed or (watch and watch.is_fresh(now)):
+                continue
+            try:
+                self.cluster.delete(lease)
+            except Exception as error:
+                log.warning("could not remove the lease %s: %s", name, error)
+
+
+def _rollouts(claimed: Sequence[Claimed], leases: Mapping[str, K8sObject]) -> Iterator[Guarded]:
+    """What is claimed, by rollout. A lease that speaks of another one says nothing of this."""
+
+    def token(each: Claimed) -> str:
+        return each.claim.token if each.claim else ""
+
+    for key, group in groupby(sorted((each for each in claimed if each.claim), key=token), key=token):
+        members = tuple(group)
+        watches = (watch_of(leases.get(lease_name(each.target))) for each in members)
+        yield Guarded(key, members, tuple(w if w and w.token in ("", key) else None for w in watches))

@@ -1,0 +1,106 @@
+"""Saying, on Leases, that somebody watches what a rollout moves; and reading who does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import ClaimUnreadable
+from inference_rollouts.core.limits import LEASE_RENEWAL
+from inference_rollouts.core.objects.api_groups import LEASE_API
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.routing.claim import Claim, read_claim
+from inference_rollouts.core.routing.watch import (
+    LEASES,
+    Watch,
+    lease_name,
+    renewed_lease,
+    standing_labels,
+    watch_of,
+)
+from inference_rollouts.core.routing.weights import Target
+
+log = logging.getLogger(__name__)
+
+Said = tuple[float, dict[str, str]]
+
+
+def holder(role: str) -> str:
+    """Who this process is on a Lease."""
+    return f"{role} {socket.gethostname()}/{os.getpid()}"
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Renews the leases of a rollout's objects as `holder`: with news at once, else every few seconds.
+
+    It is best effort: where leases may not be written, nothing else suffers. Whoever observes for Airflow
+    takes a lease from a guardian, which knows less.
+    """
+
+    cluster: Cluster
+    holder: str
+    _said: dict[str, Said] = field(default_factory=dict)
+
+    def look_at(self, targets: Sequence[Target], token: str) -> None:
+        """Say that these objects are watched, as they are now."""
+        try:
+            found = [self.cluster.find(target.api, target.kind, target.name) for target in targets]
+        except Exception as error:
+            log.warning("could not say that %s watches: %s", self.holder, error)
+            return
+        self.renew([obj for obj in found if obj is not None], token)
+
+    def renew(self, objects: Sequence[K8sObject], token: str, verdict: str = "") -> None:
+        """Say that these objects, as they were just read, are watched."""
+        for obj in objects:
+            try:
+                claim = read_claim(obj)
+            except ClaimUnreadable:
+                continue
+            if claim is not None and claim.token == token:
+                self._renew(obj, claim, verdict)
+
+    def _renew(self, obj: K8sObject, claim: Claim, verdict: str) -> None:
+        name, now = lease_name(target_of(obj)), self.cluster.time()
+        labels = standing_labels(claim, verdict)
+        before, said = self._said.get(name, (0.0, {}))
+        if said == labels and before <= now < before + LEASE_RENEWAL:
+            return
+        try:
+            watch = watch_of(self.cluster.find(LEASE_API, "Lease", name))
+            self.cluster.apply(renewed_lease(obj, claim, self.holder, verdict, watch, now))
+        except Exception as error:
+            log.warning("could not say that %s watches %s: %s", self.holder, target_of(obj), error)
+            return
+        self._said[name] = now, labels
+
+
+def watches(cluster: Cluster) -> dict[str, Watch | None]:
+    """By name, what all leases of rollouts in the namespace say."""
+    leases = cluster.select(LEASE_API, "Lease", LEASES)
+    return {lease["metadata"]["name"]: watch_of(lease) for lease in leases}
+
+
+def end_watch(cluster: Cluster, targets: Sequence[Target], token: str) -> None:
+    """Remove a rollout's leases beside objects that it let go.
+
+    It is best effort: a guardian removes what is left.
+    """
+    for target in targets:
+        try:
+            lease = cluster.find(LEASE_API, "Lease", lease_name(target))
+            watch = watch_of(lease)
+            if lease and watch and watch.token == token:
+                cluster.delete(lease)
+        except Exception as error:
+            log.warning("could not remove the lease beside %s: %s", target, error)
+
+
+def target_of(obj: K8sObject) -> Target:
+    """What an object is to those who move it."""
+    return Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])

@@ -1,0 +1,241 @@
+"""The guardian: it watches what nobody watches, ends what nobody drives, and leaves all else alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.errors import ClusterUnavailable
+from inference_rollouts.core.limits import LEASE_SECONDS, RETURN_PATIENCE
+from inference_rollouts.core.routing.claim import CLAIM, Ending, Phase
+from inference_rollouts.core.routing.watch import SHARE_LABEL, STEP_LABEL, watch_of
+from inference_rollouts.rollout.guardian import Guardian, Round
+from inference_rollouts.rollout.watching import Watcher
+from inference_rollouts.rollout.way_back import Restored
+from tests.support.plans import CANARY, STABLE
+from tests.support.steps import Step
+
+LEASE = "httproute-routes-to-llm"
+
+
+class Scene:
+    """A canary with 50 %, watched by a task until `LEASE_SECONDS` from now, and a guardian in its time."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.now = 1000.0
+        self.step = Step(self.now, clock=lambda: self.now, **changes)
+        self.cluster = self.step.cluster
+        self.prometheus = self.step.prometheus
+        self.guardian = self.another("guardian a")
+
+    def another(self, name: str) -> Guardian:
+        return Guardian(self.cluster, self.prometheus, name, now=lambda: self.now)
+
+    def after(self, seconds: float, guardian: Guardian | None = None) -> Round:
+        self.now += seconds
+        return (guardian or self.guardian).round()
+
+    @property
+    def holder(self) -> str | None:
+        watch = watch_of(self.cluster.find("coordination.k8s.io/v1", "Lease", LEASE))
+        return watch.holder if watch else None
+
+    @property
+    def as_found(self) -> bool:
+        return self.cluster.weights() == {STABLE: 1} and CLAIM not in self.cluster.notes()
+
+    def claim(self) -> Any:
+        [claim] = self.step.run.traffic.claims()
+        return claim
+
+
+def test_what_somebody_watches_is_left_alone() -> None:
+    scene = Scene()
+    before = len(scene.cluster.writes)
+    assert scene.after(LEASE_SECONDS - 1) == Round(rollouts=1)
+    assert len(scene.cluster.writes) == before
+    assert scene.holder
+    assert scene.holder.startswith("task ")
+
+
+def test_what_nobody_watches_any_more_it_watches_and_says_so() -> None:
+    scene = Scene()
+    seen = scene.after(LEASE_SECONDS + 3)
+    assert (seen.watching, seen.unwatched, seen.ended) == (1, 3.0, ())
+    assert scene.holder == "guardian a"
+    assert scene.cluster.events[-1] == "WatchTaken"
+    assert scene.after(5).watching == 1
+    assert scene.cluster.events.count("WatchTaken") == 1
+    assert scene.cluster.weights() == {STABLE: 50, CANARY: 50}
+
+
+def test_whoever_watches_for_airflow_takes_the_lease_back() -> None:
+    scene = Scene()
+    scene.after(LEASE_SECONDS + 1)
+    Watcher(scene.cluster, "triggerer").renew([scene.cluster.route], scene.step.run.frozen.token)
+    assert scene.after(1).watching == 0
+    assert scene.holder == "triggerer"
+
+
+def test_of_several_guardians_one_watches() -> None:
+    scene = Scene()
+    scene.after(LEASE_SECONDS + 1)
+    assert scene.after(1, scene.another("guardian b")).watching == 0
+    assert scene.holder == "guardian a"
+
+
+def test_a_guardian_that_was_slower_leaves_the_lease_to_the_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+
+    def faster(*_: object, **__: object) -> None:
+        raise ClusterUnavailable("PATCH", "/leases", 409, "the object has been modified")
+
+    monkeypatch.setattr(scene.cluster, "apply", faster)
+    assert scene.after(LEASE_SECONDS + 1).watching == 0
+
+
+def test_a_guardian_that_may_not_write_leases_watches_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise ClusterUnavailable("PATCH", "/leases", 403, "may not")
+
+    monkeypatch.setattr(scene.cluster, "apply", forbidden)
+    scene.cluster.scale(CANARY, 0)
+    assert [ended.how for ended in scene.after(LEASE_SECONDS + 1).ended] == [Restored.DONE]
+
+
+def test_a_storm_ends_it_at_once() -> None:
+    scene = Scene()
+    scene.after(LEASE_SECONDS + 1)
+    scene.prometheus.failing[CANARY] = 1.0
+    [ended] = scene.after(5).ended
+    assert ended.how is Restored.DONE
+    assert scene.as_found
+    told = [event["message"] for event in scene.cluster.told if event["reason"] == "CanaryAlarm"]
+    assert "storm of" in told[0]
+    assert "guardian a" in told[0]
+    assert scene.holder is None, "the lease of what has ended is gone"
+
+
+def test_a_canary_without_pods_ends_it_at_once_and_one_with_pods_is_kept() -> None:
+    scene = Scene()
+    assert not scene.after(LEASE_SECONDS + 1).ended
+    scene.cluster.scale(CANARY, 0)
+    assert scene.after(5).ended
+    assert scene.as_found
+
+
+def test_a_backend_that_no_gateway_finds_any_more_ends_it() -> None:
+    scene = Scene()
+    scene.after(LEASE_SECONDS + 1)
+    lost = {"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound", "observedGeneration": 99}
+    scene.cluster.route["status"]["parents"][0]["conditions"][1] = lost
+    assert scene.after(5).ended
+
+
+def test_where_only_the_canary_serves_an_alarm_moves_nothing() -> None:
+    scene = Scene()
+    scene.after(LEASE_SECONDS + 1)
+    scene.cluster.scale(STABLE, 0)
+    scene.prometheus.failing[CANARY] = 1.0
+    assert not scene.after(5).ended
+    assert scene.cluster.weights() == {STABLE: 50, CANARY: 50}
+
+
+def test_a_store_that_does_not_answer_is_no_alarm() -> None:
+    scene = Scene()
+    scene.prometheus.down = True
+    scene.prometheus.failing[CANARY] = 1.0
+    assert not scene.after(LEASE_SECONDS + 10).ended
+
+
+def test_what_nobody_drives_any_more_goes_back_however_it_is_watched() -> None:
+    scene = Scene()
+    due = scene.claim().next_move_by + scene.claim().abandon_after
+    Watcher(scene.cluster, "triggerer").renew([scene.cluster.route], scene.step.run.frozen.token)
+    assert not scene.after(due - scene.now - 1).ended
+    Watcher(scene.cluster, "triggerer").renew([scene.cluster.route], scene.step.run.frozen.token)
+    [ended] = scene.after(2).ended
+    assert "its next move was due 5m" in ended.why
+    assert scene.as_found
+    assert scene.cluster.ending() is Ending.RESTORED
+
+
+def test_what_a_person_is_waited_for_is_not_abandoned_meanwhile() -> None:
+    scene = Scene()
+    scene.step.run.traffic.wait(12 * 3600)
+    assert not scene.after(11 * 3600).ended
+    assert scene.after(3600 + 301).ended
+
+
+def test_what_was_taken_over_and_left_is_finished() -> None:
+    scene = Scene()
+    scene.step.run.traffic.way_back.retreat("an alarm")
+    assert not scene.after(1).ended, "whoever did that may finish it"
+    [ended] = scene.after(LEASE_SECONDS).ended
+    assert "after an alarm" in ended.why
+    assert scene.as_found
+
+
+def test_a_rollback_that_still_tries_is_left_alone() -> None:
+    scene = Scene()
+    scene.step.run.traffic.way_back.retreat("an alarm")
+    for _ in range(30):
+        scene.now += 15
+        scene.step.run.traffic.way_back.watch("rollback")
+        assert not scene.after(1).ended
+
+
+def test_stable_is_waited_for_on_the_way_back_and_not_for_ever_where_nobody_knows_the_load() -> None:
+    scene = Scene()
+    scene.step.run.traffic.way_back.retreat("an alarm", 50)
+    scene.cluster.scale(STABLE, 1)
+    assert not scene.after(LEASE_SECONDS + 1).ended
+    assert scene.cluster.weights() == {STABLE: 50, CANARY: 50}
+    assert scene.after(RETURN_PATIENCE).ended
+    assert scene.as_found
+
+
+def test_before_the_first_weight_there_is_nothing_to_watch_and_somebody_to_drive() -> None:
+    scene = Scene(upto=0)
+    scene.prometheus.failing[CANARY] = 1.0
+    assert not scene.after(60).ended
+    assert scene.after(3600).ended
+    assert scene.as_found
+
+
+def test_an_unreadable_claim_is_told_once_and_keeps_nobody_else_from_being_watched() -> None:
+    scene = Scene()
+    other = scene.cluster.put_route("other", [{"name": STABLE}])
+    other["metadata"]["annotations"] = {CLAIM: "{}"}
+    for _ in range(3):
+        assert scene.after(LEASE_SECONDS + 1).watching == 1
+    assert scene.cluster.events.count("ClaimUnreadable") == 1
+
+
+def test_a_lease_that_is_left_over_goes_when_it_has_expired() -> None:
+    scene = Scene()
+    del scene.cluster.route["metadata"]["annotations"][CLAIM]
+    scene.after(1)
+    assert scene.holder, "its rollout may have just begun"
+    assert scene.after(LEASE_SECONDS).rollouts == 0
+    assert scene.holder is None
+
+
+def test_the_lease_says_where_the_rollout_stands() -> None:
+    scene = Scene()
+    labels = scene.cluster.objects["Lease", LEASE]["metadata"]["labels"]
+    assert (labels[STEP_LABEL], labels[SHARE_LABEL]) == ("1-of-2", "50")
+    assert labels["app.kubernetes.io/managed-by"] == "inference-rollouts"
+
+
+def test_a_claim_of_an_older_version_is_watched_and_ended_too() -> None:
+    scene = Scene()
+    annotations = scene.cluster.route["metadata"]["annotations"]
+    annotations[CLAIM] = scene.claim().with_(guard=None).to_json()
+    assert scene.after(LEASE_SECONDS + 1).watching == 1
+    scene.step.run.traffic.way_back.retreat("an alarm")
+    assert scene.claim().phase is Phase.RETURNING
+    assert scene.after(5).ended
