@@ -20,6 +20,7 @@ from lab.kube.client import Kube, KubeError
 from lab.kube.objects import Obj, path_of
 
 PODS = path_of("Pod", "default")
+LEASES = path_of("Lease", "default")
 JUDGED = re.compile(r"^step \d+ at [^:]*: (.+?)(?: Warning: .*)?$", re.MULTILINE)
 T = TypeVar("T")
 UNREACHABLE = (aiohttp.ClientError, TimeoutError, KubeError, AirflowError, KeyError, ValueError)
@@ -51,16 +52,25 @@ class Observer:
 
     async def snapshot(self, run: Run) -> Snapshot:
         """The run and both of its pools as they are now."""
-        tasks, arms, clients = await asyncio.gather(
+        tasks, arms, clients, watcher = await asyncio.gather(
             self.tasks(run.run_id),
             self.arms((run.stable, run.canary)),
             self.clients(),
+            _or(self.watcher(), ""),
         )
         elapsed = time.time() - run.began
         snapshot = Snapshot(elapsed, tasks, arms, clients.since(run.before))
         verdict = await _or(self.verdict(run.run_id, tasks), "")
         done, text = progress(snapshot, run.bake, time.time())
-        return Snapshot(elapsed, tasks, arms, snapshot.clients, done, text, verdict)
+        return Snapshot(elapsed, tasks, arms, snapshot.clients, done, text, verdict, watcher)
+
+    async def watcher(self) -> str:
+        """Who says on a Lease that the rollout is watched, and since when; empty when nobody does."""
+        leases = await self.kube.list(LEASES, labelSelector="app.kubernetes.io/managed-by=inference-rollouts")
+        if not leases:
+            return ""
+        spec = leases[0]["spec"]
+        return f"{spec['holderIdentity']} since {spec['acquireTime'][11:19]}Z"
 
     async def tasks(self, run_id: str) -> tuple[Task, ...]:
         """The run's tasks in the order of the pipeline."""

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import aiohttp
 
 from lab.airflow.client import TERMINAL
+from lab.airflow.guardian import start_guardian
 from lab.airflow.identity import grant
 from lab.airflow.settings import connections
 from lab.airflow.standalone import Airflow
@@ -57,6 +58,7 @@ async def play(screen: Screen, directory: StateDirectory, story: Story, rate: fl
         screen.say(screen.style("bold", "Starting a local inference cluster and Airflow"))
         await _start(lab, airflow)
         await asyncio.to_thread(grant, directory.kubeconfig, directory.limited_kubeconfig)
+        await asyncio.to_thread(start_guardian, directory, lab.record["prometheus"]["url"])
         failure = await _while_alive(lab, airflow, _tell(screen, lab, airflow, story))
         if not leave:
             _invite(screen, lab, airflow)

@@ -68,6 +68,7 @@ class Snapshot:
     progress: float | None = None
     progress_text: str = ""
     verdict: str = ""
+    watcher: str = ""
 
     @property
     def current(self) -> Task | None:

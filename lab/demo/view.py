@@ -45,6 +45,7 @@ def block(snapshot: Snapshot, weights: list[int], style: Style) -> list[str]:
         "",
         _now(snapshot, style),
         *_verdict(snapshot.verdict or "none yet"),
+        f"  {'watched by':10} {snapshot.watcher or 'nobody: no weight has moved, or all is over'}",
         f"  {'clients':10}{clients.ended:,} answered, "
         + (style("yellow", f"failed: {failed}") if failed else style("green", "none failed")),
     ]

@@ -70,6 +70,11 @@ class StateDirectory:
         """What an Airflow beside the lab is given (`lab.airflow.identity`)."""
         return self.path / "kubeconfig-airflow"
 
+    @property
+    def guardian_kubeconfig(self) -> Path:
+        """What a guardian beside the lab is given."""
+        return self.path / "kubeconfig-guardian"
+
     def link_kubeconfig(self, written: Path) -> None:
         """Offer the file that the API server wrote as the lab's kubeconfig."""
         self.kubeconfig.symlink_to(written.relative_to(self.path))
@@ -93,6 +98,11 @@ class StateDirectory:
     def write(self, record: Mapping[str, Any]) -> None:
         """Replace the record."""
         write_json(self.record_file, record)
+
+    def add(self, process: Process) -> None:
+        """Record a process that works beside a lab which is up, to be ended with it."""
+        record = self.read() or {"processes": {}}
+        self.write(record | {"processes": record["processes"] | {process.name: process.record()}})
 
     def processes(self) -> list[Process]:
         """The recorded processes, running or not."""

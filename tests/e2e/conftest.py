@@ -14,7 +14,8 @@ import yaml
 from bench.reflex import breakable_run
 from bench.stage import RATE, stage
 from inference_rollouts.rollout.run import Run
-from lab.airflow.identity import grant, revoke
+from lab.airflow.guardian import start_guardian
+from lab.airflow.identity import AIRFLOW, GUARDIAN, grant, revoke
 from lab.airflow.settings import connections
 from lab.airflow.standalone import Airflow
 from lab.host.state import CHECKOUT
@@ -68,10 +69,11 @@ def shared_lab(
 
 @pytest.fixture(scope="package")
 def shared_pipeline(shared_lab: SharedLab) -> Iterator[Pipeline]:
-    """With no more rights than docs say it needs, in any cluster."""
+    """With no more rights than docs say it needs, in any cluster, and with a guardian beside it."""
     directory, record = shared_lab.stage.directory, shared_lab.stage.record
     grant(directory.kubeconfig, directory.limited_kubeconfig)
     prometheus = record["prometheus"]["url"]
+    start_guardian(directory, prometheus)
     airflow = Airflow(directory.airflow_home, connections(directory.limited_kubeconfig, prometheus))
     with revoked_after(directory.kubeconfig), airflow:
         pipeline = Pipeline(airflow, airflow.client())
@@ -82,11 +84,12 @@ def shared_pipeline(shared_lab: SharedLab) -> Iterator[Pipeline]:
 
 @contextmanager
 def revoked_after(kubeconfig: Path) -> Iterator[None]:
-    """A cluster of others keeps nothing of Airflow's identity."""
+    """A cluster of others keeps nothing of the pipeline's identities."""
     try:
         yield
     finally:
-        revoke(kubeconfig)
+        for identity in (AIRFLOW, GUARDIAN):
+            revoke(kubeconfig, identity)
 
 
 @pytest.fixture(scope="package")

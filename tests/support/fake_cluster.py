@@ -25,6 +25,7 @@ SERVED = {
     ("v1", "Pod"),
     ("v1", "Service"),
     ("apps/v1", "Deployment"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("coordination.k8s.io/v1", "Lease"),
     (GATEWAY_API, "Gateway"),
     (GATEWAY_API, "GatewayClass"),

@@ -1,4 +1,4 @@
-"""A cluster that allows what docs/rbac.yaml says and nothing else, and remembers which task used what."""
+"""A cluster that allows what a file of RBAC says and nothing else, and remembers which task used what."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import yaml
 from inference_rollouts.core.objects.k8s import K8sObject
 from tests.support.fake_cluster import CLUSTER_SCOPED, FakeCluster
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "rbac.yaml"
+ROOT = Path(__file__).parents[2]
+AIRFLOW = ROOT / "docs" / "rbac.yaml"
+GUARDIAN = ROOT / "include" / "manifests" / "guardian" / "rbac.yaml"
 
 
 class Right(NamedTuple):
@@ -24,9 +26,9 @@ class Right(NamedTuple):
     everywhere: bool = False
 
 
-def documented() -> frozenset[Right]:
-    """Every right that docs/rbac.yaml gives."""
-    roles = [each for each in yaml.safe_load_all(DOCUMENT.read_text()) if each["kind"].endswith("Role")]
+def documented(document: Path) -> frozenset[Right]:
+    """Every right that a file of RBAC gives."""
+    roles = [each for each in yaml.safe_load_all(document.read_text()) if each["kind"].endswith("Role")]
     return frozenset(
         Right(resource, verb, group, role["kind"] == "ClusterRole")
         for role in roles
@@ -38,11 +40,11 @@ def documented() -> frozenset[Right]:
 class Rights:
     """What was used, by task; and what was refused. `task` says which acts now."""
 
-    def __init__(self, task: Callable[[], str]) -> None:
+    def __init__(self, task: Callable[[], str], document: Path = AIRFLOW) -> None:
         self.task = task
         self.used: dict[str, set[Right]] = {}
         self.refused: list[Right] = []
-        self._given = documented()
+        self._given = documented(document)
 
     def use(self, right: Right) -> None:
         """Raises PermissionError where it is not documented: no accident that might pass."""
@@ -69,6 +71,9 @@ class GuardedCluster:
             group = api.rpartition("/")[0]
             wide = everywhere or kind in CLUSTER_SCOPED
             self.rights.use(Right(_plural(kind), verb, group, wide))
+
+    def time(self) -> float:
+        return self.cluster.time()
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Any:
         other = namespace not in (None, self.cluster.namespace)

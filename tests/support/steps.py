@@ -19,7 +19,7 @@ START = 1000.0  # Unix time
 class Step:
     """Step 1 of a quick run, at 50 % since `start`, on a cluster and a metrics store in memory.
 
-    `upto` 0: only claimed. `clock` is the API server's.
+    `upto` 0: only claimed. `clock` is the API server's; `before` prepares the cluster.
 
     Who observes it in real time takes an interval that a busy machine can follow.
     """
@@ -29,9 +29,11 @@ class Step:
         start: float = START,
         clock: Callable[[], float] | None = None,
         upto: int = 1,
+        before: Callable[[FakeCluster], None] = lambda _: None,
         **changes: Any,
     ) -> None:
         self.cluster = FakeCluster()
+        before(self.cluster)
         self.cluster.clock = clock or self.cluster.clock
         self.prometheus = FakePrometheus(self.cluster)
         self.storage = FakeStorage()
@@ -49,7 +51,7 @@ class Step:
         )
         self.prometheus.last = None
         self.cluster.put_pool(self.run.plan.canary)
-        self.run.traffic.attach()
+        self.run.attach()
         if not upto:
             return
         self.run.traffic.permit(0, start)

@@ -15,7 +15,7 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.plan.plan import AdapterPlan
 from inference_rollouts.core.retirement.retirement import Retirement
-from inference_rollouts.core.routing.claim import Place
+from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.form import Form, adapter_form
 from inference_rollouts.core.run.frozen import Frozen
@@ -97,6 +97,10 @@ class AdapterRollout:
             )
         self._require_alike(run, urls)
         return ttfts
+
+    def floors(self, run: Run) -> tuple[Floor, ...]:
+        """None: the pods that serve the old adapter serve the new one too."""
+        return ()
 
     def room(self, run: Run, step: Step) -> Readiness:
         return adapter_room(run.clients, run.frozen)

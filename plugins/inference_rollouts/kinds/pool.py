@@ -15,7 +15,7 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.retirement.retirement import Retirement
-from inference_rollouts.core.routing.claim import Place
+from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.form import Form, pool_form
 from inference_rollouts.core.run.frozen import Frozen
@@ -92,6 +92,7 @@ class PoolRollout:
         )
         measuring.check_metrics(clients.prometheus, frozen)
         capacity.check(clients, frozen)
+        capacity.floors(cluster, plan, frozen.stable_pods)
         return frozen
 
     def targets(self, cluster: Cluster) -> list[tuple[Target, K8sObject]]:
@@ -114,6 +115,9 @@ class PoolRollout:
         except WarmUpFailed as error:
             raise WarmUpFailed(f"{error}; no traffic was moved to {plan.canary}.") from error
         return ttfts
+
+    def floors(self, run: Run) -> tuple[Floor, ...]:
+        return capacity.floors(run.cluster, self.plan, run.frozen.stable_pods)
 
     def room(self, run: Run, step: Step) -> Readiness:
         return pool_room(run.clients, run.frozen, step)

@@ -30,5 +30,5 @@ class LoadAdapter(BaseOperator):
         plan = run.plan.as_adapter_plan
         urls = servers_of(run.cluster, plan.pool)
         loaded = load_everywhere(run.clients.servers, urls, plan) if plan.load == "runtime" else []
-        until(time.time() + WRITE_DEADLINE)(run.traffic.attach)
+        until(time.time() + WRITE_DEADLINE)(run.attach)
         return loaded

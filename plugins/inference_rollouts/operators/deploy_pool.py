@@ -49,7 +49,7 @@ class DeployPool(NodesOperator):
         self._attach(context, run_of(context))
 
     def _attach(self, context: Context, run: Run) -> None:
-        until(time.time() + WRITE_DEADLINE)(run.traffic.attach)
+        until(time.time() + WRITE_DEADLINE)(run.attach)
         for manifest in run.frozen.previews:
             live = run.cluster.apply(manifest)
             self.log.info("applied %s %s, a preview", live["kind"], live["metadata"]["name"])

@@ -6,13 +6,15 @@ import logging
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClusterRefused
+from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable
 from inference_rollouts.core.objects.readiness import ready_pods
-from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.plan.plan import Plan, PoolPlan
+from inference_rollouts.core.routing.claim import Floor
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import Pool, rooms
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.rollout.capacity import requests_in_flight
+from inference_rollouts.rollout.floors import find_floors
 from inference_rollouts.rollout.pods import pods_of
 
 SAY = "or say in the plan's `capacity` how many requests a pod runs at once"
@@ -23,6 +25,20 @@ log = logging.getLogger(__name__)
 def count_stable(cluster: Cluster, plan: Plan) -> int:
     """How many pods carry all traffic now."""
     return len(ready_pods(pods_of(cluster, plan.pool_of(plan.stable))))
+
+
+def floors(cluster: Cluster, plan: PoolPlan, pods: int) -> tuple[Floor, ...]:
+    """The floors of stable's autoscalers to be raised while the rollout runs; says where that cannot be."""
+    if not plan.capacity.keep_stable:
+        return ()
+    try:
+        found = find_floors(cluster, plan.stable, pods)
+    except (ClusterRefused, ClusterUnavailable) as error:
+        log.warning("an autoscaler may make %s smaller while this runs: %s", plan.stable, error)
+        return ()
+    for floor in found:
+        log.info("%s %s keeps %d pods while this runs", floor.kind, floor.name, floor.raised)
+    return found
 
 
 def check(clients: Clients, frozen: Frozen) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from inference_rollouts.clients.kubernetes import Cluster
@@ -31,8 +31,13 @@ class Claimed:
 
 def claimed_objects(cluster: Cluster) -> list[Claimed]:
     """Every object of the namespace that a rollout claims, routes first."""
+    return claims_on(claimable_objects(cluster))
+
+
+def claims_on(objects: Iterable[K8sObject]) -> list[Claimed]:
+    """Those of these objects that a rollout claims."""
     claimed = []
-    for obj in _claimable(cluster):
+    for obj in objects:
         try:
             claim = read_claim(obj)
         except ClaimUnreadable as error:
@@ -53,8 +58,8 @@ def way_back_of(cluster: Cluster, token: str) -> WayBack:
     return WayBack(Writer(cluster), targets, token)
 
 
-def _claimable(cluster: Cluster) -> Iterator[K8sObject]:
+def claimable_objects(cluster: Cluster) -> list[K8sObject]:
+    """Every object of the namespace that a rollout could claim, routes first."""
     kinds = [(GATEWAY_API, "HTTPRoute"), *((api, kind) for kind in SPLITTING_KINDS for api in EXTENSION_APIS)]
-    for api, kind in kinds:
-        if cluster.serves(api, kind):
-            yield from cluster.select(api, kind)
+    served = [(api, kind) for api, kind in kinds if cluster.serves(api, kind)]
+    return [obj for api, kind in served for obj in cluster.select(api, kind)]

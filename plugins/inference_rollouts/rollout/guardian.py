@@ -22,7 +22,7 @@ from inference_rollouts.core.judging.policy import Health
 from inference_rollouts.core.limits import GUARDIAN_POLL
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.routing.claim import Claim, Guard
+from inference_rollouts.core.routing.claim import Claim, Guard, read_ending
 from inference_rollouts.core.routing.duty import Duty, duty, is_patient, why_ended
 from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, renewed_lease, watch_of
 from inference_rollouts.core.routing.weights import Target
@@ -30,9 +30,11 @@ from inference_rollouts.core.run.guard import limits_of, read_storm_watch
 from inference_rollouts.core.serving.way_back import kept_share
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.bring_back import bring_back
-from inference_rollouts.rollout.claims import Claimed, claimed_objects
+from inference_rollouts.rollout.claims import Claimed, claimable_objects, claims_on
+from inference_rollouts.rollout.floors import settle_floors
 from inference_rollouts.rollout.observation import observe_pools, resolves, storm_between
 from inference_rollouts.rollout.sizes import bring_back_size
+from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import Restored, WayBack
 from inference_rollouts.rollout.writer import Writer
 
@@ -111,12 +113,14 @@ class Guardian:
 
     def round(self) -> Round:
         """Look at all rollouts of the namespace once. Raises what the cluster raises."""
-        claimed = claimed_objects(self.cluster)
+        objects = claimable_objects(self.cluster)
+        claimed = claims_on(objects)
         leases = {each["metadata"]["name"]: each for each in self.cluster.select(LEASE_API, "Lease", LEASES)}
         now = self.cluster.time()
         self._tell_mistakes(claimed)
         self._clean(leases, {lease_name(each.target) for each in claimed}, now)
         rollouts = list(_rollouts(claimed, leases))
+        self._settle(objects, {each.token for each in rollouts})
         done = self._look_after_all(rollouts)
         return Round(
             rollouts=len(rollouts),
@@ -254,6 +258,13 @@ class Guardian:
                 self._told.add(each.mistake)
                 log.error("%s", each.mistake)
                 self.cluster.event(each.obj, "ClaimUnreadable", each.mistake, warning=True)
+
+    def _settle(self, objects: Sequence[K8sObject], running: set[str]) -> None:
+        """Put back what rollouts owe to autoscalers that are over wherever they moved anything."""
+        for obj in objects:
+            last = read_ending(obj)
+            if last and last.floors and last.token not in running:
+                settle_floors(Writer(self.cluster), target_of(obj))
 
     def _clean(self, leases: Mapping[str, K8sObject], needed: set[str], now: float) -> None:
         """Remove leases of rollouts that have ended. Those still fresh may be of one that has just begun."""

@@ -13,12 +13,13 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.retirement.retirement import Retirement
-from inference_rollouts.core.routing.claim import Place
+from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.form import Form
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.confirmation import confirmation
+from inference_rollouts.rollout.floors import raise_floors, settle_floors
 from inference_rollouts.rollout.retirement import Subject
 from inference_rollouts.rollout.traffic import Traffic
 
@@ -52,6 +53,9 @@ class RolloutKind(Protocol):
 
     def warm_up(self, run: Run) -> Mapping[str, float]:
         """Make every pod answer rightly and steadily; seconds to a first token, by pod."""
+
+    def floors(self, run: Run) -> tuple[Floor, ...]:
+        """The lower bounds of stable's autoscalers that are to be raised while it runs."""
 
     def room(self, run: Run, step: Step) -> Readiness:
         """Whether the canary may be given what `step` says."""
@@ -93,6 +97,15 @@ class Run:
     def traffic(self) -> Traffic:
         """This run's claim on what it moves."""
         return Traffic(self.cluster, self.frozen, self.kind.places)
+
+    def attach(self) -> None:
+        """Claim what moves, and from then on keep stable from being made smaller."""
+        traffic = self.traffic
+        for target in self.frozen.targets:
+            settle_floors(traffic.writer, target)
+        traffic.attach(self.kind.floors(self))
+        claims = traffic.claims()
+        raise_floors(self.cluster, dict.fromkeys(floor for claim in claims for floor in claim.floors))
 
     def confirmation(self) -> Readiness:
         """Whether all gateways that served what moves have taken its weights as they are now."""

@@ -25,8 +25,10 @@ from inference_rollouts.core.judging.split import observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point
+from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.rollout.floors import lowered_floors
 from inference_rollouts.rollout.observation import (
     ClusterObservation,
     observe_cluster,
@@ -57,6 +59,7 @@ class StepObserver:
         self._last: Snapshot | None = None
         self._health = Health()
         self._ticks = 0  # of the grid that were observed
+        self._told_smaller = False
         self._storms = storm_watch_of(run.frozen)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
 
@@ -86,6 +89,7 @@ class StepObserver:
         self.recorder.observation(health, judgement)
         self.points.append(_point(judgement))
         if cluster:
+            self._tell_smaller(cluster)
             self._watcher.renew(cluster.moved, self.run.frozen.token, judgement.verdict.value)
         return judgement
 
@@ -126,6 +130,18 @@ class StepObserver:
     def _permit(self, judgement: Judgement) -> None:
         permit = self.run.traffic.permit
         until(time.time() + WRITE_DEADLINE)(permit, judgement.step, judgement.time)
+
+    def _tell_smaller(self, cluster: ClusterObservation) -> None:
+        """Tell, once, that stable became smaller, and of an autoscaler that somebody lets do that."""
+        ready, before = cluster.health.ready_stable, self.run.frozen.stable_pods
+        if self._told_smaller or ready is None or ready >= before or cluster.health.shared:
+            return
+        self._told_smaller = True
+        floors = [floor for each in cluster.moved if (claim := read_claim(each)) for floor in claim.floors]
+        why = "; ".join(lowered_floors(self.run.cluster, dict.fromkeys(floors)))
+        text = f"{self.run.plan.stable} has {ready} ready pods of the {before} before{why and f': {why}'}"
+        log.warning("%s", text)
+        self.run.cluster.event(cluster.moved[0], "StableShrunk", text, warning=True)
 
     def _count(self, now: float) -> bool:
         """Absorb the windows of all ticks that have passed; False when Prometheus did not answer."""

@@ -19,6 +19,7 @@ from inference_rollouts.core.routing import drift, patches
 from inference_rollouts.core.routing.claim import (
     Claim,
     Ending,
+    Floor,
     Owner,
     Place,
     Standing,
@@ -39,7 +40,7 @@ from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.guard import guard_of
 from inference_rollouts.core.run.pace import until_judged, until_raised, until_warm
-from inference_rollouts.rollout.watching import Watcher, end_watch, holder
+from inference_rollouts.rollout.watching import Watcher, holder
 from inference_rollouts.rollout.way_back import WayBack
 from inference_rollouts.rollout.writer import Writer
 
@@ -73,12 +74,15 @@ class Traffic:
         """How each object stands to this run, as it is now."""
         return [standing_of(self.writer.find(target), self.frozen.token) for target in self.targets]
 
-    def attach(self) -> None:
-        """Claim every object with its weights as found, add the canary at weight 0."""
+    def attach(self, floors: tuple[Floor, ...] = ()) -> None:
+        """Claim every object with its weights as found, add the canary at weight 0.
+
+        `floors` are remembered to be put back when the rollout ends.
+        """
         claimed: list[Target] = []
         try:
             for target in self.targets:
-                if self._attach(target):
+                if self._attach(target, floors):
                     claimed.append(target)  # noqa: PERF401  (must be known when a later one fails)
         except Exception:
             self._undo(claimed, lambda target: self.way_back.restore_one(target, "another was not claimed"))
@@ -131,11 +135,11 @@ class Traffic:
                     self.writer.write(target, self._commit)
             for target in self.targets:
                 self._promote(target, now)
-            end_watch(self.writer.cluster, self.targets, self.frozen.token)
+            self.way_back.let_go()
         finally:
             self.writer.tell_all()
 
-    def _attach(self, target: Target) -> bool:
+    def _attach(self, target: Target, floors: tuple[Floor, ...]) -> bool:
         def decide(obj: K8sObject) -> Patch:
             if (claim := read_claim(obj)) is not None:
                 if claim.token == self.frozen.token:
@@ -149,7 +153,7 @@ class Traffic:
                     f"{target} was promoted by this very try already; nothing was written to it. To roll out "
                     "again, start a new run, or clear this one from its first task on."
                 )
-            return patches.attach_patch(obj, self._new_claim(obj))
+            return patches.attach_patch(obj, self._new_claim(obj).with_(floors=floors))
 
         written = self.writer.write(target, decide)
         if written.wrote:

@@ -22,6 +22,7 @@ from inference_rollouts.core.routing.claim import Claim, Ending, Phase, ended, r
 from inference_rollouts.core.routing.drift import in_order, is_as_found
 from inference_rollouts.core.routing.patches import Patch, ending_of
 from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.floors import settle_floors
 from inference_rollouts.rollout.watching import Watcher, end_watch, holder
 from inference_rollouts.rollout.writer import Writer
 
@@ -111,10 +112,10 @@ class WayBack:
         try:
             if self._take_over() is Decision.PROMOTE:
                 self._each(lambda target: self._complete(target, now))
-                self._end_watch()
+                self.let_go()
                 return Restored.COMMITTED
             done = self._each(lambda target: self.restore_one(target, why, now))
-            self._end_watch()
+            self.let_go()
             return max(done, key=list(Restored).index, default=Restored.NOTHING)
         finally:
             self.writer.tell_all()
@@ -176,7 +177,7 @@ class WayBack:
     def _take_over(self) -> Decision:
         """Begin a new epoch on every object, in which nothing is raised, unless promotion is decided.
 
-        One object needs no mark of its own: there the first write of the way back is the mark. (It is committed
+        One object needs no mark of its own: there the first write of the way back is it. (It is committed
         only where there were others, which have been let go since.) An object that cannot be marked now keeps
         no other from going back. Whoever commits at the same moment changes a claim, so that its mark is
         refused and all is decided anew.
@@ -230,8 +231,11 @@ class WayBack:
         if written.wrote:
             self.writer.tell(written.obj, "Promoted", "the promotion was decided and is completed")
 
-    def _end_watch(self) -> None:
+    def let_go(self) -> None:
+        """What is to be done once no object is claimed any more; best effort."""
         end_watch(self.writer.cluster, self.targets, self.token)
+        for target in self.targets:
+            settle_floors(self.writer, target)
 
     def _due(self, claim: Claim) -> Claim:
         """The claim when the way back begins: its end is due from now on."""

@@ -10,9 +10,11 @@ import pytest
 from inference_rollouts.cli import main
 from inference_rollouts.core.errors import RaiseRefused, RouteDrift
 from inference_rollouts.core.judging.decision_record import replay
+from inference_rollouts.core.judging.judge import Carried
 from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.rollout import step_observer
+from inference_rollouts.rollout.step_observer import StepObserver
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
 
@@ -148,3 +150,41 @@ def test_points_for_the_chart_are_kept_for_every_observation() -> None:
     times = [point[0] for point in Step(analysis=PATIENT).judged()["points"]]
     assert times
     assert times == sorted(times)
+
+
+class TestTheInitialDelay:
+    def delayed(self) -> tuple[Step, StepObserver]:
+        step = Step(analysis={"interval": "5s", "guardrails": {"storm_requests": 20}})
+        context = step.run.plan.step_context(1, step.since).model_copy(update={"initial_delay": 60.0})
+        return step, StepObserver(step.run, context, Carried())
+
+    def test_a_storm_takes_the_traffic_away_before_anything_is_counted(self) -> None:
+        step, observer = self.delayed()
+        step.prometheus.failing[CANARY] = 1.0
+        judgements = [observer.observe(step.since + seconds) for seconds in (0.0, 4.0, 5.0)]
+        assert [each.verdict.value for each in judgements][-1] == "rollback"
+        assert not judgements[1].verdict.final
+        assert "A storm of HTTP 5xx" in judgements[-1].reason
+        record = observer.finish(judgements[-1], "step_1.jsonl")["record"]
+        assert step.cluster.weights() == {STABLE: 1, CANARY: 0}
+        assert list(replay(record)) == record
+
+    def test_few_failures_are_no_storm_and_are_not_counted(self) -> None:
+        step, observer = self.delayed()
+        step.prometheus.failing[CANARY] = 0.2
+        for seconds in range(0, 55, 5):
+            judgement = observer.observe(step.since + seconds)
+            assert not judgement.verdict.final
+        assert judgement.canary.requests == 0
+
+    def test_a_canary_without_pods_is_seen_at_once(self) -> None:
+        step, observer = self.delayed()
+        step.cluster.scale(CANARY, 0)
+        assert "no ready endpoints" in observer.observe(step.since + 1).reason
+
+    def test_it_is_watched_by_whoever_observes(self) -> None:
+        step, observer = self.delayed()
+        observer.observe(step.since + 1)
+        lease = step.cluster.objects["Lease", "httproute-routes-to-llm"]
+        assert lease["spec"]["holderIdentity"].startswith("triggerer ")
+        assert lease["metadata"]["labels"]["inference-rollouts.dev/verdict"] == "inconclusive"

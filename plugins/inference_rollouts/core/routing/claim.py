@@ -96,7 +96,7 @@ class Floor(_Part):
     kind: str
     name: str
     path: str
-    found: int | None
+    found: int | None = None
     raised: int = 0
 
 

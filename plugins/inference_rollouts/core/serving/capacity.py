@@ -30,6 +30,10 @@ class Capacity(Model):
     """The share of what the canary's pods can run that it may be given; stable, when all goes back to it,
     may be used in full. Default: 0.8, which leaves room for bursts."""
 
+    keep_stable: bool = True
+    """Whether the floor of stable's autoscaler is raised to the pods it has, while a rollout runs. Default:
+    yes, so that all traffic can go back at any time."""
+
     @property
     def declared_stable(self) -> int | None:
         return self.stable_per_pod or self.per_pod

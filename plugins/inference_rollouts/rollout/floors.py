@@ -1,0 +1,99 @@
+"""Keeping stable's autoscaler from shrinking it while a rollout runs, and letting it again afterwards."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import NotFound
+from inference_rollouts.core.objects.api_groups import WORKLOAD_API
+from inference_rollouts.core.objects.inference_pool import pod_labels
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.routing import floors, patches
+from inference_rollouts.core.routing.claim import Floor, read_ending
+from inference_rollouts.core.routing.floors import SCALERS
+from inference_rollouts.core.routing.patches import Patch
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.targets import find_pool
+from inference_rollouts.rollout.writer import Decide, Writer
+
+log = logging.getLogger(__name__)
+
+
+def find_floors(cluster: Cluster, stable: str, pods: int) -> tuple[Floor, ...]:
+    """The floors that would let an autoscaler make pool `stable` smaller than `pods`."""
+    if not (scalers := list(_scalers(cluster))) or not (pool := find_pool(cluster, stable)):
+        return ()
+    workloads = floors.workloads_of(pod_labels(pool), cluster.select(WORKLOAD_API, "Deployment"))
+    if len(workloads) != 1:
+        return ()
+    return floors.floors_to_raise(scalers, workloads[0], pods)
+
+
+def raise_floors(cluster: Cluster, wanted: Iterable[Floor]) -> None:
+    """Raise floors that are on the claim already. What cannot be raised is logged: the rollout goes on."""
+    for floor in wanted:
+        try:
+            if live := _write(cluster, floor, partial(floors.raise_patch, floor=floor)):
+                cluster.event(
+                    live, "FloorRaised", f"to {floor.raised} while a rollout runs, from {floor.found}"
+                )
+        except Exception as error:
+            log.warning("could not raise the floor of %s %s: %s", floor.kind, floor.name, error)
+
+
+def lowered_floors(cluster: Cluster, wanted: Iterable[Floor]) -> list[str]:
+    """A sentence for each floor that somebody has set lower again, as far as that can be seen."""
+    return [words for floor in wanted if (words := _lowered(cluster, floor))]
+
+
+def settle_floors(writer: Writer, target: Target) -> None:
+    """Put back the floors that a rollout which let an object go still owes; they are remembered until then.
+
+    It is best effort: the traffic is where it should be, and whoever comes next tries again.
+    """
+    try:
+        _settle(writer, target)
+    except Exception as error:
+        log.warning("the floors that %s remembers are not back yet: %s", target, error)
+
+
+def _settle(writer: Writer, target: Target) -> None:
+    obj = writer.find(target)
+    last = read_ending(obj) if obj else None
+    if last is None or not last.floors:
+        return
+    for floor in last.floors:
+        if live := _write(writer.cluster, floor, partial(floors.put_back_patch, floor=floor)):
+            writer.cluster.event(live, "FloorPutBack", f"to {floor.found}, as it was before the rollout")
+
+    def forget(obj: K8sObject) -> Patch:
+        return patches.settled_patch(obj, last) if read_ending(obj) == last else []
+
+    writer.write(target, forget)
+
+
+def _lowered(cluster: Cluster, floor: Floor) -> str:
+    try:
+        live = cluster.find(floor.api, floor.kind, floor.name)
+    except Exception as error:
+        log.warning("could not see the floor of %s %s: %s", floor.kind, floor.name, error)
+        return ""
+    return floors.lowered(live, floor) if live else ""
+
+
+def _scalers(cluster: Cluster) -> Iterator[K8sObject]:
+    for kind in SCALERS:
+        if cluster.serves(kind.api, kind.kind):
+            yield from cluster.select(kind.api, kind.kind)
+
+
+def _write(cluster: Cluster, floor: Floor, decide: Decide) -> K8sObject | None:
+    """The autoscaler after it was written; None where there was nothing to write, or it is gone."""
+    try:
+        written = Writer(cluster).write(Target(floor.api, floor.kind, floor.name), decide)
+    except NotFound:
+        return None
+    return written.obj if written.wrote else None

@@ -1,0 +1,167 @@
+"""Stable's autoscaler may not shrink it while a rollout runs, and has its own floor back afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.errors import ClusterUnavailable
+from inference_rollouts.core.routing.claim import Ending, read_ending
+from inference_rollouts.rollout.guardian import Guardian
+from tests.support.fake_cluster import FakeCluster
+from tests.support.plans import CANARY, STABLE
+from tests.support.steps import Step
+
+HPA, KEDA = ("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1", "ScaledObject")
+
+
+def scaler(cluster: FakeCluster, kind: tuple[str, str] = HPA, target: str = STABLE, **spec: Any) -> None:
+    """An autoscaler of a Deployment."""
+    cluster.served.add(kind)
+    reference = {"name": target} if kind == KEDA else {"kind": "Deployment", "name": target}
+    cluster.put(*kind, {"metadata": {"name": f"of-{target}"}, "spec": {"scaleTargetRef": reference, **spec}})
+
+
+def scaled(kind: tuple[str, str] = HPA, target: str = STABLE, upto: int = 1, **spec: Any) -> Step:
+    """A rollout whose stable pool of three pods has an autoscaler."""
+    return Step(upto=upto, before=lambda cluster: scaler(cluster, kind, target, **spec))
+
+
+def spec_of(step: Step, kind: tuple[str, str] = HPA, target: str = STABLE) -> dict[str, Any]:
+    spec = dict(step.cluster.objects[kind[1], f"of-{target}"]["spec"])
+    del spec["scaleTargetRef"]
+    return spec
+
+
+def owed(step: Step) -> int:
+    last = read_ending(step.cluster.route)
+    return len(last.floors) if last else 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "meanwhile"),
+    [
+        (HPA, {"minReplicas": 1, "maxReplicas": 8}, {"minReplicas": 3, "maxReplicas": 8}),
+        (HPA, {"maxReplicas": 8}, {"minReplicas": 3, "maxReplicas": 8}),
+        (HPA, {"minReplicas": 1, "maxReplicas": 2}, {"minReplicas": 2, "maxReplicas": 2}),
+        (KEDA, {}, {"minReplicaCount": 3}),
+        (KEDA, {"minReplicaCount": 1, "maxReplicaCount": 4}, {"minReplicaCount": 3, "maxReplicaCount": 4}),
+    ],
+)
+@pytest.mark.parametrize("end", ["restored", "promoted"])
+def test_the_floor_is_what_stable_has_and_as_found_afterwards(
+    kind: tuple[str, str], found: dict[str, Any], meanwhile: dict[str, int], end: str
+) -> None:
+    step = scaled(kind, **found)
+    assert spec_of(step, kind) == meanwhile
+    finish(step, end)
+    assert spec_of(step, kind) == found
+    assert step.cluster.ending() is Ending(end)
+    assert not owed(step)
+
+
+def finish(step: Step, end: str) -> None:
+    traffic = step.run.traffic
+    if end == "restored":
+        traffic.way_back.restore("a test", 9.0)
+        return
+    traffic.permit(1, 9.0)
+    traffic.shift(2, step.run.plan.all_steps[1], 10.0)
+    traffic.permit(2, 11.0)
+    traffic.promote(12.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "spec"), [(STABLE, {"minReplicas": 5, "maxReplicas": 8}), ("another", {"maxReplicas": 8})]
+)
+def test_what_cannot_shrink_it_is_left_alone(target: str, spec: dict[str, Any]) -> None:
+    step = scaled(target=target, **spec)
+    assert spec_of(step, target=target) == spec
+    assert step.run.traffic.claims()[0].floors == ()
+
+
+def test_what_a_scaled_object_made_follows_that() -> None:
+    def both(cluster: FakeCluster) -> None:
+        scaler(cluster, KEDA, minReplicaCount=1)
+        scaler(cluster, HPA, minReplicas=1, maxReplicas=9)
+        owner = {"kind": "ScaledObject", "name": f"of-{STABLE}"}
+        cluster.objects["HorizontalPodAutoscaler", f"of-{STABLE}"]["metadata"]["ownerReferences"] = [owner]
+
+    step = Step(before=both)
+    assert spec_of(step, KEDA) == {"minReplicaCount": 3}
+    assert spec_of(step, HPA)["minReplicas"] == 1
+
+
+def test_a_plan_may_leave_autoscalers_alone() -> None:
+    spec: dict[str, Any] = {"minReplicas": 1, "maxReplicas": 8}
+    step = Step(before=lambda cluster: scaler(cluster, **spec), capacity={"keep_stable": False})
+    assert spec_of(step) == spec
+
+
+def test_where_autoscalers_may_not_be_seen_the_rollout_goes_on_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    select = FakeCluster.select
+
+    def forbidden(self: FakeCluster, api: str, kind: str, labels: Any = None) -> Any:
+        if kind == "HorizontalPodAutoscaler":
+            raise ClusterUnavailable("GET", "/horizontalpodautoscalers", 403, "may not list")
+        return select(self, api, kind, labels)
+
+    monkeypatch.setattr(FakeCluster, "select", forbidden)
+    step = Step()
+    assert step.cluster.weights()[CANARY] == 50
+    assert "an autoscaler may make llm-pool smaller" in caplog.text
+
+
+def test_a_floor_that_somebody_sets_anew_is_theirs_and_told() -> None:
+    step = scaled(minReplicas=1, maxReplicas=8)
+    step.cluster.objects["HorizontalPodAutoscaler", f"of-{STABLE}"]["spec"]["minReplicas"] = 2
+    step.cluster.scale(STABLE, 2)
+    for _ in range(3):
+        step.observer().observe(step.since + 1)
+    [told] = {event["message"] for event in step.cluster.told if event["reason"] == "StableShrunk"}
+    assert told == (
+        "llm-pool has 2 ready pods of the 3 before: the floor of HorizontalPodAutoscaler of-llm-pool is 2 "
+        "where this rollout had set 3"
+    )
+    finish(step, "restored")
+    assert spec_of(step)["minReplicas"] == 2
+    assert not owed(step)
+
+
+def unreachable(*_: object) -> None:
+    raise ClusterUnavailable("PATCH", "/horizontalpodautoscalers", 503, "busy")
+
+
+@pytest.mark.parametrize("who", ["the next rollout", "a guardian"])
+def test_what_could_not_be_put_back_is_remembered_and_put_back_later(
+    who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = scaled(minReplicas=1, maxReplicas=8)
+    patch = step.cluster.patch
+
+    def busy(api: str, kind: str, name: str, changes: Any) -> Any:
+        return unreachable() if kind == "HorizontalPodAutoscaler" else patch(api, kind, name, changes)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(step.cluster, "patch", busy)
+        finish(step, "restored")
+    assert step.cluster.ending() is Ending.RESTORED, "the traffic waits for no autoscaler"
+    assert owed(step) == 1
+    if who == "a guardian":
+        Guardian(step.cluster, None, "guardian").round()
+    else:
+        step.run.attach()
+        assert step.run.traffic.claims()[0].floors[0].found == 1
+        finish(step, "restored")
+    assert spec_of(step)["minReplicas"] == 1
+    assert not owed(step)
+
+
+def test_an_autoscaler_that_is_gone_is_in_nobodys_way() -> None:
+    step = scaled(minReplicas=1, maxReplicas=8)
+    del step.cluster.objects["HorizontalPodAutoscaler", f"of-{STABLE}"]
+    finish(step, "restored")
+    assert not owed(step)
