@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.common import Schedule
+from inference_rollouts.core.plan.files import Refused
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.form import Form
 from inference_rollouts.kinds import kind_of
@@ -32,6 +34,7 @@ PREPARATION = {
     "load_adapter": LoadAdapter,
     "warm_up": WarmUp,
 }
+START = datetime(2026, 1, 1)
 ENDINGS = {"end_preview": EndPreview, "report": Report}
 
 
@@ -43,7 +46,7 @@ def build_dag(plan: Plan) -> DAG:
         description=plan.description or f"Moves traffic from {plan.stable} to {plan.canary}, step by step.",
         doc_md=_doc(plan),
         schedule=_timetable(schedule) if schedule else None,
-        start_date=datetime(2026, 1, 1),
+        start_date=START,
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,  # a plan in git is a decision: a schedule runs by itself
@@ -58,18 +61,14 @@ def build_dag(plan: Plan) -> DAG:
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
             outlets=[ended(plan.name)],
         )
-        rollback = Rollback(task_id="rollback", outlets=[ended(plan.name)], **ROLLBACK_RETRIES)
+        _end(preflight, promote, plan.name, kind.endings)
 
         previous = preflight
         for name in kind.preparation:
             previous = previous >> PREPARATION[name](task_id=name)
         for step in range(1, len(plan.all_steps) + 1):
             previous = _step(plan, step, previous)
-            previous >> [promote, rollback]
-        teardowns = [rollback, *(ENDINGS[name](task_id=name) for name in kind.endings)]
-        chain(promote, *teardowns)
-        for teardown in teardowns:
-            teardown.as_teardown(setups=preflight, on_failure_fail_dagrun=True)
+            previous >> [promote, dag.task_dict["rollback"]]
     return dag
 
 
@@ -86,17 +85,35 @@ def _timetable(schedule: Schedule) -> CronTriggerTimetable:
     return CronTriggerTimetable(schedule.cron, timezone=schedule.timezone)
 
 
-def build_invalid_dag(dag_id: str, mistake: str) -> DAG:
-    """What stands for a plan that is refused: it names the mistake and fails when triggered."""
+def build_invalid_dag(refused: Refused) -> DAG:
+    """What stands for a plan that is refused: it names the mistake and fails when triggered.
+
+    The first and the last tasks have the ids that they have in every rollout: a run that was in flight when
+    its plan became invalid goes back through them.
+    """
     with DAG(
-        dag_id=dag_id,
-        description=mistake,
-        doc_md=f"**This plan is not valid.** {mistake}",
+        dag_id=refused.dag_id,
+        description=refused.mistake,
+        doc_md=f"**This plan is not valid.** {refused.mistake}",
         schedule=None,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        default_args=RETRIES,
         tags=["inference-rollout", "invalid-plan"],
     ) as dag:
-        InvalidPlan(task_id="plan_is_invalid", mistake=mistake)
+        preflight = InvalidPlan(task_id=PREFLIGHT, mistake=refused.mistake).as_setup()
+        _end(preflight, preflight, refused.plan, list(ENDINGS))
     return dag
+
+
+def _end(preflight: Any, last: Any, plan: str, endings: Sequence[str]) -> None:
+    """The tasks that run however a rollout ended, after its `last`."""
+    rollback = Rollback(task_id="rollback", outlets=[ended(plan)], **ROLLBACK_RETRIES)
+    teardowns = [rollback, *(ENDINGS[name](task_id=name) for name in endings)]
+    chain(last, *teardowns)
+    for teardown in teardowns:
+        teardown.as_teardown(setups=preflight, on_failure_fail_dagrun=True)
 
 
 def _step(plan: Plan, step: int, previous: Any) -> Gate:

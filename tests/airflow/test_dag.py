@@ -16,6 +16,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from inference_rollouts.clients.include import load_plan, plan_files
 from inference_rollouts.core.errors import PlanInvalid, RouteDrift, StableUnavailable
 from inference_rollouts.dag import build_dag
+from inference_rollouts.guardian_dag import DAG_ID
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.plans import ROOT, llm, llm_plan
 
@@ -141,14 +142,17 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
     (folder / "other-name.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
     bag = DagBag(str(ROOT / "dags"))
-    assert not bag.import_errors
+    [(file, error)] = bag.import_errors.items()
+    assert file.endswith("rollout_mistakes.py")
+    assert "same-pool.yaml: " in error
+    assert "no-hour.yaml: Airflow does not take it" in error
     rollouts = {f"rollout_{name}" for name in ("chat", "same_pool", "not_yaml", "other_name")}
     crons = {f"rollout_{name.replace('-', '_')}" for name in CRONS}
-    assert {dag for dag in bag.dags if "long" not in dag} == {*rollouts, *crons, "retire_chat"}
+    assert {dag for dag in bag.dags if "long" not in dag} == {*rollouts, *crons, "retire_chat", DAG_ID}
     for name in crons:
         assert "Airflow does not take it" in (bag.dags[name].description or "")
     assert "must be named" in (bag.dags["rollout_other_name"].description or "")
-    broken: Any = bag.dags["rollout_same_pool"].task_dict["plan_is_invalid"]
+    broken: Any = bag.dags["rollout_same_pool"].task_dict["preflight"]
     with pytest.raises(PlanInvalid, match=r"same-pool.yaml: .*are both 'llm-pool'.*Nothing"):
         type(broken).execute.__wrapped__(broken, {})
 

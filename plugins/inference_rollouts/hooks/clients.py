@@ -9,6 +9,7 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.clients.model_server import HttpModelServers
+from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.gke import gke_access_of
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 
 def clients_of(plan: Plan) -> Clients:
-    """The clients that a plan's connections lead to. A connection is looked up when it is first used."""
-    connections = plan.connections
+    """The clients that a plan's connections lead to."""
+    return clients_at(plan.connections, plan.namespace)
+
+
+def clients_at(connections: Connections, namespace: str) -> Clients:
+    """The clients that connections lead to. A connection is looked up when it is first used."""
     return Clients(
-        cluster=KubernetesCluster(partial(_connect, connections.kubernetes), plan.namespace),
+        cluster=KubernetesCluster(partial(_connect, connections.kubernetes), namespace),
         prometheus=PrometheusHook(connections.prometheus).get_conn(),
         servers=HttpModelServers(),
         storage=ObjectStorage(),

@@ -8,7 +8,6 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.operators.base import run_identity
 
@@ -28,21 +27,21 @@ def ended(plan: str) -> AssetAlias:
     return AssetAlias(f"inference-rollouts/{plan}/ended")
 
 
-def announce_promotion(context: Context, plan: Plan) -> None:
+def announce_promotion(context: Context, plan: str, stable: str) -> None:
     """Say that stable was left just now."""
-    _announce(context, plan, promoted(plan.name), plan.stable, Action.REMOVE)
+    _announce(context, plan, promoted(plan), stable, Action.REMOVE)
 
 
-def announce_rollback(context: Context, plan: Plan) -> None:
+def announce_rollback(context: Context, plan: str, canary: str) -> None:
     """Say that the canary was left just now."""
-    _announce(context, plan, rolled_back(plan.name), plan.canary, Action.SCALE_DOWN)
+    _announce(context, plan, rolled_back(plan), canary, Action.SCALE_DOWN)
 
 
-def _announce(context: Context, plan: Plan, asset: Asset, name: str, action: Action) -> None:
+def _announce(context: Context, plan: str, asset: Asset, name: str, action: Action) -> None:
     extra: dict[str, Any] = {
         "name": name,
         "action": action.value,
         "since": time.time(),
         "run": run_identity(context),
     }
-    context["outlet_events"][ended(plan.name)].add(asset, extra=extra)
+    context["outlet_events"][ended(plan)].add(asset, extra=extra)

@@ -20,6 +20,7 @@ from inference_rollouts.rollout.run import Run
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
 TOKEN = "token"  # the XCom that says for which try of the run objects were claimed
+PLACE = "place"  # and the one that says where
 CLAIMING = frozenset({"deploy_pool", "load_adapter"})
 
 T = TypeVar("T")
@@ -68,6 +69,8 @@ def frozen_plan(context: Context) -> Frozen:
 
 def keep_token(context: Context, run: Run) -> None:
     """Remember which rollout this run claims its objects for, before it claims them."""
+    place = {"kubernetes": run.plan.connections.kubernetes, "namespace": run.plan.namespace}
+    context["ti"].xcom_push(key=PLACE, value=place)
     context["ti"].xcom_push(key=TOKEN, value=run.frozen.token)
 
 
@@ -76,9 +79,17 @@ def earlier_token(context: Context) -> str | None:
 
     The task that claimed keeps it until it starts again, which a cleared run's does after preflight.
     """
-    tasks = [task for task in context["dag"].task_ids if task in CLAIMING]
-    tokens = (context["ti"].xcom_pull(task_ids=task, key=TOKEN) for task in tasks)
-    return next(filter(None, tokens), None)
+    return next(filter(None, _left_by_claiming(context, TOKEN)), None)
+
+
+def earlier_place(context: Context) -> dict[str, str]:
+    """The connection and namespace in which that try claimed them; empty where nobody knows."""
+    return next(filter(None, _left_by_claiming(context, PLACE)), {})
+
+
+def _left_by_claiming(context: Context, key: str) -> list[Any]:
+    """Also where the plan has become invalid since, and its DAG has no such tasks any more."""
+    return [context["ti"].xcom_pull(task_ids=task, key=key) for task in sorted(CLAIMING)]
 
 
 def run_of(context: Context) -> Run:

@@ -11,7 +11,7 @@ from inference_rollouts.core.judging.judge import Verdict
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.reporting.report import Outcome, outcome_of
-from inference_rollouts.operators.base import CLAIMING, FAILURE
+from inference_rollouts.operators.base import CLAIMING, FAILURE, PREFLIGHT
 from inference_rollouts.rollout.run import Run
 
 DEAD = frozenset({"failed", "upstream_failed"})
@@ -63,6 +63,8 @@ def _by_step(context: Context, key: str) -> list[list[Any]]:
 
 def why_rolled_back(context: Context) -> str:
     """One sentence: the verdict against the canary, else the task that failed, else a person's doing."""
+    if mistake := getattr(context["dag"].task_dict[PREFLIGHT], "mistake", ""):
+        return f"the plan became invalid while it ran: {mistake}"
     verdicts = judgements(context)
     if verdicts and verdicts[-1]["verdict"] == Verdict.ROLLBACK.value:
         return str(verdicts[-1]["reason"])

@@ -8,14 +8,19 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.limits import REFLEX_DEADLINE
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.base import earlier_token, records_failure, run_identity
 from inference_rollouts.preflight.measuring import check_power
+from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.claims import way_back_of
+from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.way_back import Restored
 
 
 class Preflight(BaseOperator):
@@ -32,7 +37,7 @@ class Preflight(BaseOperator):
         plan = apply_parameters(parse_plan(self.plan), context["params"])
         clients = clients_of(plan)
         if token := earlier_token(context):
-            restored = way_back_of(clients.cluster, token).restore("the run was cleared", time.time())
+            restored = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
             self.log.info("what an earlier try of this run claimed: %s", restored)
         frozen = kind_of(plan).freeze(clients, run_identity(context))
         table, missed = check_power(clients.prometheus, frozen, time.time())
@@ -44,6 +49,11 @@ class Preflight(BaseOperator):
         moved = ", ".join(map(str, frozen.targets))
         self.log.info("%s -> %s on %s: weights %s", plan.stable, plan.canary, moved, weights)
         return frozen.to_json()
+
+
+def _bring_back(cluster: Cluster, token: str) -> Restored:
+    """One try to end what an earlier try of this run claimed."""
+    return end_by_claims(cluster, way_back_of(cluster, token), "the run was cleared", time.time())
 
 
 class InvalidPlan(BaseOperator):

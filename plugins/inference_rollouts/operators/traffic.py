@@ -11,15 +11,19 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from inference_rollouts.core.errors import NotReady
+from inference_rollouts.core.errors import NotReady, PlanInvalid
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import READINESS_POLL, RETURN_PATIENCE, TRIGGER_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.operators.assets import announce_promotion, announce_rollback
-from inference_rollouts.operators.base import records_failure, run_of
+from inference_rollouts.operators.base import earlier_place, earlier_token, records_failure, run_of
 from inference_rollouts.operators.history import RESTORED, task_states, why_rolled_back
 from inference_rollouts.rollout.bring_back import bring_back
+from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.checks import check_now
+from inference_rollouts.rollout.claims import way_back_of
 from inference_rollouts.rollout.confirmation import await_confirmation
 from inference_rollouts.rollout.retrying import until, without_end
 from inference_rollouts.rollout.run import Run
@@ -109,7 +113,7 @@ class Promote(BaseOperator):
         run = run_of(context)
         now = time.time()
         until(now + WRITE_DEADLINE)(run.traffic.promote, now)
-        announce_promotion(context, run.plan)
+        announce_promotion(context, run.plan.name, run.plan.stable)
 
 
 class Rollback(BaseOperator):
@@ -123,7 +127,10 @@ class Rollback(BaseOperator):
     ui_color = "#fad2cf"
 
     def execute(self, context: Context) -> str:
-        run = run_of(context)
+        try:
+            run = run_of(context)
+        except PlanInvalid as error:
+            return self._by_claims(context, error)
         why, began = why_rolled_back(context), time.time()
 
         def bring() -> Restored:
@@ -141,9 +148,25 @@ class Rollback(BaseOperator):
             raise AirflowSkipException("The canary is promoted: there is nothing to restore.")
         if restored is Restored.COMMITTED:
             self.log.info("The promotion was decided before it died: it is completed.")
-            announce_promotion(context, run.plan)
+            announce_promotion(context, run.plan.name, run.plan.stable)
             return str(restored)
         confirmed = await_confirmation(run.confirmation)
         self.log.info("weights: %s; %s: %s", restored, confirmed.phase, confirmed.message)
-        announce_rollback(context, run.plan)
+        announce_rollback(context, run.plan.name, run.plan.canary)
+        return str(restored)
+
+    def _by_claims(self, context: Context, error: PlanInvalid) -> str:
+        """The same where preflight's word is lost. Raises `error` where nothing says what is to be ended."""
+        token, place = earlier_token(context), earlier_place(context)
+        if not token or not place:
+            raise error
+        connections = Connections(kubernetes=place["kubernetes"])
+        cluster = clients_at(connections, place["namespace"]).cluster
+
+        def bring() -> Restored:
+            return end_by_claims(cluster, way_back_of(cluster, token), str(error), time.time())
+
+        restored = without_end()(bring)
+        self.log.warning("%s By the claims alone: %s", error, restored)
+        context["ti"].xcom_push(key=RESTORED, value=restored.value)
         return str(restored)

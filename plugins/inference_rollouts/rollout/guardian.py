@@ -18,22 +18,18 @@ from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import PassingError, PrometheusUnavailable, RolloutError
 from inference_rollouts.core.judging.guardrails import guardrails, harms
 from inference_rollouts.core.judging.judgement import Opinion, worst
-from inference_rollouts.core.judging.policy import Health
 from inference_rollouts.core.limits import GUARDIAN_POLL
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing.claim import Claim, Guard, read_ending
-from inference_rollouts.core.routing.duty import Duty, duty, is_patient, why_ended
+from inference_rollouts.core.routing.duty import Duty, duty, why_ended
 from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, renewed_lease, watch_of
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.guard import limits_of, read_storm_watch
-from inference_rollouts.core.serving.way_back import kept_share
-from inference_rollouts.rollout.availability import availability_of
-from inference_rollouts.rollout.bring_back import bring_back
+from inference_rollouts.rollout.by_claims import end_by_claims, kept_by_claims
 from inference_rollouts.rollout.claims import Claimed, claimable_objects, claims_on
 from inference_rollouts.rollout.floors import settle_floors
 from inference_rollouts.rollout.observation import observe_pools, resolves, storm_between
-from inference_rollouts.rollout.sizes import bring_back_size
 from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import Restored, WayBack
 from inference_rollouts.rollout.writer import Writer
@@ -198,7 +194,8 @@ class Guardian:
         if harms(alarm, health):
             log.warning("%s: %s But stable cannot take anything, so nothing is moved.", rollout, alarm.reason)
             return Duty.WATCH
-        self._way_back(rollout).retreat(f"{alarm.reason} ({self.holder})", self._kept(rollout, health))
+        kept = 0 if (health.ready_stable or 0) >= guard.pods else kept_by_claims(self.cluster, rollout.claims)
+        self._way_back(rollout).retreat(f"{alarm.reason} ({self.holder})", kept)
         return Duty.END
 
     def _storm(self, guard: Guard, since: float) -> str:
@@ -220,33 +217,13 @@ class Guardian:
 
         Raises StableUnavailable while that has to wait.
         """
-        claims, now = self._way_back(rollout).claims(), self.cluster.time()
-        if not claims:
+        way_back, now = self._way_back(rollout), self.cluster.time()
+        if not (claims := way_back.claims()):
             return None
         why = why_ended(claims, now)
-
-        def kept(percent: int) -> int:
-            return self._kept(rollout, None, patient=is_patient(claims, now))
-
-        done = bring_back(self._way_back(rollout), kept, f"{why} ({self.holder})", self.now())
+        done = end_by_claims(self.cluster, way_back, f"{why} ({self.holder})", self.now())
         log.warning("%s: %s, because %s", rollout, done, why)
         return Ended(rollout.claims[0], done, why)
-
-    def _kept(self, rollout: Guarded, health: Health | None, *, patient: bool = True) -> int:
-        """What the canary must keep (in %); asked of the cluster only where stable was not seen whole."""
-        guard = next((claim.guard for claim in rollout.claims if claim.guard), None)
-        if guard is None or guard.stable_pool == guard.canary_pool:
-            return 0
-        if health and health.ready_stable is not None and health.ready_stable >= guard.pods:
-            return 0
-        stable, canary = (
-            availability_of(self.cluster, pool) for pool in (guard.stable_pool, guard.canary_pool)
-        )
-        if stable.available and stable.pods >= guard.pods:
-            return 0
-        bring_back_size(self.cluster, rollout.claims[0].plan, guard.stable_pool, guard.pods)
-        percent = max(claim.percent for claim in rollout.claims)
-        return kept_share(stable, canary, percent, guard.pods if patient else stable.pods)
 
     def _way_back(self, rollout: Guarded) -> WayBack:
         return WayBack(Writer(self.cluster), rollout.targets, rollout.token)

@@ -14,7 +14,7 @@ from inference_rollouts.core.reporting.report import Outcome
 from inference_rollouts.core.routing.claim import Ending, read_claim
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.dag import build_dag
-from inference_rollouts.operators.base import PREFLIGHT, TOKEN
+from inference_rollouts.operators.base import PLACE, PREFLIGHT, TOKEN
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.history import ending
 from inference_rollouts.operators.preflight import Preflight
@@ -35,8 +35,8 @@ def step(monkeypatch: pytest.MonkeyPatch) -> Step:
     return step
 
 
-def kept(step: Step) -> dict[str, str]:
-    return {TOKEN: step.run.frozen.token}
+def kept(step: Step) -> dict[str, Any]:
+    return {TOKEN: step.run.frozen.token, PLACE: {"kubernetes": "kubernetes_default", "namespace": "default"}}
 
 
 def preflight_again(told: Told) -> Frozen:

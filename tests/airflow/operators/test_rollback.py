@@ -9,9 +9,11 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from inference_rollouts.core.errors import ClusterUnavailable, Forbidden
+from inference_rollouts.core.errors import ClaimLost, ClusterUnavailable, Forbidden, PlanInvalid
+from inference_rollouts.core.plan.files import Refused
 from inference_rollouts.core.routing.claim import Ending
-from inference_rollouts.dag import build_dag
+from inference_rollouts.dag import build_dag, build_invalid_dag
+from inference_rollouts.operators.base import PLACE, TOKEN
 from inference_rollouts.operators.traffic import Rollback
 from inference_rollouts.rollout.retrying import without_end
 from tests.support.airflow import Told, context_of, use
@@ -55,6 +57,50 @@ def test_whatever_the_api_says_for_a_while_all_goes_back(
     assert step.cluster.weights() == {STABLE: 1}
     assert step.cluster.ending() is Ending.RESTORED
     assert not left
+
+
+class TestInvalidPlan:
+    """The plan of a run in flight has become invalid, or what preflight froze is gone."""
+
+    DAG = build_invalid_dag(Refused("rollout_llm", "llm.yaml: steps: they must end at 100.", "llm"))
+
+    def rollback(self, told: Told) -> str:
+        context = context_of(told, self.DAG, outlet_events=OutletEventAccessors())
+        return str(Rollback(task_id="rollback").execute(context))
+
+    def test_its_dag_has_the_tasks_through_which_a_run_in_flight_ends(self) -> None:
+        assert list(self.DAG.task_dict) == ["preflight", "rollback", "end_preview", "report"]
+        assert self.DAG.task_dict["preflight"].is_setup
+        for task in ("rollback", "end_preview", "report"):
+            assert self.DAG.task_dict[task].is_teardown
+
+    def test_what_is_in_flight_goes_back_and_says_why(self, step: Step) -> None:
+        told = Told(preflight={"return_value": step.run.frozen.to_json()})
+        assert self.rollback(told) == "done"
+        assert step.cluster.weights() == {STABLE: 1}
+        assert "became invalid while it ran: llm.yaml: steps" in step.cluster.told[-1]["message"]
+
+    def test_mending_the_file_moves_nothing_forward(self, step: Step) -> None:
+        """The tasks that were removed come back, and are tried again."""
+        self.rollback(Told(preflight={"return_value": step.run.frozen.to_json()}))
+        traffic = step.run.traffic
+        with pytest.raises(ClaimLost, match="restored: the plan became invalid"):
+            traffic.permit(1, 2000.0)
+        with pytest.raises(ClaimLost):
+            traffic.shift(2, step.run.plan.all_steps[1], 2000.0)
+        with pytest.raises(ClaimLost):
+            step.observer().observe(step.since + 1)
+
+    @pytest.mark.parametrize("frozen", [{}, {"return_value": {"run": "of a version that is no more"}}])
+    def test_without_what_preflight_froze_the_claims_are_enough(
+        self, step: Step, frozen: dict[str, Any]
+    ) -> None:
+        place = {"kubernetes": "kubernetes_default", "namespace": "default"}
+        claiming = {TOKEN: step.run.frozen.token, PLACE: place}
+        assert self.rollback(Told(preflight=frozen, deploy_pool=claiming)) == "done"
+        assert step.cluster.weights() == {STABLE: 1}
+        with pytest.raises(PlanInvalid):
+            self.rollback(Told(preflight=frozen))
 
 
 def test_it_may_be_cleared_at_any_time(step: Step) -> None:

@@ -16,6 +16,7 @@ from airflow.sdk import get_current_context
 from inference_rollouts.clients.include import load_plan
 from inference_rollouts.core.objects.api_groups import GKE_API, POLICY_KINDS
 from inference_rollouts.dag import build_dag
+from inference_rollouts.guardian_dag import build_guardian_dag
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.airflow import Run, run_dag, use
 from tests.support.alias import alias_cluster, old_alias_cluster
@@ -84,6 +85,14 @@ class Installation:
         with edited(path, retention={"keep": 0, "longest_stream": 0.3}, analysis=quick, **changes):
             return self._run(cluster, Activity(cluster), build_retire_dag, path, {what: name})
 
+    def guard(self, cluster: FakeCluster) -> Run:
+        """One run of the guardian, which has a moment."""
+        with self.monkeypatch.context() as patch:
+            patch.setattr("inference_rollouts.operators.guard.WATCH", 0.0)
+            return self._run(
+                cluster, FakePrometheus(cluster), lambda plan: build_guardian_dag([plan]), self.include
+            )
+
     def _run(
         self,
         cluster: FakeCluster,
@@ -107,6 +116,20 @@ def installed(
     return Installation(include, monkeypatch)
 
 
+def scaled(cluster: FakeCluster) -> FakeCluster:
+    """An autoscaler of each kind would make stable smaller."""
+    for api, kind, bounds in (
+        ("autoscaling/v2", "HorizontalPodAutoscaler", {"minReplicas": 1, "maxReplicas": 8}),
+        ("keda.sh/v1alpha1", "ScaledObject", {"minReplicaCount": 1}),
+    ):
+        cluster.served.add((api, kind))
+        reference = {"kind": "Deployment", "name": STABLE}
+        cluster.put(
+            api, kind, {"metadata": {"name": "more"}, "spec": {"scaleTargetRef": reference, **bounds}}
+        )
+    return cluster
+
+
 def google(cluster: FakeCluster) -> FakeCluster:
     """GKE, with all that plans may ask of it."""
     cluster.served |= {(GKE_API, kind) for kind in POLICY_KINDS}
@@ -119,7 +142,7 @@ def google(cluster: FakeCluster) -> FakeCluster:
 
 def new_cluster() -> FakeCluster:
     """With a rewrite that is bound to the stable pool."""
-    cluster = google(FakeCluster())
+    cluster = scaled(google(FakeCluster()))
     cluster.served.add((OBJECTIVE_API, "InferenceModelRewrite"))
     cluster.put(OBJECTIVE_API, "InferenceModelRewrite", _rewrite(OBJECTIVE_API))
     return cluster
@@ -154,6 +177,8 @@ def test_each_right_is_used_by_the_tasks_that_docs_name_and_none_is_missing(
         failing = FakePrometheus(bad, failing={CANARY: 0.2})
         assert installed.roll_out(bad, failing, **changes).states["rollback"] == "success"
         assert installed.retire(bad, CANARY, **changes).state == "success"
+    for cluster in (new, bad):
+        assert installed.guard(cluster).state == "success"
     short = out_of_stock(google(FakeCluster()), monkeypatch, CANARY)
     run = installed.roll_out(short, nodes=CLASS, deadlines={"nodes": "500ms"})
     assert run.states["deploy_pool"] == "failed"

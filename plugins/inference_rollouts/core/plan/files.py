@@ -15,10 +15,11 @@ INVALID = "invalid"
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A DAG that only names the mistakes of files which would make the same DAG."""
+    """A DAG that only names the mistakes of files which would make the same DAG; `plan` is one's name."""
 
     dag_id: str
     mistake: str
+    plan: str = ""
 
 
 def accept(files: Iterable[tuple[str, Plan | PlanInvalid]]) -> tuple[list[Plan], list[Refused]]:
@@ -37,7 +38,7 @@ def accept(files: Iterable[tuple[str, Plan | PlanInvalid]]) -> tuple[list[Plan],
             plans += valid
             dag_id = dag_id_of(valid[0].name, INVALID)
         if mistakes := _mistakes(group, alone=len(valid) == 1):
-            refused.append(Refused(dag_id, " ".join(mistakes)))
+            refused.append(Refused(dag_id, " ".join(mistakes), group[0][0]))
     return plans, refused
 
 

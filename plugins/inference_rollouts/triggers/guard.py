@@ -1,0 +1,67 @@
+"""A guardian in the triggerer, for those who have Airflow and nothing else to run one in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from inference_rollouts.core.limits import GUARDIAN_POLL
+from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.hooks.clients import clients_at
+from inference_rollouts.rollout.guardian import Ended, Guardian
+from inference_rollouts.rollout.watching import holder
+
+
+class GuardTrigger(BaseTrigger):
+    """Watches `places`: each has connections `kubernetes` and `prometheus`, and a `namespace`.
+
+    Its event has `ended`, what it ended in a round, each with `plan`, `run`, `stable`, `canary`, `how` and
+    `why`; nothing when it ended nothing until `deadline` (Unix time).
+    """
+
+    def __init__(self, *, places: Sequence[dict[str, str]], deadline: float) -> None:
+        super().__init__()
+        self.places = list(places)
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {"places": self.places, "deadline": self.deadline}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        guardians = [self._guardian(place) for place in self.places]
+        while True:
+            rounds = await asyncio.gather(*(asyncio.to_thread(self._round, each) for each in guardians))
+            ended = [each for seen in rounds for each in seen]
+            if ended or time.time() >= self.deadline:
+                yield TriggerEvent({"ended": [_told(each) for each in ended]})
+                return
+            await asyncio.sleep(GUARDIAN_POLL)
+
+    def _guardian(self, place: dict[str, str]) -> Guardian:
+        connections = Connections(kubernetes=place["kubernetes"], prometheus=place["prometheus"])
+        clients = clients_at(connections, place["namespace"])
+        return Guardian(clients.cluster, clients.prometheus, holder("guardian in triggerer"))
+
+    def _round(self, guardian: Guardian) -> tuple[Ended, ...]:
+        try:
+            return guardian.round().ended
+        except Exception as error:
+            self.log.warning("nothing is known of the rollouts: %s", error)
+            return ()
+
+
+def _told(ended: Ended) -> dict[str, str]:
+    claim = ended.claim
+    return {
+        "plan": claim.plan,
+        "run": claim.owner.run,
+        "stable": claim.stable,
+        "canary": claim.canary,
+        "how": ended.how.value,
+        "why": ended.why,
+    }

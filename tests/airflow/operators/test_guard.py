@@ -1,0 +1,81 @@
+"""The guardian as a task: what it ends, it announces."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from inference_rollouts.core.limits import LEASE_SECONDS
+from inference_rollouts.guardian_dag import build_guardian_dag
+from inference_rollouts.operators.guard import Guard
+from inference_rollouts.triggers.guard import GuardTrigger
+from tests.support.airflow import event_of, use
+from tests.support.plans import CANARY, STABLE, food_review_plan, llm_plan
+from tests.support.steps import Step
+
+PLACE = {"kubernetes": "kubernetes_default", "prometheus": "prometheus_default", "namespace": "default"}
+
+
+def test_it_watches_every_cluster_and_namespace_of_the_plans_once() -> None:
+    dag = build_guardian_dag([llm_plan(), food_review_plan(), llm_plan(name="shop", namespace="shop")])
+    task: Any = dag.task_dict["guard"]
+    assert task.places == [PLACE, PLACE | {"namespace": "shop"}]
+    assert (dag.max_active_runs, dag.is_paused_upon_creation) == (1, True)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({})
+    assert isinstance(deferred.value.trigger, GuardTrigger)
+
+
+@pytest.fixture
+def step(monkeypatch: pytest.MonkeyPatch) -> Step:
+    """A rollout that an alarm has ended, and nobody finished it."""
+    step = Step()
+    step.run.traffic.way_back.retreat("an alarm")
+    step.cluster.clock = lambda: time.time() + LEASE_SECONDS
+    use(step.run.clients, monkeypatch)
+    return step
+
+
+def test_the_trigger_ends_with_what_it_ended(step: Step) -> None:
+    [ended] = event_of(GuardTrigger(places=[PLACE], deadline=time.time() + 60))["ended"]
+    assert (ended["plan"], ended["stable"], ended["canary"], ended["how"]) == ("llm", STABLE, CANARY, "done")
+    assert step.cluster.weights() == {STABLE: 1}
+
+
+def test_and_with_nothing_at_its_deadline_whatever_the_cluster_says(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(step.cluster, "select", refused)
+    assert event_of(GuardTrigger(places=[PLACE], deadline=time.time())) == {"ended": []}
+
+
+@pytest.mark.parametrize(
+    ("how", "asset", "name"), [("done", "rolled-back", "new"), ("promoted", "promoted", "old")]
+)
+def test_the_end_is_announced_where_somebody_may_wait_for_it(how: str, asset: str, name: str) -> None:
+    told: list[tuple[str, str]] = []
+
+    class Outlet:
+        def add(self, asset: Any, extra: dict[str, Any]) -> None:
+            told.append((asset.name.rpartition("/")[2], extra["name"]))
+
+    class Outlets:
+        def __getitem__(self, alias: Any) -> Outlet:
+            assert alias.name == "inference-rollouts/llm/ended"
+            return Outlet()
+
+    context: Any = {
+        "outlet_events": Outlets(),
+        "dag_run": SimpleNamespace(dag_id="guardian_of_rollouts", run_id="r"),
+    }
+    end = {"plan": "llm", "run": "rollout_llm/r1", "stable": "old", "canary": "new", "how": how, "why": "why"}
+    task = Guard(task_id="guard", places=[PLACE], plans=["llm"])
+    assert task.seen(context, {"ended": [end, end | {"plan": "gone"}]})
+    assert told == [(asset, name)]
