@@ -38,8 +38,11 @@ START = datetime(2026, 1, 1)
 ENDINGS = {"end_preview": EndPreview, "report": Report}
 
 
-def build_dag(plan: Plan) -> DAG:
-    """The DAG of one plan. It has as many steps as the plan; a run with fewer weights skips the rest."""
+def build_dag(plan: Plan, *, register: bool = True) -> DAG:
+    """The DAG of one plan. It has as many steps as the plan; a run with fewer weights skips the rest.
+
+    Not to `register` it is for a DAG file that only wants to know whether it can be built.
+    """
     schedule, kind = plan.schedule, kind_of(plan)
     with DAG(
         dag_id=plan.dag_id,
@@ -54,6 +57,7 @@ def build_dag(plan: Plan) -> DAG:
         params=parameters(kind.form),
         tags=["inference-rollout", plan.kind.value],
         render_template_as_native_obj=True,
+        auto_register=register,
     ) as dag:
         preflight = Preflight(task_id=PREFLIGHT, plan=plan.model_dump(mode="json")).as_setup()
         promote = Promote(

@@ -18,7 +18,7 @@ def all_dags() -> list[DAG]:
 
     Raising here would take away the DAGs of all other plans, and with them the rollbacks of their runs.
     """
-    built, refused = _built()
+    built, refused = _built(register=True)
     return [*built, *map(build_invalid_dag, refused)]
 
 
@@ -30,18 +30,18 @@ def guardian_dag() -> DAG:
 
 def require_valid_plans() -> None:
     """Raises PlanInvalid with all mistakes, for a DAG file that has no DAGs to lose by it."""
-    _, refused = _built()
+    _, refused = _built(register=False)
     if refused:
         raise PlanInvalid("\n".join(each.mistake for each in refused))
 
 
-def _built() -> tuple[list[DAG], list[Refused]]:
+def _built(*, register: bool) -> tuple[list[DAG], list[Refused]]:
     """The DAGs of the plans that Airflow takes, and what is refused, here or there."""
     plans, refused = accept(load_plans())
     built: list[DAG] = []
     for plan in plans:
         try:
-            built += [build_dag(plan), build_retire_dag(plan)]
+            built += [build_dag(plan, register=register), build_retire_dag(plan, register=register)]
         except Exception as error:
             refused.append(_refused(plan, error))
     return built, refused

@@ -21,8 +21,11 @@ from inference_rollouts.operators.retire import (
 )
 
 
-def build_retire_dag(plan: Plan) -> DAG:
-    """Runs after promotions and rollbacks as the plan's `retention` says, and when a person asks."""
+def build_retire_dag(plan: Plan, *, register: bool = True) -> DAG:
+    """Runs after promotions and rollbacks as the plan's `retention` says, and when a person asks.
+
+    `register`: as of `build_dag`.
+    """
     frozen = plan.model_dump(mode="json")
     assets = _triggers(plan)
     with DAG(
@@ -37,6 +40,7 @@ def build_retire_dag(plan: Plan) -> DAG:
         params=parameters(plan),
         tags=["inference-rollout", "retirement"],
         render_template_as_native_obj=True,
+        auto_register=register,
     ) as dag:
 
         @task_group(group_id="retirement")

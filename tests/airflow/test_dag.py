@@ -142,6 +142,9 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
     (folder / "other-name.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
     bag = DagBag(str(ROOT / "dags"))
+    assert {Path(dag.fileloc).name for dag in bag.dags.values() if dag.dag_id != DAG_ID} == {
+        "inference_rollouts.py"
+    }
     [(file, error)] = bag.import_errors.items()
     assert file.endswith("rollout_mistakes.py")
     assert "same-pool.yaml: " in error
@@ -163,3 +166,9 @@ def test_every_plan_of_the_project_becomes_dags_that_airflow_can_store() -> None
         plan = load_plan(path)
         for dag in (build_dag(plan), build_retire_dag(plan)):
             DagSerialization.to_dict(dag)
+
+
+def test_without_mistakes_there_is_no_import_error(database: None) -> None:
+    bag = DagBag(str(ROOT / "dags"))
+    assert not bag.import_errors
+    assert DAG_ID in bag.dags

@@ -127,8 +127,13 @@ def test_a_preview_that_cannot_be_made_ends_the_run_at_weight_0(
 def test_the_preview_of_a_newer_run_stays(
     rollout: Rollout, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "delete", lambda obj: pytest.fail("deleted another run's preview"))
-    patch = cluster.patch
+    delete, patch = cluster.delete, cluster.patch
+
+    def deleting(obj: K8sObject) -> None:
+        assert obj["kind"] != "HTTPRoute", "another run's preview"
+        delete(obj)
+
+    monkeypatch.setattr(cluster, "delete", deleting)
 
     def taken_over(*args: Any) -> K8sObject:
         for name in previews(cluster):
