@@ -38,7 +38,6 @@ LEASE_SECONDS = 20  # after which a rollout that nobody says to watch is not wat
 LEASE_RENEWAL = 5.0  # between two renewals of a lease that say the same
 GUARDIAN_POLL = 5.0  # between two rounds of a guardian
 GUARDIAN_STALLED = 120.0  # after which a guardian that ended no round is not alive
-TURN_SLACK = 120.0  # for a task to be scheduled, started and tried again, beside what it waits for
 
 READINESS_POLL = 2.0  # between two checks of what a task waits for
 CONFIRMATION_POLL = 0.5  # between two looks at whether gateways have taken restored weights

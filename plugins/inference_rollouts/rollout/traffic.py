@@ -261,6 +261,7 @@ class Traffic:
             steps=len(plan.all_steps),
             places=self.places(obj),
             next_move_by=self._in(until_warm(plan)),
+            abandon_after=plan.deadlines.abandon,
             guard=guard_of(frozen),
         )
 

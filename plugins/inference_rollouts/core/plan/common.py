@@ -51,6 +51,9 @@ class Deadlines(Model):
     route: Seconds = 300.0
     """Until gateway and traffic follow new weights, or both pools have room for them. Default: 5m, as
     gateways take up to minutes."""
+    abandon: Annotated[Seconds, Field(gt=0)] = 300.0
+    """How long after its next move was due a rollout counts as abandoned, and a guardian ends it. Default:
+    5m, so that nothing that is only slow is ended."""
 
 
 class Schedule(Model):
