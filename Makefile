@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-reflex prove \
+.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-reflex chaos prove \
     lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
@@ -56,6 +56,9 @@ bench-judge: venv ## The judge against other rules on simulated traffic; writes 
 
 prove: venv ## The laws of moving traffic under thousands of schedules, and that broken code breaks them
 	@PYTHONPATH=plugins $(PY) -m tests.prove $(ARGS)
+
+chaos: venv ## What becomes of rollouts when something dies: an hour or more; writes docs/chaos.md
+	@PYTHONPATH=plugins $(PY) -m bench.chaos --write $(ARGS)
 
 bench-reflex: venv ## How fast a bad canary loses its traffic in the lab; writes docs/statistics.md
 	@$(PY) -m bench.reflex --write $(ARGS)

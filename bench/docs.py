@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-STATISTICS = Path(__file__).parents[1] / "docs" / "statistics.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
-def write(name: str, text: str) -> None:
-    """Put `text` between the markers of the benchmark `name` in docs/statistics.md."""
+def write(name: str, text: str, document: str = "statistics.md") -> None:
+    """Put `text` between the markers of the benchmark `name` in a document."""
     begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
-    before, _, rest = STATISTICS.read_text().partition(begin)
-    STATISTICS.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
+    file = DOCS / document
+    before, _, rest = file.read_text().partition(begin)
+    file.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}")

@@ -106,9 +106,7 @@ def main() -> None:
     parser.add_argument("--nulls", type=int, default=2000, help="rollouts of each null")
     parser.add_argument("--regressions", type=int, default=400, help="rollouts of each regression")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--write", action="store_true", help=f"write the tables into docs/{docs.STATISTICS.name}"
-    )
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/statistics.md")
     args = parser.parse_args()
     call = f"python -m bench.judge --nulls {args.nulls} --regressions {args.regressions} --seed {args.seed}"
     parts = [

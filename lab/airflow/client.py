@@ -69,6 +69,15 @@ class AirflowClient:
         """Mark a run as "success" or "failed", as a person does in the UI."""
         self._call("PATCH", _run(dag_id, run_id), json={"state": state})
 
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a run, as a person does who wants to be rid of it."""
+        self._call("PATCH", _run(dag_id, run_id), json={"state": "failed"})
+        self._request("DELETE", _run(dag_id, run_id))
+
+    def clear_run(self, dag_id: str, run_id: str) -> None:
+        """Clear all tasks of a run, so that it begins anew."""
+        self._call("POST", f"{_run(dag_id, run_id)}/clear", json={"dry_run": False})
+
     def set_note(self, dag_id: str, run_id: str, note: str) -> None:
         """Write the run's note."""
         self._call("PATCH", _run(dag_id, run_id), json={"note": note})

@@ -19,6 +19,7 @@ from lab.model_server.server import ModelServer
 
 FAULTS_VARIABLE = "LAB_FAULTS"
 TERMINATED = 143
+KILLED = 137
 
 
 class Exit(NamedTuple):
@@ -101,7 +102,9 @@ class Process:
         server = ModelServer(api)
         try:
             await server.listen(command.address, options.port)
-            await self._asked_to_end.wait()
+            await _first(self._asked_to_end, api.crashed)
+            if api.crashed.is_set():
+                return Exit(KILLED, "killed")
             await server.drain(self._grace)
         finally:
             await server.stop()
@@ -119,6 +122,16 @@ class Process:
         finally:
             await runner.cleanup()
         return Exit(0)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Return when one of these has happened."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 async def _ok(_: web.Request) -> web.Response:

@@ -25,7 +25,7 @@ from lab.model_server.timing import PrefixCache
 
 LARGEST_BODY = 16 * 2**20
 FAULT_STATUS = {Fault.HTTP_500: 500, Fault.HTTP_503: 503, Fault.HTTP_429: 429}
-NOT_COUNTED = ("/metrics", "/health", "/version", "/lab/faults")
+NOT_COUNTED = ("/metrics", "/health", "/version", "/lab/faults", "/lab/crash")
 
 
 class Api:
@@ -38,6 +38,7 @@ class Api:
         self.faults = image.faults
         self.draining = False
         self.refusing = False
+        self.crashed = asyncio.Event()
         self.idle = asyncio.Event()
         self.idle.set()
         self._in_flight = 0
@@ -66,6 +67,7 @@ class Api:
                 web.get("/metrics", self._metrics),
                 web.get("/lab/faults", self._show_faults),
                 web.post("/lab/faults", self._change_faults),
+                web.post("/lab/crash", self._crash),
             ]
         )
         if self._options.runtime_lora:
@@ -196,6 +198,11 @@ class Api:
         body = await _json(request)
         self.models.unload(body.get("lora_name"))
         return web.Response(text=f"Success: LoRA adapter '{body['lora_name']}' removed successfully.")
+
+    async def _crash(self, _: web.Request) -> web.Response:
+        """As SIGKILL: whoever runs this server is to end it at once."""
+        self.crashed.set()
+        return web.Response(status=202)
 
     async def _show_faults(self, _: web.Request) -> web.Response:
         return web.json_response(asdict(self.faults))

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from bench.reflex import breakable_run
+from bench.shared import SharedLab
 from bench.stage import RATE, stage
 from inference_rollouts.rollout.run import Run
 from lab.airflow.guardian import start_guardian
@@ -21,7 +22,6 @@ from lab.airflow.standalone import Airflow
 from lab.host.state import CHECKOUT
 from lab.lifecycle.foreign import Foreign
 from tests.support.e2e.pipeline import ASKING, DAG, LONG, Pipeline
-from tests.support.e2e.shared import SharedLab
 
 HERE = Path(__file__).parent
 FEW = 30.0  # requests/s of all clients

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from bench.shared import SharedLab
 from bench.stage import Stage, example
 from inference_rollouts.core.errors import WarmUpFailed
 from inference_rollouts.core.serving.adapters import Adapter
-from tests.support.e2e.shared import SharedLab
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bench.shared import SharedLab
 from bench.stage import until
 from tests.support.e2e.pipeline import ASKING, LONG, Pipeline
-from tests.support.e2e.shared import SharedLab
 
 pytestmark = pytest.mark.timeout(900)
 

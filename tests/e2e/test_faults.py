@@ -13,13 +13,13 @@ from unittest.mock import patch
 
 import pytest
 
+from bench.shared import SharedLab
 from bench.stage import PATIENCE, Stage, judgement, until
 from inference_rollouts.core.judging.judge import Judgement
 from inference_rollouts.core.objects.api_groups import POOL_APIS
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.judge import JudgeTrigger
-from tests.support.e2e.shared import SharedLab
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bench.shared import SharedLab
 from inference_rollouts.core.routing.claim import ENDING
 from tests.support.e2e.pipeline import DAG, Pipeline
-from tests.support.e2e.shared import SharedLab
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from bench.shared import SharedLab
 from bench.stage import example, ready, until
 from inference_rollouts.core.objects.ownership import PLAN_LABEL
 from inference_rollouts.rollout.checks import check_now, nodes_of
 from lab.controllers.node_templates import node_templates
 from lab.demo.story import STORIES
-from tests.support.e2e.shared import SharedLab
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench.reflex import STORM, reflex_of
+from bench.shared import SharedLab
 from inference_rollouts.rollout.run import Run
-from tests.support.e2e.shared import SharedLab
 
 pytestmark = pytest.mark.timeout(600)
 

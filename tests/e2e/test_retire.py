@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
+from bench.shared import SharedLab
 from bench.stage import PATIENCE, Stage, example, ready, until
 from inference_rollouts.core.errors import RetirementRefused
 from inference_rollouts.core.plan.plan import Plan
@@ -25,7 +26,6 @@ from inference_rollouts.rollout.retirement import Subject
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers import idle
 from inference_rollouts.triggers.idle import IdleTrigger
-from tests.support.e2e.shared import SharedLab
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.shared import SharedLab
 from bench.stage import Stage, example, judgement, ready, until
 from inference_rollouts.operators.preview import EndPreview
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers.judge import JudgeTrigger
-from tests.support.e2e.shared import SharedLab
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -1,0 +1,137 @@
+"""Playing one cell: a rollout is brought to the moment, the fault strikes, and the end is awaited."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from bench.chaos.arena import CANARY, PATIENCE, STABLE, Arena
+from bench.chaos.cells import Cell, End
+from bench.chaos.faults import Struck, in_background
+from bench.chaos.moments import scale_picker
+from bench.chaos.watching import Seer
+from bench.stage import until
+from inference_rollouts.core.reporting.approval import GO_ON
+from lab.airflow.client import AirflowError
+
+LONGEST_UNWATCHED = 60.0  # seconds that a canary with traffic may be watched by nobody
+STORM = 0.8  # of a bad canary's answers
+EXPLAINED = 60  # failures that clients may see of what died under their requests
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a cell went. `end` is where the traffic is; `wrong` says, in words, what should be otherwise."""
+
+    cell: Cell
+    end: str
+    seconds: float
+    unwatched: float
+    restoring: float | None
+    lost: dict[str, int]
+    events: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+
+def play(arena: Arena, cell: Cell) -> Result:
+    """Play a cell in an arena as in the beginning."""
+    began, found = time.time(), arena.stage.route()["spec"]
+    run = arena.start(cell.plan)
+    struck = Struck(arena, cell.plan, run)
+    with Seer(arena) as seer:
+        _reach(arena, cell, seer)
+        with _offline(cell, seer):
+            fault = in_background(lambda: cell.fault.strike(struck))
+            fault.join()
+        _go_on(arena, cell, seer, struck)
+        _await_end(seer)
+    end = _end(arena, found)
+    return _judged(arena, cell, seer, end, time.time() - began)
+
+
+def _reach(arena: Arena, cell: Cell, seer: Seer) -> None:
+    """Return at the cell's moment."""
+    prepared = broken = False
+
+    def reached() -> bool:
+        nonlocal prepared, broken
+        claim = seer.claim
+        if cell.moment.bad and not broken and claim and claim.step == 1:
+            arena.stage.fault(CANARY, http_500=STORM)
+            broken = True
+        if cell.moment.prepare and not prepared and cell.moment.reached(arena, claim):
+            cell.moment.prepare(arena)
+            prepared = True
+        return cell.moment.reached(arena, claim)
+
+    until(reached, f"the moment {cell.moment.name}", PATIENCE, poll=0.05)
+
+
+@contextmanager
+def _offline(cell: Cell, seer: Seer) -> Iterator[None]:
+    """While the fault lasts nobody could watch, if the Kubernetes API does not answer."""
+    began = time.time()
+    yield
+    if cell.fault.offline:
+        seer.offline(began, time.time())
+
+
+def _go_on(arena: Arena, cell: Cell, seer: Seer, struck: Struck) -> None:
+    """What a person does afterwards: answer the question, bring the picker back."""
+    if cell.moment.prepare:
+        scale_picker(arena, 1)
+    if cell.moment.asks and not cell.fault.lasting:
+
+        def answered() -> bool:
+            with suppress(AirflowError):
+                arena.airflow.client().answer(struck.dag, struck.run, "step_1.ask", GO_ON)
+                return True
+            return seer.claim is None
+
+        until(answered, "the answer to be taken", PATIENCE, poll=1.0)
+
+
+def _await_end(seer: Seer) -> None:
+    """Until no claim is left, and stays away for as long as a cleared run needs to begin anew."""
+    until(lambda: seer.claimed or seer.claim is None, "a claim", 1.0)
+    quiet = 0.0
+
+    def ended() -> bool:
+        nonlocal quiet
+        quiet = 0.0 if seer.claim else quiet + 1.0
+        return quiet >= 5.0
+
+    until(ended, "the end", PATIENCE, poll=1.0)
+
+
+def _end(arena: Arena, found: object) -> str:
+    route = arena.stage.route()["spec"]
+    if route == found:
+        return End.AS_FOUND
+    if arena.stage.weights() == {STABLE: 0, CANARY: 100}:
+        return End.PROMOTED
+    return f"astray: {arena.stage.weights()}"
+
+
+def _judged(arena: Arena, cell: Cell, seer: Seer, end: str, seconds: float) -> Result:
+    sight, lost = seer.sight, arena.lab.lost
+    wrong = []
+    if end != cell.end:
+        wrong.append(f"it should have ended {cell.end}")
+    if sight.unwatched > LONGEST_UNWATCHED:
+        wrong.append(f"nobody watched for {sight.unwatched:.0f} s")
+    explained = EXPLAINED if cell.fault.loses else 0
+    if not cell.moment.bad and sum(lost.values()) > explained:
+        wrong.append(f"clients lost {sum(lost.values())} requests: {lost}")
+    return Result(
+        cell=cell,
+        end=end,
+        seconds=seconds,
+        unwatched=sight.unwatched,
+        restoring=sight.restoring,
+        lost=lost,
+        events=tuple(arena.lab.events),
+        wrong=tuple(wrong),
+    )
