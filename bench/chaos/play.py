@@ -14,10 +14,11 @@ from bench.chaos.moments import scale_picker
 from bench.chaos.watching import Seer
 from bench.stage import until
 from inference_rollouts.core.reporting.approval import GO_ON
-from lab.airflow.client import AirflowError
+from lab.airflow.client import TERMINAL, AirflowError
 
 LONGEST_UNWATCHED = 60.0  # seconds that a canary with traffic may be watched by nobody
 STORM = 0.8  # of a bad canary's answers
+QUIET = 5  # seconds without a claim after which none is expected any more
 EXPLAINED = 60  # failures that clients may see of what died under their requests
 
 
@@ -46,7 +47,7 @@ def play(arena: Arena, cell: Cell) -> Result:
             fault = in_background(lambda: cell.fault.strike(struck))
             fault.join()
         _go_on(arena, cell, seer, struck)
-        _await_end(seer)
+        _await_end(seer, struck, cell)
     end = _end(arena, found)
     return _judged(arena, cell, seer, end, time.time() - began)
 
@@ -93,17 +94,24 @@ def _go_on(arena: Arena, cell: Cell, seer: Seer, struck: Struck) -> None:
         until(answered, "the answer to be taken", PATIENCE, poll=1.0)
 
 
-def _await_end(seer: Seer) -> None:
-    """Until no claim is left, and stays away for as long as a cleared run needs to begin anew."""
-    until(lambda: seer.claimed or seer.claim is None, "a claim", 1.0)
-    quiet = 0.0
+def _await_end(seer: Seer, struck: Struck, cell: Cell) -> None:
+    """Until no claim is left, and none can come: the run has ended, or nobody goes on with it."""
+    quiet = 0
 
     def ended() -> bool:
         nonlocal quiet
-        quiet = 0.0 if seer.claim else quiet + 1.0
-        return quiet >= 5.0
+        over = seer.claim is None and (cell.fault.lasting or _has_ended(struck))
+        quiet = quiet + 1 if over else 0
+        return quiet >= (QUIET if seer.claimed else 3 * QUIET)
 
     until(ended, "the end", PATIENCE, poll=1.0)
+
+
+def _has_ended(struck: Struck) -> bool:
+    try:
+        return bool(struck.arena.airflow.client().run(struck.dag, struck.run)["state"] in TERMINAL)
+    except AirflowError:
+        return False
 
 
 def _end(arena: Arena, found: object) -> str:

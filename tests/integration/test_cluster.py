@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.clients.kubernetes import FIELD_MANAGER, Cluster, KubernetesCluster
-from inference_rollouts.core.errors import NotFound, PatchRefused
+from inference_rollouts.core.errors import ClusterUnavailable, NotFound, PatchRefused
 from tests.support.fake_cluster import GATEWAY_API, FakeCluster
 from tests.support.lab.apiserver_process import MERGE_PATCH, ApiServer
 
@@ -130,6 +131,24 @@ def test_applying_takes_back_what_our_own_patches_set_and_nothing_else(stage: St
     with pytest.raises(PatchRefused, match=SOMEBODY):
         cluster.apply(stage.config_map("scaled", a="3", b="2"))
     assert cluster.get("v1", "ConfigMap", "scaled")["data"] == {"a": "0", "b": "1"}
+
+
+def test_who_applies_what_was_read_is_refused_when_it_has_changed_since(stage: Stage) -> None:
+    read = stage.cluster.apply(stage.config_map("a", x="1"))
+    version = {"resourceVersion": read["metadata"]["resourceVersion"]}
+    again = stage.config_map("a", x="2")
+    changed = stage.cluster.apply(again | {"metadata": again["metadata"] | version})
+    assert changed["data"] == {"x": "2"}
+    late = stage.config_map("a", x="3")
+    with pytest.raises(ClusterUnavailable) as refused:
+        stage.cluster.apply(late | {"metadata": late["metadata"] | version})
+    assert refused.value.status == 409
+    assert stage.cluster.get("v1", "ConfigMap", "a")["data"] == {"x": "2"}
+
+
+def test_the_time_is_the_servers(stage: Stage) -> None:
+    stage.cluster.serves("v1", "ConfigMap")
+    assert abs(stage.cluster.time() - time.time()) < 60
 
 
 def test_a_kind_that_is_not_served_cannot_be_applied(stage: Stage) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inference_rollouts.clients.kubernetes import FIELD_MANAGER
-from inference_rollouts.core.errors import NotFound, PatchRefused
+from inference_rollouts.core.errors import ClusterUnavailable, NotFound, PatchRefused
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, labels_of
 from inference_rollouts.core.routing.claim import ENDING, Ending, read_ending
 from tests.support.json_patch import PathMissing, TestFailed, apply_patch
@@ -36,7 +36,13 @@ SERVED = {
 CLUSTER_SCOPED = {"Node", "GatewayClass", "ComputeClass"}
 CONDITIONS = ("Accepted", "ResolvedRefs")
 FEATURES = ("HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror")
-IDENTITY = {("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")}
+IDENTITY = {
+    ("apiVersion",),
+    ("kind",),
+    ("metadata", "name"),
+    ("metadata", "namespace"),
+    ("metadata", "resourceVersion"),
+}
 
 Object = dict[str, Any]
 Path = tuple[str, ...]
@@ -163,6 +169,9 @@ class FakeCluster:
         if not self.serves(api_version, kind):
             raise NotFound(f"The cluster does not serve {kind} of {api_version}.")
         before = self.find(api_version, kind, name)
+        version = before["metadata"]["resourceVersion"] if before else ""
+        if manifest["metadata"].get("resourceVersion", version) != version:
+            raise ClusterUnavailable("PATCH", f"/{kind}/{name}", 409, "the object has been modified")
         wanted = {path: value for path, value in _leaves(manifest) if path not in IDENTITY}
         merged, owners = self._merged(before, manifest, wanted)
         if merged == before or dry_run:
