@@ -122,7 +122,6 @@ class TestWatching:
         def interrupted(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(watch.time, "sleep", interrupted)
         monkeypatch.setattr(watch, "changes", lambda look: watch_once(look, interrupted))
         assert main(["watch"]) == 0
         assert "WATCHED BY" in capsys.readouterr().out

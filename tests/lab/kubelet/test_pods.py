@@ -118,6 +118,26 @@ def test_a_pod_from_binding_to_removal(subnet: str) -> None:
     asyncio.run(scenario())
 
 
+def test_a_server_that_dies_at_once_is_started_again(subnet: str) -> None:
+    async def scenario() -> None:
+        kube = FakeKube()
+        kube.add(node())
+        async with kubelet(kube, subnet) as session:
+            kube.add(pod())
+            await until(lambda: ready(kube))
+            async with session.post(f"http://{subnet}.10:8000/lab/crash") as response:
+                assert response.status == 202
+
+            def died() -> dict[str, Any]:
+                [container] = (kube.pod("p") or {})["status"]["containerStatuses"]
+                return dict(container.get("lastState", {}).get("terminated", {}))
+
+            await until(lambda: died().get("exitCode") == 137)
+            await until(lambda: ready(kube))
+
+    asyncio.run(scenario())
+
+
 def test_a_server_is_as_fast_as_what_its_node_has(subnet: str) -> None:
     async def scenario() -> None:
         kube = FakeKube()
