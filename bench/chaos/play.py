@@ -130,7 +130,7 @@ def _judged(arena: Arena, cell: Cell, seer: Seer, end: str, seconds: float) -> R
         wrong.append(f"it should have ended {cell.end}")
     if sight.unwatched > LONGEST_UNWATCHED:
         wrong.append(f"nobody watched for {sight.unwatched:.0f} s")
-    explained = EXPLAINED if cell.fault.loses else 0
+    explained = EXPLAINED if cell.fault.loses or cell.moment.prepare else 0
     if not cell.moment.bad and sum(lost.values()) > explained:
         wrong.append(f"clients lost {sum(lost.values())} requests: {lost}")
     return Result(

@@ -29,15 +29,12 @@ FIELD_MANAGER = OWNER
 log = logging.getLogger(__name__)
 
 
-class Cluster(Protocol):
-    """One cluster and namespace, as the rollout uses it. Safe to use from a thread.
+class Reader(Protocol):
+    """One cluster and namespace, as it is read. Safe to use from a thread.
 
     Every verb may raise ClusterUnavailable for what may pass (`core.faults` says what that is), and
     ClusterRefused for what the API server will never accept.
     """
-
-    def time(self) -> float:
-        """What time it is by the API server's clock (Unix seconds), as its newest answer said."""
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> K8sObject:
         """An object, of another namespace if one is given.
@@ -51,11 +48,18 @@ class Cluster(Protocol):
     def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[K8sObject]:
         """All objects of a kind in the namespace (or cluster, for kinds without one) with these labels."""
 
-    def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
-        """All objects of a namespaced kind in all namespaces; Forbidden where that may not be read."""
-
     def serves(self, api_version: str, kind: str) -> bool:
         """Whether the cluster serves a kind in this group and version."""
+
+
+class Cluster(Reader, Protocol):
+    """The same as the rollout uses it."""
+
+    def time(self) -> float:
+        """What time it is by the API server's clock (Unix seconds), as its newest answer said."""
+
+    def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
+        """All objects of a namespaced kind in all namespaces; Forbidden where that may not be read."""
 
     def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> K8sObject:
         """Server-side apply, never by force against others: raises ClusterRefused naming who owns a field.

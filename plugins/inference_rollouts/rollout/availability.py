@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.core.objects.k8s import K8sObject, part
 from inference_rollouts.core.objects.readiness import picker_reference, ready_pods
 from inference_rollouts.core.serving.availability import Availability, Picker, availability
@@ -13,7 +13,7 @@ from inference_rollouts.rollout.targets import find_pool
 
 
 def availability_of(
-    cluster: Cluster, pool: str, pods: Sequence[K8sObject] | None = None, needed: int = 1
+    cluster: Reader, pool: str, pods: Sequence[K8sObject] | None = None, needed: int = 1
 ) -> Availability:
     """The answer for an InferencePool; `pods` are those it selects where they have been read already."""
     live = find_pool(cluster, pool)
@@ -23,7 +23,7 @@ def availability_of(
     return availability(pool, len(ready), _picker(cluster, live), needed)
 
 
-def _picker(cluster: Cluster, pool: K8sObject) -> Picker | None:
+def _picker(cluster: Reader, pool: K8sObject) -> Picker | None:
     reference = picker_reference(pool)
     if reference is None:
         return None

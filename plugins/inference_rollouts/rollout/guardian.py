@@ -15,10 +15,11 @@ from itertools import groupby
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.clients.prometheus import Prometheus
+from inference_rollouts.clients.read_once import ReadOnce
 from inference_rollouts.core.errors import PassingError, PrometheusUnavailable, RolloutError
 from inference_rollouts.core.judging.guardrails import guardrails, harms
 from inference_rollouts.core.judging.judgement import Opinion, worst
-from inference_rollouts.core.limits import GUARDIAN_POLL
+from inference_rollouts.core.limits import GUARDIAN_POLL, LEASE_SECONDS
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing.claim import Claim, Guard, read_ending
@@ -34,6 +35,7 @@ from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import Restored, WayBack
 from inference_rollouts.rollout.writer import Writer
 
+RENEW_BEFORE = LEASE_SECONDS / 2  # seconds before its lease ends that a guardian renews it
 AT_ONCE = 8  # rollouts looked at side by side: what is slow delays its own
 
 log = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ class Guardian:
     now: Callable[[], float] = time.time
     at_once: int = AT_ONCE
     _told: set[str] = field(default_factory=set)
+    _seen: ReadOnce = field(init=False)
 
     def round(self) -> Round:
         """Look at all rollouts of the namespace once. Raises what the cluster raises."""
@@ -117,6 +120,7 @@ class Guardian:
         self._clean(leases, {lease_name(each.target) for each in claimed}, now)
         rollouts = list(_rollouts(claimed, leases))
         self._settle(objects, {each.token for each in rollouts})
+        self._seen = ReadOnce(self.cluster)
         done = self._look_after_all(rollouts)
         return Round(
             rollouts=len(rollouts),
@@ -124,6 +128,9 @@ class Guardian:
             unwatched=max((each.unwatched(now) for each in rollouts), default=0.0),
             ended=tuple(ended for _, ended in done if ended),
         )
+
+    def __post_init__(self) -> None:
+        self._seen = ReadOnce(self.cluster)
 
     def _look_after_all(self, rollouts: Sequence[Guarded]) -> list[tuple[bool, Ended | None]]:
         if self.at_once == 1:
@@ -153,7 +160,7 @@ class Guardian:
         for each, watch in zip(rollout.claimed, rollout.watches, strict=True):
             mine = watch is None or watch.holder == self.holder
             now = self.cluster.time()
-            if what is Duty.WATCH and watch and not mine and watch.is_fresh(now):
+            if what is Duty.WATCH and watch and watch.is_fresh(now + RENEW_BEFORE * mine):
                 continue
             try:
                 self._hold(each, watch, now)
@@ -183,7 +190,7 @@ class Guardian:
         if guard is None or not rollout.percent:
             return Duty.WATCH
         since = max(claim.since for claim in rollout.claims)
-        health = observe_pools(self.cluster, guard.canary_pool, guard.stable_pool, since).health
+        health = observe_pools(self._seen, guard.canary_pool, guard.stable_pool, since).health
         health = health.model_copy(
             update={"route_ok": resolves(rollout.objects), "storm": self._storm(guard, since)}
         )

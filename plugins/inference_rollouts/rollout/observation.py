@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.clients.kubernetes import Cluster, Reader
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.judging.counts import Snapshot, window
 from inference_rollouts.core.judging.guardrails import storm
@@ -88,7 +88,7 @@ def observe_cluster(cluster: Cluster, frozen: Frozen, since: float) -> ClusterOb
     return ClusterObservation(health, (*late, *pools.outages), pools.canary_pods, tuple(moved))
 
 
-def observe_pools(cluster: Cluster, canary: str, stable: str, since: float) -> PoolsObservation:
+def observe_pools(cluster: Reader, canary: str, stable: str, since: float) -> PoolsObservation:
     """Two pools (or one that serves both sides) as they are now."""
     pods = pods_of(cluster, canary)
     new = availability_of(cluster, canary, pods)

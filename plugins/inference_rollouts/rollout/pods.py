@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.core.errors import ClusterRefused, ServerUnavailable
 from inference_rollouts.core.objects.inference_pool import pod_labels, ports
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -12,7 +12,7 @@ from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.rollout.targets import find_pool
 
 
-def pods_of(cluster: Cluster, pool: str) -> list[K8sObject]:
+def pods_of(cluster: Reader, pool: str) -> list[K8sObject]:
     """The pods that an InferencePool selects; none when there is no such pool."""
     live = find_pool(cluster, pool)
     labels = pod_labels(live) if live else {}
@@ -31,7 +31,7 @@ def base_url(pod: K8sObject, port: int) -> str:
     return f"http://{host}:{port}"
 
 
-def port_of(cluster: Cluster, pool: str) -> int:
+def port_of(cluster: Reader, pool: str) -> int:
     """The port on which the pods of a pool have their model server. Raises ClusterRefused."""
     live = find_pool(cluster, pool)
     if live is None or not (numbers := ports(live)):
@@ -39,7 +39,7 @@ def port_of(cluster: Cluster, pool: str) -> int:
     return numbers[0]
 
 
-def servers_of(cluster: Cluster, pool: str) -> dict[str, str]:
+def servers_of(cluster: Reader, pool: str) -> dict[str, str]:
     """The base URLs of a pool's ready pods, by name. Raises ClusterRefused when there is none."""
     pods = ready_pods(pods_of(cluster, pool))
     if not pods:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.clients.kubernetes import Cluster, Reader
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.api_groups import (
     BOUND_KINDS,
@@ -19,7 +19,7 @@ from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.preview import is_preview
 
 
-def find_pool(cluster: Cluster, name: str) -> K8sObject | None:
+def find_pool(cluster: Reader, name: str) -> K8sObject | None:
     """The InferencePool of that name, in the newest API that has one; None where none has."""
     pools = (cluster.find(api, "InferencePool", name) for api in POOL_APIS)
     return next((pool for pool in pools if pool is not None), None)
