@@ -14,6 +14,7 @@ from bench.chaos.moments import scale_picker
 from bench.chaos.watching import Seer
 from bench.stage import until
 from inference_rollouts.core.reporting.approval import GO_ON
+from inference_rollouts.core.routing.claim import read_ending
 from lab.airflow.client import TERMINAL, AirflowError
 
 LONGEST_UNWATCHED = 60.0  # seconds that a canary with traffic may be watched by nobody
@@ -24,7 +25,10 @@ EXPLAINED = 60  # failures that clients may see of what died under their request
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a cell went. `end` is where the traffic is; `wrong` says, in words, what should be otherwise."""
+    """How a cell went. `end` is where the traffic is; `wrong` says, in words, what should be otherwise.
+
+    `guardian`: it was the guardian that ended it.
+    """
 
     cell: Cell
     end: str
@@ -33,6 +37,7 @@ class Result:
     restoring: float | None
     lost: dict[str, int]
     events: tuple[str, ...]
+    guardian: bool
     wrong: tuple[str, ...]
 
 
@@ -123,6 +128,12 @@ def _end(arena: Arena, found: object) -> str:
     return f"astray: {arena.stage.weights()}"
 
 
+def _why(arena: Arena) -> str:
+    """What was left on the route by whoever let it go."""
+    last = read_ending(arena.stage.route())
+    return last.why if last else ""
+
+
 def _judged(arena: Arena, cell: Cell, seer: Seer, end: str, seconds: float) -> Result:
     sight, lost = seer.sight, arena.lab.lost
     wrong = []
@@ -141,5 +152,6 @@ def _judged(arena: Arena, cell: Cell, seer: Seer, end: str, seconds: float) -> R
         restoring=sight.restoring,
         lost=lost,
         events=tuple(arena.lab.events),
+        guardian="(guardian" in _why(arena),
         wrong=tuple(wrong),
     )

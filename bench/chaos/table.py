@@ -19,6 +19,7 @@ def row(result: Result) -> dict[str, Any]:
         "restoring": None if result.restoring is None else round(result.restoring, 1),
         "lost": result.lost,
         "events": list(result.events),
+        "guardian": result.guardian,
         "wrong": list(result.wrong),
     }
 
@@ -33,7 +34,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         restoring = "-" if each.get("restoring") is None else f"{each['restoring']:.1f} s"
         unwatched = f"{each.get('unwatched', 0.0):.1f} s"
         told = ", ".join(_counted(each.get("events", ())))
-        end = each["end"] + (f" **({'; '.join(each['wrong'])})**" if each["wrong"] else "")
+        by = " by the guardian" if each.get("guardian") else ""
+        end = each["end"] + by + (f" **({'; '.join(each['wrong'])})**" if each["wrong"] else "")
         lines.append(_line((fault, moment, each["right"], end, lost, unwatched, restoring, told)))
     right = sum(not each["wrong"] for each in rows)
     return "\n".join([f"{right} of {len(rows)} cells ended as they should.", "", *lines])
