@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from inference_rollouts.clients.include import load_plan, plan_files
 from inference_rollouts.core.errors import PlanInvalid, RouteDrift, StableUnavailable
 from inference_rollouts.dag import build_dag
+from inference_rollouts.dags import all_dags
 from inference_rollouts.guardian_dag import DAG_ID
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.plans import ROOT, llm, llm_plan
@@ -166,6 +169,21 @@ def test_every_plan_of_the_project_becomes_dags_that_airflow_can_store() -> None
         plan = load_plan(path)
         for dag in (build_dag(plan), build_retire_dag(plan)):
             DagSerialization.to_dict(dag)
+
+
+def test_a_file_of_any_name_gets_a_dag_that_airflow_can_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "rollouts"
+    folder.mkdir()
+    for name in (b"caf\xc3\xa9.yaml", b"bad\xff.yaml", b"a b\nc.yaml"):
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_text("{")
+    monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
+    dags = all_dags()
+    assert [dag.dag_id for dag in dags] == ["rollout_a_b_nc", "rollout_bad_udcff", "rollout_caf_"]
+    for dag in dags:
+        assert json.dumps(DagSerialization.to_dict(dag), ensure_ascii=False).encode()
+        assert "\n" not in (dag.description or "")
 
 
 def test_without_mistakes_there_is_no_import_error(database: None) -> None:

@@ -28,6 +28,7 @@ from pathlib import Path
 from kubernetes.config import ConfigException
 
 from inference_rollouts.clients.kubernetes import connect
+from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.fake_cluster import FakeCluster
 from tests.support.freezing import run_on
@@ -41,6 +42,7 @@ run.traffic.shift(1, run.plan.all_steps[0], 1000.0)
 assert cluster.weights() == {"llm-pool": 95, "llm-pool-version-2": 5}
 assert run.traffic.way_back.restore("the end of a test", 1001.0) is Restored.DONE
 assert cluster.route["spec"] == before
+assert Guardian(cluster, None, "guardian").round() == Round()
 try:
     connect(Path("/nowhere/kubeconfig"))
 except ConfigException:

@@ -35,7 +35,12 @@ def plan_files() -> list[Path]:
 
 def load_plans() -> list[tuple[str, Plan | PlanInvalid]]:
     """Every plan file, by its name without `.yaml`, with its plan or what is wrong with it."""
-    return [(path.stem, _plan_or_mistake(path)) for path in plan_files()]
+    return [(printable(path.stem), _plan_or_mistake(path)) for path in plan_files()]
+
+
+def printable(name: str) -> str:
+    """A file's name as people can read it and databases keep it, whatever its bytes are."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in name)
 
 
 def _plan_or_mistake(path: Path) -> Plan | PlanInvalid:
@@ -56,10 +61,11 @@ def load_plan(path: Path) -> Plan:
             raise PlanInvalid(f"the file of plan {plan.name!r} must be named {plan.name}.yaml.")
         return plan
     except PlanInvalid as error:
-        raise PlanInvalid(f"{path.name}: {error}") from error
+        raise PlanInvalid(f"{printable(path.name)}: {error}") from error
     except Exception as error:
         words = " ".join(str(error).split())
-        raise PlanInvalid(f"{path.name}: it cannot be read: {type(error).__name__}: {words}") from error
+        what = f"it cannot be read: {type(error).__name__}: {words}"
+        raise PlanInvalid(f"{printable(path.name)}: {what}") from error
 
 
 def load_metric_set(name: str) -> MetricSet:

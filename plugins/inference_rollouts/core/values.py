@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+
+_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$")]
 """A Kubernetes name."""
@@ -85,6 +88,20 @@ def renamed(**names: str) -> Any:
         return value
 
     return model_validator(mode="before")(refuse)
+
+
+def unstorable(value: Any, where: str = "") -> Iterator[str]:
+    """The places of strings that no database keeps: with control characters, or halves of surrogate pairs."""
+    match value:
+        case str() if _UNSTORABLE.search(value):
+            yield where
+        case Mapping():
+            for key, each in value.items():
+                yield from unstorable(key, where)
+                yield from unstorable(each, f"{where}.{key}".strip("."))
+        case list() | tuple():
+            for place, each in enumerate(value):
+                yield from unstorable(each, f"{where}.{place}".strip("."))
 
 
 def mistakes(error: ValidationError, tags: Collection[str] = ()) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from inference_rollouts.core.errors import ClaimLost, RolloutError
+from inference_rollouts.core.errors import ClaimLost, PrometheusUnavailable, RolloutError, StableUnavailable
 from inference_rollouts.core.reporting.report import Outcome
 from inference_rollouts.core.routing.claim import Ending, read_claim
 from inference_rollouts.core.run.frozen import Frozen
@@ -56,6 +56,24 @@ def test_a_second_try_of_preflight_brings_back_what_the_first_claimed(step: Step
     assert step.cluster.ending() is Ending.RESTORED
     assert frozen.token != step.run.frozen.token
     assert frozen.run == "rollout_llm/r1"
+
+
+def test_it_brings_that_back_also_where_it_then_refuses_to_begin_anew(step: Step) -> None:
+    step.prometheus.down = True
+    with pytest.raises(PrometheusUnavailable):
+        preflight_again(Told(deploy_pool=kept(step)))
+    assert step.cluster.weights() == {STABLE: 1}
+    assert step.cluster.ending() is Ending.RESTORED
+
+
+def test_it_waits_for_a_stable_pool_that_cannot_take_its_traffic(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference_rollouts.operators.preflight.REFLEX_DEADLINE", 0.0)
+    step.cluster.scale(STABLE, 0)
+    with pytest.raises(StableUnavailable):
+        preflight_again(Told(deploy_pool=kept(step)))
+    assert step.cluster.weights() == {STABLE: 0, CANARY: 100}
 
 
 @pytest.mark.parametrize("deploy_pool", [{}, {TOKEN: "of-somebody-else"}])

@@ -18,7 +18,7 @@ from inference_rollouts.core.plan.trial import Mirror, Preview
 from inference_rollouts.core.plan.workload import Picker, Workload
 from inference_rollouts.core.serving.capacity import Capacity
 from inference_rollouts.core.serving.engines import vllm
-from inference_rollouts.core.values import Model, ModelName, Name, Text, mistakes
+from inference_rollouts.core.values import Model, ModelName, Name, Text, mistakes, unstorable
 
 T = TypeVar("T")
 
@@ -224,6 +224,9 @@ def parse_plan(value: Any) -> Plan:
     """A plan from parsed YAML; raises PlanInvalid with one phrase per mistake."""
     if isinstance(value, Mapping) and "kind" not in value:
         value = {"kind": Kind.BASE_MODEL.value, **value}
+    if places := list(unstorable(value)):
+        where = ", ".join(dict.fromkeys(place or "the file" for place in places))
+        raise PlanInvalid(f"The plan is invalid: {where}: control characters or halves of characters.")
     return validated(_PLAN, value, "The plan is invalid")
 
 
