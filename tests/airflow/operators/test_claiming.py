@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from inference_rollouts.core.errors import ClaimLost, PrometheusUnavailable, RolloutError, StableUnavailable
+from inference_rollouts.core.errors import ClaimLost, RolloutError, StableUnavailable
 from inference_rollouts.core.reporting.report import Outcome
 from inference_rollouts.core.routing.claim import Ending, read_claim
 from inference_rollouts.core.run.frozen import Frozen
@@ -60,7 +60,7 @@ def test_a_second_try_of_preflight_brings_back_what_the_first_claimed(step: Step
 
 def test_it_brings_that_back_also_where_it_then_refuses_to_begin_anew(step: Step) -> None:
     step.prometheus.down = True
-    with pytest.raises(PrometheusUnavailable):
+    with pytest.raises(RolloutError):
         preflight_again(Told(deploy_pool=kept(step)))
     assert step.cluster.weights() == {STABLE: 1}
     assert step.cluster.ending() is Ending.RESTORED
