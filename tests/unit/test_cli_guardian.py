@@ -14,11 +14,14 @@ import requests
 from inference_rollouts.cli import guardian, main, watch
 from inference_rollouts.cli.get import listing
 from inference_rollouts.cli.probes import Probes
-from inference_rollouts.core.limits import GUARDIAN_STALLED, LEASE_SECONDS
+from inference_rollouts.core.limits import GUARDIAN_STALLED
+from inference_rollouts.core.limits import LEASE_SECONDS as BEYOND
 from inference_rollouts.rollout.guardian import Ended, Round
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
+
+LEASE_SECONDS = BEYOND + 1  # with the plan's interval
 
 
 @pytest.fixture

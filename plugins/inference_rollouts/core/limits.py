@@ -34,7 +34,7 @@ ANSWER_ATTEMPTS = 3  # completions asked of a model server before its failure co
 WARM_UP_FAILURES = 2  # failed answers in a row that a pod may give until it is steady
 SERVERS_AT_ONCE = 16  # model servers spoken to at the same time
 
-LEASE_SECONDS = 20  # after which a rollout that nobody says to watch is not watched
+LEASE_SECONDS = 20  # beyond the next observation, after which a rollout counts as watched by nobody
 LEASE_RENEWAL = 5.0  # between two renewals of a lease that say the same
 GUARDIAN_POLL = 5.0  # between two rounds of a guardian
 GUARDIAN_STALLED = 120.0  # after which a guardian that ended no round is not alive

@@ -35,7 +35,7 @@ def step(monkeypatch: pytest.MonkeyPatch) -> Step:
     """A rollout that an alarm has ended, and nobody finished it."""
     step = Step()
     step.run.traffic.way_back.retreat("an alarm")
-    step.cluster.clock = lambda: time.time() + LEASE_SECONDS
+    step.cluster.clock = lambda: time.time() + LEASE_SECONDS + 1
     use(step.run.clients, monkeypatch)
     return step
 

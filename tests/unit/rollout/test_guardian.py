@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.errors import ClusterUnavailable
-from inference_rollouts.core.limits import LEASE_SECONDS, RETURN_PATIENCE
+from inference_rollouts.core.limits import LEASE_SECONDS as BEYOND
+from inference_rollouts.core.limits import RETURN_PATIENCE
 from inference_rollouts.core.routing.claim import CLAIM, Ending, Phase
 from inference_rollouts.core.routing.watch import SHARE_LABEL, STEP_LABEL, watch_of
 from inference_rollouts.rollout.guardian import Guardian, Round
@@ -17,6 +18,7 @@ from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
 
 LEASE = "httproute-routes-to-llm"
+LEASE_SECONDS = BEYOND + 1  # with the interval of the plan, which is below a second
 
 
 class Scene:

@@ -8,6 +8,7 @@ whoever reads asks it what time it is.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -123,11 +124,16 @@ def renewed_lease(
         },
         "spec": {
             "holderIdentity": holder,
-            "leaseDurationSeconds": LEASE_SECONDS,
+            "leaseDurationSeconds": lease_seconds(claim),
             "acquireTime": _micro(before.acquired if before and same else now),
             "renewTime": _micro(now),
         },
     }
+
+
+def lease_seconds(claim: Claim) -> int:
+    """For how long a renewal counts: until the next observation, and what any may be late."""
+    return LEASE_SECONDS + math.ceil(claim.guard.interval if claim.guard else 0.0)
 
 
 def _micro(time: float) -> str:

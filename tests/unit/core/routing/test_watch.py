@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_rollouts.core.limits import LEASE_SECONDS, RETURN_PATIENCE
-from inference_rollouts.core.routing.claim import Claim, Phase
+from inference_rollouts.core.routing.claim import Claim, Guard, Phase
 from inference_rollouts.core.routing.duty import Duty, duty, is_patient, why_ended
 from inference_rollouts.core.routing.watch import Watch, lease_name, renewed_lease, watch_of, watched_by
 from inference_rollouts.core.routing.weights import Target
@@ -37,6 +37,12 @@ class TestLease:
         assert (seen.holder, seen.token, seen.renewed) == ("triggerer", "5f3a", NOW - 3)
         assert seen.is_fresh(NOW)
         assert not seen.is_fresh(NOW - 3 + LEASE_SECONDS)
+
+    def test_it_lasts_until_after_the_next_observation(self) -> None:
+        guard = Guard(stable_pool="a", canary_pool="b", interval=60.0)
+        seen = watch_of(renewed_lease(ROUTE, claim(guard=guard), "triggerer", "", None, NOW))
+        assert seen
+        assert seen.until == NOW + 60 + LEASE_SECONDS
 
     def test_who_goes_on_watching_has_watched_since_then(self) -> None:
         first = watch(ago=60.0)
