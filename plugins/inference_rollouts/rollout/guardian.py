@@ -146,10 +146,11 @@ class Guardian:
         try:
             if not self._take(rollout, what):
                 return False, None
-            if what is Duty.WATCH:
-                what = self._watch(rollout)
-            return True, self._end(rollout) if what is Duty.END else None
-        except (RolloutError, PassingError) as error:
+            alarm = self._watch(rollout) if what is Duty.WATCH else ""
+            return True, self._end(rollout, alarm) if alarm or what is Duty.END else None
+        except RolloutError as error:
+            self._tell_once(rollout.objects[0], "RolloutStuck", f"{rollout}: {error}")
+        except PassingError as error:
             log.warning("%s: %s", rollout, error)
         except Exception:
             log.exception("%s", rollout)
@@ -184,11 +185,11 @@ class Guardian:
             lease["metadata"]["resourceVersion"] = watch.version
         self.cluster.apply(lease)
 
-    def _watch(self, rollout: Guarded) -> Duty:
-        """Look at a rollout; an alarm takes its traffic away, and then it is to be ended."""
+    def _watch(self, rollout: Guarded) -> str:
+        """Look at a rollout. An alarm takes its traffic away; the reason, empty if there is none."""
         guard = next((claim.guard for claim in rollout.claims if claim.guard), None)
         if guard is None or not rollout.percent:
-            return Duty.WATCH
+            return ""
         since = max(claim.since for claim in rollout.claims)
         health = observe_pools(self._seen, guard.canary_pool, guard.stable_pool, since).health
         health = health.model_copy(
@@ -196,14 +197,14 @@ class Guardian:
         )
         opinions: list[Opinion] = list(guardrails(limits_of(guard), health))
         if not opinions:
-            return Duty.WATCH
+            return ""
         alarm = worst(opinions)
         if harms(alarm, health):
             log.warning("%s: %s But stable cannot take anything, so nothing is moved.", rollout, alarm.reason)
-            return Duty.WATCH
+            return ""
         kept = 0 if (health.ready_stable or 0) >= guard.pods else kept_by_claims(self.cluster, rollout.claims)
         self._way_back(rollout).retreat(f"{alarm.reason} ({self.holder})", kept)
-        return Duty.END
+        return alarm.reason
 
     def _storm(self, guard: Guard, since: float) -> str:
         watch = read_storm_watch(guard)
@@ -219,15 +220,15 @@ class Guardian:
             log.warning("%s", error)
             return ""
 
-    def _end(self, rollout: Guarded) -> Ended | None:
+    def _end(self, rollout: Guarded, alarm: str) -> Ended | None:
         """Put it back, or complete what was committed; None where somebody else has just done it.
 
-        Raises StableUnavailable while that has to wait.
+        `alarm` is why, if this guardian raised one. Raises StableUnavailable while that has to wait.
         """
         way_back, now = self._way_back(rollout), self.cluster.time()
         if not (claims := way_back.claims()):
             return None
-        why = why_ended(claims, now)
+        why = alarm or why_ended(claims, now)
         done = end_by_claims(self.cluster, way_back, f"{why} ({self.holder})", self.now())
         log.warning("%s: %s, because %s", rollout, done, why)
         return Ended(rollout.claims[0], done, why)
@@ -236,12 +237,17 @@ class Guardian:
         return WayBack(Writer(self.cluster), rollout.targets, rollout.token)
 
     def _tell_mistakes(self, claimed: Sequence[Claimed]) -> None:
-        """Tell of claims that nobody can read, each sentence once."""
+        """Tell of claims that nobody can read."""
         for each in claimed:
-            if each.mistake and each.mistake not in self._told:
-                self._told.add(each.mistake)
-                log.error("%s", each.mistake)
-                self.cluster.event(each.obj, "ClaimUnreadable", each.mistake, warning=True)
+            if each.mistake:
+                self._tell_once(each.obj, "ClaimUnreadable", each.mistake)
+
+    def _tell_once(self, obj: K8sObject, reason: str, sentence: str) -> None:
+        """Say what only people can mend."""
+        if sentence not in self._told:
+            self._told.add(sentence)
+            log.error("%s", sentence)
+            self.cluster.event(obj, reason, sentence, warning=True)
 
     def _settle(self, objects: Sequence[K8sObject], running: set[str]) -> None:
         """Put back what rollouts owe to autoscalers that are over wherever they moved anything."""

@@ -9,7 +9,7 @@ import pytest
 from inference_rollouts.core.errors import ClusterUnavailable
 from inference_rollouts.core.limits import LEASE_SECONDS as BEYOND
 from inference_rollouts.core.limits import RETURN_PATIENCE
-from inference_rollouts.core.routing.claim import CLAIM, Ending, Phase
+from inference_rollouts.core.routing.claim import CLAIM, Ending, Phase, read_ending
 from inference_rollouts.core.routing.watch import SHARE_LABEL, STEP_LABEL, watch_of
 from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.watching import Watcher
@@ -118,6 +118,9 @@ def test_a_storm_ends_it_at_once() -> None:
     told = [event["message"] for event in scene.cluster.told if event["reason"] == "CanaryAlarm"]
     assert "storm of" in told[0]
     assert "guardian a" in told[0]
+    last = read_ending(scene.cluster.route)
+    assert last
+    assert "storm of" in last.why, "a run that goes on reads it there"
     assert scene.holder is None, "the lease of what has ended is gone"
 
 
@@ -144,6 +147,16 @@ def test_where_only_the_canary_serves_an_alarm_moves_nothing() -> None:
     scene.prometheus.failing[CANARY] = 1.0
     assert not scene.after(5).ended
     assert scene.cluster.weights() == {STABLE: 50, CANARY: 50}
+
+
+def test_weights_that_others_set_are_left_and_told_once() -> None:
+    scene = Scene()
+    scene.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 7
+    for _ in range(3):
+        assert not scene.after(3600).ended
+    assert scene.cluster.weights() == {STABLE: 7, CANARY: 50}
+    [told] = [event["message"] for event in scene.cluster.told if event["reason"] == "RolloutStuck"]
+    assert "was changed by" in told
 
 
 def test_a_store_that_does_not_answer_is_no_alarm() -> None:
