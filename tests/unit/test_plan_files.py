@@ -33,6 +33,7 @@ def test_two_valid_plans_with_one_dag_id_are_both_refused_and_each_names_the_oth
             "rollout_a_b",
             "a-b.yaml makes the same DAG as A-b.yaml: rename one of them. "
             "A-b.yaml makes the same DAG as a-b.yaml: rename one of them.",
+            "a-b",
         )
     ]
 
@@ -40,12 +41,12 @@ def test_two_valid_plans_with_one_dag_id_are_both_refused_and_each_names_the_oth
 def test_an_invalid_plan_takes_away_no_valid_one_s_dag_and_is_still_shown() -> None:
     good = plan("a-b")
     for files in ([("a-b", good), ("a_b", PlanInvalid("No."))], [("A.b", PlanInvalid("No.")), ("a-b", good)]):
-        assert accept(files) == ([good], [Refused("invalid_a_b", "No.")])
+        assert accept(files) == ([good], [Refused("invalid_a_b", "No.", files[0][0])])
 
 
 def test_of_invalid_plans_with_one_dag_id_every_mistake_is_shown_where_the_plan_would_be() -> None:
     files = [("a_b", PlanInvalid("One.")), ("a-b", PlanInvalid("Two."))]
-    assert accept(files) == ([], [Refused("rollout_a_b", "One. Two.")])
+    assert accept(files) == ([], [Refused("rollout_a_b", "One. Two.", "a_b")])
 
 
 def test_the_name_of_a_file_may_be_as_long_as_file_names_can_be() -> None:

@@ -19,7 +19,7 @@ class Refused:
 
     dag_id: str
     mistake: str
-    plan: str = ""
+    plan: str
 
 
 def accept(files: Iterable[tuple[str, Plan | PlanInvalid]]) -> tuple[list[Plan], list[Refused]]:
