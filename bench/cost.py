@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,11 +57,11 @@ def milliseconds(rate: float, interval: float) -> float:
     health = judge.Health(ready_canary=PODS, ready_stable=PODS)
     seen, sums = snapshots(rate, interval), judge.begin(policy, metric_set, step, judge.Carried())
     start = time.process_time()
-    for before, after in pairwise(seen):
-        window = counts.window(metric_set, CANARY, STABLE, before, after)
-        assert window is not None
-        sums = judge.absorb(sums, window)
-        judge.conclude(sums, health, after.time)
+    counter = counts.Counter(metric_set, CANARY, STABLE)
+    for after in seen:
+        if window := counter.observe(after):
+            sums = judge.absorb(sums, window)
+            judge.conclude(sums, health, after.time)
     return 1000 * (time.process_time() - start) / OBSERVATIONS
 
 

@@ -71,6 +71,30 @@ def test_gaps_lose_and_invent_nothing(steps: list[tuple[int, int]], missing: lis
     assert sum(c.bad[0] for c in errors) == sum(bad for _, bad in steps[1:])
 
 
+@given(st.data())
+def test_whatever_is_missing_from_answers_nothing_is_counted_that_did_not_happen(data: st.DataObject) -> None:
+    """Of a canary with a past; what was seen once in two answers running is there, as in any store."""
+    counters = {"errors/total/0": [5000], "errors/bad/0": [900]}
+    answers = data.draw(st.integers(3, 8))
+    for _ in range(answers - 1):
+        bad = data.draw(st.integers(0, 9))
+        counters["errors/bad/0"].append(counters["errors/bad/0"][-1] + bad)
+        counters["errors/total/0"].append(
+            counters["errors/total/0"][-1] + bad + data.draw(st.integers(0, 50))
+        )
+    seen = []
+    for place in range(answers):
+        present = [tag for tag in counters if place < 2 or data.draw(st.booleans())]
+        samples = [sample(CANARY, "c", tag, counters[tag][place]) for tag in present]
+        samples += [sample(CANARY, "c", "started", 1.0), *rate_samples(STABLE, "s", 5, 0)]
+        seen.append(Snapshot(float(place), {"counts": samples}))
+    for window in counts.windows(SET, CANARY, STABLE, seen):
+        arm, (first, last) = window.counts["errors"].canary, (int(window.start), int(window.end))
+        grown = {tag: series[last] - series[first] for tag, series in counters.items()}
+        assert arm.n <= grown["errors/total/0"]
+        assert arm.bad[0] <= grown["errors/bad/0"]
+
+
 values = st.one_of(st.none(), st.floats(), st.integers(-5, 10**7).map(float))
 TAGS = [
     *[("started", None), ("errors/total/0", None), ("errors/bad/0", None)],

@@ -140,6 +140,7 @@ def frozen(plan: Any, parents: tuple[Parent, ...], **more: Any) -> Any:
         run=RUN,
         token=TOKEN,
         plan=plan,
+        metric_set=SimpleNamespace(exporters="servers"),
         parents=parents,
         parents_for=lambda route: tuple(each for each in parents if each.route in ("", route)),
         **{"targets": (target(),), "manifests": (), "previews": (), "began": 0.0, **more},

@@ -75,7 +75,7 @@ class AdapterRollout:
             began=began,
             stable_path=stable_path,
         )
-        measuring.check_metrics(clients.prometheus, frozen)
+        measuring.check_metrics(clients, frozen)
         return frozen
 
     def targets(self, cluster: Cluster) -> list[tuple[Target, K8sObject]]:

@@ -90,7 +90,7 @@ class PoolRollout:
             previews=tuple(previews),
             began=began,
         )
-        measuring.check_metrics(clients.prometheus, frozen)
+        measuring.check_metrics(clients, frozen)
         capacity.check(clients, frozen)
         capacity.floors(cluster, plan, frozen.stable_pods)
         return frozen

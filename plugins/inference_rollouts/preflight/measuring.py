@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
+from inference_rollouts.clients import Clients
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
-from inference_rollouts.core.judging.counts import missing, window
+from inference_rollouts.core.judging.counts import last_window, missing, only, pods_in
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import markdown, shortfalls, step_powers, traffic_of
 from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.observation import snapshot
+from inference_rollouts.rollout.observation import exporters_of, snapshot
+
+log = logging.getLogger(__name__)
 
 TRAFFIC_SEEN = 120.0  # seconds before the rollout of traffic from which its power is computed
 
@@ -26,11 +30,18 @@ def metric_set_of(plan: Plan) -> MetricSet:
     return metric_set
 
 
-def check_metrics(prometheus: Prometheus, frozen: Frozen) -> None:
-    """Prometheus answers and knows what the judge needs of stable."""
+def check_metrics(clients: Clients, frozen: Frozen) -> None:
+    """Prometheus answers and knows what the judge needs of stable, of its own pods."""
     plan = frozen.plan
-    seen = snapshot(prometheus, frozen, time.time())
-    arm = plan.arm(plan.stable)
+    seen = snapshot(clients.prometheus, frozen, time.time())
+    arm, names = plan.arm(plan.stable), frozen.metric_set.pod
+    if own := exporters_of(clients.cluster, frozen):
+        present = pods_in(seen, names, arm.label)
+        if strangers := ", ".join(sorted(present - own)):
+            log.warning("not counted, as they are not in this cluster's pools: %s", strangers)
+        if silent := ", ".join(sorted(own - present)):
+            log.warning("Prometheus has no metrics of %s", silent)
+        seen = only(seen, names, own)
     if lacking := missing(frozen.metric_set, arm, seen):
         raise ClusterRefused(
             f"The judge would be blind: Prometheus lacks {'; '.join(lacking)}. Scrape {plan.scraped} "
@@ -44,8 +55,8 @@ def check_power(prometheus: Prometheus, frozen: Frozen, now: float) -> tuple[str
     Raises PlanInvalid when something may be missed and the plan says to refuse then.
     """
     plan, policy = frozen.plan, frozen.plan.analysis
-    before, after = (snapshot(prometheus, frozen, at) for at in (now - TRAFFIC_SEEN, now))
-    seen = window(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable), before, after)
+    answers = [snapshot(prometheus, frozen, now - ago) for ago in (TRAFFIC_SEEN + 60, TRAFFIC_SEEN, 0)]
+    seen = last_window(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable), answers)
     usual = traffic_of(frozen.metric_set, [seen] if seen else [])
     powers = step_powers(policy, frozen.metric_set, plan.all_steps, usual)
     missed = shortfalls(policy, powers)

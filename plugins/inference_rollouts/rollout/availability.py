@@ -23,12 +23,23 @@ def availability_of(
     return availability(pool, len(ready), _picker(cluster, live), needed)
 
 
+def picker_pods(cluster: Reader, pool: str) -> list[K8sObject]:
+    """The pods of a pool's endpoint picker; none where nobody knows any."""
+    live = find_pool(cluster, pool)
+    reference = picker_reference(live) if live else None
+    return _served_by(cluster, cluster.find("v1", "Service", reference[0])) if reference else []
+
+
 def _picker(cluster: Reader, pool: K8sObject) -> Picker | None:
     reference = picker_reference(pool)
     if reference is None:
         return None
     name, fail_close = reference
     service = cluster.find("v1", "Service", name)
+    ready = ready_pods(_served_by(cluster, service))
+    return Picker(name, service is not None, len(ready), fail_close)
+
+
+def _served_by(cluster: Reader, service: K8sObject | None) -> list[K8sObject]:
     selector = part(service, "spec", "selector")
-    pods = cluster.select("v1", "Pod", selector) if selector else []
-    return Picker(name, service is not None, len(ready_pods(pods)), fail_close)
+    return cluster.select("v1", "Pod", selector) if selector else []

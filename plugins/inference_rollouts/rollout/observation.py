@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from inference_rollouts.clients.kubernetes import Cluster, Reader
+from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.clients.prometheus import Prometheus
-from inference_rollouts.core.judging.counts import Snapshot, window
+from inference_rollouts.clients.read_once import ReadOnce
+from inference_rollouts.core.judging.counts import Snapshot, last_window
 from inference_rollouts.core.judging.guardrails import storm
 from inference_rollouts.core.judging.metrics import Query, queries
 from inference_rollouts.core.judging.policy import Health
@@ -23,7 +24,7 @@ from inference_rollouts.core.objects.readiness import (
 from inference_rollouts.core.routing.drift import in_order, own_claim
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.guard import StormWatch
-from inference_rollouts.rollout.availability import availability_of
+from inference_rollouts.rollout.availability import availability_of, picker_pods
 from inference_rollouts.rollout.pods import pods_of
 
 
@@ -31,13 +32,15 @@ from inference_rollouts.rollout.pods import pods_of
 class ClusterObservation:
     """The cluster now: its health, why the step may not pass as things are, the canary's ready pods.
 
-    `moved` are the objects that move, as they were read.
+    `moved` are the objects that move, as they were read; `exporters` the names of the pods whose metrics
+    count, empty where nobody knows them.
     """
 
     health: Health
     blockers: tuple[str, ...]
     canary_pods: tuple[K8sObject, ...]
     moved: tuple[K8sObject, ...] = ()
+    exporters: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +65,18 @@ def answers(prometheus: Prometheus, asked: Sequence[Query], at: float) -> Snapsh
 
 def storm_between(prometheus: Prometheus, watch: StormWatch, start: float, end: float) -> str:
     """The sentence of a storm between two Unix times, or an empty one. Raises PrometheusUnavailable."""
-    before, after = (answers(prometheus, watch.queries, at) for at in (start, end))
-    counted = window(watch.metric_set, watch.canary, watch.stable, before, after)
+    seen = [answers(prometheus, watch.queries, at) for at in (2 * start - end, start, end)]
+    counted = last_window(watch.metric_set, watch.canary, watch.stable, seen)
     counts = counted.counts.get(watch.metric_set.errors) if counted else None
     return storm(watch.limits, watch.label, counts)
 
 
-def observe_cluster(cluster: Cluster, frozen: Frozen, since: float) -> ClusterObservation:
+def observe_cluster(cluster: Reader, frozen: Frozen, since: float) -> ClusterObservation:
     """Routes and pools as they are now, in a step that began at `since` (Unix seconds).
 
     Raises ClaimLost or RouteDrift when what moves is not ours any more.
     """
-    plan = frozen.plan
+    plan, cluster = frozen.plan, ReadOnce(cluster)
     moved = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
     for obj in moved:
         in_order(obj, own_claim(obj, frozen.token))
@@ -85,7 +88,16 @@ def observe_cluster(cluster: Cluster, frozen: Frozen, since: float) -> ClusterOb
     pools = observe_pools(cluster, plan.pool_of(plan.canary), plan.pool_of(plan.stable), since)
     health = pools.health.model_copy(update={"route_ok": resolves(moved)})
     late = () if routes.phase is Phase.READY else (f"{routes.message}.",)
-    return ClusterObservation(health, (*late, *pools.outages), pools.canary_pods, tuple(moved))
+    exporters = exporters_of(cluster, frozen)
+    return ClusterObservation(health, (*late, *pools.outages), pools.canary_pods, tuple(moved), exporters)
+
+
+def exporters_of(cluster: Reader, frozen: Frozen) -> frozenset[str]:
+    """The names of the pods whose metrics are those of either arm; empty where there are none."""
+    plan = frozen.plan
+    pods = pods_of if frozen.metric_set.exporters == "servers" else picker_pods
+    pools = {plan.pool_of(side) for side in (plan.canary, plan.stable)}
+    return frozenset(pod["metadata"]["name"] for pool in pools for pod in pods(cluster, pool))
 
 
 def observe_pools(cluster: Reader, canary: str, stable: str, since: float) -> PoolsObservation:

@@ -8,7 +8,7 @@ from dataclasses import astuple
 from typing import Any
 
 from inference_rollouts.core.errors import ClaimLost, PrometheusUnavailable, RouteDrift
-from inference_rollouts.core.judging.counts import Snapshot, WindowCounts, ticks, window
+from inference_rollouts.core.judging.counts import Counter, WindowCounts, ticks
 from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded
 from inference_rollouts.core.judging.judge import (
     Carried,
@@ -56,7 +56,8 @@ class StepObserver:
         self.windows: list[WindowCounts] = []
         self.points: list[Point] = []
         self._reconcile = run.kind.reconciler(run)
-        self._last: Snapshot | None = None
+        self._exporters: frozenset[str] = frozenset()  # also those that have gone since
+        self._counter = Counter(metric_set, self.canary, self.stable)
         self._health = Health()
         self._ticks = 0  # of the grid that were observed
         self._told_smaller = False
@@ -71,9 +72,10 @@ class StepObserver:
 
     def observe(self, now: float) -> Judgement:
         """Count up to `now` and judge. Raises ClaimLost or RouteDrift; an observation may lack answers."""
-        answers, storm = self._count(now), self._storm_before(now)
         cluster = self._observe_cluster()
-        blockers, notes = self._blockers(cluster), _shared_notes(self.run)
+        self._exporters |= cluster.exporters if cluster else frozenset()
+        answers, storm = self._count(now), self._storm_before(now)
+        blockers, notes = self._blockers(cluster), [*_shared_notes(self.run), *self._counter.notes]
         if cluster and answers:
             room = self._room_ahead(cluster.health, now)
             blockers, notes = [*blockers, *room.blockers], [*notes, *room.notes]
@@ -148,11 +150,16 @@ class StepObserver:
         policy = self.run.plan.analysis
         for tick in ticks(self.context.anchor, policy.interval, now, policy.scrape_delay)[self._ticks :]:
             try:
-                self._absorb(snapshot(self.run.clients.prometheus, self.run.frozen, tick))
+                seen = snapshot(self.run.clients.prometheus, self.run.frozen, tick)
             except PrometheusUnavailable as error:
                 log.warning("%s", error)
                 return False
             self._ticks += 1
+            counted = self._counter.observe(seen, self._exporters or None)
+            if counted is not None:
+                self.sums = absorb(self.sums, counted)
+                self.recorder.window(counted)
+                self.windows.append(counted)
         return True
 
     def _storm_before(self, now: float) -> str:
@@ -160,25 +167,13 @@ class StepObserver:
         policy = self.run.plan.analysis
         end = now - policy.scrape_delay
         start = end - policy.interval
-        if self._last is not None or start < self.context.started_at:
+        if self._ticks or start < self.context.started_at:
             return ""
         try:
             return storm_between(self.run.clients.prometheus, self._storms, start, end)
         except PrometheusUnavailable as error:
             log.warning("%s", error)
             return ""
-
-    def _absorb(self, after: Snapshot) -> None:
-        """Fold in what was counted since the last good snapshot."""
-        if self._last is None:
-            self._last = after
-            return
-        counted = window(self.run.frozen.metric_set, self.canary, self.stable, self._last, after)
-        if counted is not None:
-            self.sums = absorb(self.sums, counted)
-            self.recorder.window(counted)
-            self.windows.append(counted)
-            self._last = after
 
     def _observe_cluster(self) -> ClusterObservation | None:
         """Route and pools; None when the cluster does not answer, or says once what may pass."""

@@ -9,17 +9,16 @@ counted exactly is left out, on both arms alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Arm, Latency, MetricSet, Rate, series
+from inference_rollouts.core.judging.ledger import Growth, Key, Ledger, Sample
+from inference_rollouts.core.judging.metrics import Arm, Latency, MetricSet, Rate, series
 from inference_rollouts.core.values import Value
 
-Sample = tuple[Mapping[str, str], float]
+NAMED = 5  # pods that are named where there may be many
 MOST = 10**9  # events of one pod in one window; more is no count but a broken counter
-Key = tuple[str, float | None]
-"""Tag of a series and, for a bucket, its bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,162 +68,156 @@ class WindowCounts(Value):
     counts: dict[str, Counts]
 
 
-@dataclass(slots=True)
-class _Pod:
-    """The readings of one pod at one tick."""
-
-    started: float | None = None
-    values: dict[Key, float] = field(default_factory=dict)
-
-
 def ticks(anchor: float, interval: float, now: float, scrape_delay: float = 0.0) -> list[float]:
     """The grid that can be observed by `now`: anchor, anchor + interval, ..., at most now - scrape_delay."""
     return [anchor + i * interval for i in range(math.floor((now - scrape_delay - anchor) / interval) + 1)]
 
 
-def window(
-    metric_set: MetricSet, canary: Arm, stable: Arm, before: Snapshot, after: Snapshot
-) -> WindowCounts | None:
-    """The counts between two snapshots; None when `after` shows no pod or `before` shows none to count from.
+class Counter:
+    """Counts both arms, snapshot after snapshot: windows between the good ones.
 
-    None means: keep `before` and try again at the next tick.
+    `notes` say what was left out of the last window, and why.
     """
-    arms = (canary, stable)
-    old, new = (_pods(snapshot, arms, metric_set.pod) for snapshot in (before, after))
-    if not any(old) or not any(new):
-        return None
-    counts = {}
-    for metric in metric_set.metrics:
-        pods = [_grown(metric, o, n, before.time) for o, n in zip(old, new, strict=True)]
-        if any(_exported(metric, arm) for arm in new):
-            counts[metric.name] = _summed(metric, *pods)
-    return WindowCounts(start=before.time, end=after.time, counts=counts)
+
+    def __init__(self, metric_set: MetricSet, canary: Arm, stable: Arm) -> None:
+        self.metric_set = metric_set
+        self.notes: tuple[str, ...] = ()
+        self._arms = (canary, stable)
+        self._ledger = Ledger(self._arms, metric_set.pod)
+        self._since = -math.inf
+
+    def observe(self, after: Snapshot, pods: Collection[str] | None = None) -> WindowCounts | None:
+        """The counts since the last good snapshot; None for the first, and for one that shows no pod.
+
+        One without pods is as good as none; a baseline without pods is replaced. `pods` are those that the
+        cluster has: others in the metrics are foreign, and left out. None: nobody knows.
+        """
+        self.notes = ()
+        if pods is not None:
+            strangers = sorted(pods_in(after, self.metric_set.pod, self._arms[0].label).difference(pods))
+            after = only(after, self.metric_set.pod, pods)
+            self.notes = (_not_counted(strangers),) if strangers else ()
+        samples = [sample for samples in after.samples.values() for sample in samples]
+        if not any(read := self._ledger.read(samples)):
+            return None
+        since, self._since = self._since, after.time
+        arms = self._ledger.observe(read, after.time, since)
+        if since == -math.inf:
+            return None
+        return WindowCounts(start=since, end=after.time, counts=dict(self._counts(arms)))
+
+    def _counts(self, arms: Sequence[Mapping[str, Sequence[Growth]]]) -> Iterator[tuple[str, Counts]]:
+        notes: list[str] = []
+        for metric in self.metric_set.metrics:
+            pods = [[_of_pod(metric, growths) for _, growths in sorted(arm.items())] for arm in arms]
+            fell = [pod for arm in arms for pod, growths in sorted(arm.items()) if _fell(metric, growths)]
+            if fell:
+                notes.append(f"{metric.label}: counters of {', '.join(fell)} fell without a restart")
+            if fell or any(_exports(metric, growths) for arm in arms for growths in arm.values()):
+                counted = [[each for each in arm if each is not None] for arm in pods]
+                yield metric.name, _summed(metric, *([[], []] if fell else counted))
+        self.notes = (*self.notes, *notes)
+
+
+def pods_in(snapshot: Snapshot, label: str, arm: str) -> frozenset[str]:
+    """The names (label `label`) of all pods with series of an arm (label `arm`); empty for one without."""
+    samples = (sample for samples in snapshot.samples.values() for sample in samples)
+    return frozenset(labels.get(label, "") for labels, _ in samples if arm in labels)
+
+
+def only(snapshot: Snapshot, label: str, pods: Collection[str]) -> Snapshot:
+    """An answer with the series of these pods alone."""
+    samples = {
+        key: [each for each in series if each[0].get(label, "") in pods]
+        for key, series in snapshot.samples.items()
+    }
+    return Snapshot(snapshot.time, samples)
+
+
+def _not_counted(strangers: Sequence[str]) -> str:
+    names = ", ".join(each or "series without a pod" for each in strangers[:NAMED])
+    more = f" and {len(strangers) - NAMED} more" if len(strangers) > NAMED else ""
+    return f"Not counted, as they are not in this cluster's pools: {names}{more}"
+
+
+def last_window(
+    metric_set: MetricSet, canary: Arm, stable: Arm, snapshots: Sequence[Snapshot]
+) -> WindowCounts | None:
+    """The counts between the last two of three snapshots or more: the first ones show which series there are.
+
+    None when one of the two shows no pod.
+    """
+    counted = windows(metric_set, canary, stable, snapshots)
+    return counted[-1] if counted and counted[-1].end == snapshots[-1].time else None
 
 
 def windows(
     metric_set: MetricSet, canary: Arm, stable: Arm, snapshots: Iterable[Snapshot | None]
 ) -> list[WindowCounts]:
     """The windows of a whole grid; None stands for an observation that failed."""
-    counted: list[WindowCounts] = []
-    before: Snapshot | None = None
-    for snapshot in snapshots:
-        if snapshot is None:
-            continue
-        if before is None:
-            before = snapshot
-        elif grown := window(metric_set, canary, stable, before, snapshot):
-            counted.append(grown)
-            before = snapshot
-    return counted
+    counter = Counter(metric_set, canary, stable)
+    seen = (counter.observe(snapshot) for snapshot in snapshots if snapshot is not None)
+    return [counted for counted in seen if counted is not None]
 
 
 def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     """One phrase for each metric that this arm does not export as the set expects; optional ones may miss."""
-    (pods,) = _pods(snapshot, [arm], metric_set.pod)
+    samples = [sample for samples in snapshot.samples.values() for sample in samples]
+    (pods,) = Ledger([arm], metric_set.pod).read(samples)
+    keys = {key for targets in pods.values() for each in targets.values() for key, _ in each.values.values()}
     phrases = []
     for metric in metric_set.metrics:
         if metric.optional:
             continue
-        if not _exported(metric, pods):
+        if _events(metric, keys) is None:
             phrases.append(f"{metric.label}: {arm.value} exports no {next(iter(series(metric)))[1]}")
         elif isinstance(metric, Latency):
-            known = {bound for pod in pods.values() for _, bound in pod.values}
-            lacking = [threshold for threshold in metric.thresholds if threshold not in known]
-            if lacking:
+            known = {bound for _, bound in keys}
+            if lacking := [threshold for threshold in metric.thresholds if threshold not in known]:
                 phrases.append(f"{metric.label}: {arm.value} has no bucket bound at {lacking} s")
     return phrases
 
 
-def _pods(snapshot: Snapshot, arms: Sequence[Arm], pod_label: str) -> list[dict[str, _Pod]]:
-    """The pods of each arm, by name.
-
-    A start time without an arm is that of a process which counts for all of them: where it exports any of
-    their series, an arm without series is one that has had no request yet.
-    """
-    by_arm: dict[str, dict[str, _Pod]] = {arm.value: {} for arm in arms}
-    shared: dict[str, float] = {}
-    label = arms[0].label
-    for labels, value in (sample for samples in snapshot.samples.values() for sample in samples):
-        name, tag, le = labels.get(pod_label, ""), labels.get(SERIES, ""), labels.get("le")
-        if tag == STARTED and label not in labels:
-            shared[name] = value
-        pods = by_arm.get(labels.get(label, ""))
-        if pods is None or not 0 <= value < math.inf:
-            continue
-        pod = pods.setdefault(name, _Pod())
-        if tag == STARTED:
-            pod.started = value
-        else:
-            pod.values[tag, None if le is None else float(le)] = value
-    for name in {name for pods in by_arm.values() for name in pods} & shared.keys():
-        for pods in by_arm.values():
-            pods.setdefault(name, _Pod()).started = shared[name]
-    return [by_arm[arm.value] for arm in arms]
-
-
-def _exported(metric: Rate | Latency, pods: Mapping[str, _Pod]) -> bool:
-    return any(_events(metric, pod) for pod in pods.values())
-
-
-def _events(metric: Rate | Latency, pod: _Pod) -> Key | None:
-    """The series of this pod that counts all events of the metric, in the preferred spelling."""
+def _events(metric: Rate | Latency, keys: Collection[Key]) -> Key | None:
+    """What counts all events of the metric, in the preferred spelling of those that there are."""
     part, bound = ("total", None) if isinstance(metric, Rate) else ("le", math.inf)
     spellings = metric.total if isinstance(metric, Rate) else metric.histogram
-    keys = ((f"{metric.name}/{part}/{place}", bound) for place in range(len(spellings)))
-    return next((key for key in keys if key in pod.values), None)
+    wanted = ((f"{metric.name}/{part}/{place}", bound) for place in range(len(spellings)))
+    return next((key for key in wanted if key in keys), None)
 
 
-def _grown(
-    metric: Rate | Latency, old: Mapping[str, _Pod], new: Mapping[str, _Pod], since: float
-) -> list[ArmCounts]:
-    """What each pod counted since `since`, in one order; pods without a known baseline are left out."""
-    growths = []
-    for name, pod in sorted(new.items(), key=lambda item: item[0]):
-        growth = _growth(old.get(name), pod, since)
-        events = _events(metric, pod)
-        if growth and events and (counts := _pod_counts(metric, pod, events, growth)):
-            growths.append(counts)
-    return growths
+def _exports(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
+    return any(_events(metric, growth.values) for growth in growths)
 
 
-def _growth(old: _Pod | None, new: _Pod, since: float) -> Callable[[Key], int] | None:
-    """The increase of each series of a pod, or None when nobody knows where it began.
-
-    A pod that was there before counts from what it showed then, and from 0 where it had no such series yet or
-    its process restarted. A pod that was not there counts from 0 only if its process started since then: else
-    it may have been away for a scrape, and its past is not this window's.
-    """
-    if old is None:
-        if new.started is None or new.started < since:
-            return None
-        old = _Pod()
-    elif _restarted(old, new):
-        old = _Pod()
-    base = old.values
-    return lambda key: round(new.values.get(key, 0.0) - base.get(key, 0.0))
+def _fell(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
+    """Whether no target of a pod could be counted because counters fell."""
+    fallen = [any(tag.startswith(f"{metric.name}/") for tag in growth.fell) for growth in growths]
+    return bool(fallen) and all(fallen)
 
 
-def _restarted(old: _Pod, new: _Pod) -> bool:
-    if old.started is not None and new.started is not None and new.started - old.started > 1:
-        return True
-    return any(new.values.get(key, value) < value for key, value in old.values.items())
+def _of_pod(metric: Rate | Latency, growths: Sequence[Growth]) -> ArmCounts | None:
+    """What the first of a pod's targets that can be counted has counted."""
+    counted = (_of_target(metric, growth) for growth in growths)
+    return next((each for each in counted if each is not None), None)
 
 
-def _pod_counts(
-    metric: Rate | Latency, pod: _Pod, events: Key, growth: Callable[[Key], int]
-) -> ArmCounts | None:
+def _of_target(metric: Rate | Latency, growth: Growth) -> ArmCounts | None:
     """None where nothing credible is exported. Scrapes may tear counters: bad is kept within 0 and all."""
-    n = growth(events)
+    events, mine = _events(metric, growth.values), f"{metric.name}/"
+    if events is None or any(tag.startswith(mine) for tag in growth.broken | growth.fell):
+        return None
+    n = round(growth.values[events])
     if n > MOST:
         return None
     if isinstance(metric, Latency):
         keys = [(events[0], threshold) for threshold in metric.thresholds]
-        if any(key not in pod.values for key in keys):
+        if any(key not in growth.values for key in keys):
             return None
-        bad = [n - growth(key) for key in keys]
+        bad = [n - round(growth.values[key]) for key in keys]
     else:
         spellings: list[Key] = [(f"{metric.name}/bad/{place}", None) for place in range(len(metric.bad))]
-        bad = [growth(next((key for key in spellings if key in pod.values), spellings[0]))]
+        bad = [round(next((growth.values[key] for key in spellings if key in growth.values), 0.0))]
     bad = [min(max(count, 0), n) for count in bad]
     if metric.direction == "lower-is-worse":
         bad = [n - count for count in bad]

@@ -129,6 +129,9 @@ class MetricSet(Value):
     """What it is for."""
     pod: Label = "pod"
     """The label that names a sample's pod."""
+    exporters: Literal["servers", "pickers"] = "servers"
+    """Whose pods export them: the model servers of a pool, or its endpoint pickers. Pods in the metrics that
+    are none of these are not counted."""
     started: Annotated[str, AfterValidator(_selector)] = "process_start_time_seconds"
     """The series of the processes' start times, Unix seconds."""
     errors: MetricName
@@ -204,7 +207,7 @@ def series(metric: Rate | Latency) -> Iterator[tuple[str, str]]:
 
 
 def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...]:
-    """The queries of one observation: both arms, every metric, per pod, in one PromQL expression.
+    """The queries of one observation: every raw series of both arms, in one PromQL expression.
 
     Evaluate each at the tick's time (send it by POST: it may be long). Only exact metric names are used,
     so that Google Managed Prometheus answers it too. Raises ValueError when the arms are not two values
@@ -216,16 +219,14 @@ def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...
     where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),), canary.process)
     name, matchers = split_selector(metric_set.started)
     own = _joined(matchers, where) if canary.process else _joined(matchers, both, where)
-    by = metric_set.pod if canary.process else f"{canary.label},{metric_set.pod}"
-    parts = [_tagged(f"max by ({by}) ({name}{{{own}}})", STARTED)]
+    parts = [_tagged(f"{name}{{{own}}}", STARTED)]
     arms = _joined(both, where, _matchers(canary.request))
-    by = f"({canary.label},{metric_set.pod},le)"
     for metric in metric_set.metrics:
         for tag, selector in series(metric):
             name, matchers = split_selector(selector)
             if isinstance(metric, Latency):
                 name, matchers = f"{name}_bucket", _joined(matchers, f"le=~{_bounds_pattern(metric)}")
-            parts.append(_tagged(f"sum by {by} ({name}{{{_joined(matchers, arms)}}})", tag))
+            parts.append(_tagged(f"{name}{{{_joined(matchers, arms)}}}", tag))
     return (Query("counts", "\nor ".join(parts)),)
 
 

@@ -15,7 +15,9 @@ OLD = rate_samples(STABLE, "s1", 1000, 10)
 
 
 def grown(before: list[Any], after: list[Any], metric_set: Any = RATES) -> WindowCounts:
-    window = counts.window(metric_set, CANARY, STABLE, snapshot(100, *before), snapshot(110, *after))
+    """The window from 100 to 110, of pods that were there at 90 as well."""
+    seen = [snapshot(90, *before), snapshot(100, *before), snapshot(110, *after)]
+    window = counts.last_window(metric_set, CANARY, STABLE, seen)
     assert window is not None
     assert (window.start, window.end) == (100, 110)
     return window
@@ -46,8 +48,9 @@ def test_both_arms_are_counted() -> None:
         ((100, None), (140, None), (40, 0)),  # no errors yet: their series does not exist
         ((100, None), (140, 4), (40, 4)),  # the first errors
         ((None, None), (None, None), None),  # no requests series: nothing is known
-        ((100, 2), (30, 1), (30, 1)),  # the process restarted: from 0
-        ((100, 9), (130, 1), (130, 1)),  # seen at the errors only: the whole pod restarted
+        ((100, 2), (30, 1), None),  # a fall without a restart is no restart
+        ((100, 9), (130, 1), None),  # of one series is enough
+        ((100, 9), (130, None), None),  # one that was there is missing
         ((100, 0), (100.0, 0), (0, 0)),  # no traffic
         ((100, 0), (100.4, 0.4), (0, 0)),  # counts are whole
         ((100, 2), (101, 9), (1, 1)),  # torn between two counters: never more bad than all
@@ -121,8 +124,8 @@ def test_processes_that_count_nothing_of_ours_are_no_pods() -> None:
     """Model servers of the pool are scraped with the same labels as its picker."""
     servers = [shared("vllm-1", 50), shared("vllm-2", 50)]
     lone = snapshot(110, *servers)
-    assert counts.window(RATES, CANARY, STABLE, snapshot(100, *OLD, *servers), lone) is None
-    assert counts.window(RATES, CANARY, STABLE, lone, snapshot(120, *OLD, *servers)) is None
+    assert counts.last_window(RATES, CANARY, STABLE, [snapshot(100, *OLD, *servers), lone]) is None
+    assert counts.last_window(RATES, CANARY, STABLE, [lone, snapshot(120, *OLD, *servers)]) is None
 
 
 def buckets(pod: str, values: dict[str, float], tag: str = "ttft/le/0") -> list[Any]:
@@ -162,7 +165,7 @@ def test_a_metric_that_nobody_exports_is_absent() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [([], OLD), (OLD, [])])
 def test_a_scrape_gap_makes_no_window(before: list[Any], after: list[Any]) -> None:
-    assert counts.window(RATES, CANARY, STABLE, snapshot(0, *before), snapshot(1, *after)) is None
+    assert counts.last_window(RATES, CANARY, STABLE, [snapshot(0, *before), snapshot(1, *after)]) is None
 
 
 def test_gaps_merge_into_the_next_window_and_lose_nothing() -> None:
