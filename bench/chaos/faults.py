@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +161,7 @@ FAULTS = {
         Fault("Kubernetes API server killed", _restarted("apiserver"), offline=True),
         Fault("Prometheus killed", _restarted("prometheus")),
         Fault("Envoy killed", _restarted("envoy"), loses=True),
-        Fault("endpoint pickers killed", _restarted("gateway.picker"), loses=True),
+        Fault("endpoint pickers killed", _restarted("picker"), loses=True),
         Fault("a model server killed", _kill_model_server, loses=True),
         Fault("Airflow's database deleted", _delete_database, lasting=True),
         Fault("plan broken", _break_plan, lasting=True),
@@ -177,10 +176,3 @@ FAULTS = {
         Fault("all of Airflow killed for good", _kill_all_airflow, lasting=True),
     )
 }
-
-
-def in_background(strike: Callable[[], None]) -> threading.Thread:
-    """Let a fault strike while the rollout is watched."""
-    thread = threading.Thread(target=strike, name="fault", daemon=True)
-    thread.start()
-    return thread

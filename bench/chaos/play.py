@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.chaos.arena import CANARY, PATIENCE, STABLE, Arena
 from bench.chaos.cells import Cell, End
-from bench.chaos.faults import Struck, in_background
+from bench.chaos.faults import Struck
 from bench.chaos.moments import scale_picker
 from bench.chaos.watching import Seer
 from bench.stage import until
@@ -49,8 +49,7 @@ def play(arena: Arena, cell: Cell) -> Result:
     with Seer(arena) as seer:
         _reach(arena, cell, seer)
         with _offline(cell, seer):
-            fault = in_background(lambda: cell.fault.strike(struck))
-            fault.join()
+            cell.fault.strike(struck)
         _go_on(arena, cell, seer, struck)
         _await_end(seer, struck, cell)
     end = _end(arena, found)
