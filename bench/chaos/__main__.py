@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.chaos.cells import FEW, Cell, cells
 from bench.docs import write
+from lab.airflow.client import AirflowError
 from lab.airflow.settings import settings
 
 
@@ -52,7 +53,7 @@ def _play(chosen: list[Cell], folder: Path, given: argparse.Namespace) -> int:
             try:
                 stage.reset()
                 done[cell.name] = row(play(stage, cell))
-            except AssertionError as error:
+            except (AssertionError, AirflowError) as error:
                 done[cell.name] = {"cell": cell.name, "right": cell.end, "end": "?", "wrong": [str(error)]}
             with results.open("a") as file:
                 file.write(json.dumps(done[cell.name]) + "\n")

@@ -17,7 +17,7 @@ import yaml
 
 from bench.shared import SharedLab
 from bench.stage import ROUTE, Stage, stage, until
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, moment
 from inference_rollouts.core.routing.claim import Claim, read_claim
 from lab.airflow.client import TERMINAL, AirflowError
 from lab.airflow.guardian import NAME as GUARDIAN
@@ -112,7 +112,9 @@ class Arena:
             approvals = {"steps": [100], "timeout": ANSWER}
             for each, more in ((name, {}), (f"{name}-asking", {"approvals": approvals})):
                 plan = example | QUICK | changes | more | {"name": each}
-                (self.plans / f"{each}.yaml").write_text(yaml.safe_dump(plan))
+                file, text = self.plans / f"{each}.yaml", yaml.safe_dump(plan)
+                if not file.exists() or file.read_text() != text:
+                    file.write_text(text)
 
     def process(self, name: str) -> Process:
         """A process of the lab, or a component of Airflow."""
@@ -145,22 +147,35 @@ class Arena:
     def heal(self) -> None:
         """Whatever a fault has broken works again: processes, plans, Airflow's memory."""
         self.write_plans()
+        written = max(file.stat().st_mtime for file in self.plans.glob("*.yaml"))
         for process in self.stage.directory.processes():
             if not process.is_alive() and process.name in self._argv:
                 self.start_again(process.name)
-        if self.airflow.processes and all(each.is_alive() for each in self.airflow.processes.values()):
-            return
-        self.airflow.stop()
-        asyncio.run(self.airflow.start())
-        self.ready()
+        if not self._airflow_works():
+            self.airflow.stop()
+            asyncio.run(self.airflow.start())
+        self.ready(written)
 
-    def ready(self) -> None:
-        """Every plan has its DAG, unpaused."""
+    def ready(self, written: float = 0.0) -> None:
+        """Every plan has its DAG, unpaused, as it has been since its file was `written` (Unix time)."""
         client = self.airflow.client()
-        for plan in self.plans.glob("*.yaml"):
-            dag = self.dag(plan.stem)
-            until(lambda dag=dag: dag in client.dag_ids(), f"DAG {dag}", 120.0)  # type: ignore[misc]
+        dags = {self.dag(plan.stem) for plan in self.plans.glob("*.yaml")}
+
+        def parsed() -> bool:
+            listed = client.get("/dags", limit=100)["dags"]
+            times = {each["dag_id"]: each["last_parsed_time"] for each in listed}
+            return all((moment(times.get(dag)) or 0.0) > written for dag in dags)
+
+        until(parsed, f"DAGs {', '.join(sorted(dags))}", 120.0)
+        for dag in dags:
             client.set_paused(dag, False)
+
+    def _airflow_works(self) -> bool:
+        alive = [each.is_alive() for each in self.airflow.processes.values()]
+        try:
+            return bool(alive) and all(alive) and bool(self.airflow.client().dag_ids())
+        except AirflowError:
+            return False
 
     def reset(self) -> None:
         """As in the beginning: no run at work, no canary, no claim."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,8 +99,13 @@ def _kill_all_airflow(struck: Struck) -> None:
 
 
 def _delete_database(struck: Struck) -> None:
-    for file in struck.arena.airflow.home.glob("airflow.db*"):
-        file.unlink()
+    """What is in it: processes that have the file open would go on with one that was only unlinked."""
+    with sqlite3.connect(struck.arena.airflow.home / "airflow.db", timeout=30) as database:
+        database.execute("PRAGMA foreign_keys = OFF")
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for name in tables:
+            if not name.startswith("sqlite_"):
+                database.execute(f'DROP TABLE "{name}"')
 
 
 def _break_plan(struck: Struck) -> None:
