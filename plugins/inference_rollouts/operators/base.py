@@ -25,11 +25,13 @@ CLAIMING = frozenset({"deploy_pool", "load_adapter"})
 
 T = TypeVar("T")
 
-# A RolloutError is a decision and will not change by itself; anything else may be the network.
+# A RolloutError is a decision and will not change by itself; anything else may be the network, or an API server
+# that allows nothing while it starts: over two minutes of it are outlasted.
 RETRIES: dict[str, Any] = {
-    "retries": 3,
+    "retries": 8,
     "retry_delay": timedelta(seconds=2),
     "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(seconds=30),
     "retry_policy": ExceptionRetryPolicy(
         rules=[
             RetryRule(exception=RolloutError, action=RetryAction.FAIL, reason="a decision, not an accident"),
