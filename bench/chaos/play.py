@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from bench.chaos.arena import CANARY, PATIENCE, STABLE, Arena
+from bench.chaos.arena import CANARY, CLIENTS, PATIENCE, RESTART, STABLE, Arena
 from bench.chaos.cells import Cell, End
 from bench.chaos.faults import Struck
 from bench.chaos.moments import scale_picker
@@ -20,7 +20,7 @@ from lab.airflow.client import TERMINAL, AirflowError
 LONGEST_UNWATCHED = 60.0  # seconds that a canary with traffic may be watched by nobody
 STORM = 0.8  # of a bad canary's answers
 QUIET = 5  # seconds without a claim after which none is expected any more
-EXPLAINED = 60  # failures that clients may see of what died under their requests
+EXPLAINED = CLIENTS * (RESTART + 2.0)  # failures of clients while what died was away and came back
 
 
 @dataclass(frozen=True, slots=True)
