@@ -71,7 +71,7 @@ def test_the_preview_s_header_leads_to_the_canary_and_to_nothing_else(trial: Tri
     assert trial.lab.lost == {}
 
 
-@pytest.mark.parametrize(("failing", "verdict"), [(1.0, "rollback"), (0.0, "advance")])
+@pytest.mark.parametrize(("failing", "verdict"), [(0.4, "rollback"), (0.0, "advance")])
 def test_copies_show_what_a_canary_is_worth_before_a_client_sees_it(
     trial: Trial, failing: float, verdict: str
 ) -> None:
@@ -85,7 +85,8 @@ def test_copies_show_what_a_canary_is_worth_before_a_client_sees_it(
     judged = asyncio.run(judgement(JudgeTrigger(frozen=run.frozen.to_json(), step=1, since=since)))
     assert judged["verdict"] == verdict, judged["reason"]
     canary, stable = judged["canary"], judged["stable"]
-    assert (canary["errors"], stable["errors"]) == (failing, 0.0)
+    assert canary["errors"] == pytest.approx(failing, abs=failing / 2)
+    assert stable["errors"] == 0.0
     assert 0.1 < canary["requests"] / (canary["requests"] + stable["requests"]) < 0.3
     rule = stage.route()["spec"]["rules"][0]
     assert ("filters" in rule) is (verdict == "advance"), "on an alarm the trigger itself ends the mirror"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_rollouts.core.judging.ledger import Growth, Key, Ledger, Sample
-from inference_rollouts.core.judging.metrics import Arm, Latency, MetricSet, Rate, series
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Arm, Latency, MetricSet, Rate, series
 from inference_rollouts.core.values import Value
 
 NAMED = 5  # pods that are named where there may be many
@@ -120,9 +120,13 @@ class Counter:
 
 
 def pods_in(snapshot: Snapshot, label: str, arm: str) -> frozenset[str]:
-    """The names (label `label`) of all pods with series of an arm (label `arm`); empty for one without."""
+    """The names (label `label`) of all pods that count for an arm (label `arm`); empty for one without.
+
+    A start time alone counts nothing: pickers are scraped with their pool's labels too.
+    """
     samples = (sample for samples in snapshot.samples.values() for sample in samples)
-    return frozenset(labels.get(label, "") for labels, _ in samples if arm in labels)
+    counting = (labels for labels, _ in samples if arm in labels and labels.get(SERIES) != STARTED)
+    return frozenset(labels.get(label, "") for labels in counting)
 
 
 def only(snapshot: Snapshot, label: str, pods: Collection[str]) -> Snapshot:
