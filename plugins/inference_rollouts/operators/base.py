@@ -25,8 +25,8 @@ CLAIMING = frozenset({"deploy_pool", "load_adapter"})
 
 T = TypeVar("T")
 
-# A RolloutError is a decision and will not change by itself; anything else may be the network, or an API server
-# that allows nothing while it starts: over two minutes of it are outlasted.
+# A RolloutError is a decision and will not change by itself; anything else may be the network, or an API
+# server that allows nothing while it starts: over two minutes of it are outlasted.
 RETRIES: dict[str, Any] = {
     "retries": 8,
     "retry_delay": timedelta(seconds=2),
