@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -78,9 +79,11 @@ def _reach(arena: Arena, cell: Cell, seer: Seer) -> None:
 def _offline(cell: Cell, seer: Seer) -> Iterator[None]:
     """While the fault lasts nobody could watch, if the Kubernetes API does not answer."""
     began = time.time()
+    if cell.fault.offline:
+        seer.offline(began, math.inf)
     yield
     if cell.fault.offline:
-        seer.offline(began, time.time())
+        seer.sight.offline[seer.sight.offline.index((began, math.inf))] = (began, time.time())
 
 
 def _go_on(arena: Arena, cell: Cell, seer: Seer, struck: Struck) -> None:
