@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,7 +31,6 @@ from lab.host.state import CHECKOUT
 STABLE, CANARY = "llm-pool", "llm-pool-version-2"
 CLIENTS = 20.0  # requests/s of all clients
 WEIGHTS, BAKE = [30, 100], "6s"
-ANSWER = "10m"  # for which a person is waited for
 COMPONENTS = ("scheduler", "triggerer", "dag-processor", "api-server")
 RESTART = 3.0  # seconds until what supervises a process has started it again
 PATIENCE = 300.0  # seconds for a whole cell
@@ -51,7 +49,6 @@ AIRFLOW = {
 }
 QUICK = {
     "initial_delay": "3s",
-    "approvals": {"timeout": ANSWER},
     "steps": [{"weight": weight, "bake": BAKE} for weight in (10, 30, 60, 100)],
 }
 PLANS: dict[str, dict[str, Any]] = {
@@ -59,11 +56,13 @@ PLANS: dict[str, dict[str, Any]] = {
     "patient": {
         "analysis": {"interval": "1s", "margin": None, "progress_deadline": "100s"},
         "deadlines": {"route": "60s", "warm_up": "60s", "abandon": "60s"},
+        "approvals": {"timeout": "10m"},
     },
     # for those that do not: a guardian waits until the next move is overdue
     "hasty": {
         "analysis": {"interval": "1s", "margin": None, "progress_deadline": "10s"},
         "deadlines": {"route": "20s", "warm_up": "20s", "abandon": "15s"},
+        "approvals": {"timeout": "60s"},
     },
 }
 
@@ -76,7 +75,6 @@ class Arena:
     lab: SharedLab
     airflow: Airflow
     plans: Path
-    guarded: bool = True
     _argv: dict[str, list[str]] = field(default_factory=dict)
 
     def route(self) -> K8sObject | None:
@@ -109,8 +107,8 @@ class Arena:
         """Every plan, alone and with a question before 100 %."""
         example = yaml.safe_load((CHECKOUT / "include" / "rollouts" / "llm.yaml").read_text())
         for name, changes in PLANS.items():
-            approvals = {"steps": [100], "timeout": ANSWER}
-            for each, more in ((name, {}), (f"{name}-asking", {"approvals": approvals})):
+            asking = {"approvals": changes["approvals"] | {"steps": [100]}}
+            for each, more in ((name, {}), (f"{name}-asking", asking)):
                 plan = example | QUICK | changes | more | {"name": each}
                 file, text = self.plans / f"{each}.yaml", yaml.safe_dump(plan)
                 if not file.exists() or file.read_text() != text:
@@ -204,15 +202,10 @@ def arena(folder: Path, *, guarded: bool = True) -> Iterator[Arena]:
         environment = connections(directory.limited_kubeconfig, record["prometheus"]["url"])
         environment |= AIRFLOW | {"INFERENCE_ROLLOUTS_INCLUDE": str(include)}
         airflow = Airflow(directory.airflow_home, environment)
-        made = Arena(up, SharedLab(up), airflow, plans, guarded)
+        made = Arena(up, SharedLab(up), airflow, plans)
         made.write_plans()
         if guarded:
             start_guardian(directory, record["prometheus"]["url"])
         with airflow:
             made.ready()
             yield made
-
-
-def wait(seconds: float) -> None:
-    """Let a fault last: the time is part of it."""
-    time.sleep(seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import requests
 import yaml
 
-from bench.chaos.arena import CANARY, COMPONENTS, RESTART, Arena, wait
+from bench.chaos.arena import CANARY, COMPONENTS, RESTART, Arena
 from bench.stage import until
 from lab.kube.kubeconfig import load_kubeconfig
 
@@ -51,7 +52,7 @@ class Fault:
 def _restarted(name: str) -> Callable[[Struck], None]:
     def strike(struck: Struck) -> None:
         struck.arena.kill(name)
-        wait(RESTART)
+        time.sleep(RESTART)
         struck.arena.start_again(name)
 
     return strike
@@ -150,7 +151,7 @@ def _api(rule: dict[str, Any], seconds: float) -> Callable[[Struck], None]:
             answer.raise_for_status()
 
         call("POST", json=plan)
-        wait(seconds)
+        time.sleep(seconds)
         call("DELETE")
 
     return strike

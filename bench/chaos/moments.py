@@ -13,7 +13,7 @@ from inference_rollouts.core.routing.claim import Claim, Phase
 from inference_rollouts.core.routing.permission import permits
 
 DELAY, JUDGED = 3.0, 3.0  # the plans' initial delay; how far into judging its moment is
-LONGEST_JUDGE = 200.0  # seconds; the plans let people think for longer
+LONGEST_JUDGE = {"hasty-asking": 50.0, "patient-asking": 200.0}  # seconds; people may think for longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def _asks(arena: Arena, claim: Claim | None) -> bool:
     """The claim waits longer than the judge would have taken."""
     if claim is None or claim.step != 1 or claim.next_move_by is None:
         return False
-    return claim.next_move_by - claim.since > LONGEST_JUDGE and not permits(claim)
+    return claim.next_move_by - claim.since > LONGEST_JUDGE[claim.plan] and not permits(claim)
 
 
 def _may_promote(arena: Arena, claim: Claim | None) -> bool:

@@ -135,10 +135,12 @@ class Rollback(BaseOperator):
 
         def bring() -> Restored:
             now = time.time()
-            patient = now < began + RETURN_PATIENCE
-            run.traffic.way_back.watch("rollback")
-            kept = partial(run.kind.kept_share, run, patient=patient)
-            return bring_back(run.traffic.way_back, kept, why, now)
+            kept = partial(run.kind.kept_share, run, patient=now < began + RETURN_PATIENCE)
+            try:
+                return bring_back(run.traffic.way_back, kept, why, now)
+            except Exception:
+                run.traffic.way_back.watch("rollback")  # after the try: the traffic waits for no lease
+                raise
 
         restored = without_end()(bring)
         context["ti"].xcom_push(key=RESTORED, value=restored.value)

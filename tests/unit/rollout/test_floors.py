@@ -124,7 +124,7 @@ def test_a_floor_that_somebody_sets_anew_is_theirs_and_told() -> None:
     [told] = {event["message"] for event in step.cluster.told if event["reason"] == "StableShrunk"}
     assert told == (
         "llm-pool has 2 ready pods of the 3 before: the floor of HorizontalPodAutoscaler of-llm-pool is 2 "
-        "where this rollout had set 3"
+        "where this rollout wants 3"
     )
     finish(step, "restored")
     assert spec_of(step)["minReplicas"] == 2

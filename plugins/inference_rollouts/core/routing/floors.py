@@ -81,12 +81,12 @@ def put_back_patch(obj: K8sObject, floor: Floor) -> Patch:
 
 
 def lowered(obj: K8sObject, floor: Floor) -> str:
-    """A sentence where somebody has set a floor lower than the rollout had; else empty."""
+    """A sentence where a floor is lower than the rollout wants it; else empty."""
     now = _now(obj, floor)
     if now is not None and now >= floor.raised:
         return ""
     is_now = "unset" if now is None else str(now)
-    return f"the floor of {title_of(obj)} is {is_now} where this rollout had set {floor.raised}"
+    return f"the floor of {title_of(obj)} is {is_now} where this rollout wants {floor.raised}"
 
 
 def workloads_of(labels: dict[str, str], deployments: Sequence[K8sObject]) -> list[str]:
