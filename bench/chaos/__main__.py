@@ -41,7 +41,7 @@ def _play(chosen: list[Cell], folder: Path, given: argparse.Namespace) -> int:
     # Airflow reads its environment when it is imported.
     from bench.chaos.arena import arena
     from bench.chaos.play import play
-    from bench.chaos.table import row, table
+    from bench.chaos.table import needed, row, table
 
     results = given.results or folder / "results.jsonl"
     lines = results.read_text().splitlines() if results.exists() else []
@@ -59,9 +59,9 @@ def _play(chosen: list[Cell], folder: Path, given: argparse.Namespace) -> int:
                 file.write(json.dumps(done[cell.name]) + "\n")
             print(time.strftime("%H:%M:%S"), json.dumps(done[cell.name]), flush=True)
     rows = [done[cell.name] for cell in chosen]
-    print(text := table(rows))
+    print(text := needed(rows) if given.unguarded else table(rows))
     if given.write:
-        write("bench.chaos", text, "chaos.md")
+        write("bench.chaos.unguarded" if given.unguarded else "bench.chaos", text, "chaos.md")
     return int(any(each["wrong"] for each in rows))
 
 

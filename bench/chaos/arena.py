@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from bench.shared import SharedLab
 from bench.stage import ROUTE, Stage, stage, until
 from inference_rollouts.core.objects.k8s import K8sObject, moment
 from inference_rollouts.core.routing.claim import Claim, read_claim
+from inference_rollouts.rollout.claims import way_back_of
 from lab.airflow.client import TERMINAL, AirflowError
 from lab.airflow.guardian import NAME as GUARDIAN
 from lab.airflow.guardian import start_guardian
@@ -34,6 +36,7 @@ WEIGHTS, BAKE = [30, 100], "6s"
 COMPONENTS = ("scheduler", "triggerer", "dag-processor", "api-server")
 RESTART = 3.0  # seconds until what supervises a process has started it again
 PATIENCE = 300.0  # seconds for a whole cell
+NOBODY = 90.0  # seconds after which a hasty plan's rollout, that no guardian has ended, is left for good
 
 # Airflow notices dead tasks and changed files in seconds rather than minutes; with its defaults the same
 # happens later, and a plan's deadlines and `abandon` have their defaults too.
@@ -69,12 +72,16 @@ PLANS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Arena:
-    """All that a cell is played with. `plans` is the folder of plan files, which a fault may spoil."""
+    """All that a cell is played with. `plans` is the folder of plan files, which a fault may spoil.
+
+    `guarded`: a guardian runs.
+    """
 
     stage: Stage
     lab: SharedLab
     airflow: Airflow
     plans: Path
+    guarded: bool = True
     _argv: dict[str, list[str]] = field(default_factory=dict)
 
     def route(self) -> K8sObject | None:
@@ -183,7 +190,10 @@ class Arena:
             for run in client.get(f"/dags/{self.dag(plan.stem)}/dagRuns", limit=100)["dag_runs"]:
                 if run["state"] not in TERMINAL:
                     client.set_run_state(self.dag(plan.stem), run["dag_run_id"], "failed")
-        until(lambda: self.claim() is None, "the end of all claims", PATIENCE)
+        if self.guarded:
+            until(lambda: self.claim() is None, "the end of all claims", PATIENCE)
+        elif claim := self.claim():
+            way_back_of(self.stage.cluster, claim.token).restore("the next cell begins", time.time())
         self.lab.reset()
 
 
@@ -202,7 +212,7 @@ def arena(folder: Path, *, guarded: bool = True) -> Iterator[Arena]:
         environment = connections(directory.limited_kubeconfig, record["prometheus"]["url"])
         environment |= AIRFLOW | {"INFERENCE_ROLLOUTS_INCLUDE": str(include)}
         airflow = Airflow(directory.airflow_home, environment)
-        made = Arena(up, SharedLab(up), airflow, plans)
+        made = Arena(up, SharedLab(up), airflow, plans, guarded)
         made.write_plans()
         if guarded:
             start_guardian(directory, record["prometheus"]["url"])

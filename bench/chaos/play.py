@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from bench.chaos.arena import CANARY, CLIENTS, PATIENCE, RESTART, STABLE, Arena
+from bench.chaos.arena import CANARY, CLIENTS, NOBODY, PATIENCE, RESTART, STABLE, Arena
 from bench.chaos.cells import Cell, End
 from bench.chaos.faults import Struck
 from bench.chaos.moments import scale_picker
@@ -52,8 +52,8 @@ def play(arena: Arena, cell: Cell) -> Result:
         with _offline(cell, seer):
             cell.fault.strike(struck)
         _go_on(arena, cell, seer, struck)
-        _await_end(seer, struck, cell)
-    end = _end(arena, found)
+        ended = _await_end(seer, struck, cell)
+    end = _end(arena, found) if ended else f"left at {arena.stage.weights()}"
     return _judged(arena, cell, seer, end, time.time() - began)
 
 
@@ -101,9 +101,12 @@ def _go_on(arena: Arena, cell: Cell, seer: Seer, struck: Struck) -> None:
         until(answered, "the answer to be taken", PATIENCE, poll=1.0)
 
 
-def _await_end(seer: Seer, struck: Struck, cell: Cell) -> None:
-    """Until no claim is left, and none can come: the run has ended, or nobody goes on with it."""
-    quiet = 0
+def _await_end(seer: Seer, struck: Struck, cell: Cell) -> bool:
+    """Until no claim is left, and none can come: the run has ended, or nobody goes on with it.
+
+    False where the rollout is still at work when it should have ended long ago.
+    """
+    quiet, patience = 0, PATIENCE if struck.arena.guarded or not cell.fault.lasting else NOBODY
 
     def ended() -> bool:
         nonlocal quiet
@@ -111,7 +114,10 @@ def _await_end(seer: Seer, struck: Struck, cell: Cell) -> None:
         quiet = quiet + 1 if over else 0
         return quiet >= (QUIET if seer.claimed else 3 * QUIET)
 
-    until(ended, "the end", PATIENCE, poll=1.0)
+    with suppress(AssertionError):
+        until(ended, "the end", patience, poll=1.0)
+        return True
+    return False
 
 
 def _has_ended(struck: Struck) -> bool:

@@ -41,6 +41,14 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join([f"{right} of {len(rows)} cells ended as they should.", "", *lines])
 
 
+def needed(rows: Sequence[dict[str, Any]]) -> str:
+    """The cells that did not end as they should: those that need what was left out."""
+    wrong = [each for each in rows if each["wrong"]]
+    lines = [f"- {each['cell']}: {each['end']}; {'; '.join(each['wrong'])}" for each in wrong]
+    head = f"Without a guardian {len(wrong)} of {len(rows)} cells do not end as they should:"
+    return "\n".join([head, "", *lines])
+
+
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 

@@ -16,7 +16,7 @@ from inference_rollouts.core.judging.judge import Judgement, Verdict
 from inference_rollouts.core.limits import JUDGE_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
 from inference_rollouts.core.run.pace import until_answered
-from inference_rollouts.operators.base import frozen_plan, run_of
+from inference_rollouts.operators.base import frozen_plan, resumes, run_of
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.triggers.ask import AskTrigger
 
@@ -68,6 +68,7 @@ class Ask(BaseOperator):
             timeout=timedelta(seconds=approvals.timeout) + JUDGE_GRACE,
         )
 
+    @resumes
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Raises RolloutError when the route was lost to others meanwhile."""
         if "error" in event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
@@ -16,6 +16,7 @@ from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.triggers.event import EVENT_TOKEN
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
@@ -56,6 +57,23 @@ def records_failure(act: Callable[..., T]) -> Callable[..., T]:
             raise
 
     return recorded
+
+
+def resumes(go_on: Callable[..., T]) -> Callable[..., T]:
+    """An operator's method that goes on with a trigger's event; for one of an earlier try it begins anew.
+
+    A run may be cleared at the very moment at which an event arrives.
+    """
+
+    @wraps(go_on)
+    def resumed(self: BaseOperator, context: Context, event: dict[str, Any]) -> T:
+        token = frozen_plan(context).token
+        if event.get(EVENT_TOKEN, token) == token:
+            return go_on(self, context, event)
+        self.log.warning("what was awaited was for an earlier try of this run; it begins anew")
+        return cast(T, self.execute(context))
+
+    return resumed
 
 
 def run_identity(context: Context) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.limits import WRITE_DEADLINE
-from inference_rollouts.operators.base import keep_token, records_failure, run_of
+from inference_rollouts.operators.base import keep_token, records_failure, resumes, run_of
 from inference_rollouts.operators.ready import NodesOperator
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
@@ -35,6 +35,7 @@ class DeployPool(NodesOperator):
         self._await_workloads(context, run)
 
     @records_failure
+    @resumes
     def placement_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_nodes(context, event)
         self._await_workloads(context, run_of(context))
@@ -44,6 +45,7 @@ class DeployPool(NodesOperator):
         self._attach(context, run)
 
     @records_failure
+    @resumes
     def workloads_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_ready(event)
         self._attach(context, run_of(context))
@@ -56,5 +58,6 @@ class DeployPool(NodesOperator):
         self.wait_for(run, "attachment", run.plan.deadlines.route, "attachment_decided")
 
     @records_failure
+    @resumes
     def attachment_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_ready(event)

@@ -10,7 +10,7 @@ from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.limits import JUDGE_GRACE
-from inference_rollouts.operators.base import frozen_plan, records_failure
+from inference_rollouts.operators.base import frozen_plan, records_failure, resumes
 from inference_rollouts.triggers.judge import JudgeTrigger
 
 
@@ -50,6 +50,7 @@ class Judge(BaseOperator):
         )
 
     @records_failure
+    @resumes
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Raises RolloutError when the route was lost to others while it was judged."""
         if "error" in event:

@@ -13,7 +13,7 @@ from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.limits import READINESS_POLL, TRIGGER_GRACE
 from inference_rollouts.core.nodes.provisioners import shortage
 from inference_rollouts.core.objects.readiness import Phase
-from inference_rollouts.operators.base import FAILURE, records_failure, run_of
+from inference_rollouts.operators.base import FAILURE, records_failure, resumes, run_of
 from inference_rollouts.rollout.checks import check_now, nodes_of
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers.ready import ReadyTrigger
@@ -77,6 +77,7 @@ class NodesOperator(WaitingOperator):
         raise error
 
     @records_failure
+    @resumes
     def cleaned_up(self, context: Context, event: dict[str, Any]) -> None:
         """Raises NotReady, for the reason that no nodes came."""
         self.log.info("%s", event["message"])
@@ -99,5 +100,6 @@ class ProvisionNodes(NodesOperator):
         self.wait_for_nodes(context, run, "nodes", "nodes_decided")
 
     @records_failure
+    @resumes
     def nodes_decided(self, context: Context, event: dict[str, Any]) -> None:
         self.require_nodes(context, event)

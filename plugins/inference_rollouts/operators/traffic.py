@@ -18,7 +18,7 @@ from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.operators.assets import announce_promotion, announce_rollback
-from inference_rollouts.operators.base import earlier_place, earlier_token, records_failure, run_of
+from inference_rollouts.operators.base import earlier_place, earlier_token, records_failure, resumes, run_of
 from inference_rollouts.operators.history import RESTORED, task_states, why_rolled_back
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.by_claims import end_by_claims
@@ -65,6 +65,7 @@ class ShiftWeight(BaseOperator):
         return self._shift(run)
 
     @records_failure
+    @resumes
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Raises NotReady when the pools had no room in time, or the canary an alarm meanwhile."""
         if "error" in event:

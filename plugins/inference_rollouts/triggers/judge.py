@@ -15,6 +15,7 @@ from inference_rollouts.core.limits import OBSERVATION_PAUSE
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.triggers.event import event_of
 
 LOG_EVERY = 10.0  # seconds between two log lines that say the same
 
@@ -52,7 +53,7 @@ class JudgeTrigger(BaseTrigger):
             event = await asyncio.to_thread(observer.finish, judgement, f"step_{self.step}.jsonl")
         except (RolloutError, PassingError) as error:
             event = {"error": str(error)}
-        yield TriggerEvent(event)
+        yield event_of(frozen, event)
 
     async def _judge(self, observer: StepObserver) -> Judgement:
         """The first final judgement."""

@@ -13,6 +13,7 @@ from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.checks import check_now
+from inference_rollouts.triggers.event import event_of
 
 
 class ReadyTrigger(BaseTrigger):
@@ -42,7 +43,8 @@ class ReadyTrigger(BaseTrigger):
 
     async def ready(self) -> TriggerEvent:
         """The one event."""
-        run = open_run(Frozen.from_json(self.frozen))
+        frozen = Frozen.from_json(self.frozen)
+        run = open_run(frozen)
         message = ""
         while True:
             answer = await asyncio.to_thread(check_now, run, self.check)
@@ -50,5 +52,5 @@ class ReadyTrigger(BaseTrigger):
                 message = answer.message
                 self.log.info("%s", message)
             if answer.phase is not Phase.WAITING or time.time() >= self.deadline:
-                return TriggerEvent({"phase": answer.phase.value, "message": answer.message})
+                return event_of(frozen, {"phase": answer.phase.value, "message": answer.message})
             await asyncio.sleep(self.poll)

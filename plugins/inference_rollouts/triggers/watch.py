@@ -16,6 +16,7 @@ from inference_rollouts.core.reporting.approval import watched
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.triggers.event import event_of
 from inference_rollouts.triggers.judge import pause
 
 LEG = 120.0  # seconds after which a watch begins anew with the evidence so far, so that it stays small
@@ -45,24 +46,24 @@ async def alarm(frozen: Mapping[str, Any], judgement: Mapping[str, Any], meanwhi
     The event has `judgement`, `record` and `points` of the alarm, or `error`. `judgement` is what the judge
     had concluded; `meanwhile` names the record of the watch.
     """
-    last = Judgement.from_json(judgement)
+    run, last = Frozen.from_json(frozen), Judgement.from_json(judgement)
     while True:
         try:
-            observer, last = await _leg(frozen, last)
+            observer, last = await _leg(run, last)
         except RolloutError as error:
-            return TriggerEvent({"error": str(error)})
+            return event_of(run, {"error": str(error)})
         if last.verdict is Verdict.ROLLBACK:
             break
     log.warning("step %d at %d %%: %s", last.step, last.weight, last.reason)
     name = f"step_{last.step}.{meanwhile}.jsonl"
-    return TriggerEvent(await asyncio.to_thread(observer.finish, last, name))
+    return event_of(run, await asyncio.to_thread(observer.finish, last, name))
 
 
-async def _leg(frozen: Mapping[str, Any], judgement: Judgement) -> tuple[StepObserver, Judgement]:
+async def _leg(frozen: Frozen, judgement: Judgement) -> tuple[StepObserver, Judgement]:
     """Observe on from where a judgement ended, at most `LEG` ago, until an alarm or for `LEG` seconds."""
     begun = time.time()
     since = max(judgement.windows_end or judgement.time, begun - LEG)
-    watching, context = watched(Frozen.from_json(frozen), judgement.step, since)
+    watching, context = watched(frozen, judgement.step, since)
     observer = StepObserver(open_run(watching), context, judgement.carried)
     while True:
         judgement = await asyncio.to_thread(observer.observe, time.time())
