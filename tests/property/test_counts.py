@@ -126,3 +126,21 @@ def test_whatever_is_scraped_counts_are_whole_and_consistent(observations: list[
                 assert arm.n >= 0
                 assert all(0 <= bad <= arm.n for bad in arm.bad)
             assert metric.chi2 >= 0
+
+
+ends = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(0, 2), st.booleans()), min_size=2, max_size=12
+)  # of each window: answers that ended well, lost ones, whether the scrape came between two counters
+
+
+@given(ends, st.booleans())
+def test_no_lost_answer_is_made_up_by_a_torn_scrape(windows: list[tuple[int, int, bool]], torn: bool) -> None:
+    counter = counts.Counter(small_set(direction="lower-is-worse"), CANARY, STABLE)
+    begun, ended, seen, last = 0, 0, 0, torn
+    for time, (good, lost, tears) in enumerate([(0, 0, torn), *windows]):
+        begun, ended, last = begun + good + lost, ended + good, tears
+        samples = rate_samples(CANARY, "c", begun, ended + tears) + rate_samples(STABLE, "s", 5, 0)
+        counted = counter.observe(Snapshot(float(time), {"counts": samples}))
+        seen += counted.counts["errors"].canary.bad[0] if counted else 0
+    lost = sum(each for _, each, _ in windows)
+    assert lost - last <= seen <= lost + torn

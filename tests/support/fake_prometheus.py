@@ -63,7 +63,8 @@ class FakePrometheus:
         for metric in parse_metric_set(load_metric_set("vllm").model_dump(mode="json")).metrics:
             for tag, _ in series(metric):
                 if isinstance(metric, Rate):
-                    bad = self.failed.get(pool, 0.0) if metric.name == "errors" else 0.0
+                    failed = self.failed.get(pool, 0.0) if metric.name == "errors" else 0.0
+                    bad = failed if metric.direction == "higher-is-worse" else n
                     samples.append(self._sample(pool, at, tag, bad if "/bad/" in tag else n))
                 elif isinstance(metric, Latency):
                     samples += [

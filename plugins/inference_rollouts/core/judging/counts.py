@@ -19,6 +19,7 @@ from inference_rollouts.core.values import Value
 
 NAMED = 5  # pods that are named where there may be many
 MOST = 10**9  # events of one pod in one window; more is no count but a broken counter
+AHEAD = 0.05  # of a window's events: those between two counters of one server when it is scraped
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Counter:
         self._arms = (canary, stable)
         self._ledger = Ledger(self._arms, metric_set.pod)
         self._since = -math.inf
+        self._ahead: dict[tuple[str, str, str], int] = {}
 
     def observe(self, after: Snapshot, pods: Collection[str] | None = None) -> WindowCounts | None:
         """The counts since the last good snapshot; None for the first, and for one that shows no pod.
@@ -109,14 +111,29 @@ class Counter:
     def _counts(self, arms: Sequence[Mapping[str, Sequence[Growth]]]) -> Iterator[tuple[str, Counts]]:
         notes: list[str] = []
         for metric in self.metric_set.metrics:
-            pods = [[_of_pod(metric, growths) for _, growths in sorted(arm.items())] for arm in arms]
+            pods = [
+                [self._of_pod(metric, (arm.value, pod), growths) for pod, growths in sorted(seen.items())]
+                for arm, seen in zip(self._arms, arms, strict=True)
+            ]
+            if several := [each.pod for arm in pods for each in arm if each and each.several]:
+                notes.append(_several(metric, several))
             fell = [pod for arm in arms for pod, growths in sorted(arm.items()) if _fell(metric, growths)]
             if fell:
                 notes.append(f"{metric.label}: counters of {', '.join(fell)} fell without a restart")
             if fell or any(_exports(metric, growths) for arm in arms for growths in arm.values()):
-                counted = [[each for each in arm if each is not None] for arm in pods]
+                counted = [[each.counts for each in arm if each is not None] for arm in pods]
                 yield metric.name, _summed(metric, *([[], []] if fell else counted))
         self.notes = (*self.notes, *notes)
+
+    def _of_pod(
+        self, metric: Rate | Latency, pod: tuple[str, str], growths: Sequence[Growth]
+    ) -> _Counted | None:
+        """What the first of a pod's targets that can be counted has counted."""
+        key = (*pod, metric.name)
+        counted = (_of_target(metric, pod[1], growth, self._ahead.get(key, 0)) for growth in growths)
+        first = next((each for each in counted if each is not None), None)
+        self._ahead[key] = first.ahead if first else 0
+        return first
 
 
 def pods_in(snapshot: Snapshot, label: str, arm: str) -> frozenset[str]:
@@ -139,9 +156,13 @@ def only(snapshot: Snapshot, label: str, pods: Collection[str]) -> Snapshot:
 
 
 def _not_counted(strangers: Sequence[str]) -> str:
-    names = ", ".join(each or "series without a pod" for each in strangers[:NAMED])
-    more = f" and {len(strangers) - NAMED} more" if len(strangers) > NAMED else ""
-    return f"Not counted, as they are not in this cluster's pools: {names}{more}"
+    names = _named([each or "series without a pod" for each in strangers])
+    return f"Not counted, as they are not in this cluster's pools: {names}"
+
+
+def _named(pods: Sequence[str]) -> str:
+    more = f" and {len(pods) - NAMED} more" if len(pods) > NAMED else ""
+    return f"{', '.join(pods[:NAMED])}{more}"
 
 
 def last_window(
@@ -200,13 +221,19 @@ def _fell(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
     return bool(fallen) and all(fallen)
 
 
-def _of_pod(metric: Rate | Latency, growths: Sequence[Growth]) -> ArmCounts | None:
-    """What the first of a pod's targets that can be counted has counted."""
-    counted = (_of_target(metric, growth) for growth in growths)
-    return next((each for each in counted if each is not None), None)
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What a pod counted. `ahead`: good ends, of a metric that is worse when lower, that were counted before
+    the events that they end. `several`: far too many of them, so that some events have several ends.
+    """
+
+    pod: str
+    counts: ArmCounts
+    ahead: int = 0
+    several: bool = False
 
 
-def _of_target(metric: Rate | Latency, growth: Growth) -> ArmCounts | None:
+def _of_target(metric: Rate | Latency, pod: str, growth: Growth, ahead: int) -> _Counted | None:
     """None where nothing credible is exported. Scrapes may tear counters: bad is kept within 0 and all."""
     events, mine = _events(metric, growth.values), f"{metric.name}/"
     if events is None or any(tag.startswith(mine) for tag in growth.broken | growth.fell):
@@ -218,14 +245,27 @@ def _of_target(metric: Rate | Latency, growth: Growth) -> ArmCounts | None:
         keys = [(events[0], threshold) for threshold in metric.thresholds]
         if any(key not in growth.values for key in keys):
             return None
-        bad = [n - round(growth.values[key]) for key in keys]
-    else:
-        spellings: list[Key] = [(f"{metric.name}/bad/{place}", None) for place in range(len(metric.bad))]
-        bad = [round(next((growth.values[key] for key in spellings if key in growth.values), 0.0))]
-    bad = [min(max(count, 0), n) for count in bad]
-    if metric.direction == "lower-is-worse":
-        bad = [n - count for count in bad]
-    return ArmCounts(n=n, bad=tuple(bad), pods=1)
+        return _Counted(pod, _counts(n, [n - round(growth.values[key]) for key in keys]))
+    spellings: list[Key] = [(f"{metric.name}/bad/{place}", None) for place in range(len(metric.bad))]
+    marked = round(next((growth.values[key] for key in spellings if key in growth.values), 0.0))
+    if metric.direction == "higher-is-worse":
+        return _Counted(pod, _counts(n, [marked]))
+    # A server counts the good end of a request just before the request: what is ahead at one scrape is what
+    # the next window seems to lack.
+    missing, most = n - marked - ahead, 2 + math.floor(AHEAD * n)
+    return _Counted(pod, _counts(n, [missing]), min(max(-missing, 0), most), several=-missing > most)
+
+
+def _counts(n: int, bad: Sequence[int]) -> ArmCounts:
+    return ArmCounts(n=n, bad=tuple(min(max(count, 0), n) for count in bad), pods=1)
+
+
+def _several(metric: Rate | Latency, pods: Sequence[str]) -> str:
+    """What is said where bad ones may hide."""
+    return (
+        f"{metric.label}: at {_named(sorted(pods))} more ended well than were asked for: several answers to "
+        "one request, or requests by another way. Lost ones may hide behind them"
+    )
 
 
 def _summed(metric: Rate | Latency, canary: Sequence[ArmCounts], stable: Sequence[ArmCounts]) -> Counts:

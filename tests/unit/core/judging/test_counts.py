@@ -159,6 +159,36 @@ def test_lower_can_be_worse() -> None:
     assert canary == ArmCounts(n=10, bad=(2,), pods=1)
 
 
+ENDS = small_set(direction="lower-is-worse")
+
+
+def lost(*scrapes: tuple[float, float]) -> tuple[list[int], tuple[str, ...]]:
+    """Of each window what began and did not end well, by totals of (begun, well ended); the last notes."""
+    counter = counts.Counter(ENDS, CANARY, STABLE)
+    seen = []
+    for time, (begun, ended) in enumerate(scrapes):
+        samples = rate_samples(CANARY, "c", begun, ended) + rate_samples(STABLE, "s", 0, 0)
+        seen.append(counter.observe(snapshot(10.0 * time, *samples)))
+    return [each.counts["errors"].canary.bad[0] for each in seen if each], counter.notes
+
+
+def test_an_end_that_is_counted_before_its_beginning_is_settled_in_the_next_window() -> None:
+    """A server counts the end of an answer, then the request; it is scraped in between."""
+    assert lost((0, 0), (10, 11), (20, 20), (30, 30)) == ([0, 0, 0], ())
+    assert lost((0, 0), (10, 12), (20, 20), (30, 30)) == ([0, 0, 0], ())
+    assert lost((0, 0), (10, 11), (20, 18), (30, 28)) == ([0, 2, 0], ())
+
+
+def test_what_is_far_ahead_hides_nothing_for_long_and_is_said() -> None:
+    """Two answers to each request."""
+    assert lost((0, 0), (100, 200), (200, 300), (300, 350))[0] == [0, 0, 50 - 2 - 5]
+    _, notes = lost((0, 0), (100, 200))
+    assert notes == (
+        "errors: at c more ended well than were asked for: several answers to one request, or requests by "
+        "another way. Lost ones may hide behind them",
+    )
+
+
 def test_a_metric_that_nobody_exports_is_absent() -> None:
     assert set(grown(OLD, OLD).counts) == {"errors"}
 
