@@ -51,7 +51,8 @@ def play(arena: Arena, cell: Cell) -> Result:
         _reach(arena, cell, seer)
         with _offline(cell, seer):
             cell.fault.strike(struck)
-        _go_on(arena, cell, seer, struck)
+        if cell.moment.prepare:
+            scale_picker(arena, 1)
         ended = _await_end(seer, struck, cell)
     end = _end(arena, found) if ended else f"left at {arena.stage.weights()}"
     return _judged(arena, cell, seer, end, time.time() - began)
@@ -86,19 +87,10 @@ def _offline(cell: Cell, seer: Seer) -> Iterator[None]:
         seer.sight.offline[seer.sight.offline.index((began, math.inf))] = (began, time.time())
 
 
-def _go_on(arena: Arena, cell: Cell, seer: Seer, struck: Struck) -> None:
-    """What a person does afterwards: answer the question, bring the picker back."""
-    if cell.moment.prepare:
-        scale_picker(arena, 1)
-    if cell.moment.asks and not cell.fault.lasting:
-
-        def answered() -> bool:
-            with suppress(AirflowError):
-                arena.airflow.client().answer(struck.dag, struck.run, "step_1.ask", GO_ON)
-                return True
-            return seer.claim is None
-
-        until(answered, "the answer to be taken", PATIENCE, poll=1.0)
+def _answer(struck: Struck) -> None:
+    """As a person does, who is asked again where the task died with the first answer."""
+    with suppress(AirflowError):
+        struck.arena.airflow.client().answer(struck.dag, struck.run, "step_1.ask", GO_ON)
 
 
 def _await_end(seer: Seer, struck: Struck, cell: Cell) -> bool:
@@ -110,6 +102,8 @@ def _await_end(seer: Seer, struck: Struck, cell: Cell) -> bool:
 
     def ended() -> bool:
         nonlocal quiet
+        if cell.moment.asks and not cell.fault.lasting:
+            _answer(struck)
         over = seer.claim is None and (cell.fault.lasting or _has_ended(struck))
         quiet = quiet + 1 if over else 0
         return quiet >= (QUIET if seer.claimed else 3 * QUIET)
