@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,9 @@ class FakePickers:
                     each.get("modelRewrite") or each["name"]: each.get("weight", 1) for each in rule[listed]
                 }
         return {}
+
+    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+        return [self.query(promql, each) for each in at]
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         if self.down:

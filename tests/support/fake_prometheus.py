@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,9 @@ class FakePrometheus:
     requests: dict[str, float] = field(default_factory=dict)
     failed: dict[str, float] = field(default_factory=dict)
     last: float | None = None
+
+    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+        return [self.query(promql, each) for each in at]
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         if self.down:

@@ -74,6 +74,9 @@ class Activity:
         self.answered: Callable[[int], float] = lambda observation: 7.0
         self.asked: Callable[[int], object] = lambda observation: None
 
+    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+        return [self.query(promql, each) for each in at]
+
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         self.observations += 1
         self.asked(self.observations)

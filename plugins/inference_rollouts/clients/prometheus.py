@@ -1,14 +1,14 @@
-"""Prometheus: instant queries at a given time, of any server with its HTTP API (Google's included)."""
+"""Prometheus: queries at given times, of any server with its HTTP API (Google's included)."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import requests
 
@@ -23,6 +23,8 @@ NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf)|NaN", re
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Prometheus(Protocol):
     """One metrics store."""
@@ -33,6 +35,9 @@ class Prometheus(Protocol):
         Labels are strings, `le` is a number, and so is each value; NaN and infinities are numbers too.
         Raises PrometheusUnavailable when there is no valid answer.
         """
+
+    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+        """The same at each of several Unix times that rise evenly, by one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,19 @@ class PrometheusClient:
         return endpoint.url, made
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
+        return self._asked("query", {"query": promql, "time": f"{at:.3f}"}, vector_of)
+
+    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+        start, step = at[0], (at[-1] - at[0]) / (len(at) - 1)
+        times = {"start": f"{start:.3f}", "end": f"{at[-1] + step / 2:.3f}", "step": f"{step:.3f}"}
+        asked = {"query": promql, **times}
+        return self._asked("query_range", asked, lambda data: vectors_of(data, start, step, len(at)))
+
+    def _asked(self, path: str, asked: dict[str, str], read: Callable[[Any], T]) -> T:
         base, session = self._session
-        asked = {"query": promql, "time": f"{at:.3f}"}
+        url = f"{base}/api/v1/{path}"
         try:
-            reply = exchange(session, "POST", f"{base}/api/v1/query", self._timeout, ANSWER_BYTES, data=asked)
+            reply = exchange(session, "POST", url, self._timeout, ANSWER_BYTES, data=asked)
         except requests.RequestException as error:
             raise PrometheusUnavailable(f"Prometheus at {base} does not answer: {error}") from error
         answer = reply.object
@@ -71,7 +85,7 @@ class PrometheusClient:
             raise PrometheusUnavailable(f"Prometheus at {base} answered {reply.status}: {_words(reply)}")
         self._warn(base, answer.get("warnings"))
         try:
-            return vector_of(answer.get("data"))
+            return read(answer.get("data"))
         except ValueError as error:
             raise PrometheusUnavailable(f"Prometheus at {base} answered nonsense: {error}") from error
 
@@ -85,17 +99,40 @@ class PrometheusClient:
 
 def vector_of(data: Any) -> list[dict[str, Any]]:
     """The samples in the `data` of an answer. Raises ValueError unless all of it is an instant vector."""
-    if not isinstance(data, dict) or data.get("resultType", "vector") != "vector":
-        raise ValueError("no instant vector")
-    samples = data.get("result")
-    if not isinstance(samples, list):
-        raise ValueError("an instant vector without samples")
-    for sample in samples:
-        if not isinstance(sample, dict) or not _are_labels(sample.get("metric")):
-            raise ValueError("a sample without labels")
-        if not _is_value(sample.get("value")):
-            raise ValueError("a sample without a value")
+    samples = _series(data, "vector")
+    if not all(_is_value(sample.get("value")) for sample in samples):
+        raise ValueError("a sample without a value")
     return samples
+
+
+def vectors_of(data: Any, start: float, step: float, count: int) -> list[list[dict[str, Any]]]:
+    """The instant vectors at `start`, `start + step`..., out of the `data` of an answer to a range query.
+
+    Raises ValueError unless all of it is a matrix of values at these `count` times.
+    """
+    vectors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+    for series in _series(data, "matrix"):
+        values = series.get("values")
+        if not isinstance(values, list) or not all(map(_is_value, values)):
+            raise ValueError("a series without values")
+        for value in values:
+            place = round((value[0] - start) / step)
+            if not 0 <= place < count:
+                raise ValueError("a value at a time that was not asked for")
+            vectors[place].append({"metric": series["metric"], "value": value})
+    return vectors
+
+
+def _series(data: Any, kind: str) -> list[dict[str, Any]]:
+    """The entries of a result of this type, each with valid labels."""
+    if not isinstance(data, dict) or data.get("resultType", kind) != kind:
+        raise ValueError(f"no {kind}")
+    entries = data.get("result")
+    if not isinstance(entries, list):
+        raise ValueError(f"a {kind} without samples")
+    if not all(isinstance(each, dict) and _are_labels(each.get("metric")) for each in entries):
+        raise ValueError("a sample without labels")
+    return entries
 
 
 def _are_labels(labels: Any) -> bool:

@@ -54,8 +54,23 @@ class PoolsObservation:
 
 def snapshot(prometheus: Prometheus, frozen: Frozen, at: float) -> Snapshot:
     """Both arms' counters at Unix time `at`; raises PrometheusUnavailable."""
+    return answers(prometheus, _queries(frozen), at)
+
+
+def snapshots(prometheus: Prometheus, frozen: Frozen, at: Sequence[float]) -> list[Snapshot]:
+    """The same at each of several Unix times that rise evenly; raises PrometheusUnavailable."""
+    if len(at) == 1:
+        return [snapshot(prometheus, frozen, at[0])]
+    found = {query.key: prometheus.query_range(query.promql, at) for query in _queries(frozen)}
+    return [
+        Snapshot.of_vectors(each, {key: vectors[place] for key, vectors in found.items()})
+        for place, each in enumerate(at)
+    ]
+
+
+def _queries(frozen: Frozen) -> tuple[Query, ...]:
     plan = frozen.plan
-    return answers(prometheus, queries(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable)), at)
+    return queries(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
 
 
 def answers(prometheus: Prometheus, asked: Sequence[Query], at: float) -> Snapshot:

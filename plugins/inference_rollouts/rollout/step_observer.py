@@ -7,9 +7,10 @@ import time
 from dataclasses import astuple
 from typing import Any
 
-from inference_rollouts.core.errors import ClaimLost, PrometheusUnavailable, RouteDrift
-from inference_rollouts.core.judging.counts import Counter, WindowCounts, ticks
+from inference_rollouts.core.errors import ClaimLost, RouteDrift
+from inference_rollouts.core.judging.counts import Counter, WindowCounts
 from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded
+from inference_rollouts.core.judging.guardrails import guardrails
 from inference_rollouts.core.judging.judge import (
     Carried,
     Health,
@@ -26,15 +27,10 @@ from inference_rollouts.core.limits import REFLEX_DEADLINE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.routing.claim import read_claim
-from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.rollout.counting import Answer, Counting
 from inference_rollouts.rollout.floors import lowered_floors
-from inference_rollouts.rollout.observation import (
-    ClusterObservation,
-    observe_cluster,
-    snapshot,
-    storm_between,
-)
+from inference_rollouts.rollout.observation import ClusterObservation, observe_cluster
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.watching import Watcher, holder
@@ -59,32 +55,33 @@ class StepObserver:
         self._exporters: frozenset[str] = frozenset()  # also those that have gone since
         self._counter = Counter(metric_set, self.canary, self.stable)
         self._health = Health()
-        self._ticks = 0  # of the grid that were observed
         self._told_smaller = False
-        self._storms = storm_watch_of(run.frozen)
+        self._counting = Counting(run, context)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
         policy = self.run.plan.analysis
-        tick = self.context.anchor + self._ticks * policy.interval + policy.scrape_delay
+        grid = self._counting.grid
+        tick = grid.anchor + self._counting.done * grid.interval + grid.delay
         return min(tick if tick > now else now + policy.interval, now + policy.interval)
 
     def observe(self, now: float) -> Judgement:
         """Count up to `now` and judge. Raises ClaimLost or RouteDrift; an observation may lack answers."""
+        self._counting.ask(now)
         cluster = self._observe_cluster()
         self._exporters |= cluster.exporters if cluster else frozenset()
-        answers, storm = self._count(now), self._storm_before(now)
+        answer = self._count(alarmed=cluster is not None and self._is_alarm(cluster.health))
         blockers, notes = self._blockers(cluster), [*_shared_notes(self.run), *self._counter.notes]
-        if cluster and answers:
+        if cluster and answer.answers:
             room = self._room_ahead(cluster.health, now)
             blockers, notes = [*blockers, *room.blockers], [*notes, *room.notes]
         self._health = health = (cluster.health if cluster else Health()).model_copy(
             update={
-                "prometheus_ok": answers,
+                "prometheus_ok": answer.answers,
                 "blockers": tuple(blockers),
                 "notes": tuple(notes),
-                "storm": storm,
+                "storm": answer.storm,
             }
         )
         judgement = conclude(self.sums, health, now)
@@ -145,35 +142,21 @@ class StepObserver:
         log.warning("%s", text)
         self.run.cluster.event(cluster.moved[0], "StableShrunk", text, warning=True)
 
-    def _count(self, now: float) -> bool:
-        """Absorb the windows of all ticks that have passed; False when Prometheus did not answer."""
-        policy = self.run.plan.analysis
-        for tick in ticks(self.context.anchor, policy.interval, now, policy.scrape_delay)[self._ticks :]:
-            try:
-                seen = snapshot(self.run.clients.prometheus, self.run.frozen, tick)
-            except PrometheusUnavailable as error:
-                log.warning("%s", error)
-                return False
-            self._ticks += 1
+    def _is_alarm(self, health: Health) -> bool:
+        return next(guardrails(self.run.plan.analysis.guardrails, health), None) is not None
+
+    def _count(self, *, alarmed: bool) -> Answer:
+        """Absorb what the metrics store has answered. When the cluster alarms, nobody waits for it."""
+        if alarmed:
+            return Answer()
+        answer = self._counting.answer()
+        for seen in answer.snapshots:
             counted = self._counter.observe(seen, self._exporters or None)
             if counted is not None:
                 self.sums = absorb(self.sums, counted)
                 self.recorder.window(counted)
                 self.windows.append(counted)
-        return True
-
-    def _storm_before(self, now: float) -> str:
-        """A storm before the first tick: nothing is counted then, and a canary that fails has traffic."""
-        policy = self.run.plan.analysis
-        end = now - policy.scrape_delay
-        start = end - policy.interval
-        if self._ticks or start < self.context.started_at:
-            return ""
-        try:
-            return storm_between(self.run.clients.prometheus, self._storms, start, end)
-        except PrometheusUnavailable as error:
-            log.warning("%s", error)
-            return ""
+        return answer
 
     def _observe_cluster(self) -> ClusterObservation | None:
         """Route and pools; None when the cluster does not answer, or says once what may pass."""

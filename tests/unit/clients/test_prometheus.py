@@ -54,6 +54,40 @@ def test_a_query_goes_with_its_time_path_and_token() -> None:
     assert asked == [("POST", "/v1/projects/p/api/v1/query", "Bearer secret", body)]
 
 
+def matrix(*values: tuple[float, str]) -> dict[str, Any]:
+    series = {"metric": {"pod": "a"}, "values": [list(each) for each in values]}
+    return {"status": "success", "data": {"resultType": "matrix", "result": [series]}}
+
+
+def test_several_times_are_asked_for_at_once() -> None:
+    asked: list[tuple[str, bytes]] = []
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> Reply:
+        asked.append((request.path, body))
+        return 200, "application/json", json.dumps(matrix((7, "1"), (9.0004, "3"))).encode()
+
+    with serving(answer) as url:
+        seen = client(url).query_range("up", [7, 8, 9])
+    assert asked == [("/api/v1/query_range", b"query=up&start=7.000&end=9.500&step=1.000")]
+    assert [[each["value"][1] for each in vector] for vector in seen] == [["1"], [], ["3"]]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        success([SAMPLE]),
+        {"status": "success", "data": {"resultType": "matrix", "result": [SAMPLE]}},
+        {"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {}, "values": None}]}},
+        matrix((12, "1")),
+        matrix((7, "one")),
+    ],
+    ids=json.dumps,
+)
+def test_what_is_no_matrix_of_these_times_is_no_answer(answer: Any) -> None:
+    with odd_server(replies_json(200, answer)) as url, pytest.raises(PrometheusUnavailable, match="nonsense"):
+        client(url).query_range("up", [7, 8, 9])
+
+
 @pytest.mark.parametrize(
     "number", ["0", "-1", "1.5", "1.", ".5", "1e400", "2.5e-07", "NaN", "+Inf", "-Inf", "Inf"]
 )

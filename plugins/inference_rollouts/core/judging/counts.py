@@ -1,8 +1,8 @@
 """Raw samples of both arms -> integer counts over identical windows.
 
-What the caller has to do: evaluate `metrics.queries` at every tick of a fixed grid (`ticks`), build one
-Snapshot a tick, and call `window` with two of them. Where a query failed, skip that tick: the next window
-then reaches back to the last good one. Nothing is extrapolated and nothing is invented; what cannot be
+What the caller has to do: evaluate `metrics.queries` at every tick of a fixed `Grid`, build one Snapshot a
+tick, and give them to a Counter. Where a query failed, skip that tick: the next window then reaches back to
+the last good one. Nothing is extrapolated and nothing is invented; what cannot be
 counted exactly is left out, on both arms alike.
 """
 
@@ -69,9 +69,29 @@ class WindowCounts(Value):
     counts: dict[str, Counts]
 
 
-def ticks(anchor: float, interval: float, now: float, scrape_delay: float = 0.0) -> list[float]:
-    """The grid that can be observed by `now`: anchor, anchor + interval, ..., at most now - scrape_delay."""
-    return [anchor + i * interval for i in range(math.floor((now - scrape_delay - anchor) / interval) + 1)]
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The times at which a step is counted: `anchor`, `anchor + interval`... (Unix time and seconds).
+
+    Each can be asked for when it is `delay` old.
+    """
+
+    anchor: float
+    interval: float
+    delay: float = 0.0
+
+    def passed(self, now: float) -> int:
+        """How many of its ticks can be asked for by `now`."""
+        return max(0, math.floor((now - self.delay - self.anchor) / self.interval) + 1)
+
+    def missed(self, done: int, now: float, most: int) -> list[float]:
+        """The ticks after the first `done` ones, thinned evenly to `most` at most; always with the newest.
+
+        Counters are cumulative: nothing is lost by leaving some out, the windows are longer.
+        """
+        passed = self.passed(now)
+        stride = max(1, math.ceil((passed - done) / most))
+        return [self.anchor + i * self.interval for i in range(passed - 1, done - 1, -stride)][::-1]
 
 
 class Counter:

@@ -4,16 +4,16 @@ What a caller has to do, and all of it, so that it may be killed at any time:
 
 1.  When the step's weight is seen in force, fix a `StepContext` (it names the anchor of the time grid) and
     keep it. Take `carried` from the previous step's judgement, `Carried()` on the first step.
-2.  At each of `counts.ticks(step.anchor, policy.interval, now, policy.scrape_delay)` evaluate
+2.  At each tick of `counts.Grid(step.anchor, policy.interval, policy.scrape_delay)` evaluate
     `metrics.queries` at the tick's time, once, and make a `Snapshot`. A query that fails makes no snapshot.
-3.  `counts.window` of the last good snapshot and the new one gives a window, or None: then keep the old one.
+3.  A `counts.Counter` makes windows of them.
 4.  `assess` all windows of this step, or, for the same result at constant cost, keep the `Sums`: `begin`
     once, `absorb` each new window, `conclude` at each observation. Do so also when there is no new window:
     guardrails, missing data and deadlines need it.
 5.  Stop when `judgement.verdict.final`; act; hand `judgement.carried` to the next step.
 
-After a kill, start again at 2 from the anchor: the grid's ticks that have passed give the same windows and
-the same judgement (one range query with `step=interval` from the anchor answers them all).
+After a kill, start again at 2 from the anchor: one range query answers for all ticks that have passed. Where
+they are many, some may be left out; the windows are longer then.
 """
 
 from __future__ import annotations

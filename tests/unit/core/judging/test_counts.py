@@ -1,6 +1,7 @@
 """From raw samples to integer counts over identical windows."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -239,9 +240,21 @@ def test_dispersion_is_silent_where_nothing_can_be_told(a: Any, b: Any) -> None:
 
 
 def test_the_grid_is_anchored_and_waits_for_late_metrics() -> None:
-    assert counts.ticks(100, 5, now=112, scrape_delay=1) == [100, 105, 110]
-    assert counts.ticks(100, 5, now=110.9, scrape_delay=1) == [100, 105]
-    assert counts.ticks(100, 5, now=99) == []
+    grid = counts.Grid(100, 5, delay=1)
+    assert grid.missed(0, now=112, most=9) == [100, 105, 110]
+    assert grid.missed(1, now=110.9, most=9) == [105]
+    assert grid.missed(2, now=110.9, most=9) == []
+    assert grid.missed(0, now=99, most=9) == []
+
+
+@pytest.mark.parametrize("passed", [1, 2, 7, 119, 120, 121, 240, 999, 10**9])
+def test_many_missed_ticks_are_thinned_evenly_and_end_with_the_newest(passed: int) -> None:
+    grid = counts.Grid(100, 5)
+    found = grid.missed(0, now=100 + 5 * (passed - 1), most=120)
+    assert found[-1] == 100 + 5 * (passed - 1)
+    assert min(passed, 60) <= len(found) <= 120
+    assert len({later - earlier for earlier, later in pairwise(found)}) <= 1
+    assert found[0] >= 100
 
 
 def test_missing_metrics_and_thresholds_are_named() -> None:

@@ -1,0 +1,81 @@
+"""A step's counters, asked of the metrics store beside everything else: a slow one holds nothing up."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from inference_rollouts.core.errors import PrometheusUnavailable
+from inference_rollouts.core.judging.counts import Grid, Snapshot
+from inference_rollouts.core.judging.policy import StepContext
+from inference_rollouts.core.limits import CATCH_UP, SLOW_STORE
+from inference_rollouts.core.run.guard import storm_watch_of
+from inference_rollouts.rollout.observation import snapshots, storm_between
+from inference_rollouts.rollout.run import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the store said: counters at ticks that had passed, and of a storm before the first tick.
+
+    `answers`: False when it did not. One that is still being asked answers nothing yet.
+    """
+
+    answers: bool = True
+    snapshots: tuple[Snapshot, ...] = ()
+    storm: str = ""
+
+
+class Counting:
+    """Asks for one thing after the other, in a thread of its own, and never twice at a time."""
+
+    def __init__(self, run: Run, step: StepContext) -> None:
+        policy = run.plan.analysis
+        self.grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
+        self.done = 0  # ticks of the grid that need not be asked for any more
+        self._run = run
+        self._since = step.started_at
+        self._storms = storm_watch_of(run.frozen)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="counting")
+        self._asked: Future[Answer] | None = None
+        self._last = Answer()
+
+    def ask(self, now: float) -> None:
+        """Begin to ask for what has passed by `now`, unless something is still being asked for."""
+        if self._asked is None:
+            self._asked = self._thread.submit(self._answer, now)
+
+    def answer(self) -> Answer:
+        """What was asked for, if it comes soon; else, for now, whether the store answered before."""
+        assert self._asked, "nothing was asked for"
+        done, _ = wait([asked := self._asked], max(self.grid.interval, SLOW_STORE))
+        if not done:
+            return Answer(self._last.answers)
+        self._asked = None
+        self._last = asked.result()
+        return self._last
+
+    def _answer(self, now: float) -> Answer:
+        # After a failure the newest tick alone: a store that is slow is not asked for more than it can give.
+        due = self.grid.missed(self.done, now, CATCH_UP if self._last.answers else 1)
+        prometheus = self._run.clients.prometheus
+        try:
+            if not due:
+                return Answer(storm="" if self.done else self._storm(now))
+            seen = snapshots(prometheus, self._run.frozen, due)
+        except PrometheusUnavailable as error:
+            log.warning("%s", error)
+            return Answer(answers=False)
+        self.done = self.grid.passed(now)
+        return Answer(snapshots=tuple(seen))
+
+    def _storm(self, now: float) -> str:
+        """A storm before the first tick: nothing is counted then, and a canary that fails has traffic."""
+        end = now - self.grid.delay
+        start = end - self.grid.interval
+        if start < self._since:
+            return ""
+        return storm_between(self._run.clients.prometheus, self._storms, start, end)

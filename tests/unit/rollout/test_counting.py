@@ -1,0 +1,105 @@
+"""The metrics store is asked beside everything else: for what was missed, once, nobody waits long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.judging.counts import Grid
+from inference_rollouts.core.limits import CATCH_UP
+from inference_rollouts.rollout import counting
+from tests.support.plans import CANARY, STABLE
+from tests.support.steps import Step
+
+SECONDS = {"interval": "1s", "margin": None}
+
+
+def asked_of(step: Step, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many times each query of counters asks for."""
+    asked: list[int] = []
+    query = step.prometheus.query
+
+    def one(promql: str, at: float) -> list[dict[str, Any]]:
+        if "avg_over_time" not in promql:
+            asked.append(1)
+        return query(promql, at)
+
+    def several(promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+        asked.append(len(at))
+        return [query(promql, each) for each in at]
+
+    monkeypatch.setattr(step.prometheus, "query", one)
+    monkeypatch.setattr(step.prometheus, "query_range", several)
+    return asked
+
+
+def test_who_takes_over_late_asks_once_for_all_that_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(analysis=SECONDS)
+    asked, observer = asked_of(step, monkeypatch), step.observer()
+    observer.observe(step.since + 600)
+    assert asked == [601 // 6 + 1]
+    assert asked[0] <= CATCH_UP
+    assert observer.windows[-1].end == step.since + 600
+    assert sum(window.end - window.start for window in observer.windows) == 600
+    observer.observe(step.since + 601)
+    assert asked[1:] == [1]
+
+
+def test_a_store_that_failed_is_asked_for_the_newest_tick_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(analysis=SECONDS)
+    asked, observer = asked_of(step, monkeypatch), step.observer()
+    observer.observe(step.since)
+    step.prometheus.down = True
+    assert "does not answer" in observer.observe(step.since + 30).reason
+    step.prometheus.down = False
+    observer.observe(step.since + 60)
+    assert asked == [1, 30, 1]
+    [window] = observer.windows
+    assert (window.start, window.end) == (step.since, step.since + 60)
+
+
+def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked one thing at a time, and what it says in the end counts."""
+    monkeypatch.setattr(counting, "SLOW_STORE", 0.0)
+    step = Step(analysis={"interval": "125ms", "margin": None})
+    query, thinks, asked = step.prometheus.query, threading.Event(), []
+
+    def slow(promql: str, at: float) -> list[dict[str, Any]]:
+        asked.append(at)
+        assert thinks.wait(60)
+        return query(promql, at)
+
+    monkeypatch.setattr(step.prometheus, "query", slow)
+    observer = step.observer()
+    for elapsed in (0.0, 0.125, 0.25):
+        assert not observer.observe(step.since + elapsed).verdict.final
+    assert asked == [step.since]
+    thinks.set()
+    monkeypatch.setattr(counting, "SLOW_STORE", 60.0)
+    observer.observe(step.since + 0.375)
+    observer.observe(step.since + 0.375)
+    assert observer.windows[-1].end == pytest.approx(step.since + 0.375)
+
+
+def test_an_alarm_of_the_cluster_waits_for_no_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, never = Step(analysis=SECONDS), threading.Event()
+
+    def silent(promql: str, at: float) -> list[dict[str, Any]]:
+        never.wait(60)
+        return []
+
+    monkeypatch.setattr(step.prometheus, "query", silent)
+    step.cluster.scale(CANARY, 0)
+    try:
+        assert step.observer().observe(step.since).reason == "The canary has no ready endpoints."
+        assert not never.is_set()
+    finally:
+        never.set()
+    assert step.cluster.weights()[STABLE] == 50
+
+
+def test_a_grid_may_be_as_fine_and_as_old_as_it_likes() -> None:
+    assert len(Grid(0.0, 1e-6).missed(0, 1e9, CATCH_UP)) <= CATCH_UP
