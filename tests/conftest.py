@@ -27,7 +27,7 @@ def database() -> None:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a metrics store in memory answers is waited for: no test depends on a quiet machine."""
-    monkeypatch.setattr("inference_rollouts.rollout.counting.SLOW_STORE", 60.0)
+    monkeypatch.setattr("inference_rollouts.rollout.step_observer.SLOW_STORE", 60.0)
 
 
 def pytest_unconfigure() -> None:

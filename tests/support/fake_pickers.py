@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, parse_metric_set, series
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate, series
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import RATE
+
+
+@cache
+def _metrics() -> tuple[Rate | Latency, ...]:
+    return load_metric_set("endpoint_picker").metrics
 
 
 @dataclass
@@ -54,7 +60,7 @@ class FakePickers:
         n = int(self.requests[name])
         samples: list[dict[str, Any]] = []
         bad = int(n * self.failing.get(name, 0.0))
-        for metric in parse_metric_set(load_metric_set("endpoint_picker").model_dump(mode="json")).metrics:
+        for metric in _metrics():
             for tag, _ in [] if metric.optional else series(metric):
                 if isinstance(metric, Latency):
                     samples += [

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate, parse_metric_set, series
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate, series
 from tests.support.fake_cluster import FakeCluster
 
 RATE = 4000.0  # requests/s of both pools together: enough to decide within a second
+
+
+@cache
+def _metrics() -> tuple[Rate | Latency, ...]:
+    return load_metric_set("vllm").metrics
 
 
 @dataclass
@@ -64,7 +70,7 @@ class FakePrometheus:
     def _samples(self, pool: str, at: float) -> list[dict[str, Any]]:
         n = self.requests.get(pool, 0.0)
         samples = [self._sample(pool, at, STARTED, 1.0)]
-        for metric in parse_metric_set(load_metric_set("vllm").model_dump(mode="json")).metrics:
+        for metric in _metrics():
             for tag, _ in series(metric):
                 if isinstance(metric, Rate):
                     failed = self.failed.get(pool, 0.0) if metric.name == "errors" else 0.0

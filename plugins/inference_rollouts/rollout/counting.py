@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.counts import Grid, Snapshot
 from inference_rollouts.core.judging.policy import StepContext
-from inference_rollouts.core.limits import CATCH_UP, SLOW_STORE
+from inference_rollouts.core.limits import CATCH_UP
 from inference_rollouts.core.run.guard import storm_watch_of
+from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.observation import snapshots, storm_between
 from inference_rollouts.rollout.run import Run
 
@@ -30,7 +31,7 @@ class Answer:
 
 
 class Counting:
-    """Asks for one thing after the other, in a thread of its own, and never twice at a time."""
+    """Asks for what has passed, beside everything else."""
 
     def __init__(self, run: Run, step: StepContext) -> None:
         policy = run.plan.analysis
@@ -39,28 +40,19 @@ class Counting:
         self._run = run
         self._since = step.started_at
         self._storms = storm_watch_of(run.frozen)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="counting")
-        self._asked: Future[Answer] | None = None
-        self._last = Answer()
+        self._beside = Beside(Answer())
 
     def ask(self, now: float) -> None:
         """Begin to ask for what has passed by `now`, unless something is still being asked for."""
-        if self._asked is None:
-            self._asked = self._thread.submit(self._answer, now)
+        self._beside.ask(partial(self._answer, now))
 
-    def answer(self) -> Answer:
-        """What was asked for, if it comes soon; else, for now, whether the store answered before."""
-        assert self._asked, "nothing was asked for"
-        done, _ = wait([asked := self._asked], max(self.grid.interval, SLOW_STORE))
-        if not done:
-            return Answer(self._last.answers)
-        self._asked = None
-        self._last = asked.result()
-        return self._last
+    def answer(self, until: float) -> Answer:
+        """What was asked for, if it comes by `until` (of `time.monotonic`); else whether it answered before."""
+        return self._beside.answer(until) or Answer(self._beside.last.answers)
 
     def _answer(self, now: float) -> Answer:
         # After a failure the newest tick alone: a store that is slow is not asked for more than it can give.
-        due = self.grid.missed(self.done, now, CATCH_UP if self._last.answers else 1)
+        due = self.grid.missed(self.done, now, CATCH_UP if self._beside.last.answers else 1)
         prometheus = self._run.clients.prometheus
         try:
             if not due:

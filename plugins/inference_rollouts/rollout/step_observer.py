@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
@@ -23,11 +24,12 @@ from inference_rollouts.core.judging.judge import (
 )
 from inference_rollouts.core.judging.metrics import queries
 from inference_rollouts.core.judging.split import observed_split
-from inference_rollouts.core.limits import REFLEX_DEADLINE, WRITE_DEADLINE
+from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.counting import Answer, Counting
 from inference_rollouts.rollout.floors import lowered_floors
 from inference_rollouts.rollout.observation import ClusterObservation, observe_cluster
@@ -57,6 +59,7 @@ class StepObserver:
         self._health = Health()
         self._told_smaller = False
         self._counting = Counting(run, context)
+        self._room = Beside(RoomAhead())
         self._watcher = Watcher(run.cluster, holder("triggerer"))
 
     def next_observation(self, now: float) -> float:
@@ -68,13 +71,16 @@ class StepObserver:
 
     def observe(self, now: float) -> Judgement:
         """Count up to `now` and judge. Raises ClaimLost or RouteDrift; an observation may lack answers."""
+        until = time.monotonic() + max(self.run.plan.analysis.interval, SLOW_STORE)
         self._counting.ask(now)
         cluster = self._observe_cluster()
         self._exporters |= cluster.exporters if cluster else frozenset()
-        answer = self._count(alarmed=cluster is not None and self._is_alarm(cluster.health))
+        alarmed = cluster is not None and self._is_alarm(cluster.health)
+        answer = Answer() if alarmed else self._count(until)
         blockers, notes = self._blockers(cluster), [*_shared_notes(self.run), *self._counter.notes]
-        if cluster and answer.answers:
-            room = self._room_ahead(cluster.health, now)
+        if cluster and answer.answers and not alarmed:
+            self._room.ask(partial(self._room_ahead, cluster.health, now))
+            room = self._room.answer(until) or self._room.last
             blockers, notes = [*blockers, *room.blockers], [*notes, *room.notes]
         self._health = health = (cluster.health if cluster else Health()).model_copy(
             update={
@@ -145,11 +151,9 @@ class StepObserver:
     def _is_alarm(self, health: Health) -> bool:
         return next(guardrails(self.run.plan.analysis.guardrails, health), None) is not None
 
-    def _count(self, *, alarmed: bool) -> Answer:
-        """Absorb what the metrics store has answered. When the cluster alarms, nobody waits for it."""
-        if alarmed:
-            return Answer()
-        answer = self._counting.answer()
+    def _count(self, until: float) -> Answer:
+        """Absorb what the metrics store has answered by `until`."""
+        answer = self._counting.answer(until)
         for seen in answer.snapshots:
             counted = self._counter.observe(seen, self._exporters or None)
             if counted is not None:

@@ -10,7 +10,7 @@ import pytest
 
 from inference_rollouts.core.judging.counts import Grid
 from inference_rollouts.core.limits import CATCH_UP
-from inference_rollouts.rollout import counting
+from inference_rollouts.rollout import step_observer
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
 
@@ -63,7 +63,7 @@ def test_a_store_that_failed_is_asked_for_the_newest_tick_alone(monkeypatch: pyt
 
 def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked one thing at a time, and what it says in the end counts."""
-    monkeypatch.setattr(counting, "SLOW_STORE", 0.0)
+    monkeypatch.setattr(step_observer, "SLOW_STORE", 0.0)
     step = Step(analysis={"interval": "125ms", "margin": None})
     query, thinks, asked = step.prometheus.query, threading.Event(), []
 
@@ -78,7 +78,7 @@ def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not observer.observe(step.since + elapsed).verdict.final
     assert asked == [step.since]
     thinks.set()
-    monkeypatch.setattr(counting, "SLOW_STORE", 60.0)
+    monkeypatch.setattr(step_observer, "SLOW_STORE", 60.0)
     observer.observe(step.since + 0.375)
     observer.observe(step.since + 0.375)
     assert observer.windows[-1].end == pytest.approx(step.since + 0.375)

@@ -1,0 +1,38 @@
+"""Something that is asked for beside everything else, and waited for only for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Beside(Generic[T]):
+    """Asks one thing after the other in a thread of its own. `last` is what was answered before."""
+
+    def __init__(self, last: T) -> None:
+        self.last = last
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="beside")
+        self._asked: Future[T] | None = None
+
+    def ask(self, question: Callable[[], T]) -> None:
+        """Begin to ask, unless something is still being asked."""
+        if self._asked is None:
+            self._asked = self._thread.submit(question)
+
+    def answer(self, until: float) -> T | None:
+        """What was asked for; None where it has not come by `until` (by `time.monotonic`).
+
+        Raises what the question raised.
+        """
+        if self._asked is None:
+            return None
+        done, _ = wait([asked := self._asked], max(0.0, until - time.monotonic()))
+        if not done:
+            return None
+        self._asked = None
+        self.last = asked.result()
+        return self.last
