@@ -47,7 +47,7 @@ class Counting:
         self._beside.ask(partial(self._answer, now))
 
     def answer(self, until: float) -> Answer:
-        """What was asked for, if it comes by `until` (of `time.monotonic`); else whether it answered before."""
+        """What was asked for; what has not come by `until` (of `time.monotonic`) is as it was before."""
         return self._beside.answer(until) or Answer(self._beside.last.answers)
 
     def _answer(self, now: float) -> Answer:

@@ -208,8 +208,11 @@ def windows(
 def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     """One phrase for each metric that this arm does not export as the set expects; optional ones may miss."""
     samples = [sample for samples in snapshot.samples.values() for sample in samples]
-    (pods,) = Ledger([arm], metric_set.pod).read(samples)
-    keys = {key for targets in pods.values() for each in targets.values() for key, _ in each.values.values()}
+    ledger = Ledger([arm], metric_set.pod)
+    (pods,) = ledger.read(samples)
+    keys = {
+        ledger.key(each) for targets in pods.values() for seen in targets.values() for each in seen.values
+    }
     phrases = []
     for metric in metric_set.metrics:
         if metric.optional:

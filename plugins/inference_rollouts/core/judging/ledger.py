@@ -15,15 +15,16 @@ pod, or worker processes that each count for themselves, look like restarts, and
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from inference_rollouts.core.judging.labels import Labels
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Arm
 
-Labels = Mapping[str, str]
-Sample = tuple[Labels, float]
-Series = frozenset[tuple[str, str]]
-"""All labels of a raw series."""
+Sample = tuple[Mapping[str, str], float]
+Name = frozenset[tuple[str, str]]
+"""What names a target: the labels of its start time."""
 Key = tuple[str, float | None]
 """Tag of a series and, for a bucket, its bound."""
 
@@ -31,7 +32,7 @@ CLOCK = 1.0  # seconds by which the start time of one process may differ from sc
 FORGOTTEN = 3600.0  # seconds after which a target that went is as if it had never been
 SETTLED = 2  # observations of a target after which a series that none of them showed is a new one
 LATE = 60.0  # seconds that the scrape before a window's begin may be older than it: a restart may lie there
-NO_LABELS: Series = frozenset()
+NO_LABELS: Name = frozenset()
 IGNORED = frozenset({SERIES, "__name__"})
 
 
@@ -47,9 +48,28 @@ class Growth:
     fell: frozenset[str] = frozenset()
 
 
+class _Series(NamedTuple):
+    """What the labels of a series say: the value of the arms' label, the pod, and what it counts there.
+
+    `key` is None for a start time.
+    """
+
+    arm: str | None
+    pod: str
+    key: Key | None
+    name: Name
+
+
+class _Seen(NamedTuple):
+    """A series as it was last seen."""
+
+    value: float
+    at: float
+
+
 @dataclass(slots=True)
 class _Target:
-    """One target of one pod, as it was last `seen`; `values` of every series in this life, last seen `at`.
+    """One target of one pod, as it was last `seen`; every `series` of this life as it was last seen.
 
     `mixed`: several processes answer there by turns. `times`: how often it was seen in this life.
     """
@@ -58,8 +78,7 @@ class _Target:
     started: float | None = None
     mixed: bool = False
     times: int = 0
-    values: dict[Series, float] = field(default_factory=dict)
-    at: dict[Series, float] = field(default_factory=dict)
+    series: dict[Labels, _Seen] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +86,10 @@ class _Reading:
     """One target of one pod in one answer."""
 
     started: float | None
-    values: Mapping[Series, tuple[Key, float]]
+    values: Mapping[Labels, float]
 
 
-Pods = dict[str, dict[Series, _Reading]]
+Pods = dict[str, dict[Name, _Reading]]
 """The targets of each pod of an arm."""
 
 
@@ -80,7 +99,8 @@ class Ledger:
     def __init__(self, arms: Sequence[Arm], pod_label: str) -> None:
         self._arms = arms
         self._pod = pod_label
-        self._targets: dict[tuple[str, str, Series], _Target] = {}
+        self._series: dict[Labels, _Series] = {}
+        self._targets: dict[tuple[str, str, Name], _Target] = {}
 
     def observe(self, read: Sequence[Pods], time: float, since: float) -> list[dict[str, list[Growth]]]:
         """By arm and pod: what each of its targets shows since the observation at `since`.
@@ -97,10 +117,15 @@ class Ledger:
                 for pod, targets in sorted(pods.items())
             }
             grown.append(by_pod)
+        self._forget(time)
+        return grown
+
+    def _forget(self, time: float) -> None:
         forgotten = [name for name, each in self._targets.items() if time - each.seen > FORGOTTEN]
         for name in forgotten:
             del self._targets[name]
-        return grown
+        if forgotten:
+            self._series.clear()
 
     def read(self, samples: Sequence[Sample]) -> list[Pods]:
         """By arm, pod and target: what an answer holds. Values that count nothing are as good as absent.
@@ -108,60 +133,113 @@ class Ledger:
         A start time without an arm is that of a process which counts for all of them: where it exports any
         of their series, an arm without series is one that has had no request yet.
         """
-        label = self._arms[0].label
-        starts: dict[tuple[str | None, str], dict[Series, float]] = {}
-        values: dict[tuple[str | None, str], list[tuple[Series, Key, float]]] = {}
+        starts: dict[tuple[str | None, str], dict[Name, float]] = {}
+        values: dict[tuple[str | None, str], dict[Labels, float]] = {}
         for labels, value in samples:
             if not 0 <= value < math.inf:
                 continue
-            where = labels.get(label), labels.get(self._pod, "")
-            tag, le = labels.get(SERIES, ""), labels.get("le")
-            series = frozenset(labels.items())
-            if tag == STARTED:
-                starts.setdefault(where, {})[_without(series)] = value
+            series = labels if type(labels) is Labels else Labels(labels)
+            arm, pod, key, name = self._series.get(series) or self._learn(series)
+            if key is None:
+                starts.setdefault((arm, pod), {})[name] = value
             else:
-                key = (tag, None if le is None else float(le))
-                values.setdefault(where, []).append((series, key, value))
+                values.setdefault((arm, pod), {})[series] = value
         counting = {pod for arm, pod in values}
         return [dict(self._pods(arm, starts, values, counting)) for arm in self._arms]
+
+    def key(self, series: Labels) -> Key:
+        """What a series that was read counts."""
+        key = self._series[series].key
+        assert key, f"{series} counts nothing"
+        return key
+
+    def _learn(self, series: Labels) -> _Series:
+        tag, le = series.get(SERIES, ""), series.get("le")
+        key = None if tag == STARTED else (tag, None if le is None else float(le))
+        name = frozenset(pair for pair in series.items() if pair[0] not in IGNORED)
+        learnt = _Series(series.get(self._arms[0].label), series.get(self._pod, ""), key, name)
+        return self._series.setdefault(series, learnt)
 
     def _pods(
         self,
         arm: Arm,
-        starts: Mapping[tuple[str | None, str], Mapping[Series, float]],
-        values: Mapping[tuple[str | None, str], Sequence[tuple[Series, Key, float]]],
-        counting: set[str],
-    ) -> Iterator[tuple[str, dict[Series, _Reading]]]:
+        starts: Mapping[tuple[str | None, str], Mapping[Name, float]],
+        values: Mapping[tuple[str | None, str], Mapping[Labels, float]],
+        counting: Collection[str],
+    ) -> Iterator[tuple[str, dict[Name, _Reading]]]:
         own = {pod for value, pod in (*starts, *values) if value == arm.value}
         shared = {pod for value, pod in starts if value is None and pod in counting}
         for pod in own | shared:
             begun = starts.get((arm.value, pod), {}) or starts.get((None, pod), {})
-            yield pod, _split(begun, values.get((arm.value, pod), ()))
+            yield pod, self._split(begun, values.get((arm.value, pod), {}))
 
-    def _grow(self, name: tuple[str, str, Series], now: _Reading, time: float, since: float) -> Growth:
+    def _split(self, starts: Mapping[Name, float], values: Mapping[Labels, float]) -> dict[Name, _Reading]:
+        """The series of one pod by the target whose labels they carry; what carries no one's is its own."""
+        if len(starts) == 1:
+            [(target, started)] = starts.items()
+            return {target: _Reading(started, values)}
+        by_target: dict[Name, dict[Labels, float]] = {target: {} for target in starts}
+        for series, value in values.items():
+            name = self._series[series].name
+            target = next((each for each in starts if each <= name), NO_LABELS)
+            by_target.setdefault(target, {})[series] = value
+        return {target: _Reading(starts.get(target), each) for target, each in by_target.items()}
+
+    def _grow(self, name: tuple[str, str, Name], now: _Reading, time: float, since: float) -> Growth:
         """What a target counted since `since`."""
         known = self._targets.setdefault(name, _Target())
-        growth = _growth(known, now, since)
+        growth = self._growth(known, now, since)
         if moved := _moved(known.started, now.started):
-            known.values, known.at, known.times = {}, {}, 0
+            known.series, known.times = {}, 0
             known.mixed = known.mixed or moved < 0
         known.times += 1
         known.seen, known.started = time, known.started if now.started is None else now.started
-        for series, (_, value) in now.values.items():
-            known.values[series], known.at[series] = value, time
+        known.series.update({series: _Seen(value, time) for series, value in now.values.items()})
         return growth
 
+    def _growth(self, known: _Target, now: _Reading, since: float) -> Growth:
+        """What a target that is `known` as it was before has counted since `since`."""
+        there, moved = known.seen == since, _moved(known.started, now.started)
+        if moved < 0 or known.mixed:
+            return self._unknown(now, fell=True)
+        if (moved or known.seen == -math.inf) and _began(now, since, there=there):
+            return Growth(self._totals(now.values))
+        if moved or not there:
+            return self._unknown(now, fell=False)
+        return self._compared(known, now, since)
 
-def _growth(known: _Target, now: _Reading, since: float) -> Growth:
-    """What a target that is `known` as it was before has counted since `since`."""
-    there, moved = known.seen == since, _moved(known.started, now.started)
-    if moved < 0 or known.mixed:
-        return _unknown(now, fell=True)
-    if (moved or known.seen == -math.inf) and _began(now, since, there=there):
-        return _since_start(now)
-    if moved or not there:
-        return _unknown(now, fell=False)
-    return _compared(known, now, since)
+    def _unknown(self, now: _Reading, *, fell: bool) -> Growth:
+        """Nobody knows where it began."""
+        totals = self._totals(now.values)
+        tags = frozenset(tag for tag, _ in totals)
+        return Growth(totals, tags, tags if fell else frozenset())
+
+    def _compared(self, known: _Target, now: _Reading, since: float) -> Growth:
+        """The growth of a process that has gone on."""
+        grown: dict[Labels, float] = {}
+        broken, fell = set(known.series.keys() - now.values.keys()), set()
+        new = known.times < SETTLED
+        for series, value in now.values.items():
+            before, at = known.series.get(series, _UNSEEN)
+            if at != since and (at != _UNSEEN.at or new):
+                broken.add(series)
+            if value < before:
+                fell.add(series)
+            grown[series] = value - before
+        return Growth(self._totals(grown), self._tags(broken), self._tags(fell))
+
+    def _totals(self, values: Mapping[Labels, float]) -> dict[Key, float]:
+        totals: dict[Key, float] = {}
+        for series, value in values.items():
+            key = self.key(series)
+            totals[key] = totals.get(key, 0.0) + value
+        return totals
+
+    def _tags(self, series: Collection[Labels]) -> frozenset[str]:
+        return frozenset(each.get(SERIES, "") for each in series)
+
+
+_UNSEEN = _Seen(0.0, -math.inf)
 
 
 def _moved(before: float | None, now: float | None) -> int:
@@ -174,55 +252,3 @@ def _moved(before: float | None, now: float | None) -> int:
 def _began(now: _Reading, since: float, *, there: bool) -> bool:
     """Whether the process began after the last scrape before `since`, if there was one."""
     return now.started is not None and now.started >= since - LATE * there
-
-
-def _unknown(now: _Reading, *, fell: bool) -> Growth:
-    """Nobody knows where it began."""
-    tags = frozenset(tag for (tag, _), _ in now.values.values())
-    return Growth(_since_start(now).values, tags, tags if fell else frozenset())
-
-
-def _compared(known: _Target, now: _Reading, since: float) -> Growth:
-    """The growth of a process that has gone on."""
-    values: dict[Key, float] = {}
-    broken, fell = set(), set()
-    for series in known.values.keys() - now.values.keys():
-        broken.add(_tag(series))
-    for series, (key, value) in now.values.items():
-        before = known.values.get(series, 0.0)
-        if known.at.get(series, since) != since or (series not in known.at and known.times < SETTLED):
-            broken.add(key[0])
-        if value < before:
-            fell.add(key[0])
-        values[key] = values.get(key, 0.0) + value - before
-    return Growth(values, frozenset(broken), frozenset(fell))
-
-
-def _since_start(now: _Reading) -> Growth:
-    """The growth of a process that began in the window."""
-    values: dict[Key, float] = {}
-    for key, value in now.values.values():
-        values[key] = values.get(key, 0.0) + value
-    return Growth(values)
-
-
-def _split(
-    starts: Mapping[Series, float], values: Sequence[tuple[Series, Key, float]]
-) -> dict[Series, _Reading]:
-    """The series of one pod by the target that they carry all labels of; what carries no one's is its own."""
-    if len(starts) == 1:
-        [(target, started)] = starts.items()
-        return {target: _Reading(started, {series: (key, value) for series, key, value in values})}
-    by_target: dict[Series, dict[Series, tuple[Key, float]]] = {target: {} for target in starts}
-    for series, key, value in values:
-        target = next((each for each in starts if each <= series), NO_LABELS)
-        by_target.setdefault(target, {})[series] = key, value
-    return {target: _Reading(starts.get(target), series) for target, series in by_target.items()}
-
-
-def _without(series: Series) -> Series:
-    return frozenset(pair for pair in series if pair[0] not in IGNORED)
-
-
-def _tag(series: Series) -> str:
-    return next((value for name, value in series if name == SERIES), "")
