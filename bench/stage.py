@@ -108,6 +108,11 @@ class Stage:
         answer = requests.post(f"{self.record['loadgen']['url']}/rate", json={"rate": rate}, timeout=30)
         answer.raise_for_status()
 
+    def set_patience(self, seconds: float) -> None:
+        """How long clients wait for a whole answer from now on."""
+        url = f"{self.record['loadgen']['url']}/patience"
+        requests.post(url, json={"seconds": seconds}, timeout=30).raise_for_status()
+
     def until_ended(self, requests: int) -> None:
         """Return when so many requests of clients, since the lab began, have ended."""
         until(lambda: self.traffic()["totals"]["ended"] >= requests, f"{requests} ended requests")

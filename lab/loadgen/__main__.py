@@ -1,6 +1,6 @@
 """The load generator: `python -m lab.loadgen --url URL --model NAME --rate 60 --dir DIR --port P`.
 
-HTTP on 127.0.0.1:P: `GET /stats`, `POST /rate {"rate": 30}`, `GET /healthz`.
+HTTP on 127.0.0.1:P: `GET /stats`, `POST /rate {"rate": 30}`, `POST /patience {"seconds": 5}`, `GET /healthz`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import uvloop
 from aiohttp import web
 
 from lab.loadgen.arrivals import Traced, read_trace
-from lab.loadgen.client import TIMEOUT, Client
+from lab.loadgen.client import PATIENCE, Client
 from lab.loadgen.generator import Generator
 from lab.loadgen.log import RequestLog
 from lab.loadgen.stats import KEPT, WINDOW
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, required=True, help="the log is written to DIR/loadgen")
     parser.add_argument("--port", type=int, default=0, help="control port on 127.0.0.1")
     parser.add_argument("--stream-share", type=float, default=1.0, help="share of streamed answers")
-    parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds a client waits")
+    parser.add_argument("--patience", type=patience, default=PATIENCE, help="seconds a client waits")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--trace", type=Path, help="replay this CSV file instead")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster than recorded")
@@ -62,7 +62,7 @@ def main() -> None:
 
 async def _run(arguments: argparse.Namespace, trace: list[Traced] | None) -> None:
     log = RequestLog(arguments.dir / "loadgen")
-    async with Client(arguments.url, arguments.model, arguments.timeout) as client:
+    async with Client(arguments.url, arguments.model, arguments.patience) as client:
         options = (arguments.rate, arguments.stream_share, arguments.seed, dict(arguments.also))
         generator = Generator(client, log, *options)
         runner = web.AppRunner(control(generator), access_log=None)
@@ -105,11 +105,19 @@ def control(generator: Generator) -> web.Application:
             return web.json_response({"error": f'want {{"rate": number}}: {error}'}, status=400)
         return web.json_response({"rate": generator.poisson.rate})
 
+    async def change_patience(request: web.Request) -> web.Response:
+        try:
+            generator.client.patience = patience((await request.json())["seconds"])
+        except (ValueError, TypeError, KeyError) as error:
+            return web.json_response({"error": f'want {{"seconds": number}}: {error}'}, status=400)
+        return web.json_response({"seconds": generator.client.patience})
+
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok")
 
     app = web.Application()
-    app.add_routes([web.get("/stats", stats), web.post("/rate", change_rate), web.get("/healthz", healthz)])
+    app.add_routes([web.get("/stats", stats), web.get("/healthz", healthz)])
+    app.add_routes([web.post("/rate", change_rate), web.post("/patience", change_patience)])
     return app
 
 
@@ -142,6 +150,14 @@ def rate(value: Any) -> float:
     if not 0 <= number <= HIGHEST_RATE:
         raise ValueError(f"a rate is between 0 and {HIGHEST_RATE:.0f} requests a second, not {value}")
     return number
+
+
+def patience(value: Any) -> float:
+    """Seconds that a client waits; ValueError for what cannot be that."""
+    seconds = float(value)
+    if not 0 < seconds <= PATIENCE:
+        raise ValueError(f"clients wait up to {PATIENCE:.0f} seconds, not {value}")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from lab.loadgen import record as outcomes
 from lab.loadgen.arrivals import Lengths
 from lab.loadgen.record import Record
 
-TIMEOUT = 60.0
+PATIENCE = 60.0
 PATH = "/v1/chat/completions"
 _HEADERS = {"content-type": "application/json"}
 
@@ -22,17 +22,20 @@ class BadAnswer(Exception):
 
 
 class Client:
-    """Clients of one service. Use as an asynchronous context manager."""
+    """Clients of one service, who leave without their whole answer after `patience` seconds.
 
-    def __init__(self, url: str, model: str, timeout: float = TIMEOUT) -> None:
+    Use as an asynchronous context manager.
+    """
+
+    def __init__(self, url: str, model: str, patience: float = PATIENCE) -> None:
+        self.patience = patience
         self._url = url.rstrip("/") + PATH
         self._model = model
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, headers=_HEADERS)
+        self._session = aiohttp.ClientSession(connector=connector, headers=_HEADERS)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -62,7 +65,8 @@ class Client:
     async def _exchange(self, record: Record, began: float, body: bytes, stream: bool) -> None:
         if self._session is None:
             raise RuntimeError("use Client as an asynchronous context manager")
-        async with self._session.post(self._url, data=body) as response:
+        limit = aiohttp.ClientTimeout(total=self.patience)
+        async with self._session.post(self._url, data=body, timeout=limit) as response:
             record.pod = response.headers.get("x-served-by", "")
             record.pool = response.headers.get("x-inference-pool", "")
             record.status = response.status

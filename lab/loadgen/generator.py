@@ -38,7 +38,7 @@ class Generator:
         self.poisson = Poisson(rate, Random(f"{seed}/arrivals"))
         self.in_flight = 0
         self.sent = 0
-        self._client = client
+        self.client = client
         self._log = log
         self._stream_share = stream_share
         self._aliases = {"": 1.0 - sum((aliases or {}).values()), **(aliases or {})}
@@ -116,7 +116,7 @@ class Generator:
         self.sent += 1
         self.in_flight += 1
         try:
-            record = await self._client.send(prompt, lengths, stream=stream, alias=alias)
+            record = await self.client.send(prompt, lengths, stream=stream, alias=alias)
         finally:
             self.in_flight -= 1
         record.late = max(0.0, started - due)

@@ -106,6 +106,22 @@ def test_the_rate_can_be_changed_and_paused(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_clients_can_be_made_impatient(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            serving(hang) as url,
+            generating(url, tmp_path, rate=100.0) as running,
+            TestClient(TestServer(control(running.generator))) as client,
+        ):
+            assert (await client.post("/patience", json={"seconds": 0.05})).status == 200
+            await running.until(lambda generator: generator.stats.outcomes["timeout"] >= 5)
+            refused: list[object] = [{"seconds": 0}, {"seconds": "x"}, {"seconds": 1e9}, {}, [], "{"]
+            for nonsense in refused:
+                assert (await client.post("/patience", json=nonsense)).status == 400
+
+    asyncio.run(scenario())
+
+
 def test_its_own_delays_are_shown_as_such(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(good) as url, generating(url, tmp_path, rate=100.0) as running:
