@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol, TypeVar
 
 import requests
@@ -15,11 +13,9 @@ import requests
 from inference_rollouts.clients import bodies
 from inference_rollouts.clients.connections import session
 from inference_rollouts.clients.exchanges import Reply, exchange
+from inference_rollouts.clients.vectors import VectorReader
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.limits import ANSWER_BYTES, PROMETHEUS_TIMEOUT
-
-NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf)|NaN", re.ASCII)
-"""A float as Prometheus writes it, in values and in the label `le`."""
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +51,7 @@ class PrometheusClient:
         self._endpoint = endpoint
         self._timeout = timeout
         self._warned: set[str] = set()
+        self._reader = VectorReader()
 
     @cached_property
     def _session(self) -> tuple[str, requests.Session]:
@@ -65,29 +62,33 @@ class PrometheusClient:
         return endpoint.url, made
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
-        return self._asked("query", {"query": promql, "time": f"{at:.3f}"}, vector_of)
+        return self._asked("query", {"query": promql, "time": f"{at:.3f}"}, self._reader.vector)
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         start, step = at[0], (at[-1] - at[0]) / (len(at) - 1)
         times = {"start": f"{start:.3f}", "end": f"{at[-1] + step / 2:.3f}", "step": f"{step:.3f}"}
         asked = {"query": promql, **times}
-        return self._asked("query_range", asked, lambda data: vectors_of(data, start, step, len(at)))
+        read = partial(self._reader.vectors, start=start, step=step, count=len(at))
+        return self._asked("query_range", asked, read)
 
-    def _asked(self, path: str, asked: dict[str, str], read: Callable[[Any], T]) -> T:
+    def _asked(self, path: str, asked: dict[str, str], read: Callable[[bytes], tuple[T, Any]]) -> T:
         base, session = self._session
         url = f"{base}/api/v1/{path}"
         try:
             reply = exchange(session, "POST", url, self._timeout, ANSWER_BYTES, data=asked)
         except requests.RequestException as error:
             raise PrometheusUnavailable(f"Prometheus at {base} does not answer: {error}") from error
-        answer = reply.object
-        if reply.status != 200 or answer.get("status") != "success":
-            raise PrometheusUnavailable(f"Prometheus at {base} answered {reply.status}: {_words(reply)}")
-        self._warn(base, answer.get("warnings"))
+        refused = f"Prometheus at {base} answered {reply.status}: "
+        if reply.status != 200:
+            raise PrometheusUnavailable(refused + _words(reply))
         try:
-            return read(answer.get("data"))
+            answer, warnings = read(reply.body)
         except ValueError as error:
+            if reply.object.get("status") != "success":
+                raise PrometheusUnavailable(refused + _words(reply)) from error
             raise PrometheusUnavailable(f"Prometheus at {base} answered nonsense: {error}") from error
+        self._warn(base, warnings)
+        return answer
 
     def _warn(self, base: str, warnings: Any) -> None:
         """Log what the store says of its own answer, each sentence once."""
@@ -95,60 +96,6 @@ class PrometheusClient:
             if (words := bodies.one_line(warning)) not in self._warned:
                 self._warned.add(words)
                 log.warning("Prometheus at %s warns: %s", base, words)
-
-
-def vector_of(data: Any) -> list[dict[str, Any]]:
-    """The samples in the `data` of an answer. Raises ValueError unless all of it is an instant vector."""
-    samples = _series(data, "vector")
-    if not all(_is_value(sample.get("value")) for sample in samples):
-        raise ValueError("a sample without a value")
-    return samples
-
-
-def vectors_of(data: Any, start: float, step: float, count: int) -> list[list[dict[str, Any]]]:
-    """The instant vectors at `start`, `start + step`..., out of the `data` of an answer to a range query.
-
-    Raises ValueError unless all of it is a matrix of values at these `count` times.
-    """
-    vectors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
-    for series in _series(data, "matrix"):
-        values = series.get("values")
-        if not isinstance(values, list) or not all(map(_is_value, values)):
-            raise ValueError("a series without values")
-        for value in values:
-            place = round((value[0] - start) / step)
-            if not 0 <= place < count:
-                raise ValueError("a value at a time that was not asked for")
-            vectors[place].append({"metric": series["metric"], "value": value})
-    return vectors
-
-
-def _series(data: Any, kind: str) -> list[dict[str, Any]]:
-    """The entries of a result of this type, each with valid labels."""
-    if not isinstance(data, dict) or data.get("resultType", kind) != kind:
-        raise ValueError(f"no {kind}")
-    entries = data.get("result")
-    if not isinstance(entries, list):
-        raise ValueError(f"a {kind} without samples")
-    if not all(isinstance(each, dict) and _are_labels(each.get("metric")) for each in entries):
-        raise ValueError("a sample without labels")
-    return entries
-
-
-def _are_labels(labels: Any) -> bool:
-    return (
-        isinstance(labels, dict)
-        and all(isinstance(value, str) for value in labels.values())
-        and NUMBER.fullmatch(labels.get("le", "0")) is not None
-    )
-
-
-def _is_value(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 2:
-        return False
-    at, number = value
-    is_time = isinstance(at, int | float) and not isinstance(at, bool) and math.isfinite(at)
-    return is_time and isinstance(number, str) and NUMBER.fullmatch(number) is not None
 
 
 def _words(reply: Reply) -> str:
