@@ -17,6 +17,8 @@ from lab.kube.client import Kube, KubeError
 from lab.kube.conditions import is_true
 from lab.kube.objects import Obj, path_of, path_of_object
 from lab.lifecycle import health
+from lab.loadgen.client import PATIENCE
+from lab.model_server.faults import Fault
 from lab.scope import HOME, LAB
 
 T = TypeVar("T")
@@ -79,6 +81,7 @@ class SharedLab:
 
         AssertionError names what is not as it was.
         """
+        self.stage.set_patience(PATIENCE)
         began = self.stage.traffic()
         manifests = kept.frozen.manifests if kept else ()
         paths = {path_of_object(dict(manifest)) for manifest in manifests}
@@ -86,7 +89,7 @@ class SharedLab:
         self._unload_others()
         if kept:
             self.stage.deploy(kept)
-            self.stage.fault(kept.plan.canary, http_500=0.0)
+            self.stage.fault(kept.plan.canary, **dict.fromkeys(Fault, 0.0))
         pools = [STABLE, *([kept.plan.canary] if kept else [])]
         until(lambda: not self._strangers(pools), f"no pods but those of {', '.join(pools)}", DRAINED)
         self._prove(paths)

@@ -75,10 +75,10 @@ class Stage:
     def pods(self, pool: str) -> list[K8sObject]:
         return self.cluster.select("v1", "Pod", {"inference-pool": pool})
 
-    def fault(self, pool: str, http_500: float) -> None:
-        """From now on the pods of a pool answer this share of their requests with 500."""
+    def fault(self, pool: str, **shares: float) -> None:
+        """From now on these shares of the requests to the pods of a pool go wrong, by `Fault`."""
         for server in self.servers(pool):
-            answer = requests.post(f"{server}/lab/faults", json={"http_500": http_500}, timeout=30)
+            answer = requests.post(f"{server}/lab/faults", json=shares, timeout=30)
             answer.raise_for_status()
 
     def servers(self, pool: str) -> list[str]:

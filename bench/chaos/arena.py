@@ -36,7 +36,7 @@ WEIGHTS, BAKE = [30, 100], "6s"
 COMPONENTS = ("scheduler", "triggerer", "dag-processor", "api-server")
 RESTART = 3.0  # seconds until what supervises a process has started it again
 PATIENCE = 300.0  # seconds for a whole cell
-NOBODY = 90.0  # seconds after which a hasty plan's rollout, that no guardian has ended, is left for good
+NOBODY = 60.0  # seconds after which a hasty plan's rollout, that no guardian has ended, is left for good
 
 # Airflow notices dead tasks and changed files in seconds rather than minutes; with its defaults the same
 # happens later, and a plan's deadlines and `abandon` have their defaults too.
