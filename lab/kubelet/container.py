@@ -63,13 +63,17 @@ class Container:
         """preStop, SIGTERM, and after `grace` seconds SIGKILL. Returns when the container has ended."""
         self._stopping = True
         if self._process and grace:
-            deadline = asyncio.get_running_loop().time() + grace
-            await self._pre_stop(grace)
-            left = max(SHORTEST_GRACE, deadline - asyncio.get_running_loop().time())
-            self._process.terminate(left)
-            await asyncio.wait([self._task], timeout=left)
+            await self._end(self._process, grace)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _end(self, process: Process, grace: float) -> None:
+        deadline = asyncio.get_running_loop().time() + grace
+        await process.gone(min(self._pre_stop_seconds(), grace))
+        process.terminate()
+        await process.gone(max(SHORTEST_GRACE, deadline - asyncio.get_running_loop().time()))
+        process.kill()
+        await process.gone(SHORTEST_GRACE)
 
     async def _run(self) -> None:
         image = await self._pull()
@@ -163,15 +167,15 @@ class Container:
         self.state.state = {"waiting": {"reason": reason, "message": message}}
         self._around.changed()
 
-    async def _pre_stop(self, grace: float) -> None:
-        """A preStop `sleep`, or an exec of `sleep N`; other hooks take no time."""
+    def _pre_stop_seconds(self) -> float:
+        """Of a preStop `sleep`, or an exec of `sleep N`; other hooks take no time."""
         hook = (self._spec.get("lifecycle") or {}).get("preStop") or {}
         seconds = (hook.get("sleep") or {}).get("seconds", 0)
         command = (hook.get("exec") or {}).get("command") or []
         words = " ".join(command).split()
         if "sleep" in words[:-1]:
             seconds = words[words.index("sleep") + 1]
-        await asyncio.sleep(min(float(seconds), grace))
+        return float(seconds)
 
     async def _probe(self, process: Process) -> None:
         ports = self._spec.get("ports") or []
@@ -190,10 +194,10 @@ class Container:
 
     async def _watch(self, probe: Probe, kind: str, tally: Tally, process: Process) -> None:
         """Probe for ever; a startup probe only until it passes. Failures beyond the threshold end the
-        process, except for readiness, which only shows.
+        process, except for readiness, which only shows, and alone goes on while the pod ends.
         """
         await asyncio.sleep(probe.initial_delay)
-        while True:
+        while kind == "Readiness" or not self._stopping:
             problem = await probe.attempt(self._around.session, self._around.address)
             if problem:
                 self._around.tell("Warning", "Unhealthy", f"{kind} probe failed: {problem}")
@@ -206,7 +210,7 @@ class Container:
             if kind != "Readiness" and reached and not tally.healthy:
                 message = f"Container {self.state.name} failed {kind.lower()} probe, will be restarted"
                 self._around.tell("Normal", "Killing", message)
-                process.terminate(self._around.pod["spec"].get("terminationGracePeriodSeconds", 30))
+                await self._end(process, self._around.pod["spec"].get("terminationGracePeriodSeconds", 30))
                 return
             await asyncio.sleep(probe.period)
 

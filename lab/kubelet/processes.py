@@ -12,9 +12,9 @@ from typing import NamedTuple
 from aiohttp import web
 
 from lab.model_server.api import Api
+from lab.model_server.errors import ProtocolError
 from lab.model_server.images import Catalogue, Image, Kind
-from lab.model_server.options import OptionsError, parse_options
-from lab.model_server.protocol import ProtocolError
+from lab.model_server.options import OptionsError, StartError, parse_options
 from lab.model_server.server import ModelServer
 
 FAULTS_VARIABLE = "LAB_FAULTS"
@@ -46,20 +46,41 @@ class Command:
 
 
 class Process:
-    """A process that `run` starts; cancelling `run` kills it, `terminate` asks it to end."""
+    """A process that `run` starts; cancelling `run` kills it as `kill` does, `terminate` asks it to end."""
 
     def __init__(self, command: Command) -> None:
         self._command = command
         self._asked_to_end = asyncio.Event()
-        self._grace = 0.0
+        self._killed = asyncio.Event()
+        self._gone = asyncio.Event()
 
-    def terminate(self, grace: float) -> None:
-        """SIGTERM: end within `grace` seconds."""
-        self._grace = grace
+    def terminate(self) -> None:
+        """SIGTERM."""
         self._asked_to_end.set()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._killed.set()
+
+    async def gone(self, seconds: float) -> None:
+        """Return when the process has ended, or so many seconds are over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), seconds)
 
     async def run(self) -> Exit:
         """Runs until the process ends."""
+        living = asyncio.ensure_future(self._live())
+        killed = asyncio.ensure_future(self._killed.wait())
+        try:
+            await asyncio.wait((living, killed), return_when=asyncio.FIRST_COMPLETED)
+            return living.result() if living.done() else Exit(KILLED, "killed")
+        finally:
+            living.cancel()
+            killed.cancel()
+            await asyncio.gather(living, killed, return_exceptions=True)
+            self._gone.set()
+
+    async def _live(self) -> Exit:
         image = self._command.image
         try:
             async with asyncio.timeout(image.crash_after):
@@ -68,7 +89,7 @@ class Process:
                 return Exit(TERMINATED)
         except TimeoutError:
             return Exit(1, "the image crashes after a while")
-        except (OptionsError, ProtocolError, ValueError) as error:
+        except (OptionsError, StartError, ProtocolError, ValueError) as error:
             return Exit(2 if isinstance(error, OptionsError) else 1, str(error))
         except OSError as error:
             return Exit(1, f"cannot listen: {error}")
@@ -98,14 +119,15 @@ class Process:
         timing = replace(timing, warmup_extra=timing.warmup_extra * command.scale)
         image = replace(command.image, timing=timing)
         api = Api(image, options, command.catalogue, command.pod, command.pool)
-        api.faults = api.faults.changed(json.loads(command.environment.get(FAULTS_VARIABLE) or "{}"))
+        faults = json.loads(command.environment.get(FAULTS_VARIABLE) or "{}")
+        api.completions.faults = api.completions.faults.changed(faults)
         server = ModelServer(api)
         try:
             await server.listen(command.address, options.port)
             await _first(self._asked_to_end, api.crashed)
             if api.crashed.is_set():
                 return Exit(KILLED, "killed")
-            await server.drain(self._grace)
+            await server.terminate()
         finally:
             await server.stop()
         return Exit(0)

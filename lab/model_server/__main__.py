@@ -15,11 +15,11 @@ from lab.model_server.images import Kind, load_catalogue
 from lab.model_server.options import parse_options
 from lab.model_server.server import ModelServer
 
-GRACE = 30.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain."""
+    """Serve until SIGTERM or Ctrl-C, then end as vLLM does; a second one ends at once."""
     parser = argparse.ArgumentParser(prog="python -m lab.model_server", description=__doc__)
     parser.add_argument("--image", default="vllm/vllm-openai:v0.10.2")
     parser.add_argument("--address", default="127.0.0.1")
@@ -36,15 +36,17 @@ async def _serve(arguments: argparse.Namespace) -> None:
         raise SystemExit(f"{arguments.image} is no model server of lab/images.yaml")
     options = parse_options(arguments.arguments, os.environ)
     api = Api(image, options, catalogue, arguments.pod, pool="")
-    api.faults = api.faults.changed(arguments.faults)
+    api.completions.faults = api.completions.faults.changed(arguments.faults)
     server = ModelServer(api)
     port = await server.listen(arguments.address, options.port)
     print(f"simulated vLLM {image.version} on http://{arguments.address}:{port}", flush=True)
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stopped.set)
     await stopped.wait()
-    await server.drain(GRACE)
+    for number in SIGNALS:
+        loop.remove_signal_handler(number)
+    await server.terminate()
     await server.stop()
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from random import Random
 
+from lab.model_server.errors import engine_dead, queue_full
 from lab.model_server.metrics import VllmMetrics
 from lab.model_server.timing import Timing
 
@@ -17,7 +18,10 @@ TOKENS_A_CHUNK = 8
 
 @dataclass(slots=True)
 class Sequence:
-    """One request inside the engine; tokens are counted, not made."""
+    """One answer to one prompt inside the engine; tokens are counted, not made.
+
+    One that is `lost` never comes to its end here: its consumer breaks it off.
+    """
 
     prompt_tokens: int
     cached_tokens: int
@@ -26,6 +30,7 @@ class Sequence:
     rng: Random
     prefill_factor: float = 1.0
     decode_factor: float = 1.0
+    lost: bool = False
     arrived: float = 0.0
     scheduled: float = 0.0
     first_token: float = 0.0
@@ -35,13 +40,25 @@ class Sequence:
         return self.prompt_tokens + self.answer_tokens
 
 
-class Engine:
-    """The scheduler of one server. Waiting sequences start in order of arrival."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one engine takes: `max_queued` bounds unfinished sequences (None: nothing does)."""
 
-    def __init__(self, timing: Timing, max_num_seqs: int, kv_cache_tokens: int, metrics: VllmMetrics) -> None:
+    max_num_seqs: int
+    kv_cache_tokens: int
+    max_queued: int | None = None
+
+
+class Engine:
+    """The scheduler of one server. Waiting sequences start in order of arrival.
+
+    Once it is `stopped` it makes no more tokens and tells nobody; once it is `dead` every request fails.
+    """
+
+    def __init__(self, timing: Timing, limits: Limits, metrics: VllmMetrics) -> None:
+        self.stopped = self.dead = False
         self._timing = timing
-        self._max_num_seqs = max_num_seqs
-        self._kv_capacity = kv_cache_tokens
+        self._limits = limits
         self._metrics = metrics
         self._running = 0
         self._kv_used = 0
@@ -53,36 +70,58 @@ class Engine:
         """Sequences in the batch now."""
         return self._running
 
+    def die(self) -> None:
+        """Fail every request from now on, as when a worker was killed."""
+        self.dead = True
+        while self._waiting:
+            turn, _ = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(engine_dead())
+
+    def check_admission(self, sequences: int = 1) -> None:
+        """Raises ProtocolError: 503, which is counted, when so many more would be too many; 500 once dead."""
+        if self.dead:
+            raise engine_dead()
+        most = self._limits.max_queued
+        if most is not None and self._running + len(self._waiting) + sequences > most:
+            self._metrics.rejected()
+            raise queue_full()
+
     async def tokens(self, sequence: Sequence) -> AsyncGenerator[int, None]:
         """Yields the number of new tokens each time some are out: first 1, then up to 8 at once.
 
-        A consumer that stops early aborts the sequence.
+        A consumer that stops early takes the sequence out of the batch; then it is in no count of finished
+        ones and in no latency but those that it had come to. Raises ProtocolError when the queue is full, and
+        when the engine dies.
         """
+        self.check_admission()
         sequence.arrived = time.monotonic()
-        finished = False
-        try:
-            await self._admit(sequence)
-        except asyncio.CancelledError:
-            self._metrics.finished("abort")
-            raise
+        await self._admit(sequence)
         try:
             await self._prefill(sequence)
-            yield 1
-            remaining = sequence.answer_tokens - 1
+            count, remaining = 1, sequence.answer_tokens - 1
             due = sequence.first_token
-            while remaining:
+            while remaining or sequence.lost:
+                yield count
                 count = min(TOKENS_A_CHUNK, remaining)
                 started, due = due, due + self._decode_time(sequence, count)
-                await asyncio.sleep(due - time.monotonic())
+                await self._pass(due - time.monotonic())
                 due = max(due, time.monotonic())
                 self._metrics.inter_token.observe((due - started) / count, count)
                 self._metrics.generation_tokens.value += count
                 remaining -= count
-                yield count
-            finished = True
+            self._record(sequence)
         finally:
             self._release(sequence)
-            self._record(sequence, finished)
+        yield count
+
+    async def _pass(self, seconds: float) -> None:
+        """Let time pass, in which the engine may have come to its end."""
+        await asyncio.sleep(seconds)
+        if self.stopped:
+            await asyncio.Event().wait()
+        if self.dead:
+            raise engine_dead()
 
     async def _admit(self, sequence: Sequence) -> None:
         if self._waiting or not self._fits(sequence):
@@ -108,8 +147,9 @@ class Engine:
             self._show()
 
     def _fits(self, sequence: Sequence) -> bool:
-        room = not self._running or self._kv_used + sequence.kv_tokens <= self._kv_capacity
-        return self._running < self._max_num_seqs and room
+        limits = self._limits
+        room = not self._running or self._kv_used + sequence.kv_tokens <= limits.kv_cache_tokens
+        return self._running < limits.max_num_seqs and room
 
     def _enter(self, sequence: Sequence) -> None:
         self._running += 1
@@ -130,31 +170,33 @@ class Engine:
         uncached = sequence.prompt_tokens - sequence.cached_tokens
         duration = self._timing.prefill(uncached, self._running, self._served, sequence.rng)
         self._served += 1
-        self._metrics.prefix_queries.value += sequence.prompt_tokens
-        self._metrics.prefix_hits.value += sequence.cached_tokens
-        await asyncio.sleep(duration * sequence.prefill_factor)
+        metrics = self._metrics
+        metrics.prefix_queries.value += sequence.prompt_tokens
+        metrics.prefix_hits.value += sequence.cached_tokens
+        await self._pass(duration * sequence.prefill_factor)
         sequence.first_token = time.monotonic()
-        self._metrics.prompt_tokens.value += sequence.prompt_tokens
-        self._metrics.generation_tokens.value += 1
-        self._metrics.ttft.observe(sequence.first_token - sequence.arrived)
+        metrics.prompt_tokens.value += sequence.prompt_tokens
+        metrics.cached_tokens.value += sequence.cached_tokens
+        metrics.generation_tokens.value += 1
+        metrics.ttft.observe(sequence.first_token - sequence.arrived)
 
     def _decode_time(self, sequence: Sequence, count: int) -> float:
         return self._timing.decode(count, self._running, sequence.rng) * sequence.decode_factor
 
     def _show(self) -> None:
         self._metrics.running.value = float(self._running)
-        self._metrics.waiting.value = float(len(self._waiting))
-        self._metrics.kv_usage.value = min(1.0, self._kv_used / self._kv_capacity)
+        self._metrics.wait(len(self._waiting))
+        self._metrics.kv_usage.value = min(1.0, self._kv_used / self._limits.kv_cache_tokens)
 
-    def _record(self, sequence: Sequence, finished: bool) -> None:
+    def _record(self, sequence: Sequence) -> None:
+        """Count a sequence that has ended by itself."""
         metrics, now = self._metrics, time.monotonic()
-        metrics.finished(sequence.finish_reason if finished else "abort")
-        if not finished:
-            return
+        metrics.finished(sequence.finish_reason)
         metrics.e2e.observe(now - sequence.arrived)
         metrics.queue.observe(sequence.scheduled - sequence.arrived)
         metrics.prefill.observe(sequence.first_token - sequence.scheduled)
         metrics.decode.observe(now - sequence.first_token)
+        metrics.per_token.observe((now - sequence.first_token) / max(1, sequence.answer_tokens - 1))
         metrics.inference.observe(now - sequence.scheduled)
         metrics.prompt_lengths.observe(sequence.prompt_tokens)
         metrics.answer_lengths.observe(sequence.answer_tokens)

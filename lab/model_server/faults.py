@@ -20,12 +20,17 @@ class Fault(StrEnum):
     EMPTY = "empty"
     WRONG_MODEL = "wrong_model"
     GARBLED = "garbled"
+    ENGINE_ERROR = "engine_error"
+    STALL = "stall"
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
     """Shares are per request, in [0, 1]; factors multiply a duration.
 
+    Four lose a request without an HTTP error that a server would count: `hang` (no token ever comes), `stall`
+    (none after half of the answer), `cut` (the connection breaks there) and `engine_error` (the engine fails
+    there; a stream, whose status is out, ends with an error event, a whole answer is 500).
     `slow_share` of the requests take `slow_factor` times as long, to the first token and between
     tokens. `hidden_metrics` are patterns of metric names that `/metrics` leaves out.
     """
@@ -38,6 +43,8 @@ class Faults:
     empty: float = 0.0
     wrong_model: float = 0.0
     garbled: float = 0.0
+    engine_error: float = 0.0
+    stall: float = 0.0
     slow_share: float = 0.0
     slow_factor: float = 1.0
     first_token_factor: float = 1.0

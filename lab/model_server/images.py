@@ -8,6 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
+from zlib import crc32
 
 import yaml
 
@@ -35,7 +36,9 @@ class Image:
 
     `crash_after` ends the process with status 1 so long after its start. A server that is
     `never_ready` loads for ever. `served_name` is what the model calls itself whatever it is told.
-    `chat_prefix` is what its chat template puts before the messages.
+    `chat_prefix` is what its chat template puts before the messages. `hidden_size` is the model's width:
+    adapters for a model of another width do not fit. `teardown` is how long the engine of a server that was
+    told to end needs once its last answer is out; None: it ends only when `--shutdown-timeout` is over.
     """
 
     kind: Kind = Kind.PLAIN
@@ -50,16 +53,31 @@ class Image:
     characters_per_token: float = 4.0
     chat_prefix: str = ""
     answer_tokens: float = 40.0
+    hidden_size: int = 4096
+    teardown: float | None = None
     timing: Timing = field(default_factory=Timing)
     faults: Faults = field(default_factory=Faults)
+
+    @property
+    def fingerprint(self) -> str:
+        """What answers call the server's configuration."""
+        return f"vllm-{self.version}-{crc32(self.version.encode()):08x}"
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A LoRA adapter that can be loaded: its rank and the base model it was trained for."""
+    """A LoRA adapter's folder: its rank, the base model it was trained for, and what may not fit.
+
+    `modules` are those it changes; `hidden_size` is that of its base; without `weights` there is only its
+    configuration.
+    """
 
     rank: int
     base: str
+    modules: tuple[str, ...] = ("q_proj", "v_proj")
+    hidden_size: int = 4096
+    dora: bool = False
+    weights: bool = True
     faults: Faults = field(default_factory=Faults)
 
 
@@ -111,6 +129,8 @@ def _built(name: str, kind: type[Any], entry: Mapping[str, Any] | None) -> Any:
             values["kind"] = Kind(values["kind"])
         if "timing" in values:
             values["timing"] = Timing(**values["timing"])
+        if "modules" in values:
+            values["modules"] = tuple(values["modules"])
         if "faults" in values:
             values["faults"] = Faults().changed(values["faults"])
         return kind(**values)

@@ -1,4 +1,4 @@
-"""The life of one simulated server on one address: listen, drain, stop."""
+"""The life of one simulated server on one address: listen, end, stop."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from contextlib import suppress
 from aiohttp import web
 
 from lab.model_server.api import Api
-
-LINGER = 0.5
 
 
 class ModelServer:
@@ -29,18 +27,29 @@ class ModelServer:
         bound: int = self._runner.addresses[0][1]
         return bound
 
-    async def drain(self, grace: float, linger: float = LINGER) -> None:
-        """End politely within `grace` seconds, as after SIGTERM.
+    async def terminate(self) -> None:
+        """End as vLLM does after SIGTERM; returns when the process is to be gone.
 
-        New requests are taken for `linger` seconds more, in which gateways hear of the end, and are then
-        refused; those in flight are answered.
+        For `--shutdown-timeout` seconds running answers go on while new ones are refused. Then, at once by
+        default, connections are refused, the engine is gone, and whoever still waits for an answer waits in
+        vain; the process is gone when they have left.
         """
-        self.api.draining = True
-        linger = min(linger, grace)
-        await asyncio.sleep(linger)
-        self.api.refusing = True
+        api = self.api
+        api.completions.refusing = True
+        await self._engine_gone()
+        for site in list(self._runner.sites):
+            await site.stop()
+        if self._runner.server:
+            self._runner.server.pre_shutdown()
+        api.engine.stopped = True
+        await api.completions.idle.wait()
+
+    async def _engine_gone(self) -> None:
+        limit, teardown = self.api.options.shutdown_timeout, self.api.image.teardown
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.api.idle.wait(), grace - linger)
+            async with asyncio.timeout(limit):
+                await self.api.completions.idle.wait()
+                await asyncio.sleep(limit if teardown is None else teardown)
 
     async def stop(self) -> None:
         """Close the socket and cut whatever is still running."""

@@ -7,13 +7,15 @@ from random import Random
 from zlib import crc32
 
 _SYLLABLES = [a + b + c for a in "bdklmnrstv" for b in "aeiou" for c in "lnrst"]
+CHARACTERS = 4
+"""Of one token of an answer."""
 _WORDS = " ".join(Random(7).sample(_SYLLABLES, len(_SYLLABLES))) + " "
-_TOKENS = len(_WORDS) // 4
+_TOKENS = len(_WORDS) // CHARACTERS
 _GARBLED = "\ufffd\u0000\ufffd "
 
 
 class Text:
-    """The answer's text as a function of how many tokens of it are out; a token is 4 characters."""
+    """The answer's text as a function of how many tokens of it are out; a token is CHARACTERS long."""
 
     def __init__(self, model: str, prompt: str, *, garbled: bool = False) -> None:
         self.seed = crc32(prompt.encode(), crc32(model.encode()))
@@ -22,7 +24,8 @@ class Text:
 
     def slice(self, first: int, last: int) -> str:
         """The text of tokens `first` (from 0) up to and without `last`."""
-        start, length = 4 * ((self._start + first) % _TOKENS), 4 * (last - first)
+        start = CHARACTERS * ((self._start + first) % _TOKENS)
+        length = CHARACTERS * (last - first)
         repeats = math.ceil((start + length) / len(self._words))
         return (self._words * repeats)[start : start + length]
 

@@ -359,6 +359,27 @@ def test_a_hung_server_is_killed_after_its_grace() -> None:
     asyncio.run(scenario())
 
 
+def test_a_server_that_is_restarted_has_its_grace_and_no_more() -> None:
+    async def scenario() -> None:
+        async with lab() as made:
+            port = free_port()
+            failing = {"httpGet": {"path": "/no", "port": port}, "periodSeconds": 0.5, "failureThreshold": 1}
+            hung = [{"name": "LAB_FAULTS", "value": '{"hang": 1}'}]
+            container = made.start(
+                vllm(port, env=hung, livenessProbe={**failing, "initialDelaySeconds": 0.5}),
+                terminationGracePeriodSeconds=1,
+            )
+            await until(lambda: container.state.ready)
+            url = f"http://{HOST}:{port}/v1/completions"
+            request = asyncio.create_task(made.session.post(url, json={"prompt": "x"}))
+            await until(lambda: container.state.restarts == 1)
+            assert container.state.last_state["terminated"]["exitCode"] == 137
+            with pytest.raises(aiohttp.ClientError):
+                await request
+
+    asyncio.run(scenario())
+
+
 def test_pre_stop_comes_before_sigterm() -> None:
     async def scenario() -> None:
         async with lab() as made:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import aiohttp
 import pytest
 
+from lab.gateway.model import Target
+from lab.gateway.xds import endpoints
 from lab.host.addresses import free_subnet
 from lab.kube.client import Kube
 from lab.kube.conditions import find, is_true
@@ -43,9 +45,15 @@ def node(name: str = "node-1") -> Obj:
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}, "status": status}
 
 
-def pod(name: str = "p", image: str = "vllm:good", **spec: Any) -> Obj:
+def pod(name: str = "p", image: str = "vllm:good", container: Obj | None = None, **spec: Any) -> Obj:
     probe = {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 0.02}
-    container = {"name": "vllm", "image": image, "ports": [{"containerPort": 8000}], "readinessProbe": probe}
+    container = {
+        "name": "vllm",
+        "image": image,
+        "ports": [{"containerPort": 8000}],
+        "readinessProbe": probe,
+        **(container or {}),
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -170,20 +178,63 @@ def test_an_unbound_pod_is_left_alone_until_it_is_bound(subnet: str) -> None:
     asyncio.run(scenario())
 
 
-def test_a_stream_is_finished_before_the_pod_goes(subnet: str) -> None:
+STREAM = {"prompt": "x", "max_tokens": 40, "ignore_eos": True, "stream": True}
+DRAINS = {
+    "command": ["vllm", "serve"],
+    "args": ["meta/base", "--shutdown-timeout=2"],
+    "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+    "livenessProbe": {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 0.02},
+}
+
+
+async def ended(stream: aiohttp.ClientResponse) -> str:
+    """The rest of a stream, as far as it comes."""
+    come = bytearray()
+    with suppress(aiohttp.ClientError):
+        async for chunk in stream.content.iter_any():
+            come.extend(chunk)
+    return come.decode()
+
+
+def test_streams_are_finished_before_a_pod_goes_that_was_given_time(subnet: str) -> None:
+    """Requests are served during preStop, whose pod has left every pool already; then none is begun."""
+
+    async def scenario() -> None:
+        kube = FakeKube()
+        kube.add(node())
+        async with kubelet(kube, subnet) as session:
+            kube.add(pod(container=DRAINS))
+            await until(lambda: ready(kube))
+            url = f"http://{subnet}.10:8000/v1/completions"
+            async with session.post(url, json=STREAM) as first:
+                await first.content.readline()
+                kube.ask_to_delete("p", grace=20)
+                target = Target("llm", "default", (("inference-pool", "llm"),), (8000,))
+                assert endpoints(target, kube.of_kind("Pod")) == []
+                async with session.post(url, json=STREAM) as second:
+                    texts = await asyncio.gather(ended(first), ended(second))
+            assert all(text.endswith("data: [DONE]\n\n") for text in texts)
+            async with asyncio.timeout(10):
+                while (await session.post(url, json=STREAM)).status != 500:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await until(lambda: kube.pod("p") is None)
+            assert not [event for event in kube.of_kind("Event") if "failed liveness" in event["message"]]
+
+    asyncio.run(scenario())
+
+
+def test_streams_of_a_pod_that_was_given_none_break_off_with_its_grace(subnet: str) -> None:
     async def scenario() -> None:
         kube = FakeKube()
         kube.add(node())
         async with kubelet(kube, subnet) as session:
             kube.add(pod())
             await until(lambda: ready(kube))
-            body = {"prompt": "x", "max_tokens": 40, "ignore_eos": True, "stream": True}
             url = f"http://{subnet}.10:8000/v1/completions"
-            async with session.post(url, json=body) as response:
-                await response.content.readline()
-                kube.ask_to_delete("p", grace=20)
-                text = (await response.read()).decode()
-            assert text.endswith("data: [DONE]\n\n")
+            async with session.post(url, json={**STREAM, "max_tokens": 1000}) as stream:
+                await stream.content.readline()
+                kube.ask_to_delete("p", grace=1)
+                assert "[DONE]" not in await ended(stream)
             await until(lambda: kube.pod("p") is None)
 
     asyncio.run(scenario())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,11 +12,12 @@ from random import Random
 import pytest
 
 from lab.model_server import words
-from lab.model_server.engine import Engine, Sequence
+from lab.model_server.engine import Engine, Limits, Sequence
+from lab.model_server.errors import ProtocolError
 from lab.model_server.faults import Fault, Faults
 from lab.model_server.images import Kind, load_catalogue
 from lab.model_server.metrics import VllmMetrics
-from lab.model_server.options import OptionsError, parse_options
+from lab.model_server.options import OptionsError, StartError, parse_options
 from lab.model_server.timing import BLOCK_CHARACTERS, PrefixCache, Timing
 
 STILL = Timing(noise=0.0, warmup_extra=0.0)
@@ -26,7 +28,7 @@ def sequence(answer_tokens: int = 4, prompt_tokens: int = 10) -> Sequence:
 
 
 def engine(timing: Timing, max_num_seqs: int = 2, kv_cache_tokens: int = 10_000) -> Engine:
-    return Engine(timing, max_num_seqs, kv_cache_tokens, VllmMetrics("m", 1000))
+    return Engine(timing, Limits(max_num_seqs, kv_cache_tokens), VllmMetrics("m", 1000))
 
 
 async def consume(served: Engine, request: Sequence) -> None:
@@ -37,7 +39,7 @@ async def consume(served: Engine, request: Sequence) -> None:
 def test_further_requests_wait_in_order() -> None:
     async def scenario() -> None:
         metrics = VllmMetrics("m", 1000)
-        served = Engine(replace(STILL, prefill_base=0.02), 2, 10_000, metrics)
+        served = Engine(replace(STILL, prefill_base=0.02), Limits(2, 10_000), metrics)
         done: list[int] = []
 
         async def one(number: int) -> None:
@@ -60,7 +62,7 @@ def test_further_requests_wait_in_order() -> None:
 def test_a_full_kv_cache_makes_requests_wait() -> None:
     async def scenario() -> None:
         metrics = VllmMetrics("m", 1000)
-        served = Engine(replace(STILL, prefill_base=0.02), 10, 25, metrics)
+        served = Engine(replace(STILL, prefill_base=0.02), Limits(10, 25), metrics)
         tasks = [asyncio.create_task(consume(served, sequence(4, 10))) for _ in range(2)]
         await asyncio.sleep(0.005)
         assert (metrics.running.value, metrics.waiting.value) == (1, 1)
@@ -74,16 +76,76 @@ def test_a_full_kv_cache_makes_requests_wait() -> None:
 def test_clients_that_leave_free_their_place() -> None:
     async def scenario() -> None:
         metrics = VllmMetrics("m", 1000)
-        served = Engine(replace(STILL, prefill_base=30.0), 1, 10_000, metrics)
+        served = Engine(replace(STILL, prefill_base=30.0), Limits(1, 10_000), metrics)
         running, waiting = (asyncio.create_task(consume(served, sequence())) for _ in range(2))
         await asyncio.sleep(0.005)
         waiting.cancel()
         running.cancel()
         await asyncio.gather(running, waiting, return_exceptions=True)
         assert (metrics.running.value, metrics.waiting.value) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_whoever_leaves_is_in_no_count_of_finished_requests() -> None:
+    """They are in the time to a first token when they had one, and nowhere else."""
+
+    async def scenario() -> None:
+        metrics = VllmMetrics("m", 1000)
+        served = Engine(STILL, Limits(4, 10_000), metrics)
+        async with aclosing(served.tokens(sequence(100))) as tokens:
+            await anext(tokens)
+        before_any = asyncio.create_task(consume(served, sequence()))
+        await asyncio.sleep(0)
+        before_any.cancel()
+        await asyncio.gather(before_any, return_exceptions=True)
+        await consume(served, sequence(4))
+        assert (metrics.ttft.count, metrics.e2e.count, metrics.per_token.count) == (2, 1, 1)
         text = metrics.exposition(lambda name: False)
-        assert 'vllm:request_success_total{engine="0",model_name="m",finished_reason="abort"} 2.0' in text
-        assert metrics.e2e.count == 0
+        for reason, count in {
+            "length": 1.0,
+            "abort": 0.0,
+            "error": 0.0,
+            "stop": 0.0,
+            "repetition": 0.0,
+        }.items():
+            labels = f'engine="0",finished_reason="{reason}",model_name="m"'
+            assert f"vllm:request_success_total{{{labels}}} {count}" in text
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_takes_so_many_unfinished_sequences_and_no_more() -> None:
+    async def scenario() -> None:
+        metrics = VllmMetrics("m", 1000)
+        served = Engine(replace(STILL, prefill_base=30.0), Limits(1, 10_000, max_queued=2), metrics)
+        tasks = [asyncio.create_task(consume(served, sequence())) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(ProtocolError) as refused:
+            await consume(served, sequence())
+        assert (refused.value.status, refused.value.kind) == (503, "Service Unavailable")
+        text = metrics.exposition(lambda name: False)
+        labels = 'model_name="m",reason="max_num_queued_reqs"'
+        assert f"vllm:admission_rejections_total{{{labels}}} 1.0" in text
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        served.check_admission(2)
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_that_dies_fails_whatever_it_has() -> None:
+    async def scenario() -> None:
+        served = engine(replace(STILL, prefill_base=0.01), max_num_seqs=1)
+        running, waiting = (asyncio.create_task(consume(served, sequence())) for _ in range(2))
+        await asyncio.sleep(0)
+        served.die()
+        for task in (running, waiting):
+            with pytest.raises(ProtocolError, match="EngineCore encountered an issue"):
+                await task
+        with pytest.raises(ProtocolError, match="EngineCore encountered an issue"):
+            await consume(served, sequence())
 
     asyncio.run(scenario())
 
@@ -102,7 +164,7 @@ def test_observed_latencies_are_those_of_the_timing_model() -> None:
         timing = replace(
             STILL, prefill_base=0.05, prefill_per_token=0.0, inter_token=0.01, batch_slowdown=0.0
         )
-        await consume(Engine(timing, 1, 1000, metrics), sequence(41))
+        await consume(Engine(timing, Limits(1, 1000), metrics), sequence(41))
         assert metrics.ttft.total == pytest.approx(0.05, abs=0.02)
         assert metrics.inter_token.total / metrics.inter_token.count == pytest.approx(0.01, abs=0.002)
 
@@ -185,7 +247,21 @@ def test_options_are_read_as_vllm_reads_them() -> None:
     assert options.names == ("one", "two")
     assert (options.max_num_seqs, options.max_lora_rank, options.enable_lora) == (64, 32, True)
     assert options.lora_modules == (("a", "/p/a"), ("b", "/p/b"))
-    assert parse_options(["--model=meta/base"]).names == ("meta/base",)
+    for old in (["--model=meta/base"], ["vllm", "serve", "--model", "meta/base", "--max-num-seqs", "2"]):
+        assert parse_options(old).names == ("meta/base",)
+    more = parse_options(
+        [
+            *("serve", "meta/base", "--api-key", "a", "b", "--max_num_queued_reqs=8"),
+            *("--shutdown-timeout", "90", "--api-server-count=2"),
+        ]
+    )
+    assert (more.api_keys, more.max_queued) == (("a", "b"), 8)
+    assert (more.shutdown_timeout, more.api_servers) == (90.0, 2)
+
+
+def test_adapters_cannot_be_loaded_at_run_time_by_several_api_servers() -> None:
+    with pytest.raises(StartError, match="api_server_count"):
+        parse_options(["serve", "m", "--api-server-count=2"], {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"})
 
 
 @pytest.mark.parametrize(

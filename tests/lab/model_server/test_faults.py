@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import aiohttp
 import pytest
 
 from lab.model_server.faults import Faults
-from tests.support.lab.model_server import run, serving, success_series
+from tests.support.lab.model_server import Server, run, serving, success_series
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
@@ -43,33 +44,75 @@ def test_wrong_answers() -> None:
     run(scenario)
 
 
+BODY = {"model": "llama", "prompt": "x", "max_tokens": 40, "ignore_eos": True}
+PATH = "/v1/completions"
+
+
+async def lost(server: Server) -> float:
+    """Completions that were answered 2xx and ended in no good way."""
+    http = f'http_requests_total{{handler="{PATH}",method="POST",status="2xx"}}'
+    reasons = [
+        await server.metric(success_series(reason)) or 0 for reason in ("stop", "length", "repetition")
+    ]
+    return (await server.metric(http) or 0) - sum(reasons)
+
+
+async def received(server: Server, seconds: float = 5.0) -> bytes:
+    """What came of a stream until it ended, broke off, or was left."""
+    come = bytearray()
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with (
+            asyncio.timeout(seconds),
+            server.session.post(server.url + PATH, json={**BODY, "stream": True}) as response,
+        ):
+            async for chunk in response.content.iter_any():
+                come.extend(chunk)
+    await asyncio.wait_for(server.api.completions.idle.wait(), 5)
+    return bytes(come)
+
+
 def test_a_cut_breaks_the_connection_in_the_middle() -> None:
     async def scenario() -> None:
         async with serving(faults=Faults(cut=1.0)) as server:
-            received = bytearray()
-            body = {"model": "llama", "prompt": "x", "max_tokens": 40, "stream": True, "ignore_eos": True}
-
-            async def read() -> None:
-                async with server.session.post(server.url + "/v1/completions", json=body) as response:
-                    async for chunk in response.content.iter_any():
-                        received.extend(chunk)
-
+            come = await received(server)
+            assert b"data: " in come
+            assert b"[DONE]" not in come
             with pytest.raises(aiohttp.ClientError):
-                await read()
-            assert b"data: " in received
-            assert b"[DONE]" not in received
-            assert await server.metric(success_series("abort")) == 1
+                await server.complete()
+            assert await lost(server) == 2
 
     run(scenario)
 
 
-def test_a_hang_answers_nothing_until_the_client_gives_up() -> None:
+def test_an_engine_that_fails_is_500_or_an_event_in_a_stream() -> None:
     async def scenario() -> None:
-        async with serving(faults=Faults(hang=1.0)) as server:
+        async with serving(faults=Faults(engine_error=1.0)) as server:
+            status, body = await server.complete()
+            assert (status, body["error"]["type"]) == (500, "InternalServerError")
+            assert await lost(server) == 0
+            *text, error, done = await server.stream(PATH, BODY)
+            assert text
+            assert (error["error"]["code"], error["error"]["type"]) == (500, "InternalServerError")
+            assert done == "[DONE]"
+            assert await lost(server) == 1
+            assert await server.metric(success_series("error")) == 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("fault", "begins"), [("stall", True), ("hang", False)])
+def test_a_stall_stops_in_the_middle_and_a_hang_before_the_first_token(fault: str, begins: bool) -> None:
+    async def scenario() -> None:
+        async with serving(faults=Faults().changed({fault: 1.0})) as server:
+            come = await received(server, 0.3)
+            assert (b"data: " in come) == begins
+            assert b"[DONE]" not in come
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await server.complete()
-            await asyncio.wait_for(server.api.idle.wait(), 5)
+            await asyncio.wait_for(server.api.completions.idle.wait(), 5)
+            assert server.api.engine.running == 0
+            assert await lost(server) == 2
 
     run(scenario)
 

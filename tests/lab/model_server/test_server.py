@@ -7,40 +7,89 @@ import asyncio
 import aiohttp
 import pytest
 
-from lab.model_server.faults import Faults
 from lab.model_server.timing import Timing
-from tests.support.lab.model_server import run, serving, until
+from tests.support.lab.model_server import Server, run, serving, until
+
+SLOW = Timing(prefill_base=0.05, inter_token=0.01, warmup_extra=0.0, noise=0.0)
+LONG = {"max_tokens": 100, "ignore_eos": True}
 
 
-def test_a_drain_takes_requests_for_a_moment_then_refuses_and_finishes_streams() -> None:
+async def refuses(server: Server) -> bool:
+    """Whether a new connection is refused."""
+    try:
+        async with aiohttp.ClientSession() as session, session.get(server.url + "/health"):
+            return False
+    except aiohttp.ClientConnectorError:
+        return True
+
+
+async def begin(server: Server) -> asyncio.Task[tuple[int, object]]:
+    """A request that is running."""
+    request = asyncio.create_task(server.complete(**LONG))
+    await until(lambda: server.api.engine.running == 1)
+    return request
+
+
+def test_by_default_nobody_gets_anything_more() -> None:
     async def scenario() -> None:
-        slow = Timing(prefill_base=0.05, inter_token=0.01, warmup_extra=0.0, noise=0.0)
-        async with serving(timing=slow) as server:
-            request = asyncio.create_task(server.complete(max_tokens=300, ignore_eos=True))
-            await until(lambda: not server.api.idle.is_set())
-            lingering = asyncio.create_task(server.server.drain(60.0, linger=60.0))
-            await until(lambda: server.api.draining)
-            assert (await server.get("/health"))[0] == 503
-            assert (await server.complete(max_tokens=1))[0] == 200
-            lingering.cancel()
-            drain = asyncio.create_task(server.server.drain(60.0, linger=0.0))
-            await until(lambda: server.api.refusing)
-            assert (await server.complete())[0] == 503
-            status, body = await request
-            assert (status, body["usage"]["completion_tokens"]) == (200, 300)
-            await drain
+        async with serving(timing=SLOW) as server:
+            request = await begin(server)
+            ending = asyncio.create_task(server.server.terminate())
+            await until(lambda: server.api.engine.stopped)
+            assert await refuses(server)
+            done, _ = await asyncio.wait([request, ending], timeout=1.5)
+            assert not done, "the client waits in vain, and so does the process for it"
+            request.cancel()
+            await asyncio.wait_for(ending, 5)
 
     run(scenario)
 
 
-def test_a_drain_ends_with_its_grace() -> None:
+def test_with_a_shutdown_timeout_answers_are_finished_and_new_ones_refused() -> None:
     async def scenario() -> None:
-        async with serving(faults=Faults(hang=1.0)) as server:
-            request = asyncio.create_task(server.complete())
-            await until(lambda: not server.api.idle.is_set())
-            await asyncio.wait_for(server.server.drain(0.1), 5)
-            await server.server.stop()
-            with pytest.raises(aiohttp.ClientError):
-                await request
+        async with serving("--shutdown-timeout", "3", timing=SLOW) as server:
+            request = await begin(server)
+            began = asyncio.get_running_loop().time()
+            ending = asyncio.create_task(server.server.terminate())
+            await until(lambda: server.api.completions.refusing)
+            for stream in (False, True):
+                status, body = await server.complete(stream=stream)
+                assert (status, body["error"]["type"]) == (500, "InternalServerError")
+                assert body["error"]["message"] == "cannot schedule new futures after shutdown"
+            status, body = await request
+            assert (status, body["usage"]["completion_tokens"]) == (200, 100)
+            for path in ("/health", "/v1/models"):
+                assert (await server.get(path))[0] == 200
+            http = 'http_requests_total{handler="/v1/completions",method="POST",status="5xx"}'
+            assert await server.metric(http) == 2
+            await asyncio.wait_for(ending, 10)
+            assert asyncio.get_running_loop().time() - began == pytest.approx(3, abs=0.5)
+            assert await refuses(server)
+
+    run(scenario)
+
+
+def test_an_engine_that_ends_when_it_has_nothing_to_do_ends_its_server() -> None:
+    async def scenario() -> None:
+        async with serving("--shutdown-timeout", "60", timing=SLOW, teardown=0.1) as server:
+            request = await begin(server)
+            ending = asyncio.create_task(server.server.terminate())
+            assert (await request)[0] == 200
+            assert not ending.done()
+            await asyncio.wait_for(ending, 5)
+            assert await refuses(server)
+
+    run(scenario)
+
+
+def test_a_stream_that_outlasts_the_timeout_gets_nothing_more() -> None:
+    async def scenario() -> None:
+        async with serving("--shutdown-timeout", "0.3", timing=SLOW) as server:
+            request = await begin(server)
+            ending = asyncio.create_task(server.server.terminate())
+            await until(lambda: server.api.engine.stopped)
+            assert await refuses(server)
+            request.cancel()
+            await asyncio.wait_for(ending, 5)
 
     run(scenario)

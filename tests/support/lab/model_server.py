@@ -19,7 +19,9 @@ from lab.model_server.timing import Timing
 
 BASE = "meta-llama/Llama-3.1-8B-Instruct"
 
-ARGUMENTS = (f"--model={BASE}", "--served-model-name", "llama", "llama-alias", "--max-num-seqs=2")
+ARGUMENTS = ("vllm", "serve", BASE, "--served-model-name", "llama", "llama-alias", "--max-num-seqs=2")
+
+JSON = {"content-type": "application/json"}
 
 QUICK = Timing(prefill_base=0.0, prefill_per_token=0.0, inter_token=0.0, warmup_extra=0.0, noise=0.0)
 
@@ -28,8 +30,12 @@ CATALOGUE = Catalogue(
     {
         "/adapters/sql": Adapter(8, BASE),
         "/adapters/large": Adapter(64, BASE),
-        "/adapters/foreign": Adapter(8, "mistralai/Mistral-7B"),
-        "/adapters/broken": Adapter(8, BASE, Faults(http_500=1.0)),
+        "/adapters/foreign": Adapter(8, "google/gemma-2-9b-it", hidden_size=3584),
+        "/adapters/cousin": Adapter(8, "mistralai/Mistral-7B-Instruct-v0.3"),
+        "/adapters/strange": Adapter(8, BASE, modules=("q_proj", "mlp.fancy_proj")),
+        "/adapters/dora": Adapter(8, BASE, dora=True),
+        "/adapters/bare": Adapter(8, BASE, weights=False),
+        "/adapters/broken": Adapter(8, BASE, faults=Faults(http_500=1.0)),
     },
 )
 
@@ -47,7 +53,7 @@ class Server:
 
     async def post(self, path: str, body: Any) -> tuple[int, Any]:
         data = body if isinstance(body, str) else json.dumps(body)
-        async with self.session.post(self.url + path, data=data) as response:
+        async with self.session.post(self.url + path, data=data, headers=JSON) as response:
             text = await response.text()
             return response.status, json.loads(text) if text.startswith("{") else text
 
@@ -68,11 +74,15 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    *more: str, environment: dict[str, str] | None = None, **image: Any
+    *more: str,
+    environment: dict[str, str] | None = None,
+    arguments: tuple[str, ...] = ARGUMENTS,
+    catalogue: Catalogue = CATALOGUE,
+    **image: Any,
 ) -> AsyncIterator[Server]:
     described = Image(**{"kind": Kind.VLLM, "version": "0.11.0", "timing": QUICK, **image})
-    options = parse_options([*ARGUMENTS, *more], environment)
-    api = Api(described, options, CATALOGUE, "pod-a", "llm-pool")
+    options = parse_options([*arguments, *more], environment)
+    api = Api(described, options, catalogue, "pod-a", "llm-pool")
     server = ModelServer(api)
     port = await server.listen("127.0.0.1", 0)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
@@ -96,4 +106,4 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def success_series(reason: str) -> str:
-    return f'vllm:request_success_total{{engine="0",model_name="llama",finished_reason="{reason}"}}'
+    return f'vllm:request_success_total{{engine="0",finished_reason="{reason}",model_name="llama"}}'

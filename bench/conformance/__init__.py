@@ -1,0 +1,1 @@
+"""The lab's model server held against a real vLLM: `python -m bench.conformance`, see docs/conformance.md."""
