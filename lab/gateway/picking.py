@@ -36,6 +36,7 @@ def picker_filter() -> Obj:
             "@type": PROCESSOR,
             "grpc_service": {"envoy_grpc": {"cluster_name": "no-picker"}},
             "processing_mode": NOTHING,
+            "allow_mode_override": True,  # of a stream a picker reads the body, for its first token
             "message_timeout": "10s",  # a dead picker refuses at once; a starved one must not lose requests
             "status_on_error": {"code": "ServiceUnavailable"},
         },

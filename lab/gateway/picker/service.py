@@ -11,6 +11,9 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 from envoy.config.core.v3 import base_pb2 as base  # type: ignore[import-untyped]
+from envoy.extensions.filters.http.ext_proc.v3 import (  # type: ignore[import-untyped]
+    processing_mode_pb2 as modes,
+)
 from envoy.service.ext_proc.v3 import external_processor_pb2 as api  # type: ignore[import-untyped]
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as rpc
 from envoy.type.v3 import http_status_pb2 as http  # type: ignore[import-untyped]
@@ -21,6 +24,10 @@ from lab.gateway.picker.rewrite import Decision, decide
 from lab.gateway.picking import DESTINATION
 from lab.kube.objects import Obj
 
+WITH_BODY = modes.ProcessingMode(
+    response_body_mode=modes.ProcessingMode.STREAMED, response_trailer_mode=modes.ProcessingMode.SEND
+)
+
 
 @dataclass(slots=True)
 class Request:
@@ -30,6 +37,7 @@ class Request:
     model: str = ""
     began: float = 0.0
     streamed: bool = False
+    first_token: bool = False
 
 
 @dataclass
@@ -66,8 +74,10 @@ class Picker(rpc.ExternalProcessorServicer):  # type: ignore[misc]
             case "request_body":
                 return self._pick(request, "request_body", _parse(message.request_body.body))
             case "response_headers":
-                self._note(request, message.response_headers.headers)
-                return api.ProcessingResponse(response_headers=api.HeadersResponse())
+                return self._begin(request, message.response_headers.headers)
+            case "response_body":
+                self._note_token(request)
+                return api.ProcessingResponse(response_body=api.BodyResponse())
         return api.ProcessingResponse(response_trailers=api.TrailersResponse())
 
     def _pick(self, request: Request, stage: str, body: dict[str, Any]) -> Any:
@@ -85,13 +95,21 @@ class Picker(rpc.ExternalProcessorServicer):  # type: ignore[misc]
         rewritten = {**body, "model": request.decision.model} if changed and request.decision else None
         return _choice(stage, endpoint, rewritten)
 
-    def _note(self, request: Request, headers: Any) -> None:
+    def _begin(self, request: Request, headers: Any) -> Any:
+        """An answer begins. Of a stream the headers come before the first token, so its body is wanted."""
         status = next((_text(each) for each in headers.headers if each.key == ":status"), "200")
+        response = api.ProcessingResponse(response_headers=api.HeadersResponse())
         if int(status) >= 400:
             self._count_error(request, "ModelServerError")
-        elif request.streamed and request.decision:
+        elif request.streamed:
+            response.mode_override.CopyFrom(WITH_BODY)
+        return response
+
+    def _note_token(self, request: Request) -> None:
+        if request.decision and not request.first_token:
             seconds = time.monotonic() - request.began
             self.metrics.first_token(request.model, request.decision.model, seconds)
+        request.first_token = True
 
     def _count_error(self, request: Request, code: str) -> None:
         if request.decision:

@@ -22,11 +22,16 @@ BASE = [gateway(), service(), pool("a"), pool("b")]
 
 
 class Server:
-    """A model server of one pod: answers its name, streams slowly on /stream, can be told to go."""
+    """A model server of one pod: answers its name, streams slowly on /stream, can be told to go.
+
+    A stream's headers go out at once, its first bytes when it may `begin`, its last at its `release`.
+    """
 
     def __init__(self, name: str, address: str) -> None:
         self.name = name
         self.address = address
+        self.begin = asyncio.Event()
+        self.begin.set()
         self.release = asyncio.Event()
         self.asked = 0
         self.status = 200
@@ -61,6 +66,7 @@ class Server:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
+        await self.begin.wait()
         await response.write(b"first ")
         await self.release.wait()
         await response.write(b"last")

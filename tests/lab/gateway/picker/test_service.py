@@ -117,6 +117,39 @@ def test_requests_go_where_the_picker_says(tmp_path: Path) -> None:
 
 
 @needs_envoy
+@pytest.mark.parametrize("picker_stays", [True, False])
+def test_the_first_token_of_a_stream_comes_with_its_body(tmp_path: Path, picker_stays: bool) -> None:
+    async def body(scene: Scene) -> None:
+        await scene.serve("FailOpen")
+        server = scene.bench.servers["a1"]
+        scene.loads = {f"{server.address}:8000": Load()}
+        server.begin.clear()
+        asked = {"model": "m", "stream": True}
+        async with scene.bench.session.post(scene.bench.url + "/stream", json=asked) as stream:
+            assert stream.status == 200
+            await asyncio.sleep(0.3)
+            assert _value(scene, "ttft_seconds_count") == 0
+            server.begin.set()
+            assert await stream.content.readexactly(6) == b"first "
+            assert _value(scene, "ttft_seconds_count") == 1
+            assert _value(scene, "ttft_seconds_sum") > 0.3
+            if not picker_stays:
+                await scene.stop()
+            server.release.set()
+            assert await stream.content.read() == b"last"
+        while picker_stays and _value(scene, "duration_seconds_count") == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    run(tmp_path, body)
+
+
+def _value(scene: Scene, name: str) -> float:
+    series = f'llm_d_epp_request_{name}{{model_name="m",target_model_name="m"}} '
+    found = [line for line in scene.picker.metrics.text({}).splitlines() if line.startswith(series)]
+    return float(found[0].split()[-1]) if found else 0.0
+
+
+@needs_envoy
 def test_the_body_names_the_rewritten_model(tmp_path: Path) -> None:
     async def body(scene: Scene) -> None:
         await scene.serve("FailOpen")
