@@ -21,6 +21,10 @@ class BadAnswer(Exception):
     """An answer that arrived whole and is wrong."""
 
 
+class StreamError(Exception):
+    """A stream in which the server tells that it failed; the status was out by then."""
+
+
 class Client:
     """Clients of one service, who leave without their whole answer after `patience` seconds.
 
@@ -53,6 +57,8 @@ class Client:
             await self._exchange(record, began, _body(record.model, prompt, lengths, stream), stream)
         except BadAnswer as error:
             _fail(record, outcomes.BAD_ANSWER, error)
+        except StreamError as error:
+            _fail(record, outcomes.STREAM_ERROR, error)
         except TimeoutError as error:
             _fail(record, outcomes.TIMEOUT, error)
         except aiohttp.ClientConnectorError as error:
@@ -94,6 +100,9 @@ class Client:
             record.inter_token = (last - first) / (record.answer_tokens - 1)
 
     def _check_events(self, record: Record, events: list[Any]) -> None:
+        for event in events:
+            if isinstance(event, dict) and event.get("error"):
+                raise StreamError(event["error"])
         try:
             text = "".join(event["choices"][0]["delta"].get("content", "") for event in events[:-1])
             reason = events[-2]["choices"][0]["finish_reason"]

@@ -11,6 +11,7 @@ CONNECT_ERROR = "connect_error"
 RESET = "reset"
 TIMEOUT = "timeout"
 CUT = "cut"
+STREAM_ERROR = "stream_error"
 BAD_ANSWER = "bad_answer"
 
 
@@ -19,9 +20,9 @@ class Record:
     """One request; `time` is Unix time of its start, durations are seconds from its start.
 
     `model` is what was asked for. `outcome` is `ok`, `http_<status>`, `connect_error`, `reset` (before an
-    answer began), `timeout`, `cut` (an answer that stopped in the middle) or `bad_answer`. `late` is how
-    long after its due time the generator sent it, `lag` the generator's worst own delay while it ran:
-    neither is part of the latencies, both say how far to trust them.
+    answer began), `timeout`, `cut` (an answer that stopped in the middle), `stream_error` (an error event in
+    a stream) or `bad_answer`. `late` is how long after its due time the generator sent it, `lag` the
+    generator's worst own delay while it ran: neither is part of the latencies, both say how far to trust them.
     """
 
     time: float

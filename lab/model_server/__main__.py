@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C, then end as vLLM does; a second one ends at once."""
     parser = argparse.ArgumentParser(prog="python -m lab.model_server", description=__doc__)
-    parser.add_argument("--image", default="vllm/vllm-openai:v0.10.2")
+    parser.add_argument("--image", default="vllm/vllm-openai:v0.31.0")
     parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--pod", default="standalone", help="name of the server and seed of its noise")
     parser.add_argument("--faults", type=json.loads, default={}, help="JSON object of faults to begin with")

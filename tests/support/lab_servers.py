@@ -28,8 +28,8 @@ CATALOGUE = Catalogue(
     {},
     {
         "/adapters/rank-64": Adapter(64, BASE),
-        "/adapters/other-base": Adapter(8, "mistralai/Mistral-7B-Instruct-v0.3"),
-        "/adapters/broken": Adapter(8, BASE, Faults(http_500=1.0)),
+        "/adapters/other-base": Adapter(8, "google/gemma-2-9b-it", hidden_size=3584),
+        "/adapters/broken": Adapter(8, BASE, faults=Faults(http_500=1.0)),
         "/adapters/*": Adapter(8, BASE),
     },
 )
@@ -72,7 +72,7 @@ class LabServers:
         number = len(self._listening) + 1
         pods = self.pools.setdefault(pool, [])
         name = f"{pool}-{len(pods)}"
-        argv = [f"--model={BASE}", "--served-model-name", *names, *args]
+        argv = ["vllm", "serve", BASE, "--served-model-name", *names, *args]
         options = parse_options(argv, RUNTIME if api else {})
         described = Image(**{"kind": Kind.VLLM, "timing": QUICK, **image})
 

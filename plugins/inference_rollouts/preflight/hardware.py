@@ -56,12 +56,17 @@ def _differences(cluster: Cluster, plan: PoolPlan, manifests: list[K8sObject]) -
     differences = []
     if today.get("image") != new.get("image"):
         differences.append(f"image {new.get('image')} in place of {today.get('image')}")
-    before, after = (set(each.get("args") or ()) - {f"--port={plan.workload.port}"} for each in (today, new))
+    before, after = (_arguments(each) - {f"--port={plan.workload.port}"} for each in (today, new))
     if missing := before - after:
         differences.append(f"without arguments {' '.join(sorted(missing))}")
     if added := after - before:
         differences.append(f"with arguments {' '.join(sorted(added))}")
     return differences
+
+
+def _arguments(container: Mapping[str, Any]) -> set[str]:
+    """A server's arguments, with the model as `vllm serve` takes it: without the flag of before."""
+    return {each.removeprefix("--model=") for each in container.get("args") or ()} - {"--model"}
 
 
 def _is_server(manifest: K8sObject, plan: PoolPlan) -> bool:

@@ -70,7 +70,7 @@ def test_the_parameters_are_those_of_the_form() -> None:
     assert HEALTHY.conf == {
         "stable": "llm-pool",
         "canary": "llm-pool-version-2",
-        "image": "vllm/vllm-openai:v0.11.0",
+        "image": "vllm/vllm-openai:v0.32.0",
         "model": "meta-llama/Llama-3.1-8B-Instruct",
         "weights": [20, 50, 100],
         "bake": "6s",

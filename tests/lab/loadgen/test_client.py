@@ -61,6 +61,7 @@ def test_a_good_answer_is_measured() -> None:
         (reset, "reset"),
         (streaming(event("a ")), "cut"),
         (streaming(), "cut"),
+        (streaming(event("a "), b'data: {"error": {"code": 500}}\n\ndata: [DONE]\n\n'), "stream_error"),
         (streaming(event("a ", "stop", model="other") + USAGE), "bad_answer"),
         (streaming(event("", "stop") + USAGE), "bad_answer"),
         (streaming(event("\ufffd\ufffd", "stop") + USAGE), "bad_answer"),

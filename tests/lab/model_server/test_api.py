@@ -318,7 +318,7 @@ def test_an_engine_that_dies_takes_the_server_with_it() -> None:
 def test_it_says_that_it_is_simulated_and_who_it_is() -> None:
     async def scenario() -> None:
         async with serving() as server:
-            assert await server.get("/version") == (200, {"version": "0.11.0", "simulated": True})
+            assert await server.get("/version") == (200, {"version": "0.32.0", "simulated": True})
             assert await server.get("/health") == await server.get("/ping") == (200, "")
             async with server.session.get(server.url + "/v1/models") as response:
                 assert response.headers["x-served-by"] == "pod-a"

@@ -275,7 +275,7 @@ def test_options_that_make_no_sense_are_refused(argument: str) -> None:
 def test_the_catalogue_has_the_images_of_the_demo() -> None:
     catalogue = load_catalogue()
     today, good, slow = (
-        catalogue.image(f"vllm/vllm-openai:{tag}") for tag in ("v0.10.2", "v0.11.0", "v0.11.0-slow")
+        catalogue.image(f"vllm/vllm-openai:{tag}") for tag in ("v0.31.0", "v0.32.0", "v0.32.0-slow")
     )
     assert today
     assert good

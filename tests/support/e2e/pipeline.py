@@ -12,7 +12,7 @@ from lab.airflow.standalone import Airflow
 
 DAG = "rollout_llm"
 ASKING = "rollout_llm_asking"
-IMAGE = "vllm/vllm-openai:v0.11.0"
+IMAGE = "vllm/vllm-openai:v0.32.0"
 LONG = 400.0  # seconds for a whole rollout
 
 

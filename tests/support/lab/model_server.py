@@ -80,7 +80,7 @@ async def serving(
     catalogue: Catalogue = CATALOGUE,
     **image: Any,
 ) -> AsyncIterator[Server]:
-    described = Image(**{"kind": Kind.VLLM, "version": "0.11.0", "timing": QUICK, **image})
+    described = Image(**{"kind": Kind.VLLM, "version": "0.32.0", "timing": QUICK, **image})
     options = parse_options([*arguments, *more], environment)
     api = Api(described, options, catalogue, "pod-a", "llm-pool")
     server = ModelServer(api)

@@ -74,7 +74,7 @@ def test_a_name_that_came_to_stable_after_preflight_is_missed(servers: LabServer
         ("/adapters/sql", None),
         ("/nowhere/sql", "cannot load adapter sql from /nowhere/sql: it says 404:"),
         ("/adapters/rank-64", "rank 64 is greater than max_lora_rank 16"),
-        ("/adapters/other-base", "was made for mistralai/Mistral-7B-Instruct-v0.3"),
+        ("/adapters/other-base", "The size of tensor a (4096) must match the size of tensor b (3584)"),
         ("/adapters/broken", f"Pod {CANARY}-0, asked for adapter sql, answered 500 instead of 200"),
     ],
 )

@@ -62,12 +62,14 @@ def test_what_differs_from_todays_servers_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster = FakeCluster()
-    container = {"image": "vllm/vllm-openai:v0.10.2", "args": ["--max-num-seqs=64", "--enforce-eager"]}
+    arguments = [f"--model={MODEL}", "--max-num-seqs=64", "--enforce-eager"]
+    container = {"image": "vllm/vllm-openai:v0.31.0", "args": arguments}
     template = cluster.objects["Deployment", "llm-pool"]["spec"]["template"]
     template["spec"] = {"containers": [container]}
     preflight(cluster, kind="node", servers=serving(TODAY))
-    assert "image vllm/vllm-openai:v0.11.0 in place of vllm/vllm-openai:v0.10.2" in caplog.text
+    assert "image vllm/vllm-openai:v0.32.0 in place of vllm/vllm-openai:v0.31.0" in caplog.text
     assert "without arguments --enforce-eager" in caplog.text
-    assert "with arguments --model=meta-llama" in caplog.text
+    assert "with arguments --served-model-name=llama-3.1-8b" in caplog.text
+    assert MODEL not in caplog.text
     assert "--max-num-seqs" not in caplog.text
     assert "--port" not in caplog.text
