@@ -22,7 +22,7 @@ class Record:
     `model` is what was asked for. `outcome` is `ok`, `http_<status>`, `connect_error`, `reset` (before an
     answer began), `timeout`, `cut` (an answer that stopped in the middle), `stream_error` (an error event in
     a stream) or `bad_answer`. `late` is how long after its due time the generator sent it, `lag` the
-    generator's worst own delay while it ran: neither is part of the latencies, both say how far to trust them.
+    generator's worst own delay while it ran: neither is in the latencies, both say how far to trust them.
     """
 
     time: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import aiohttp
 import pytest
@@ -23,7 +24,7 @@ async def refuses(server: Server) -> bool:
         return True
 
 
-async def begin(server: Server) -> asyncio.Task[tuple[int, object]]:
+async def begin(server: Server) -> asyncio.Task[tuple[int, Any]]:
     """A request that is running."""
     request = asyncio.create_task(server.complete(**LONG))
     await until(lambda: server.api.engine.running == 1)
