@@ -150,9 +150,10 @@ def parameters(form: Form) -> dict[str, Param]:
 
 def _doc(plan: Plan) -> str:
     steps = ", ".join(f"{step} for {format_duration(step.bake)}" for step in plan.all_steps)
+    sets = " and ".join(f"`{name}`" for name in plan.metrics)
     return (
         f"{plan.description}\n\n"
         f"Moves traffic in namespace `{plan.namespace}` from `{plan.stable}` to `{plan.canary}`: {steps}. "
-        f"Each step is judged on the metric set `{plan.metrics}`; an alarm, a failed task or a run marked as "
+        f"Each step is judged on the metrics of {sets}; an alarm, a failed task or a run marked as "
         "failed puts everything back exactly as it was found."
     )

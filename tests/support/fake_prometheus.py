@@ -1,4 +1,4 @@
-"""Counters of two pools that grow with the weights of a FakeCluster's route."""
+"""Counters of two pools, and of their gateway, that grow with the weights of a FakeCluster's route."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate, series
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate
+from inference_rollouts.core.judging.queries import series
 from tests.support.fake_cluster import FakeCluster
 
 RATE = 4000.0  # requests/s of both pools together: enough to decide within a second
@@ -22,7 +23,10 @@ def _metrics() -> tuple[Rate | Latency, ...]:
 
 @dataclass
 class FakePrometheus:
-    """Each pool has one pod; `failing` is the share of requests that it answers with an error."""
+    """Each pool has one pod; `failing` is the share of requests that it answers with an error.
+
+    `lost` is the share of what the gateway sends to a pool that never reaches it.
+    """
 
     cluster: FakeCluster
     failing: dict[str, float] = field(default_factory=dict)
@@ -32,6 +36,8 @@ class FakePrometheus:
     elsewhere: dict[str, float] = field(default_factory=dict)  # what pools get beside, as a share of `rate`
     requests: dict[str, float] = field(default_factory=dict)
     failed: dict[str, float] = field(default_factory=dict)
+    lost: dict[str, float] = field(default_factory=dict)
+    sent: dict[str, float] = field(default_factory=dict)
     last: float | None = None
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
@@ -43,6 +49,8 @@ class FakePrometheus:
         if "avg_over_time" in promql:
             return self._gauges(at)
         self._grow(at)
+        if "envoy_cluster_name" in promql:
+            return [sample for pool in self.cluster.weights() for sample in self._gateway(pool, at)]
         return [sample for pool in self.cluster.names("InferencePool") for sample in self._samples(pool, at)]
 
     def _grow(self, at: float) -> None:
@@ -51,7 +59,9 @@ class FakePrometheus:
         for pool, weight in weights.items():
             share = weight / total + copies.get(pool, 0) / 100 + self.elsewhere.get(pool, 0.0)
             elapsed = max(0.0, at - self.last) if self.last is not None else 0.0
-            grown = elapsed * self.rate * share
+            sent = elapsed * self.rate * share
+            self.sent[pool] = self.sent.get(pool, 0.0) + sent
+            grown = sent * (1 - self.lost.get(pool, 0.0))
             self.requests[pool] = self.requests.get(pool, 0.0) + grown
             self.failed[pool] = self.failed.get(pool, 0.0) + grown * self.failing.get(pool, 0.0)
         self.last = at if self.last is None else max(at, self.last)
@@ -81,6 +91,19 @@ class FakePrometheus:
                         self._sample(pool, at, tag, n, le) for le in (*map(str, metric.thresholds), "+Inf")
                     ]
         return samples
+
+    def _gateway(self, pool: str, at: float) -> list[dict[str, Any]]:
+        sent, requests = self.sent.get(pool, 0.0), self.requests.get(pool, 0.0)
+        bad = {"envoy_errors": sent - requests + self.failed.get(pool, 0.0)}
+        where = {"envoy_cluster_name": f"default_{pool}", "instance": "gateway-0"}
+        return [
+            {"metric": where | {SERIES: tag}, "value": [at, str(int(count))]}
+            for metric in load_metric_set("vllm", "envoy").beside[0].metrics
+            for tag, count in (
+                (f"{metric.name}/total/0", sent),
+                (f"{metric.name}/bad/0", bad.get(metric.name, 0.0)),
+            )
+        ]
 
     def _sample(self, pool: str, at: float, tag: str, value: float, le: str | None = None) -> dict[str, Any]:
         labels = {"inference_pool": pool, "pod": f"{pool}-0", SERIES: tag} | ({"le": le} if le else {})

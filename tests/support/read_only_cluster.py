@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import NotFound
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent
@@ -140,7 +141,7 @@ def frozen(plan: Any, parents: tuple[Parent, ...], **more: Any) -> Any:
         run=RUN,
         token=TOKEN,
         plan=plan,
-        metric_set=SimpleNamespace(exporters="servers"),
+        metric_set=load_metric_set("vllm"),
         parents=parents,
         parents_for=lambda route: tuple(each for each in parents if each.route in ("", route)),
         **{"targets": (target(),), "manifests": (), "previews": (), "began": 0.0, **more},

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
-from inference_rollouts.core.judging.counts import Counter, WindowCounts
+from inference_rollouts.core.judging.counters import Counters, Exporter
+from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded
 from inference_rollouts.core.judging.guardrails import guardrails
 from inference_rollouts.core.judging.judge import (
@@ -22,7 +23,7 @@ from inference_rollouts.core.judging.judge import (
     begin,
     conclude,
 )
-from inference_rollouts.core.judging.metrics import queries
+from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.split import observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import question
@@ -54,8 +55,8 @@ class StepObserver:
         self.windows: list[WindowCounts] = []
         self.points: list[Point] = []
         self._reconcile = run.kind.reconciler(run)
-        self._exporters: frozenset[str] = frozenset()  # also those that have gone since
-        self._counter = Counter(metric_set, self.canary, self.stable)
+        self._exporters: frozenset[Exporter] = frozenset()  # also those that have gone since
+        self._counters = Counters(metric_set, self.canary, self.stable, context.anchor)
         self._health = Health()
         self._told_smaller = False
         self._counting = Counting(run, context)
@@ -77,7 +78,7 @@ class StepObserver:
         self._exporters |= cluster.exporters if cluster else frozenset()
         alarmed = cluster is not None and self._is_alarm(cluster.health)
         answer = Answer() if alarmed else self._count(until)
-        blockers, notes = self._blockers(cluster), [*_shared_notes(self.run), *self._counter.notes]
+        blockers, notes = self._blockers(cluster), [*_shared_notes(self.run), *self._counters.notes]
         if cluster and answer.answers and not alarmed:
             self._room.ask(partial(self._room_ahead, cluster.health, now))
             room = self._room.answer(until) or self._room.last
@@ -155,7 +156,7 @@ class StepObserver:
         """Absorb what the metrics store has answered by `until`."""
         answer = self._counting.answer(until)
         for seen in answer.snapshots:
-            counted = self._counter.observe(seen, self._exporters or None)
+            counted = self._counters.observe(seen, self._exporters or None)
             if counted is not None:
                 self.sums = absorb(self.sums, counted)
                 self.recorder.window(counted)
@@ -175,8 +176,8 @@ class StepObserver:
     def _blockers(self, cluster: ClusterObservation | None) -> list[str]:
         """Why the step may not pass: gateway or traffic do not follow, or a pod lacks the adapter."""
         frozen = self.run.frozen
-        errors, enough = frozen.metric_set.errors, frozen.plan.analysis.min_requests
-        split = observed_split(self.windows, errors, self.context.share, enough, shared=bool(frozen.shared))
+        sent, least = frozen.metric_set.sent, frozen.plan.analysis.min_requests
+        split = observed_split(self.windows, sent, self.context.share, least, shared=bool(frozen.shared))
         blockers = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
         if self.windows and not split.matches:
             blockers.append(f"The weights are not in force: {split}.")

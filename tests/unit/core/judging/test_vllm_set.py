@@ -10,10 +10,12 @@ import pytest
 
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.judging import counts
+from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counts import ArmCounts, Snapshot
 from inference_rollouts.core.judging.ledger import Sample
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Arm, series
+from inference_rollouts.core.judging.metrics import SERIES, STARTED
 from inference_rollouts.core.judging.promql import split_selector
+from inference_rollouts.core.judging.queries import series
 from tests.support.judging import CANARY, STABLE
 
 VLLM = load_metric_set("vllm")
