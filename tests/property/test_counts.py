@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counters import windows
-from inference_rollouts.core.judging.counts import Snapshot
+from inference_rollouts.core.judging.counts import Counter, Snapshot
 from inference_rollouts.core.judging.promql import quoted, quoted_pattern
 from inference_rollouts.core.judging.queries import queries
 from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set
@@ -136,7 +136,7 @@ ends = st.lists(
 
 @given(ends, st.booleans())
 def test_no_lost_answer_is_made_up_by_a_torn_scrape(windows: list[tuple[int, int, bool]], torn: bool) -> None:
-    counter = counts.Counter(small_set(direction="lower-is-worse"), CANARY, STABLE)
+    counter = Counter(small_set(direction="lower-is-worse"), CANARY, STABLE)
     begun, ended, seen, last = 0, 0, 0, torn
     for time, (good, lost, tears) in enumerate([(0, 0, torn), *windows]):
         begun, ended, last = begun + good + lost, ended + good, tears

@@ -21,11 +21,18 @@ def _metrics() -> tuple[Rate | Latency, ...]:
     return load_metric_set("vllm").metrics
 
 
+@cache
+def _beside_vllm(name: str) -> tuple[Rate | Latency, ...]:
+    """The metrics of a set that judges beside the servers'."""
+    return load_metric_set("vllm", name).beside[0].metrics
+
+
 @dataclass
 class FakePrometheus:
     """Each pool has one pod; `failing` is the share of requests that it answers with an error.
 
-    `lost` is the share of what the gateway sends to a pool that never reaches it.
+    `lost` is the share of what the gateway sends to a pool that never reaches it, `unpicked` the share of
+    what it answers that its own picker has not seen.
     """
 
     cluster: FakeCluster
@@ -37,6 +44,7 @@ class FakePrometheus:
     requests: dict[str, float] = field(default_factory=dict)
     failed: dict[str, float] = field(default_factory=dict)
     lost: dict[str, float] = field(default_factory=dict)
+    unpicked: dict[str, float] = field(default_factory=dict)
     sent: dict[str, float] = field(default_factory=dict)
     last: float | None = None
 
@@ -51,6 +59,8 @@ class FakePrometheus:
         self._grow(at)
         if "envoy_cluster_name" in promql:
             return [sample for pool in self.cluster.weights() for sample in self._gateway(pool, at)]
+        if "llm_d_epp" in promql:
+            return [sample for pool in self.cluster.weights() for sample in self._picker(pool, at)]
         return [sample for pool in self.cluster.names("InferencePool") for sample in self._samples(pool, at)]
 
     def _grow(self, at: float) -> None:
@@ -98,12 +108,27 @@ class FakePrometheus:
         where = {"envoy_cluster_name": f"default_{pool}", "instance": "gateway-0"}
         return [
             {"metric": where | {SERIES: tag}, "value": [at, str(int(count))]}
-            for metric in load_metric_set("vllm", "envoy").beside[0].metrics
+            for metric in _beside_vllm("envoy")
             for tag, count in (
                 (f"{metric.name}/total/0", sent),
                 (f"{metric.name}/bad/0", bad.get(metric.name, 0.0)),
             )
         ]
+
+    def _picker(self, pool: str, at: float) -> list[dict[str, Any]]:
+        n = self.requests.get(pool, 0.0) * (1 - self.unpicked.get(pool, 0.0))
+        pickers = _beside_vllm("endpoint_picker")
+        tags = [tag for metric in pickers for tag, _ in series(metric) if tag.endswith(("total/0", "le/0"))]
+        bounds = [
+            str(le)
+            for metric in pickers
+            if isinstance(metric, Latency)
+            for le in (*metric.thresholds, "+Inf")
+        ]
+        counted = [
+            self._sample(pool, at, tag, n, le) for tag in tags for le in (bounds if "/le/" in tag else [None])
+        ]
+        return [self._sample(pool, at, STARTED, 1.0), *counted]
 
     def _sample(self, pool: str, at: float, tag: str, value: float, le: str | None = None) -> dict[str, Any]:
         labels = {"inference_pool": pool, "pod": f"{pool}-0", SERIES: tag} | ({"le": le} if le else {})

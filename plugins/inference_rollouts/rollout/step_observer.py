@@ -23,6 +23,7 @@ from inference_rollouts.core.judging.judge import (
     begin,
     conclude,
 )
+from inference_rollouts.core.judging.own_picker import unasked_picker
 from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.split import observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
@@ -174,13 +175,15 @@ class StepObserver:
             return None
 
     def _blockers(self, cluster: ClusterObservation | None) -> list[str]:
-        """Why the step may not pass: gateway or traffic do not follow, or a pod lacks the adapter."""
+        """Why the step may not pass: gateway, traffic or picker do not follow, or a pod lacks the adapter."""
         frozen = self.run.frozen
         sent, least = frozen.metric_set.sent, frozen.plan.analysis.min_requests
         split = observed_split(self.windows, sent, self.context.share, least, shared=bool(frozen.shared))
         blockers = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
         if self.windows and not split.matches:
             blockers.append(f"The weights are not in force: {split}.")
+        if unasked := unasked_picker(frozen.metric_set, self.windows, least):
+            blockers.append(unasked)
         return blockers
 
     def _room_ahead(self, health: Health, now: float) -> RoomAhead:

@@ -98,6 +98,15 @@ def test_where_no_gateway_is_asked_a_canary_that_loses_requests_is_not_at_its_sh
     assert "the canary should get 50% and was seen to get 23." in judgement["reason"]
 
 
+@pytest.mark.parametrize(("unpicked", "verdict"), [(0.0, "advance"), (0.99, "rollback")])
+def test_a_canary_whose_own_picker_is_not_asked_does_not_pass(unpicked: float, verdict: str) -> None:
+    step = Step(analysis=PATIENT, metrics=["vllm", "endpoint_picker"])
+    step.prometheus.unpicked[CANARY] = unpicked
+    judgement = step.judged()["judgement"]
+    assert judgement["verdict"] == verdict
+    assert ("the gateway asks another picker, or none" in judgement["reason"]) is (verdict == "rollback")
+
+
 def test_a_storm_that_the_gateway_alone_sees_takes_the_traffic_away_before_anything_is_counted() -> None:
     step = Step(analysis={"interval": "5s"})
     step.prometheus.lost[CANARY] = 0.9

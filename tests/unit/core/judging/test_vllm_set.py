@@ -11,6 +11,7 @@ import pytest
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.judging import counts
 from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.counters import last_window
 from inference_rollouts.core.judging.counts import ArmCounts, Snapshot
 from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import SERIES, STARTED
@@ -77,7 +78,7 @@ def counted(shown: Mapping[str, float], metric: str) -> ArmCounts:
         return Snapshot(time, {"counts": samples})
 
     before = [snapshot(time, (STABLE, quiet)) for time in (100.0, 110.0)]
-    window = counts.last_window(
+    window = last_window(
         VLLM, CANARY, STABLE, [*before, snapshot(160.0, (STABLE, quiet), (CANARY, shown))]
     )
     assert window
