@@ -73,10 +73,13 @@ def _lacking(
 
 def _scraped(plan: Plan, metric_set: MetricSet) -> str:
     """Whose metrics tell the arms apart, and with which labels."""
-    if metric_set.arm is None:
-        return f"{plan.scraped} and namespace={plan.namespace}"
-    arm = metric_set.arm_of(plan.arm(plan.stable))
-    return f"what exports {metric_set.name}; its label {arm.label} has to be {arm.value}"
+    if metric_set.arm or metric_set.exporters == "gateways":
+        arm = metric_set.arm_of(plan.arm(plan.stable))
+        return f"what exports {metric_set.name}; its label {arm.label} has to be {arm.value}"
+    whose = (
+        "the endpoint pickers behind " if metric_set.exporters == "pickers" and plan.kind != Kind.LORA else ""
+    )
+    return f"{whose}{plan.scraped} and namespace={plan.namespace}"
 
 
 def check_power(prometheus: Prometheus, frozen: Frozen, now: float) -> tuple[str, list[str]]:

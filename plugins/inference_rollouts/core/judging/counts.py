@@ -144,7 +144,8 @@ class Counter:
                 notes.append(_several(metric, several))
             fell = [pod for arm in arms for pod, growths in sorted(arm.items()) if _fell(metric, growths)]
             if fell:
-                notes.append(f"{metric.label}: counters of {', '.join(fell)} fell without a restart")
+                known = " without a restart" if self.metric_set.started else ""
+                notes.append(f"{metric.label}: counters of {', '.join(dict.fromkeys(fell))} fell{known}")
             if fell or any(_exports(metric, growths) for arm in arms for growths in arm.values()):
                 counted = [[each.counts for each in arm if each is not None] for arm in pods]
                 yield metric.name, _summed(metric, *([[], []] if fell else counted))

@@ -73,7 +73,10 @@ def test_a_gateway_that_restarts_leaves_its_window_uncounted() -> None:
         answer(10 * i, servers(i, i), sent("new", n, 0) + sent("old", n, 0))
         for i, n in enumerate((50, 60, 5, 9))
     ]
-    _, first, fallen, after = observed(*answers)
+    counters = Counters(BOTH, CANARY, STABLE)
+    _, first, fallen = (counters.observe(each) for each in answers[:3])
+    assert counters.notes == ("errors (gateway): counters of g fell",)
+    after = counters.observe(answers[3])
     assert errors(first)[0] == 10
     assert fallen
     assert fallen.counts["gateway_errors"].canary.pods == 0
