@@ -11,6 +11,7 @@ from airflow.sdk.definitions.context import Context
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.limits import REFLEX_DEADLINE
+from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.hooks.clients import clients_of
@@ -19,8 +20,8 @@ from inference_rollouts.operators.base import earlier_token, records_failure, ru
 from inference_rollouts.preflight.measuring import check_power
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.claims import way_back_of
+from inference_rollouts.rollout.confirmation import await_confirmation, confirmation
 from inference_rollouts.rollout.retrying import until
-from inference_rollouts.rollout.way_back import Restored
 
 
 class Preflight(BaseOperator):
@@ -37,8 +38,8 @@ class Preflight(BaseOperator):
         plan = apply_parameters(parse_plan(self.plan), context["params"])
         clients = clients_of(plan)
         if token := earlier_token(context):
-            restored = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
-            self.log.info("what an earlier try of this run claimed: %s", restored)
+            confirmed = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
+            self.log.info("what an earlier try of this run claimed is as it was: %s", confirmed.message)
         frozen = kind_of(plan).freeze(clients, run_identity(context))
         table, missed = check_power(clients.prometheus, frozen, time.time())
         self.log.info("what each step can detect:\n%s", table)
@@ -51,9 +52,11 @@ class Preflight(BaseOperator):
         return frozen.to_json()
 
 
-def _bring_back(cluster: Cluster, token: str) -> Restored:
-    """One try to end what an earlier try of this run claimed."""
-    return end_by_claims(cluster, way_back_of(cluster, token), "the run was cleared", time.time())
+def _bring_back(cluster: Cluster, token: str) -> Readiness:
+    """One try to end what an earlier try of this run claimed, and whether gateways have taken that."""
+    way_back = way_back_of(cluster, token)
+    end_by_claims(cluster, way_back, "the run was cleared", time.time())
+    return await_confirmation(lambda: confirmation(cluster, way_back.targets))
 
 
 class InvalidPlan(BaseOperator):
