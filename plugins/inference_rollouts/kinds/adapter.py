@@ -90,7 +90,7 @@ class AdapterRollout:
         for pod, url in urls.items():
             ensure_loaded(servers, pod, url, new_adapter(plan))
         ttfts = warm_all(servers, urls, plan.canary, plan)
-        if lacking := [pod for pod, url in urls.items() if not is_loaded(servers, url, plan.canary)]:
+        if lacking := [pod for pod, url in urls.items() if not is_loaded(servers, pod, url, plan.canary)]:
             raise WarmUpFailed(
                 f"Pods {', '.join(lacking)} answer as {plan.canary} but do not list it in /v1/models; "
                 "nobody knows what they answer with. No traffic was moved."

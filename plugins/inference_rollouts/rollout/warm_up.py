@@ -12,7 +12,7 @@ from inference_rollouts.clients.model_server import ModelServers
 from inference_rollouts.core.errors import WarmUpFailed
 from inference_rollouts.core.limits import SERVERS_AT_ONCE, WARM_UP_FAILURES
 from inference_rollouts.core.plan.plan import Plan
-from inference_rollouts.core.serving.warm_up import is_steady, mistake
+from inference_rollouts.core.serving.warm_up import Completion, is_steady, mistake
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ def _warm(servers: ModelServers, pod: str, url: str, model: str, plan: Plan, dea
         answer = servers.complete(url, model, prompt, how.max_tokens, how.request_timeout)
         wrong = mistake(answer, model)
         failures = failures + 1 if wrong else 0
-        if failures > WARM_UP_FAILURES or (wrong and answer.status == 200):
+        if failures > WARM_UP_FAILURES or (wrong and isinstance(answer, Completion)):
             raise WarmUpFailed(f"Pod {pod} {wrong}; no traffic was moved to {plan.canary}.")
-        if not wrong:
+        if isinstance(answer, Completion):
             ttfts.append(answer.ttft)
         if is_steady(ttfts, how.steady, how.tolerance):
             log.info("%s is warm: first token %s (%d answers)", pod, _ms([ttfts[0], ttfts[-1]]), len(ttfts))
