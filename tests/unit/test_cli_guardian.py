@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from itertools import count, islice
 from typing import Any
@@ -95,6 +96,16 @@ class TestProbes:
         assert "inference_rollout_unwatched_seconds 2.5" in lines
         assert 'inference_rollouts_ended_total{how="done"} 2' in lines
         assert all(line.startswith("#") or line.count(" ") == 1 for line in lines)
+
+    def test_a_request_that_does_not_end_is_left_at_its_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("inference_rollouts.cli.probes.PROBE_TIMEOUT", 0.1)
+        with (
+            Probes("127.0.0.1", 0) as probes,
+            socket.create_connection(("127.0.0.1", probes.port or 0)) as slow,
+        ):
+            slow.settimeout(10)
+            slow.sendall(b"GET /healthz HTTP/1.1\r\n")
+            assert slow.recv(1) == b"", "it was closed"
 
     def test_without_a_port_nobody_listens(self) -> None:
         with Probes("127.0.0.1", None) as probes:

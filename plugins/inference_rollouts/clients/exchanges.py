@@ -48,6 +48,8 @@ def exchange(
     """
     try:
         with opened(session, method, url, seconds, **request) as answer:
+            if answer.is_redirect:
+                raise requests.ConnectionError(f"it redirects to {answer.headers['Location']}")
             return Reply(answer.status_code, str(answer.reason), bodies.read(answer.raw, most))
     except bodies.NETWORK_ERRORS as error:
         raise requests.ConnectionError(bodies.words_of(error, seconds)) from error

@@ -12,7 +12,7 @@ from inference_rollouts.clients.gke import GkeAccess, GkeClient
 from inference_rollouts.core.errors import ClusterRefused, GkeBusy, QuotaExceeded
 from inference_rollouts.core.nodes.gke import GkeObject
 from tests.support.fake_gke import CLUSTER, FakeGke, serving_gke
-from tests.support.odd_server import BROKEN, SLOW, Talk, odd_server, replies, replies_json
+from tests.support.odd_server import BROKEN, SLOW, Talk, floods, odd_server, replies, replies_json
 
 LIMIT = 0.3
 
@@ -33,6 +33,22 @@ def test_a_request_and_a_token_are_waited_for_up_to_the_limit(talk: Talk, token:
     with pytest.raises(requests.ConnectionError, match=r"no whole answer within 0\.3 s"):
         find(talk, token=token, timeout=LIMIT)
     assert time.monotonic() - started < 10 * LIMIT
+
+
+@pytest.mark.parametrize("code", [429, 503])
+@pytest.mark.parametrize("token", ["secret", ""])
+def test_a_promise_to_answer_later_is_not_waited_for(code: int, token: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(GkeBusy):
+        find(replies(code, b"", Retry_After="4"), token=token, timeout=0.5)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("token", ["secret", ""])
+def test_a_flood_is_refused_at_its_size(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setattr("inference_rollouts.clients.gke.ANSWER_BYTES", 10**6)
+    with pytest.raises(requests.ConnectionError, match="larger than 1000000 bytes"):
+        find(floods, token=token)
 
 
 @pytest.mark.parametrize("talk", BROKEN, ids=lambda talk: talk.__name__)

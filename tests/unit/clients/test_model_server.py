@@ -289,6 +289,27 @@ def test_a_silent_server_is_left_at_the_limit(talk: Talk) -> None:
     assert time.monotonic() - started < SOON
 
 
+def test_a_promise_to_answer_later_is_not_waited_for() -> None:
+    started = time.monotonic()
+    later = replies(503, b"later", Retry_After="4")
+    assert complete(later, timeout=0.5) == Failure(503, "later")
+    with pytest.raises(ServerUnavailable, match="answers 503: later"):
+        models(later, timeout=0.5)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("talk", [floods, *SLOW], ids=lambda talk: talk.__name__)
+def test_loading_and_unloading_end_at_the_limit_too(talk: Talk) -> None:
+    started = time.monotonic()
+    with odd_server(talk) as url:
+        servers = HttpModelServers(LIMIT)
+        with pytest.raises(ServerUnavailable):
+            servers.load_adapter(url, "sql", "/adapters/sql")
+        with pytest.raises(ServerUnavailable):
+            servers.unload_adapter(url, "sql")
+    assert time.monotonic() - started < 2 * SOON
+
+
 def test_a_list_that_is_too_large_is_no_answer() -> None:
     with pytest.raises(ServerUnavailable, match="larger than"):
         models(floods)

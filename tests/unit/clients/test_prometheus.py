@@ -193,6 +193,19 @@ def test_a_query_ends_at_its_limit(talk: Talk) -> None:
     assert time.monotonic() - started < 10 * LIMIT
 
 
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_promise_to_answer_later_is_not_waited_for(code: int) -> None:
+    started = time.monotonic()
+    with pytest.raises(PrometheusUnavailable, match=f"answered {code}"):
+        query(replies(code, b"later", Retry_After="4"), timeout=0.5)
+    assert time.monotonic() - started < 3
+
+
+def test_a_store_that_redirects_does_not_answer() -> None:
+    with pytest.raises(PrometheusUnavailable, match=r"does not answer: it redirects to https://login\.test/"):
+        query(replies(302, b"", Location="https://login.test/"))
+
+
 def test_an_answer_without_an_end_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference_rollouts.clients.prometheus.ANSWER_BYTES", 10**6)
     with pytest.raises(PrometheusUnavailable, match="larger than 1000000 bytes"):
