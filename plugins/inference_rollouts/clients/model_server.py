@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import requests
 
 from inference_rollouts.clients import bodies, completions
-from inference_rollouts.clients.connections import session
+from inference_rollouts.clients.connections import TimeLeft, session
 from inference_rollouts.clients.exchanges import Reply, exchange, opened
 from inference_rollouts.core.errors import ServerRefused, ServerUnavailable
 from inference_rollouts.core.limits import MODEL_SERVER_BYTES, MODEL_SERVER_TIMEOUT, STREAM_BYTES
@@ -90,7 +90,10 @@ class HttpModelServers:
         url = base_url + (vllm.CHAT_COMPLETIONS if chat else vllm.COMPLETIONS)
         started = time.monotonic()
         try:
-            with session() as connections, opened(connections, "POST", url, timeout, json=body) as answer:
+            with (
+                session() as connections,
+                opened(connections, "POST", url, TimeLeft(timeout), json=body) as answer,
+            ):
                 if answer.status_code != 200:
                     reply = Reply(
                         answer.status_code, answer.reason, bodies.read(answer.raw, MODEL_SERVER_BYTES)
@@ -103,7 +106,9 @@ class HttpModelServers:
     def _exchange(self, method: str, url: str, **request: Any) -> Reply:
         try:
             with session() as connections:
-                return exchange(connections, method, url, self._timeout, MODEL_SERVER_BYTES, **request)
+                return exchange(
+                    connections, method, url, TimeLeft(self._timeout), MODEL_SERVER_BYTES, **request
+                )
         except requests.RequestException as error:
             raise ServerUnavailable(f"{url} does not answer: {error}") from error
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from inference_rollouts.clients import bodies
-from inference_rollouts.clients.connections import session
+from inference_rollouts.clients.connections import TimeLeft, session
 from inference_rollouts.clients.exchanges import Reply, exchange
 from tests.support.odd_server import BROKEN, SLOW, Talk, floods, hangs, odd_server, replies, replies_json
 
@@ -24,7 +24,7 @@ Certificate = tuple[str, ssl.SSLContext]
 
 def ask(url: str, most: int = 1000, seconds: float = LIMIT, **request: Any) -> Reply:
     with session() as made:
-        return exchange(made, "GET", url, seconds, most, **request)
+        return exchange(made, "GET", url, TimeLeft(seconds), most, **request)
 
 
 def fails_soon(url: str, words: str, **request: Any) -> None:
@@ -143,8 +143,8 @@ def test_a_connection_is_used_again() -> None:
                 return
 
     with odd_server(keeps) as url, session() as made:
-        assert exchange(made, "GET", url, 5, 10).body == b"ok"
-        assert exchange(made, "GET", url, 5, 10).body == b"ok"
+        assert exchange(made, "GET", url, TimeLeft(5), 10).body == b"ok"
+        assert exchange(made, "GET", url, TimeLeft(5), 10).body == b"ok"
     assert len(opened) == 1
 
 
