@@ -10,12 +10,11 @@ from typing import Any
 import yaml
 
 from lab.apiserver.content import protobuf
+from lab.apiserver.content.negotiation import JSON_TYPE, YAML_TYPE
 from lab.apiserver.errors import bad_request, unsupported_media
 from lab.apiserver.kinds.resources import Resource
 from lab.apiserver.types.schema import Object
 
-JSON_TYPE = "application/json"
-YAML_TYPE = "application/yaml"
 PROTOBUF_TYPE = "application/vnd.kubernetes.protobuf"
 TRUE = {"y", "yes", "true", "on"}
 FALSE = {"n", "no", "false", "off"}
@@ -135,6 +134,12 @@ def _with_text_keys(node: Any) -> Any:
             for key, value in node.items()
         }
     return node
+
+
+def as_yaml(body: bytes) -> bytes:
+    """A JSON document as YAML, its fields in alphabetical order."""
+    text: str = yaml.dump(json.loads(body), Dumper=yaml.CSafeDumper, allow_unicode=True, width=2**31)
+    return text.encode()
 
 
 def _unrecognized(kind: str, raw: bytes, why: str) -> str:

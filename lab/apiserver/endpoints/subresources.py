@@ -13,7 +13,7 @@ from lab.apiserver.errors import ApiError, bad_request, conflict, invalid, inval
 from lab.apiserver.kinds.resources import Resource
 from lab.apiserver.registry import strategy
 from lab.apiserver.registry.admission import Call, read
-from lab.apiserver.registry.checks import check_kind
+from lab.apiserver.registry.checks import check_kind, unfit_patch
 from lab.apiserver.registry.deletion import Deletion, later
 from lab.apiserver.registry.operations import Operations
 from lab.apiserver.storage.selectors import selector_text
@@ -77,6 +77,8 @@ class Subresources:
         if verb == "get":
             return scale
         wanted = document(scale) if verb == "patch" else document
+        if not isinstance(wanted, dict) or not isinstance(wanted.get("spec") or {}, dict):
+            raise unfit_patch(wanted, "json: cannot unmarshal the patched object into Go value of type Scale")
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
         if not isinstance(replicas, int) or replicas < 0:
             error = invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
