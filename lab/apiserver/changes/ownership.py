@@ -136,7 +136,7 @@ def after_update(
 
     An object without any stays without them until it is applied for the first time.
     """
-    if not managers.fields and live["metadata"].get("uid"):
+    if not managers.fields and live.get("metadata", {}).get("uid"):
         return []
     difference = compare(schema, live, new)
     ours = _without(difference.added | difference.modified, ignored)
@@ -178,9 +178,10 @@ def apply(schema: Schema, live: Object, application: Application) -> Applied:
     config, owner, ignored = application.config, application.owner, application.ignored
     if config.get("metadata", {}).get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    managers = Managers.read(live["metadata"].get("managedFields", []))
+    metadata = live.get("metadata", {})
+    managers = Managers.read(metadata.get("managedFields", []))
     before = dict(managers.fields)
-    if not before and live["metadata"].get("uid"):
+    if not before and metadata.get("uid"):
         managers = _before_first_apply(schema, live, application)
     try:
         stated = fields_of(schema, config)

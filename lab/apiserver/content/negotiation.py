@@ -8,7 +8,8 @@ from functools import lru_cache
 from lab.apiserver.errors import not_acceptable
 
 JSON_TYPE, YAML_TYPE = "application/json", "application/yaml"
-OFFERED = (JSON_TYPE, YAML_TYPE, "application/vnd.kubernetes.protobuf")
+BINARY_TYPE = "application/vnd.kubernetes.protobuf"
+OFFERED = (JSON_TYPE, YAML_TYPE, BINARY_TYPE)
 FORMS = {
     ("Table", "meta.k8s.io", "v1"),
     ("PartialObjectMetadata", "meta.k8s.io", "v1"),
@@ -24,10 +25,11 @@ class View:
 
     as_kind: str = ""
     yaml: bool = False
+    binary: bool = False
 
     @property
     def plain(self) -> bool:
-        return not self.as_kind
+        return not self.as_kind and not self.binary
 
     @property
     def table(self) -> bool:
@@ -35,22 +37,25 @@ class View:
 
 
 @lru_cache(maxsize=256)
-def view_of(accept: str, partial_wildcards: bool = True) -> View:
+def view_of(accept: str, custom: bool = True, writable: bool = False) -> View:
     """The form of an Accept header that this server has and the client likes best.
 
-    `partial_wildcards` tells whether `application/*` counts, as it does for custom kinds alone. Raises
-    ApiError 406 where the server has none of the forms.
+    `application/*` counts for custom kinds alone. Only who takes nothing else gets the binary form, and only
+    of what is `writable` in it. Raises ApiError 406 where the server has none of the forms.
     """
     if not accept:
         return View()
     known = {JSON_TYPE: False, YAML_TYPE: True, "*/*": False}
-    if partial_wildcards:
+    if custom:
         known["application/*"] = False
-    for media, parameters in sorted(map(_parsed, accept.split(",")), key=_disliked):
+    clauses = sorted(map(_parsed, accept.split(",")), key=_disliked)
+    for media, parameters in clauses:
         form = tuple(parameters.get(name, "") for name in ("as", "g", "v"))
         if media in known and (not form[0] or form in FORMS):
             kind = form[0].removesuffix("List") if form[0].startswith("Partial") else form[0]
             return View(kind, known[media])
+    if writable and any(media == BINARY_TYPE and "as" not in named for media, named in clauses):
+        return View(binary=True)
     raise not_acceptable(OFFERED)
 
 

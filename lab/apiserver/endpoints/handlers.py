@@ -19,9 +19,9 @@ from lab.apiserver.changes.patch import (
     merge_patch,
     strategic_merge_patch,
 )
-from lab.apiserver.content import tables
+from lab.apiserver.content import protobuf_writer, tables
 from lab.apiserver.content.documents import as_yaml, media_type, read_json, read_object, read_yaml
-from lab.apiserver.content.negotiation import JSON_TYPE, YAML_TYPE, View, view_of
+from lab.apiserver.content.negotiation import BINARY_TYPE, JSON_TYPE, YAML_TYPE, View, view_of
 from lab.apiserver.endpoints import listing
 from lab.apiserver.endpoints.options import (
     APPLY,
@@ -89,7 +89,10 @@ class Handlers:
         self, request: web.BaseRequest, target: Target, verb: str, user: User, reader: Reader
     ) -> Answer:
         """Everything but watches and proxies; reads see what `reader` shows. Raises ApiError."""
-        view = view_of(request.headers.get("Accept", ""), target.resource.custom)
+        resource = target.resource
+        readable = verb == "get" and not target.subresource and not resource.custom
+        writes = readable and protobuf_writer.writable(resource)
+        view = view_of(request.headers.get("Accept", ""), resource.custom, writes)
         answer = await self._answered(request, target, verb, user, reader, view)
         if not view.yaml:
             return answer
@@ -164,6 +167,8 @@ class Handlers:
         if view.plain:
             return Answer(listing.body_of(resource, entry))
         document = to_served(resource, entry.object())
+        if view.binary:
+            return Answer(protobuf_writer.write(resource, document), headers={"Content-Type": BINARY_TYPE})
         if view.table:
             metadata = {"resourceVersion": str(entry.version)}
             return Answer(encode(tables.table(resource, [document], included(query), metadata)))

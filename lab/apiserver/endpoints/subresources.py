@@ -89,7 +89,10 @@ class Subresources:
             **old["metadata"],
             "resourceVersion": version or old["metadata"]["resourceVersion"],
         }
-        return self.scale_of(resource, self.operations.update(resource, old, new, call, "scale"))
+        changed = self.operations.update(
+            resource, old, new, call, "scale", lambda made: _scaled(resource, made)
+        )
+        return self.scale_of(resource, changed)
 
     def scale_of(self, resource: Resource, document: Object) -> Object:
         """The Scale of an object."""
@@ -164,6 +167,19 @@ class Subresources:
         spec = {**old["spec"], "finalizers": (document.get("spec") or {}).get("finalizers") or []}
         new = {**old, "metadata": dict(old["metadata"]), "spec": spec}
         return self.operations.update(target.resource, old, new, call, "finalize")
+
+
+def _scaled(resource: Resource, document: Object) -> Object:
+    """The object as its Scale shows it: zero replicas are left out there, so that nobody owns them."""
+    path = _path(resource, "specReplicasPath")
+    return document if _value(document, path) else _without(document, path)
+
+
+def _without(document: Object, path: list[str]) -> Object:
+    head, *rest = path
+    if rest and isinstance(document.get(head), dict):
+        return {**document, head: _without(document[head], rest)}
+    return {key: value for key, value in document.items() if key != head}
 
 
 def _path(resource: Resource, name: str) -> list[str]:

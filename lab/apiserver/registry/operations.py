@@ -165,16 +165,23 @@ class Operations:
         return self.update(resource, old, new, call, subresource)
 
     def update(
-        self, resource: Resource, old: Object, new: Object, call: Call, subresource: str = ""
+        self,
+        resource: Resource,
+        old: Object,
+        new: Object,
+        call: Call,
+        subresource: str = "",
+        seen: Callable[[Object], Object] = lambda document: document,
     ) -> Object:
-        """Makes `new` of `old`, both in served form, if the rules allow it."""
+        """Makes `new` of `old`, both in served form, if the rules allow it. `seen` gives what the endpoint
+        shows of either, by which fields change their owner."""
         self.objects.check_version(resource, old, new)
         _keep(new["metadata"], old["metadata"])
         managers = ownership.of_object(old, new, subresource)
         new["metadata"]["managedFields"] = ownership.after_update(
             resource.schema,
-            old,
-            new,
+            seen(old),
+            seen(new),
             managers,
             self.objects.owner(resource, call, subresource),
             strategy.ignored_fields(resource, subresource),

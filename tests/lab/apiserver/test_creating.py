@@ -36,7 +36,8 @@ def test_creation_refuses_a_version_and_another_namespace(server: ApiServer, nam
         ({"name": "c", "labels": {"a": "b c"}}, ["metadata.labels"]),
         ({"name": "c", "labels": {"a/b/c": "d"}}, ["metadata.labels"]),
         ({"name": "c", "annotations": {"-": "d"}}, ["metadata.annotations"]),
-        ({"name": "c", "finalizers": ["a b"]}, ["metadata.finalizers[0]"]),
+        ({"name": "c", "finalizers": ["a b"]}, ["metadata.finalizers", "metadata.finalizers[0]"]),
+        ({"name": "c", "finalizers": ["bare"]}, ["metadata.finalizers[0]"]),
     ],
 )
 def test_metadata_is_checked(
