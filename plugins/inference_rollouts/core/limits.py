@@ -42,6 +42,8 @@ SERVERS_AT_ONCE = 16  # model servers spoken to at the same time
 
 LEASE_SECONDS = 20  # beyond the next observation, after which a rollout counts as watched by nobody
 LEASE_RENEWAL = 5.0  # between two renewals of a lease that say the same
+STATUS_EVERY = 10.0  # between two publications of a status that differ by time alone
+PUBLISH_PATIENCE = 2.0  # for one publication; an observation waits no longer for it
 GUARDIAN_POLL = 5.0  # between two rounds of a guardian
 GUARDIAN_STALLED = 120.0  # after which a guardian that ended no round is not alive
 

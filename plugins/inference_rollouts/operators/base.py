@@ -13,10 +13,12 @@ from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryActi
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from inference_rollouts.core.errors import PassingError, RolloutError
+from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers.event import EVENT_TOKEN
+from inference_rollouts.triggers.publishing import STATUS
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
@@ -110,6 +112,11 @@ def earlier_place(context: Context) -> dict[str, str]:
 def _left_by_claiming(context: Context, key: str) -> list[Any]:
     """Also where the plan has become invalid since, and its DAG has no such tasks any more."""
     return [context["ti"].xcom_pull(task_ids=task, key=key) for task in sorted(CLAIMING)]
+
+
+def tell(context: Context, status: Status) -> None:
+    """Leave where the rollout is as XCom, as a trigger does while a task waits."""
+    context["ti"].xcom_push(key=STATUS, value=status.to_json())
 
 
 def run_of(context: Context) -> Run:

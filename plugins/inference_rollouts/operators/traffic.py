@@ -16,9 +16,17 @@ from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import READINESS_POLL, RETURN_PATIENCE, TRIGGER_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.operators.assets import announce_promotion, announce_rollback
-from inference_rollouts.operators.base import earlier_place, earlier_token, records_failure, resumes, run_of
+from inference_rollouts.operators.base import (
+    earlier_place,
+    earlier_token,
+    records_failure,
+    resumes,
+    run_of,
+    tell,
+)
 from inference_rollouts.operators.history import RESTORED, task_states, why_rolled_back
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.by_claims import end_by_claims
@@ -62,7 +70,7 @@ class ShiftWeight(BaseOperator):
                 timeout=timedelta(seconds=seconds) + TRIGGER_GRACE,
             )
         self.log.info("%s", room.message)
-        return self._shift(run)
+        return self._shift(context, run)
 
     @records_failure
     @resumes
@@ -75,13 +83,14 @@ class ShiftWeight(BaseOperator):
             raise _refusal(event["judgement"]["reason"])
         if event["phase"] != Phase.READY:
             raise _refusal(event["message"])
-        return self._shift(run_of(context))
+        return self._shift(context, run_of(context))
 
-    def _shift(self, run: Run) -> dict[str, Any]:
+    def _shift(self, context: Context, run: Run) -> dict[str, Any]:
         step = self._planned(run)
         now = time.time()
         since = until(now + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
         self.log.info("%s has %s of the traffic", run.plan.canary, step)
+        tell(context, status_of(run.traffic.claims()))
         return {"percent": step.weight, "mirror": step.mirror, "since": since}
 
     def _judged(self, context: Context) -> dict[str, Any] | None:

@@ -29,7 +29,8 @@ from inference_rollouts.core.judging.split import observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point
-from inference_rollouts.core.routing.claim import read_claim
+from inference_rollouts.core.reporting.status import Status, progress_of, status_of
+from inference_rollouts.core.routing.claim import Claim, read_claim
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.counting import Answer, Counting
@@ -63,6 +64,7 @@ class StepObserver:
         self._counting = Counting(run, context)
         self._room = Beside(RoomAhead())
         self._watcher = Watcher(run.cluster, holder("triggerer"))
+        self._claims: list[Claim] = []
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
@@ -97,8 +99,16 @@ class StepObserver:
         self.points.append(_point(judgement))
         if cluster:
             self._tell_smaller(cluster)
-            self._watcher.renew(cluster.moved, self.run.frozen.token, judgement.verdict.value)
+            progress = progress_of(self.run.plan, judgement)
+            self._watcher.renew(cluster.moved, self.run.frozen.token, progress)
+            self._claims = [claim for each in cluster.moved if (claim := read_claim(each))]
         return judgement
+
+    def status(self, judgement: Judgement, doing: str = "") -> Status | None:
+        """Where the rollout is with this judgement; None before its claims were seen."""
+        if not self._claims:
+            return None
+        return status_of(self._claims, progress_of(self.run.plan, judgement), self._watcher.holder, doing)
 
     def finish(self, judgement: Judgement, name: str) -> dict[str, Any]:
         """Act on a final judgement, store the record as `name`, and return all of it.

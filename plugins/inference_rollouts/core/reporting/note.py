@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from inference_rollouts.core.reporting.text import inert
+
 LIMIT = 1000  # characters that Airflow keeps of a note
 MARK = "*Report of the rollout*\n\n"
 RULE = "\n\n---\n\n"
@@ -22,6 +27,26 @@ def note_with(report: str, note: str | None, *, by_person: bool) -> str | None:
     text = shortened(report, LIMIT - len(head))
     new = f"{head}{text}"
     return new if text and new != note else None
+
+
+def opening(params: Mapping[str, Any], dag: str, person: str, link: str) -> str:
+    """The report of a run that has just begun: what goes from where to where, and where to read on.
+
+    `person` is who triggered it, empty for nobody; `params` are its parameters.
+    """
+    stable, canary = (inert(str(params.get(side, "?"))) for side in ("stable", "canary"))
+    weights = ", ".join(f"{inert(str(weight))} %" for weight in params.get("weights") or ())
+    what = "dry run, which writes nothing" if params.get("dry_run") else "started"
+    by = f" by {inert(person)}" if person else ""
+    return "\n".join(
+        [
+            f"## {stable} -> {canary}: {what}{by}",
+            "",
+            f"Plan: DAG `{dag}`, weights {weights or 'as planned'}. "
+            f"[This run]({link}). Where it is: XCom `status` of the task that runs, "
+            "or `inference-rollouts watch`.",
+        ]
+    )
 
 
 def shortened(markdown: str, limit: int) -> str:
