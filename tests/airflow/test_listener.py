@@ -111,7 +111,7 @@ def test_a_run_that_begins_says_what_it_does_and_its_report_takes_the_place(
     )  # type: ignore[assignment]
     run.conf, run.triggering_user_name = {"weights": [50, 100]}, "anna"
     note = begin(session, run) or ""
-    assert note.startswith(f"{MARK}## old -> new: started by anna\n")
+    assert note.startswith(f"{MARK}**old -> new: started by anna**\n")
     assert "DAG `rollout_llm`, weights 50 %, 100 %." in note
     assert f"/dags/rollout_llm/runs/{run.run_id})." in note
     assert end(session, run) == f"{MARK}{REPORT}"

@@ -10,9 +10,10 @@ from typing import Any, TypeVar, cast
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
-from airflow.sdk.exceptions import TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
 
 from inference_rollouts.core.errors import PassingError, RolloutError
+from inference_rollouts.core.judging.judgement import Verdict
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
@@ -22,6 +23,8 @@ from inference_rollouts.triggers.publishing import STATUS
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
+FORECAST = "forecast"  # the XCom of a dry run: all that it would do
+SUMMARY = "summary"  # and the one with the most important of it
 TOKEN = "token"  # the XCom that says for which try of the run objects were claimed
 PLACE = "place"  # and the one that says where
 CLAIMING = frozenset({"deploy_pool", "load_adapter"})
@@ -76,6 +79,14 @@ def resumes(go_on: Callable[..., T]) -> Callable[..., T]:
         return cast(T, self.execute(context))
 
     return resumed
+
+
+def passed_on(context: Context, judgement: dict[str, Any]) -> dict[str, Any]:
+    """The judgement for the gate; one that is to roll back fails its task, after it was left as XCom."""
+    if judgement["verdict"] == Verdict.ROLLBACK:
+        context["ti"].xcom_push(key="return_value", value=judgement)
+        raise AirflowFailException(judgement["reason"])
+    return judgement
 
 
 def run_identity(context: Context) -> str:

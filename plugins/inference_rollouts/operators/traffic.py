@@ -16,6 +16,7 @@ from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import READINESS_POLL, RETURN_PATIENCE, TRIGGER_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.core.reporting.report import Cause
 from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.operators.assets import announce_promotion, announce_rollback
@@ -27,7 +28,7 @@ from inference_rollouts.operators.base import (
     run_of,
     tell,
 )
-from inference_rollouts.operators.history import RESTORED, task_states, why_rolled_back
+from inference_rollouts.operators.history import RESTORED, cause, is_refused, task_states
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.checks import check_now
@@ -141,13 +142,14 @@ class Rollback(BaseOperator):
             run = run_of(context)
         except PlanInvalid as error:
             return self._by_claims(context, error)
-        why, began = why_rolled_back(context), time.time()
+        ended, began = cause(context), time.time()
+        without_end()(lambda: self._announce(context, run, ended))
 
         def bring() -> Restored:
             now = time.time()
             kept = partial(run.kind.kept_share, run, patient=now < began + RETURN_PATIENCE)
             try:
-                return bring_back(run.traffic.way_back, kept, why, now)
+                return bring_back(run.traffic.way_back, kept, ended.why, now)
             except Exception:
                 run.traffic.way_back.watch("rollback")  # after the try: the traffic waits for no lease
                 raise
@@ -167,10 +169,19 @@ class Rollback(BaseOperator):
         announce_rollback(context, run.plan.name, run.plan.canary)
         return str(restored)
 
+    def _announce(self, context: Context, run: Run, ended: Cause) -> None:
+        """The first line of the log: why it goes back, by whom, and where the traffic is now."""
+        if claims := run.traffic.claims():
+            status = status_of(claims, doing=f"rolling back by {ended.by}: {ended.why.rstrip('.')}")
+            self.log.warning("%s", status.headline)
+            tell(context, status)
+
     def _by_claims(self, context: Context, error: PlanInvalid) -> str:
         """The same where preflight's word is lost. Raises `error` where nothing says what is to be ended."""
         token, place = earlier_token(context), earlier_place(context)
         if not token or not place:
+            if is_refused(context):
+                raise AirflowSkipException("Preflight decided nothing: there is nothing to restore.")
             raise error
         connections = Connections(kubernetes=place["kubernetes"])
         cluster = clients_at(connections, place["namespace"]).cluster

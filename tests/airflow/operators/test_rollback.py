@@ -69,7 +69,7 @@ class TestInvalidPlan:
         return str(Rollback(task_id="rollback").execute(context))
 
     def test_its_dag_has_the_tasks_through_which_a_run_in_flight_ends(self) -> None:
-        assert list(self.DAG.task_dict) == ["preflight", "rollback", "end_preview", "report"]
+        assert list(self.DAG.task_dict) == ["preflight", "begin", "rollback", "end_preview", "report"]
         assert self.DAG.task_dict["preflight"].is_setup
         for task in ("rollback", "end_preview", "report"):
             assert self.DAG.task_dict[task].is_teardown
