@@ -13,7 +13,7 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.routing.weights import Target
 from tests.support.claims import TOKEN
-from tests.support.fake_cluster import GATEWAY_API, POOL_API
+from tests.support.fake_cluster import GATEWAY_API, POOL_API, FakeCluster
 from tests.support.plans import RUN
 from tests.support.routes import ref, route
 
@@ -79,6 +79,21 @@ class Objects:
             for each in self.objects
             if not (each["kind"] == kind and each["metadata"]["name"].startswith(prefix))
         ]
+
+
+def read_only(cluster: FakeCluster) -> FakeCluster:
+    """The same cluster, on which every write but a server's own dry run fails the test."""
+    apply = cluster.apply
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError(READ_ONLY)
+
+    def dry(manifest: K8sObject, *, dry_run: bool = False) -> K8sObject:
+        return apply(manifest, dry_run=True) if dry_run else refuse()
+
+    for verb, act in {"apply": dry, "patch": refuse, "delete": refuse, "event": refuse}.items():
+        setattr(cluster, verb, act)
+    return cluster
 
 
 def says(to: dict[str, Any], generation: int = 1, **states: str) -> dict[str, Any]:

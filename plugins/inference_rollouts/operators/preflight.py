@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
+from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.limits import REFLEX_DEADLINE
 from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.reporting.forecast import markdown, summary
 from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.kinds import kind_of
-from inference_rollouts.operators.base import earlier_token, records_failure, run_identity
+from inference_rollouts.operators.base import (
+    FORECAST,
+    PREFLIGHT,
+    SUMMARY,
+    earlier_token,
+    records_failure,
+    run_identity,
+)
+from inference_rollouts.preflight.forecast import forecast
 from inference_rollouts.preflight.measuring import check_power
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.claims import way_back_of
 from inference_rollouts.rollout.confirmation import await_confirmation, confirmation
 from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.run import Run
 
 
 class Preflight(BaseOperator):
-    """Checks plan, route, pools, cluster and Prometheus, then freezes what later tasks read."""
+    """Checks plan, route, pools, cluster and Prometheus, then freezes what later tasks read.
+
+    A dry run ends here, with what it would do as XCom `forecast`.
+    """
 
     ui_color = "#e8f0fe"
 
@@ -41,6 +55,8 @@ class Preflight(BaseOperator):
             confirmed = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
             self.log.info("what an earlier try of this run claimed is as it was: %s", confirmed.message)
         frozen = kind_of(plan).freeze(clients, run_identity(context))
+        if context["params"].get("dry_run"):
+            self._forecast(context, Run(frozen, clients, kind_of(frozen.plan)))
         table, missed = check_power(clients.prometheus, frozen, time.time())
         self.log.info("what each step can detect:\n%s", table)
         for sentence in missed:
@@ -50,6 +66,16 @@ class Preflight(BaseOperator):
         moved = ", ".join(map(str, frozen.targets))
         self.log.info("%s -> %s on %s: weights %s", plan.stable, plan.canary, moved, weights)
         return frozen.to_json()
+
+    def _forecast(self, context: Context, run: Run) -> NoReturn:
+        """Leave what the run would do as XCom, and skip everything but the report of it."""
+        seen, ti = forecast(run, time.time()), context["ti"]
+        ti.xcom_push(key=FORECAST, value=markdown(seen))
+        ti.xcom_push(key=SUMMARY, value=summary(seen))
+        self.log.info("%s", markdown(seen))
+        raise DownstreamTasksSkipped(
+            tasks=[task for task in context["dag"].task_ids if task not in (PREFLIGHT, "begin", "report")]
+        )
 
 
 def _bring_back(cluster: Cluster, token: str) -> Readiness:
