@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from airflow.listeners import hookimpl
 
+from inference_rollouts.core.reporting.links import run_page
 from inference_rollouts.core.reporting.note import note_with, opening
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def _opening(dag_run: DagRun) -> str | None:
     params = {**(dag_run.dag.params if dag_run.dag else {}), **(dag_run.conf or {})}
     if "canary" not in params:
         return None
-    base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    link = f"{base}/dags/{quote(dag_run.dag_id)}/runs/{quote(dag_run.run_id)}"
+    link = run_page(conf.get("api", "base_url", fallback="") or "", dag_run.dag_id, dag_run.run_id)
     return opening(params, dag_run.dag_id, dag_run.triggering_user_name or "", link)
 
 

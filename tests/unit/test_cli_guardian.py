@@ -18,6 +18,7 @@ from inference_rollouts.cli.probes import Probes
 from inference_rollouts.core.limits import GUARDIAN_STALLED
 from inference_rollouts.core.limits import LEASE_SECONDS as BEYOND
 from inference_rollouts.rollout.guardian import Ended, Round
+from inference_rollouts.rollout.overview import overview
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
@@ -115,12 +116,14 @@ class TestProbes:
 class TestWatching:
     def test_get_says_who_watches_and_what_was_concluded(self) -> None:
         step = Step(clock=lambda: 1000.0)
-        lines, whole = listing(step.cluster, "default")
-        assert whole
+        seen = overview(step.cluster)
+        lines = listing(seen, "default")
+        assert not seen.mistakes
         assert "WATCHED BY" in lines[0]
         assert "task " in lines[1]
         step.cluster.clock = lambda: 1000.0 + LEASE_SECONDS
-        [_, row] = listing(step.cluster, "default")[0]
+        [_, row, headline] = listing(overview(step.cluster), "default")
+        assert "watched by nobody, since task " in headline
         assert "nobody, since task " in row
         assert f"was last seen {LEASE_SECONDS} s ago" in row
         assert CANARY in row

@@ -90,12 +90,6 @@ def test_an_unreadable_claim_and_a_cluster_that_is_away_are_said(
     assert "does not answer" in json.loads(capsys.readouterr().out)["error"]
 
 
-def test_it_shows_what_changes() -> None:
-    seen = iter(["a", "a", "b"])
-    shown = watch.changes(lambda: next(seen), lambda _: None)
-    assert [next(shown), next(shown)] == ["a", "b"]
-
-
 def test_a_terminal_is_painted_over() -> None:
     out = io.StringIO()
     screen = Screen(live=True, width=80, out=out)

@@ -11,6 +11,7 @@ from airflow.sdk.definitions.context import Context
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.limits import JUDGE_GRACE
 from inference_rollouts.operators.base import frozen_plan, passed_on, records_failure, resumes
+from inference_rollouts.operators.links import GraphLink, RecordLink, StatusLink
 from inference_rollouts.triggers.judge import JudgeTrigger
 
 
@@ -23,6 +24,7 @@ class Judge(BaseOperator):
     """
 
     ui_color = "#fff8e1"
+    operator_extra_links = (StatusLink(), GraphLink(), RecordLink())
 
     def __init__(self, *, step: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

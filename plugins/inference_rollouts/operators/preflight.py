@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator
@@ -26,6 +27,7 @@ from inference_rollouts.operators.base import (
     records_failure,
     run_identity,
 )
+from inference_rollouts.operators.links import page_of_run
 from inference_rollouts.preflight.forecast import forecast
 from inference_rollouts.preflight.measuring import check_power
 from inference_rollouts.rollout.by_claims import end_by_claims
@@ -54,7 +56,9 @@ class Preflight(BaseOperator):
         if token := earlier_token(context):
             confirmed = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
             self.log.info("what an earlier try of this run claimed is as it was: %s", confirmed.message)
-        frozen = kind_of(plan).freeze(clients, run_identity(context))
+        run = context["dag_run"]
+        link = page_of_run(run.dag_id, run.run_id)
+        frozen = replace(kind_of(plan).freeze(clients, run_identity(context)), link=link)
         if context["params"].get("dry_run"):
             self._forecast(context, Run(frozen, clients, kind_of(frozen.plan)))
         table, missed = check_power(clients.prometheus, frozen, time.time())

@@ -12,6 +12,7 @@ from inference_rollouts.core.reporting.report import Cause, Outcome, first_line,
 from inference_rollouts.core.reporting.text import inert
 from inference_rollouts.operators.base import PREFLIGHT, SUMMARY, earlier_token, run_of
 from inference_rollouts.operators.history import RESTORED, cause, ending, is_refused, judgements, points
+from inference_rollouts.operators.links import ReportLink
 from inference_rollouts.rollout.run import Run
 
 
@@ -23,6 +24,7 @@ class Report(BaseOperator):
     """
 
     ui_color = "#f1f3f4"
+    operator_extra_links = (ReportLink(),)
 
     def execute(self, context: Context) -> None:
         if seen := context["ti"].xcom_pull(task_ids=PREFLIGHT, key=SUMMARY):

@@ -29,6 +29,7 @@ from inference_rollouts.operators.base import (
     tell,
 )
 from inference_rollouts.operators.history import RESTORED, cause, is_refused, task_states
+from inference_rollouts.operators.links import ReportLink, StatusLink
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.checks import check_now
@@ -44,6 +45,7 @@ class ShiftWeight(BaseOperator):
     """Gives the canary what step `step` (from 1) of the plan says, once both pools have room for it."""
 
     ui_color = "#e8f0fe"
+    operator_extra_links = (StatusLink(),)
 
     def __init__(self, *, step: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -136,6 +138,7 @@ class Rollback(BaseOperator):
     """
 
     ui_color = "#fad2cf"
+    operator_extra_links = (StatusLink(), ReportLink())
 
     def execute(self, context: Context) -> str:
         try:
