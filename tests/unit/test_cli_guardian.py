@@ -141,7 +141,7 @@ class TestWatching:
 
         monkeypatch.setattr(watch, "changes", lambda look: watch_once(look, interrupted))
         assert main(["watch"]) == 0
-        assert "WATCHED BY" in capsys.readouterr().out
+        assert "watched by nobody, since" in capsys.readouterr().out
 
 
 def watch_once(look: Any, end: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -20,6 +21,8 @@ from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers.event import EVENT_TOKEN
 from inference_rollouts.triggers.publishing import STATUS
+
+log = logging.getLogger(__name__)
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
@@ -125,9 +128,12 @@ def _left_by_claiming(context: Context, key: str) -> list[Any]:
     return [context["ti"].xcom_pull(task_ids=task, key=key) for task in sorted(CLAIMING)]
 
 
-def tell(context: Context, status: Status) -> None:
-    """Leave where the rollout is as XCom, as a trigger does while a task waits."""
-    context["ti"].xcom_push(key=STATUS, value=status.to_json())
+def tell(context: Context, find: Callable[[], Status]) -> None:
+    """Leave where the rollout is as XCom, as a trigger does while a task waits. Best effort."""
+    try:
+        context["ti"].xcom_push(key=STATUS, value=find().to_json())
+    except Exception as error:
+        log.warning("could not publish where the rollout is: %s", error)
 
 
 def run_of(context: Context) -> Run:

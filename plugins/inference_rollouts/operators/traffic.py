@@ -93,7 +93,7 @@ class ShiftWeight(BaseOperator):
         now = time.time()
         since = until(now + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
         self.log.info("%s has %s of the traffic", run.plan.canary, step)
-        tell(context, status_of(run.traffic.claims()))
+        tell(context, lambda: status_of(run.traffic.claims()))
         return {"percent": step.weight, "mirror": step.mirror, "since": since}
 
     def _judged(self, context: Context) -> dict[str, Any] | None:
@@ -146,7 +146,7 @@ class Rollback(BaseOperator):
         except PlanInvalid as error:
             return self._by_claims(context, error)
         ended, began = cause(context), time.time()
-        without_end()(lambda: self._announce(context, run, ended))
+        without_end()(lambda: self._announce(run, ended))
 
         def bring() -> Restored:
             now = time.time()
@@ -172,12 +172,11 @@ class Rollback(BaseOperator):
         announce_rollback(context, run.plan.name, run.plan.canary)
         return str(restored)
 
-    def _announce(self, context: Context, run: Run, ended: Cause) -> None:
+    def _announce(self, run: Run, ended: Cause) -> None:
         """The first line of the log: why it goes back, by whom, and where the traffic is now."""
         if claims := run.traffic.claims():
-            status = status_of(claims, doing=f"rolling back by {ended.by}: {ended.why.rstrip('.')}")
+            status = status_of(claims, doing=f"rolled back by {ended.by}: {ended.why.rstrip('.')}")
             self.log.warning("%s", status.headline)
-            tell(context, status)
 
     def _by_claims(self, context: Context, error: PlanInvalid) -> str:
         """The same where preflight's word is lost. Raises `error` where nothing says what is to be ended."""

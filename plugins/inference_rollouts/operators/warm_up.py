@@ -25,7 +25,7 @@ class WarmUp(BaseOperator):
     def execute(self, context: Context) -> dict[str, float]:
         """Seconds to a first token once warm, by pod."""
         run = run_of(context)
-        tell(context, preparing(run.frozen, "warming up"))
+        tell(context, lambda: preparing(run.frozen, "warming up"))
         ttfts = dict(run.kind.warm_up(run))
         now = time.time()
         until(now + WRITE_DEADLINE)(run.traffic.permit, 0, now)

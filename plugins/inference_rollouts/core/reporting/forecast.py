@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from inference_rollouts.core.durations import spoken
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.plan.plan import Plan, PoolPlan
 from inference_rollouts.core.routing.claim import Place
 from inference_rollouts.core.routing.rules import spelling_of
 from inference_rollouts.core.routing.weights import Target, at_percent, describe
@@ -60,7 +60,8 @@ def longest(plan: Plan) -> float:
         if plan.approvals.due(step.weight, following.weight)
     ]
     judged = sum(until_judged(plan, step) + until_raised(plan) for step in range(1, len(steps) + 1))
-    return deadlines.nodes + deadlines.ready + until_warm(plan) + until_raised(plan) + judged + sum(asked)
+    pool = deadlines.nodes + deadlines.ready + until_raised(plan) if isinstance(plan, PoolPlan) else 0.0
+    return pool + until_warm(plan) + judged + sum(asked)
 
 
 def shares(target: Target, obj: K8sObject, places: Sequence[Place], plan: Plan) -> Change:
