@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
+from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.common import Schedule
@@ -68,7 +68,7 @@ def build_dag(plan: Plan, *, register: bool = True) -> DAG:
         )
         _end(preflight, promote, plan.name, kind.endings)
 
-        previous = preflight
+        previous: BaseOperator = preflight
         for name in kind.preparation:
             previous = previous >> PREPARATION[name](task_id=name)
         for step in range(1, len(plan.all_steps) + 1):

@@ -15,10 +15,11 @@ from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
 from inference_rollouts.clients import Clients
-from inference_rollouts.clients.gke import GkeAccess, GkeClient
+from inference_rollouts.clients.bearer import METADATA_SERVER, Access
+from inference_rollouts.clients.gke import API, GkeClient
 from inference_rollouts.clients.include import load_plan
 from inference_rollouts.clients.model_server import HttpModelServers
-from inference_rollouts.clients.prometheus import Endpoint, PrometheusClient
+from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.core.errors import PassingError, PlanInvalid, PrometheusUnavailable, RolloutError
 from inference_rollouts.core.reporting.forecast import Forecast, markdown
 from inference_rollouts.kinds import kind_of
@@ -80,11 +81,12 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
 def clients_of(arguments: argparse.Namespace) -> Clients:
     """Everything that the arguments lead to; GKE is asked as the identity of this machine."""
     file = arguments.prometheus_token_file
-    endpoint = Endpoint(arguments.prometheus.rstrip("/"), file.read_text().strip() if file else "")
+    store = Access(arguments.prometheus.rstrip("/"), file.read_text().strip() if file else "")
+    google = Access(API, metadata_server=METADATA_SERVER, name="this machine's identity")
     return Clients(
         cluster=cluster_of(arguments),
-        prometheus=PrometheusClient(lambda: endpoint),
+        prometheus=PrometheusClient(lambda: store),
         servers=HttpModelServers(),
         storage=LocalFiles(),
-        gke=lambda cluster: GkeClient(lambda: GkeAccess(name="this machine's identity"), cluster),
+        gke=lambda cluster: GkeClient(lambda: google, cluster),
     )

@@ -85,7 +85,7 @@ def test_the_judge_publishes_each_step_of_its_way(
     step = Step(time.time(), analysis={"interval": "250ms", "margin": None, "progress_deadline": "60s"})
     use(step.run.clients, monkeypatch)
     trigger = JudgeTrigger(frozen=step.run.frozen.to_json(), step=1, since=step.since)
-    trigger._task_instance = TASK  # type: ignore[assignment]
+    trigger._task_instance = TASK
     assert first_event(trigger)["judgement"]["verdict"] == "advance"
     assert published
     assert published[0]["headline"].startswith("50 % (step 1 of 2) - baking ")
@@ -100,6 +100,6 @@ def test_who_waits_says_for_what(published: list[dict[str, Any]], monkeypatch: p
     trigger = ReadyTrigger(
         frozen=step.run.frozen.to_json(), check="workloads", deadline=time.time() + 60, poll=0.01
     )
-    trigger._task_instance = TASK  # type: ignore[assignment]
+    trigger._task_instance = TASK
     assert first_event(trigger)["phase"] == "ready"
     assert [each["headline"] for each in published] == ["0 % (before step 1 of 2) - 2 of 3 pods are ready"]

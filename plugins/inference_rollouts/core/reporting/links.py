@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import string
 
-from inference_rollouts.core.judging.metrics import Arm, MetricSet, Rate
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.metrics import MetricSet, Rate
 from inference_rollouts.core.judging.promql import label_name, quoted_pattern, split_selector
 
 GRAPH_WINDOW = "1m"  # over which the graph's rates are taken: at least two scrapes even of a slow store
