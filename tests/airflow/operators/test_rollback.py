@@ -111,7 +111,7 @@ def test_its_log_begins_with_why_by_whom_and_where_the_traffic_is(
     log = SimpleNamespace(warning=lambda form, *args: said.append(form % args), info=lambda *_: None)
     monkeypatch.setattr(Rollback, "log", log)
     rollback(step)
-    assert said[0] == (
+    assert next(line for line in said if "Task Runner" not in line) == (
         "50 % (step 1 of 2) - rolled back by whoever stopped the run, see Airflow's audit log: "
         "the run was stopped before it was decided"
     )
