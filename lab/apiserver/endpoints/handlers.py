@@ -89,30 +89,30 @@ class Handlers:
         self, request: web.BaseRequest, target: Target, verb: str, user: User, reader: Reader
     ) -> Answer:
         """Everything but watches and proxies; reads see what `reader` shows. Raises ApiError."""
-        resource = target.resource
-        readable = verb == "get" and not target.subresource and not resource.custom
-        writes = readable and protobuf_writer.writable(resource)
-        view = view_of(request.headers.get("Accept", ""), resource.custom, writes)
-        answer = await self._answered(request, target, verb, user, reader, view)
-        if not view.yaml:
-            return answer
-        headers = {**answer.headers, "Content-Type": YAML_TYPE}
-        return replace(answer, body=as_yaml(answer.body), headers=headers)
+        view = self._view(request.headers.get("Accept", ""), target, verb)
+        if verb == "get" and not target.subresource:
+            answer = self._get(target, request.query, view, reader)
+        elif verb == "list":
+            answer = self._list(target, request.query, view, reader)
+        else:
+            answer = self._other(request, target, verb, user, await request.read(), view, reader)
+        return _in_yaml(answer) if view.yaml else answer
 
-    async def _answered(
+    def _view(self, accept: str, target: Target, verb: str) -> View:
+        custom = target.resource.custom
+        read = BINARY_TYPE in accept and verb == "get" and not target.subresource and not custom
+        return view_of(accept, custom, read and protobuf_writer.writable(target.resource))
+
+    def _other(
         self,
         request: web.BaseRequest,
         target: Target,
         verb: str,
         user: User,
-        reader: Reader,
+        raw: bytes,
         view: View,
+        reader: Reader,
     ) -> Answer:
-        if verb == "get" and not target.subresource:
-            return self._get(target, request.query, view, reader)
-        if verb == "list":
-            return self._list(target, request.query, view, reader)
-        raw = await request.read()
         if target.subresource and target.subresource != "status":
             return self._subresource(request, target, verb, raw)
         methods: dict[str, Callable[..., Answer]] = {
@@ -280,6 +280,11 @@ class Handlers:
             warnings = [resource.warning, *warnings]
         headers = {"Warning": ", ".join(f'299 - "{_quoted(text)}"' for text in warnings)} if warnings else {}
         return Answer(encode(document), code, headers)
+
+
+def _in_yaml(answer: Answer) -> Answer:
+    headers = {**answer.headers, "Content-Type": YAML_TYPE}
+    return replace(answer, body=as_yaml(answer.body), headers=headers)
 
 
 def _quoted(text: str) -> str:

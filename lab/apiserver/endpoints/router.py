@@ -92,8 +92,12 @@ class Router:
         if not RESOURCE_PATH.fullmatch(path):
             self.cluster.authorizer.demand(user, Action(request.method.lower(), path=path))
             return self._describe(request, path)
-        old_watch = target.of_old_watch(request.rel_url.raw_path)
-        destination, served = self._find(old_watch or request.rel_url.raw_path)
+        raw_path = request.rel_url.raw_path
+        old_watch = target.of_old_watch(raw_path) if "/watch/" in raw_path else ""
+        try:
+            destination, served = target.find(self.cluster.catalog, old_watch or raw_path), True
+        except ApiError:
+            destination, served = target.unserved(old_watch or raw_path), False
         verb = destination.verb(request.method, bool(old_watch) or is_true(request.query.get("watch")))
         if not user.is_master:
             selector = request.query.get("fieldSelector", "")
@@ -104,13 +108,6 @@ class Router:
         _check_served(destination, verb)
         struck = self.faults.strike(verb, path, user.name) if self.faults.rules else ()
         return await self._answer(request, destination, verb, user, struck)
-
-    def _find(self, path: str) -> tuple[Target, bool]:
-        """What a path addresses, and whether there is such a kind."""
-        try:
-            return target.find(self.cluster.catalog, path), True
-        except ApiError:
-            return target.unserved(path), False
 
     async def _answer(
         self, request: web.BaseRequest, found: Target, verb: str, user: User, struck: Sequence[Rule]

@@ -51,7 +51,7 @@ class Target:
 
 def of_old_watch(path: str) -> str:
     """The path of a watch in its old form, less the `watch` that followed the version; others: empty."""
-    found = re.fullmatch(r"(/api/[^/]+|/apis/[^/]+/[^/]+)/watch(/.+)", path) if "/watch/" in path else None
+    found = re.fullmatch(r"(/api/[^/]+|/apis/[^/]+/[^/]+)/watch(/.+)", path)
     return found[1] + found[2] if found else ""
 
 
