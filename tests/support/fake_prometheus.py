@@ -27,6 +27,9 @@ def _beside_vllm(name: str) -> tuple[Rate | Latency, ...]:
     return load_metric_set("vllm", name).beside[0].metrics
 
 
+_Counted = tuple[dict[str, float], dict[str, float], dict[str, float]]
+
+
 @dataclass
 class FakePrometheus:
     """Each pool has one pod; `failing` is the share of requests that it answers with an error.
@@ -47,6 +50,7 @@ class FakePrometheus:
     unpicked: dict[str, float] = field(default_factory=dict)
     sent: dict[str, float] = field(default_factory=dict)
     last: float | None = None
+    _past: list[tuple[float, _Counted]] = field(default_factory=list)
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         return [self.query(promql, each) for each in at]
@@ -57,6 +61,14 @@ class FakePrometheus:
         if "avg_over_time" in promql:
             return self._gauges(at)
         self._grow(at)
+        now = self.requests, self.failed, self.sent
+        try:
+            self.requests, self.failed, self.sent = self._as_of(at)
+            return self._counters(promql, at)
+        finally:
+            self.requests, self.failed, self.sent = now
+
+    def _counters(self, promql: str, at: float) -> list[dict[str, Any]]:
         if "envoy_cluster_name" in promql:
             return [sample for pool in self.cluster.weights() for sample in self._gateway(pool, at)]
         if "llm_d_epp" in promql:
@@ -74,7 +86,14 @@ class FakePrometheus:
             grown = sent * (1 - self.lost.get(pool, 0.0))
             self.requests[pool] = self.requests.get(pool, 0.0) + grown
             self.failed[pool] = self.failed.get(pool, 0.0) + grown * self.failing.get(pool, 0.0)
-        self.last = at if self.last is None else max(at, self.last)
+        if self.last is None or at > self.last:
+            self.last = at
+            self._past.append((at, (dict(self.requests), dict(self.failed), dict(self.sent))))
+
+    def _as_of(self, at: float) -> _Counted:
+        """What was counted by then: several queries may ask for several times, one after the other."""
+        known = (counted for when, counted in reversed(self._past) if when <= at)
+        return next(known, self._past[0][1])
 
     def _gauges(self, at: float) -> list[dict[str, Any]]:
         """Half of the load is running, half waiting."""
