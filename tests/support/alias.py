@@ -31,3 +31,15 @@ def old_alias_cluster() -> FakeCluster:
     }
     cluster.put(OLD_API, "InferenceModel", {"metadata": {"name": "food-review"}, "spec": spec})
     return cluster
+
+
+def with_picker(cluster: FakeCluster, *pods: str) -> FakeCluster:
+    """The same, whose pool has an endpoint picker: these pods, the one that FakePickers knows by default."""
+    spec = {"selector": {"app": "llm-pool-epp"}}
+    cluster.put("v1", "Service", {"metadata": {"name": "llm-pool-epp"}, "spec": spec})
+    cluster.objects["InferencePool", "llm-pool"]["spec"]["endpointPickerRef"] = {"name": "llm-pool-epp"}
+    for name in pods or ("llm-pool-epp-0",):
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        metadata = {"name": name, "labels": {"app": "llm-pool-epp"}}
+        cluster.put("v1", "Pod", {"metadata": metadata, "status": ready})
+    return cluster

@@ -24,13 +24,19 @@ def fake_clients(
     storage: Storage | None = None,
     gke: FakeGke | None = None,
 ) -> Clients:
-    """Clients of these, and of fakes for the rest; GKE's API is spoken to where one is given."""
+    """Clients of these, and of fakes for the rest; GKE's API is spoken to where one is given.
+
+    A metrics store in memory counts what the servers answer.
+    """
+    servers = servers or FakeServers()
     if prometheus is None:
         assert isinstance(cluster, FakeCluster), "a metrics store counts what a fake cluster routes"
         prometheus = FakePrometheus(cluster)
+    if isinstance(prometheus, FakePrometheus):
+        prometheus.answered = getattr(servers, "answered", prometheus.answered)
 
     def gke_client(name: str) -> GkeClient:
         assert gke is not None, "nothing here is GKE"
         return GkeClient(lambda: Access(gke.url, gke.token), name)
 
-    return Clients(cluster, prometheus, servers or FakeServers(), storage or FakeStorage(), gke_client)
+    return Clients(cluster, prometheus, servers, storage or FakeStorage(), gke_client)

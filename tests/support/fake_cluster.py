@@ -115,6 +115,16 @@ class FakeCluster:
         self.put(POOL_API, "InferencePool", {"metadata": {"name": name}, "spec": spec})
         self.put("apps/v1", "Deployment", deployment(name, replicas))
 
+    def pods_of(self, deployment: str) -> list[str]:
+        """The names of a Deployment's pods, by their numbers."""
+        pods = [pod.rpartition("-") for pod in self.names("Pod")]
+        return [f"{deployment}-{n}" for n in sorted(int(n) for owner, _, n in pods if owner == deployment)]
+
+    def address(self, pod: str) -> str:
+        """Of its own, whatever Deployment it is of."""
+        address: str = self.objects["Pod", pod]["status"]["podIP"]
+        return address
+
     def put_route(self, name: str, *rules: Sequence[K8sObject]) -> Object:
         """One more HTTPRoute on the gateway."""
         live = route(*([dict(each) for each in rule] for rule in rules))
@@ -274,25 +284,22 @@ class FakeCluster:
             "updatedReplicas": count,
             "availableReplicas": count,
         }
-        for pod in self._pods_of(live["metadata"]["name"])[count:]:
+        deployments, owner = self.names("Deployment"), live["metadata"]["name"]
+        place = deployments.index(owner) if owner in deployments else len(deployments)
+        for pod in self.pods_of(owner)[count:]:
             del self.objects["Pod", pod]
         containers = template.get("spec", {}).get("containers", [])
         for number in range(count):
-            name = f"{live['metadata']['name']}-{number}"
+            name = f"{owner}-{number}"
             self.put("v1", "Pod", {
                 "metadata": {"name": name, "labels": dict(template["metadata"]["labels"])},
                 "spec": {"nodeName": "gpu-node-1", "containers": containers},
                 "status": {
                     "phase": "Running",
-                    "podIP": f"127.0.0.{number + 1}",
+                    "podIP": f"127.0.{place}.{number + 1}",
                     "conditions": [{"type": "Ready", "status": "True"}],
                 },
             })  # fmt: skip
-
-    def _pods_of(self, deployment: str) -> list[str]:
-        """By their numbers."""
-        pods = [pod.rpartition("-") for pod in self.names("Pod")]
-        return [f"{deployment}-{n}" for n in sorted(int(n) for owner, _, n in pods if owner == deployment)]
 
 
 def deployment(name: str, replicas: int) -> Object:

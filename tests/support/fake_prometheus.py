@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -27,15 +27,17 @@ def _beside_vllm(name: str) -> tuple[Rate | Latency, ...]:
     return load_metric_set("vllm", name).beside[0].metrics
 
 
-_Counted = tuple[dict[str, float], dict[str, float], dict[str, float]]
+_COUNTED = ("requests", "failed", "sent", "served", "erred")
 
 
 @dataclass
 class FakePrometheus:
-    """Each pool has one pod; `failing` is the share of requests that it answers with an error.
+    """All pods of a pool get the same; `failing` is the share of requests that they answer with an error.
 
     `lost` is the share of what the gateway sends to a pool that never reaches it, `unpicked` the share of
-    what it answers that its own picker has not seen.
+    what it answers that its own picker has not seen. What servers `answered` directly is counted too, by
+    their URLs. As a real vLLM, a new pod shows no requests before its first one. `unscraped` pods are
+    unknown, `unlabelled` ones lack their pool's label; `hidden` are metrics that a pool lacks.
     """
 
     cluster: FakeCluster
@@ -49,8 +51,14 @@ class FakePrometheus:
     lost: dict[str, float] = field(default_factory=dict)
     unpicked: dict[str, float] = field(default_factory=dict)
     sent: dict[str, float] = field(default_factory=dict)
+    served: dict[str, float] = field(default_factory=dict)  # by pod, as the next one
+    erred: dict[str, float] = field(default_factory=dict)
+    answered: Mapping[str, int] = field(default_factory=dict)
+    unscraped: set[str] = field(default_factory=set)
+    unlabelled: set[str] = field(default_factory=set)
+    hidden: dict[str, set[str]] = field(default_factory=dict)
     last: float | None = None
-    _past: list[tuple[float, _Counted]] = field(default_factory=list)
+    _past: list[tuple[float, dict[str, dict[str, float]]]] = field(default_factory=list)
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         return [self.query(promql, each) for each in at]
@@ -60,20 +68,34 @@ class FakePrometheus:
             raise PrometheusUnavailable("Prometheus at http://127.0.0.1:9 does not answer: refused")
         if "avg_over_time" in promql:
             return self._gauges(at)
+        if promql.startswith("process_start_time_seconds"):
+            return [self._started(pool, pod, at) for pool in self._pools() for pod in self._pods(pool)]
         self._grow(at)
-        now = self.requests, self.failed, self.sent
+        now = {name: getattr(self, name) for name in _COUNTED}
         try:
-            self.requests, self.failed, self.sent = self._as_of(at)
+            vars(self).update(self._as_of(at))
             return self._counters(promql, at)
         finally:
-            self.requests, self.failed, self.sent = now
+            vars(self).update(now)
 
     def _counters(self, promql: str, at: float) -> list[dict[str, Any]]:
         if "envoy_cluster_name" in promql:
             return [sample for pool in self.cluster.weights() for sample in self._gateway(pool, at)]
         if "llm_d_epp" in promql:
-            return [sample for pool in self.cluster.weights() for sample in self._picker(pool, at)]
-        return [sample for pool in self.cluster.names("InferencePool") for sample in self._samples(pool, at)]
+            return [sample for pool in self._pools() for sample in self._picker(pool, at)]
+        return [
+            sample
+            for pool in self._pools()
+            for pod in self._pods(pool)
+            if pod not in self.unlabelled
+            for sample in self._samples(pool, pod, at)
+        ]
+
+    def _pools(self) -> list[str]:
+        return self.cluster.names("InferencePool")
+
+    def _pods(self, pool: str) -> list[str]:
+        return [pod for pod in self.cluster.pods_of(pool) if pod not in self.unscraped]
 
     def _grow(self, at: float) -> None:
         weights, copies = self.cluster.weights(), self.cluster.copies()
@@ -85,12 +107,17 @@ class FakePrometheus:
             self.sent[pool] = self.sent.get(pool, 0.0) + sent
             grown = sent * (1 - self.lost.get(pool, 0.0))
             self.requests[pool] = self.requests.get(pool, 0.0) + grown
+            pods = self.cluster.pods_of(pool)
+            for pod in pods:
+                mine = grown / len(pods)
+                self.served[pod] = self.served.get(pod, 0.0) + mine
+                self.erred[pod] = self.erred.get(pod, 0.0) + mine * self.failing.get(pool, 0.0)
             self.failed[pool] = self.failed.get(pool, 0.0) + grown * self.failing.get(pool, 0.0)
         if self.last is None or at > self.last:
             self.last = at
-            self._past.append((at, (dict(self.requests), dict(self.failed), dict(self.sent))))
+            self._past.append((at, {name: dict(getattr(self, name)) for name in _COUNTED}))
 
-    def _as_of(self, at: float) -> _Counted:
+    def _as_of(self, at: float) -> dict[str, dict[str, float]]:
         """What was counted by then: several queries may ask for several times, one after the other."""
         known = (counted for when, counted in reversed(self._past) if when <= at)
         return next(known, self._past[0][1])
@@ -106,18 +133,23 @@ class FakePrometheus:
             for gauge in ("0", "1")
         ]
 
-    def _samples(self, pool: str, at: float) -> list[dict[str, Any]]:
-        n = self.requests.get(pool, 0.0)
-        samples = [self._sample(pool, at, STARTED, 1.0)]
+    def _samples(self, pool: str, pod: str, at: float) -> list[dict[str, Any]]:
+        direct = self.answered.get(f"http://{self.cluster.address(pod)}:8000", 0)
+        n = self.served.get(pod, 0.0) + direct
+        new = not n and pool not in self.cluster.weights()
+        failed = self.erred.get(pod, 0.0)
+        samples = [self._started(pool, pod, at)]
         for metric in _metrics():
-            for tag, _ in series(metric):
+            for tag, selector in series(metric) if metric.name not in self.hidden.get(pool, ()) else ():
                 if isinstance(metric, Rate):
-                    failed = self.failed.get(pool, 0.0) if metric.name == "errors" else 0.0
-                    bad = failed if metric.direction == "higher-is-worse" else n
-                    samples.append(self._sample(pool, at, tag, bad if "/bad/" in tag else n))
+                    of_errors = failed if metric.name == "errors" else 0.0
+                    bad = of_errors if metric.direction == "higher-is-worse" else n
+                    if not (new and selector.startswith("http_requests_total")):
+                        samples.append(self._sample(pool, pod, at, tag, bad if "/bad/" in tag else n))
                 elif isinstance(metric, Latency):
                     samples += [
-                        self._sample(pool, at, tag, n, le) for le in (*map(str, metric.thresholds), "+Inf")
+                        self._sample(pool, pod, at, tag, n, le)
+                        for le in (*map(str, metric.thresholds), "+Inf")
                     ]
         return samples
 
@@ -136,6 +168,9 @@ class FakePrometheus:
 
     def _picker(self, pool: str, at: float) -> list[dict[str, Any]]:
         n = self.requests.get(pool, 0.0) * (1 - self.unpicked.get(pool, 0.0))
+        pod = next(iter(self.cluster.pods_of(f"{pool}-epp")), f"{pool}-0")
+        if pod in self.unscraped:
+            return []
         pickers = _beside_vllm("endpoint_picker")
         tags = [tag for metric in pickers for tag, _ in series(metric) if tag.endswith(("total/0", "le/0"))]
         bounds = [
@@ -145,10 +180,20 @@ class FakePrometheus:
             for le in (*metric.thresholds, "+Inf")
         ]
         counted = [
-            self._sample(pool, at, tag, n, le) for tag in tags for le in (bounds if "/le/" in tag else [None])
+            self._sample(pool, pod, at, tag, n, le)
+            for tag in tags
+            for le in (bounds if "/le/" in tag else [None])
         ]
-        return [self._sample(pool, at, STARTED, 1.0), *counted]
+        return [self._started(pool, pod, at), *(counted if pool in self.cluster.weights() else [])]
 
-    def _sample(self, pool: str, at: float, tag: str, value: float, le: str | None = None) -> dict[str, Any]:
-        labels = {"inference_pool": pool, "pod": f"{pool}-0", SERIES: tag} | ({"le": le} if le else {})
+    def _started(self, pool: str, pod: str, at: float) -> dict[str, Any]:
+        return self._sample(pool, pod, at, STARTED, 1.0)
+
+    def _sample(
+        self, pool: str, pod: str, at: float, tag: str, value: float, le: str | None = None
+    ) -> dict[str, Any]:
+        labels = {"inference_pool": pool, "namespace": "default", "pod": pod, SERIES: tag}
+        labels |= {"le": le} if le else {}
+        if pod in self.unlabelled:
+            del labels["inference_pool"]
         return {"metric": labels, "value": [at, str(int(value))]}

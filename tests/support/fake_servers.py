@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ class FakeServers:
     `loaded` says which, by URL: name -> path; `first` what each was started with. `refusing` are the refusals
     of some that load none; `lacking` are paths where nobody finds an adapter. `mute` names get no answer.
     `lazy` servers have a resolver: they load any adapter when they are first asked for it. `heard` is called
-    with the name of each request before it is answered.
+    with the name of each request before it is answered. `answered` counts completions by URL.
     """
 
     first: Mapping[str, str] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class FakeServers:
     mute: set[str] = field(default_factory=set)
     lazy: bool = False
     heard: Callable[[str], None] = lambda verb: None
+    answered: Counter[str] = field(default_factory=Counter)
 
     def on(self, url: str) -> dict[str, str]:
         """The adapters of one server."""
@@ -62,4 +64,5 @@ class FakeServers:
             self.on(base_url).setdefault(model, f"/adapters/{model}")
         if model in self.mute or model not in {served.name for served in self.models(base_url)}:
             return Failure(404, f"The model `{model}` does not exist.")
+        self.answered[base_url] += 1
         return Completion(model, "Good.", "stop", prompt_tokens=3, completion_tokens=2, ttft=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -52,12 +53,14 @@ class LabServers:
     """Servers by pool and pod, spoken to over HTTP. `stop` ends them all.
 
     A pod has an address of its own, as in a cluster; a request to it goes where its server really listens.
-    The `answers` for a URL are given, the last first, before its server is asked for a completion.
+    The `answers` for a URL are given, the last first, before its server is asked for a completion; `answered`
+    counts how often it was.
     """
 
     def __init__(self) -> None:
         self.pools: dict[str, list[str]] = {}
         self.answers: dict[str, list[Answer]] = {}
+        self.answered: Counter[str] = Counter()
         self._http = HttpModelServers()
         self._listening: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
@@ -120,6 +123,7 @@ class LabServers:
     def complete(self, base_url: str, model: str, prompt: Prompt, max_tokens: int, timeout: float) -> Answer:
         if given := self.answers.get(base_url):
             return given.pop()
+        self.answered[base_url] += 1
         return self._http.complete(self._listening[base_url], model, prompt, max_tokens, timeout)
 
     def stop(self) -> None:

@@ -37,6 +37,8 @@ RETURN_PATIENCE = 300.0  # for which a stable pool that became smaller is waited
 REFLEX_DEADLINE = 300.0  # for which an alarm's own write is tried; after it the rollback task goes on
 WRITE_ATTEMPTS = 5  # status updates of a gateway race with us; five lost races in a row are no coincidence
 ANSWER_ATTEMPTS = 3  # completions asked of a model server before its failure counts
+SCRAPED_WITHIN = 30.0  # for which a new pod's scrapes are awaited at least, once it is warm
+SCRAPES_AWAITED = 12  # intervals of observation, the same where these are longer
 WARM_UP_FAILURES = 2  # failed answers in a row that a pod may give until it is steady
 SERVERS_AT_ONCE = 16  # model servers spoken to at the same time
 

@@ -32,10 +32,11 @@ from inference_rollouts.rollout.adapters import (
 from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.capacity import adapter_room
 from inference_rollouts.rollout.pods import servers_of
+from inference_rollouts.rollout.proving import Proving
 from inference_rollouts.rollout.retirement import AdapterSubject, Subject
 from inference_rollouts.rollout.run import ReconcilePods, Run
 from inference_rollouts.rollout.targets import alias_places, splitter_of
-from inference_rollouts.rollout.warm_up import warm_all, warming_up
+from inference_rollouts.rollout.warm_up import Warming, warming_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +91,12 @@ class AdapterRollout:
         with warming_up(run) as servers:
             urls = servers_of(run.cluster, plan.pool)
             serving.on_each(urls, lambda pod, url: ensure_loaded(servers, pod, url, new))
-            ttfts = warm_all(servers, urls, plan.canary, plan.warm_up)
-            known = serving.on_each(urls, lambda pod, url: is_loaded(servers, pod, url, plan.canary))
-            if lacking := [pod for pod, loaded in known.items() if not loaded]:
-                raise WarmUpFailed(
-                    f"Pods {', '.join(lacking)} answer as {plan.canary} but do not list it in /v1/models, "
-                    "and nobody knows what they answer with"
-                )
-            self._require_alike(servers, urls)
+            with Proving(run, urls) as proving:
+                warming = Warming(servers, urls, plan.canary, plan.warm_up, proving.answered)
+                ttfts = warming.warm()
+                self._require_listed(servers, urls)
+                self._require_alike(servers, urls)
+                proving.require(servers.until, warming.ask_again)
         return ttfts
 
     def floors(self, run: Run) -> tuple[Floor, ...]:
@@ -121,6 +120,15 @@ class AdapterRollout:
 
     def retired(self, clients: Clients, retirement: Retirement) -> Subject:
         return AdapterSubject(clients, self.plan, retirement)
+
+    def _require_listed(self, servers: AskedServers, urls: serving.Urls) -> None:
+        canary = self.plan.canary
+        known = serving.on_each(urls, lambda pod, url: is_loaded(servers, pod, url, canary))
+        if lacking := [pod for pod, loaded in known.items() if not loaded]:
+            raise WarmUpFailed(
+                f"Pods {', '.join(lacking)} answer as {canary} but do not list it in /v1/models, "
+                "and nobody knows what they answer with"
+            )
 
     def _require_alike(self, servers: AskedServers, urls: serving.Urls) -> None:
         """Every pod answers the golden prompts as canary as one of them does as stable."""

@@ -38,11 +38,12 @@ from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.capacity import pods_for_all, pool_room, pool_room_ahead
 from inference_rollouts.rollout.pods import servers_of
+from inference_rollouts.rollout.proving import Proving
 from inference_rollouts.rollout.retirement import PoolSubject, Subject
 from inference_rollouts.rollout.run import ReconcilePods, Run
 from inference_rollouts.rollout.sizes import bring_back_size
 from inference_rollouts.rollout.targets import route_places, routes_of
-from inference_rollouts.rollout.warm_up import warm_all, warming_up
+from inference_rollouts.rollout.warm_up import Warming, warming_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,12 @@ class PoolRollout:
             if len(canary) < plan.workload.replicas:
                 text = f"{len(canary)} of {plan.workload.replicas} pods of {plan.canary} are ready"
                 raise WarmUpFailed(text)
-            ttfts = warm_all(servers, canary, plan.workload.served_model_name, plan.warm_up)
-            self._require_alike(servers, stable, canary)
+            with Proving(run, canary) as proving:
+                model, how = plan.workload.served_model_name, plan.warm_up
+                warming = Warming(servers, canary, model, how, proving.answered)
+                ttfts = warming.warm()
+                self._require_alike(servers, stable, canary)
+                proving.require(servers.until, warming.ask_again)
         return ttfts
 
     def floors(self, run: Run) -> tuple[Floor, ...]:

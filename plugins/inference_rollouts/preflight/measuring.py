@@ -18,6 +18,7 @@ from inference_rollouts.core.judging.queries import keyed
 from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.plan.plan import Kind, Plan
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.run.scraping import scraped
 from inference_rollouts.rollout.observation import exporters_of, snapshot
 
 log = logging.getLogger(__name__)
@@ -49,9 +50,9 @@ def check_metrics(clients: Clients, frozen: Frozen) -> None:
         if metric_set.guardrail_only:
             log.warning("%s raises no alarm: the metrics store lacks %s", metric_set.name, lacking)
             continue
-        scraped = _scraped(frozen.plan, metric_set)
+        whose = scraped(frozen.plan, metric_set, frozen.plan.stable)
         raise ClusterRefused(
-            f"The judge would be blind: Prometheus lacks {lacking}. Scrape {scraped} (docs/operations.md)."
+            f"The judge would be blind: Prometheus lacks {lacking}. Scrape {whose} (docs/operations.md)."
         )
 
 
@@ -69,17 +70,6 @@ def _lacking(
         answer = only(answer, metric_set.pod, own)
     samples = {key: named(samples, [arm]) for key, samples in answer.samples.items()}
     return missing(metric_set, arm, Snapshot(answer.time, samples))
-
-
-def _scraped(plan: Plan, metric_set: MetricSet) -> str:
-    """Whose metrics tell the arms apart, and with which labels."""
-    if metric_set.arm or metric_set.exporters == "gateways":
-        arm = metric_set.arm_of(plan.arm(plan.stable))
-        return f"what exports {metric_set.name}; its label {arm.label} has to be {arm.value}"
-    whose = (
-        "the endpoint pickers behind " if metric_set.exporters == "pickers" and plan.kind != Kind.LORA else ""
-    )
-    return f"{whose}{plan.scraped} and namespace={plan.namespace}"
 
 
 def check_power(prometheus: Prometheus, frozen: Frozen, now: float) -> tuple[str, list[str]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from inference_rollouts.core.errors import WarmUpFailed
+from inference_rollouts.core.judging.proof import ENOUGH, Answered
 from inference_rollouts.core.limits import WARM_UP_FAILURES
 from inference_rollouts.core.plan.workload import WarmUp
 from inference_rollouts.core.serving.warm_up import Completion, is_steady, mistake
@@ -28,33 +30,75 @@ def warming_up(run: Run) -> Iterator[AskedServers]:
         raise WarmUpFailed(f"{error}; no traffic was moved to {plan.canary}.") from error
 
 
-def warm_all(servers: AskedServers, urls: Urls, model: str, how: WarmUp) -> dict[str, float]:
-    """Warm several pods at once, given by name with their base URLs; returns the seconds to a first token.
+@dataclass(frozen=True, slots=True)
+class Warming:
+    """Pods that answer as `model`, by name with their base URLs, asked the prompts of a plan, all at once.
 
-    Raises WarmUpFailed for the first pod that answers wrongly or is not steady in time.
+    `answered` is told of each good answer.
     """
-    ttfts = on_each(urls, lambda pod, url: _warm(servers, pod, url, model, how))
-    return {pod: round(ttft, 4) for pod, ttft in ttfts.items()}
+
+    servers: AskedServers
+    urls: Urls
+    model: str
+    how: WarmUp
+    answered: Callable[[str, Answered], None]
+
+    def warm(self) -> dict[str, float]:
+        """Ask each pod until it is warm; the seconds to a first token, by pod.
+
+        Raises WarmUpFailed for the first pod that answers wrongly or is not steady in time.
+        """
+        ttfts = on_each(self.urls, lambda pod, url: _Pod(self, pod, url).warm())
+        return {pod: round(ttft, 4) for pod, ttft in ttfts.items()}
+
+    def ask_again(self, pods: Sequence[str]) -> None:
+        """As many requests to each of these pods as prove that they are counted. Raises WarmUpFailed."""
+        on_each({pod: self.urls[pod] for pod in pods}, lambda pod, url: _Pod(self, pod, url).prove())
 
 
-def _warm(servers: AskedServers, pod: str, url: str, model: str, how: WarmUp) -> float:
-    """Warm one pod; returns its last time to first token in seconds."""
-    ttfts: list[float] = []
-    failures = number = 0
-    while time.monotonic() < servers.until:
-        prompt = how.prompts[number % len(how.prompts)]
-        answer = servers.complete(url, model, prompt, how.max_tokens, how.request_timeout)
-        number += 1
-        wrong = mistake(answer, model)
-        failures = failures + 1 if wrong else 0
-        if failures > WARM_UP_FAILURES or (wrong and isinstance(answer, Completion)):
-            raise WarmUpFailed(f"Pod {pod} {wrong}")
+@dataclass(slots=True)
+class _Pod:
+    """One pod that is asked; `ttfts` are its seconds to a first token."""
+
+    of: Warming
+    name: str
+    url: str
+    ttfts: list[float] = field(default_factory=list)
+    asked: int = 0
+    failures: int = 0
+
+    def warm(self) -> float:
+        """Its last seconds to a first token, once they are steady."""
+        how = self.of.how
+        while time.monotonic() < self.of.servers.until:
+            self._ask()
+            if is_steady(self.ttfts, how.steady, how.tolerance):
+                shown = _ms([self.ttfts[0], self.ttfts[-1]])
+                log.info("%s is warm: first token %s (%d answers)", self.name, shown, len(self.ttfts))
+                return self.ttfts[-1]
+        shown = _ms(self.ttfts[-how.steady :])
+        raise WarmUpFailed(f"Pod {self.name} was not steady in time (last first tokens {shown})")
+
+    def prove(self) -> None:
+        """Answers that may be counted."""
+        while len(self.ttfts) < ENOUGH:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Raises WarmUpFailed for a wrong answer, and for several failures in a row."""
+        how, prompt = self.of.how, self.of.how.prompts[self.asked % len(self.of.how.prompts)]
+        self.asked += 1
+        began = time.monotonic()
+        answer = self.of.servers.complete(
+            self.url, self.of.model, prompt, how.max_tokens, how.request_timeout
+        )
+        wrong = mistake(answer, self.of.model)
+        self.failures = self.failures + 1 if wrong else 0
+        if self.failures > WARM_UP_FAILURES or (wrong and isinstance(answer, Completion)):
+            raise WarmUpFailed(f"Pod {self.name} {wrong}")
         if isinstance(answer, Completion):
-            ttfts.append(answer.ttft)
-        if is_steady(ttfts, how.steady, how.tolerance):
-            log.info("%s is warm: first token %s (%d answers)", pod, _ms([ttfts[0], ttfts[-1]]), len(ttfts))
-            return ttfts[-1]
-    raise WarmUpFailed(f"Pod {pod} was not steady in time (last first tokens {_ms(ttfts[-how.steady :])})")
+            self.of.answered(self.name, Answered(began, time.monotonic()))
+            self.ttfts.append(answer.ttft)
 
 
 def _ms(seconds: list[float]) -> str:

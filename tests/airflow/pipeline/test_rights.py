@@ -19,7 +19,7 @@ from inference_rollouts.dag import build_dag
 from inference_rollouts.guardian_dag import build_guardian_dag
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.airflow import Run, run_dag, use
-from tests.support.alias import alias_cluster, old_alias_cluster
+from tests.support.alias import alias_cluster, old_alias_cluster, with_picker
 from tests.support.clients import fake_clients
 from tests.support.fake_cluster import OBJECTIVE_API, FakeCluster
 from tests.support.fake_pickers import FakePickers
@@ -182,7 +182,7 @@ def test_each_right_is_used_by_the_tasks_that_docs_name_and_none_is_missing(
     short = out_of_stock(google(FakeCluster()), monkeypatch, CANARY)
     run = installed.roll_out(short, nodes=CLASS, deadlines={"nodes": "500ms"})
     assert run.states["deploy_pool"] == "failed"
-    for cluster in (alias_cluster(), old_alias_cluster()):
+    for cluster in (with_picker(alias_cluster()), with_picker(old_alias_cluster())):
         assert installed.roll_out_adapter(cluster).state == "success"
         assert installed.retire(cluster, "food-review-1", "food-review").state == "success"
     assert installed.rights.refused == []

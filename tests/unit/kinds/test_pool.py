@@ -27,7 +27,7 @@ def servers() -> Iterator[LabServers]:
 
 def warm_up(servers: LabServers, between: Any = lambda: None, **changes: Any) -> dict[str, float]:
     """What the task says of each pod after preflight of a plan; `between` happens between the two."""
-    changes = {"workload": one_replica(), **changes}
+    changes = {"workload": one_replica(), "analysis": {"interval": "50ms", "scrape_delay": 0}, **changes}
     changes["warm_up"] = {**QUICK, **changes.get("warm_up", {})}
     cluster = servers.cluster()
     run = run_on(cluster, servers=servers, **changes)

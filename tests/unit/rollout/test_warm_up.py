@@ -21,7 +21,7 @@ from tests.support.fake_servers import BASE, FakeServers
 from tests.support.freezing import run_on
 from tests.support.plans import CANARY, llm
 
-LIMIT = 0.5
+LIMIT = 1.0
 NUMBERS = count()
 GOLDEN = [{"prompt": f"{number} + 2?"} for number in range(50)]
 
@@ -57,7 +57,7 @@ def never_to_golden_prompts(prompt: str, timeout: float) -> Answer | None:
 
 def ever_slower(prompt: str, timeout: float) -> Answer | None:
     """A server that never becomes steady."""
-    threading.Event().wait(LIMIT / 20)
+    threading.Event().wait(LIMIT / 40)
     return Completion(BASE, "Good.", "stop", 3, 2, 3.0 ** next(NUMBERS))
 
 

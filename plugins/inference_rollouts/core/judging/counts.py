@@ -182,11 +182,12 @@ def only(snapshot: Snapshot, label: str, pods: Collection[str]) -> Snapshot:
 
 
 def _not_counted(strangers: Sequence[str]) -> str:
-    names = _named([each or "series without a pod" for each in strangers])
+    names = shortened([each or "series without a pod" for each in strangers])
     return f"Not counted, as they are not in this cluster's pools: {names}"
 
 
-def _named(pods: Sequence[str]) -> str:
+def shortened(pods: Sequence[str]) -> str:
+    """Names of pods, of which there may be very many, in a sentence."""
     more = f" and {len(pods) - NAMED} more" if len(pods) > NAMED else ""
     return f"{', '.join(pods[:NAMED])}{more}"
 
@@ -272,8 +273,8 @@ def _counts(n: int, bad: Sequence[int]) -> ArmCounts:
 def _several(metric: Rate | Latency, pods: Sequence[str]) -> str:
     """What is said where bad ones may hide."""
     return (
-        f"{metric.label}: at {_named(sorted(pods))} more ended well than were asked for: several answers to "
-        "one request, or requests by another way. Lost ones may hide behind them"
+        f"{metric.label}: at {shortened(sorted(pods))} more ended well than were asked for: several answers "
+        "to one request, or requests by another way. Lost ones may hide behind them"
     )
 
 

@@ -99,10 +99,9 @@ class PoolPlan(Rollout):
         """What such a rollout replaces."""
         return "pool"
 
-    @property
-    def scraped(self) -> str:
-        """Whose metrics tell the arms apart, and with which labels."""
-        return f"the pods of {self.stable} with the labels inference_pool={self.stable}"
+    def scraped(self, side: str) -> str:
+        """Whose metrics tell a side apart, and with which labels."""
+        return f"the pods of {side} with the labels inference_pool={side}"
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
@@ -191,9 +190,8 @@ class AdapterPlan(Rollout):
         """What such a rollout replaces."""
         return "adapter"
 
-    @property
-    def scraped(self) -> str:
-        """Whose metrics tell the arms apart, and with which labels."""
+    def scraped(self, side: str) -> str:
+        """Whose metrics tell both sides apart, and with which labels."""
         return (
             f"the endpoint pickers of InferencePool {self.pool}, while clients ask for {self.alias}, "
             f"with the labels inference_pool={self.pool}"
