@@ -5,7 +5,7 @@ import json
 import pytest
 
 from inference_rollouts.core.judging.counts import WindowCounts
-from inference_rollouts.core.judging.judge import Health, Judgement, Verdict
+from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Verdict
 from inference_rollouts.core.judging.judgement import Opinion, worst
 from inference_rollouts.core.judging.metrics import parse_metric_set
 from tests.support.judging import (
@@ -100,9 +100,12 @@ def test_an_objective_is_judged_where_nothing_can_be_compared() -> None:
     full = step(weight=100)
     assert judged(alone, step=full).blame == "errors"
     assert judged(alone, step=full, rules=NEVER_SURE | {"objectives": False}).verdict is Verdict.ADVANCE
-    assert "nothing to compare" in judged(alone, step=full, rules=NEVER_SURE | {"objectives": False}).reason
+    assert (
+        "nothing was there to compare"
+        in judged(alone, step=full, rules=NEVER_SURE | {"objectives": False}).reason
+    )
     assert judged(alone, step=full).warnings == (
-        "At 100 % nothing is compared: only objectives and guardrails are judged.",
+        "Nothing is there to compare with: only objectives and guardrails are judged.",
     )
 
 
@@ -110,20 +113,19 @@ def test_an_objective_is_judged_where_nothing_can_be_compared() -> None:
     ("health", "verdict", "words"),
     [
         (Health(ready_canary=0, ready_stable=3), Verdict.ROLLBACK, "no ready endpoints"),
-        (Health(ready_canary=3, ready_stable=3, crash_loop=True), Verdict.ROLLBACK, "crash"),
         (Health(ready_canary=3, ready_stable=3, canary_outage="No picker."), Verdict.ROLLBACK, "No picker."),
         (
             Health(ready_canary=3, ready_stable=0, canary_outage="No picker."),
             Verdict.ASK,
             "No picker. But stable",
         ),
-        (Health(ready_canary=3, ready_stable=3, restarts=3), Verdict.ROLLBACK, "3 restarts"),
+        (Health(ready_canary=3, ready_stable=3, restarts=3), Verdict.ROLLBACK, "crash: 3 times"),
         (Health(ready_canary=3, ready_stable=3, restarts=2), Verdict.ADVANCE, "No sign"),
         (Health(ready_canary=3, ready_stable=3, route_ok=False), Verdict.ROLLBACK, "route"),
         (Health(ready_canary=3, ready_stable=3, prometheus_ok=False), Verdict.NO_DATA, "metrics store"),
         (Health(), Verdict.NO_DATA, "cluster does not answer"),
         (Health(ready_canary=0, ready_stable=0), Verdict.ROLLBACK, "no ready endpoints"),
-        (Health(ready_canary=2, ready_stable=0, crash_loop=True), Verdict.ASK, "going back would lose"),
+        (Health(ready_canary=2, ready_stable=0, restarts=3), Verdict.ASK, "going back would lose"),
         (Health(ready_canary=2, ready_stable=0), Verdict.ADVANCE, "No sign"),
     ],
 )
@@ -142,18 +144,30 @@ def test_health_decides_within_one_observation(health: Health, verdict: Verdict,
         ((60, 60), (40, 60), False),
     ],
 )
-def test_a_storm_needs_one_observation(canary: tuple[int, int], stable: tuple[int, int], storm: bool) -> None:
+def test_a_storm_needs_two_observations(
+    canary: tuple[int, int], stable: tuple[int, int], storm: bool
+) -> None:
     counts = [{"errors": counted(n, x), "ttft": counted(n, 0, 0)} for x, n in (canary, stable)]
-    judgement = judged([window(0, *counts)], rules=NEVER_SURE | {"alpha": 1e-200})
+    rules = NEVER_SURE | {"alpha": 1e-200}
+    judgement = judged([window(0, *counts), window(10, *counts)], rules=rules)
     assert (judgement.verdict is Verdict.ROLLBACK) == storm
     assert ("storm" in judgement.reason) == storm
+    assert "storm" not in judged([quiet(0), window(10, *counts)], rules=rules).reason
+
+
+def test_a_storm_of_both_arms_whose_scrapes_are_not_aligned_is_none() -> None:
+    """Each arm shows it in a window of its own."""
+    bad, good = {"errors": counted(60, 60), "ttft": counted(60, 0, 0)}, quiet(0, 60).counts
+    fine = {name: counts.stable for name, counts in good.items()}
+    windows = [window(0, bad, fine), window(10, bad, bad)]
+    assert "storm" not in judged(windows, rules=NEVER_SURE | {"alpha": 1e-200}).reason
 
 
 def test_little_traffic_is_inconclusive() -> None:
     judgement = judged(quiet_windows(6, n=3))
     assert (judgement.verdict, judgement.reason) == (
         Verdict.INCONCLUSIVE,
-        "Not enough traffic: 18 of 20 requests on the canary pool.",
+        "Not enough traffic: 18 of 20 requests on the canary pool, about 7 s more.",
     )
 
 
@@ -201,7 +215,7 @@ def test_optional_metrics_may_miss() -> None:
         (361, "rollback", [], Verdict.ROLLBACK),
         (361, "ask", [], Verdict.ASK),
         (361, "advance", [], Verdict.ASK),  # missing data never pass
-        (361, "advance", quiet_windows(36, n=0), Verdict.ADVANCE),
+        (361, "advance", quiet_windows(36, n=0), Verdict.ASK),  # nor does silence
         (361, "rollback", quiet_windows(36, n=0), Verdict.ROLLBACK),
         (361, "ask", quiet_windows(36, n=100), Verdict.ADVANCE),
     ],
@@ -253,7 +267,7 @@ def test_tolerances_of_the_plan_win() -> None:
         judged(windows, rules=NEVER_SURE | {"objectives": False, "tolerances": {"errors": t}}).evidence
         for t in (0, 10)
     )
-    assert strict > 10 > 1 > lax
+    assert strict > 10 > 2 > lax
 
 
 def test_metrics_without_weight_are_shown_and_have_no_say() -> None:
@@ -304,9 +318,138 @@ def test_a_threshold_that_nobody_exceeds_excuses_no_other() -> None:
         )
         for i in range(10)
     ]
-    last, rules = step(last_compared=True), policy(alpha=1e-30)
+    last, rules = step(last_compared=True), policy(alpha=1e-200)
     assert judged(windows, metric_set=metric_set, step=last, policy=rules).blame == "ttft"
     fast = [
         w.model_copy(update={"counts": w.counts | {"ttft": quiet(0, 200).counts["ttft"]}}) for w in windows
     ]
     assert judged(fast, metric_set=metric_set, step=last, policy=rules).verdict is Verdict.ADVANCE
+
+
+RELATIVE = NEVER_SURE | {"objectives": False}
+
+
+def compared() -> Carried:
+    """What is known after the step before the last, at 50 %, in which both arms were alike."""
+    windows = [quiet(10.0 * i, 200, (1, 1)) for i in range(12)]
+    return judged(windows, step=step(index=1, steps=2, last_compared=True), rules=RELATIVE).carried
+
+
+def alone(count: int, errors: int, slow: tuple[int, int] = (50, 10), n: int = 200) -> list[WindowCounts]:
+    """The last step: stable has no traffic."""
+    silent = {"errors": counted(0, 0, pods=3), "ttft": counted(0, 0, 0, pods=3)}
+    canary = {"errors": counted(n, errors), "ttft": counted(n, *slow)}
+    return [window(10.0 * i, canary, silent) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("errors", "slow", "blame"),
+    [(1, (50, 10), None), (8, (50, 10), "errors"), (1, (200, 200), "ttft"), (2, (60, 12), None)],
+)
+def test_at_100_percent_the_canary_is_compared_with_what_stable_counted_before(
+    errors: int, slow: tuple[int, int], blame: str | None
+) -> None:
+    """Four percent that fail, or first tokens that all take over a second, where half a percent failed."""
+    full = step(index=2, steps=2, weight=100, bake=300.0)
+    judgement = judged(alone(30, errors, slow), step=full, carried=compared(), rules=RELATIVE)
+    assert judgement.blame == blame
+    assert judgement.verdict is (Verdict.ROLLBACK if blame else Verdict.ADVANCE)
+    assert "stable was" in judgement.reason
+
+
+def test_at_100_percent_what_is_bad_has_to_last() -> None:
+    """45 seconds in which a third fails may be an incident that stable would have had as well."""
+    full = step(index=2, steps=2, weight=100, bake=300.0)
+    windows = [*alone(10, 1), *alone(4, 60), *alone(16, 1)]
+    moved = [w.model_copy(update={"start": 10.0 * i, "end": 10.0 * i + 10}) for i, w in enumerate(windows)]
+    verdicts = {
+        judged(moved[: i + 1], step=full, carried=compared(), rules=RELATIVE).verdict
+        for i in range(len(moved))
+    }
+    assert Verdict.ROLLBACK not in verdicts
+
+
+def test_what_stable_breaks_as_well_is_not_blamed_on_the_canary() -> None:
+    """Both fail 10 % where 5 % are allowed: it is held, said, and asked about at the deadline."""
+    windows = [failing(10.0 * i, 10, 10) for i in range(6)]
+    for on_timeout in ("rollback", "ask", "advance"):
+        rules = NEVER_SURE | {"on_timeout": on_timeout}
+        held = judged(windows, rules=rules)
+        assert held.verdict is Verdict.INCONCLUSIVE
+        assert "Both arms break an objective: errors: 10 % on the canary, 10 % on stable" in held.reason
+        assert "5 % allowed" in held.reason
+        late = judged([failing(10.0 * i, 10, 10) for i in range(37)], rules=rules)
+        assert late.verdict is Verdict.ASK
+
+
+def test_an_incident_of_both_arms_is_no_alarm_and_is_over_when_it_is_over() -> None:
+    windows = [failing(10.0 * i, *((30, 30) if i in (2, 3, 4) else (0, 1))) for i in range(30)]
+    judgement = judged(windows)
+    assert (judgement.verdict, judgement.evidence < 10) == (Verdict.ADVANCE, True)
+
+
+def test_an_alarm_says_whether_it_is_worse_than_stable_or_over_an_objective() -> None:
+    worse = judged([failing(10.0 * i, 8, 0) for i in range(6)])
+    assert worse.reason.startswith(
+        "The canary is worse than stable: errors: 8 % on the canary, 0 % on stable"
+    )
+    lax = {"tolerances": {"errors": 10.0}} | NEVER_SURE
+    over = judged([failing(10.0 * i, 14, 4) for i in range(30)], rules=lax)
+    assert over.verdict is Verdict.ROLLBACK
+    assert "breaks its objective, and stable does not" in over.reason
+    assert "5 % allowed" in over.reason
+
+
+def test_advance_waives_proof_and_nothing_else() -> None:
+    last, waive = step(last_compared=True), {"on_timeout": "advance", "margin": 0.3}
+    unsure = [quiet(10.0 * i, 20, (1, 1)) for i in range(37)]
+    assert judged(unsure, rules=waive, step=last).verdict is Verdict.ADVANCE
+    blocked = HEALTHY.model_copy(update={"blockers": ("The weights are not in force.",)})
+    assert judged(unsure, rules=waive, step=last, health=blocked).verdict is Verdict.ASK
+    few = [quiet(10.0 * i, int(i == 36)) for i in range(37)]
+    assert judged(few, rules=waive, step=last).verdict is Verdict.ASK
+
+
+def test_a_metric_that_is_not_fresh_or_counts_next_to_nothing_is_no_data() -> None:
+    gone = {"errors": counted(100, 0), "ttft": counted(0, 0, 0, pods=0)}
+    windows = [*quiet_windows(4), *(window(10.0 * i, gone, gone) for i in range(4, 9))]
+    assert judged(windows).reason == "No pod of the canary pool has exported ttft for 50 s."
+    rare = {"errors": counted(100, 0), "ttft": counted(1, 0, 0)}
+    judgement = judged([window(10.0 * i, rare, rare) for i in range(6)])
+    assert (judgement.verdict, judgement.blame) == (Verdict.NO_DATA, "ttft")
+    assert judgement.reason == "Too little is counted: 6 of 20 events of ttft on the canary pool."
+
+
+def test_crashes_of_earlier_steps_count() -> None:
+    two = Health(ready_canary=3, ready_stable=3, restarts=2)
+    first = judged(quiet_windows(6), step=step(index=1, steps=2), health=two)
+    assert (first.verdict, first.carried.crashes) == (Verdict.ADVANCE, 2)
+    calm = judged(quiet_windows(6), step=step(index=2, steps=2), carried=first.carried)
+    assert calm.verdict is Verdict.ADVANCE
+    once = HEALTHY.model_copy(update={"restarts": 1})
+    assert (
+        judged(quiet_windows(6), step=step(index=2, steps=2), carried=first.carried, health=once).verdict
+        is Verdict.ROLLBACK
+    )
+
+
+def test_evidence_of_earlier_steps_counts_for_the_canary_and_not_alone() -> None:
+    sure, bad = policy(margin=1.0), [quiet(10.0 * i, 100, (4, 1)) for i in range(6)]
+    good = [quiet(10.0 * i, 100, (1, 1)) for i in range(40)]
+    last = step(index=2, steps=2, last_compared=True)
+    before = judged(good, policy=sure, step=step(index=1, steps=2)).carried
+    with_it, without = (
+        judged(good[:20], policy=sure, step=last, carried=each)
+        for each in (before, Carried(**{**before.to_json(), "good": (0.0,) * len(before.good)}))
+    )
+    assert (with_it.rows[0].goodness or 0) > (without.rows[0].goodness or 0)
+    turned = judged(bad, policy=sure, step=last, carried=before)
+    assert turned.verdict is not Verdict.ADVANCE
+
+
+def test_times_said_are_those_that_were_counted() -> None:
+    long = judged([quiet(10.0 * i) for i in range(9)], step=step(bake=60.0))
+    assert "after 90 s at 50 %" in long.reason
+    waiting = judged([quiet(10.0 * i, 20, (1, 1)) for i in range(6)], policy=policy(margin=1.0),
+                     step=step(last_compared=True))  # fmt: skip
+    assert "more)" in waiting.reason

@@ -40,9 +40,9 @@ def test_an_approval_that_could_not_be_asked_for_is_refused() -> None:
 def test_a_watch_that_is_begun_anew_changes_no_evidence() -> None:
     """However often: the chance of a false alarm is that of the steps alone."""
     sums = begin(policy(), small_set(), step(index=1, steps=2), Carried())
-    carried, before = carried_of(sums), log_evidence(sums)
+    carried, before = carried_of(sums, 0), log_evidence(sums)
     for _ in range(100):
         again = begin(policy(), small_set(), step(index=1, steps=2, resumed=True), carried)
-        carried = carried_of(again)
+        carried = carried_of(again, 0)
     assert log_evidence(again) == pytest.approx(before, abs=1e-9)
     assert carried.steps == 1
