@@ -33,7 +33,8 @@ PRIOR_TESTS = 10.0  # degrees of freedom that what is assumed before anything is
 PRIOR_RATIO = 2.5  # ...of pods: the chi-square over its degrees of freedom, as of requests that come in pairs
 FEW = 4.0  # tests that "no more than chance" is worth where there are few: of what lasts, and of minutes
 PRIOR_NOISE = 0.05  # variance of the log odds assumed at first...
-PRIOR_SPREAD = 10.0  # ...and the information (nats per squared log odds) that this assumption is worth
+PRIOR_SPREAD = 10.0  # ...and the information (nats per squared log odds) that this is worth...
+PRIOR_MOST = 3.0  # ...adding so much dispersion at most: a canary that fails at once is seen at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,24 +120,26 @@ def kappa(
     n_c: Integers,
     n_b: Integers,
     bad: Integers,
+    requests: Array,
     seconds: float,
     bounds: tuple[float, float],
 ) -> Array:
-    """1 / overdispersion of a window with these totals, from what was known before, within the bounds."""
-    information = evidence.tendency(n_c, n_b, bad, np.ones(np.shape(n_c)))[1]
-    noise = 1 + _noise(known) * information * (BLOCK / seconds)
-    return np.clip(1 / np.maximum(between_pods(known), noise), *bounds)
+    """1 / overdispersion of a window with these totals, from what was known before, within the bounds.
+
+    `requests` are those of both arms in this window: events of one request share its fate, as long as
+    nothing is known.
+    """
+    each = np.maximum((n_c + n_b) / np.maximum(requests, 1), 1)
+    information = evidence.tendency(n_c, n_b, bad, np.ones(np.shape(n_c)))[1] * (BLOCK / seconds)
+    return np.clip(1 / np.maximum(between_pods(known, each), 1 + _noise(known, information)), *bounds)
 
 
-def between_pods(known: Dispersion) -> Array:
-    """By how many times stable's pods scatter more than chance has them."""
+def between_pods(known: Dispersion, each: Array | float = 1.0) -> Array:
+    """By how many times stable's pods scatter more than chance has them; `each`: events of one request."""
+    assumed = PRIOR_TESTS * (PRIOR_RATIO * each - 1)
+    alike = 1 + (_beyond_chance(known.chi2, known.df) + assumed) / (known.df + PRIOR_TESTS)
     lasting = 1 + _beyond_chance(known.lasting_chi2, known.lasting_df) / (known.lasting_df + FEW)
-    return np.maximum(_ratio(known.chi2, known.df), lasting)
-
-
-def _ratio(chi2: Array, df: Array) -> Array:
-    assumed = PRIOR_TESTS * (PRIOR_RATIO - 1)
-    return np.asarray(1 + (_beyond_chance(chi2, df) + assumed) / (df + PRIOR_TESTS))
+    return np.asarray(np.maximum(alike, lasting))
 
 
 def _beyond_chance(squares: Array, tests: Array) -> Array:
@@ -144,13 +147,16 @@ def _beyond_chance(squares: Array, tests: Array) -> Array:
     return np.maximum(squares - tests - np.sqrt(2 * tests), 0.0)
 
 
-def _noise(known: Dispersion) -> Array:
-    """The variance of one arm's log odds in a minute's worth of counts: the largest of all stretches."""
-    each = known.spread / np.maximum(known.pairs, 1)
-    excess, spread = _beyond_chance(known.squares, known.pairs), known.spread + FEW * each
-    excess[..., 0, :] += PRIOR_NOISE * PRIOR_SPREAD
-    spread[..., 0, :] += PRIOR_SPREAD
-    return np.asarray(np.max(excess / np.maximum(spread, 1e-9), axis=-2))
+def _noise(known: Dispersion, information: Array) -> Array:
+    """What noise of one arm adds to the dispersion of counts with this information a minute.
+
+    The largest of all stretches, and what is assumed until minutes have told.
+    """
+    excess = _beyond_chance(known.squares, known.pairs)
+    spread = known.spread + FEW * known.spread / np.maximum(known.pairs, 1)
+    seen = np.max(excess / np.maximum(spread, 1e-9), axis=-2)
+    assumed = PRIOR_NOISE * PRIOR_SPREAD / (known.spread[..., 0, :] + PRIOR_SPREAD)
+    return np.asarray(seen * information + np.minimum(assumed * information, PRIOR_MOST))
 
 
 def observe(

@@ -42,7 +42,7 @@ class Rules:
     be shown together to be no more.
     `weights` (of the comparisons, then the objectives) sum to 1. `worse` (than stable), `beyond` (what is
     tolerated) and `breach` (of objectives) are the tests of the alarm, `close` (odds) and `small` (shares)
-    those of the promotion.
+    those of the promotion. `requests` is the cell that counts requests.
     """
 
     policy: Policy
@@ -59,6 +59,7 @@ class Rules:
     close: Test
     small: Test
     rates: tuple[str, ...]
+    requests: int
 
 
 def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
@@ -92,6 +93,7 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
         breach=_breach([_limit(cells[i].metric) for i in limited]),
         close=_close(policy.margin, len(cells)),
         small=_small([cell.metric.negligible for cell in cells]),
+        requests=places[metric_set.errors].start,
         rates=tuple(metric.name for metric in metric_set.compared if isinstance(metric, Rate)),
     )
 

@@ -73,7 +73,8 @@ def fold(
     known, now = running.dispersion, running.kappa
     if rules.policy.kappa == "estimate":
         bounds = rules.policy.kappa_bounds
-        now = overdispersion.kappa(known, n[0], n[1], bad.sum(axis=0), seconds, bounds)
+        requests = n[..., rules.requests].sum(axis=0)[..., None]
+        now = overdispersion.kappa(known, n[0], n[1], bad.sum(axis=0), requests, seconds, bounds)
     kappas = now, running.kappa
     return Running(
         alarm=running.alarm + _alarm_gains(rules, n, bad, kappas),

@@ -39,14 +39,14 @@ class Crashes:
         grown = 0
         for pod in pods:
             for status in container_statuses(pod):
-                key = pod["metadata"]["uid"], status["name"]
+                key = _id(pod), str(status.get("name"))
                 now = int(status.get("restartCount") or 0)
                 before = counts.get(key, 0 if restarted_at(status) >= self.since else now)
                 grown += max(now - before, 0)
                 counts[key] = now
-        here = {pod["metadata"]["uid"] for pod in pods}
-        leaving = {pod["metadata"]["uid"] for pod in pods if pod["metadata"].get("deletionTimestamp")}
-        over = {pod["metadata"]["uid"] for pod in pods if part(pod, "status").get("phase") in OVER}
+        here = {_id(pod) for pod in pods}
+        leaving = {_id(pod) for pod in pods if pod["metadata"].get("deletionTimestamp")}
+        over = {_id(pod) for pod in pods if part(pod, "status").get("phase") in OVER}
         serving = here - leaving - over
         return Crashes(
             since=self.since,
@@ -57,3 +57,8 @@ class Crashes:
             serving=frozenset(serving),
             known=self.known | here,
         )
+
+
+def _id(pod: K8sObject) -> str:
+    """What tells a pod from another one of its name."""
+    return str(pod["metadata"].get("uid") or pod["metadata"].get("name"))

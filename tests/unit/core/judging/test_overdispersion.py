@@ -59,7 +59,7 @@ def learned(draw: Draw, observations: int = 1, clump: int = 1) -> tuple[Dispersi
             pods = scattered(clump * rng.chisquare(3, ROLLOUTS), 3.0)
             known = overdispersion.observe(known, n_c, x_c, n_b, x_b, pods, BLOCK / observations)
     kappa = overdispersion.kappa(
-        known, n_c, n_b, np.full(ROLLOUTS, 60 // observations), BLOCK / observations, BOUNDS
+        known, n_c, n_b, np.full(ROLLOUTS, 60 // observations), n_c + n_b, BLOCK / observations, BOUNDS
     )
     return known, float(np.median(kappa))
 
@@ -92,7 +92,7 @@ def test_each_threshold_has_a_dispersion_of_its_own() -> None:
     for _ in range(20):
         pods = scattered(np.array([300.0, 3.0]), 3.0)
         known = overdispersion.observe(known, n, bad, n, bad, pods, BLOCK)
-    noisy, calm = overdispersion.kappa(known, n, n, 2 * bad, BLOCK, BOUNDS)
+    noisy, calm = overdispersion.kappa(known, n, n, 2 * bad, 2 * n, BLOCK, BOUNDS)
     assert noisy < 0.02 < 0.8 < calm
 
 
@@ -101,14 +101,16 @@ def test_pods_that_differ_for_long_count_as_well() -> None:
     known = overdispersion.observe(
         nothing_known(1), n, bad, n, bad, Scattered(*(np.array([x]) for x in (3.0, 3.0, 300.0, 3.0))), BLOCK
     )
-    assert overdispersion.kappa(known, n, n, 2 * bad, BLOCK, BOUNDS)[0] < 0.05
+    assert overdispersion.kappa(known, n, n, 2 * bad, 2 * n, BLOCK, BOUNDS)[0] < 0.05
 
 
-def test_what_is_assumed_at_first_grows_with_what_is_counted() -> None:
-    few, many = np.array([20]), np.array([20_000_000])
-    assert overdispersion.kappa(nothing_known(1), few, few, few, BLOCK, BOUNDS)[0] > 0.3
-    assert overdispersion.kappa(nothing_known(1), many, many, many, BLOCK, BOUNDS)[0] < 0.01
-    assert overdispersion.kappa(nothing_known(1), few, few, few, BLOCK, (0.7, 0.8))[0] == 0.7
+def test_before_anything_is_known_events_of_one_request_share_its_fate() -> None:
+    events, requests = np.array([20_000]), np.array([100])
+    nothing = nothing_known(1)
+    tokens = overdispersion.kappa(nothing, events, events, events, requests, BLOCK, BOUNDS)[0]
+    alone = overdispersion.kappa(nothing, events, events, events, 2 * events, BLOCK, BOUNDS)[0]
+    assert tokens < 0.01 < 0.2 < alone
+    assert overdispersion.kappa(nothing, events, events, events, events, BLOCK, (0.7, 0.8))[0] == 0.7
 
 
 def test_sums_go_from_step_to_step_and_open_stretches_do_not() -> None:

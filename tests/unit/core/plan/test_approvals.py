@@ -19,16 +19,19 @@ def test_no_big_step_jumps_over_an_approval(weight: int, following: int, due: bo
     assert Approvals(steps=(50,)).due(weight, following) is due
 
 
+GOES_BACK = {"analysis": {"on_timeout": "rollback"}}
+
+
 @pytest.mark.parametrize(
     ("changes", "asks"),
     [
-        ({}, False),
-        ({"approvals": {"steps": [100]}}, True),
-        ({"analysis": {"on_timeout": "ask"}}, True),
-        ({"approvals": {"retire": True}}, False),
+        ({}, True),
+        (GOES_BACK, False),
+        (GOES_BACK | {"approvals": {"steps": [100]}}, True),
+        (GOES_BACK | {"approvals": {"retire": True}}, False),
     ],
 )
-def test_a_plan_asks_only_where_it_says_so(changes: dict[str, Any], asks: bool) -> None:
+def test_a_plan_asks_unless_an_undecided_step_goes_back(changes: dict[str, Any], asks: bool) -> None:
     assert llm_plan(**changes).can_ask is asks
 
 
