@@ -40,7 +40,7 @@ def judged(stream: Stream, rules: Rules) -> Seen:
     for t in range(windows):
         step = int(step_of[t])
         if step != before:
-            state, before, done = running.next_step(state), step, 0.0
+            state, before, done = running.next_step(state, rules), step, 0.0
             bake = layout.minutes[step] * 60.0 - DELAY * SECONDS
             mass = onset(step + 1, steps, bake, 0.0, 0.0)
             state, left = running.with_onset(state, mass), left - mass

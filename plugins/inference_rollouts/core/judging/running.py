@@ -43,15 +43,19 @@ def nothing_seen(rules: Rules, *shape: int) -> Running:
     cells, tests = len(rules.cells), 2 * len(rules.cells) + len(rules.objectives)
     good = np.zeros((*shape, cells, 3, len(evidence.SHARE_RATIOS)))
     known = overdispersion.nothing_known(*shape, cells)
-    fixed = FIRST_KAPPA if rules.policy.kappa == "estimate" else rules.policy.kappa
     alarm = np.full((*shape, tests, len(evidence.WORSE_ODDS)), -np.inf)
-    return Running(alarm, good, good, known, np.full((*shape, cells), fixed))
+    return Running(alarm, good, good, known, np.full((*shape, cells), _first_kappa(rules)))
 
 
-def next_step(running: Running) -> Running:
+def next_step(running: Running, rules: Rules) -> Running:
     """Where a step begins: noise and promotion are told apart by step."""
     known = overdispersion.within_a_step(running.dispersion)
-    return replace(running, dispersion=known, earlier=running.good)
+    kappa = np.full(running.kappa.shape, _first_kappa(rules))
+    return replace(running, dispersion=known, earlier=running.good, kappa=kappa)
+
+
+def _first_kappa(rules: Rules) -> float:
+    return FIRST_KAPPA if rules.policy.kappa == "estimate" else rules.policy.kappa
 
 
 def with_onset(running: Running, mass: float) -> Running:

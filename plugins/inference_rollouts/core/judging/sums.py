@@ -79,7 +79,7 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
     """A step's sums before its first window. Raises ValueError when `carried` is of other rules."""
     rules = rules_of(policy, metric_set)
     cells = len(rules.cells)
-    state = running.next_step(_resumed(running.nothing_seen(rules), carried))
+    state = running.next_step(_resumed(running.nothing_seen(rules), carried), rules)
     begun = carried.steps + (0 if step.resumed else 1)
     if begun > step.steps:
         raise ValueError(f"all {step.steps} steps of the plan have been judged already")
