@@ -78,13 +78,13 @@ def report(rollouts: int, seed: int, arrivals: Array | None) -> str:
     sets = {"ideal": REGRESSIONS, "noisy": tuple(map(noisy, REGRESSIONS))}
     with ProcessPoolExecutor(2) as pool:
         play = partial(judged, rollouts=rollouts, arrivals=arrivals)
-        tuning = dict(zip(known, pool.map(partial(play, seed=seed + 1), known), strict=True))
+        tuning = list(zip(known, pool.map(partial(play, seed=seed + 1), known), strict=True))
         shown = list(
             zip((*known, *OTHERS), pool.map(partial(play, seed=seed), (*known, *OTHERS)), strict=True)
         )
         parts = [HEALTHY, healthy(shown)]
         for name, scenarios in sets.items():
-            nulls = [tuning[each] for each in known if each.kind in SETS[name]]
+            nulls = [row for each, row in tuning if each.kind in SETS[name]]
             rows = list(zip(scenarios, pool.map(partial(play, seed=seed), scenarios), strict=True))
             parts += [f"The {name} set. {EQUAL}", regressions(rows, nulls)]
     return "\n\n".join(parts)
