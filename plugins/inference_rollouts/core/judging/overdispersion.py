@@ -100,7 +100,7 @@ def within_a_step(known: Dispersion) -> Dispersion:
 
 def kept(known: Dispersion) -> dict[str, tuple[float, ...]]:
     """What goes from step to step, as plain data."""
-    return {name: tuple(round(value, 6) for value in getattr(known, name).ravel().tolist()) for name in _KEPT}
+    return {name: tuple(getattr(known, name).round(6).ravel().tolist()) for name in _KEPT}
 
 
 def resumed(sums: Mapping[str, Sequence[float]], cells: int) -> Dispersion:

@@ -79,36 +79,43 @@ def fold(
         bounds = rules.policy.kappa_bounds
         requests = n[..., rules.requests].sum(axis=0)[..., None]
         now = overdispersion.kappa(known, n[0], n[1], bad.sum(axis=0), requests, seconds, bounds)
-    kappas = now, running.kappa
+    ratios = _odds_ratios(rules, n, bad) * now[..., None]
+    before = running.kappa[..., None]
     return Running(
-        alarm=running.alarm + _alarm_gains(rules, n, bad, kappas),
-        good=running.good + _good_gains(rules, n, bad, kappas),
+        alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, before),
+        good=running.good + _good_gains(rules, n, bad, ratios, before),
         earlier=running.earlier,
         dispersion=overdispersion.observe(known, n[0], bad[0], n[1], bad[1], scattered, seconds),
         kappa=now,
     )
 
 
-def _alarm_gains(rules: Rules, n: Integers, bad: Integers, kappas: tuple[Array, Array]) -> Array:
-    limited, (now, before) = rules.objectives, kappas
-    effects = np.concatenate([rules.worse.effects, rules.beyond.null[:, None]], axis=-1)
-    odds = _odds(n, bad, effects, rules.worse.null) * now[..., None]
-    worse, tolerated = odds[..., :-1], odds[..., -1:]
+def _odds_ratios(rules: Rules, n: Integers, bad: Integers) -> Array:
+    """Log likelihoods at all odds that are tried, over that of equal odds.
+
+    Of those that are worse, of what is tolerated, of those that are good enough, of the margin.
+    """
+    parts = rules.worse.effects, rules.beyond.null[:, None], rules.close.effects, rules.close.null[:, None]
+    return _odds(n, bad, np.concatenate(parts, axis=-1), rules.worse.null)
+
+
+def _alarm_gains(rules: Rules, n: Integers, bad: Integers, ratios: Array, before: Array) -> Array:
+    limited, tried = rules.objectives, rules.worse.effects.shape[-1]
+    worse, tolerated = ratios[..., :tried], ratios[..., tried : tried + 1]
     shares = evidence.share_increments(
         n[0][..., limited], bad[0][..., limited], rules.breach.effects, rules.breach.null
     )
-    return np.concatenate([worse, worse - tolerated, shares * before[..., limited, None]], axis=-2)
+    return np.concatenate([worse, worse - tolerated, shares * before[..., limited, :]], axis=-2)
 
 
-def _good_gains(rules: Rules, n: Integers, bad: Integers, kappas: tuple[Array, Array]) -> Array:
-    close, small = rules.close, rules.small
-    now, before = kappas
+def _good_gains(rules: Rules, n: Integers, bad: Integers, ratios: Array, before: Array) -> Array:
+    small, tried = rules.small, rules.worse.effects.shape[-1] + 1
     tests = (
-        _odds(n, bad, close.effects, close.null),
-        evidence.share_increments(n[0], bad[0], small.effects, small.null),
-        evidence.share_increments(n[1], n[1] - bad[1], small.effects, small.null),
+        ratios[..., tried:-1] - ratios[..., -1:],
+        evidence.share_increments(n[0], bad[0], small.effects, small.null) * before,
+        evidence.share_increments(n[1], n[1] - bad[1], small.effects, small.null) * before,
     )
-    return np.stack(tests, axis=-2) * np.stack([now, before, before], axis=-1)[..., None]
+    return np.stack(tests, axis=-2)
 
 
 def _odds(n: Integers, bad: Integers, effects: Array, null: Array) -> Array:

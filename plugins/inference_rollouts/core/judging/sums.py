@@ -162,12 +162,12 @@ def absorb(sums: Sums, window: WindowCounts) -> Sums:
 def carried_of(sums: Sums, crashes: int) -> Carried:
     """What the next step needs to know; `crashes` were in this one."""
     state = sums.running
-    alarm = [[None if np.isneginf(w) else round(w, 9) for w in row] for row in state.alarm.tolist()]
+    alarm = [[None if w == -np.inf else w for w in row] for row in state.alarm.round(9).tolist()]
     stable = sums.n[1].tolist(), sums.bad[1].tolist()
     return Carried(
         steps=sums.begun,
         alarm=tuple(map(tuple, alarm)),
-        good=tuple(round(value, 6) for value in state.good.ravel().tolist()),
+        good=tuple(state.good.round(6).ravel().tolist()),
         dispersion=kept(state.dispersion),
         unbegun=round(sums.unbegun, 12),
         baked=sums.earlier + sums.seconds,
