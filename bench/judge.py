@@ -47,10 +47,13 @@ def healthy(rows: Iterable[tuple[Scenario, Row]]) -> str:
     return _table(["set", "null", "alarms", "promoted", "after minutes"], lines)
 
 
-def regressions(rows: Sequence[tuple[Scenario, Row]], nulls: Sequence[Row]) -> str:
-    """Minutes of each rule on each regression."""
+def regressions(rows: Sequence[tuple[Scenario, Row]], nulls: Sequence[Row], fresh: Sequence[Row]) -> str:
+    """Minutes of each rule on each regression, tuned on `nulls`; and what that is worth on `fresh` ones."""
     limits = {name: tuned(nulls, name) for name in (OURS, *PEERS)}
-    lines = [
+    wrong = [max(float(np.isfinite(r.minutes(name, limits[name])).mean()) for r in fresh) for name in limits]
+    configured = max(each.alarms for each in fresh)
+    lines = [["false alarms, worst null, other seeds", *(f"{share:.3f}" for share in (configured, *wrong))]]
+    lines += [
         [s.name, _times(r.alarm), *(_times(r.minutes(name, limits[name])) for name in limits)]
         for s, r in rows
     ]
@@ -86,7 +89,8 @@ def report(rollouts: int, seed: int, arrivals: Array | None) -> str:
         for name, scenarios in sets.items():
             nulls = [row for each, row in tuning if each.kind in SETS[name]]
             rows = list(zip(scenarios, pool.map(partial(play, seed=seed), scenarios), strict=True))
-            parts += [f"The {name} set. {EQUAL}", regressions(rows, nulls)]
+            fresh = [row for each, row in shown if each.kind in SETS[name]]
+            parts += [f"The {name} set. {EQUAL}", regressions(rows, nulls, fresh)]
     return "\n\n".join(parts)
 
 
