@@ -45,10 +45,10 @@ class Row:
 
     def minutes(self, rule: str, limits: Array) -> Array:
         """When a rule with these thresholds raises its alarm; infinite: never."""
-        return first((self.highest[rule] - limits).max(axis=2) > 0)
+        return first(np.logical_or.reduce(self.highest[rule] > limits, axis=2))
 
 
-def first(reached: Array | NDArray[np.bool_]) -> Array:
+def first(reached: NDArray[np.bool_]) -> Array:
     """Minutes until the first window of each rollout in which something is reached; infinite: never."""
     return np.where(reached.any(axis=1), (reached.argmax(axis=1) + 1) / PER_MINUTE, np.inf)
 
