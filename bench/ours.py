@@ -2,79 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 
-from bench.streams import CELLS, SECONDS, THRESHOLDS, Array, Stream
-from inference_rollouts.core.judging import evidence, overdispersion
-from inference_rollouts.core.judging.sums import gamma
-
-WEIGHTS = np.array([0.5, *(0.5 / len(THRESHOLDS) for _ in THRESHOLDS)])  # failures and latency count the same
-BOUNDS = (0.1, 1.0)
-Kappa = float | Literal["estimate"]
+from bench.traffic import DELAY, SECONDS, Array, Stream
+from inference_rollouts.core.judging import running
+from inference_rollouts.core.judging.overdispersion import Scattered
+from inference_rollouts.core.judging.rules import Rules
+from inference_rollouts.core.judging.sums import onset
 
 
-def increments(stream: Stream) -> Array:
-    """Log likelihood ratios: rollouts x windows x cells x effects; nothing during a step's initial delay."""
-    shape = stream.bad_c.shape
-    n_c, n_b = (np.broadcast_to(n[..., None], shape).ravel() for n in (stream.n_c, stream.n_b))
-    effects = np.broadcast_to(np.log(evidence.WORSE_ODDS), (n_c.size, len(evidence.WORSE_ODDS)))
-    ratios = evidence.odds_increments(
-        n_c, stream.bad_c.ravel(), n_b, stream.bad_b.ravel(), effects, np.zeros(n_c.size)
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """After every window: ln E against the canary of all tests and of each, and ln E for it of each judged
+    metric, over what is needed (0: enough; before the last step has baked, minus infinity). Rollouts x
+    windows (x ...)."""
+
+    total: Array
+    tests: Array
+    good: Array
+
+
+def judged(stream: Stream, rules: Rules) -> Seen:
+    """What the shipped policy makes of a stream."""
+    layout = stream.scenario.layout
+    rollouts, windows = stream.n.shape[1:3]
+    state, steps, left = running.nothing_seen(rules, rollouts), len(layout.steps), 1.0
+    names = [metric.name for metric in rules.metric_set.compared]
+    total, good = (
+        np.empty((rollouts, windows)),
+        np.full((rollouts, windows, len(names)), -np.inf),
     )
-    gains = ratios.reshape(shape + ratios.shape[1:])
-    return np.asarray(gains * stream.counted[:, None, None])
-
-
-def kappas(stream: Stream, kappa: Kappa) -> Array:
-    """The discount of every window: rollouts x windows x cells."""
-    if kappa != "estimate":
-        return np.full(stream.bad_c.shape, kappa)
-    discounts = np.empty(stream.bad_c.shape)
-    known = overdispersion.nothing_known(len(stream.n_c), CELLS)
-    n_b, bad_b = stream.n_b, stream.bad_b
-    chi2, df = pearson(stream)
-    for t in range(len(stream.step)):
-        n, m, bad, usual = stream.n_c[:, t, None], n_b[:, t, None], stream.bad_c[:, t], bad_b[:, t]
-        if t and stream.step[t] != stream.step[t - 1]:
-            known = overdispersion.without_block(known)
-        discounts[:, t] = overdispersion.kappa(known, n, m, bad + usual, SECONDS, BOUNDS)
-        if stream.counted[t]:
-            known = overdispersion.observe(known, n, bad, m, usual, chi2[:, t], df[:, t], SECONDS)
-    return discounts
-
-
-def pearson(stream: Stream) -> tuple[Array, Array]:
-    """Stable's pods against each other, as `counts` does it for one rollout."""
-    n, bad = stream.pods_n[..., None], stream.pods_bad
-    share = bad.sum(axis=2) / np.maximum(n.sum(axis=2), 1)
-    variance = n * (share * (1 - share))[:, :, None]
-    some = variance > 0
-    chi2 = np.where(some, (bad - n * share[:, :, None]) ** 2 / np.where(some, variance, 1), 0).sum(axis=2)
-    df = np.maximum(some.sum(axis=2) - 1, 0).astype(float)
-    return _by_metric(chi2), _by_metric(df)
-
-
-def _by_metric(values: Array) -> Array:
-    """Sums over the thresholds of the latency, for each of its cells."""
-    latency = values[..., 1:].sum(axis=-1, keepdims=True)
-    return np.concatenate([values[..., :1], np.broadcast_to(latency, values[..., 1:].shape)], axis=-1)
-
-
-def log_evidence(stream: Stream, gains: Array, discounts: Array) -> Array:
-    """ln E of all metrics together after every window: rollouts x windows."""
-    rollouts, intervals = stream.n_c.shape
-    steps = int(stream.step.max()) + 1
-    alarm = np.full((rollouts, CELLS, gains.shape[3]), -np.inf)
-    evidence_of = np.empty((rollouts, intervals))
-    prior = -np.log(gains.shape[3])
-    for t in range(intervals):
-        step = int(stream.step[t]) + 1
-        if t == 0 or stream.step[t] != stream.step[t - 1]:
-            alarm = np.logaddexp(alarm, np.log(gamma(step, steps)))
-        alarm = alarm + discounts[:, t, :, None] * gains[:, t]
-        unbegun = sum(gamma(later, steps) for later in range(step + 1, steps + 1))
-        mixed = evidence.log_sum(evidence.log_sum(alarm + prior) + np.log(WEIGHTS))
-        evidence_of[:, t] = np.logaddexp(mixed, evidence.log(np.array(unbegun)))
-    return evidence_of
+    tests = np.empty((rollouts, windows, len(rules.weights)))
+    step_of, counted, before = layout.step, layout.counted, -1
+    needed = np.log(1 / rules.policy.beta)
+    for t in range(windows):
+        step = int(step_of[t])
+        if step != before:
+            state, before, done = running.next_step(state, rules), step, 0.0
+            bake = layout.minutes[step] * 60.0 - DELAY * SECONDS
+            mass = onset(step + 1, steps, bake, 0.0, 0.0)
+            state, left = running.with_onset(state, mass), left - mass
+        if counted[t]:
+            mass = onset(step + 1, steps, bake, done, done + SECONDS)
+            done += SECONDS
+            state, left = running.with_onset(state, mass), left - mass
+            at = (slice(None), t)
+            scattered = Scattered(
+                *(each[at] for each in (stream.chi2, stream.df, stream.lasting_chi2, stream.lasting_df))
+            )
+            state = running.fold(state, rules, stream.n[:, :, t], stream.bad[:, :, t], scattered, SECONDS)
+        log_e = running.log_evidence(state, rules, max(left, 0.0))
+        tests[:, t], total[:, t] = log_e, running.log_total(log_e, rules)
+        if step == steps - 1 and done >= bake:
+            each = running.log_goodness(state, rules)
+            good[:, t] = np.stack([each[name] for name in names], axis=-1) - needed
+    return Seen(total, tests, good)

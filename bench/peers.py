@@ -1,44 +1,64 @@
-"""How other tools decide, as running statistics: an alarm is raised when one reaches its threshold.
+"""How others decide, as running statistics: an alarm is raised when one reaches its threshold.
 
-Each function gives rollouts x windows x metrics. Metrics are watched apart, as these tools do; thresholds are
-the tools' usual ones, or tuned (see `bench.judge`).
+Each function gives rollouts x windows x tests; thresholds are tuned (see `bench.rules`). Kayenta's judge is a
+Mann-Whitney test on the series of minutes of the failing share and the 95th percentile. The two others come
+from the literature and look at each cell's stratified score (Cochran, Mantel and Haenszel; a stratum is a
+window): a group-sequential test after every window, and a mixture sequential probability ratio test (Robbins
+1970; Johari, Pekelis and Walsh 2017).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from bench.streams import PER_MINUTE, THRESHOLDS, Array, Integers, Stream
+from bench.traffic import PER_MINUTE, Array, Integers, Stream
+from inference_rollouts.core.judging import evidence
+from inference_rollouts.core.judging.metrics import Latency
+from inference_rollouts.core.judging.rules import Rules
 
 TOLERANCE = 0.25  # Kayenta's: how far a shift must exceed, as a part of its own estimate
+EFFECT = 0.5  # sd of the log odds that the mixture expects
 
 
-def z_test(stream: Stream) -> Array:
-    """The largest pooled z of failures and of each latency threshold, over everything counted so far."""
-    keep = stream.counted[:, None]
-    n_c, n_b = (np.cumsum(n * stream.counted, axis=1)[..., None] for n in (stream.n_c, stream.n_b))
-    x_c, x_b = (np.cumsum(x * keep, axis=1) for x in (stream.bad_c, stream.bad_b))
-    share = (x_c + x_b) / np.maximum(n_c + n_b, 1)
-    variance = share * (1 - share) * (1 / np.maximum(n_c, 1) + 1 / np.maximum(n_b, 1))
-    difference = x_c / np.maximum(n_c, 1) - x_b / np.maximum(n_b, 1)
-    z = np.where(variance > 0, difference / np.sqrt(np.where(variance > 0, variance, 1)), 0.0)
-    return np.asarray(z.max(axis=2, keepdims=True))
+def score(stream: Stream) -> tuple[Array, Array]:
+    """The running score of each cell and its variance."""
+    (n_c, n_b), (x_c, x_b) = stream.n, stream.bad
+    mean, variance = evidence.tendency(n_c, n_b, x_c + x_b, np.ones(n_c.shape))
+    return np.cumsum(np.where(variance > 0, x_c - mean, 0), axis=1), np.cumsum(variance, axis=1)
 
 
-def kayenta(stream: Stream) -> Array:
-    """Mann-Whitney on the series of minutes: normal score of a shift beyond a quarter of its estimate."""
-    canary, stable = minutes(stream.n_c, stream.bad_c, 1), minutes(stream.n_b, stream.bad_b, 1)
-    keep = stream.counted[::PER_MINUTE]
-    rollouts, intervals, metrics = canary.shape
-    statistic = np.zeros((rollouts, intervals, metrics))
-    for m in range(metrics):
-        for t in range(intervals):
+def group_sequential(stream: Stream, rules: Rules) -> Array:
+    """z of each cell; its own number of events makes it worth looking at."""
+    total, variance = score(stream)
+    return np.where(variance > 3, total / np.sqrt(np.maximum(variance, 1e-9)), 0.0)
+
+
+def mixture(stream: Stream, rules: Rules) -> Array:
+    """ln of the mixture likelihood ratio of each cell, of scores that are too high."""
+    total, variance = score(stream)
+    spread = 1 + EFFECT**2 * variance
+    ratio = EFFECT**2 * total**2 / (2 * spread) - np.log(spread) / 2
+    return np.where(total > 0, ratio, 0.0)
+
+
+def kayenta(stream: Stream, rules: Rules) -> Array:
+    """Normal score of a shift beyond a quarter of its estimate, of each judged metric."""
+    keep = np.asarray(stream.scenario.layout.counted.reshape(-1, PER_MINUTE).min(axis=1))
+    series = [_minutes(stream, rules, m.name) for m in rules.metric_set.compared]
+    statistics = []
+    for canary, stable in series:
+        statistic = np.zeros(canary.shape)
+        for t in range(1, canary.shape[1]):
             past = np.flatnonzero(keep[: t + 1])
-            if keep[t] and len(past) >= 5:
-                statistic[:, t, m] = _mann_whitney(canary[:, past, m], stable[:, past, m])
-            elif t:
-                statistic[:, t, m] = statistic[:, t - 1, m]
-    return by_window(statistic, stream)
+            fresh = keep[t] and len(past) >= 5
+            statistic[:, t] = (
+                _mann_whitney(canary[:, past], stable[:, past]) if fresh else statistic[:, t - 1]
+            )
+        statistics.append(statistic)
+    known = np.repeat(np.stack(statistics, axis=-1), PER_MINUTE, axis=1)
+    known = np.roll(known, PER_MINUTE - 1, axis=1)
+    known[:, : PER_MINUTE - 1] = 0
+    return known
 
 
 def _mann_whitney(canary: Array, stable: Array) -> Array:
@@ -46,58 +66,37 @@ def _mann_whitney(canary: Array, stable: Array) -> Array:
     estimate = np.median(differences, axis=1)
     below = (differences <= TOLERANCE * estimate[:, None]).sum(axis=1)
     size = canary.shape[1]
-    score: Array = (size * size / 2 - below) / np.sqrt(size * size * (2 * size + 1) / 12)
-    return score
+    result: Array = (size * size / 2 - below) / np.sqrt(size * size * (2 * size + 1) / 12)
+    return result
 
 
-def counter(stream: Stream, failures: int, span: int, *, each_step: bool) -> Array:
-    """The `failures`-th largest so far of failing share and 95th percentile over `span` minutes.
+def _minutes(stream: Stream, rules: Rules, name: str) -> list[Array]:
+    """Of both arms and each minute: the failing share, or the 95th percentile between thresholds."""
+    metric, place = rules.metric_set[name], rules.places[name]
 
-    With a threshold on the value this counts failed checks: over the whole rollout, as Flagger does, or in
-    each step anew, as Argo's analysis runs do.
-    """
-    values = minutes(stream.n_c, stream.bad_c, span)
-    values[:, ~stream.counted[::PER_MINUTE]] = 0
-    rollouts, intervals, metrics = values.shape
-    step = stream.step[::PER_MINUTE]
-    top, statistic = np.zeros((rollouts, failures, metrics)), np.zeros(values.shape)
-    for t in range(intervals):
-        if each_step and t and step[t] != step[t - 1]:
-            top[:] = 0
-        top = -np.sort(-np.concatenate([top, values[:, t, None]], axis=1), axis=1)[:, :failures]
-        statistic[:, t] = top[:, -1]
-    return by_window(statistic, stream)
+    def by_minute(values: Integers) -> Integers:
+        return np.asarray(values.reshape(len(values), -1, PER_MINUTE, values.shape[-1]).sum(axis=2))
+
+    series = []
+    for n, bad in zip(by_arm(stream.n), by_arm(stream.bad), strict=True):
+        events, slower = by_minute(n[..., place])[..., 0], by_minute(bad[..., place])
+        if isinstance(metric, Latency):
+            series.append(_p95(events, slower, np.array([0.0, *metric.thresholds])))
+        else:
+            series.append(slower[..., 0] / np.maximum(events, 1))
+    return series
 
 
-def minutes(n: Integers, bad: Integers, span: int) -> Array:
-    """Failing share and 95th percentile of the time to first token over `span` minutes, each minute."""
-    size = span * PER_MINUTE
-    n_sum, bad_sum = _moving(n[..., None], size), _moving(bad, size)
-    share = bad_sum[..., 0] / np.maximum(n_sum[..., 0], 1)
-    return np.stack([share, _p95(n_sum[..., 0], bad_sum[..., 1:])], axis=-1)[:, PER_MINUTE - 1 :: PER_MINUTE]
+def by_arm(values: Integers) -> list[Integers]:
+    return [values[0], values[1]]
 
 
-def _moving(values: Integers, size: int) -> Integers:
-    total = np.cumsum(values, axis=1)
-    total[:, size:] -= total[:, :-size].copy()
-    return total
-
-
-def _p95(n: Integers, slower: Integers) -> Array:
+def _p95(n: Integers, slower: Integers, bounds: Array) -> Array:
     """Interpolated between the thresholds as Prometheus does; the largest threshold beyond it."""
     within = np.concatenate([np.zeros_like(n)[..., None], n[..., None] - slower], axis=-1)
     wanted = 0.95 * n
-    place = np.clip((within < wanted[..., None]).sum(axis=-1), 1, len(THRESHOLDS))
-    bounds = np.array([0.0, *THRESHOLDS])
+    place = np.clip((within < wanted[..., None]).sum(axis=-1), 1, len(bounds) - 1)
     low = np.take_along_axis(within, place[..., None] - 1, axis=-1)[..., 0]
     high = np.take_along_axis(within, place[..., None], axis=-1)[..., 0]
     part = np.clip((wanted - low) / np.maximum(high - low, 1), 0, 1)
     return np.where(n > 0, bounds[place - 1] + (bounds[place] - bounds[place - 1]) * part, 0.0)
-
-
-def by_window(values: Array, stream: Stream) -> Array:
-    """What is known each minute, on the finer grid: nothing before the first minute has ended."""
-    known = np.repeat(values, PER_MINUTE, axis=1)
-    known = np.roll(known, PER_MINUTE - 1, axis=1)
-    known[:, : PER_MINUTE - 1] = 0
-    return known[:, : len(stream.step)]

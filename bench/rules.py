@@ -2,96 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import ours, peers
-from bench.streams import PER_MINUTE, Array, Scenario, Stream, windows
+from bench.traffic import PER_MINUTE, Array, Stream
+from inference_rollouts.core.judging.rules import Rules
 
 ALPHA = 0.01
-Statistic = Callable[[Stream, Array], Array]
-"""A running statistic of a stream and its likelihood ratios: rollouts x windows x metrics."""
+PEERS: Mapping[str, Callable[[Stream, Rules], Array]] = {
+    "Kayenta": peers.kayenta,
+    "CMH, group-sequential": peers.group_sequential,
+    "CMH, mSPRT": peers.mixture,
+}
+OURS = "ours"
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """An alarm when a statistic passes its threshold. The usual variant comes first; tuning may take any."""
+class Row:
+    """Many rollouts of one scenario.
 
-    name: str
-    usual: tuple[float, ...]
-    variants: tuple[Statistic, ...]
+    The running maximum of each rule's statistics (rollouts x windows x tests), and, of the shipped policy,
+    the minute of its alarm and of its promotion (infinite: none).
+    """
 
+    highest: Mapping[str, Array]
+    alarm: Array
+    promotion: Array
 
-def _ours(kappa: ours.Kappa) -> Statistic:
-    return lambda stream, gains: ours.log_evidence(stream, gains, ours.kappas(stream, kappa))[..., None]
+    @property
+    def alarms(self) -> float:
+        """The share of rollouts with an alarm before they were promoted."""
+        return float((self.alarm < self.promotion).mean())
 
+    @property
+    def promotions(self) -> float:
+        """The share of rollouts promoted, without an alarm before, within the deadline."""
+        return float((np.isfinite(self.promotion) & (self.promotion <= self.alarm)).mean())
 
-def _counter(failures: int, span: int, each_step: bool) -> Statistic:
-    return lambda stream, _: peers.counter(stream, failures, span, each_step=each_step)
-
-
-ALARM = (float(np.log(1 / ALPHA)),)
-RULES = (
-    Rule("ours, kappa 1", ALARM, (_ours(1.0),)),
-    Rule("ours, kappa .5", ALARM, (_ours(0.5),)),
-    Rule("ours, estimated", ALARM, (_ours("estimate"),)),
-    Rule("Kayenta", (2.326, 2.326), (lambda stream, _: peers.kayenta(stream),)),
-    Rule("Flagger", (0.03, 1.5), tuple(_counter(n, 1, False) for n in (5, 2, 10, 20))),
-    Rule("Argo", (0.03, 1.5), tuple(_counter(n, 5, True) for n in (4, 2, 8))),
-    Rule("peeked z", (2.326,), (lambda stream, _: peers.z_test(stream),)),
-)
+    def minutes(self, rule: str, limits: Array) -> Array:
+        """When a rule with these thresholds raises its alarm; infinite: never."""
+        return first(np.logical_or.reduce(self.highest[rule] > limits, axis=2))
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A statistic on many rollouts of one scenario: its running maximum, and what each window cost."""
-
-    highest: Array
-    excess: Array
-
-    def alarms(self, thresholds: Sequence[float] | Array) -> Array:
-        """Minutes to the alarm of each rollout; infinite: none."""
-        over = np.any(self.highest > np.asarray(thresholds), axis=2)
-        return np.where(over.any(axis=1), (over.argmax(axis=1) + 1) / PER_MINUTE, np.inf)
-
-    def exposure(self, thresholds: Sequence[float] | Array) -> float:
-        """Requests served badly until the alarm, or until the end, on average."""
-        ends = np.minimum(self.alarms(thresholds) * PER_MINUTE, windows()).astype(int)
-        served = np.cumsum(self.excess, axis=1)
-        return float(np.mean(served[np.arange(len(ends)), ends - 1]))
+def first(reached: NDArray[np.bool_]) -> Array:
+    """Minutes until the first window of each rollout in which something is reached; infinite: never."""
+    return np.where(reached.any(axis=1), (reached.argmax(axis=1) + 1) / PER_MINUTE, np.inf)
 
 
-Runs = dict[str, Run]
-"""One statistic's runs, by scenario."""
+def row(stream: Stream, rules: Rules) -> Row:
+    """What all rules make of one scenario's rollouts."""
+    seen = ours.judged(stream, rules)
+    highest = {OURS: _highest(seen.total[..., None])}
+    for name, statistic in PEERS.items():
+        highest[name] = _highest(statistic(stream, rules))
+    return Row(
+        highest=highest,
+        alarm=first(seen.total >= np.log(1 / rules.policy.alpha)),
+        promotion=first((seen.good >= 0).all(axis=2)),
+    )
 
 
-def run_all(streams: Iterable[tuple[Scenario, Stream]]) -> dict[str, list[Runs]]:
-    """The runs of every variant of every rule; only one stream is held at a time."""
-    runs_of: dict[str, list[Runs]] = {rule.name: [{} for _ in rule.variants] for rule in RULES}
-    for scenario, stream in streams:
-        gains = ours.increments(stream)
-        for rule in RULES:
-            for variant, runs in zip(rule.variants, runs_of[rule.name], strict=True):
-                highest = np.maximum.accumulate(variant(stream, gains).astype(np.float32), axis=1)
-                runs[scenario.name] = Run(highest, stream.excess)
-    return runs_of
+def _highest(statistic: Array) -> Array:
+    return np.asarray(np.maximum.accumulate(statistic.astype(np.float32), axis=1))
 
 
-def tuned(runs: Runs, nulls: Sequence[Scenario]) -> Array:
-    """The lowest thresholds with at most ALPHA false alarms in every null, shared evenly by the metrics."""
-    highest = [runs[null.name].highest[:, -1] for null in nulls]
-    allowed = 1 - ALPHA / highest[0].shape[1]
-    limits = [np.quantile(values, allowed, axis=0, method="higher") for values in highest]
-    return np.asarray(np.max(limits, axis=0))
-
-
-def best(variants: Sequence[Runs], nulls: Sequence[Scenario], regressions: Sequence[Scenario]) -> Runs:
-    """The variant that, tuned, alarms the soonest over all regressions; no alarm counts two rollouts."""
-
-    def late(runs: Runs) -> float:
-        limits = tuned(runs, nulls)
-        return sum(float(np.minimum(runs[s.name].alarms(limits), windows()).mean()) for s in regressions)
-
-    return min(variants, key=late)
+def tuned(nulls: Sequence[Row], rule: str) -> Array:
+    """The lowest thresholds with at most ALPHA false alarms in every null: each test gets the same chance."""
+    highest = [each.highest[rule][:, -1] for each in nulls]
+    limits = highest[0].max(axis=0)
+    for chance in np.linspace(ALPHA, 0, 41):
+        limits = np.max(
+            [np.quantile(values, 1 - chance, axis=0, method="higher") for values in highest], axis=0
+        )
+        if max((values > limits).any(axis=1).mean() for values in highest) <= ALPHA:
+            break
+    return np.asarray(limits)

@@ -29,10 +29,17 @@ def include(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for other in path.parent.glob("*.yaml"):
         if other != path:
             other.unlink()
-    quick = {"interval": "250ms", "scrape_delay": 0, "progress_deadline": "2s", "margin": None}
+    quick = {
+        "interval": "250ms",
+        "scrape_delay": 0,
+        "progress_deadline": "2s",
+        "on_timeout": "rollback",
+        "margin": None,
+    }
     edit(
         path,
         steps=[{"weight": 50, "bake": "500ms"}, {"weight": 100, "bake": "250ms"}],
+        without_comparison=True,
         initial_delay=0,
         analysis=quick,
         deadlines={"route": "4s"},

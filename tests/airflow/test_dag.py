@@ -45,7 +45,7 @@ def test_the_chain_reads_like_the_plan(dag: DAG) -> None:
         chain.append(task)
         following = dag.task_dict[task].downstream_task_ids - {"rollback", "report", "promote"}
         task = next(iter(following), "promote")
-    steps = [f"step_{n}.{part}" for n in range(1, 5) for part in ("shift", "judge", "gate")]
+    steps = [f"step_{n}.{part}" for n in range(1, 5) for part in ("shift", "judge", "ask", "gate")]
     assert chain == ["preflight", "provision_nodes", "deploy_pool", "warm_up", *steps]
 
 

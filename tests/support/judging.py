@@ -97,8 +97,10 @@ def window(
         name: Counts(
             canary=canary[name],
             stable=stable[name],
-            chi2=chi2,
-            df=df,
+            chi2=(chi2,) * len(canary[name].bad),
+            df=(df,) * len(canary[name].bad),
+            lasting_chi2=(0.0,) * len(canary[name].bad),
+            lasting_df=(0,) * len(canary[name].bad),
         )
         for name in canary
     }

@@ -37,7 +37,7 @@ class Step:
         self.cluster.clock = clock or self.cluster.clock
         self.prometheus = FakePrometheus(self.cluster)
         self.storage = FakeStorage()
-        quick = {"interval": "50ms", "scrape_delay": 0, "progress_deadline": "1s"}
+        quick = {"interval": "50ms", "scrape_delay": 0, "progress_deadline": "1s", "on_timeout": "rollback"}
         analysis = quick | changes.pop("analysis", {})
         params = {"weights": [50, 100], "bake": "200ms"}
         self.run: Run = run_on(

@@ -1,4 +1,4 @@
-"""What a plan's steps can detect, without starting anything.
+"""What a plan's steps can detect, and whether a good canary is promoted in time, without starting anything.
 
 Traffic is assumed, not measured: --rate requests/s, of which --bad are bad at each threshold of each metric.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from inference_rollouts.clients.include import load_metric_set, load_plan
 from inference_rollouts.core.judging.power import Traffic, markdown, shortfalls, step_powers
+from inference_rollouts.core.judging.promotion import late
 
 
 def add_parser(commands: Any) -> None:
@@ -23,7 +24,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every step detects what the plan wants, 1 when one may miss it.
+    """0 when every step detects what the plan wants and promotion comes in time, 1 when not.
 
     Raises PlanInvalid.
     """
@@ -34,6 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
         for metric in metric_set.judged
     }
     powers = step_powers(plan.analysis, metric_set, plan.all_steps, traffic)
-    missed = shortfalls(plan.analysis, powers)
+    missed = shortfalls(plan.analysis, powers) + late(plan.analysis, metric_set, plan.all_steps, traffic)
     print(markdown(plan.analysis, powers), *missed, sep="\n")
     return int(bool(missed))

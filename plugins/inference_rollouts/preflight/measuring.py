@@ -14,6 +14,7 @@ from inference_rollouts.core.judging.counters import Exporter, last_window, name
 from inference_rollouts.core.judging.counts import Snapshot, missing, only, pods_in
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import markdown, shortfalls, step_powers, traffic_of
+from inference_rollouts.core.judging.promotion import late
 from inference_rollouts.core.judging.queries import keyed
 from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.plan.plan import Kind, Plan
@@ -82,7 +83,7 @@ def check_power(prometheus: Prometheus, frozen: Frozen, now: float) -> tuple[str
     seen = last_window(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable), answers)
     usual = traffic_of(frozen.metric_set, [seen] if seen else [])
     powers = step_powers(policy, frozen.metric_set, plan.all_steps, usual)
-    missed = shortfalls(policy, powers)
+    missed = shortfalls(policy, powers) + late(policy, frozen.metric_set, plan.all_steps, usual)
     if not powers and any(step.compared for step in plan.all_steps):
         missed = [
             f"Nothing was counted in the last {TRAFFIC_SEEN:.0f} s, so nobody knows what the steps can see."

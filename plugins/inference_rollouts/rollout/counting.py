@@ -8,7 +8,7 @@ from functools import partial
 
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.counts import Grid, Snapshot
-from inference_rollouts.core.judging.policy import StepContext
+from inference_rollouts.core.judging.policy import STORM_WINDOWS, StepContext
 from inference_rollouts.core.limits import CATCH_UP
 from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.rollout.beside import Beside
@@ -69,7 +69,7 @@ class Counting:
     def _storm(self, now: float) -> str:
         """A storm before the first tick: nothing is counted then, and a canary that fails has traffic."""
         end = now - self.grid.delay
-        start = end - self.grid.interval
+        start = end - STORM_WINDOWS * self.grid.interval
         if start < self._since:
             return ""
         return storm_between(self._run.clients.prometheus, self._storms, start, end)

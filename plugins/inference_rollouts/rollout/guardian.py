@@ -19,6 +19,7 @@ from inference_rollouts.clients.read_once import ReadOnce
 from inference_rollouts.core.errors import PassingError, PrometheusUnavailable, RolloutError
 from inference_rollouts.core.judging.guardrails import guardrails, harms
 from inference_rollouts.core.judging.judgement import Opinion, worst
+from inference_rollouts.core.judging.policy import STORM_WINDOWS
 from inference_rollouts.core.limits import GUARDIAN_POLL, LEASE_SECONDS
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -213,7 +214,7 @@ class Guardian:
         if self.prometheus is None or watch is None:
             return ""
         end = self.now() - guard.scrape_delay
-        start = end - max(guard.interval, GUARDIAN_POLL)
+        start = end - STORM_WINDOWS * max(guard.interval, GUARDIAN_POLL)
         if start < since:
             return ""
         try:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.clients.read_once import ReadOnce
-from inference_rollouts.core.judging.counters import Exporter, last_window
+from inference_rollouts.core.judging.counters import Exporter, windows
 from inference_rollouts.core.judging.counts import Snapshot
 from inference_rollouts.core.judging.guardrails import storms
-from inference_rollouts.core.judging.policy import Health
+from inference_rollouts.core.judging.policy import STORM_WINDOWS, Health
 from inference_rollouts.core.judging.queries import Query, queries
+from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import (
     Phase,
     is_unresolved,
     ready_pods,
-    restarts,
     route_readiness,
     worst,
 )
@@ -33,24 +33,26 @@ from inference_rollouts.rollout.pods import pods_of
 class ClusterObservation:
     """The cluster now: its health, why the step may not pass as things are, the canary's ready pods.
 
-    `moved` are the objects that move, as they were read; `exporters` the pods whose metrics count, empty
-    where nobody knows them.
+    `all_canary_pods` are also those that are not ready. `moved` are the objects that move, as they were read;
+    `exporters` the pods whose metrics count, empty where nobody knows them.
     """
 
     health: Health
     blockers: tuple[str, ...]
     canary_pods: tuple[K8sObject, ...]
+    all_canary_pods: tuple[K8sObject, ...] = ()
     moved: tuple[K8sObject, ...] = ()
     exporters: frozenset[Exporter] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class PoolsObservation:
-    """Both pools now: their health, what is wrong with them in words, the canary's ready pods."""
+    """Both pools now: their health, what is wrong with them in words, the canary's ready pods, and all."""
 
     health: Health
     outages: tuple[str, ...]
     canary_pods: tuple[K8sObject, ...]
+    all_canary_pods: tuple[K8sObject, ...]
 
 
 def snapshot(prometheus: Prometheus, frozen: Frozen, at: float) -> Snapshot:
@@ -80,10 +82,19 @@ def answers(prometheus: Prometheus, asked: Sequence[Query], at: float) -> Snapsh
 
 
 def storm_between(prometheus: Prometheus, watch: StormWatch, start: float, end: float) -> str:
-    """The sentence of a storm between two Unix times, or an empty one. Raises PrometheusUnavailable."""
-    seen = [answers(prometheus, watch.queries, at) for at in (2 * start - end, start, end)]
-    counted = last_window(watch.metric_set, watch.canary, watch.stable, seen)
-    return next((reason for _, reason in storms(watch.limits, watch.metric_set, counted)), "")
+    """The sentence of a storm from `start` to `end` (Unix times, STORM_WINDOWS apart), or an empty one.
+
+    Raises PrometheusUnavailable.
+    """
+    length = (end - start) / STORM_WINDOWS
+    edges = [start + length * place for place in range(-1, STORM_WINDOWS + 1)]
+    seen = [answers(prometheus, watch.queries, at) for at in edges]
+    counted = windows(watch.metric_set, watch.canary, watch.stable, seen)[-STORM_WINDOWS:]
+    latest = {
+        name: [window.counts[name] for window in counted if name in window.counts]
+        for name in (each.errors for each in watch.metric_set.sets)
+    }
+    return next((reason for _, reason in storms(watch.limits, watch.metric_set, latest)), "")
 
 
 def observe_cluster(cluster: Reader, frozen: Frozen, since: float) -> ClusterObservation:
@@ -104,7 +115,14 @@ def observe_cluster(cluster: Reader, frozen: Frozen, since: float) -> ClusterObs
     health = pools.health.model_copy(update={"route_ok": resolves(moved)})
     late = () if routes.phase is Phase.READY else (f"{routes.message}.",)
     exporters = exporters_of(cluster, frozen)
-    return ClusterObservation(health, (*late, *pools.outages), pools.canary_pods, tuple(moved), exporters)
+    return ClusterObservation(
+        health=health,
+        blockers=(*late, *pools.outages),
+        canary_pods=pools.canary_pods,
+        all_canary_pods=pools.all_canary_pods,
+        moved=tuple(moved),
+        exporters=exporters,
+    )
 
 
 def exporters_of(cluster: Reader, frozen: Frozen) -> frozenset[Exporter]:
@@ -130,11 +148,11 @@ def observe_pools(cluster: Reader, canary: str, stable: str, since: float) -> Po
         ready_canary=new.pods,
         ready_stable=old.pods if old.available else 0,
         shared=canary == stable,
-        restarts=restarts(pods, since),
+        restarts=Crashes(since).observed(pods).count,
         canary_outage=new.sentence if new.pods and not new.available else "",
     )
     outages = dict.fromkeys(each.sentence for each in (new, old) if each.pods and each.sentence)
-    return PoolsObservation(health, tuple(outages), tuple(ready_pods(pods)))
+    return PoolsObservation(health, tuple(outages), tuple(ready_pods(pods)), tuple(pods))
 
 
 def resolves(moved: Iterable[K8sObject]) -> bool:

@@ -27,6 +27,7 @@ from inference_rollouts.core.judging.own_picker import unasked_picker
 from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.split import observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
+from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
@@ -60,6 +61,7 @@ class StepObserver:
         self._exporters: frozenset[Exporter] = frozenset()  # also those that have gone since
         self._counters = Counters(metric_set, self.canary, self.stable, context.anchor)
         self._health = Health()
+        self._crashes = Crashes(context.started_at)
         self._told_smaller = False
         self._counting = Counting(run, context)
         self._room = Beside(RoomAhead())
@@ -78,7 +80,9 @@ class StepObserver:
         until = time.monotonic() + max(self.run.plan.analysis.interval, SLOW_STORE)
         self._counting.ask(now)
         cluster = self._observe_cluster()
-        self._exporters |= cluster.exporters if cluster else frozenset()
+        if cluster:
+            self._exporters |= cluster.exporters
+            self._crashes = self._crashes.observed(cluster.all_canary_pods)
         alarmed = cluster is not None and self._is_alarm(cluster.health)
         answer = Answer() if alarmed else self._count(until)
         blockers, notes = self._blockers(cluster), [*_shared_notes(self.run), *self._counters.notes]
@@ -92,6 +96,7 @@ class StepObserver:
                 "blockers": tuple(blockers),
                 "notes": tuple(notes),
                 "storm": answer.storm,
+                "restarts": self._crashes.count,
             }
         )
         judgement = conclude(self.sums, health, now)
@@ -161,7 +166,9 @@ class StepObserver:
         self.run.cluster.event(cluster.moved[0], "StableShrunk", text, warning=True)
 
     def _is_alarm(self, health: Health) -> bool:
-        return next(guardrails(self.run.plan.analysis.guardrails, health), None) is not None
+        seen = health.model_copy(update={"restarts": self._crashes.count})
+        limits = self.run.plan.analysis.guardrails
+        return next(guardrails(limits, seen, self.sums.crashes), None) is not None
 
     def _count(self, until: float) -> Answer:
         """Absorb what the metrics store has answered by `until`."""

@@ -4,68 +4,84 @@ import numpy as np
 import pytest
 
 from bench import ours, peers
-from bench.streams import PER_MINUTE, SECONDS, STEP_MINUTES, STEPS, THRESHOLDS, Scenario, Stream, draw
+from bench.traffic import DELAY, NULLS, OTHERS, SECONDS, Layout, Scenario, Stream, draw
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.judge import Carried, Policy, StepContext
-from inference_rollouts.core.judging.metrics import parse_metric_set
+from inference_rollouts.core.judging.rules import Rules, rules_of
+from inference_rollouts.core.judging.running import log_total
 from inference_rollouts.core.judging.sums import log_evidence
+from tests.support.judging import vllm_set
 
-METRICS = parse_metric_set(
-    {
-        "name": "bench",
-        "errors": "errors",
-        "metrics": [
-            {"name": "errors", "kind": "rate", "total": "a", "bad": "b", "tolerance": 0},
-            {"name": "ttft", "kind": "latency", "histogram": "h", "thresholds": THRESHOLDS, "tolerance": 0},
-        ],
-    }
-)
+SHORT = Layout(steps=(0.1, 0.5), minutes=(3, 4), more=1)
 
 
-def one_window(stream: Stream, chi2: np.ndarray, df: np.ndarray, t: int) -> WindowCounts:
-    places = {"errors": slice(0, 1), "ttft": slice(1, None)}
-    counts = {
-        name: Counts(
-            canary=ArmCounts(n=int(stream.n_c[0, t]), bad=tuple(stream.bad_c[0, t, place].tolist()), pods=1),
-            stable=ArmCounts(n=int(stream.n_b[0, t]), bad=tuple(stream.bad_b[0, t, place].tolist()), pods=4),
-            chi2=float(chi2[0, t, place][0]),
-            df=int(df[0, t, place][0]),
+def one_window(stream: Stream, rules: Rules, t: int) -> WindowCounts:
+    def counts(name: str, place: slice) -> Counts:
+        arms = [
+            ArmCounts(
+                n=int(stream.n[arm, 0, t, place][0]), bad=tuple(stream.bad[arm, 0, t, place].tolist()), pods=4
+            )
+            for arm in (0, 1)
+        ]
+        return Counts(
+            canary=arms[0],
+            stable=arms[1],
+            chi2=tuple(stream.chi2[0, t, place].tolist()),
+            df=tuple(map(int, stream.df[0, t, place])),
+            lasting_chi2=tuple(stream.lasting_chi2[0, t, place].tolist()),
+            lasting_df=tuple(map(int, stream.lasting_df[0, t, place])),
         )
-        for name, place in places.items()
-    }
-    return WindowCounts(start=SECONDS * t, end=SECONDS * (t + 1), counts=counts)
+
+    each = {name: counts(name, place) for name, place in rules.places.items()}
+    return WindowCounts(start=SECONDS * t, end=SECONDS * (t + 1), counts=each)
 
 
 @pytest.mark.parametrize("kappa", [1.0, "estimate"])
 def test_all_steps_of_a_rollout_give_the_same_evidence(kappa: float) -> None:
-    scenario = Scenario("both", drift=0.5, odds=lambda t: 2.0 + 0 * t, noise=(0.3, 0.3))
-    stream = draw(scenario, 1, np.random.default_rng(4))
-    expected = ours.log_evidence(stream, ours.increments(stream), ours.kappas(stream, kappa))[0]
-    chi2, df = ours.pearson(stream)
-    policy = Policy.from_json({"kappa": kappa, "objectives": False})
-    evidence, carried = [], Carried()
-    for step in range(len(STEPS)):
-        context = StepContext(index=step + 1, steps=len(STEPS), weight=50, started_at=0, bake=1)
-        sums = judge.begin(policy, METRICS, context, carried)
-        for t in range(step * STEP_MINUTES * PER_MINUTE, (step + 1) * STEP_MINUTES * PER_MINUTE):
-            if stream.counted[t]:
-                sums = judge.absorb(sums, one_window(stream, chi2, df, t))
-            evidence.append(float(np.logaddexp.reduce(log_evidence(sums) + np.log(sums.rules.weights))))
-        carried = judge.conclude(sums, judge.Health(), 0).carried
-    np.testing.assert_allclose(evidence, expected, atol=1e-6)
+    scenario = Scenario("both", layout=SHORT, drift=0.5, canary={"errors": 2.0}, batch=1.0, pods=0.03)
+    rules = rules_of(Policy.from_json({"kappa": kappa}), vllm_set())
+    stream = draw(scenario, vllm_set(), 1, np.random.default_rng(4))
+    expected = ours.judged(stream, rules)
+    evidence, good, carried = [], [], Carried()
+    for step in range(2):
+        context = StepContext(
+            index=step + 1,
+            steps=2,
+            weight=50,
+            started_at=0,
+            bake=60.0 * SHORT.minutes[step] - DELAY * SECONDS,
+            last_compared=step == 1,
+        )
+        sums = judge.begin(rules.policy, vllm_set(), context, carried)
+        for t in np.flatnonzero(SHORT.step == step).tolist():
+            if SHORT.counted[t]:
+                sums = judge.absorb(sums, one_window(stream, rules, t))
+            evidence.append(float(log_total(log_evidence(sums), rules)))
+        judgement = judge.conclude(sums, judge.Health(), 0)
+        carried = judgement.carried
+    good = [np.log(row.goodness / row.needed) for row in judgement.rows if row.goodness and row.needed]
+    np.testing.assert_allclose(evidence, expected.total[0], atol=1e-4)
+    np.testing.assert_allclose(good, expected.good[0, -1], atol=1e-3)
 
 
 def test_peers_see_what_they_should() -> None:
-    rng = np.random.default_rng(4)
-    alike = draw(Scenario("alike"), 20, rng)
-    worse = draw(Scenario("worse", odds=lambda t: 8.0 + 0 * t), 20, rng)
-    statistics = (
-        peers.z_test,
-        peers.kayenta,
-        lambda s: peers.counter(s, 3, 1, each_step=False),
-        lambda s: peers.counter(s, 3, 5, each_step=True),
-    )
-    for statistic in statistics:
-        usual, alarmed = (statistic(stream)[:, :, 0].max(axis=1) for stream in (alike, worse))
+    rules, rng = rules_of(Policy(), vllm_set()), np.random.default_rng(4)
+    alike = draw(Scenario("alike", layout=SHORT), vllm_set(), 20, rng)
+    worse = draw(Scenario("worse", layout=SHORT, canary={"errors": 16.0}), vllm_set(), 20, rng)
+    for statistic in (peers.kayenta, peers.group_sequential, peers.mixture):
+        usual, alarmed = (statistic(stream, rules)[:, :, 0].max(axis=1) for stream in (alike, worse))
         assert np.median(alarmed) > np.max(usual)
+
+
+@pytest.mark.parametrize(
+    "scenario", [s for s in (*NULLS, *OTHERS) if not s.batch], ids=lambda scenario: scenario.name
+)
+def test_arms_are_alike_where_nothing_is_wrong(scenario: Scenario) -> None:
+    """Also where one arm has few requests: what is drawn beside the counts favours neither. Queues do."""
+    stream = draw(scenario, vllm_set(), 40, np.random.default_rng(1))
+    rules = rules_of(Policy(), vllm_set())
+    for name in ("errors", "inter_token"):
+        n, bad = (values[..., rules.places[name]].sum(axis=2) for values in (stream.n, stream.bad))
+        canary, stable = ((bad + 0.5) / (n + 1)).mean(axis=1)
+        assert np.all(np.abs(np.log(canary / stable))[stable > 0.01] < 0.35)

@@ -112,7 +112,7 @@ def test_a_storm_that_the_gateway_alone_sees_takes_the_traffic_away_before_anyth
     step.prometheus.lost[CANARY] = 0.9
     context = step.run.plan.step_context(1, step.since).model_copy(update={"initial_delay": 60.0})
     observer = StepObserver(step.run, context, Carried())
-    judgement = [observer.observe(step.since + seconds) for seconds in (0.0, 5.0)][-1]
+    judgement = [observer.observe(step.since + seconds) for seconds in (0.0, 10.0)][-1]
     assert judgement.verdict.value == "rollback"
     assert "A storm of HTTP 5xx or no answer (envoy)" in judgement.reason
 
@@ -197,7 +197,7 @@ class TestTheInitialDelay:
     def test_a_storm_takes_the_traffic_away_before_anything_is_counted(self) -> None:
         step, observer = self.delayed()
         step.prometheus.failing[CANARY] = 1.0
-        judgements = [observer.observe(step.since + seconds) for seconds in (0.0, 4.0, 5.0)]
+        judgements = [observer.observe(step.since + seconds) for seconds in (0.0, 9.0, 10.0)]
         assert [each.verdict.value for each in judgements][-1] == "rollback"
         assert not judgements[1].verdict.final
         assert "A storm of HTTP 5xx" in judgements[-1].reason

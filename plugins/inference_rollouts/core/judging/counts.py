@@ -17,6 +17,7 @@ from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.ledger import Growth, Key, Ledger, Sample
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.queries import series
+from inference_rollouts.core.judging.scatter import Scatter
 from inference_rollouts.core.values import Value
 
 NAMED = 5  # pods that are named where there may be many
@@ -54,13 +55,20 @@ class ArmCounts(Value):
 class Counts(Value):
     """One metric in one window.
 
-    `chi2` with `df` degrees of freedom is Pearson's test, over all thresholds, that stable's pods are alike.
+    `chi2` with `df` degrees of freedom is Pearson's test, at each threshold, that stable's pods are alike;
+    `lasting_chi2` and `lasting_df` are what the window adds to the same test of all that they counted so far.
     """
 
     canary: ArmCounts
     stable: ArmCounts
-    chi2: float
-    df: int
+    chi2: tuple[float, ...]
+    df: tuple[int, ...]
+    lasting_chi2: tuple[float, ...]
+    lasting_df: tuple[int, ...]
+
+
+ByPod = Mapping[str, ArmCounts]
+"""One metric of one arm in one window, by pod."""
 
 
 class WindowCounts(Value):
@@ -109,6 +117,7 @@ class Counter:
         self._ledger = Ledger(self._arms, metric_set.pod)
         self._since = -math.inf
         self._ahead: dict[tuple[str, str, str], int] = {}
+        self._scatters = {m.name: [Scatter() for _ in m.thresholds] for m in metric_set.metrics}
 
     def observe(self, after: Snapshot, pods: Collection[str] | None = None) -> WindowCounts | None:
         """The counts since the last good snapshot; None for the first, and for one that shows no pod.
@@ -147,8 +156,8 @@ class Counter:
                 known = " without a restart" if self.metric_set.started else ""
                 notes.append(f"{metric.label}: counters of {', '.join(dict.fromkeys(fell))} fell{known}")
             if fell or any(_exports(metric, growths) for arm in arms for growths in arm.values()):
-                counted = [[each.counts for each in arm if each is not None] for arm in pods]
-                yield metric.name, _summed(metric, *([[], []] if fell else counted))
+                counted = [{each.pod: each.counts for each in arm if each and not fell} for arm in pods]
+                yield metric.name, _summed(metric, counted[0], counted[1], self._scatters[metric.name])
         self.notes = (*self.notes, *notes)
 
     def _of_pod(
@@ -278,25 +287,24 @@ def _several(metric: Rate | Latency, pods: Sequence[str]) -> str:
     )
 
 
-def _summed(metric: Rate | Latency, canary: Sequence[ArmCounts], stable: Sequence[ArmCounts]) -> Counts:
+def _summed(metric: Rate | Latency, canary: ByPod, stable: ByPod, scatters: Sequence[Scatter]) -> Counts:
+    cells = len(metric.thresholds)
     tests = [
-        _pearson([(pod.n, pod.bad[j]) for pod in stable if pod.n]) for j in range(len(metric.thresholds))
+        scatter.add({name: (pod.n, pod.bad[j]) for name, pod in stable.items()})
+        for j, scatter in enumerate(scatters)
     ]
-    canary_sum, stable_sum = (total(pods, len(metric.thresholds)) for pods in (canary, stable))
-    chi2, df = (sum(column) for column in zip(*tests, strict=True))
-    return Counts(canary=canary_sum, stable=stable_sum, chi2=chi2, df=int(df))
+    chi2, df, lasting_chi2, lasting_df = zip(*tests, strict=True)
+    return Counts(
+        canary=total(list(canary.values()), cells),
+        stable=total(list(stable.values()), cells),
+        chi2=chi2,
+        df=df,
+        lasting_chi2=lasting_chi2,
+        lasting_df=lasting_df,
+    )
 
 
 def total(arms: Sequence[ArmCounts], cells: int) -> ArmCounts:
     """The sum of several counts with `cells` thresholds each."""
     bad = tuple(sum(arm.bad[j] for arm in arms) for j in range(cells))
     return ArmCounts(n=sum(arm.n for arm in arms), bad=bad, pods=sum(arm.pods for arm in arms))
-
-
-def _pearson(pods: Sequence[tuple[int, int]]) -> tuple[float, int]:
-    """Chi-square and its degrees of freedom for equal bad shares; (0, 0) when the counts show nothing."""
-    n, bad = sum(n for n, _ in pods), sum(bad for _, bad in pods)
-    if len(pods) < 2 or not 0 < bad < n:
-        return 0.0, 0
-    share = bad / n
-    return sum((x - m * share) ** 2 / (m * share * (1 - share)) for m, x in pods), len(pods) - 1

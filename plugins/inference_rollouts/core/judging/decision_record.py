@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -20,6 +21,7 @@ from inference_rollouts.core.judging.policy import Health, Policy, StepContext
 from inference_rollouts.core.judging.queries import Query
 from inference_rollouts.core.judging.sums import Carried
 
+VERSION = 2  # of what is counted and how it is judged; a record of another one gives other verdicts
 EVERY = 60.0  # seconds after which an observation is recorded even if it changed nothing
 BOUND = 256 * 1024  # bytes of a record that goes where space is short
 
@@ -42,6 +44,7 @@ class DecisionRecorder:
     ) -> None:
         head = {
             "kind": "step",
+            "version": VERSION,
             "policy": policy.to_json(),
             "metric_set": metric_set.to_json(),
             "step": step.to_json(),
@@ -66,32 +69,77 @@ class DecisionRecorder:
         return line
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One observation of a record: the windows since the one before, the health, and what was concluded
+    when."""
+
+    windows: tuple[WindowCounts, ...]
+    health: Health
+    judgement: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step's record, read. `head` is its first line as it was written."""
+
+    head: dict[str, Any]
+    policy: Policy
+    metric_set: MetricSet
+    step: StepContext
+    carried: Carried
+    seen: tuple[Seen, ...]
+
+
+def read(lines: Iterable[str]) -> StepRecord:
+    """A whole record. Raises DecisionRecordBroken when lines are missing, unreadable, or of another
+    version."""
+    try:
+        head, *observations = (json.loads(line) for line in lines)
+        if head["kind"] != "step" or any(line["kind"] != "observation" for line in observations):
+            raise DecisionRecordBroken("this record was shortened; only a whole one can be judged again")
+        if (version := head.get("version", 1)) != VERSION:
+            raise DecisionRecordBroken(
+                f"this record is of version {version}, and this release judges version {VERSION}: its "
+                "verdicts followed other rules; judge it with the release that wrote it"
+            )
+        return StepRecord(
+            head=head,
+            policy=Policy.from_json(head["policy"]),
+            metric_set=MetricSet.from_json(head["metric_set"]),
+            step=StepContext.from_json(head["step"]),
+            carried=Carried.from_json(head["carried"]),
+            seen=tuple(_read(each) for each in observations),
+        )
+    except DecisionRecordBroken:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DecisionRecordBroken(f"this is not a decision record: {error}") from error
+
+
+def _read(line: dict[str, Any]) -> Seen:
+    windows = tuple(WindowCounts.from_json(window) for window in line["windows"])
+    return Seen(
+        windows,
+        Health.from_json(line["health"]),
+        {"time": float(line["judgement"]["time"]), **line["judgement"]},
+    )
+
+
 def replay(lines: Iterable[str]) -> list[str]:
     """The record as it would be written today, from its rules, windows and health alone.
 
-    Equal to `lines` when nothing was changed. Raises DecisionRecordBroken when lines are missing, or
-    unreadable.
+    Equal to `lines` when nothing was changed. Raises DecisionRecordBroken when lines are missing, unreadable,
+    or of another version.
     """
-    given = list(lines)
+    record = read(lines)
     try:
-        head, *observations = (json.loads(line) for line in given)
-        if head["kind"] != "step" or any(line["kind"] != "observation" for line in observations):
-            raise DecisionRecordBroken("this record was shortened; only a whole one can be judged again")
-        sums = begin(
-            Policy.from_json(head["policy"]),
-            MetricSet.from_json(head["metric_set"]),
-            StepContext.from_json(head["step"]),
-            Carried.from_json(head["carried"]),
-        )
-        again = [canonical(head)]
-        for seen in observations:
-            windows = [WindowCounts.from_json(window) for window in seen["windows"]]
-            sums = reduce(absorb, windows, sums)
-            health = Health.from_json(seen["health"])
-            judgement = conclude(sums, health, seen["judgement"]["time"])
-            again.append(canonical(_observation(windows, health, judgement)))
-    except DecisionRecordBroken:
-        raise
+        sums = begin(record.policy, record.metric_set, record.step, record.carried)
+        again = [canonical(record.head)]
+        for seen in record.seen:
+            sums = reduce(absorb, seen.windows, sums)
+            judgement = conclude(sums, seen.health, seen.judgement["time"])
+            again.append(canonical(_observation(seen.windows, seen.health, judgement)))
     except (ValueError, KeyError, TypeError) as error:
         raise DecisionRecordBroken(f"this is not a decision record: {error}") from error
     return again

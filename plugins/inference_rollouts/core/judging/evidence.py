@@ -23,7 +23,9 @@ Integers = NDArray[Any]
 WORSE_ODDS = (1.25, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
 """Odds ratios mixed as alternatives to "no worse"."""
 BETTER_RATIOS = (1.25, 1.5, 2.0, 3.0)
-"""How far below the promotion margin the alternatives of "too bad" lie, as ratios of odds."""
+"""How far below the promotion margin the alternatives of "too bad" lie, as ratios of odds..."""
+BETTER_PRIOR = (0.1, 0.2, 0.6, 0.1)
+"""...and how likely: with the default margin of 1, half of its odds is a canary as good as stable."""
 SHARE_RATIOS = (0.75, 0.5, 0.25, 0.05)
 """Shares mixed as alternatives to "not negligible", as ratios."""
 
@@ -171,9 +173,10 @@ def odds_increments(
 
 
 def share_increments(n: Integers, x: Integers, shares: Array, null: Array) -> Array:
-    """The same for one arm's bad share against the fixed share `null`: cells x effects."""
+    """The same for one arm's bad share against the fixed share `null`: cells x effects; leading axes are
+    free."""
     limit = null[:, None]
-    good, bad = (n - x)[:, None], x[:, None]
+    good, bad = (n - x)[..., None], x[..., None]
     gain: Array = bad * np.log(shares / limit) + good * np.log((1 - shares) / (1 - limit))
     return gain
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from inference_rollouts.core.judging.counts import Counts, WindowCounts
+from inference_rollouts.core.judging.counts import ArmCounts, Counts
 from inference_rollouts.core.judging.judgement import Opinion, Verdict, percent
 from inference_rollouts.core.judging.metrics import MetricSet
-from inference_rollouts.core.judging.policy import Guardrails, Health
+from inference_rollouts.core.judging.policy import STORM_WINDOWS, Guardrails, Health
 
 
-def guardrails(limits: Guardrails, health: Health) -> Iterator[Opinion]:
-    """A rollback for each limit that the cluster's health breaks."""
+def guardrails(limits: Guardrails, health: Health, crashes: int = 0) -> Iterator[Opinion]:
+    """A rollback for each limit that the cluster's health breaks; `crashes` were in the steps before."""
     if health.ready_canary == 0:
         yield _rollback("The canary has no ready endpoints.")
     if health.canary_outage:
         yield _rollback(health.canary_outage)
-    if health.crash_loop or health.restarts >= limits.restarts:
-        yield _rollback(f"The canary's containers crash: {health.restarts} restarts, the last in this step.")
+    if health.restarts and health.restarts + crashes >= limits.restarts:
+        yield _rollback(f"The canary's pods crash: {health.restarts + crashes} times, the last in this step.")
     if not health.route_ok:
         yield _rollback("The route no longer resolves both pools.")
     if health.storm:
@@ -25,27 +25,35 @@ def guardrails(limits: Guardrails, health: Health) -> Iterator[Opinion]:
 
 
 def storms(
-    limits: Guardrails, metric_set: MetricSet, window: WindowCounts | None
+    limits: Guardrails, metric_set: MetricSet, latest: Mapping[str, Sequence[Counts]]
 ) -> Iterator[tuple[str, str]]:
-    """The error metrics, of all sets that judge, that show a storm in a window, each with its sentence."""
+    """The error metrics, of all sets that judge, that show a storm in their latest windows, each with its
+    sentence."""
     for each in metric_set.sets:
         errors = each[each.errors]
-        counts = window.counts.get(errors.name) if window else None
-        if reason := storm(limits, errors.label, counts):
+        if reason := storm(limits, errors.label, latest.get(errors.name, ())):
             yield errors.name, reason
 
 
-def storm(limits: Guardrails, label: str, counts: Counts | None) -> str:
-    """The sentence of a storm in one window of the error metric called `label`; empty if there is none."""
-    if counts is None:
+def storm(limits: Guardrails, label: str, latest: Sequence[Counts]) -> str:
+    """The sentence of a storm of the error metric called `label` in its latest windows, or an empty one."""
+    if len(latest) < STORM_WINDOWS or not all(_bad(limits, counts.canary) for counts in latest):
         return ""
-    canary, stable = counts.canary, counts.stable
-    share = canary.bad[0] / canary.n if canary.n else 0.0
-    usual = stable.bad[0] / stable.n if stable.n else 0.0
-    if canary.bad[0] < limits.storm_requests or share < limits.storm_share or usual >= share / 2:
+    canary, stable = (_share(arms) for arms in zip(*((c.canary, c.stable) for c in latest), strict=True))
+    if stable >= canary / 2:
         return ""
-    shares = f"{percent(share)} on the canary in the last interval, {percent(usual)} on stable"
+    shares = (
+        f"{percent(canary)} on the canary in the last {STORM_WINDOWS} intervals, {percent(stable)} on stable"
+    )
     return f"A storm of {label}: {shares}."
+
+
+def _bad(limits: Guardrails, canary: ArmCounts) -> bool:
+    return canary.bad[0] >= limits.storm_requests and canary.bad[0] >= limits.storm_share * canary.n
+
+
+def _share(arms: Sequence[ArmCounts]) -> float:
+    return sum(arm.bad[0] for arm in arms) / max(sum(arm.n for arm in arms), 1)
 
 
 def harms(opinion: Opinion, health: Health) -> bool:

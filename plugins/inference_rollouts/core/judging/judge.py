@@ -21,8 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import reduce
 
+import numpy as np
+
 from inference_rollouts.core.judging.counts import WindowCounts
-from inference_rollouts.core.judging.evidence import log, log_sum
+from inference_rollouts.core.judging.evidence import Array, log
 from inference_rollouts.core.judging.guardrails import guardrails, harms, storms
 from inference_rollouts.core.judging.judgement import (
     Judgement,
@@ -32,13 +34,24 @@ from inference_rollouts.core.judging.judgement import (
     Verdict,
     figure,
     percent,
+    until,
     worst,
 )
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Guardrails, Health, Policy, StepContext
-from inference_rollouts.core.judging.rows import rounded, rows_of, step_totals, window_totals
+from inference_rollouts.core.judging.rows import rounded, rows_of, share_of, step_totals, window_totals
 from inference_rollouts.core.judging.rules import problems
-from inference_rollouts.core.judging.sums import Carried, Sums, absorb, begin, carried_of, log_evidence
+from inference_rollouts.core.judging.running import log_total
+from inference_rollouts.core.judging.sums import (
+    Carried,
+    Sums,
+    absorb,
+    begin,
+    carried_of,
+    log_evidence,
+    objectives_broken,
+    totals,
+)
 
 __all__ = [
     "Carried", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Sums", "Totals",
@@ -63,22 +76,21 @@ def assess(
 
 
 def conclude(sums: Sums, health: Health, now: float) -> Judgement:
-    """The judgement at `now` of what the sums hold."""
+    """The judgement at `now` (Unix seconds) of what the sums hold."""
     step, rules = sums.step, sums.rules
     log_e = log_evidence(sums)
     rows = rows_of(sums, log_e)
-    evidence = rounded(float(log_sum(log_e + log(rules.weights))))
-    opinion = worst(
-        [
-            *_guardrails(sums, health),
-            *_alarm(sums, rows, evidence),
-            *_data(sums, health, now),
-            *(_inconclusive(reason) for reason in health.blockers),
-            *_undecided(sums, rows, now),
-            Opinion(verdict=Verdict.ADVANCE, reason=_advanced(sums, evidence)),
-        ]
-    )
-    opinion = _no_way_back(_deadline(sums, opinion, now), health)
+    evidence = rounded(float(log_total(log_e, rules)))
+    opinions = [
+        *_guardrails(sums, health),
+        *_alarm(sums, rows, log_e, evidence),
+        *_data(sums, health, now),
+        *_both_fail(sums),
+        *(_inconclusive(reason) for reason in health.blockers),
+        *_undecided(sums, rows, evidence, now),
+        Opinion(verdict=Verdict.ADVANCE, reason=_advanced(sums, evidence)),
+    ]
+    opinion = _no_way_back(_deadline(sums, opinions, now), health)
     canary, stable = step_totals(sums)
     recent = window_totals(rules.metric_set, sums.last) if sums.last else (None, None)
     return Judgement(
@@ -98,7 +110,7 @@ def conclude(sums: Sums, health: Health, now: float) -> Judgement:
         recent_canary=recent[0],
         recent_stable=recent[1],
         warnings=tuple(_warnings(sums, canary, stable, health)),
-        carried=carried_of(sums),
+        carried=carried_of(sums, health.restarts),
     )
 
 
@@ -112,8 +124,8 @@ def _progress(step: StepContext, now: float) -> float:
 
 def _guardrails(sums: Sums, health: Health) -> Iterator[Opinion]:
     limits = sums.rules.policy.guardrails
-    yield from guardrails(limits, health)
-    for name, reason in storms(limits, sums.rules.metric_set, sums.last):
+    yield from guardrails(limits, health, sums.crashes)
+    for name, reason in storms(limits, sums.rules.metric_set, sums.errors):
         yield _rollback(reason, name)
 
 
@@ -121,17 +133,56 @@ def _rollback(reason: str, blame: str | None = None) -> Opinion:
     return Opinion(verdict=Verdict.ROLLBACK, reason=reason, blame=blame)
 
 
-def _alarm(sums: Sums, rows: Sequence[Row], evidence: float) -> Iterator[Opinion]:
+def _alarm(sums: Sums, rows: Sequence[Row], log_e: Array, evidence: float) -> Iterator[Opinion]:
+    """The evidence is enough: of a comparison, or of an objective that stable does not break."""
     if evidence < _alarm_at(sums):
         return
-    row = max(rows, key=lambda row: row.evidence / row.alarm_at if row.alarm_at else 0.0)
-    what = row.title if row.threshold is None else f"{row.title} over {row.threshold:g} s"
-    shares = f"{percent(row.canary.share)} on the canary, {percent(row.stable.share)} on stable"
-    yield _rollback(
-        f"The canary is worse: {what}: {shares} in this step "
-        f"(evidence {figure(evidence)}, alarm at {figure(_alarm_at(sums))}).",
-        row.metric,
-    )
+    rules = sums.rules
+    loudest = int(np.argmax(log_e + log(rules.weights)))
+    objective = loudest >= len(rules.cells)
+    cell = int(rules.objectives[loudest - len(rules.cells)]) if objective else loudest
+    metric, figures = rules.cells[cell].metric, _shares(sums, cell)
+    if objective:
+        assert metric.objective is not None
+        what = (
+            f"breaks its objective, and stable does not: {figures}, {percent(metric.objective.share)} allowed"
+        )
+    else:
+        what = f"is worse than stable{'' if sums.step.compared else ' was'}: {figures}"
+    alarm = f"evidence {figure(evidence)}, alarm at {figure(_alarm_at(sums))}"
+    yield _rollback(f"The canary {what} ({alarm}).", metric.name)
+
+
+def _shares(sums: Sums, cell: int) -> str:
+    """What both arms show at one cell, in words."""
+    each = sums.rules.cells[cell]
+    threshold = each.metric.thresholds[each.place]
+    title = each.metric.label if threshold is None else f"{each.metric.label} over {threshold:g} s"
+    canary, stable = (share_of(sums, arm, cell).share for arm in (0, 1))
+    if sums.step.compared:
+        return f"{title}: {percent(canary)} on the canary, {percent(stable)} on stable in this step"
+    if not sums.stable:
+        return f"{title}: {percent(canary)} on the canary in this step"
+    n, bad = sums.stable[0][cell], sums.stable[1][cell]
+    usual = percent(bad / n if n else None)
+    return f"{title}: {percent(canary)} on the canary in this step, {usual} on stable before"
+
+
+def _both_fail(sums: Sums) -> Iterator[Opinion]:
+    """An objective that stable breaks as well is no fault of the canary."""
+    rules, cells = sums.rules, len(sums.rules.cells)
+    broken = objectives_broken(sums) + log(rules.weights[cells:])
+    for place, cell in enumerate(rules.objectives.tolist()):
+        metric = rules.cells[cell].metric
+        assert metric.objective is not None
+        shares = [share_of(sums, arm, cell).share or 0.0 for arm in (0, 1)]
+        if broken[place] >= np.log(_alarm_at(sums)) and min(shares) > metric.objective.share:
+            allowed = percent(metric.objective.share)
+            reason = (
+                f"Both arms break an objective: {_shares(sums, cell)}, {allowed} allowed. "
+                "The canary is not to blame, and going back would heal nothing."
+            )
+            yield Opinion(verdict=Verdict.INCONCLUSIVE, reason=reason, blame=metric.name, on_timeout="ask")
 
 
 def _data(sums: Sums, health: Health, now: float) -> Iterator[Opinion]:
@@ -146,30 +197,48 @@ def _data(sums: Sums, health: Health, now: float) -> Iterator[Opinion]:
             of = f" of {each.name}" if metric_set.beside else ""
             yield _no_data(f"No counts{of} for {now - last:.0f} s.")
         elif last > sums.step.anchor:
-            yield from _missing(sums, each)
+            yield from _missing(sums, each, last - stale, now)
 
 
-def _missing(sums: Sums, metric_set: MetricSet) -> Iterator[Opinion]:
-    """What a set that was counted should have shown, and has not."""
+def _missing(sums: Sums, metric_set: MetricSet, fresh: float, now: float) -> Iterator[Opinion]:
+    """What a set that was counted should have shown since `fresh`, and has not, or next to nothing of it."""
     arms = ("canary", "stable") if sums.step.compared else ("canary",)
     for metric in metric_set.metrics:
         needed = metric.name in sums.rules.compared and not metric.optional
-        for arm, pool in enumerate(arms):
-            if needed and (arm, metric.name) not in sums.seen:
-                yield _no_data(_unseen(metric_set, metric, pool), metric.name)
+        for arm, pool in enumerate(arms if needed else ()):
+            seen = sums.seen.get((arm, metric.name))
+            if seen is None:
+                yield _no_data(
+                    f"{_nobody(metric_set, pool)} exports {_of(metric_set, metric, pool)}.", metric.name
+                )
+            elif seen < fresh:
+                what = f"{_of(metric_set, metric, pool)} for {now - seen:.0f} s"
+                yield _no_data(f"{_nobody(metric_set, pool)} has exported {what}.", metric.name)
+            elif few := _too_few(sums, metric_set, metric, arm):
+                yield _no_data(f"Too little is counted: {few} on the {pool} pool.", metric.name)
 
 
-def _unseen(metric_set: MetricSet, metric: Rate | Latency, pool: str) -> str:
-    if metric_set.exporters == "gateways":
-        return f"No gateway exports {metric.label} of the {pool} pool."
-    return f"No pod of the {pool} pool exports {metric.label}."
+def _too_few(sums: Sums, metric_set: MetricSet, metric: Rate | Latency, arm: int) -> str:
+    """The events of a metric after the bake, where there are too few for the requests that there were."""
+    least, counts = sums.rules.policy.min_requests, totals(sums, arm)
+    events, requests = counts[metric.name][0], counts[metric_set.errors][0]
+    baked = sums.last is not None and sums.last.end >= sums.step.baked_at
+    return f"{events} of {least} events of {metric.label}" if baked and events < least <= requests else ""
+
+
+def _nobody(metric_set: MetricSet, pool: str) -> str:
+    return "No gateway" if metric_set.exporters == "gateways" else f"No pod of the {pool} pool"
+
+
+def _of(metric_set: MetricSet, metric: Rate | Latency, pool: str) -> str:
+    return f"{metric.label} of the {pool} pool" if metric_set.exporters == "gateways" else metric.label
 
 
 def _no_data(reason: str, blame: str | None = None) -> Opinion:
     return Opinion(verdict=Verdict.NO_DATA, reason=reason, blame=blame)
 
 
-def _undecided(sums: Sums, rows: Sequence[Row], now: float) -> Iterator[Opinion]:
+def _undecided(sums: Sums, rows: Sequence[Row], evidence: float, now: float) -> Iterator[Opinion]:
     step, policy = sums.step, sums.rules.policy
     counted = sums.last.end if sums.last else step.anchor
     covered = counted - max(each.delay for each in sums.rules.metric_set.sets if not each.guardrail_only)
@@ -181,16 +250,21 @@ def _undecided(sums: Sums, rows: Sequence[Row], now: float) -> Iterator[Opinion]
     for name, arm, heard in arms:
         if arm.requests < policy.min_requests:
             count = f"{arm.requests} of {policy.min_requests} requests on the {name} pool"
-            yield _inconclusive(f"Not enough traffic: {count}.")
+            when = until(arm.requests, policy.min_requests, sums.seconds)
+            yield _inconclusive(f"Not enough traffic: {count}, {when}.")
         elif counted > heard + SILENCE:
             yield _inconclusive(f"The {name} pool has counted no request for {counted - heard:.0f} s.")
+    if evidence >= (doubt := np.sqrt(_alarm_at(sums))):
+        yield _inconclusive(
+            f"Some evidence against the canary: {figure(evidence)}. The alarm is at "
+            f"{figure(_alarm_at(sums))}, and it goes on below {figure(doubt)}."
+        )
     for row in rows:
         if row.goodness is not None and row.needed is not None and row.goodness < row.needed:
-            yield _inconclusive(
-                f"Not yet shown to be good enough: {row.title} "
-                f"(evidence {figure(row.goodness)} of {figure(row.needed)}).",
-                row.metric,
-            )
+            when = until(np.log(max(row.goodness, 1.0)), np.log(row.needed), sums.seconds)
+            reason = f"{row.title} (evidence {figure(row.goodness)} of {figure(row.needed)}, {when})"
+            reason = f"Not yet shown to be good enough: {reason}."
+            yield Opinion(verdict=Verdict.INCONCLUSIVE, reason=reason, blame=row.metric, on_timeout="advance")
 
 
 def _inconclusive(reason: str, blame: str | None = None) -> Opinion:
@@ -198,22 +272,32 @@ def _inconclusive(reason: str, blame: str | None = None) -> Opinion:
 
 
 def _advanced(sums: Sums, evidence: float) -> str:
-    step = sums.step
-    if not step.compared:
-        return "No objective is breached and no guardrail hit; at 100 % there is nothing to compare with."
-    figures = f"evidence {figure(evidence)}, alarm at {figure(_alarm_at(sums))}"
-    return f"No sign that the canary is worse after {step.bake:.0f} s at {step} ({figures})."
+    """Times are those that were counted, however long the step was meant to bake."""
+    step, figures = sums.step, f"evidence {figure(evidence)}, alarm at {figure(_alarm_at(sums))}"
+    after = f"after {sums.seconds:.0f} s at {step} ({figures})"
+    if step.compared:
+        return f"No sign that the canary is worse {after}."
+    if sums.reference:
+        return f"No sign that the canary is worse than stable was {after}."
+    return f"No objective is broken {after}; nothing was there to compare with."
 
 
-def _deadline(sums: Sums, opinion: Opinion, now: float) -> Opinion:
-    """What the policy makes of an undecided opinion after the progress deadline. Missing data never pass."""
-    policy = sums.rules.policy
+def _deadline(sums: Sums, opinions: list[Opinion], now: float) -> Opinion:
+    """What the policy makes of an undecided opinion after the progress deadline.
+
+    `advance` waives proof, and nothing else: no minimum of events, no weight in force, no missing data.
+    """
+    opinion, policy = worst(opinions), sums.rules.policy
     if opinion.verdict.final or now <= sums.step.baked_at + policy.progress_deadline:
         return opinion
     verdict = Verdict(policy.on_timeout)
-    if verdict is Verdict.ADVANCE and opinion.verdict is Verdict.NO_DATA:
+    open_ones = [each for each in opinions if not each.verdict.final]
+    if opinion.on_timeout == "ask" or (
+        verdict is Verdict.ADVANCE and any(each.on_timeout != "advance" for each in open_ones)
+    ):
         verdict = Verdict.ASK
-    reason = f"Undecided {policy.progress_deadline:.0f} s after the bake time: {opinion.reason}"
+    late = now - sums.step.baked_at
+    reason = f"Undecided {late:.0f} s after the bake time, with no alarm: {opinion.reason}"
     return Opinion(verdict=verdict, reason=reason, blame=opinion.blame)
 
 
@@ -229,7 +313,10 @@ def _warnings(sums: Sums, canary: Totals, stable: Totals, health: Health) -> Ite
     """What makes the comparison doubtful, without deciding anything."""
     yield from health.notes
     if not sums.step.compared:
-        yield "At 100 % nothing is compared: only objectives and guardrails are judged."
+        if sums.reference:
+            yield "At 100 % the canary is compared with what stable counted before, which may have changed."
+        else:
+            yield "Nothing is there to compare with: only objectives and guardrails are judged."
         return
     counted = canary.requests and stable.requests and not health.shared
     if counted and health.ready_canary and health.ready_stable:
@@ -239,5 +326,5 @@ def _warnings(sums: Sums, canary: Totals, stable: Totals, health: Health) -> Ite
                 f"A canary pod gets {load:.2g} times the requests of a stable pod: "
                 "latency differs by load alone; match replicas to weights."
             )
-    if sums.rules.policy.kappa == "estimate" and sums.seconds and not sums.dispersion.df.any():
-        yield "Stable has too few pods or events to estimate overdispersion; the default kappa is used."
+    if sums.rules.policy.kappa == "estimate" and sums.seconds and not sums.running.dispersion.df.any():
+        yield "Stable has too few pods or events to tell how they scatter; only minutes do."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
+from typing import Literal
 
 from inference_rollouts.core.judging.sums import Carried
 from inference_rollouts.core.values import Value
@@ -100,16 +102,35 @@ class Judgement(Value):
 
 
 class Opinion(Value):
-    """One reason for one verdict; a judgement is the most severe of its opinions."""
+    """One reason for one verdict; a judgement is the most severe of its opinions.
+
+    `on_timeout`: what the plan may make of it at the deadline, if it is undecided: go on without a proof that
+    is missing (`advance`), go back (`rollback`), or nothing but `ask`, where going back would heal nothing.
+    """
 
     verdict: Verdict
     reason: str
     blame: str | None = None
+    on_timeout: Literal["advance", "rollback", "ask"] = "rollback"
 
 
 def worst(opinions: list[Opinion]) -> Opinion:
     """The most severe opinion, the first of equals."""
     return max(opinions, key=lambda opinion: opinion.verdict.severity)
+
+
+def until(have: float, need: float, seconds: float) -> str:
+    """About how long it takes to have what is needed, at the pace of the last `seconds`; in words."""
+    if have <= 0 or seconds <= 0:
+        return "nobody can say for how long"
+    return f"about {lasting((need - have) * seconds / have)} more"
+
+
+def lasting(seconds: float) -> str:
+    """A time as people say it: seconds, or minutes from five on."""
+    if seconds == math.inf:
+        return "for ever"
+    return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"
 
 
 def figure(value: float) -> str:

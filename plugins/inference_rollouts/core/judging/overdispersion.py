@@ -1,86 +1,118 @@
 """Overdispersion: how much evidence to believe when counts scatter more than those of independent requests.
 
-Counts are overdispersed for two reasons. Requests that share their fate (clumps, retries) multiply the
-variance of every count by a factor; stable's own pods, which should be alike, show it by Pearson's
-chi-square. Noise of one arm alone adds a variance to the log odds; the canary's surprises show that, minute
-against minute, about its own average odds ratio. Common drift is neither, and a lasting difference between
-the arms is none.
+Tokens of one answer, answers of one batch, requests of one client share their fate; a pod may be a little
+slower than its neighbours, for a while or for long. Pods and minutes are the units that repeat, so they tell,
+by how many times their counts scatter more than chance has them:
 
-Only past windows are used, so kappa is predictable and discounted evidence stays valid. Arrays have one value
-a cell in their last axis; leading axes are free.
+- stable's pods, which should be alike, window by window, and in all that they counted in this step so far:
+  what differs for a while, and what lasts (Pearson's chi-square);
+- the canary's surprises about its own average odds ratio, one stretch of 1, 2, 4, 8 minutes against the next:
+  noise of one arm, at whatever pace it moves. It is a variance of the log odds, so it counts the more, the
+  more is counted. Common drift and a lasting difference between the arms leave no trace there.
+
+The largest of these is what evidence is divided by. Only past windows are used, so kappa is predictable and
+discounted evidence stays valid where the dispersion is as estimated. Arrays have one value a cell in their
+last axis; leading axes are free.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from inference_rollouts.core.judging import evidence
 from inference_rollouts.core.judging.evidence import Array, Integers
 
-ASSUMED_KAPPA = 0.5  # before stable has shown anything
-BLOCK = 60.0  # seconds within which noise is taken to last
-PRIOR_TESTS = 30.0  # degrees of freedom that the assumed overdispersion is worth
-PRIOR_NOISE = 0.2  # variance of the log odds assumed at first...
-PRIOR_SPREAD = 10.0  # ...and the information (nats per squared log odds) that this assumption is worth
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """The minute under way (score, its variance, seconds), and the surprise of the one before (NaN: none)."""
-
-    score: Array
-    variance: Array
-    last: Array
-    last_variance: Array
-    seconds: float = 0.0
+BLOCK = 60.0  # seconds of the shortest stretch
+LEVELS = 4  # stretches of 1, 2, 4 and 8 of these
+PRIOR_TESTS = 10.0  # degrees of freedom that what is assumed before anything is known is worth...
+PRIOR_RATIO = 2.5  # ...of pods: the chi-square over its degrees of freedom, as of requests that come in pairs
+FEW = 4.0  # tests that "no more than chance" is worth where there are few: of what lasts, and of minutes
+PRIOR_NOISE = 0.05  # variance of the log odds assumed at first...
+PRIOR_SPREAD = 10.0  # ...and the information (nats per squared log odds) that this is worth...
+PRIOR_MOST = 3.0  # ...adding so much dispersion at most: a canary that fails at once is seen at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dispersion:
-    """Running sums: pods against pods (`chi2`, `df`), the canary's odds ratio by Mantel and Haenszel (`up`,
-    `down`), surprises beyond chance (`excess`) and the information with which they were seen (`spread`)."""
+    """Running sums, of `cells` values each.
 
-    block: Block
+    `chi2`, `df`: pods against pods in each window; `lasting_chi2`, `lasting_df`: in all that they counted.
+    `up`, `down`: the canary's odds ratio by Mantel and Haenszel. Of each length of stretch (levels x cells):
+    `score` and `variance` of the one under way, the surprise `last` seen (NaN: none) and its `last_variance`,
+    squared differences of neighbours (`squares`) in number (`pairs`), and the information a minute with which
+    they were seen (`spread`). `seconds` of the minute under way, after so many `minutes`.
+    """
+
     chi2: Array
     df: Array
+    lasting_chi2: Array
+    lasting_df: Array
     up: Array
     down: Array
-    excess: Array
+    score: Array
+    variance: Array
+    last: Array
+    last_variance: Array
+    squares: Array
+    pairs: Array
     spread: Array
+    seconds: float = 0.0
+    minutes: int = 0
 
 
-_KEPT = ("chi2", "df", "up", "down", "excess", "spread")
+_BY_CELL = ("chi2", "df", "lasting_chi2", "lasting_df", "up", "down")
+_BY_LEVEL = ("score", "variance", "last", "last_variance", "squares", "pairs", "spread")
+_KEPT = (*_BY_CELL, "squares", "pairs", "spread")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scattered:
+    """Pearson's chi-square of stable's pods, with its degrees of freedom, that one window adds, by cell."""
+
+    chi2: Array
+    df: Array
+    lasting_chi2: Array
+    lasting_df: Array
 
 
 def nothing_known(*shape: int) -> Dispersion:
     """Before the first window."""
-    return Dispersion(_no_block(shape), *(np.zeros(shape) for _ in _KEPT))
+    leveled = (*shape[:-1], LEVELS, shape[-1])
+    sums: dict[str, Any] = {name: np.zeros(shape) for name in _BY_CELL}
+    sums |= {name: np.zeros(leveled) for name in _BY_LEVEL}
+    return Dispersion(**sums | {"last": np.full(leveled, np.nan)})
 
 
-def without_block(known: Dispersion) -> Dispersion:
-    """The lasting sums alone, where a new step begins."""
-    return replace(known, block=_no_block(known.df.shape))
-
-
-def _no_block(shape: tuple[int, ...]) -> Block:
-    return Block(np.zeros(shape), np.zeros(shape), np.full(shape, np.nan), np.zeros(shape))
+def within_a_step(known: Dispersion) -> Dispersion:
+    """The lasting sums alone, where a new step begins: stretches do not reach over a shift."""
+    levels = known.score.shape
+    zero = np.zeros(levels)
+    return replace(
+        known,
+        score=zero, variance=zero, last=np.full(levels, np.nan), last_variance=zero, seconds=0.0, minutes=0,
+    )  # fmt: skip
 
 
 def kept(known: Dispersion) -> dict[str, tuple[float, ...]]:
-    """What goes from step to step, as plain data: all sums but those of the open block and the one before."""
-    return {name: tuple(round(value, 9) for value in getattr(known, name).tolist()) for name in _KEPT}
+    """What goes from step to step, as plain data."""
+    return {name: tuple(getattr(known, name).round(6).ravel().tolist()) for name in _KEPT}
 
 
 def resumed(sums: Mapping[str, Sequence[float]], cells: int) -> Dispersion:
     """The inverse of `kept`, or nothing known. Raises ValueError when the sums are not of so many cells."""
+    empty = nothing_known(cells)
     if not sums:
-        return nothing_known(cells)
-    if set(sums) != set(_KEPT) or any(len(values) != cells for values in sums.values()):
+        return empty
+    shapes = {name: getattr(empty, name).shape for name in _KEPT}
+    if {name: len(values) for name, values in sums.items()} != {n: math.prod(s) for n, s in shapes.items()}:
         raise ValueError("the evidence of the earlier steps is of another policy or metric set")
-    return Dispersion(_no_block((cells,)), *(np.array(sums[name]) for name in _KEPT))
+    arrays: dict[str, Any] = {name: np.array(sums[name]).reshape(shape) for name, shape in shapes.items()}
+    return replace(empty, **arrays)
 
 
 def kappa(
@@ -88,56 +120,86 @@ def kappa(
     n_c: Integers,
     n_b: Integers,
     bad: Integers,
+    requests: Array,
     seconds: float,
     bounds: tuple[float, float],
 ) -> Array:
-    """1 / overdispersion of a window with these totals, from what was known before, within the bounds."""
-    clumps = (known.chi2 + PRIOR_TESTS / ASSUMED_KAPPA) / (known.df + PRIOR_TESTS)
-    noise = np.maximum(known.excess + PRIOR_NOISE * PRIOR_SPREAD, 0) / (known.spread + PRIOR_SPREAD)
-    information = evidence.tendency(n_c, n_b, bad, np.ones(np.shape(n_c)))[1]
-    dispersion = clumps + noise * information * (BLOCK / seconds)
-    return np.clip(1 / np.maximum(dispersion, 1e-9), *bounds)
+    """1 / overdispersion of a window with these totals, from what was known before, within the bounds.
+
+    `requests` are those of both arms in this window: events of one request share its fate, as long as
+    nothing is known.
+    """
+    each = np.maximum((n_c + n_b) / np.maximum(requests, 1), 1)
+    information = evidence.tendency(n_c, n_b, bad, np.ones(np.shape(n_c)))[1] * (BLOCK / seconds)
+    return np.clip(1 / np.maximum(between_pods(known, each), 1 + _noise(known, information)), *bounds)
+
+
+def between_pods(known: Dispersion, each: Array | float = 1.0) -> Array:
+    """By how many times stable's pods scatter more than chance has them; `each`: events of one request."""
+    assumed = PRIOR_TESTS * (PRIOR_RATIO * each - 1)
+    alike = 1 + (_beyond_chance(known.chi2, known.df) + assumed) / (known.df + PRIOR_TESTS)
+    lasting = 1 + _beyond_chance(known.lasting_chi2, known.lasting_df) / (known.lasting_df + FEW)
+    return np.asarray(np.maximum(alike, lasting))
+
+
+def _beyond_chance(squares: Array, tests: Array) -> Array:
+    """What a sum of squares is more than one standard deviation above what chance alone would give it."""
+    return np.maximum(squares - tests - np.sqrt(2 * tests), 0.0)
+
+
+def _noise(known: Dispersion, information: Array) -> Array:
+    """What noise of one arm adds to the dispersion of counts with this information a minute.
+
+    The largest of all stretches, and what is assumed until minutes have told.
+    """
+    excess = _beyond_chance(known.squares, known.pairs)
+    spread = known.spread + FEW * known.spread / np.maximum(known.pairs, 1)
+    seen = np.max(excess / np.maximum(spread, 1e-9), axis=-2)
+    assumed = PRIOR_NOISE * PRIOR_SPREAD / (known.spread[..., 0, :] + PRIOR_SPREAD)
+    return np.asarray(seen * information + np.minimum(assumed * information, PRIOR_MOST))
 
 
 def observe(
-    known: Dispersion, n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers, chi2: Array, df: Array,
+    known: Dispersion, n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers, scattered: Scattered,
     seconds: float,
 ) -> Dispersion:  # fmt: skip
     """What is known after one more window."""
     mean, variance = evidence.tendency(n_c, n_b, x_c + x_b, (known.up + 1) / (known.down + 1))
-    requests, block = np.maximum(n_c + n_b, 1), known.block
+    requests = np.maximum(n_c + n_b, 1)
+    sums = {
+        each.name: getattr(known, each.name) + getattr(scattered, each.name) for each in fields(scattered)
+    }
     grown = replace(
         known,
-        chi2=known.chi2 + chi2,
-        df=known.df + df,
+        **sums,
         up=known.up + x_c * (n_b - x_b) / requests,
         down=known.down + x_b * (n_c - x_c) / requests,
-        block=replace(
-            block,
-            score=block.score + x_c - mean,
-            variance=block.variance + variance,
-            seconds=block.seconds + seconds,
-        ),
+        score=known.score + (x_c - mean)[..., None, :],
+        variance=known.variance + variance[..., None, :],
+        seconds=known.seconds + seconds,
     )
-    return _closed(grown) if grown.block.seconds >= BLOCK else grown
+    return _closed(grown) if grown.seconds >= BLOCK else grown
 
 
 def _closed(known: Dispersion) -> Dispersion:
-    """The minute compared with the one before: half their squared difference is 1 by chance alone."""
-    block = known.block
-    informative = block.variance > 0
-    surprise = np.where(
-        informative, block.score / np.sqrt(np.where(informative, block.variance, 1.0)), np.nan
-    )
-    both = informative & ~np.isnan(block.last)
+    """Stretches that end with this minute against those before: half a squared difference is 1 by chance."""
+    minutes = known.minutes + 1
+    length = 2 ** np.arange(LEVELS)[:, None]
+    ends = minutes % length == 0
+    informative = ends & (known.variance > 0)
+    surprise = known.score / np.sqrt(np.where(known.variance > 0, known.variance, 1.0))
+    both = informative & ~np.isnan(known.last)
+    square = np.where(both, 0.5 * (surprise - np.where(both, known.last, 0.0)) ** 2, 0.0)
+    information = 0.5 * (known.variance + known.last_variance) / length
     return replace(
         known,
-        excess=known.excess + np.where(both, 0.5 * (surprise - block.last) ** 2 - 1, 0.0),
-        spread=known.spread + np.where(both, 0.5 * (block.variance + block.last_variance), 0.0),
-        block=Block(
-            score=np.zeros_like(block.score),
-            variance=np.zeros_like(block.variance),
-            last=np.where(informative, surprise, block.last),
-            last_variance=np.where(informative, block.variance, block.last_variance),
-        ),
+        squares=known.squares + square,
+        pairs=known.pairs + both,
+        spread=known.spread + np.where(both, information, 0.0),
+        last=np.where(informative, surprise, known.last),
+        last_variance=np.where(informative, known.variance, known.last_variance),
+        score=np.where(ends, 0.0, known.score),
+        variance=np.where(ends, 0.0, known.variance),
+        seconds=0.0,
+        minutes=minutes,
     )

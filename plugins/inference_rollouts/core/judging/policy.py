@@ -11,19 +11,22 @@ from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.values import Value, renamed
 
 Positive = Annotated[float, Field(gt=0)]
+STORM_WINDOWS = 2
+"""Windows running that a storm takes: one may show on one arm what both had, as scrapes are not aligned."""
 
 
 class Guardrails(Value):
     """Limits that act within one interval, beside the statistics."""
 
     storm_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """The bad share of one window that is a storm, if stable's is less than half of the canary's. Default:
-    half."""
+    """The bad share of a window that is a storm, if the next one is as bad and stable's is less than half of
+    the canary's. Default: half."""
     storm_requests: Annotated[int, Field(ge=1)] = 20
-    """How many requests of that window must be bad at least. Default: 20, so that chance makes no storm."""
+    """How many requests of each must be bad at least. Default: 20, so that chance makes no storm."""
     restarts: Annotated[int, Field(ge=1)] = 3
-    """Restarts of a container, the last in this step, that are a crash loop. Default: 3, as one or two may
-    be an accident."""
+    """Crashes of the canary's pods together, over all steps so far and the last in this one, that are too
+    many; a pod in the place of one that is gone is a crash too. Default: 3, as one or two may be an
+    accident."""
 
 
 class Policy(Value):
@@ -44,10 +47,13 @@ class Policy(Value):
     set's."""
     objectives: bool = True
     """Whether the metric set's absolute limits are judged too. Default: yes; at 100 % nothing else can be."""
-    kappa: Annotated[float, Field(gt=0, le=1)] | Literal["estimate"] = 0.5
+    kappa: Annotated[float, Field(gt=0, le=1)] | Literal["estimate"] = "estimate"
     """The power to which evidence is raised, 1 / overdispersion; `estimate`: from past windows. Default:
-    0.5, for counts that scatter twice as much as those of independent requests."""
-    kappa_bounds: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.1, 1.0)
+    `estimate`, as no fixed value fits both failures of single requests and times of batched tokens."""
+    kappa_bounds: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (
+        0.001,
+        1.0,
+    )
     """Between which an estimated kappa stays."""
     interval: Annotated[Seconds, Field(ge=0.01)] = 5.0
     """Time between observations; not below the scrape interval. Default: 5s, as often as GKE scrapes at
@@ -55,11 +61,13 @@ class Policy(Value):
     scrape_delay: Seconds = 0.5
     """How late samples may reach the metrics store: an observation waits so long. Default: 0.5s, for a
     Prometheus beside its targets."""
-    progress_deadline: Seconds = 900.0
-    """How long a step may take beyond its bake time. Default: 15m."""
-    on_timeout: Literal["rollback", "ask", "advance"] = "rollback"
-    """What becomes of a step that is undecided then; `advance` never passes missing data. Default:
-    `rollback`, as absence of proof is no success."""
+    progress_deadline: Seconds = 1800.0
+    """How long a step may take beyond its bake time. Default: 30m, in which 5 requests/s show that a canary
+    is good enough."""
+    on_timeout: Literal["rollback", "ask", "advance"] = "ask"
+    """What becomes of a step that is undecided then; `advance` goes on without proof, and never without data,
+    the minimum of events and the weights in force. Default: `ask`, as absence of proof is no success and no
+    failure either."""
     guardrails: Guardrails = Guardrails()
     """Limits that act at once, beside the statistics."""
     min_detectable_odds: Annotated[float, Field(gt=1, le=100)] = 3.0
@@ -160,8 +168,7 @@ class Health(Value):
     shared: bool = False
     """Whether the same pods serve both: canary and stable are adapters."""
     restarts: int = 0
-    """The most of any canary container that was restarted in this step."""
-    crash_loop: bool = False
+    """Crashes of the canary's pods in this step, all together."""
     canary_outage: str = ""
     """What drops the canary's requests although its pods are ready."""
     route_ok: bool = True

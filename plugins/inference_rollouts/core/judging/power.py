@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference_rollouts.core.judging.counts import WindowCounts
+from inference_rollouts.core.judging.judgement import lasting
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
-from inference_rollouts.core.judging.overdispersion import ASSUMED_KAPPA
 from inference_rollouts.core.judging.policy import Policy, Step
 from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE
+from inference_rollouts.core.judging.running import SLACK
 from inference_rollouts.core.values import Value
 
 OVERSHOOT = 1.5  # what mixing over alternatives costs, and waiting for the threshold to be crossed
+CALM_KAPPA = 0.8  # what is estimated where requests are independent
 LARGEST = 1000.0  # odds ratios beyond this are not called detectable
 
 
@@ -54,19 +56,28 @@ def information(share: float, odds: float, weight: float, tolerance: float = 0.0
     `share` is stable's bad share, `weight` the canary's share of the requests (0 to 1).
     """
     start, end = math.log1p(tolerance), math.log(odds)
-    if end <= start or not 0 < share < 1:
+    return expected_nats(share, end, start, weight) if end > start else 0.0
+
+
+def expected_nats(share: float, truth: float, null: float, weight: float) -> float:
+    """Expected nats a request that the log odds ratio is `truth`, as it is, and not `null`."""
+    if not 0 < share < 1:
         return 0.0
-    canary = share * odds / (1 - share + share * odds)
+    canary = _canary_bad(share, truth)
     bad = weight * canary + (1 - weight) * share
-    effects = np.linspace(start, end, 65)
+    effects = np.linspace(null, truth, 65)
     expected = weight * np.array([_canary_share(bad, weight, math.exp(effect)) for effect in effects])
-    return (end - start) * weight * canary - float(np.trapezoid(expected, effects))
+    return (truth - null) * weight * canary - float(np.trapezoid(expected, effects))
+
+
+def _canary_bad(share: float, effect: float) -> float:
+    return share * math.exp(effect) / (1 - share + share * math.exp(effect))
 
 
 def _canary_share(bad: float, weight: float, odds: float) -> float:
     """The canary's bad share, when both arms together have `bad` and the odds ratio is `odds`."""
     a, b, c = weight * (odds - 1), odds * (bad + weight) + 1 - weight - bad, odds * bad
-    return 2 * c / (b + math.sqrt(b * b - 4 * a * c))
+    return 2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +90,13 @@ class _Watch:
     gain: float
 
     def seconds(self, share: float, odds: float) -> float:
-        """Time until the alarm, with middling luck; infinite when it cannot come."""
-        nats = self.gain * information(share, odds, self.weight, self.tolerance)
-        return self.nats / nats if nats > 0 else math.inf
+        """Time until the alarm, with middling luck; infinite when it cannot come.
+
+        It must be shown that the canary is worse than stable, and, with SLACK, worse than is tolerated.
+        """
+        needs = ((0.0, self.nats), (self.tolerance, max(self.nats - SLACK, 1.0)))
+        gains = [(self.gain * information(share, odds, self.weight, null), nats) for null, nats in needs]
+        return max(nats / gain if gain > 0 else math.inf for gain, nats in gains)
 
 
 def step_powers(
@@ -147,9 +162,7 @@ def markdown(policy: Policy, powers: Sequence[StepPower]) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "for ever"
-    return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"
+    return lasting(math.inf if seconds is None else seconds)
 
 
 def _watch(policy: Policy, metric: Rate | Latency, rate: float, step: Step, parts: float) -> _Watch:
@@ -157,7 +170,7 @@ def _watch(policy: Policy, metric: Rate | Latency, rate: float, step: Step, part
     own weight, and by thresholds.
     """
     share = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
-    kappa = ASSUMED_KAPPA if policy.kappa == "estimate" else policy.kappa
+    kappa = CALM_KAPPA if policy.kappa == "estimate" else policy.kappa
     return _Watch(
         weight=step.share,
         tolerance=policy.tolerances.get(metric.name, metric.tolerance),

@@ -25,27 +25,29 @@ def rounded(log_value: float) -> float:
 
 def rows_of(sums: Sums, log_e: Array) -> tuple[Row, ...]:
     """One row per metric, in the metric set's order; `log_e` is the `log_evidence` of each test."""
-    return tuple(_row(sums, metric, log_e) for metric in sums.rules.metric_set.judged)
+    asked = sums.step.last_compared and sums.rules.policy.margin is not None
+    good = log_goodness(sums) if asked else {}
+    return tuple(_row(sums, metric, log_e, good.get(metric.name)) for metric in sums.rules.metric_set.judged)
 
 
-def _row(sums: Sums, metric: Rate | Latency, log_e: Array) -> Row:
+def _row(sums: Sums, metric: Rate | Latency, log_e: Array, goodness: float | None) -> Row:
     rules, policy = sums.rules, sums.rules.policy
     cells, tests = rules.places[metric.name], rules.tests[metric.name]
     weight = float(rules.weights[tests].sum())
     shares = rules.weights[tests] / weight if weight else np.full(len(tests), 1 / len(tests))
     loudest = cells.start + int(np.argmax(log_e[cells]))
-    asked = sums.step.last_compared and policy.margin is not None and _needed(sums, metric)
+    asked = goodness is not None and _needed(sums, metric)
     return Row(
         metric=metric.name,
         title=metric.label,
         threshold=metric.thresholds[rules.cells[loudest].place],
-        canary=_share(sums, 0, loudest),
-        stable=_share(sums, 1, loudest),
+        canary=share_of(sums, 0, loudest),
+        stable=share_of(sums, 1, loudest),
         evidence=rounded(float(evidence.log_sum(log_e[tests] + evidence.log(shares)))),
         alarm_at=float(f"{1 / (policy.alpha * weight):.6g}") if weight else None,
-        goodness=rounded(log_goodness(sums, metric.name)) if asked else None,
+        goodness=rounded(goodness) if goodness is not None and asked else None,
         needed=1 / policy.beta if asked else None,
-        kappa=float(f"{np.min(sums.kappa[cells]):.6g}"),
+        kappa=float(f"{np.min(sums.running.kappa[cells]):.6g}"),
     )
 
 
@@ -54,7 +56,8 @@ def _needed(sums: Sums, metric: Rate | Latency) -> bool:
     return metric.name in sums.rules.compared and (not metric.optional or (0, metric.name) in sums.seen)
 
 
-def _share(sums: Sums, arm: int, cell: int) -> ArmShare:
+def share_of(sums: Sums, arm: int, cell: int) -> ArmShare:
+    """Bad events of one arm (0 canary, 1 stable) at one cell, in this step."""
     n, bad = int(sums.n[arm, cell]), int(sums.bad[arm, cell])
     return ArmShare(n=n, bad=bad, share=bad / n if n else None)
 

@@ -38,9 +38,11 @@ class Rules:
     """`cells` are compared between the arms; `objectives` are the cells with an absolute limit as well.
 
     `places` are the cells of each metric, by name, and `tests` those with the metric's objective, if any;
-    `compared` are the names of the metrics that promotion needs.
-    `weights` (of the comparisons, then the objectives) sum to 1. `worse` and `breach` are the tests of the
-    alarm, `close` (odds) and `small` (shares) those of the promotion.
+    `compared` are the names of the metrics that promotion needs, `rates` those of them whose bad events may
+    be shown together to be no more.
+    `weights` (of the comparisons, then the objectives) sum to 1. `worse` (than stable), `beyond` (what is
+    tolerated) and `breach` (of objectives) are the tests of the alarm, `close` (odds) and `small` (shares)
+    those of the promotion. `requests` is the cell that counts requests.
     """
 
     policy: Policy
@@ -52,9 +54,12 @@ class Rules:
     objectives: NDArray[np.int64]
     weights: Array
     worse: Test
+    beyond: Test
     breach: Test
     close: Test
     small: Test
+    rates: tuple[str, ...]
+    requests: int
 
 
 def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
@@ -73,6 +78,7 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
         else 0.0
         for cell in cells
     ] + [cells[i].metric.weight * OBJECTIVE_SHARE for i in limited]
+    tolerances = [policy.tolerances.get(cell.metric.name, cell.metric.tolerance) for cell in cells]
     return Rules(
         policy=policy,
         metric_set=metric_set,
@@ -82,10 +88,13 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
         compared=compared,
         objectives=np.array(limited, dtype=np.int64),
         weights=np.array(weights) / sum(weights),
-        worse=_worse([policy.tolerances.get(cell.metric.name, cell.metric.tolerance) for cell in cells]),
+        worse=_worse(tolerances),
+        beyond=_beyond(tolerances),
         breach=_breach([_limit(cells[i].metric) for i in limited]),
         close=_close(policy.margin, len(cells)),
         small=_small([cell.metric.negligible for cell in cells]),
+        requests=places[metric_set.errors].start,
+        rates=tuple(metric.name for metric in metric_set.compared if isinstance(metric, Rate)),
     )
 
 
@@ -122,12 +131,22 @@ def _limit(metric: Rate | Latency) -> float:
 
 
 def _worse(tolerances: list[float]) -> Test:
-    """Against "the odds are at most 1 + tolerance"."""
-    null = np.log1p(np.array(tolerances))
-    odds = np.tile(np.log(evidence.WORSE_ODDS), (len(tolerances), 1))
-    beyond = (odds[:, -3] <= null)[:, None]
-    effects = np.where(beyond, odds + null[:, None], odds)
+    """Against "the odds are at most stable's"."""
+    effects = _effects(tolerances)
+    return Test(effects, np.zeros(len(tolerances)), evidence.log_prior(np.ones_like(effects, dtype=np.bool_)))
+
+
+def _beyond(tolerances: list[float]) -> Test:
+    """Against "the odds are at most 1 + tolerance": the same alternatives, as far as they are beyond."""
+    effects, null = _effects(tolerances), np.log1p(np.array(tolerances))
     return Test(effects, null, evidence.log_prior(effects > null[:, None] + 1e-9))
+
+
+def _effects(tolerances: list[float]) -> Array:
+    """Log odds that are tried; where most of the usual ones would be tolerated, as many times what is."""
+    null = np.log1p(np.array(tolerances))[:, None]
+    odds = np.tile(np.log(evidence.WORSE_ODDS), (len(tolerances), 1))
+    return np.where(odds[:, -3:-2] <= null, odds + null, odds)
 
 
 def _breach(limits: list[float]) -> Test:
@@ -142,7 +161,7 @@ def _close(margin: float | None, cells: int) -> Test:
     """Against "the odds are 1 + margin or more"."""
     null = np.full(cells, np.log1p(margin or 0.0))
     effects = null[:, None] - np.log(evidence.BETTER_RATIOS)
-    return Test(effects, null, evidence.log_prior(np.ones_like(effects, dtype=np.bool_)))
+    return Test(effects, null, np.tile(evidence.log(np.array(evidence.BETTER_PRIOR)), (cells, 1)))
 
 
 def _small(shares: list[float]) -> Test:

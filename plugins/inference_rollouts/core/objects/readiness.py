@@ -154,7 +154,7 @@ def restarts(pods: Sequence[K8sObject], since: float) -> int:
             int(status["restartCount"])
             for pod in pods
             for status in container_statuses(pod)
-            if _restarted(status) >= since
+            if restarted_at(status) >= since
         ),
         default=0,
     )
@@ -197,8 +197,9 @@ def _objection(conditions: Mapping[str, K8sObject], parent: str, generation: int
     return None
 
 
-def _restarted(status: K8sObject) -> float:
-    """When a container's last run ended (Unix seconds), or else when its present one began."""
+def restarted_at(status: K8sObject) -> float:
+    """When a container's last run ended (Unix seconds), or else when its present one began; minus infinity
+    for one that never was restarted."""
     if not status.get("restartCount"):
         return -math.inf
     ended = moment(part(status, "lastState", "terminated").get("finishedAt"))

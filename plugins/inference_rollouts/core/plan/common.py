@@ -96,6 +96,9 @@ class CommonPlan(Model):
     """What new pods must answer before any weight leaves 0."""
     steps: Annotated[tuple[WeightStep, ...], Field(min_length=1, max_length=20)]
     """The weights, rising to 100."""
+    without_comparison: bool = False
+    """Whether the canary may get 100 % at once, with nothing to compare it with: only objectives and
+    guardrails judge it then. Default: no, as a canary that is slow or wrong in its own way is not seen so."""
     metrics: MetricSetNames = ("vllm",)
     """The metric set by which it is judged, a file of include/metrics/, or a list of those that judge
     together, the one to be shown first. Default: the servers' own metrics."""
@@ -127,6 +130,11 @@ class CommonPlan(Model):
         weights = [step.weight for step in self.steps]
         if any(later <= earlier for earlier, later in pairwise(weights)) or weights[-1] != 100:
             raise ValueError(f"weights {weights} must rise step by step and end at 100")
+        if not self.without_comparison and not any(step.compared for step in self.all_steps):
+            raise ValueError(
+                "a lone step at 100 % has nothing to compare the canary with; begin with a smaller weight, "
+                "or say without_comparison: true"
+            )
         first = self.all_steps[0]
         if any(step <= first.weight for step in self.approvals.steps):
             raise ValueError(

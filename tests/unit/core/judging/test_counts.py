@@ -229,15 +229,15 @@ def test_dispersion_is_pearsons_test_between_stable_pods() -> None:
         + rate_samples(STABLE, "c", 0, 0)
     )
     metric = grown(before, after).counts["errors"]
-    assert metric.df == 1
-    assert metric.chi2 == pytest.approx(2 * 25 / (100 * 0.15 * 0.85))
+    assert (metric.df, metric.lasting_df) == ((1,), (1,))
+    assert metric.chi2 == metric.lasting_chi2 == pytest.approx((2 * 25 / (100 * 0.15 * 0.85),))
 
 
 @pytest.mark.parametrize(("a", "b"), [((100, 0), (100, 0)), ((100, 100), (5, 5)), ((100, 3), (0, 0))])
 def test_dispersion_is_silent_where_nothing_can_be_told(a: Any, b: Any) -> None:
     before = rate_samples(STABLE, "a", 0, 0) + rate_samples(STABLE, "b", 0, 0)
     metric = grown(before, rate_samples(STABLE, "a", *a) + rate_samples(STABLE, "b", *b)).counts["errors"]
-    assert (metric.chi2, metric.df) == (0.0, 0)
+    assert (metric.chi2, metric.df) == ((0.0,), (0,))
 
 
 def test_the_grid_is_anchored_and_waits_for_late_metrics() -> None:

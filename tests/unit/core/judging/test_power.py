@@ -85,7 +85,7 @@ def test_short_steps_are_named() -> None:
         policy(min_detectable_odds=2.0),
         step_powers(policy(min_detectable_odds=2.0), small_set(), STEPS, TRAFFIC),
     )
-    assert len(words) == 2
+    assert len(words) == 1
     assert words[0].startswith("Step 1 (5 % for 5 min) may miss 2 times the odds of errors: that takes ")
     lax = policy(min_detectable_odds=30.0)
     assert shortfalls(lax, step_powers(lax, small_set(), STEPS, TRAFFIC)) == []

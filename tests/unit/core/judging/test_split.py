@@ -6,7 +6,9 @@ from inference_rollouts.core.judging.split import Split, observed_split
 
 def window(canary: int, stable: int) -> WindowCounts:
     arms = (ArmCounts(n=n, bad=(0,), pods=1) for n in (canary, stable))
-    counts = Counts(canary=next(arms), stable=next(arms), chi2=0.0, df=0)
+    counts = Counts(
+        canary=next(arms), stable=next(arms), chi2=(0.0,), df=(0,), lasting_chi2=(0.0,), lasting_df=(0,)
+    )
     return WindowCounts(start=0.0, end=1.0, counts={"errors": counts})
 
 

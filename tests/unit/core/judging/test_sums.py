@@ -1,11 +1,9 @@
 """Evidence as it is carried: over steps, tempered, each window once."""
 
-from functools import reduce
-
 import numpy as np
 import pytest
 
-from inference_rollouts.core.judging import judge
+from inference_rollouts.core.judging import judge, running
 from inference_rollouts.core.judging.evidence import share_increments
 from inference_rollouts.core.judging.judge import Carried, Verdict, assess
 from inference_rollouts.core.judging.rules import rules_of
@@ -27,7 +25,7 @@ from tests.support.judging import (
 
 def test_evidence_adds_up_over_the_steps() -> None:
     weak = [failing(10.0 * i, 4, 1) for i in range(6)]
-    rules = NEVER_SURE | {"objectives": False, "alpha": 0.001}
+    rules = NEVER_SURE | {"objectives": False, "alpha": 1e-6}
     first = judged(weak, step=step(index=1, steps=2), rules=rules)
     assert first.verdict is Verdict.ADVANCE
     alone = judged(weak, step=step(index=2, steps=2), rules=rules)
@@ -37,19 +35,16 @@ def test_evidence_adds_up_over_the_steps() -> None:
     assert second.carried.steps == 2
 
 
-def test_carried_evidence_is_what_one_long_observation_has() -> None:
-    """Handing over at a step and going on gives the same sums, but for rounding to 9 digits."""
+def test_a_step_that_is_resumed_goes_on_as_if_nothing_had_been() -> None:
+    """Handing over and going on gives the same sums, but for rounding and the stretch of time under way."""
     rules, windows = policy(), random_windows(SET, 3, 8)
-    two = [step(index=i, steps=2) for i in (1, 2)]
-    handed = judge.begin(
-        rules, SET, two[1], assess(rules, SET, two[0], windows[:4], Carried(), HEALTHY, 0).carried
-    )
-    handed = reduce(judge.absorb, windows[4:], handed)
-    whole = reduce(judge.absorb, windows[:4], judge.begin(rules, SET, two[0], Carried()))
-    late = reduce(judge.absorb, windows[4:], judge.begin(rules, SET, two[1], Carried()))
-    whole_alarm = reduce(judge.absorb, windows[4:], whole).alarm
-    with np.errstate(invalid="ignore"):
-        np.testing.assert_allclose(handed.alarm, np.logaddexp(whole_alarm, late.alarm), atol=1e-8)
+    whole = judged(windows, policy=rules, step=step(bake=80))
+    half = judged(windows[:4], policy=rules, step=step(bake=80))
+    resumed = step(bake=80, started_at=40, resumed=True)
+    handed = judged(windows[4:], policy=rules, step=resumed, carried=half.carried)
+    assert handed.evidence == pytest.approx(whole.evidence, rel=1e-5)
+    np.testing.assert_allclose(handed.carried.good, whole.carried.good, atol=1e-5)
+    assert handed.carried.unbegun == pytest.approx(whole.carried.unbegun, abs=1e-9)
 
 
 def test_evidence_of_other_rules_is_refused() -> None:
@@ -90,7 +85,7 @@ def test_estimated_overdispersion_learns_from_the_past() -> None:
     counts = {"errors": counted(100, 9), "ttft": counted(100, 9, 2)}
     first = judge.begin(policy(**rules), SET, step(), Carried())
     odd, even = (judge.absorb(first, window(0, counts, counts, chi2=chi2, df=1)) for chi2 in (500, 0))
-    np.testing.assert_array_equal(odd.alarm, even.alarm)  # a window does not temper itself
+    np.testing.assert_array_equal(odd.running.alarm, even.running.alarm)  # a window does not temper itself
 
 
 def test_one_observation_of_ten_metrics_is_a_constant_cost() -> None:
@@ -113,7 +108,8 @@ def test_before_any_window_all_evidence_is_one() -> None:
 
 def test_only_odds_beyond_the_tolerance_are_alternatives() -> None:
     rules = rules_of(policy(tolerances={"errors": 1.0, "ttft": 10}), SET)
-    for effects, null, prior in zip(rules.worse.effects, rules.worse.null, rules.worse.prior, strict=True):
+    tests = rules.beyond
+    for effects, null, prior in zip(tests.effects, tests.null, tests.prior, strict=True):
         assert np.isfinite(prior).any()
         assert np.all((effects > null) == np.isfinite(prior))
         assert np.exp(prior).sum() == pytest.approx(1)
@@ -126,8 +122,9 @@ def test_the_test_of_one_arm_is_not_corrected_by_its_own_count() -> None:
     for i in range(3):
         before = sums
         sums = judge.absorb(sums, failing(10.0 * i, 9 * i, 5, n=400))
-    increment = (sums.alarm - before.alarm)[-1]
+    after = running.with_onset(before.running, before.unbegun - sums.unbegun)
+    increment = (sums.running.alarm - after.alarm)[-1]
     breach = sums.rules.breach
     plain = share_increments(np.array([400]), np.array([18]), breach.effects, breach.null)[0]
-    np.testing.assert_allclose(increment, plain * before.kappa[0])
-    assert before.kappa[0] != sums.kappa[0]
+    np.testing.assert_allclose(increment, plain * before.running.kappa[0])
+    assert before.running.kappa[0] != sums.running.kappa[0]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
-from inference_rollouts.core.judging.decision_record import DecisionRecorder, canonical, replay
+from inference_rollouts.core.judging.decision_record import VERSION, DecisionRecorder, canonical, replay
 from inference_rollouts.core.judging.judge import Carried, Verdict, absorb, assess, begin, conclude
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import step_powers, traffic_of
@@ -49,7 +49,7 @@ def test_requests_that_only_the_gateway_saw_fail_take_the_canary_off() -> None:
 
 
 def test_a_storm_that_only_the_gateway_sees_acts_at_once() -> None:
-    judgement = judged([seen(0.0, lost=70)], metric_set=BOTH)
+    judgement = judged([seen(0.0, lost=70), seen(10.0, lost=70)], metric_set=BOTH)
     assert judgement.verdict is Verdict.ROLLBACK
     assert judgement.reason.startswith("A storm of errors (gateway): 70 % on the canary")
 
@@ -132,6 +132,7 @@ def test_a_record_of_one_set_that_knew_no_other_is_judged_again() -> None:
     judgement = assess(rules, small_set(), context, windows, Carried(), HEALTHY, 60.0)
     head = {
         "kind": "step",
+        "version": VERSION,
         "policy": rules.to_json(),
         "step": context.to_json(),
         "carried": Carried().to_json(),

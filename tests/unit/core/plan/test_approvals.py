@@ -19,16 +19,19 @@ def test_no_big_step_jumps_over_an_approval(weight: int, following: int, due: bo
     assert Approvals(steps=(50,)).due(weight, following) is due
 
 
+GOES_BACK = {"analysis": {"on_timeout": "rollback"}}
+
+
 @pytest.mark.parametrize(
     ("changes", "asks"),
     [
-        ({}, False),
-        ({"approvals": {"steps": [100]}}, True),
-        ({"analysis": {"on_timeout": "ask"}}, True),
-        ({"approvals": {"retire": True}}, False),
+        ({}, True),
+        (GOES_BACK, False),
+        (GOES_BACK | {"approvals": {"steps": [100]}}, True),
+        (GOES_BACK | {"approvals": {"retire": True}}, False),
     ],
 )
-def test_a_plan_asks_only_where_it_says_so(changes: dict[str, Any], asks: bool) -> None:
+def test_a_plan_asks_unless_an_undecided_step_goes_back(changes: dict[str, Any], asks: bool) -> None:
     assert llm_plan(**changes).can_ask is asks
 
 
@@ -40,9 +43,9 @@ def test_an_approval_that_could_not_be_asked_for_is_refused() -> None:
 def test_a_watch_that_is_begun_anew_changes_no_evidence() -> None:
     """However often: the chance of a false alarm is that of the steps alone."""
     sums = begin(policy(), small_set(), step(index=1, steps=2), Carried())
-    carried, before = carried_of(sums), log_evidence(sums)
+    carried, before = carried_of(sums, 0), log_evidence(sums)
     for _ in range(100):
         again = begin(policy(), small_set(), step(index=1, steps=2, resumed=True), carried)
-        carried = carried_of(again)
+        carried = carried_of(again, 0)
     assert log_evidence(again) == pytest.approx(before, abs=1e-9)
     assert carried.steps == 1

@@ -61,8 +61,10 @@ def test_only_the_last_step_with_stable_traffic_asks_for_non_inferiority() -> No
     plan = parse_plan(llm())
     last = [plan.step_context(i, 0.0).last_compared for i in range(1, 5)]
     assert last == [False, False, True, False]
-    only = parse_plan(llm(steps=[{"weight": 100, "bake": 1}]))
+    only = parse_plan(llm(steps=[{"weight": 100, "bake": 1}], without_comparison=True))
     assert only.step_context(1, 0.0).last_compared is False
+    with pytest.raises(PlanInvalid, match="nothing to compare the canary with"):
+        parse_plan(llm(steps=[{"weight": 100, "bake": 1}]))
 
 
 def test_the_published_schema_is_the_plan_s() -> None:

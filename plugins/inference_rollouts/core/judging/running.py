@@ -1,0 +1,191 @@
+"""The running evidence of a rollout, as arrays: each window is folded in once, in order.
+
+For every test and alternative W = ln sum_k gamma_k exp L_k over the onsets k so far, where L_k is the
+discounted log likelihood ratio of all windows since onset k. A new onset adds its gamma_k to exp W, a window
+adds to W itself: that is the alarm's whole state, however long the rollout.
+
+Tests are the comparisons of all cells with stable's odds, then with what of these is tolerated, then the
+objectives. Leading axes are free: many rollouts may be folded at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_rollouts.core.judging import evidence, overdispersion
+from inference_rollouts.core.judging.evidence import Array, Integers
+from inference_rollouts.core.judging.overdispersion import Dispersion, Scattered
+from inference_rollouts.core.judging.rules import Rules
+
+SLACK = 3.0  # nats by which evidence that the canary is worse may exceed that it is worse than tolerated
+CREDIT = 2.0  # nats of the evidence for a canary that earlier steps may give at most
+FIRST_KAPPA = 0.5  # of tests of one arm's share, before any window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
+    """`alarm` is W: tests x effects. `good` are the promotion's log likelihood ratios over the rollout,
+    `earlier` of the steps before: cells x (odds, canary's share, stable's share) x effects. `kappa`
+    discounted the last window."""
+
+    alarm: Array
+    good: Array
+    earlier: Array
+    dispersion: Dispersion
+    kappa: Array
+
+
+def nothing_seen(rules: Rules, *shape: int) -> Running:
+    """Before the first step of as many rollouts as `shape` says."""
+    cells, tests = len(rules.cells), 2 * len(rules.cells) + len(rules.objectives)
+    good = np.zeros((*shape, cells, 3, len(evidence.SHARE_RATIOS)))
+    known = overdispersion.nothing_known(*shape, cells)
+    alarm = np.full((*shape, tests, len(evidence.WORSE_ODDS)), -np.inf)
+    return Running(alarm, good, good, known, np.full((*shape, cells), _first_kappa(rules)))
+
+
+def next_step(running: Running, rules: Rules) -> Running:
+    """Where a step begins: noise and promotion are told apart by step."""
+    known = overdispersion.within_a_step(running.dispersion)
+    kappa = np.full(running.kappa.shape, _first_kappa(rules))
+    return replace(running, dispersion=known, earlier=running.good, kappa=kappa)
+
+
+def _first_kappa(rules: Rules) -> float:
+    return FIRST_KAPPA if rules.policy.kappa == "estimate" else rules.policy.kappa
+
+
+def with_onset(running: Running, mass: float) -> Running:
+    """With an onset of this prior weight now."""
+    return (
+        replace(running, alarm=np.logaddexp(running.alarm, evidence.log(np.array(mass)))) if mass else running
+    )
+
+
+def fold(
+    running: Running, rules: Rules, n: Integers, bad: Integers, scattered: Scattered, seconds: float
+) -> Running:
+    """The evidence after one more window in which both arms count; `n`, `bad`: (canary, stable) x ... x
+    cells.
+
+    Comparisons are discounted by the window's totals, on which they are conditioned, and the windows before;
+    tests of one arm's share by the windows before alone, since totals would give its own count away.
+    """
+    known, now = running.dispersion, running.kappa
+    if rules.policy.kappa == "estimate":
+        bounds = rules.policy.kappa_bounds
+        requests = n[..., rules.requests].sum(axis=0)[..., None]
+        now = overdispersion.kappa(known, n[0], n[1], bad.sum(axis=0), requests, seconds, bounds)
+    ratios = _odds_ratios(rules, n, bad) * now[..., None]
+    before = running.kappa[..., None]
+    return Running(
+        alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, before),
+        good=running.good + _good_gains(rules, n, bad, ratios, before),
+        earlier=running.earlier,
+        dispersion=overdispersion.observe(known, n[0], bad[0], n[1], bad[1], scattered, seconds),
+        kappa=now,
+    )
+
+
+def _odds_ratios(rules: Rules, n: Integers, bad: Integers) -> Array:
+    """Log likelihoods at all odds that are tried, over that of equal odds.
+
+    Of those that are worse, of what is tolerated, of those that are good enough, of the margin.
+    """
+    parts = rules.worse.effects, rules.beyond.null[:, None], rules.close.effects, rules.close.null[:, None]
+    return _odds(n, bad, np.concatenate(parts, axis=-1), rules.worse.null)
+
+
+def _alarm_gains(rules: Rules, n: Integers, bad: Integers, ratios: Array, before: Array) -> Array:
+    limited, tried = rules.objectives, rules.worse.effects.shape[-1]
+    worse, tolerated = ratios[..., :tried], ratios[..., tried : tried + 1]
+    shares = evidence.share_increments(
+        n[0][..., limited], bad[0][..., limited], rules.breach.effects, rules.breach.null
+    )
+    return np.concatenate([worse, worse - tolerated, shares * before[..., limited, :]], axis=-2)
+
+
+def _good_gains(rules: Rules, n: Integers, bad: Integers, ratios: Array, before: Array) -> Array:
+    small, tried = rules.small, rules.worse.effects.shape[-1] + 1
+    tests = (
+        ratios[..., tried:-1] - ratios[..., -1:],
+        evidence.share_increments(n[0], bad[0], small.effects, small.null) * before,
+        evidence.share_increments(n[1], n[1] - bad[1], small.effects, small.null) * before,
+    )
+    return np.stack(tests, axis=-2)
+
+
+def _odds(n: Integers, bad: Integers, effects: Array, null: Array) -> Array:
+    """`evidence.odds_increments` with free leading axes; cells in which nothing is bad, or all, tell
+    nothing."""
+    shape = n.shape[1:]
+    total, both = (n[0] + n[1]).ravel(), (bad[0] + bad[1]).ravel()
+    telling = np.flatnonzero((both > 0) & (both < total) & (n[0].ravel() > 0) & (n[1].ravel() > 0))
+    places = telling % shape[-1]
+    gains = np.zeros((total.size, effects.shape[-1]))
+    n_c, x_c, n_b, x_b = (each.ravel()[telling] for each in (n[0], bad[0], n[1], bad[1]))
+    gains[telling] = evidence.odds_increments(n_c, x_c, n_b, x_b, effects[places], null[places])
+    return gains.reshape(*shape, -1)
+
+
+def log_evidence(running: Running, rules: Rules, unbegun: float, *, alone: bool = False) -> Array:
+    """ln E of each test (comparisons, then objectives) against the canary; `unbegun`: weight of later onsets.
+
+    A comparison says that the canary is worse than stable, as far as it is not within what is tolerated. An
+    objective counts only as far as the canary is worse than stable there; or by itself where there is no
+    stable to compare with (`alone`).
+    """
+    prior = np.concatenate([rules.worse.prior, rules.beyond.prior, rules.breach.prior])
+    mixed = np.logaddexp(evidence.log_sum(running.alarm + prior), evidence.log(np.array(unbegun)))
+    cells = len(rules.cells)
+    worse, beyond, breach = np.split(mixed, [cells, 2 * cells], axis=-1)
+    objectives = breach if alone else np.minimum(breach, worse[..., rules.objectives])
+    return np.concatenate([np.minimum(worse, beyond + SLACK), objectives], axis=-1)
+
+
+def log_total(log_e: Array, rules: Rules) -> Array:
+    """ln E of all tests together."""
+    return np.asarray(evidence.log_sum(log_e + evidence.log(rules.weights)))
+
+
+def log_goodness(running: Running, rules: Rules) -> dict[str, Array]:
+    """ln E that each metric is good enough: not worse by the margin, or negligible.
+
+    Evidence of all steps counts, but the last must bring what CREDIT leaves: a canary that turned bad late is
+    not promoted for its youth. Rates are rare, each by itself; together they may pass as well: then failures
+    of all kinds are shown not to be worse by the margin.
+    """
+    whole = _goodness(running.good, rules)
+    step = _goodness(running.good - running.earlier, rules)
+    return {name: np.minimum(whole[name], step[name] + CREDIT) for name in whole}
+
+
+def _goodness(good: Array, rules: Rules) -> dict[str, Array]:
+    rates = [rules.places[name].start for name in rules.rates]
+    together = evidence.log_sum(good[..., rates, 0, :].sum(axis=-2) + rules.close.prior[0])
+    out = {}
+    for name, place in rules.places.items():
+        alone = _alone(good[..., place, :, :], rules.close.prior[place], rules.small.prior[place])
+        out[name] = np.maximum(alone, together) if name in rules.rates else alone
+    return out
+
+
+def _alone(good: Array, close: Array, small: Array) -> Array:
+    """The mean of two e-processes. One is against "worse by the margin at every threshold": the mean over the
+    thresholds. The other is against "at some threshold it matters": the least over the thresholds of the
+    evidence that the canary's bad share, or all that stable does better, is negligible.
+    """
+    odds = evidence.log_sum(evidence.log_sum(good[..., 0, :] + close)) - np.log(len(close))
+    if np.isneginf(small).all():
+        return np.asarray(odds)
+    shares = evidence.log_sum(evidence.log_sum(good[..., 1:, :] + small[:, None])).min(axis=-1) - np.log(2)
+    return np.asarray(np.logaddexp(odds, shares) - np.log(2))
+
+
+def objectives_broken(running: Running, rules: Rules, unbegun: float) -> NDArray[np.float64]:
+    """ln E that the canary breaks each objective, whatever stable does."""
+    broken = running.alarm[..., 2 * len(rules.cells) :, :] + rules.breach.prior
+    return np.asarray(np.logaddexp(evidence.log_sum(broken), evidence.log(np.array(unbegun))))

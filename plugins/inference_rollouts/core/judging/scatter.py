@@ -1,0 +1,50 @@
+"""Do stable's pods, which should be alike, scatter more than chance has them? Pearson's chi-square says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class _Surprise:
+    """How many more bad events than expected a pod has had so far, and the variance of that."""
+
+    excess: float = 0.0
+    variance: float = 0.0
+
+
+@dataclass(slots=True)
+class Scatter:
+    """One cell: pods in each window, and in all windows so far, which shows what lasts.
+
+    What is expected of a pod is its events at the bad share that all pods had in the same window, so that
+    drift which they share leaves no trace.
+    """
+
+    _pods: dict[str, _Surprise] = field(default_factory=dict)
+    _so_far: tuple[float, int] = (0.0, 0)
+
+    def add(self, pods: Mapping[str, tuple[int, int]]) -> tuple[float, int, float, int]:
+        """Chi-square and its degrees of freedom of one window, and by what it changes those of all so far.
+
+        `pods`: events, and bad ones, by pod. All are 0 where the counts show nothing.
+        """
+        n, bad = (sum(column) for column in zip(*pods.values(), strict=True)) if pods else (0, 0)
+        if not 0 < bad < n:
+            return 0.0, 0, 0.0, 0
+        share = bad / n
+        now = {name: _Surprise(x - m * share, m * share * (1 - share)) for name, (m, x) in pods.items() if m}
+        for name, surprise in now.items():
+            known = self._pods.setdefault(name, _Surprise())
+            known.excess += surprise.excess
+            known.variance += surprise.variance
+        before, self._so_far = self._so_far, _pearson(self._pods)
+        lasting = self._so_far[0] - before[0], self._so_far[1] - before[1]
+        return *_pearson(now), *lasting
+
+
+def _pearson(pods: Mapping[str, _Surprise]) -> tuple[float, int]:
+    if len(pods) < 2:
+        return 0.0, 0
+    return sum(pod.excess**2 / pod.variance for pod in pods.values()), len(pods) - 1

@@ -1,0 +1,64 @@
+"""How often the pods of a pool crash, all together, look after look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from inference_rollouts.core.objects.k8s import K8sObject, part
+from inference_rollouts.core.objects.readiness import container_statuses, restarted_at
+
+OVER = ("Failed", "Succeeded")  # phases of pods that will not serve again
+
+
+@dataclass(frozen=True, slots=True)
+class Crashes:
+    """What was seen so far of a pool since `since` (Unix seconds); `observed` gives what is known after a
+    look.
+
+    Containers that are started anew count, and pods that come in the place of others which are gone without
+    anybody having deleted them: a pod that is on its way out is seen to be.
+    """
+
+    since: float
+    restarts: int = 0
+    lost: int = 0
+    come: int = 0
+    containers: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    serving: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
+
+    @property
+    def count(self) -> int:
+        """All crashes since then."""
+        return self.restarts + min(self.lost, self.come)
+
+    def observed(self, pods: Sequence[K8sObject]) -> Crashes:
+        """What is known after these pods were seen."""
+        counts = dict(self.containers)
+        grown = 0
+        for pod in pods:
+            for status in container_statuses(pod):
+                key = _id(pod), str(status.get("name"))
+                now = int(status.get("restartCount") or 0)
+                before = counts.get(key, 0 if restarted_at(status) >= self.since else now)
+                grown += max(now - before, 0)
+                counts[key] = now
+        here = {_id(pod) for pod in pods}
+        leaving = {_id(pod) for pod in pods if pod["metadata"].get("deletionTimestamp")}
+        over = {_id(pod) for pod in pods if part(pod, "status").get("phase") in OVER}
+        serving = here - leaving - over
+        return Crashes(
+            since=self.since,
+            restarts=self.restarts + grown,
+            lost=self.lost + len((self.serving - here) | (self.serving & over)),
+            come=self.come + len(here - self.known if self.known else ()),
+            containers=counts,
+            serving=frozenset(serving),
+            known=self.known | here,
+        )
+
+
+def _id(pod: K8sObject) -> str:
+    """What tells a pod from another one of its name."""
+    return str(pod["metadata"].get("uid") or pod["metadata"].get("name"))

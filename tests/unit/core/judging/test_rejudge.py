@@ -1,0 +1,88 @@
+"""What another policy would have made of past rollouts."""
+
+from pathlib import Path
+
+import pytest
+
+from inference_rollouts.cli import main
+from inference_rollouts.core.errors import DecisionRecordBroken
+from inference_rollouts.core.judging import judge
+from inference_rollouts.core.judging.decision_record import DecisionRecorder, StepRecord, canonical, read
+from inference_rollouts.core.judging.judge import Carried, Verdict
+from inference_rollouts.core.judging.rejudge import recorded, rejudged, summary
+from tests.support.judging import HEALTHY, NEVER_SURE, failing, policy, small_set, step
+
+LONG, SHORT = policy(**NEVER_SURE), policy(**NEVER_SURE, alpha=1e-30)
+
+
+def lines_of(errors: tuple[int, int], steps: int = 2) -> list[list[str]]:
+    """A rollout judged by LONG until each step ends, each step 120 s long."""
+    records, carried = [], Carried()
+    for index in range(1, steps + 1):
+        context = step(index=index, steps=steps, bake=120.0)
+        recorder = DecisionRecorder(LONG, small_set(), context, carried, ())
+        sums = judge.begin(LONG, small_set(), context, carried)
+        for i in range(12):
+            window = failing(10.0 * i, *errors)
+            sums = judge.absorb(sums, window)
+            recorder.window(window)
+            judgement = judge.conclude(sums, HEALTHY, window.end)
+            recorder.observation(HEALTHY, judgement)
+            if judgement.verdict.final:
+                break
+        records.append(recorder.lines)
+        carried = judgement.carried
+        if judgement.verdict is not Verdict.ADVANCE:
+            break
+    return records
+
+
+def records(errors: tuple[int, int]) -> list[StepRecord]:
+    return [read(lines) for lines in lines_of(errors)]
+
+
+def test_the_same_policy_gives_the_same_outcome() -> None:
+    for errors in ((0, 0), (3, 0)):
+        before, after = recorded(records(errors)), rejudged(records(errors), LONG)
+        assert (before.verdict, before.reason) == (after.verdict, after.reason)
+
+
+def test_another_policy_may_decide_otherwise() -> None:
+    bad = records((3, 0))
+    assert recorded(bad).verdict is Verdict.ROLLBACK
+    blind = rejudged(bad, SHORT)
+    assert blind.verdict is Verdict.INCONCLUSIVE
+    eager = policy(**NEVER_SURE, alpha=0.3)
+    assert rejudged(bad, eager).seconds < recorded(bad).seconds
+    pairs = [(recorded(each), rejudged(each, eager)) for each in (bad, records((0, 0)))]
+    assert summary(pairs).startswith("This policy would have rolled back 1 of 2 rollouts, promoted 1 in 4")
+
+
+def test_policies_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(DecisionRecordBroken, match="no metric 'nothing'"):
+        rejudged(records((0, 0)), policy(tolerances={"nothing": 1.0}))
+    with pytest.raises(DecisionRecordBroken, match="no observation"):
+        recorded([])
+
+
+def test_records_of_an_earlier_version_are_refused_in_words() -> None:
+    (lines, *_) = lines_of((0, 0))
+    head = {key: value for key, value in read(lines).head.items() if key != "version"}
+    with pytest.raises(DecisionRecordBroken, match="version 1, and this release judges version 2"):
+        read([canonical(head), *lines[1:]])
+
+
+def test_the_command_judges_folders_of_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, errors in (("one", (0, 0)), ("two", (3, 0))):
+        (tmp_path / name).mkdir()
+        for index, lines in enumerate(lines_of(errors), start=1):
+            (tmp_path / name / f"step_{index}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    file = tmp_path / "policy.yaml"
+    file.write_text("{alpha: 1.0e-30, margin: null, kappa: 1.0, interval: 10, min_requests: 20}")
+    assert main(["rejudge", str(tmp_path), "--policy", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert f"{tmp_path / 'two'}: undecided at the end after" in out
+    assert "rolled back 0 of 2 rollouts" in out
+    file.write_text("{alpha: 3}")
+    assert main(["rejudge", str(tmp_path), "--policy", str(file)]) == 2
+    assert main(["rejudge", str(tmp_path / "nothing"), "--policy", str(file)]) == 2

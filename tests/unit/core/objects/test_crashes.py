@@ -1,0 +1,58 @@
+"""Crashes of a pool, all together."""
+
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.objects.crashes import Crashes
+
+BEGAN = 1000.0
+
+
+def pod(uid: str, restarts: int = 0, *, leaving: bool = False, phase: str = "Running") -> dict[str, Any]:
+    state = {"terminated": {"finishedAt": "1970-01-01T01:00:00Z"}} if restarts else {}
+    return {
+        "metadata": {"uid": uid} | ({"deletionTimestamp": "1970-01-01T01:00:00Z"} if leaving else {}),
+        "status": {
+            "phase": phase,
+            "containerStatuses": [{"name": "server", "restartCount": restarts, "lastState": state}],
+        },
+    }
+
+
+def counted(*looks: list[dict[str, Any]]) -> int:
+    crashes = Crashes(BEGAN)
+    for look in looks:
+        crashes = crashes.observed(look)
+    return crashes.count
+
+
+ALL = [pod("a"), pod("b")]
+
+
+@pytest.mark.parametrize(
+    ("looks", "count"),
+    [
+        ([ALL, [pod("a", 1), pod("b")], [pod("a", 3), pod("b")]], 3),
+        ([ALL, [pod("a", 1), pod("b")], [pod("a", 1), pod("b", 1)]], 2),
+        ([ALL, [pod("b"), pod("c")], [pod("c"), pod("d")]], 2),
+        ([ALL, [pod("a", phase="Failed"), pod("b"), pod("c")]], 1),
+        ([ALL, [pod("a", leaving=True), pod("b"), pod("c")], [pod("b"), pod("c")]], 0),
+        ([ALL, [*ALL, pod("c")]], 0),
+        ([ALL, [pod("a")]], 0),
+        ([[], ALL], 0),
+    ],
+    ids=["one pod", "in turn", "new pods", "failed", "deleted", "scaled up", "scaled down", "first"],
+)
+def test_crashes_count_over_the_pool(looks: list[list[dict[str, Any]]], count: int) -> None:
+    assert counted(*looks) == count
+
+
+def test_what_was_before_does_not_count() -> None:
+    old = pod("a", 5)
+    old["status"]["containerStatuses"][0]["lastState"] = {
+        "terminated": {"finishedAt": "1970-01-01T00:00:09Z"}
+    }
+    assert counted([old]) == 0
+    assert counted([old], [pod("a", 6)]) == 1
+    assert counted([pod("a", 2)]) == 2
