@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
+from airflow.sdk.definitions.param import ParamsDict
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.common import Schedule
@@ -56,13 +57,16 @@ def build_dag(plan: Plan) -> DAG:
         for step in range(1, len(plan.all_steps) + 1):
             previous = _step(plan, step, previous)
             previous >> [promote, dag.task_dict["rollback"]]
-    dag.params = parameters(kind.form)  # last: each task would copy what is there when it is made
+    dag.params = ParamsDict(parameters(kind.form))  # last: each task would copy what is there when it is made
     return dag
 
 
 def check_dag(plan: Plan) -> None:
-    """Raises what Airflow raises for the plan's DAG; its tasks are left out, which nothing in a plan can spoil."""
-    _without_tasks(plan).params = parameters(kind_of(plan).form)
+    """Raises what Airflow raises for the plan's DAG.
+
+    Its tasks are left out: nothing that a valid plan says keeps them from being made.
+    """
+    _without_tasks(plan).params = ParamsDict(parameters(kind_of(plan).form))
 
 
 def _without_tasks(plan: Plan) -> DAG:

@@ -19,6 +19,7 @@ from inference_rollouts import dag as rollout_dag
 from inference_rollouts import retire_dag
 from inference_rollouts.clients import include
 from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.dags import all_dags, require_valid_plans
 from tests.support.include import named_plans
 from tests.support.plans import ROOT
@@ -35,11 +36,11 @@ class Count:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.plans: list[str] = []
         self.tasks: list[str] = []
-        parse, add = include.parse_plan, DAG.add_task
+        add = DAG.add_task
 
         def counted(value: Any) -> Any:
             self.plans.append(value["name"])
-            return parse(value)
+            return parse_plan(value)
 
         def added(dag: DAG, task: Any) -> None:
             self.tasks.append(task.task_id)
