@@ -17,6 +17,7 @@ from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.form import Form
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.adapter import LoadAdapter
+from inference_rollouts.operators.ask import Ask
 from inference_rollouts.operators.assets import ended
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
@@ -145,8 +146,6 @@ def _step(plan: Plan, step: int, previous: Any) -> Gate:
     with TaskGroup(f"step_{step}", group_display_name=f"step {step}: {plan.all_steps[step - 1]} by plan"):
         judged = previous >> ShiftWeight(task_id="shift", step=step) >> Judge(task_id="judge", step=step)
         if plan.can_ask:
-            from inference_rollouts.operators.ask import Ask  # knows judgements, and with them numpy
-
             judged = judged >> Ask(task_id="ask", judge=judged.task_id)
         gate = Gate(
             task_id="gate",

@@ -165,7 +165,7 @@ def test_a_dag_that_was_begun_and_failed_is_none(
     assert set(bag.dags) == {f"rollout_{name}" for name in NAMES}
     for dag in bag.dags.values():
         assert "boom" in (dag.description or "")
-        assert set(dag.task_dict) == {"preflight", "rollback", "end_preview", "report"}
+        assert set(dag.task_dict) == {"begin", "preflight", "rollback", "end_preview", "report"}
 
 
 def test_no_task_is_stored_with_the_form_that_its_dag_has(plans: Plans) -> None:
@@ -204,4 +204,4 @@ def test_a_rollback_starts_without_what_only_other_tasks_need(plans: Plans) -> N
     others = {"kubernetes", "kubernetes_asyncio", "numpy", "scipy", "packaging", "asgiref", "aiohttp"}
     assert not others & {name.partition(".")[0] for name in imported}
     ours = {name.removeprefix("inference_rollouts.") for name in imported}
-    assert not {"retire_dag", "guardian_dag", "core.judging.judge", "preflight", "triggers.judge"} & ours
+    assert not {"retire_dag", "guardian_dag", "core.judging.judge", "triggers.judge"} & ours

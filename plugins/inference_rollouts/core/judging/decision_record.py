@@ -12,13 +12,13 @@ from functools import reduce
 from typing import Any
 
 from inference_rollouts.core.errors import DecisionRecordBroken
+from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judge import absorb, begin, conclude
 from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import Health, Policy, StepContext
 from inference_rollouts.core.judging.queries import Query
-from inference_rollouts.core.judging.sums import Carried
 
 EVERY = 60.0  # seconds after which an observation is recorded even if it changed nothing
 BOUND = 256 * 1024  # bytes of a record that goes where space is short

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import reduce
 
+from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.evidence import log, log_sum
 from inference_rollouts.core.judging.guardrails import guardrails, harms, storms
@@ -38,7 +39,7 @@ from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Guardrails, Health, Policy, StepContext
 from inference_rollouts.core.judging.rows import rounded, rows_of, step_totals, window_totals
 from inference_rollouts.core.judging.rules import problems
-from inference_rollouts.core.judging.sums import Carried, Sums, absorb, begin, carried_of, log_evidence
+from inference_rollouts.core.judging.sums import Sums, absorb, begin, carried_of, log_evidence
 
 __all__ = [
     "Carried", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Sums", "Totals",

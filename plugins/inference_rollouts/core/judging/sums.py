@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from inference_rollouts.core.judging import evidence
+from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.evidence import Array
 from inference_rollouts.core.judging.metrics import MetricSet
@@ -21,22 +21,9 @@ from inference_rollouts.core.judging.overdispersion import ASSUMED_KAPPA, Disper
 from inference_rollouts.core.judging.overdispersion import kappa as estimated
 from inference_rollouts.core.judging.policy import Policy, StepContext
 from inference_rollouts.core.judging.rules import Rules, rules_of
-from inference_rollouts.core.values import Value
 
 Kappas = tuple[Array, Array]
 """Kappa of this window's comparisons, and of its tests of one arm's share."""
-
-
-class Carried(Value):
-    """The evidence of the steps so far, for the next step's judge; `Carried()` begins a rollout.
-
-    `alarm` is W of every test and alternative (None: minus infinity), `dispersion` the sums behind kappa. Of
-    use only with the same policy and metric set.
-    """
-
-    steps: int = 0
-    alarm: tuple[tuple[float | None, ...], ...] = ()
-    dispersion: dict[str, tuple[float, ...]] = Field(default={})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
