@@ -27,7 +27,7 @@ def all_dags() -> list[DAG]:
     here would take away the DAGs of all other plans, and with them the rollbacks of their runs.
     """
     wanted = get_parsing_context().dag_id
-    files = load_plans(partial(concerns, wanted) if wanted else lambda file: True)
+    files = load_plans(partial(concerns, wanted)) if wanted else load_plans()
     made, refused = _made(partial(_dags_of, wanted), files)
     return [*chain.from_iterable(made), *map(_invalid_dag, refused)]
 

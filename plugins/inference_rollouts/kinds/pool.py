@@ -22,6 +22,16 @@ from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.adapters import nameable
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.core.serving.way_back import kept_share
+from inference_rollouts.preflight import (
+    adapters,
+    capacity,
+    creation,
+    hardware,
+    policies,
+    pools,
+    routing,
+    trial,
+)
 from inference_rollouts.rollout import serving
 from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.availability import availability_of
@@ -53,18 +63,7 @@ class PoolRollout:
         return ("end_preview", "report") if self.plan.preview else ("report",)
 
     def freeze(self, clients: Clients, run: str) -> Frozen:
-        # Imported on use: no other task needs it.
-        from inference_rollouts.preflight import (
-            adapters,
-            capacity,
-            creation,
-            hardware,
-            measuring,
-            policies,
-            pools,
-            routing,
-            trial,
-        )
+        from inference_rollouts.preflight import measuring  # on use: no other task needs it, and numpy
 
         cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
         began, moved = time.time(), self.targets(cluster)
@@ -116,8 +115,6 @@ class PoolRollout:
         return ttfts
 
     def floors(self, run: Run) -> tuple[Floor, ...]:
-        from inference_rollouts.preflight import capacity
-
         return capacity.floors(run.cluster, self.plan, run.frozen.stable_pods)
 
     def room(self, run: Run, step: Step) -> Readiness:
