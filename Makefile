@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-reflex chaos prove \
+.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-parsing bench-reflex chaos prove \
     lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
@@ -53,6 +53,9 @@ lab-bench: venv ## How fast the lab's API server is, and how much memory it take
 
 bench-judge: venv ## The judge against other rules on simulated traffic; writes docs/statistics.md
 	@nice $(PY) -m bench.judge --write $(ARGS)
+
+bench-parsing: venv ## What many plans cost Airflow, and the start of a rollback; writes docs/performance.md
+	@nice $(PY) -m bench.parsing --write $(ARGS)
 
 prove: venv ## The laws of moving traffic under thousands of schedules, and that broken code breaks them
 	@PYTHONPATH=plugins $(PY) -m tests.prove $(ARGS)

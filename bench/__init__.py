@@ -1,4 +1,5 @@
-"""Benchmarks: `judge`, our rule beside others on simulated rollouts; `reflex`, a bad canary in a lab.
+"""Benchmarks: `judge`, our rule beside others on simulated rollouts; `reflex`, a bad canary in a lab;
+`parsing`, many plans in Airflow.
 
 Only tests import them.
 """

@@ -23,10 +23,12 @@ from lab.host.state import write_json, write_private
 PATIENCE, STOP_PATIENCE = 300.0, 5.0
 
 # The scheduler's workers are forks of it, and every task is a fork of a worker: what the scheduler has
-# imported no task imports again, which is most of the time that a short task takes.
+# imported no task imports again, which is most of the time that a short task takes (docs/performance.md).
 SCHEDULER = """
 import airflow.sdk.execution_time.task_runner
 import airflow.providers.cncf.kubernetes.hooks.kubernetes
+import inference_rollouts.dag
+import inference_rollouts.retire_dag
 import numpy
 from airflow.__main__ import main
 main()

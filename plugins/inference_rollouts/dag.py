@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
+from airflow.sdk.definitions.param import ParamsDict
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.common import Schedule
@@ -39,27 +40,10 @@ START = datetime(2026, 1, 1)
 ENDINGS = {"end_preview": EndPreview, "report": Report}
 
 
-def build_dag(plan: Plan, *, register: bool = True) -> DAG:
-    """The DAG of one plan. It has as many steps as the plan; a run with fewer weights skips the rest.
-
-    Not to `register` it is for a DAG file that only wants to know whether it can be built.
-    """
-    schedule, kind = plan.schedule, kind_of(plan)
-    with DAG(
-        dag_id=plan.dag_id,
-        description=plan.description or f"Moves traffic from {plan.stable} to {plan.canary}, step by step.",
-        doc_md=_doc(plan),
-        schedule=_timetable(schedule) if schedule else None,
-        start_date=START,
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=False,  # a plan in git is a decision: a schedule runs by itself
-        default_args=RETRIES,
-        params=parameters(kind.form),
-        tags=["inference-rollout", plan.kind.value],
-        render_template_as_native_obj=True,
-        auto_register=register,
-    ) as dag:
+def build_dag(plan: Plan) -> DAG:
+    """The DAG of one plan. It has as many steps as the plan; a run with fewer weights skips the rest."""
+    kind = kind_of(plan)
+    with _without_tasks(plan) as dag:
         preflight = Preflight(task_id=PREFLIGHT, plan=plan.model_dump(mode="json"))
         promote = Promote(
             task_id="promote",
@@ -74,7 +58,34 @@ def build_dag(plan: Plan, *, register: bool = True) -> DAG:
         for step in range(1, len(plan.all_steps) + 1):
             previous = _step(plan, step, previous)
             previous >> [promote, dag.task_dict["rollback"]]
+    dag.params = ParamsDict(parameters(kind.form))  # last: each task would copy what is there when it is made
     return dag
+
+
+def check_dag(plan: Plan) -> None:
+    """Raises what Airflow raises for the plan's DAG.
+
+    Its tasks are left out: nothing that a valid plan says keeps them from being made.
+    """
+    _without_tasks(plan).params = ParamsDict(parameters(kind_of(plan).form))
+
+
+def _without_tasks(plan: Plan) -> DAG:
+    schedule = plan.schedule
+    return DAG(
+        dag_id=plan.dag_id,
+        description=plan.description or f"Moves traffic from {plan.stable} to {plan.canary}, step by step.",
+        doc_md=_doc(plan),
+        schedule=_timetable(schedule) if schedule else None,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=False,  # a plan in git is a decision: a schedule runs by itself
+        default_args=RETRIES,
+        tags=["inference-rollout", plan.kind.value],
+        render_template_as_native_obj=True,
+        auto_register=False,  # the DAG file names its DAGs: one that was begun and failed is none
+    )
 
 
 def _timetable(schedule: Schedule) -> CronTriggerTimetable:
@@ -106,6 +117,7 @@ def build_invalid_dag(refused: Refused) -> DAG:
         max_active_runs=1,
         default_args=RETRIES,
         tags=["inference-rollout", "invalid-plan"],
+        auto_register=False,
     ) as dag:
         preflight = InvalidPlan(task_id=PREFLIGHT, mistake=refused.mistake)
         _end(preflight, preflight, refused.plan, list(ENDINGS))

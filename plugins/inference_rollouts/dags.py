@@ -1,50 +1,86 @@
-"""Plan files -> Airflow's DAGs: a mistake in one plan, of whatever kind, concerns that plan alone."""
+"""Plan files -> Airflow's DAGs: a mistake in one plan, of whatever kind, concerns that plan alone.
+
+What builds DAGs is imported on use: each DAG file, and each task that starts, needs a part of it.
+"""
 
 from __future__ import annotations
 
-from airflow.sdk import DAG
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import chain
+from typing import TypeVar
+
+from airflow.sdk import DAG, get_parsing_context
 
 from inference_rollouts.clients.include import load_plans
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.plan.files import Refused, accept
+from inference_rollouts.core.plan.files import Refused, accept, concerns
 from inference_rollouts.core.plan.plan import Plan
-from inference_rollouts.dag import build_dag, build_invalid_dag
-from inference_rollouts.guardian_dag import build_guardian_dag
-from inference_rollouts.retire_dag import build_retire_dag
+
+T = TypeVar("T")
 
 
 def all_dags() -> list[DAG]:
     """Two DAGs of each plan; of one that is refused a DAG that says so, and ends what is in flight.
 
-    Raising here would take away the DAGs of all other plans, and with them the rollbacks of their runs.
+    Where Airflow asks for one DAG, as for each task that starts, only files that concern it are read. Raising
+    here would take away the DAGs of all other plans, and with them the rollbacks of their runs.
     """
-    built, refused = _built(register=True)
-    return [*built, *map(build_invalid_dag, refused)]
+    wanted = get_parsing_context().dag_id
+    files = load_plans(partial(concerns, wanted)) if wanted else load_plans()
+    made, refused = _made(partial(_dags_of, wanted), files)
+    return [*chain.from_iterable(made), *map(_invalid_dag, refused)]
 
 
 def guardian_dag() -> DAG:
     """The DAG that watches all rollouts of the plans that are accepted."""
+    from inference_rollouts.guardian_dag import build_guardian_dag
+
     plans, _ = accept(load_plans())
     return build_guardian_dag(plans)
 
 
 def require_valid_plans() -> None:
     """Raises PlanInvalid with all mistakes, for a DAG file that has no DAGs to lose by it."""
-    _, refused = _built(register=False)
+    from inference_rollouts.dag import check_dag
+
+    _, refused = _made(check_dag, load_plans())
     if refused:
         raise PlanInvalid("\n".join(each.mistake for each in refused))
 
 
-def _built(*, register: bool) -> tuple[list[DAG], list[Refused]]:
-    """The DAGs of the plans that Airflow takes, and what is refused, here or there."""
-    plans, refused = accept(load_plans())
-    built: list[DAG] = []
+def _made(
+    make: Callable[[Plan], T], files: Iterable[tuple[str, Plan | PlanInvalid]]
+) -> tuple[list[T], list[Refused]]:
+    """What is made of the plans that Airflow takes, and what is refused, here or there."""
+    plans, refused = accept(files)
+    made = []
     for plan in plans:
         try:
-            built += [build_dag(plan, register=register), build_retire_dag(plan, register=register)]
+            made.append(make(plan))
         except Exception as error:
             refused.append(_refused(plan, error))
-    return built, refused
+    return made, refused
+
+
+def _dags_of(wanted: str | None, plan: Plan) -> list[DAG]:
+    """The two DAGs of a plan; the `wanted` one alone, if one is."""
+    dags = []
+    if wanted in (None, plan.dag_id):
+        from inference_rollouts.dag import build_dag
+
+        dags.append(build_dag(plan))
+    if wanted in (None, plan.retire_dag_id):
+        from inference_rollouts.retire_dag import build_retire_dag
+
+        dags.append(build_retire_dag(plan))
+    return dags
+
+
+def _invalid_dag(refused: Refused) -> DAG:
+    from inference_rollouts.dag import build_invalid_dag
+
+    return build_invalid_dag(refused)
 
 
 def _refused(plan: Plan, error: Exception) -> Refused:

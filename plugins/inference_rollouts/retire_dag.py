@@ -21,11 +21,8 @@ from inference_rollouts.operators.retire import (
 )
 
 
-def build_retire_dag(plan: Plan, *, register: bool = True) -> DAG:
-    """Runs after promotions and rollbacks as the plan's `retention` says, and when a person asks.
-
-    `register`: as of `build_dag`.
-    """
+def build_retire_dag(plan: Plan) -> DAG:
+    """Runs after promotions and rollbacks as the plan's `retention` says, and when a person asks."""
     frozen = plan.model_dump(mode="json")
     assets = _triggers(plan)
     with DAG(
@@ -37,10 +34,9 @@ def build_retire_dag(plan: Plan, *, register: bool = True) -> DAG:
         catchup=False,
         is_paused_upon_creation=False,  # a plan in git is a decision
         default_args=RETRIES,
-        params=parameters(plan),
         tags=["inference-rollout", "retirement"],
         render_template_as_native_obj=True,
-        auto_register=register,
+        auto_register=False,
     ) as dag:
 
         @task_group(group_id="retirement")
@@ -58,6 +54,7 @@ def build_retire_dag(plan: Plan, *, register: bool = True) -> DAG:
             chain >> Retire(task_id="retire", retirement=check.output)
 
         retirement.expand(case=Leftovers(task_id="leftovers", plan=frozen).output)
+    dag.params.update(parameters(plan))  # last: each task would copy what is there when it is made
     return dag
 
 

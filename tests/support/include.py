@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.plans import INCLUDE
+from tests.support.plans import INCLUDE, plan_file
 
 
 def copy_of_include(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -28,3 +28,14 @@ def edit(path: Path, **changes: Any) -> dict[str, Any]:
         value[key] = value[key] | change if merge else change
     path.write_text(yaml.safe_dump(value))
     return value
+
+
+def named_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: dict[str, Any]) -> Path:
+    """From now on there are these plans alone: by name (`_` for `-`), each the plan llm with changes."""
+    folder = tmp_path / "rollouts"
+    folder.mkdir()
+    for name, change in changes.items():
+        value = plan_file("llm") | {"name": name.replace("_", "-")} | change
+        (folder / f"{name.replace('_', '-')}.yaml").write_text(yaml.safe_dump(value))
+    monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
+    return folder

@@ -7,11 +7,14 @@ place may have only some of the folders `rollouts`, `metrics` and `manifests`; t
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from inference_rollouts.clients.safe_yaml import safe_load
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import MetricSet, judged_together, parse_metric_set
 from inference_rollouts.core.plan.plan import Plan, parse_plan
@@ -33,9 +36,10 @@ def plan_files() -> list[Path]:
     return sorted(plans_folder().glob("*.yaml"))
 
 
-def load_plans() -> list[tuple[str, Plan | PlanInvalid]]:
-    """Every plan file, by its name without `.yaml`, with its plan or what is wrong with it."""
-    return [(printable(path.stem), _plan_or_mistake(path)) for path in plan_files()]
+def load_plans(wanted: Callable[[str], bool] = lambda name: True) -> list[tuple[str, Plan | PlanInvalid]]:
+    """Every plan file that is `wanted` by its name without `.yaml`: its plan, or what is wrong with it."""
+    named = ((printable(path.stem), path) for path in plan_files())
+    return [(name, _plan_or_mistake(path)) for name, path in named if wanted(name)]
 
 
 def printable(name: str) -> str:
@@ -56,7 +60,7 @@ def load_plan(path: Path) -> Plan:
     Whatever a parser stumbles over is the mistake of this file, and of no other.
     """
     try:
-        plan = parse_plan(yaml.safe_load(path.read_text(encoding="utf-8")))
+        plan = _plan_of(path.read_text(encoding="utf-8"))
         if plan.name != path.stem:
             raise PlanInvalid(f"the file of plan {plan.name!r} must be named {plan.name}.yaml.")
         return plan
@@ -66,6 +70,12 @@ def load_plan(path: Path) -> Plan:
         words = " ".join(str(error).split())
         what = f"it cannot be read: {type(error).__name__}: {words}"
         raise PlanInvalid(f"{printable(path.name)}: {what}") from error
+
+
+@lru_cache(maxsize=4096)
+def _plan_of(text: str) -> Plan:
+    """Kept for the life of a process: a plan depends on its text alone. Raises what `load_plan` explains."""
+    return parse_plan(safe_load(text))
 
 
 def load_metric_set(*names: str) -> MetricSet:

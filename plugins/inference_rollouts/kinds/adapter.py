@@ -20,7 +20,7 @@ from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.form import Form, adapter_form
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import RoomAhead
-from inference_rollouts.preflight import capacity, lora, measuring, pools, routing
+from inference_rollouts.preflight import capacity, lora, pools, routing
 from inference_rollouts.rollout import serving
 from inference_rollouts.rollout.adapters import (
     AdapterReconciler,
@@ -58,6 +58,8 @@ class AdapterRollout:
         return ("report",)
 
     def freeze(self, clients: Clients, run: str) -> Frozen:
+        from inference_rollouts.preflight import measuring  # on use: no other task needs it, and numpy
+
         cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
         began, moved = time.time(), self.targets(cluster)
         targets = routing.targets(moved, self.places)

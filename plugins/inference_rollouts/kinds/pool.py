@@ -27,7 +27,6 @@ from inference_rollouts.preflight import (
     capacity,
     creation,
     hardware,
-    measuring,
     policies,
     pools,
     routing,
@@ -65,6 +64,8 @@ class PoolRollout:
         return ("end_preview", "report") if self.plan.preview else ("report",)
 
     def freeze(self, clients: Clients, run: str) -> Frozen:
+        from inference_rollouts.preflight import measuring  # on use: no other task needs it, and numpy
+
         cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
         began, moved = time.time(), self.targets(cluster)
         targets = routing.targets(moved, self.places)

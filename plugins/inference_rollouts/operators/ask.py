@@ -12,14 +12,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.judging.judge import Judgement, Verdict
+from inference_rollouts.core.judging.judgement import Judgement, Verdict
 from inference_rollouts.core.limits import JUDGE_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
 from inference_rollouts.core.run.pace import until_answered
 from inference_rollouts.operators.base import frozen_plan, passed_on, resumes, run_of
 from inference_rollouts.operators.history import ANSWERED_BY
 from inference_rollouts.rollout.retrying import until
-from inference_rollouts.triggers.ask import AskTrigger
 
 OPTIONS = [GO_ON, ROLL_BACK]
 
@@ -38,6 +37,9 @@ class Ask(BaseOperator):
         self.judge = judge
 
     def execute(self, context: Context) -> None:
+        # Imported on use: it watches the step meanwhile, with numpy.
+        from inference_rollouts.triggers.ask import AskTrigger
+
         frozen, ti = frozen_plan(context), context["ti"]
         judgement = self._judgement(context)
         asked = question(frozen.plan, judgement)

@@ -8,7 +8,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
-from inference_rollouts.core.judging.judge import Verdict
+from inference_rollouts.core.judging.judgement import Verdict
 from inference_rollouts.operators.base import frozen_plan
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.core.judging.judge import Verdict
+from inference_rollouts.core.judging.judgement import Verdict
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.reporting.report import Cause, Outcome, outcome_of

@@ -12,7 +12,6 @@ from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.limits import JUDGE_GRACE
 from inference_rollouts.operators.base import frozen_plan, passed_on, records_failure, resumes
 from inference_rollouts.operators.links import GraphLink, RecordLink, StatusLink
-from inference_rollouts.triggers.judge import JudgeTrigger
 
 
 class Judge(BaseOperator):
@@ -31,6 +30,9 @@ class Judge(BaseOperator):
         self.step = step
 
     def execute(self, context: Context) -> None:
+        # Imported on use: tasks that judge nothing start without numpy.
+        from inference_rollouts.triggers.judge import JudgeTrigger
+
         frozen, ti = frozen_plan(context), context["ti"]
         plan = frozen.plan
         shifted = ti.xcom_pull(task_ids=f"step_{self.step}.shift")

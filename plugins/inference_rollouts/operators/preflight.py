@@ -28,8 +28,6 @@ from inference_rollouts.operators.base import (
     run_identity,
 )
 from inference_rollouts.operators.links import page_of_run
-from inference_rollouts.preflight.forecast import forecast
-from inference_rollouts.preflight.measuring import check_power
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.claims import way_back_of
 from inference_rollouts.rollout.confirmation import await_confirmation, confirmation
@@ -51,6 +49,9 @@ class Preflight(BaseOperator):
 
     @records_failure
     def execute(self, context: Context) -> dict[str, Any]:
+        # Imported on use: no other task starts with it, and numpy.
+        from inference_rollouts.preflight.measuring import check_power
+
         plan = apply_parameters(parse_plan(self.plan), context["params"])
         clients = clients_of(plan)
         if token := earlier_token(context):
@@ -73,6 +74,8 @@ class Preflight(BaseOperator):
 
     def _forecast(self, context: Context, run: Run) -> NoReturn:
         """Leave what the run would do as XCom, and skip everything but the report of it."""
+        from inference_rollouts.preflight.forecast import forecast
+
         seen, ti = forecast(run, time.time()), context["ti"]
         ti.xcom_push(key=FORECAST, value=markdown(seen))
         ti.xcom_push(key=SUMMARY, value=summary(seen))

@@ -38,7 +38,6 @@ from inference_rollouts.rollout.confirmation import await_confirmation
 from inference_rollouts.rollout.retrying import until, without_end
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.way_back import Restored
-from inference_rollouts.triggers.room import RoomTrigger
 
 
 class ShiftWeight(BaseOperator):
@@ -58,6 +57,9 @@ class ShiftWeight(BaseOperator):
         if room.phase is Phase.FAILED:
             raise _refusal(room.message)
         if room.phase is Phase.WAITING and not self._is_done(run):
+            # Imported on use: it watches the step before, with numpy, which a rollback does not wait for.
+            from inference_rollouts.triggers.room import RoomTrigger
+
             self.log.info("the weights are not raised yet: %s", room.message)
             seconds = run.plan.deadlines.route
             deadline = time.time() + seconds

@@ -23,6 +23,7 @@ from functools import reduce
 
 import numpy as np
 
+from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.evidence import Array, log
 from inference_rollouts.core.judging.guardrails import guardrails, harms, storms
@@ -43,7 +44,6 @@ from inference_rollouts.core.judging.rows import rounded, rows_of, share_of, ste
 from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.judging.running import log_total
 from inference_rollouts.core.judging.sums import (
-    Carried,
     Sums,
     absorb,
     begin,

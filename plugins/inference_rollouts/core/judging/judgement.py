@@ -6,7 +6,7 @@ import math
 from enum import StrEnum
 from typing import Literal
 
-from inference_rollouts.core.judging.sums import Carried
+from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.values import Value
 
 

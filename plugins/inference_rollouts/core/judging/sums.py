@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from inference_rollouts.core.judging import running
+from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counts import Counts, WindowCounts
 from inference_rollouts.core.judging.evidence import Array
 from inference_rollouts.core.judging.metrics import MetricSet
@@ -18,30 +18,9 @@ from inference_rollouts.core.judging.policy import STORM_WINDOWS, Policy, StepCo
 from inference_rollouts.core.judging.reference import Reference, reference_of
 from inference_rollouts.core.judging.rules import Rules, rules_of
 from inference_rollouts.core.judging.running import Running
-from inference_rollouts.core.values import Value
 
 FIRST = 0.7  # of the prior weight is for the first step: most bad canaries are bad from the start
 ONSET = 0.3  # of a step's prior weight: that it turns bad at any time of the bake, not as the step begins
-
-
-class Carried(Value):
-    """The evidence of the steps so far, for the next step's judge; `Carried()` begins a rollout.
-
-    `alarm` is W of every test and alternative (None: minus infinity), `good` the promotion's log likelihood
-    ratios, `dispersion` the sums behind kappa, `unbegun` the prior weight of onsets yet to come, `baked` the
-    counted seconds of the step under way, `stable` what stable counted on the last compared step (events, bad
-    ones), by cell, `crashes` how often the canary's containers crashed. Of use only with the same policy and
-    metric set.
-    """
-
-    steps: int = 0
-    alarm: tuple[tuple[float | None, ...], ...] = ()
-    good: tuple[float, ...] = ()
-    dispersion: dict[str, tuple[float, ...]] = Field(default={})
-    unbegun: float = 1.0
-    baked: float = 0.0
-    stable: tuple[tuple[int, ...], ...] = ()
-    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

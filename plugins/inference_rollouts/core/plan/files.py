@@ -22,6 +22,12 @@ class Refused:
     plan: str
 
 
+def concerns(dag_id: str, file: str) -> bool:
+    """Whether what a file of this name (without `.yaml`) holds has a say in the DAG with this id."""
+    verb = dag_id.partition("_")[0]
+    return dag_id_of(file, verb) == dag_id
+
+
 def accept(files: Iterable[tuple[str, Plan | PlanInvalid]]) -> tuple[list[Plan], list[Refused]]:
     """The plans to build, and what stands for the files that are refused.
 
