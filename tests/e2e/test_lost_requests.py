@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -38,18 +40,28 @@ def judged(stage: Stage, canary: Run) -> dict[str, Any]:
         run.traffic.way_back.restore("the test is over", time.time())
 
 
-def lose(stage: Stage, text: str) -> None:
-    """From now on the gateway loses requests, as the text says."""
+@contextmanager
+def losing(stage: Stage, text: str) -> Iterator[None]:
+    """The gateway loses requests, as the text says, while the context lasts."""
     [gateway] = stage.cluster.select(GATEWAY_API, "Gateway")
-    patch = [{"op": "add", "path": "/metadata/annotations", "value": {LOSSES: text}}]
-    stage.cluster.patch(GATEWAY_API, "Gateway", gateway["metadata"]["name"], patch)
+    name, found = gateway["metadata"]["name"], gateway["metadata"].get("annotations", {})
+
+    def annotate(annotations: dict[str, str]) -> None:
+        patch = [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
+        stage.cluster.patch(GATEWAY_API, "Gateway", name, patch)
+
+    annotate(found | {LOSSES: text})
+    try:
+        yield
+    finally:
+        annotate(found)
 
 
 def test_a_canary_whose_pods_take_few_of_its_connections_is_rolled_back(
     shared_lab: SharedLab, canary: Run
 ) -> None:
-    lose(shared_lab.stage, f"{canary.plan.canary}=70")
-    final = judged(shared_lab.stage, canary)
+    with losing(shared_lab.stage, f"{canary.plan.canary}=70"):
+        final = judged(shared_lab.stage, canary)
     assert final["verdict"] == "rollback"
     assert final["blame"] == "envoy_errors"
     [row] = [row for row in final["rows"] if row["metric"] == "errors"]

@@ -44,6 +44,7 @@ def test_half_a_share_of_five_percent_is_seen_within_so_many_requests() -> None:
     assert enough_for(0.05, 50) == SEEN
 
 
+@settings(deadline=None)
 @given(st.integers(2, 3000))
 def test_at_a_hundred_percent_stragglers_are_no_complaint(requests: int) -> None:
     assert complaints(1.0, requests, 0.99) <= CHANCE
