@@ -11,10 +11,10 @@ from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param, TaskGrou
 from airflow.sdk.definitions.param import ParamsDict
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.plan.common import Schedule
 from inference_rollouts.core.plan.files import Refused
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.form import Form
+from inference_rollouts.core.schedule.schedule import Schedule
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.adapter import LoadAdapter
 from inference_rollouts.operators.ask import Ask
@@ -74,7 +74,7 @@ def _without_tasks(plan: Plan) -> DAG:
     schedule = plan.schedule
     return DAG(
         dag_id=plan.dag_id,
-        description=plan.description or f"Moves traffic from {plan.stable} to {plan.canary}, step by step.",
+        description=_description(plan),
         doc_md=_doc(plan),
         schedule=_timetable(schedule) if schedule else None,
         start_date=START,
@@ -167,6 +167,12 @@ def parameters(form: Form) -> dict[str, Param]:
     }
 
 
+def _description(plan: Plan) -> str:
+    """Airflow shows a cron without its time zone."""
+    what = plan.description or f"Moves traffic from {plan.stable} to {plan.canary}, step by step."
+    return f"{what} ({plan.schedule})" if plan.schedule else what
+
+
 def _doc(plan: Plan) -> str:
     steps = ", ".join(f"{step} for {format_duration(step.bake)}" for step in plan.all_steps)
     sets = " and ".join(f"`{name}`" for name in plan.metrics)
@@ -174,5 +180,14 @@ def _doc(plan: Plan) -> str:
         f"{plan.description}\n\n"
         f"Moves traffic in namespace `{plan.namespace}` from `{plan.stable}` to `{plan.canary}`: {steps}. "
         f"Each step is judged on the metrics of {sets}; an alarm, a failed task or a run marked as "
-        "failed puts everything back exactly as it was found."
+        f"failed puts everything back exactly as it was found.{_times(plan)}"
     )
+
+
+def _times(plan: Plan) -> str:
+    """When it runs, and moves, by itself: a list in Markdown."""
+    lines = [f"Starts at `{plan.schedule}`"] if plan.schedule else []
+    lines += [f"Raises weights only in the window {window}" for window in plan.windows]
+    lines += [f"Raises none from {blackout}" for blackout in plan.blackouts]
+    lines += [f"Raises none on the days of the calendar `{name}`" for name in plan.calendars]
+    return "\n".join(["\n", *(f"- {line}" for line in lines)]) if lines else ""

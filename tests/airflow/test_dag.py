@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pendulum
 import pytest
 import yaml
 from airflow.dag_processing.dagbag import DagBag
@@ -21,6 +22,7 @@ from inference_rollouts.dag import build_dag
 from inference_rollouts.dags import all_dags
 from inference_rollouts.guardian_dag import DAG_ID
 from inference_rollouts.retire_dag import build_retire_dag
+from tests.support.calendars import NIGHTS, blackout
 from tests.support.plans import ROOT, llm, llm_plan
 
 CRONS = {  # the schedules of plans that are otherwise valid
@@ -105,6 +107,40 @@ def test_a_schedule_runs_by_itself_in_its_time_zone() -> None:
     assert dag.timetable.expression == "0 2 * * 1-5"
     assert str(dag.timetable.timezone) == "Europe/Berlin"
     assert dag.is_paused_upon_creation is False
+    assert dag.description
+    assert "(0 2 * * 1-5 Europe/Berlin)" in dag.description
+    assert "- Starts at `0 2 * * 1-5 Europe/Berlin`" in (dag.doc_md or "")
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+@pytest.mark.parametrize("cron", ["30 2 * * *", "0 2 * * *", "15 1 * * *", "0 22 * * *"])
+def test_on_days_on_which_clocks_jump_it_runs_once(cron: str, day: str) -> None:
+    from airflow.timetables.base import DataInterval, TimeRestriction
+    from airflow.timetables.trigger import CronTriggerTimetable as Timetable
+
+    timetable, runs = Timetable(cron, timezone="Europe/Berlin"), list[str]()
+    moment = pendulum.from_format(day, "YYYY-MM-DD", tz="Europe/Berlin").subtract(days=1).in_timezone("UTC")
+    while len(runs) < 4:
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=DataInterval.exact(moment),
+            restriction=TimeRestriction(None, None, catchup=True),
+        )
+        assert info
+        moment = info.run_after
+        runs.append(moment.in_timezone("Europe/Berlin").to_date_string())
+    assert runs.count(day) == 1
+    assert len(set(runs)) == len(runs)
+
+
+def test_windows_and_blackouts_are_described_and_may_be_overridden_with_a_reason() -> None:
+    dag = dag_of(windows=[NIGHTS], blackouts=[blackout("2026-12-24", "2026-12-26")], calendars=["holidays"])
+    for line in (
+        "- Raises weights only in the window 22:00-06:00 Europe/Berlin (mon-sun)",
+        "- Raises none from 2026-12-24 to 2026-12-26 Europe/Berlin",
+        "- Raises none on the days of the calendar `holidays`",
+    ):
+        assert line in (dag.doc_md or "")
+    assert dag.params["override_windows"] is None
 
 
 def test_the_form_offers_what_a_run_may_change(dag: DAG) -> None:
@@ -141,7 +177,7 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
     (folder / "same-pool.yaml").write_text(yaml.safe_dump(plan | {"name": "x", "canary": "llm-pool"}))
     (folder / "not-yaml.yaml").write_text("{")
     for name, cron in CRONS.items():
-        scheduled = plan | {"name": name, "schedule": {"cron": cron}}
+        scheduled = plan | {"name": name, "schedule": {"cron": cron, "timezone": "UTC"}}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(scheduled))
     (folder / f"{'long' * 61}.yaml").write_text("{")
     (folder / "other-name.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from inference_rollouts.core.judging.judge import Carried
+from inference_rollouts.core.schedule.calendar import Calendar
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.step_observer import StepObserver
 from tests.support.fake_cluster import FakeCluster
@@ -19,7 +21,8 @@ START = 1000.0  # Unix time
 class Step:
     """Step 1 of a quick run, at 50 % since `start`, on a cluster and a metrics store in memory.
 
-    `upto` 0: only claimed. `clock` is the API server's; `before` prepares the cluster.
+    `upto` 0: only claimed. `clock` is the API server's; `before` prepares the cluster; `calendar` is when
+    it may be raised.
 
     Who observes it in real time takes an interval that a busy machine can follow.
     """
@@ -30,6 +33,7 @@ class Step:
         clock: Callable[[], float] | None = None,
         upto: int = 1,
         before: Callable[[FakeCluster], None] = lambda _: None,
+        calendar: Calendar | None = None,
         **changes: Any,
     ) -> None:
         self.cluster = FakeCluster()
@@ -49,6 +53,7 @@ class Step:
             analysis=analysis,
             **changes,
         )
+        self.run = replace(self.run, frozen=replace(self.run.frozen, calendar=calendar or Calendar()))
         self.prometheus.last = None
         self.cluster.put_pool(self.run.plan.canary)
         self.run.attach()

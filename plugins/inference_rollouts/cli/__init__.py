@@ -6,10 +6,10 @@ import argparse
 import sys
 
 from inference_rollouts import __version__
-from inference_rollouts.cli import get, guardian, plan, power, rejudge, replay, restore, schema, watch
+from inference_rollouts.cli import get, guardian, plan, power, rejudge, replay, restore, schema, watch, windows
 from inference_rollouts.core.errors import PassingError, RolloutError
 
-COMMANDS = (get, watch, restore, guardian, plan, power, replay, rejudge, schema)
+COMMANDS = (get, watch, restore, guardian, plan, power, windows, replay, rejudge, schema)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,17 @@ from inference_rollouts.clients.gke import API, GkeClient
 from inference_rollouts.clients.include import load_plan
 from inference_rollouts.clients.model_server import HttpModelServers
 from inference_rollouts.clients.prometheus import PrometheusClient
-from inference_rollouts.core.errors import PassingError, PlanInvalid, PrometheusUnavailable, RolloutError
+from inference_rollouts.core.errors import (
+    PassingError,
+    PlanInvalid,
+    PrometheusUnavailable,
+    RolloutError,
+    RouteRefused,
+)
 from inference_rollouts.core.reporting.forecast import Forecast, markdown
 from inference_rollouts.kinds import kind_of
+from inference_rollouts.preflight import calendar
+from inference_rollouts.preflight.current import with_current
 from inference_rollouts.preflight.forecast import forecast
 from inference_rollouts.rollout.run import Run
 
@@ -74,8 +83,13 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
         plan = plan.model_copy(update={"namespace": arguments.namespace})
     arguments.namespace = plan.namespace
     clients = clients_of(arguments)
-    frozen = kind_of(plan).freeze(clients, f"{plan.dag_id}/dry-run")
-    return forecast(Run(frozen, clients, kind_of(frozen.plan)), time.time())
+    named, now = with_current(clients.cluster, plan), time.time()
+    if named is None:
+        raise RouteRefused(f"{plan.canary} has all traffic already: there is nothing new.")
+    when = calendar.calendar_of(named)
+    calendar.check(named, when, now)
+    frozen = replace(kind_of(named).freeze(clients, f"{named.dag_id}/dry-run"), calendar=when)
+    return forecast(Run(frozen, clients, kind_of(frozen.plan)), now)
 
 
 def clients_of(arguments: argparse.Namespace) -> Clients:

@@ -1,7 +1,8 @@
-"""The files people edit: plans, metric sets and manifest templates.
+"""The files people edit: plans, metric sets, manifest templates and calendars.
 
 They are in `$INFERENCE_ROLLOUTS_INCLUDE`, else in include/ beside plugins/, else in the package itself. A
-place may have only some of the folders `rollouts`, `metrics` and `manifests`; the next one has the rest.
+place may have only some of the folders `rollouts`, `metrics`, `manifests` and `calendars`; the next one has
+the rest.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
 from inference_rollouts.clients.safe_yaml import safe_load
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import MetricSet, judged_together, parse_metric_set
-from inference_rollouts.core.plan.plan import Plan, parse_plan
+from inference_rollouts.core.plan.plan import Plan, parse_plan, validated
+from inference_rollouts.core.schedule.windows import Blackout
 
+_BLACKOUTS = TypeAdapter(tuple[Blackout, ...])
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def include_folder(name: str) -> Path:
-    """Where the metric sets (`metrics`) or the templates (`manifests`) are."""
+    """Where the metric sets (`metrics`), the templates (`manifests`) or the `calendars` are."""
     return next((place / name for place in _places() if (place / name).is_dir()), _places()[-1] / name)
 
 
@@ -91,14 +95,29 @@ def _metric_set(name: str) -> MetricSet:
     try:
         return parse_metric_set(yaml.safe_load(path.read_text()))
     except FileNotFoundError:
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
-        raise PlanInvalid(f"There is no metric set {name!r}; known are {known}.") from None
+        raise PlanInvalid(f"There is no metric set {name!r}; known are {_known(path.parent)}.") from None
+
+
+def load_blackouts(name: str) -> tuple[Blackout, ...]:
+    """A calendar's blackouts. Raises PlanInvalid when there is no such calendar or it is not valid."""
+    path = include_folder("calendars") / f"{name}.yaml"
+    what = f"The calendar {path.name} is invalid"
+    try:
+        return validated(_BLACKOUTS, yaml.safe_load(path.read_text()), what)
+    except FileNotFoundError:
+        raise PlanInvalid(f"There is no calendar {name!r}; known are {_known(path.parent)}.") from None
+    except yaml.YAMLError as error:
+        raise PlanInvalid(f"{what}: {' '.join(str(error).split())}.") from error
 
 
 def load_manifests() -> list[dict[str, Any]]:
     """The manifest templates, in the order of their file names."""
     files = sorted(include_folder("manifests").glob("*.yaml"))
     return [doc for file in files for doc in yaml.safe_load_all(file.read_text()) if doc]
+
+
+def _known(folder: Path) -> str:
+    return ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
 
 
 def _places() -> list[Path]:

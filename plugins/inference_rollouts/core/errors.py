@@ -8,6 +8,7 @@ RolloutError                a decision: trying again changes nothing
 |   +-- PatchRefused        what a guarded patch tested had changed
 +-- RouteDrift              somebody else changed what this rollout moves
 +-- ClaimLost               the object is claimed by another rollout, or by none
++-- WindowClosed            the plan's windows do not allow it now
 +-- NotReady                not ready before its deadline, or failed for good
 |   +-- StockOut            the cloud has no such machines now
 |   +-- QuotaExceeded       the project may not have so many
@@ -65,6 +66,14 @@ class ClaimUnreadable(ClaimLost):
 
 class RaiseRefused(RolloutError):
     """The claim does not permit this raise, or this promotion. The weights stay as they are."""
+
+
+class WindowClosed(RolloutError):
+    """Windows and blackouts do not allow it now; from `opens` (Unix seconds) on they do, None: never."""
+
+    def __init__(self, words: str, opens: float | None = None) -> None:
+        super().__init__(words)
+        self.opens = opens
 
 
 class NotReady(RolloutError):

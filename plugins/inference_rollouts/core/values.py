@@ -51,7 +51,7 @@ class _Described(BaseModel):
         for base in reversed(cls.__mro__):
             if issubclass(base, _Described) and base.__module__ != _Described.__module__:
                 for name, text in _docstrings(base).items():
-                    fields[name]["description"] = text
+                    fields[cls.model_fields[name].alias or name]["description"] = text
         return schema
 
 

@@ -15,7 +15,7 @@ from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.judging.judgement import Judgement, Verdict
 from inference_rollouts.core.limits import JUDGE_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
-from inference_rollouts.core.run.pace import until_answered
+from inference_rollouts.core.run.pace import answered_by
 from inference_rollouts.operators.base import frozen_plan, passed_on, resumes, run_of
 from inference_rollouts.operators.history import ANSWERED_BY
 from inference_rollouts.rollout.retrying import until
@@ -47,7 +47,9 @@ class Ask(BaseOperator):
             ti.xcom_push(key="return_value", value=judgement.to_json())
             raise AirflowSkipException(f"Nobody needs to be asked: {judgement.reason}")
         approvals = frozen.plan.approvals
-        until(time.time() + WRITE_DEADLINE)(run_of(context).traffic.wait, until_answered(frozen.plan))
+        now = time.time()
+        due = answered_by(frozen.plan, frozen.calendar, now)
+        until(now + WRITE_DEADLINE)(run_of(context).traffic.wait, due - now)
         upsert_hitl_detail(
             ti_id=ti.id,
             options=OPTIONS,

@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
 
 from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.judging.judgement import Verdict
+from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
@@ -30,9 +31,12 @@ FORECAST = "forecast"  # the XCom of a dry run: all that it would do
 SUMMARY = "summary"  # and the one with the most important of it
 TOKEN = "token"  # the XCom that says for which try of the run objects were claimed
 PLACE = "place"  # and the one that says where
+BY_SCHEDULE = frozenset({"scheduled", "backfill"})  # types of runs that nobody started
 CLAIMING = frozenset({"deploy_pool", "load_adapter"})
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 # A RolloutError is a decision and will not change by itself; anything else may be the network, or an API
 # server that allows nothing while it starts: over two minutes of it are outlasted.
@@ -101,6 +105,17 @@ def run_identity(context: Context) -> str:
 def frozen_plan(context: Context) -> Frozen:
     """What preflight froze; raises PlanInvalid when it is missing or was changed."""
     return Frozen.from_json(context["ti"].xcom_pull(task_ids=PREFLIGHT) or {})
+
+
+def too_late(context: Context, plan: Plan, now: float) -> str:
+    """Why a run that Airflow started by the plan's schedule is not to go on; empty where it is.
+
+    Airflow starts the last time that was missed when a DAG is added or unpaused, and after an outage.
+    """
+    run = context["dag_run"]
+    if plan.schedule is None or run.run_type not in BY_SCHEDULE:
+        return ""
+    return plan.schedule.too_late(run.run_after.timestamp(), now)
 
 
 def keep_token(context: Context, run: Run) -> None:

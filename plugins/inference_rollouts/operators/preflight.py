@@ -14,9 +14,11 @@ from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.limits import REFLEX_DEADLINE
 from inference_rollouts.core.objects.readiness import Readiness
-from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.reporting.forecast import markdown, summary
-from inference_rollouts.core.run.parameters import apply_parameters
+from inference_rollouts.core.reporting.report import Cause, Outcome, first_line
+from inference_rollouts.core.run.parameters import apply_parameters, override_of
+from inference_rollouts.core.schedule.outlook import openings
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.base import (
@@ -26,8 +28,11 @@ from inference_rollouts.operators.base import (
     earlier_token,
     records_failure,
     run_identity,
+    too_late,
 )
 from inference_rollouts.operators.links import page_of_run
+from inference_rollouts.preflight import calendar
+from inference_rollouts.preflight.current import with_current
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.claims import way_back_of
 from inference_rollouts.rollout.confirmation import await_confirmation, confirmation
@@ -57,9 +62,18 @@ class Preflight(BaseOperator):
         if token := earlier_token(context):
             confirmed = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
             self.log.info("what an earlier try of this run claimed is as it was: %s", confirmed.message)
+        now = time.time()
+        if why := too_late(context, plan, now):
+            self._end(context, _not_begun(plan, why, "its schedule"))
+        if (named := with_current(clients.cluster, plan)) is None:
+            why = f"{plan.canary} has all traffic already: there is nothing new"
+            self._end(context, _not_begun(plan, why, "preflight"))
+        plan = named
+        when = calendar.calendar_of(plan, override_of(context["params"]))
+        calendar.check(plan, when, now)
         run = context["dag_run"]
         link = page_of_run(run.dag_id, run.run_id)
-        frozen = replace(kind_of(plan).freeze(clients, run_identity(context)), link=link)
+        frozen = replace(kind_of(plan).freeze(clients, run_identity(context)), link=link, calendar=when)
         if context["params"].get("dry_run"):
             self._forecast(context, Run(frozen, clients, kind_of(frozen.plan)))
         table, missed = check_power(clients.prometheus, frozen, time.time())
@@ -67,6 +81,7 @@ class Preflight(BaseOperator):
         for sentence in missed:
             self.log.warning("%s", sentence)
         context["ti"].xcom_push(key="power", value=table)
+        context["ti"].xcom_push(key="openings", value=openings(when, now) if when.restricts else [])
         weights = [step.weight for step in plan.steps]
         moved = ", ".join(map(str, frozen.targets))
         self.log.info("%s -> %s on %s: weights %s", plan.stable, plan.canary, moved, weights)
@@ -78,11 +93,21 @@ class Preflight(BaseOperator):
 
         seen, ti = forecast(run, time.time()), context["ti"]
         ti.xcom_push(key=FORECAST, value=markdown(seen))
-        ti.xcom_push(key=SUMMARY, value=summary(seen))
         self.log.info("%s", markdown(seen))
+        self._end(context, summary(seen))
+
+    def _end(self, context: Context, text: str) -> NoReturn:
+        """End the run as a success, with nothing written, and a report that is `text`."""
+        self.log.info("%s", text)
+        context["ti"].xcom_push(key=SUMMARY, value=text)
         raise DownstreamTasksSkipped(
             tasks=[task for task in context["dag"].task_ids if task not in (PREFLIGHT, "begin", "report")]
         )
+
+
+def _not_begun(plan: Plan, why: str, by: str) -> str:
+    """What people are told of a run that ends before it begins, as it should."""
+    return first_line(f"{plan.stable} -> {plan.canary}", Outcome.NOT_STARTED, Cause(why, by))
 
 
 def _bring_back(cluster: Cluster, token: str) -> Readiness:

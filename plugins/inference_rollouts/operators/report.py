@@ -20,7 +20,7 @@ class Report(BaseOperator):
     """Pushes XComs `outcome`, `reason`, `report` (markdown) and `chart` (SVG).
 
     It fails when the canary was not promoted, so that a rollout which did not reach its goal is red in the
-    grid and alerts like any failed run. Of a dry run it repeats what would be done.
+    grid and alerts like any failed run. Of a run that ended at preflight it repeats what that said.
     """
 
     ui_color = "#f1f3f4"
@@ -39,7 +39,7 @@ class Report(BaseOperator):
             text = first_line(_title(context), outcome, ended)
         else:
             outcome, ended = _ended(context, run)
-            text = markdown(run.plan, outcome, ended, judgements(context))
+            text = markdown(run.plan, outcome, ended, judgements(context), run.frozen.calendar.override)
             self._leave(context, run, outcome, text)
         for key, value in (("outcome", outcome.value), ("reason", ended.why), ("report", text)):
             context["ti"].xcom_push(key=key, value=value)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from inference_rollouts.core.errors import NotReady, PlanInvalid
+from inference_rollouts.core.errors import NotReady, PlanInvalid, WindowClosed
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import READINESS_POLL, RETURN_PATIENCE, TRIGGER_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.reporting.report import Cause
 from inference_rollouts.core.reporting.status import status_of
+from inference_rollouts.core.schedule.moves import require_open
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.operators.assets import announce_promotion, announce_rollback
 from inference_rollouts.operators.base import (
@@ -41,7 +42,9 @@ from inference_rollouts.rollout.way_back import Restored
 
 
 class ShiftWeight(BaseOperator):
-    """Gives the canary what step `step` (from 1) of the plan says, once both pools have room for it."""
+    """Gives the canary what step `step` (from 1) of the plan says, at a time that the plan's windows allow,
+    once both pools have room for it.
+    """
 
     ui_color = "#e8f0fe"
     operator_extra_links = (StatusLink(),)
@@ -52,28 +55,19 @@ class ShiftWeight(BaseOperator):
 
     @records_failure
     def execute(self, context: Context) -> dict[str, Any]:
-        run, check = run_of(context), f"capacity:{self.step}"
-        room = check_now(run, check)
+        run = run_of(context)
+        if self._is_done(run):
+            return self._shift(context, run)
+        try:
+            require_open(run.frozen.calendar, self.step, time.time())
+        except WindowClosed as closed:
+            self._wait_for_window(context, run, closed)
+        room = check_now(run, self._check)
         if room.phase is Phase.FAILED:
             raise _refusal(room.message)
-        if room.phase is Phase.WAITING and not self._is_done(run):
-            # Imported on use: it watches the step before, with numpy, which a rollback does not wait for.
-            from inference_rollouts.triggers.room import RoomTrigger
-
+        if room.phase is Phase.WAITING:
             self.log.info("the weights are not raised yet: %s", room.message)
-            seconds = run.plan.deadlines.route
-            deadline = time.time() + seconds
-            self.defer(
-                trigger=RoomTrigger(
-                    judgement=self._judged(context),
-                    frozen=run.frozen.to_json(),
-                    check=check,
-                    deadline=deadline,
-                    poll=READINESS_POLL,
-                ),
-                method_name="decided",
-                timeout=timedelta(seconds=seconds) + TRIGGER_GRACE,
-            )
+            self._wait_for_room(context, run, time.time())
         self.log.info("%s", room.message)
         return self._shift(context, run)
 
@@ -93,10 +87,44 @@ class ShiftWeight(BaseOperator):
     def _shift(self, context: Context, run: Run) -> dict[str, Any]:
         step = self._planned(run)
         now = time.time()
-        since = until(now + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
+        try:
+            since = until(now + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
+        except WindowClosed as closed:
+            self._wait_for_window(context, run, closed)
         self.log.info("%s has %s of the traffic", run.plan.canary, step)
         tell(context, lambda: status_of(run.traffic.claims()))
         return {"percent": step.weight, "mirror": step.mirror, "since": since}
+
+    def _wait_for_window(self, context: Context, run: Run, closed: WindowClosed) -> NoReturn:
+        """Raises NotReady where no window is to be waited for."""
+        if closed.opens is None:
+            raise _refusal(str(closed)) from closed
+        self.log.info("the weights are not raised yet: %s", closed)
+        now = time.time()
+        until(now + WRITE_DEADLINE)(run.traffic.wait, closed.opens + run.plan.deadlines.route - now)
+        self._wait_for_room(context, run, closed.opens)
+
+    def _wait_for_room(self, context: Context, run: Run, opens: float) -> NoReturn:
+        # Imported on use: it watches the step before, with numpy, which a rollback does not wait for.
+        from inference_rollouts.triggers.room import RoomTrigger
+
+        deadline = opens + run.plan.deadlines.route
+        self.defer(
+            trigger=RoomTrigger(
+                judgement=self._judged(context),
+                opens=opens,
+                frozen=run.frozen.to_json(),
+                check=self._check,
+                deadline=deadline,
+                poll=READINESS_POLL,
+            ),
+            method_name="decided",
+            timeout=timedelta(seconds=max(0.0, deadline - time.time())) + TRIGGER_GRACE,
+        )
+
+    @property
+    def _check(self) -> str:
+        return f"capacity:{self.step}"
 
     def _judged(self, context: Context) -> dict[str, Any] | None:
         """The judgement that let the step before pass."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from inference_rollouts.core.objects.k8s import K8sObject, title_of
 from inference_rollouts.core.reporting.changes import changes
 from inference_rollouts.core.reporting.forecast import Change, Forecast, shares
+from inference_rollouts.core.run.pace import pace_of
+from inference_rollouts.core.schedule.outlook import outlook
 from inference_rollouts.preflight.measuring import check_power
 from inference_rollouts.rollout.run import Run
 
@@ -26,8 +28,11 @@ def forecast(run: Run, now: float) -> Forecast:
         )
         for floor in run.kind.floors(run)
     ]
+    missed += outlook(frozen.calendar, pace_of(frozen.plan), now)
     made = [change for change in applied if change.lines]
-    return Forecast(frozen.plan, now, (*made, *moved, *floors), tuple(_stays(run)), power, tuple(missed))
+    return Forecast(
+        frozen.plan, now, (*made, *moved, *floors), tuple(_stays(run)), power, tuple(missed), frozen.calendar
+    )
 
 
 def _applied(run: Run, manifest: K8sObject) -> Change:

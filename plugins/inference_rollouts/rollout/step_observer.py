@@ -32,6 +32,7 @@ from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
 from inference_rollouts.core.routing.claim import Claim, read_claim
+from inference_rollouts.core.schedule.moves import require_stay
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.counting import Answer, Counting
@@ -76,7 +77,11 @@ class StepObserver:
         return min(tick if tick > now else now + policy.interval, now + policy.interval)
 
     def observe(self, now: float) -> Judgement:
-        """Count up to `now` and judge. Raises ClaimLost or RouteDrift; an observation may lack answers."""
+        """Count up to `now` and judge; an observation may lack answers.
+
+        Raises ClaimLost or RouteDrift; WindowClosed when the plan goes back because its window is over.
+        """
+        require_stay(self.run.frozen.calendar, now)
         until = time.monotonic() + max(self.run.plan.analysis.interval, SLOW_STORE)
         self._counting.ask(now)
         cluster = self._observe_cluster()

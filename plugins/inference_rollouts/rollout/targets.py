@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from inference_rollouts.clients.kubernetes import Cluster, Reader
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.api_groups import (
@@ -12,7 +14,7 @@ from inference_rollouts.core.objects.api_groups import (
     SPLITTING_KINDS,
 )
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.plan.plan import AdapterPlan, PoolPlan
+from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan
 from inference_rollouts.core.routing import rewrite, route
 from inference_rollouts.core.routing.claim import Place
 from inference_rollouts.core.routing.weights import Target
@@ -68,14 +70,35 @@ def route_places(plan: PoolPlan, obj: K8sObject) -> tuple[Place, ...]:
 
 def splitter_of(cluster: Cluster, plan: AdapterPlan) -> tuple[Target, K8sObject]:
     """The newest kind of object that splits the alias. Raises RouteRefused when it is unclear which."""
+    obj, _ = rewrite.select_target(_splitters(cluster, plan), plan.pool, plan.alias, plan.stable)
+    return Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"]), obj
+
+
+def serving_today(cluster: Cluster, plan: Plan) -> set[str]:
+    """What has the traffic that a plan moves: pools, or adapters. Raises RouteRefused where a route lacks."""
+    match plan:
+        case AdapterPlan():
+            return rewrite.serving_models(_splitters(cluster, plan), plan.pool, plan.alias)
+        case PoolPlan():
+            refs = () if plan.routes == "all" else plan.routes
+            live = _named_routes(cluster, plan, [ref.name for ref in refs])
+            return {
+                pool
+                for ref, each in zip(refs, live, strict=True)
+                for pool in route.serving_pools(each, ref.rules)
+            }
+        case _:
+            assert_never(plan)
+
+
+def _splitters(cluster: Cluster, plan: AdapterPlan) -> list[K8sObject]:
     splitters: list[K8sObject] = []
     for kind in SPLITTING_KINDS:
         for api in EXTENSION_APIS:
             if not splitters and cluster.serves(api, kind):
                 live = cluster.select(api, kind)
                 splitters = [each for each in live if rewrite.splits_alias(each, plan.pool, plan.alias)]
-    obj, _ = rewrite.select_target(splitters, plan.pool, plan.alias, plan.stable)
-    return Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"]), obj
+    return splitters
 
 
 def alias_places(plan: AdapterPlan, obj: K8sObject) -> tuple[Place, ...]:

@@ -40,7 +40,8 @@ from inference_rollouts.core.routing.permission import (
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.guard import guard_of
-from inference_rollouts.core.run.pace import until_judged, until_raised, until_warm
+from inference_rollouts.core.run.pace import judged_by, raised_by, until_warm
+from inference_rollouts.core.schedule.moves import require_open
 from inference_rollouts.rollout.watching import Watcher, holder
 from inference_rollouts.rollout.way_back import WayBack
 from inference_rollouts.rollout.writer import Writer
@@ -101,14 +102,15 @@ class Traffic:
             self.writer.write(target, lambda obj: self._permit(obj, step, now))
 
     def wait(self, seconds: float) -> None:
-        """Say that the next move may take so long from now: a person is waited for."""
+        """Say that the next move may take so long from now: a person is waited for, or a window."""
         for target in self.targets:
             self.writer.write(target, lambda obj: self._wait(obj, self._in(seconds)))
 
     def shift(self, index: int, step: Step, now: float) -> float:
         """Give the canary what `step`, the `index`-th from 1, says; returns since when it has that (Unix).
 
-        Raises RaiseRefused unless every claim says that the step before passed.
+        Raises RaiseRefused unless every claim says that the step before passed; WindowClosed when it may not
+        be raised at this time.
         """
         before: dict[Target, Claim] = {}
         try:
@@ -171,7 +173,9 @@ class Traffic:
             raise ClaimLost(f"Step {claim.step} stands where step {step} was judged; it permits nothing.")
         if permits(claim):
             return []
-        return patches.permit_patch(obj, claim, permission_of(claim, now), self._in(until_raised(self.plan)))
+        begun = self._in(0.0)
+        due = raised_by(self.plan, self.frozen.calendar, step + 1, begun)
+        return patches.permit_patch(obj, claim, permission_of(claim, now), due)
 
     def _wait(self, obj: K8sObject, next_move_by: float) -> Patch:
         claim = self._own(obj)
@@ -191,12 +195,14 @@ class Traffic:
                 require_progressing(obj, claim)
                 return []
             require_raise(obj, claim, index)
+            begun = self._in(0.0)
+            require_open(self.frozen.calendar, index, begun)
             moved = claim.with_(
                 step=index,
                 percent=step.weight,
                 mirror=step.mirror,
                 since=now,
-                next_move_by=self._in(until_judged(self.plan, index)),
+                next_move_by=judged_by(self.plan, self.frozen.calendar, index, begun),
             )
             return patches.shift_patch(obj, claim, moved)
 

@@ -1,7 +1,9 @@
-"""Waits until there is room for a raise, and watches the step before it meanwhile."""
+"""Waits until a window is open and there is room for a raise, and watches the step before it meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,37 +12,57 @@ from airflow.triggers.base import TriggerEvent
 from inference_rollouts.core.judging.judge import Judgement
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.schedule.zones import local_and_utc
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.publishing import Publisher
 from inference_rollouts.triggers.ready import ReadyTrigger
 from inference_rollouts.triggers.watch import unless_alarmed
 
+LONGEST_SLEEP = 60.0  # seconds
+
 
 class RoomTrigger(ReadyTrigger):
     """A ReadyTrigger that ends also with an alarm, after taking the canary's traffic away itself.
 
-    `judgement` let the step before pass; None before the first, when the canary has no traffic.
+    `judgement` let the step before pass; None before the first, when the canary has no traffic. Room is asked
+    for from `opens` (Unix time) on.
     """
 
-    def __init__(self, *, judgement: dict[str, Any] | None, **kwargs: Any) -> None:
+    def __init__(self, *, judgement: dict[str, Any] | None, opens: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.judgement = judgement
+        self.opens = opens
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         path, kwargs = super().serialize()
-        return path, {**kwargs, "judgement": self.judgement}
+        return path, {**kwargs, "judgement": self.judgement, "opens": self.opens}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         if self.judgement is None:
-            yield await self.ready()
+            yield await self._room()
         else:
             publisher = Publisher(self)
 
             async def tell(observer: StepObserver, judgement: Judgement) -> None:
                 await publisher.publish(observer.status(judgement, self.waits_for))
 
-            yield await unless_alarmed(self.ready(), self.frozen, self.judgement, "waiting", tell)
+            yield await unless_alarmed(self._room(), self.frozen, self.judgement, "waiting", tell)
 
     def status(self, frozen: Frozen) -> Status | None:
         """Once there is a step to watch, the watch publishes it."""
         return super().status(frozen) if self.judgement is None else None
+
+    async def _room(self) -> TriggerEvent:
+        if self.opens > time.time():
+            zone = Frozen.from_json(self.frozen).calendar.zone
+            self.waits_for = f"The next window opens at {local_and_utc(self.opens, zone)}."
+            await _sleep_until(self.opens)
+        return await self.ready()
+
+
+async def _sleep_until(moment: float) -> None:
+    """In parts, so that a clock that is set meanwhile, or a machine that slept, is noticed."""
+    left = moment - time.time()
+    while left > 0:
+        await asyncio.sleep(min(left, LONGEST_SLEEP))
+        left = moment - time.time()

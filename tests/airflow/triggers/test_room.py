@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.rollout import checks
+from inference_rollouts.triggers.judge import JudgeTrigger
 from inference_rollouts.triggers.room import RoomTrigger
 from tests.support.airflow import event_of, use
+from tests.support.calendars import blackout, calendar
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
 
@@ -32,9 +35,10 @@ class Waiting:
 
         monkeypatch.setitem(checks.CHECKS, "capacity", room)
 
-    def event(self, judgement: dict[str, Any] | None) -> Any:
+    def event(self, judgement: dict[str, Any] | None, opens: float = 0.0) -> Any:
         trigger = RoomTrigger(
             judgement=judgement,
+            opens=opens,
             frozen=self.step.run.frozen.to_json(),
             check="capacity:2",
             deadline=time.time() + 600,
@@ -79,3 +83,29 @@ def test_a_route_lost_to_others_ends_the_wait(waiting: Waiting) -> None:
     waiting.vain = 10**9
     waiting.step.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
     assert "was changed by" in waiting.event(waiting.judgement)["error"]
+
+
+def test_room_is_asked_for_from_the_opening_of_the_window_on(waiting: Waiting) -> None:
+    opens = time.time() + 0.5
+    assert waiting.event(waiting.judgement, opens)["phase"] == Phase.READY
+    assert time.time() >= opens
+
+
+def test_an_alarm_waits_for_no_window(waiting: Waiting) -> None:
+    waiting.step.cluster.scale(CANARY, 0)
+    assert waiting.event(waiting.judgement, time.time() + 600)["judgement"]["verdict"] == "rollback"
+    assert waiting.step.cluster.weights() == {STABLE: 1, CANARY: 0}
+
+
+def test_an_open_step_goes_back_where_the_plan_says_so_of_the_end_of_its_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A person is waited for, or room, or the judge: none of them longer than that."""
+    waiting = Waiting(monkeypatch)
+    frozen = waiting.step.run.frozen
+    over = calendar(blackouts=[blackout("2020-01-01", "2999-01-01")], at_window_end="rollback")
+    waiting.step.run = replace(waiting.step.run, frozen=replace(frozen, calendar=over))
+    waiting.vain = 10**9
+    assert "this plan goes back then" in waiting.event(waiting.judgement)["error"]
+    judge = JudgeTrigger(frozen=waiting.step.run.frozen.to_json(), step=1, since=waiting.step.since)
+    assert "this plan goes back then" in event_of(judge)["error"]

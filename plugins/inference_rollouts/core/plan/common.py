@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 from typing import Annotated, Self
-from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.judging.metrics import MetricSetNames
@@ -14,6 +13,9 @@ from inference_rollouts.core.judging.policy import Policy, Step, StepContext
 from inference_rollouts.core.plan.approvals import Approvals
 from inference_rollouts.core.plan.retention import Retention
 from inference_rollouts.core.plan.workload import WarmUp
+from inference_rollouts.core.schedule.calendar import AtWindowEnd
+from inference_rollouts.core.schedule.schedule import Schedule
+from inference_rollouts.core.schedule.windows import Blackout, Window
 from inference_rollouts.core.values import Model, ModelName, Name, Percent, renamed
 
 
@@ -56,24 +58,6 @@ class Deadlines(Model):
     5m, so that nothing that is only slow is ended."""
 
 
-class Schedule(Model):
-    """When the DAG runs by itself."""
-
-    cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$|^@\w+$")]
-    """A cron expression, such as `0 2 * * 1-5`."""
-    timezone: str = "UTC"
-    """The time zone in which it holds, such as Europe/Berlin."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is not a time zone; use a name such as Europe/Berlin") from error
-        return name
-
-
 class CommonPlan(Model):
     """The fields of every plan. See include/rollouts/ for commented examples.
 
@@ -89,7 +73,7 @@ class CommonPlan(Model):
     connections: Connections = Connections()
     """The Airflow connections that it uses."""
     stable: ModelName
-    """What serves today."""
+    """What serves today; `current`: what has the traffic when a run begins."""
     canary: ModelName
     """What is new."""
     warm_up: WarmUp = WarmUp()
@@ -113,6 +97,15 @@ class CommonPlan(Model):
     """How long each phase may take."""
     schedule: Schedule | None = None
     """When it runs by itself. Default: when a person starts it."""
+    windows: tuple[Window, ...] = ()
+    """The only times at which weights are raised. Default: none, which is any time."""
+    blackouts: tuple[Blackout, ...] = ()
+    """Days on which no weight is raised."""
+    calendars: tuple[Name, ...] = ()
+    """More blackouts, shared by plans: files of include/calendars/."""
+    at_window_end: AtWindowEnd = AtWindowEnd.STAY
+    """What becomes of a rollout in flight when its window closes, or a blackout begins: `stay` (it keeps its
+    share until the next opening), `finish` (it goes on) or `rollback`. Default: `stay`."""
     retention: Retention = Retention()
     """How long what it leaves behind is kept."""
     storage: str | None = None

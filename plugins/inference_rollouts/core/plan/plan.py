@@ -23,6 +23,9 @@ from inference_rollouts.core.values import Model, ModelName, Name, Text, mistake
 
 T = TypeVar("T")
 
+CURRENT = "current"
+"""As a plan's `stable`: whatever has the traffic when a run begins."""
+
 
 class Kind(StrEnum):
     """What is new under the traffic."""
@@ -74,7 +77,8 @@ class PoolPlan(Rollout):
     gateway: Name | None = None
     """The only Gateway whose conditions on the routes count. Default: all that accept them."""
     stable: Name
-    """The InferencePool that serves today."""
+    """The InferencePool that serves today; `current`: the one to which `routes` send their traffic when a run
+    begins."""
     canary: Name
     """The InferencePool that the rollout creates."""
     workload: Workload
@@ -109,6 +113,15 @@ class PoolPlan(Rollout):
         mirror = self.mirror
         first = (Step(weight=0, mirror=mirror.percent, bake=mirror.bake),) if mirror else ()
         return (*first, *super().all_steps)
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if self.stable == CURRENT and self.routes == "all":
+            raise ValueError(
+                f"stable: {CURRENT} is the pool that has the traffic of `routes`; name them, as `all` are "
+                "those of a pool"
+            )
+        return self
 
     @model_validator(mode="after")
     def _nameable(self) -> Self:

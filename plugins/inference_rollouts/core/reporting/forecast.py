@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 
 from inference_rollouts.core.durations import spoken
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.plan.plan import Plan, PoolPlan
+from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.routing.claim import Place
 from inference_rollouts.core.routing.rules import spelling_of
 from inference_rollouts.core.routing.weights import Target, at_percent, describe
-from inference_rollouts.core.run.pace import until_answered, until_judged, until_raised, until_warm
+from inference_rollouts.core.run.pace import pace_of, until_judged
+from inference_rollouts.core.schedule.calendar import Calendar
+from inference_rollouts.core.schedule.outlook import ends_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Forecast:
     """A rollout that was checked and not begun, at `now` (Unix seconds).
 
     `stays` are sentences about what is not touched, `power` is a table of what the steps can detect, and
-    `missed` what they may miss.
+    `missed` what they may miss. `calendar` is when it may be raised.
     """
 
     plan: Plan
@@ -39,6 +40,7 @@ class Forecast:
     stays: tuple[str, ...]
     power: str
     missed: tuple[str, ...]
+    calendar: Calendar = field(default_factory=Calendar)
 
     @property
     def expected(self) -> float:
@@ -48,20 +50,7 @@ class Forecast:
     @property
     def latest(self) -> float:
         """By when it has ended if all is as late as the plan allows (Unix seconds)."""
-        return self.now + longest(self.plan)
-
-
-def longest(plan: Plan) -> float:
-    """Seconds from the start to the end, if every phase takes as long as the plan allows."""
-    deadlines, steps = plan.deadlines, plan.all_steps
-    asked = [
-        until_answered(plan)
-        for step, following in pairwise(steps)
-        if plan.approvals.due(step.weight, following.weight)
-    ]
-    judged = sum(until_judged(plan, step) + until_raised(plan) for step in range(1, len(steps) + 1))
-    pool = deadlines.nodes + deadlines.ready + until_raised(plan) if isinstance(plan, PoolPlan) else 0.0
-    return pool + until_warm(plan) + judged + sum(asked)
+        return ends_by(self.calendar, pace_of(self.plan), self.now)
 
 
 def shares(target: Target, obj: K8sObject, places: Sequence[Place], plan: Plan) -> Change:

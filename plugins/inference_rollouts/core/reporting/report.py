@@ -73,10 +73,13 @@ def outcome_of(standings: Sequence[Standing], *, attached: bool) -> Outcome:
     return Outcome.LET_GO if attached else Outcome.NOT_STARTED
 
 
-def markdown(plan: Plan, outcome: Outcome, cause: Cause, judgements: Sequence[Mapping[str, Any]]) -> str:
-    """A summary that reads well in a log and in a note."""
+def markdown(
+    plan: Plan, outcome: Outcome, cause: Cause, judgements: Sequence[Mapping[str, Any]], override: str = ""
+) -> str:
+    """A summary that reads well in a log and in a note; `override` is why windows did not hold."""
     lines = [
         first_line(f"{plan.stable} -> {plan.canary}", outcome, cause),
+        *(["", f"Windows and blackouts did not hold for this run: {inert(override)}"] if override else []),
         "",
         "| step | weight | verdict | why |",
         "| --- | --- | --- | --- |",

@@ -45,6 +45,16 @@ def select_target(
     return obj, place_of(obj, path)
 
 
+def serving_models(objects: Sequence[K8sObject], pool: str, alias: str) -> set[str]:
+    """What a pool answers for `alias` with, by the objects that split it."""
+    return {
+        name
+        for obj in objects
+        for path in splits_alias(obj, pool, alias)
+        for name in _answering(obj, rules_of(obj)[path])
+    }
+
+
 def named_in(obj: K8sObject, name: str) -> bool:
     """Whether an InferenceModelRewrite or InferenceModel sends requests to `name`, or is asked for it."""
     spec, spelling = obj["spec"], SPELLINGS[obj["kind"]]

@@ -49,6 +49,18 @@ def carries(route: K8sObject, pool: str) -> bool:
     return bool(rules_carrying(route, pool))
 
 
+def serving_pools(route: K8sObject, names: Sequence[str] | None = None) -> set[str]:
+    """The pools to which the rules of a route send requests, only those of these `names` if given."""
+    pools = (
+        pool_name(ref, _namespace(route))
+        for rule in rules_of(route).values()
+        if names is None or rule.get("name") in names
+        for ref in _refs(rule)
+        if weights_of([ref], _SPELLING)[0] > 0
+    )
+    return {pool for pool in pools if pool is not None}
+
+
 def select_places(route: K8sObject, stable: str, names: Sequence[str] | None = None) -> tuple[Place, ...]:
     """The rules to move: those that send traffic to pool `stable`, only those of these `names` if given.
 

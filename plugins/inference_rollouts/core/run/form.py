@@ -13,6 +13,7 @@ from typing import Any
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan
+from inference_rollouts.core.run.parameters import OVERRIDE
 
 _TEXT = {"type": "string"}
 _OPTIONAL_TEXT = {"type": ["null", "string"]}
@@ -84,4 +85,19 @@ def _steps_form(plan: Plan) -> Form:
         "dry_run": Parameter(
             "Dry run", "Only check all of it and say what would be done.", False, {"type": "boolean"}
         ),
+        **_override_form(plan),
+    }
+
+
+def _override_form(plan: Plan) -> Form:
+    """Only where there is something to override."""
+    if not (plan.windows or plan.blackouts or plan.calendars):
+        return {}
+    return {
+        OVERRIDE: Parameter(
+            "Outside of windows, because",
+            "A reason, for the report, lets this run move at any time. Empty: windows and blackouts hold.",
+            None,
+            _OPTIONAL_TEXT,
+        )
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from inference_rollouts.core.errors import PlanInvalid
@@ -13,6 +13,7 @@ from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.manifests import digest
+from inference_rollouts.core.schedule.calendar import Calendar
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Frozen:
     `previews` are routes that exist from when the canary is ready until the rollout ends, one a target.
     `began` is when it was decided (Unix seconds). `token` is random: two tries of one run, or two Airflows
     with one run id, are two rollouts. `link` leads people to the run. `stable_path` is where pods have the
-    old adapter from; empty: nobody has to load it, or nobody knows.
+    old adapter from; empty: nobody has to load it, or nobody knows. `calendar` says when it may be given
+    more traffic.
     """
 
     run: str
@@ -39,6 +41,7 @@ class Frozen:
     token: str = ""
     link: str = ""
     stable_path: str = ""
+    calendar: Calendar = field(default_factory=Calendar)
 
     @property
     def digest(self) -> str:
@@ -73,6 +76,7 @@ class Frozen:
             "link": self.link,
             "began": self.began,
             "stable_path": self.stable_path,
+            "calendar": self.calendar.model_dump(mode="json"),
         }
 
     @classmethod
@@ -95,6 +99,7 @@ class Frozen:
             token=value.get("token") or value["run"],
             link=value.get("link", ""),
             stable_path=value.get("stable_path", ""),
+            calendar=Calendar.model_validate(value.get("calendar", {})),
         )
 
 

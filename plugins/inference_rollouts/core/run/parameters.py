@@ -13,6 +13,8 @@ from inference_rollouts.core.nodes.provisioners import Nodes
 from inference_rollouts.core.plan.plan import Kind, Plan, parse_plan, validated
 from inference_rollouts.core.values import Model, ModelName, Percent, Text
 
+OVERRIDE = "override_windows"
+
 _NODES: TypeAdapter[Nodes] = TypeAdapter(Nodes)
 
 
@@ -23,6 +25,8 @@ class Parameters(Model):
     canary: ModelName | None = None
     weights: Annotated[tuple[Percent, ...], Field(min_length=1)] | None = None
     bake: Seconds | None = None
+    override_windows: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Why the run may move outside of its plan's windows; that changes nothing of its plan."""
     dry_run: bool = False
     """Whether the run only says what it would do; that changes nothing of its plan."""
 
@@ -71,6 +75,11 @@ class AdapterParameters(Parameters):
     def apply_to(self, plan: dict[str, Any]) -> None:
         super().apply_to(plan)
         plan["path"] = self.path or plan["path"]
+
+
+def override_of(params: Mapping[str, Any]) -> str:
+    """Why windows and blackouts do not hold for one run; empty where they do."""
+    return str(params.get(OVERRIDE) or "")
 
 
 _PARAMETERS: Mapping[Kind, type[Parameters]] = {

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from inference_rollouts.core.reporting.forecast import Change, Forecast, headline, longest, markdown
+from dataclasses import replace
+
+import pytest
+
+from inference_rollouts.core.reporting.forecast import Change, Forecast, headline, markdown
+from tests.support.calendars import calendar, window
 from tests.support.plans import llm_plan
 
 STEPS = [{"weight": 50, "bake": "5m"}, {"weight": 100, "bake": "10m"}]
@@ -28,12 +33,19 @@ def test_the_steps_take_their_delays_and_bake_times() -> None:
 def test_the_latest_end_is_that_of_all_deadlines() -> None:
     preparation = (10 + 20 + 1 + 5 + 1) * 60
     steps = 2 * (30 + 15 * 60 + 60 + 60) + 300 + 600
-    assert longest(forecast().plan) == preparation + steps
+    assert forecast().latest == preparation + steps
+
+
+@pytest.mark.parametrize(("at_end", "minutes"), [("stay", 24 * 60 + 57.5), ("finish", 87), ("rollback", 50)])
+def test_windows_move_the_latest_end(at_end: str, minutes: float) -> None:
+    """The first weight is raised by 00:37, the second could be from 00:59:30 on."""
+    short = calendar(window("00:30", "00:50", "UTC"), at_window_end=at_end)
+    assert replace(forecast(), calendar=short).latest == minutes * 60
 
 
 def test_who_is_asked_may_take_their_time() -> None:
     asking = forecast(approvals={"steps": [100], "timeout": "1h"})
-    assert longest(asking.plan) == longest(forecast().plan) + 3600
+    assert asking.latest == forecast().latest + 3600
 
 
 def test_it_says_first_that_nothing_was_written() -> None:

@@ -104,3 +104,11 @@ def test_the_summary_says_what_stays_and_until_when(
     plan = llm(retention=retention)
     text = markdown(parse_plan(plan), outcome, Cause("so.", "anna"), [])
     assert words in text if words else "running" not in text
+
+
+def test_a_report_says_why_windows_did_not_hold() -> None:
+    plan, good = parse_plan(llm()), Cause("good", "the judge of step 4")
+    assert "did not hold for this run: an incident" in markdown(
+        plan, Outcome.PROMOTED, good, [], "an incident"
+    )
+    assert "did not hold" not in markdown(plan, Outcome.PROMOTED, good, [])

@@ -6,7 +6,7 @@ import pytest
 
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.plan import PoolPlan
-from inference_rollouts.core.run.parameters import apply_parameters
+from inference_rollouts.core.run.parameters import apply_parameters, override_of
 from tests.support.plans import llm_plan
 
 
@@ -47,3 +47,12 @@ def test_a_bad_value_is_explained_in_words(params: dict[str, Any], words: str) -
     with pytest.raises(PlanInvalid) as caught:
         apply_parameters(llm_plan(), params)
     assert str(caught.value).startswith(f"The parameters are invalid: {words}")
+
+
+def test_an_override_of_windows_changes_no_plan_and_needs_a_reason() -> None:
+    plan = llm_plan()
+    assert apply_parameters(plan, {"override_windows": "an incident"}) == plan
+    assert override_of({"override_windows": "an incident"}) == "an incident"
+    assert override_of({"override_windows": None}) == override_of({}) == ""
+    with pytest.raises(PlanInvalid, match="override_windows"):
+        apply_parameters(plan, {"override_windows": ""})

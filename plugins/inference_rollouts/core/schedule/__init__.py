@@ -1,0 +1,1 @@
+"""When a rollout may start and move: schedules, windows, blackouts."""
