@@ -1,4 +1,5 @@
-"""Benchmarks: `judge`, our rule beside others on simulated rollouts; `reflex`, a bad canary in a lab.
+"""Benchmarks: `judge`, our rule beside others on simulated rollouts; `reflex`, a bad canary in a lab;
+`conformance`, the lab's model server beside a real one.
 
 Only tests import them.
 """

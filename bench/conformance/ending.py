@@ -1,0 +1,131 @@
+"""How a server ends: told to, with time and without, and when its engine dies under it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import requests
+
+from bench.conformance.conversations import COMPLETIONS, MODEL
+from bench.conformance.servers import Server
+
+DRAIN = 12  # seconds of --shutdown-timeout
+SOON, LATE = 3.0, 12.0  # seconds that are early, or late enough for a busy machine
+LONG = {"model": MODEL, "prompt": "go on", "max_tokens": 900, "ignore_eos": True, "stream": True}
+SHORT = {"model": MODEL, "prompt": "go on", "max_tokens": 5}
+Headers = Mapping[str, str]
+
+
+def told_with_time(server: Server) -> dict[str, object]:
+    """SIGTERM with `--shutdown-timeout`, under a stream."""
+    with _streaming(server.url, {}) as stream:
+        began = time.monotonic()
+        server.terminate()
+        time.sleep(SOON / 3)
+        found: dict[str, object] = {
+            f"{path} meanwhile": requests.get(server.url + path, timeout=30).status_code
+            for path in ("/health", "/v1/models")
+        }
+        for stream_too in (False, True):
+            answer = requests.post(server.url + COMPLETIONS, json={**SHORT, "stream": stream_too}, timeout=30)
+            kind = "stream" if stream_too else "answer"
+            found[f"a new {kind} meanwhile"] = (answer.status_code, answer.text)
+        found["the running stream"] = stream.end(DRAIN)
+    _until_refused(server, DRAIN + LATE)
+    seconds = time.monotonic() - began
+    found["connections are refused when the time is over"] = DRAIN - 1 < seconds < DRAIN + LATE
+    found["the process goes"] = _goes(server)
+    return found
+
+
+def told(server: Server, headers: Headers) -> dict[str, object]:
+    """SIGTERM without, under a stream."""
+    with _streaming(server.url, headers) as stream:
+        server.terminate()
+        found: dict[str, object] = {"connections are refused soon": _until_refused(server, SOON) < SOON}
+        found["the running stream, without time"] = stream.end(2 * SOON)
+        found["the process waits for its client"] = not server.is_gone()
+    found["and goes when that has left"] = _goes(server)
+    return found
+
+
+def engine_killed(server: Server) -> dict[str, object]:
+    """SIGKILL to what computes, under a stream and a whole answer."""
+    whole: list[tuple[int, str]] = []
+
+    def ask() -> None:
+        answer = requests.post(server.url + COMPLETIONS, json={**LONG, "stream": False}, timeout=120)
+        whole.append((answer.status_code, answer.text))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    with _streaming(server.url, {}) as stream:
+        server.crash_engine()
+        end = stream.end(LATE)
+    asking.join(LATE)
+    return {
+        "a stream under an engine that dies": end,
+        "a whole answer under it": whole,
+        "the server goes too": _goes(server),
+    }
+
+
+class Stream:
+    """A stream that has begun, read by a thread."""
+
+    def __init__(self, url: str, headers: Headers) -> None:
+        self._answer = requests.post(url + COMPLETIONS, json=LONG, headers=headers, stream=True, timeout=120)
+        self._lines = self._answer.iter_lines()
+        self._last = next(self._lines)
+        self._failed = False
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self) -> None:
+        with suppress(requests.RequestException, AttributeError, ValueError):
+            for line in self._lines:
+                self._last = line or self._last
+                self._failed |= b'"error"' in line
+
+    def end(self, seconds: float) -> str:
+        """What has become of it within so many seconds."""
+        self._reading.join(seconds)
+        if self._reading.is_alive():
+            return "hangs"
+        if self._last != b"data: [DONE]":
+            return "broke off"
+        return "ended with an error event" if self._failed else "ended whole"
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+@contextmanager
+def _streaming(url: str, headers: Headers) -> Iterator[Stream]:
+    stream = Stream(url, headers)
+    try:
+        yield stream
+    finally:
+        stream.close()
+
+
+def _until_refused(server: Server, seconds: float) -> float:
+    """Seconds until a new connection is refused; at most `seconds`."""
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        try:
+            requests.get(f"{server.url}/health", timeout=5, headers={"connection": "close"})
+        except requests.ConnectionError:
+            break
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def _goes(server: Server) -> bool:
+    deadline = time.monotonic() + LATE
+    while not server.is_gone() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return server.is_gone()
