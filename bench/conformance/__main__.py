@@ -6,6 +6,7 @@ Starts real servers on this machine's CPU. Exit status 1 when anything disagrees
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -112,9 +113,13 @@ def main() -> int:
     asked = parser.parse_args()
     environment = Environment(asked.venv.absolute()) if asked.venv else Environment.usual()
     environment.make(say)
-    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        found = list(rows(Workshop(environment, Path(folder))))
+    folder, found = Path(tempfile.mkdtemp(prefix="conformance-")), []
+    say(f"logs are in {folder}")
+    for row in rows(Workshop(environment, folder)):
+        say(f"{row.area}, {row.what}: {'as vLLM' if row.agrees else row.found}")
+        found.append(row)
     print("\n".join(lines(found)))
+    shutil.rmtree(folder)
     return 0 if all(row.agrees for row in found) else 1
 
 

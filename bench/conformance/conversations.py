@@ -14,7 +14,7 @@ from bench.conformance.shapes import Reply
 MODEL, ALIAS = "llama-3.1-8b", "llama-alias"
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 LOAD, UNLOAD = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
-PATIENCE = 120.0
+PATIENCE = 300.0  # seconds; the first answer of a real server takes long
 JSON = {"content-type": "application/json"}
 _SAY: list[dict[str, str]] = [{"role": "user", "content": "Say hello."}]
 
@@ -30,11 +30,14 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=lambda: JSON)
 
     def ask(self, url: str) -> Reply:
-        """A server's answer."""
+        """A server's answer; status 0 when there is none."""
         data = self.body if isinstance(self.body, str | None) else json.dumps(self.body)
-        answer = requests.request(
-            self.method, url + self.path, data=data, headers=self.headers, timeout=PATIENCE
-        )
+        try:
+            answer = requests.request(
+                self.method, url + self.path, data=data, headers=self.headers, timeout=PATIENCE
+            )
+        except requests.RequestException as error:
+            return Reply(0, None, type(error).__name__)
         answer.encoding = "utf-8"
         return Reply.read(answer.status_code, answer.headers.get("content-type"), answer.text)
 
@@ -83,7 +86,7 @@ def _answers() -> Iterator[Request]:
     yield _text("two prompts of ids", prompt=[[5, 6], [7]])
     yield _text("two choices", n=2, temperature=1)
     yield _text("two choices of two prompts", n=2, temperature=1, prompt=["def main", "class A"])
-    yield _text("as much as the context has room for", max_tokens=1024)
+    yield _text("as much as the context has room for", prompt=[5, 6, 7], max_tokens=1024)
     yield _text("a stream", stream=True)
     yield _text("a stream with usage", **usage)
     yield _text("a stream of one token", stream=True, max_tokens=1)

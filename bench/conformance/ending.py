@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 import requests
 
 from bench.conformance.conversations import COMPLETIONS, MODEL
 from bench.conformance.servers import Server
 
-DRAIN = 12  # seconds of --shutdown-timeout
-SOON, LATE = 3.0, 12.0  # seconds that are early, or late enough for a busy machine
-LONG = {"model": MODEL, "prompt": "go on", "max_tokens": 900, "ignore_eos": True, "stream": True}
+DRAIN = 25  # seconds of --shutdown-timeout
+SOON, LATE = 3.0, 30.0  # seconds that are early, or late enough for a busy machine
 SHORT = {"model": MODEL, "prompt": "go on", "max_tokens": 5}
+LONG = SHORT | {"ignore_eos": True, "stream": True, "max_tokens": 900}
+LONG_ENOUGH = LONG | {"max_tokens": 150}  # has begun when its server is told to end, and ends in time
 Headers = Mapping[str, str]
 
 
 def told_with_time(server: Server) -> dict[str, object]:
     """SIGTERM with `--shutdown-timeout`, under a stream."""
-    with _streaming(server.url, {}) as stream:
+    with _streaming(server.url, {}, LONG_ENOUGH) as stream:
         began = time.monotonic()
         server.terminate()
         time.sleep(SOON / 3)
@@ -76,8 +79,8 @@ def engine_killed(server: Server) -> dict[str, object]:
 class Stream:
     """A stream that has begun, read by a thread."""
 
-    def __init__(self, url: str, headers: Headers) -> None:
-        self._answer = requests.post(url + COMPLETIONS, json=LONG, headers=headers, stream=True, timeout=120)
+    def __init__(self, url: str, headers: Headers, body: Mapping[str, object]) -> None:
+        self._answer = requests.post(url + COMPLETIONS, json=body, headers=headers, stream=True, timeout=120)
         self._lines = self._answer.iter_lines()
         self._last = next(self._lines)
         self._failed = False
@@ -88,7 +91,7 @@ class Stream:
         with suppress(requests.RequestException, AttributeError, ValueError):
             for line in self._lines:
                 self._last = line or self._last
-                self._failed |= b'"error"' in line
+                self._failed |= b'{"error"' in line
 
     def end(self, seconds: float) -> str:
         """What has become of it within so many seconds."""
@@ -104,8 +107,8 @@ class Stream:
 
 
 @contextmanager
-def _streaming(url: str, headers: Headers) -> Iterator[Stream]:
-    stream = Stream(url, headers)
+def _streaming(url: str, headers: Headers, body: Mapping[str, object] = LONG) -> Iterator[Stream]:
+    stream = Stream(url, headers, body)
     try:
         yield stream
     finally:
@@ -114,11 +117,12 @@ def _streaming(url: str, headers: Headers) -> Iterator[Stream]:
 
 def _until_refused(server: Server, seconds: float) -> float:
     """Seconds until a new connection is refused; at most `seconds`."""
-    began = time.monotonic()
+    began, place = time.monotonic(), urlsplit(server.url)
+    address = place.hostname or "", place.port or 0
     while time.monotonic() - began < seconds:
         try:
-            requests.get(f"{server.url}/health", timeout=5, headers={"connection": "close"})
-        except requests.ConnectionError:
+            socket.create_connection(address, 5).close()
+        except ConnectionRefusedError:
             break
         time.sleep(0.1)
     return time.monotonic() - began

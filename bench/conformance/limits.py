@@ -71,4 +71,4 @@ def _end(url: str, number: int) -> str:
     answer = requests.post(url + COMPLETIONS, json=body, headers=HEADERS, timeout=300)
     if answer.status_code != 200:
         return str(answer.status_code)
-    return "refused in the stream" if '"error"' in answer.text else "well"
+    return "refused in the stream" if '{"error"' in answer.text else "well"
