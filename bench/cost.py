@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from inference_rollouts.core.judging import counts, judge
+from inference_rollouts.core.judging import judge
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.counters import Counters
 from inference_rollouts.core.judging.counts import Snapshot
-from inference_rollouts.core.judging.metrics import Arm, MetricSet, parse_metric_set
+from inference_rollouts.core.judging.metrics import MetricSet, parse_metric_set
 
 OBSERVATIONS = 30
 PODS = 10  # of each arm
@@ -57,7 +59,7 @@ def milliseconds(rate: float, interval: float) -> float:
     health = judge.Health(ready_canary=PODS, ready_stable=PODS)
     seen, sums = snapshots(rate, interval), judge.begin(policy, metric_set, step, judge.Carried())
     start = time.process_time()
-    counter = counts.Counter(metric_set, CANARY, STABLE)
+    counter = Counters(metric_set, CANARY, STABLE)
     for after in seen:
         if window := counter.observe(after):
             sums = judge.absorb(sums, window)

@@ -108,7 +108,7 @@ def renew_all(cluster: KubernetesCluster, routes: list[dict[str, Any]], end: thr
     """As triggers do, until told to end."""
     while not end.wait(RENEWAL):
         for route in routes:
-            cluster.apply(renewed_lease(route, route["claim"], "triggerer", "advance", None, cluster.time()))
+            cluster.apply(renewed_lease(route, route["claim"], "triggerer", None, cluster.time()))
 
 
 def measure(folder: Path, seconds: float) -> Cost:

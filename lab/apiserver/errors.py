@@ -121,14 +121,11 @@ def _details(name: str, group: str, kind: str, **more: Any) -> dict[str, Any]:
     return {key: value for key, value in {**details, **more}.items() if value}
 
 
-def invalid(
-    kind: str, group: str, name: str, errors: Sequence[FieldError], with_causes: bool = True
-) -> ApiError:
-    """422, naming each invalid field in the message and, unless told otherwise, in `details.causes`."""
-    texts = [f"{error.path}: {error.body()}" for error in errors]
+def invalid(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> ApiError:
+    """422, with a cause for each error; the message says each once."""
+    texts = list(dict.fromkeys(f"{error.path}: {error.body()}" for error in errors))
     listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    causes = [error.cause() for error in errors] if with_causes else []
-    details = _details(name, group, kind, causes=causes)
+    details = _details(name, group, kind, causes=[error.cause() for error in errors])
     return ApiError(422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {listed}', details)
 
 

@@ -73,9 +73,10 @@ class Observer:
         return f"{spec['holderIdentity']} since {spec['acquireTime'][11:19]}Z"
 
     async def tasks(self, run_id: str) -> tuple[Task, ...]:
-        """The run's tasks in the order of the pipeline."""
+        """The run's tasks that are shown, in the order of the pipeline."""
         listed = await _or(asyncio.to_thread(self.airflow.task_instances, self.dag_id, run_id), [])
-        return tuple(sorted((_task(entry) for entry in listed), key=_pipeline_order))
+        shown = (_task(entry) for entry in listed if _is_shown(entry["task_id"]))
+        return tuple(sorted(shown, key=_pipeline_order))
 
     async def verdict(self, run_id: str, tasks: tuple[Task, ...]) -> str:
         """What the last judgement said: in its log while it judges, afterwards as its result."""
@@ -179,6 +180,10 @@ def progress(snapshot: Snapshot, bake: float, now: float) -> tuple[float | None,
     if task.task_id == "deploy_pool" and canary.pods:
         return canary.pods_ready / canary.pods, f"{canary.pods_ready} of {canary.pods} pods ready"
     return None, ""
+
+
+def _is_shown(task_id: str) -> bool:
+    return "." in task_id or task_id in (*PREPARATION, *ENDINGS)
 
 
 def _pipeline_order(task: Task) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
 """A snapshot as text: a block of lines that is painted over and over, or one plain line."""
 
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lab.demo.snapshot import Arm, Snapshot, Task
 
@@ -95,24 +95,14 @@ def progress_bar(done: float, style: Style) -> str:
 def _chain(tasks: tuple[Task, ...], weights: list[int], style: Style) -> list[str]:
     """The pipeline in two lines, preparation and steps; a step shows its weight and the task it is at."""
     states = {task.task_id: task for task in tasks}
-    alarmed = _alarmed_step(states)
     steps = []
     for count, weight in enumerate(weights, start=1):
         group = [states[name] for part in STEP_TASKS if (name := f"step_{count}.{part}") in states]
         if group:
-            task = replace(group[0], state="failed") if count == alarmed else _foremost(group)
-            steps.append(_mark(task, f"{weight} %", style))
+            steps.append(_mark(_foremost(group), f"{weight} %", style))
     before = [_mark(states[name], name, style) for name in PREPARATION if name in states]
     steps += [_mark(states[name], name, style) for name in ENDINGS if name in states]
     return ["  " + "  ".join(before), "  " + "  ".join(steps)]
-
-
-def _alarmed_step(states: dict[str, Task]) -> int:
-    """The step whose verdict led to the rollback; 0 if nothing is rolled back."""
-    if not (rollback := states.get("rollback")) or not rollback.since or rollback.state == "skipped":
-        return 0
-    judged = [name for name, task in states.items() if name.endswith(".judge") and task.state == "success"]
-    return max((int(name.partition(".")[0].removeprefix("step_")) for name in judged), default=0)
 
 
 def _foremost(tasks: list[Task]) -> Task:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from lab.gateway.losses import losses
 from lab.gateway.model import (
     POOL_GROUP,
     Conditions,
@@ -70,6 +71,7 @@ def _resolve_pool(world: World, namespace: str, name: str) -> Resolution:
         http2=spec.get("appProtocol") == "kubernetes.io/h2c",
         picker=_picker(world, namespace, picker) if world.pickers else None,
         fail_open=picker.get("failureMode") == "FailOpen",
+        lost=losses(world).get(name, 0),
     )
     return Resolution(target)
 

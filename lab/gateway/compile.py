@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lab.gateway.attachment import attachments, hostnames, listener_trouble
 from lab.gateway.backends import references, resolve
+from lab.gateway.losses import nowhere
 from lab.gateway.model import Attachment, Name, Target, World
 from lab.gateway.routes import Ranked, envoy_routes
 from lab.kube.clock import created
@@ -35,9 +36,9 @@ def compile_world(world: World) -> Plan:
         route = attachment.route
         for reference in references(route):
             target = resolve(world, route, reference).target
-            for each in (target, target and target.picker):
-                if each:
-                    targets[each.name] = each
+            if target:
+                lost = nowhere(target) if target.lost else None
+                targets |= {each.name: each for each in (target, target.picker, lost) if each}
         _add_routes(world, attachment, ports, tables)
     return Plan(ports, targets, tables)
 

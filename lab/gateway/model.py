@@ -40,7 +40,8 @@ class Target:
     """Where a cluster's endpoints come from: pods of `namespace` with `labels`, on `ports`.
 
     A port is a number, or the name of a container port. `picker` chooses among the endpoints; without
-    one, or while it does not answer and `fail_open`, Envoy chooses by itself.
+    one, or while it does not answer and `fail_open`, Envoy chooses by itself. `lost` percent of the requests
+    go nowhere; statistics are under `stat_name`, by default the name.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Target:
     http2: bool = False
     picker: Target | None = None
     fail_open: bool = False
+    lost: int = 0
+    stat_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lab.gateway.backends import is_mirror
-from lab.gateway.model import INVALID_BACKEND, Resolution, Unsupported
+from lab.gateway.losses import nowhere
+from lab.gateway.model import INVALID_BACKEND, Resolution, Target, Unsupported
 from lab.gateway.picking import picking
 from lab.kube.clock import created
 from lab.kube.objects import Obj
@@ -94,10 +95,11 @@ def _action(rule: Obj, resolve: Resolve) -> Obj:
     filters = rule.get("filters") or []
     headers = _header_changes([each for each in filters if not is_mirror(each)])
     backends = [
-        (resolve(reference), reference.get("weight", 1), reference)
+        (resolve(reference).target, reference.get("weight", 1), reference)
         for reference in rule.get("backendRefs") or []
     ]
-    clusters = [_weighted(*backend) for backend in backends if backend[1] > 0]
+    parts = _parts if any(target and target.lost for target, _, _ in backends) else _whole
+    clusters = [part for backend in backends if backend[1] > 0 for part in parts(*backend)]
     if not clusters:
         return {"direct_response": {"status": 500}, **headers}
     action: Obj = {
@@ -111,8 +113,20 @@ def _action(rule: Obj, resolve: Resolve) -> Obj:
     return {"route": action, **headers}
 
 
-def _weighted(resolution: Resolution, weight: int, reference: Obj) -> Obj:
-    target = resolution.target
+def _whole(target: Target | None, weight: int, reference: Obj) -> list[Obj]:
+    return [_weighted(target, weight, reference)]
+
+
+def _parts(target: Target | None, weight: int, reference: Obj) -> Iterator[Obj]:
+    """Where a backend's requests go in a rule that loses some: by hundredths of the weights."""
+    lost = target.lost if target else 0
+    if lost < 100:
+        yield _weighted(target, weight * (100 - lost), reference)
+    if target and lost:
+        yield _weighted(nowhere(target), weight * lost, reference)
+
+
+def _weighted(target: Target | None, weight: int, reference: Obj) -> Obj:
     name = target.name if target else INVALID_BACKEND
     made = {"name": name, "weight": weight, **_header_changes(reference.get("filters") or [])}
     return {**made, **picking(target)} if target else made

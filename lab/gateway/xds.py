@@ -96,6 +96,7 @@ def cluster(target: Target, endpoints_path: str) -> Obj:
     return {
         "@type": CLUSTER,
         "name": target.name,
+        "alt_stat_name": target.stat_name or target.name,
         "type": "EDS",
         "eds_cluster_config": {"eds_config": file_source(endpoints_path)},
         **load_balancing(target),

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.common import Schedule
@@ -59,7 +60,7 @@ def build_dag(plan: Plan, *, register: bool = True) -> DAG:
         render_template_as_native_obj=True,
         auto_register=register,
     ) as dag:
-        preflight = Preflight(task_id=PREFLIGHT, plan=plan.model_dump(mode="json")).as_setup()
+        preflight = Preflight(task_id=PREFLIGHT, plan=plan.model_dump(mode="json"))
         promote = Promote(
             task_id="promote",
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
@@ -67,7 +68,7 @@ def build_dag(plan: Plan, *, register: bool = True) -> DAG:
         )
         _end(preflight, promote, plan.name, kind.endings)
 
-        previous = preflight
+        previous: BaseOperator = preflight
         for name in kind.preparation:
             previous = previous >> PREPARATION[name](task_id=name)
         for step in range(1, len(plan.all_steps) + 1):
@@ -106,18 +107,24 @@ def build_invalid_dag(refused: Refused) -> DAG:
         default_args=RETRIES,
         tags=["inference-rollout", "invalid-plan"],
     ) as dag:
-        preflight = InvalidPlan(task_id=PREFLIGHT, mistake=refused.mistake).as_setup()
+        preflight = InvalidPlan(task_id=PREFLIGHT, mistake=refused.mistake)
         _end(preflight, preflight, refused.plan, list(ENDINGS))
     return dag
 
 
 def _end(preflight: Any, last: Any, plan: str, endings: Sequence[str]) -> None:
-    """The tasks that run however a rollout ended, after its `last`."""
+    """The tasks that run however a rollout ended, after its `last`.
+
+    They are teardowns, so that a run which is marked as failed has them too; and those run only where a setup
+    succeeded. So there is one that always does: they end, and explain, also what preflight refused.
+    """
+    begin = EmptyOperator(task_id="begin")
+    begin >> preflight
     rollback = Rollback(task_id="rollback", outlets=[ended(plan)], **ROLLBACK_RETRIES)
     teardowns = [rollback, *(ENDINGS[name](task_id=name) for name in endings)]
     chain(last, *teardowns)
     for teardown in teardowns:
-        teardown.as_teardown(setups=preflight, on_failure_fail_dagrun=True)
+        teardown.as_teardown(setups=[begin, preflight], on_failure_fail_dagrun=True)
 
 
 def _step(plan: Plan, step: int, previous: Any) -> Gate:
@@ -150,9 +157,10 @@ def parameters(form: Form) -> dict[str, Param]:
 
 def _doc(plan: Plan) -> str:
     steps = ", ".join(f"{step} for {format_duration(step.bake)}" for step in plan.all_steps)
+    sets = " and ".join(f"`{name}`" for name in plan.metrics)
     return (
         f"{plan.description}\n\n"
         f"Moves traffic in namespace `{plan.namespace}` from `{plan.stable}` to `{plan.canary}`: {steps}. "
-        f"Each step is judged on the metric set `{plan.metrics}`; an alarm, a failed task or a run marked as "
+        f"Each step is judged on the metrics of {sets}; an alarm, a failed task or a run marked as "
         "failed puts everything back exactly as it was found."
     )

@@ -1,4 +1,4 @@
-"""Puts a rollout's report into the note of its DAG run, where people see it first.
+"""Puts what a rollout is to do, and its report, into the note of its DAG run, where people see it first.
 
 Airflow calls this in the scheduler (or, for a run whose state a person sets, in the API server), inside a
 transaction that is not ours: nothing is committed here, nothing is raised, and the one write stands behind a
@@ -8,13 +8,14 @@ savepoint, so that a person who writes a note at the same moment cannot break th
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from inference_rollouts.core.reporting.note import note_with
+from inference_rollouts.core.reporting.links import run_page
+from inference_rollouts.core.reporting.note import note_with, opening
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -25,23 +26,28 @@ log = logging.getLogger(__name__)
 
 
 @hookimpl
+def on_dag_run_running(dag_run: DagRun, msg: str) -> None:
+    note(dag_run, lambda session: _opening(dag_run))
+
+
+@hookimpl
 def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
-    note_report(dag_run)
+    note(dag_run, lambda session: _report(session, dag_run))
 
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
-    note_report(dag_run)
+    note(dag_run, lambda session: _report(session, dag_run))
 
 
-def note_report(dag_run: DagRun) -> None:
-    """Add the report to the run's note, below what people wrote. A failure is logged and forgotten."""
+def note(dag_run: DagRun, report: Callable[[Session], str | None]) -> None:
+    """Add a report to the run's note, below what people wrote. A failure is logged and forgotten."""
     try:
         if TAG not in getattr(dag_run.dag, "tags", ()):
             return
         with _session_of(dag_run) as session:
-            if report := _report(session, dag_run):
-                _write(session, dag_run, report)
+            if text := report(session):
+                _write(session, dag_run, text)
     except Exception:
         log.exception("could not note the report of %s %s", dag_run.dag_id, dag_run.run_id)
 
@@ -58,6 +64,17 @@ def _session_of(dag_run: DagRun) -> Iterator[Session]:
     else:
         with create_session(scoped=False) as own:
             yield own
+
+
+def _opening(dag_run: DagRun) -> str | None:
+    """What a run that begins is to do; None for a DAG that moves nothing."""
+    from airflow.configuration import conf
+
+    params = {**(dag_run.dag.params if dag_run.dag else {}), **(dag_run.conf or {})}
+    if "canary" not in params:
+        return None
+    link = run_page(conf.get("api", "base_url", fallback="") or "", dag_run.dag_id, dag_run.run_id)
+    return opening(params, dag_run.dag_id, dag_run.triggering_user_name or "", link)
 
 
 def _report(session: Session, dag_run: DagRun) -> str | None:

@@ -32,6 +32,12 @@ def provider_info() -> dict[str, Any]:
                         "/v1/projects/PROJECT/location/global/prometheus does at Google.",
                         "schema": {"type": ["string", "null"]},
                     },
+                    "workload_identity": {
+                        "label": "Workload identity",
+                        "description": "Without a bearer token: ask with those of the identity that Airflow "
+                        "runs as, which Google Managed Prometheus takes.",
+                        "schema": {"type": ["boolean", "null"]},
+                    },
                 },
             },
         ],

@@ -94,6 +94,34 @@ def test_what_a_person_made_of_the_report_is_theirs(session: Session, run: DagRu
     assert end(session, run) == f"{MARK}seen{RULE}{MARK}{REPORT}"
 
 
+def begin(session: Session, run: DagRun) -> str | None:
+    from airflow.utils.state import DagRunState
+
+    run.state, ended = DagRunState.RUNNING, run.state
+    note = end(session, run)
+    run.state = ended
+    return note
+
+
+def test_a_run_that_begins_says_what_it_does_and_its_report_takes_the_place(
+    session: Session, run: DagRun
+) -> None:
+    run.dag = SimpleNamespace(
+        tags={"inference-rollout"}, params={"stable": "old", "canary": "new", "weights": [20, 100]}
+    )  # type: ignore[assignment]
+    run.conf, run.triggering_user_name = {"weights": [50, 100]}, "anna"
+    note = begin(session, run) or ""
+    assert note.startswith(f"{MARK}**old -> new: started by anna**\n")
+    assert "DAG `rollout_llm`, weights 50 %, 100 %." in note
+    assert f"/dags/rollout_llm/runs/{run.run_id})." in note
+    assert end(session, run) == f"{MARK}{REPORT}"
+
+
+def test_a_dag_that_moves_nothing_announces_nothing(session: Session, run: DagRun) -> None:
+    run.dag = SimpleNamespace(tags={"inference-rollout"}, params={"pool": "old"})  # type: ignore[assignment]
+    assert begin(session, run) is None
+
+
 def test_other_dags_are_left_alone(session: Session, run: DagRun) -> None:
     tag(run, "etl")
     assert end(session, run) is None

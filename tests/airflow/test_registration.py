@@ -131,7 +131,7 @@ def test_the_connection_type_is_listed_with_its_form(ask: Asker) -> None:
     listed = ask(LISTED)
     assert listed["name"] == "Prometheus"
     assert listed["form"]["relabeling"] == {"schema": "Scheme", "password": "Bearer token"}
-    assert listed["fields"] == ["extra__prometheus__path"]
+    assert listed["fields"] == ["extra__prometheus__path", "extra__prometheus__workload_identity"]
     hook = "inference_rollouts.hooks.prometheus.PrometheusHook"
     assert listed["hook"] == [hook, "prometheus", "Prometheus", True]
 

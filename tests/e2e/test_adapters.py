@@ -37,7 +37,7 @@ def warm_up(stage: Stage, canary: str, workload: dict[str, Any]) -> dict[str, fl
         (
             "rank",
             {"lora": {"load": "api"}, "adapters": [{"name": "food-review-1", "path": "/adapters/rank-64"}]},
-            "adapter food-review-1 from /adapters/rank-64: it says 500: .* LoRA rank 64 is greater than",
+            "adapter food-review-1 from /adapters/rank-64: it says 500: .*LoRA rank 64 is greater than",
         ),
     ],
     ids=["as-stable", "by-api", "template", "rank"],

@@ -25,8 +25,9 @@ def test_a_rollout_survives_the_death_of_scheduler_and_triggerer(lab: SharedLab,
     assert pipeline.end(run) == "success"
     assert lab.stage.weights() == {"llm-pool": 0, CANARY: 100}
     assert set(lab.stage.route()["metadata"]["annotations"]) == {ENDING}
-    assert lab.events == ["CanaryAttached", "WeightShifted", "WeightShifted", "Promoted"]
-    assert f"## llm-pool -> {CANARY}: promoted" in pipeline.client.run(DAG, run)["note"]
+    told = [event for event in lab.events if event != "WatchTaken"]  # whoever watched meanwhile
+    assert told == ["CanaryAttached", "WeightShifted", "WeightShifted", "Promoted"]
+    assert f"**llm-pool -> {CANARY}: promoted**" in pipeline.client.run(DAG, run)["note"]
     assert lab.lost == {}
 
 
@@ -44,7 +45,7 @@ def test_a_run_that_a_person_marks_as_failed_restores_the_route(lab: SharedLab, 
     assert lab.events[-1] == "RolledBack"
     note = pipeline.client.run(DAG, run)["note"]
     assert note.startswith("Stopped: wrong image.")
-    assert f"## llm-pool -> {CANARY}: rolled back" in note
+    assert f"**llm-pool -> {CANARY}: rolled back**" in note
     assert lab.lost == {}
 
 

@@ -16,8 +16,9 @@ IMPATIENCE = 4.0  # seconds after which clients leave without the rest of their 
 
 
 @pytest.fixture
-def impatient(shared_lab: SharedLab) -> SharedLab:
-    """The lab, with clients who do not wait for long."""
+def impatient(shared_lab: SharedLab, canary: Run) -> SharedLab:
+    """The lab, with a canary that is warm, and clients who do not wait for long."""
+    canary.kind.warm_up(canary)
     shared_lab.stage.set_patience(IMPATIENCE)
     return shared_lab
 

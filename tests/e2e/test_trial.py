@@ -44,7 +44,10 @@ class Trial:
         """As the teardowns of a rollout do."""
         self.run.traffic.way_back.restore(why, time.time())
         frozen = self.run.frozen.to_json()
-        context = {"ti": SimpleNamespace(xcom_pull=lambda **_: frozen, xcom_push=lambda **_: None)}
+        ti = SimpleNamespace(
+            xcom_pull=lambda **_: frozen, xcom_push=lambda **_: None, get_task_states=lambda **_: {}
+        )
+        context = {"ti": ti, "dag_run": SimpleNamespace(dag_id="tests", run_id="trial")}
         for _ in range(2):  # a teardown may be tried again
             inspect.unwrap(EndPreview.execute)(EndPreview(task_id="end_preview"), context)
 

@@ -172,7 +172,6 @@ def test_a_patch_is_written_whole_or_not_at_all(stage: Stage) -> None:
     "op",
     [
         {"op": "test", "path": "/data/none", "value": "1"},
-        {"op": "replace", "path": "/data/none", "value": "1"},
         {"op": "remove", "path": "/data/none"},
         {"op": "add", "path": "/none/deep", "value": "1"},
     ],

@@ -54,7 +54,7 @@ def test_a_route_goes_through_a_whole_rollout_and_back(real: KubernetesCluster, 
         plan=plan,
         parents=(),
         targets=(Target(GATEWAY_API, "HTTPRoute", "routes-to-llm"),),
-        metric_set=load_metric_set(plan.metrics),
+        metric_set=load_metric_set(*plan.metrics),
         manifests=(),
     )
     traffic = Traffic(real, frozen, kind_of(plan).places)

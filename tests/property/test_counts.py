@@ -6,10 +6,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_rollouts.core.judging import counts
-from inference_rollouts.core.judging.counts import Snapshot
-from inference_rollouts.core.judging.metrics import Arm, queries
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.counters import windows
+from inference_rollouts.core.judging.counts import Counter, Snapshot
 from inference_rollouts.core.judging.promql import quoted, quoted_pattern
+from inference_rollouts.core.judging.queries import queries
 from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -66,7 +67,7 @@ def test_gaps_lose_and_invent_nothing(steps: list[tuple[int, int]], missing: lis
     full = snapshots(steps)
     holed: list[Snapshot | None] = [None if gap else s for s, gap in zip(full, missing, strict=False)]
     holed[0], holed[-1] = full[0], full[-1]
-    errors = [w.counts["errors"].canary for w in counts.windows(SET, CANARY, STABLE, holed)]
+    errors = [w.counts["errors"].canary for w in windows(SET, CANARY, STABLE, holed)]
     assert sum(c.n for c in errors) == sum(good + bad for good, bad in steps[1:])
     assert sum(c.bad[0] for c in errors) == sum(bad for _, bad in steps[1:])
 
@@ -88,7 +89,7 @@ def test_whatever_is_missing_from_answers_nothing_is_counted_that_did_not_happen
         samples = [sample(CANARY, "c", tag, counters[tag][place]) for tag in present]
         samples += [sample(CANARY, "c", "started", 1.0), *rate_samples(STABLE, "s", 5, 0)]
         seen.append(Snapshot(float(place), {"counts": samples}))
-    for window in counts.windows(SET, CANARY, STABLE, seen):
+    for window in windows(SET, CANARY, STABLE, seen):
         arm, (first, last) = window.counts["errors"].canary, (int(window.start), int(window.end))
         grown = {tag: series[last] - series[first] for tag, series in counters.items()}
         assert arm.n <= grown["errors/total/0"]
@@ -117,9 +118,9 @@ def test_whatever_is_scraped_counts_are_whole_and_consistent(observations: list[
         ]
         series.append(Snapshot(float(time), {"counts": samples}))
         shuffled.append(Snapshot(float(time), {"counts": random.sample(samples, len(samples))}))
-    windows = counts.windows(SET, CANARY, STABLE, series)
-    assert windows == counts.windows(SET, CANARY, STABLE, shuffled)
-    for window in windows:
+    counted = windows(SET, CANARY, STABLE, series)
+    assert counted == windows(SET, CANARY, STABLE, shuffled)
+    for window in counted:
         assert window.start < window.end
         for metric in window.counts.values():
             for arm in (metric.canary, metric.stable):
@@ -135,12 +136,15 @@ ends = st.lists(
 
 @given(ends, st.booleans())
 def test_no_lost_answer_is_made_up_by_a_torn_scrape(windows: list[tuple[int, int, bool]], torn: bool) -> None:
-    counter = counts.Counter(small_set(direction="lower-is-worse"), CANARY, STABLE)
-    begun, ended, seen, last = 0, 0, 0, torn
-    for time, (good, lost, tears) in enumerate([(0, 0, torn), *windows]):
-        begun, ended, last = begun + good + lost, ended + good, tears
-        samples = rate_samples(CANARY, "c", begun, ended + tears) + rate_samples(STABLE, "s", 5, 0)
+    counter = Counter(small_set(direction="lower-is-worse"), CANARY, STABLE)
+    scrapes = [(0, 0, torn), *windows]
+    begun, ended, seen, ahead = 0, 0, 0, []
+    for time, (good, lost, tears) in enumerate(scrapes):
+        begun, ended = begun + good + lost, ended + good
+        following = scrapes[time + 1][0] if time + 1 < len(scrapes) else 1  # whose end is counted already
+        ahead.append(tears and following > 0)
+        samples = rate_samples(CANARY, "c", begun, ended + ahead[-1]) + rate_samples(STABLE, "s", 5, 0)
         counted = counter.observe(Snapshot(float(time), {"counts": samples}))
         seen += counted.counts["errors"].canary.bad[0] if counted else 0
     lost = sum(each for _, each, _ in windows)
-    assert lost - last <= seen <= lost + torn
+    assert lost - ahead[-1] <= seen <= lost + ahead[0]

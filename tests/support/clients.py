@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from inference_rollouts.clients import Clients
-from inference_rollouts.clients.gke import GkeAccess, GkeClient
+from inference_rollouts.clients.bearer import Access
+from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.clients.model_server import ModelServers
 from inference_rollouts.clients.prometheus import Prometheus
@@ -30,6 +31,6 @@ def fake_clients(
 
     def gke_client(name: str) -> GkeClient:
         assert gke is not None, "nothing here is GKE"
-        return GkeClient(lambda: GkeAccess(gke.url, gke.token), name)
+        return GkeClient(lambda: Access(gke.url, gke.token), name)
 
     return Clients(cluster, prometheus, servers or FakeServers(), storage or FakeStorage(), gke_client)

@@ -9,7 +9,8 @@ from typing import Any
 
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate, series
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate
+from inference_rollouts.core.judging.queries import series
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import RATE
 

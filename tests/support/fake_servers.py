@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from inference_rollouts.clients.model_server import Prompt
 from inference_rollouts.core.errors import ServerRefused
 from inference_rollouts.core.serving.adapters import Served
-from inference_rollouts.core.serving.warm_up import Answer
+from inference_rollouts.core.serving.warm_up import Answer, Completion, Failure
 
 BASE, MODEL = "llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct"
 FIRST = {"food-review-1": "/adapters/food-review-1"}
@@ -61,6 +61,5 @@ class FakeServers:
         if self.lazy:
             self.on(base_url).setdefault(model, f"/adapters/{model}")
         if model in self.mute or model not in {served.name for served in self.models(base_url)}:
-            return Answer(404, None, 0.0, f"The model `{model}` does not exist.")
-        choices = [{"text": "Good.", "finish_reason": "stop"}]
-        return Answer(200, {"model": model, "choices": choices, "usage": {"completion_tokens": 2}}, 0.1)
+            return Failure(404, f"The model `{model}` does not exist.")
+        return Completion(model, "Good.", "stop", prompt_tokens=3, completion_tokens=2, ttft=0.1)

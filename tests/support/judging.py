@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, Snapshot, WindowCounts
 from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Policy, StepContext, assess
-from inference_rollouts.core.judging.metrics import Arm, MetricSet, parse_metric_set
+from inference_rollouts.core.judging.metrics import MetricSet, judged_together, parse_metric_set
 
 INCLUDE = Path(__file__).parents[2] / "include" / "metrics"
 CANARY = Arm("inference_pool", "new", "default")
@@ -44,6 +45,24 @@ def small_set(**changes: Any) -> MetricSet:
     """One rate and one latency with two edges; `changes` go to the rate."""
     rate, latency = SMALL["metrics"]
     return parse_metric_set(SMALL | {"metrics": [rate | changes, latency]})
+
+
+GATEWAY: dict[str, Any] = {
+    "name": "gateway",
+    "exporters": "gateways",
+    "pod": "instance",
+    "started": None,
+    "arm": {"label": "cluster", "value": "{namespace}_{pool}"},
+    "errors": "errors",
+    "metrics": [
+        {"name": "errors", "kind": "rate", "total": "sent", "bad": "lost", "objective": {"share": 0.05}}
+    ],
+}
+
+
+def with_gateway(**changes: Any) -> MetricSet:
+    """The small set with a gateway's beside it; `changes` go to the gateway's."""
+    return judged_together([small_set(), parse_metric_set(GATEWAY | changes)])
 
 
 def vllm_set() -> MetricSet:

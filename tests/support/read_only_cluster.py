@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import NotFound
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.routing.weights import Target
 from tests.support.claims import TOKEN
-from tests.support.fake_cluster import GATEWAY_API, POOL_API
+from tests.support.fake_cluster import GATEWAY_API, POOL_API, FakeCluster
 from tests.support.plans import RUN
 from tests.support.routes import ref, route
 
@@ -80,6 +81,21 @@ class Objects:
         ]
 
 
+def read_only(cluster: FakeCluster) -> FakeCluster:
+    """The same cluster, on which every write but a server's own dry run fails the test."""
+    apply = cluster.apply
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError(READ_ONLY)
+
+    def dry(manifest: K8sObject, *, dry_run: bool = False) -> K8sObject:
+        return apply(manifest, dry_run=True) if dry_run else refuse()
+
+    for verb, act in {"apply": dry, "patch": refuse, "delete": refuse, "event": refuse}.items():
+        setattr(cluster, verb, act)
+    return cluster
+
+
 def says(to: dict[str, Any], generation: int = 1, **states: str) -> dict[str, Any]:
     """What the controller of a gateway says for a parentRef."""
     conditions = [
@@ -140,7 +156,7 @@ def frozen(plan: Any, parents: tuple[Parent, ...], **more: Any) -> Any:
         run=RUN,
         token=TOKEN,
         plan=plan,
-        metric_set=SimpleNamespace(exporters="servers"),
+        metric_set=load_metric_set("vllm"),
         parents=parents,
         parents_for=lambda route: tuple(each for each in parents if each.route in ("", route)),
         **{"targets": (target(),), "manifests": (), "previews": (), "began": 0.0, **more},

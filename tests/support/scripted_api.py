@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from tests.support.http_server import Reply
 from tests.support.odd_server import Talk, replies, replies_json
 
 API, GROUP = "gateway.networking.k8s.io/v1", "/apis/gateway.networking.k8s.io/v1"
 ROUTES = f"{GROUP}/namespaces/prod/httproutes"
 RESOURCES: dict[str, Any] = {"resources": [{"name": "httproutes", "kind": "HTTPRoute", "namespaced": True}]}
 GROUPS = {"groups": [{"versions": [{"groupVersion": API}]}]}
+EVENTS = "/api/v1/namespaces/prod/events"
 ROUTE = {"metadata": {"name": "llm", "uid": "1"}}
 
 
@@ -47,6 +51,24 @@ class ScriptedApi:
 
     def count(self, path: str) -> int:
         return sum(asked[1] == path for asked in self.asked)
+
+
+@dataclass
+class GuardedApi:
+    """The same for those who come with `token`; others are refused."""
+
+    token: str
+    answered: int = 0
+    refused: int = 0
+
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> Reply:
+        """An answer as `serving` wants it."""
+        if request.headers["Authorization"].casefold() != f"bearer {self.token}":
+            self.refused += 1
+            return 401, "application/json", b'{"kind": "Status", "message": "Unauthorized"}'
+        self.answered += 1
+        known = {GROUP: RESOURCES, f"{ROUTES}/llm": ROUTE}
+        return 200, "application/json", json.dumps(known[request.path]).encode()
 
 
 class Clock:

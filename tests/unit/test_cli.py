@@ -31,6 +31,16 @@ def test_what_cannot_be_done_is_one_sentence_and_status_2(capsys: pytest.Capture
     assert err.count("\n") == 1
 
 
+def test_a_cluster_that_nobody_knows_is_one_sentence_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["get", "--kubeconfig", str(tmp_path / "none")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("The cluster does not answer GET ")
+    assert "no credentials" in err
+    assert err.count("\n") == 1
+
+
 def test_a_record_that_is_not_there_or_is_none_is_status_2_and_the_others_are_still_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,7 +25,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def test_get_lists_every_claim(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["get"]) == 0
-    head, *rows = capsys.readouterr().out.splitlines()
+    head, *rows, headline = capsys.readouterr().out.splitlines()
+    assert headline.startswith("new: 20 % (step 1 of 3) - being judged - watched by ")
     assert head.split()[:3] == ["OBJECT", "PLAN", "STABLE"]
     assert [row.split()[0] for row in rows] == ["httproute/route-0", "httproute/route-1"]
     assert "1/3" in rows[0]

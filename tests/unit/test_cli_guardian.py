@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from itertools import count, islice
 from typing import Any
@@ -17,6 +18,7 @@ from inference_rollouts.cli.probes import Probes
 from inference_rollouts.core.limits import GUARDIAN_STALLED
 from inference_rollouts.core.limits import LEASE_SECONDS as BEYOND
 from inference_rollouts.rollout.guardian import Ended, Round
+from inference_rollouts.rollout.overview import overview
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
@@ -96,6 +98,16 @@ class TestProbes:
         assert 'inference_rollouts_ended_total{how="done"} 2' in lines
         assert all(line.startswith("#") or line.count(" ") == 1 for line in lines)
 
+    def test_a_request_that_does_not_end_is_left_at_its_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("inference_rollouts.cli.probes.PROBE_TIMEOUT", 0.1)
+        with (
+            Probes("127.0.0.1", 0) as probes,
+            socket.create_connection(("127.0.0.1", probes.port or 0)) as slow,
+        ):
+            slow.settimeout(10)
+            slow.sendall(b"GET /healthz HTTP/1.1\r\n")
+            assert slow.recv(1) == b"", "it was closed"
+
     def test_without_a_port_nobody_listens(self) -> None:
         with Probes("127.0.0.1", None) as probes:
             assert probes.port is None
@@ -104,12 +116,14 @@ class TestProbes:
 class TestWatching:
     def test_get_says_who_watches_and_what_was_concluded(self) -> None:
         step = Step(clock=lambda: 1000.0)
-        lines, whole = listing(step.cluster, "default")
-        assert whole
+        seen = overview(step.cluster)
+        lines = listing(seen, "default")
+        assert not seen.mistakes
         assert "WATCHED BY" in lines[0]
         assert "task " in lines[1]
         step.cluster.clock = lambda: 1000.0 + LEASE_SECONDS
-        [_, row] = listing(step.cluster, "default")[0]
+        [_, row, headline] = listing(overview(step.cluster), "default")
+        assert "watched by nobody, since task " in headline
         assert "nobody, since task " in row
         assert f"was last seen {LEASE_SECONDS} s ago" in row
         assert CANARY in row
@@ -127,7 +141,7 @@ class TestWatching:
 
         monkeypatch.setattr(watch, "changes", lambda look: watch_once(look, interrupted))
         assert main(["watch"]) == 0
-        assert "WATCHED BY" in capsys.readouterr().out
+        assert "watched by nobody, since" in capsys.readouterr().out
 
 
 def watch_once(look: Any, end: Any) -> Any:

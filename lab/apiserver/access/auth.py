@@ -16,6 +16,7 @@ from typing import Any
 from lab.apiserver.storage.store import Store
 
 AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
 ISSUER = "https://kubernetes.default.svc"
 
@@ -35,6 +36,9 @@ class User:
     def info(self) -> dict[str, object]:
         out: dict[str, object] = {"username": self.name, "groups": list(self.groups)}
         return {**out, "uid": self.uid} if self.uid else out
+
+
+ANONYMOUS = User("system:anonymous", groups=(UNAUTHENTICATED,))
 
 
 def account_user(namespace: str, name: str, uid: str) -> User:

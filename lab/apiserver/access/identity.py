@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multidict import CIMultiDictProxy
 
-from lab.apiserver.access.auth import AUTHENTICATED, Authenticator, User
+from lab.apiserver.access.auth import ANONYMOUS, AUTHENTICATED, Authenticator, User
 from lab.apiserver.access.rbac import Action, Authorizer
 from lab.apiserver.errors import ApiError
 
@@ -12,9 +12,11 @@ ACCOUNT = "system:serviceaccount:"
 
 
 def user_of(headers: CIMultiDictProxy[str], authenticator: Authenticator, authorizer: Authorizer) -> User:
-    """Raises ApiError: 401 without a valid token, 403 for impersonating whom the user may not."""
+    """Who sends no token is anonymous. Raises ApiError: 401 for a token that is not valid, 403 for
+    impersonating whom the user may not."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")
-    user = authenticator.user(token.strip()) if scheme.lower() == "bearer" else None
+    bears = scheme.lower() == "bearer" and token.strip()
+    user = authenticator.user(token.strip()) if bears else ANONYMOUS
     if user is None:
         raise ApiError(401, "Unauthorized", "Unauthorized")
     if "Impersonate-User" not in headers:

@@ -34,8 +34,8 @@ def renew(config: Object, new: Object) -> None:
     if ANNOTATION not in annotations:
         return
     metadata = dict(config["metadata"])
-    metadata["annotations"] = {
-        key: value for key, value in (metadata.get("annotations") or {}).items() if key != ANNOTATION
-    }
+    if "annotations" in metadata:
+        notes = metadata["annotations"] or {}
+        metadata["annotations"] = {key: value for key, value in notes.items() if key != ANNOTATION}
     kept = {**config, "metadata": metadata}
-    annotations[ANNOTATION] = json.dumps(kept, separators=(",", ":")) + "\n"
+    annotations[ANNOTATION] = json.dumps(kept, separators=(",", ":"), sort_keys=True) + "\n"

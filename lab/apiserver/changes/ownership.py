@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.apiserver.changes.fields import (
     EMPTY,
@@ -23,6 +23,7 @@ from lab.apiserver.types.schema import Object, Schema
 
 MOST_UPDATERS = 10
 ANCIENT = "ancient-changes"
+BEFORE_FIRST_APPLY = "before-first-apply"
 UNOWNED_METADATA = (
     "name",
     "namespace",
@@ -47,12 +48,12 @@ class Manager:
     api_version: str
     subresource: str = ""
 
-    def printed(self, time: str) -> str:
+    def printed(self) -> str:
         text = f'"{self.name}"'
         if self.subresource:
             text += f' with subresource "{self.subresource}"'
         if self.operation == "Update":
-            text += f" using {self.api_version}" + (f" at {time}" if time else "")
+            text += f" using {self.api_version}"
         return text
 
 
@@ -131,7 +132,12 @@ def of_object(live: Object | None, new: Object, subresource: str) -> Managers:
 def after_update(
     schema: Schema, live: Object, new: Object, managers: Managers, owner: Manager, ignored: FieldSet, now: str
 ) -> list[Object]:
-    """managedFields after a write that is no apply: who changed a field owns it, alone."""
+    """managedFields after a write that is no apply: who changed a field owns it, alone.
+
+    An object without any stays without them until it is applied for the first time.
+    """
+    if not managers.fields and live.get("metadata", {}).get("uid"):
+        return []
     difference = compare(schema, live, new)
     ours = _without(difference.added | difference.modified, ignored)
     lost = _without(difference.removed, ignored)
@@ -154,10 +160,13 @@ class Applied:
 @dataclass(frozen=True)
 class Application:
     """One server-side apply: `described` names the object in errors, `ignored` are fields that this
-    endpoint does not set, `yielded` are those that other managers leave to this one without force."""
+    endpoint does not set, `yielded` are those that other managers leave to this one without force. `empty`
+    is what an object of the kind is before anything is set."""
 
     owner: Manager
     config: Object
+    empty: Object
+    now: str
     ignored: FieldSet = EMPTY
     yielded: FieldSet = EMPTY
     force: bool = False
@@ -169,8 +178,11 @@ def apply(schema: Schema, live: Object, application: Application) -> Applied:
     config, owner, ignored = application.config, application.owner, application.ignored
     if config.get("metadata", {}).get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    managers = Managers.read(live.get("metadata", {}).get("managedFields", []))
+    metadata = live.get("metadata", {})
+    managers = Managers.read(metadata.get("managedFields", []))
     before = dict(managers.fields)
+    if not before and metadata.get("uid"):
+        managers = _before_first_apply(schema, live, application)
     try:
         stated = fields_of(schema, config)
         merged = merge(schema, live, config)
@@ -186,6 +198,15 @@ def apply(schema: Schema, live: Object, application: Application) -> Applied:
     managers.take(None, difference.removed)
     left = {manager: fields for manager, fields in managers.fields.items() if fields}
     return Applied(merged, managers, changed=left != before or bool(touched or difference.removed))
+
+
+def _before_first_apply(schema: Schema, live: Object, application: Application) -> Managers:
+    """Whoever made an object that nobody's fields are known of owns all of it."""
+    owner = replace(application.owner, name=BEFORE_FIRST_APPLY, operation="Update")
+    entries = after_update(
+        schema, application.empty, live, Managers(), owner, application.ignored, application.now
+    )
+    return Managers.read(entries)
 
 
 def _drop_released(schema: Schema, merged: Object, last: FieldSet, owned: FieldSet) -> Object:
@@ -205,16 +226,14 @@ def _settle_conflicts(managers: Managers, application: Application, touched: Fie
     }
     refused = {manager: fields - application.yielded for manager, fields in conflicts.items()}
     if any(refused.values()) and not application.force:
-        raise _conflict_error(managers, refused)
+        raise _conflict_error(refused)
     for manager, fields in conflicts.items():
         managers.fields[manager] -= fields
 
 
-def _conflict_error(managers: Managers, conflicts: dict[Manager, FieldSet]) -> ApiError:
+def _conflict_error(conflicts: dict[Manager, FieldSet]) -> ApiError:
     pairs: list[tuple[str, Path]] = sorted(
-        (manager.printed(managers.times.get(manager, "")), path)
-        for manager, fields in conflicts.items()
-        for path in fields
+        (manager.printed(), path) for manager, fields in conflicts.items() for path in fields
     )
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": printed(path)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lab.apiserver.types.schema import ANY, Object, Schema, clone
 
 MOST_OPERATIONS = 10_000
+INDEX = re.compile(r"[+-]?[0-9]+")
 
 
 class PatchFailed(ValueError):
@@ -17,112 +19,107 @@ class PatchMalformed(ValueError):
     """The patch is no patch."""
 
 
+class MergeKeyMissing(ValueError):
+    """An item of a strategic merge patch does not say which item of the list it is about."""
+
+
 def json_patch(target: Any, operations: Any) -> Any:
-    """A copy of the target with the operations done. Raises PatchFailed, PatchMalformed."""
+    """A copy of the target with the operations done. Raises PatchFailed, PatchMalformed.
+
+    As Kubernetes' library reads RFC 6902, which forgives: `replace` sets an absent key of an object, `add`
+    without a value sets null, indices below zero count from the end, and what stands before the first slash
+    of a path counts for nothing.
+    """
     if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
         raise PatchMalformed("a JSON patch is a list of operations")
-    holder = {"": clone(target)}
+    document = clone(target)
     for operation in operations:
-        _operate(holder, operation)
-    return holder[""]
+        document = _operated(document, operation)
+    return document
 
 
-def _operate(holder: Object, operation: Object) -> None:
-    name, pointer = operation.get("op"), operation.get("path")
-    if not isinstance(pointer, str):
-        raise PatchMalformed("an operation lacks its path")
-    path = _parse(pointer)
-    if name in ("add", "replace", "test") and "value" not in operation and name != "test":
-        raise PatchMalformed(f"{name} lacks its value")
-    if name == "add":
-        _add(holder, path, clone(operation["value"]))
-    elif name == "remove":
-        _take(holder, path)
+def _operated(document: Any, operation: Object) -> Any:
+    """The document after an operation; it may be changed in place."""
+    name, value = operation.get("op"), clone(operation.get("value"))
+    if name not in ("add", "remove", "replace", "test", "move", "copy"):
+        raise PatchFailed(f"Unexpected kind: {name}")
+    if name in ("move", "copy"):
+        holder, key = _located(document, _pointer(operation, "from"))
+        value = _take(holder, key) if name == "move" else clone(_get(holder, key))
+    pointer = _pointer(operation, "path")
+    if pointer == "" and name == "replace":
+        return value if isinstance(value, (dict, list)) else document
+    holder, key = ({"": document}, "") if pointer == "" and name == "test" else _located(document, pointer)
+    if name == "remove":
+        _take(holder, key)
     elif name == "replace":
-        _replace(holder, path, clone(operation["value"]))
+        _set(holder, key, value)
     elif name == "test":
-        _test(holder, path, operation.get("value"))
-    elif name in ("move", "copy"):
-        source = _parse(str(operation.get("from", "")))
-        value = _take(holder, source) if name == "move" else clone(_find(holder, source))
-        _add(holder, path, value)
+        if not same(_get(holder, key), value):
+            raise PatchFailed(f"testing value {pointer} failed")
     else:
-        raise PatchMalformed(f"unknown operation {name!r}")
+        _add(holder, key, value)
+    return document
 
 
-def _parse(pointer: str) -> list[str]:
-    if pointer and not pointer.startswith("/"):
-        raise PatchMalformed(f"{pointer!r} is no path")
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")]
+def _pointer(operation: Object, name: str) -> str:
+    pointer = operation.get(name)
+    if pointer is None:
+        raise PatchFailed(f"operation missing {name} field")
+    if not isinstance(pointer, str):
+        raise PatchMalformed(f"error decoding patch: {name} must be a string")
+    return pointer
 
 
-def _find(holder: Any, path: list[str]) -> Any:
-    node = holder
-    for part in path:
-        node = _step(node, part)
-    return node
+def _located(document: Any, pointer: str) -> tuple[Any, str]:
+    """The object or list that a pointer leads into, and the key there."""
+    _, *parts = (part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/"))
+    if not parts:
+        raise PatchFailed(f"doc is missing path: {pointer!r}")
+    holder = document
+    for part in parts[:-1]:
+        holder = _get(holder, part)
+        if not isinstance(holder, (dict, list)):
+            raise PatchFailed(f"doc is missing path: {pointer!r}")
+    return holder, parts[-1]
 
 
-def _step(node: Any, part: str) -> Any:
-    if isinstance(node, dict):
-        if part not in node:
-            raise PatchFailed(f"no {part!r} there")
-        return node[part]
-    if isinstance(node, list):
-        return node[_index(node, part, len(node) - 1)]
-    raise PatchFailed(f"no {part!r} there")
+def _get(holder: Any, key: str) -> Any:
+    return holder.get(key) if isinstance(holder, dict) else holder[_index(key, len(holder))]
 
 
-def _index(node: list[Any], part: str, last: int) -> int:
-    try:
-        index = int(part)
-    except ValueError as error:
-        raise PatchFailed(f"{part!r} is no index") from error
-    index = index if index >= 0 else index + len(node)
-    if not 0 <= index <= last:
-        raise PatchFailed(f"index {part} is out of range")
+def _set(holder: Any, key: str, value: Any) -> None:
+    holder[key if isinstance(holder, dict) else _index(key, len(holder))] = value
+
+
+def _add(holder: Any, key: str, value: Any) -> None:
+    if isinstance(holder, dict):
+        holder[key] = value
+    else:
+        holder.insert(len(holder) if key == "-" else _index(key, len(holder) + 1), value)
+
+
+def _take(holder: Any, key: str) -> Any:
+    if isinstance(holder, list):
+        return holder.pop(_index(key, len(holder)))
+    if key not in holder:
+        raise PatchFailed(f"Unable to remove nonexistent key: {key}")
+    return holder.pop(key)
+
+
+def _index(key: str, length: int) -> int:
+    if not INDEX.fullmatch(key):
+        raise PatchFailed(f"{key!r} is no index")
+    index = int(key) if int(key) >= 0 else int(key) + length
+    if not 0 <= index < length:
+        raise PatchFailed(f"Unable to access invalid index: {key}")
     return index
 
 
-def _add(holder: Any, path: list[str], value: Any) -> None:
-    parent, last = _find(holder, path[:-1]), path[-1]
-    if isinstance(parent, list):
-        index = len(parent) if last == "-" else _index(parent, last, len(parent))
-        parent.insert(index, value)
-    elif isinstance(parent, dict):
-        parent[last] = value
-    else:
-        raise PatchFailed(f"nothing can be added under {'/'.join(path[:-1])}")
-
-
-def _take(holder: Any, path: list[str]) -> Any:
-    value = _find(holder, path)
-    parent = _find(holder, path[:-1])
-    del parent[path[-1] if isinstance(parent, dict) else _index(parent, path[-1], len(parent) - 1)]
-    return value
-
-
-def _replace(holder: Any, path: list[str], value: Any) -> None:
-    _find(holder, path)
-    parent = _find(holder, path[:-1])
-    parent[path[-1] if isinstance(parent, dict) else _index(parent, path[-1], len(parent) - 1)] = value
-
-
-def _test(holder: Any, path: list[str], wanted: Any) -> None:
-    try:
-        value = _find(holder, path)
-    except PatchFailed:
-        if wanted is None:
-            return
-        raise
-    if not same(value, wanted):
-        raise PatchFailed(f"testing value {'/'.join(path)} failed")
-
-
 def same(one: Any, other: Any) -> bool:
-    """Equal as JSON: true is not 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
+    """Equal as JSON is written: neither true nor 1.0 is 1."""
+    if type(one) is not type(other):
+        return False
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
@@ -144,7 +141,10 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def strategic_merge_patch(schema: Schema, target: Any, patch: Any) -> Any:
-    """The target with a strategic merge patch applied; the inputs are not changed. Raises PatchFailed."""
+    """The target with a strategic merge patch applied; the inputs are not changed.
+
+    Raises MergeKeyMissing.
+    """
     if not isinstance(patch, dict):
         return clone(patch)
     directive = patch.get("$patch")
@@ -184,7 +184,7 @@ def _merge_list(schema: Schema, target: list[Any], patch: list[Any], parent: Obj
 
 def _merge_item(schema: Schema, merged: list[Any], item: Any, name: str) -> None:
     if not isinstance(item, dict) or name not in item:
-        raise PatchFailed(f"map: {item} does not contain declared merge key: {name}")
+        raise MergeKeyMissing(f"map: {_as_go(item)} does not contain declared merge key: {name}")
     indices = [i for i, other in enumerate(merged) if other.get(name) == item[name]]
     if _directive(item) == "delete":
         for index in reversed(indices):
@@ -193,6 +193,15 @@ def _merge_item(schema: Schema, merged: list[Any], item: Any, name: str) -> None
         merged[indices[0]] = strategic_merge_patch(schema.items or ANY, merged[indices[0]], item)
     else:
         merged.append(strategic_merge_patch(schema.items or ANY, {}, item))
+
+
+def _as_go(value: Any) -> str:
+    """A value as Go prints it in an error."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{_as_go(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(_as_go, value))}]"
+    return str(value)
 
 
 def _directive(item: Any) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
+from lab.apiserver.access.auth import ISSUER
 from lab.apiserver.content import discovery, openapi
 from lab.apiserver.content.negotiation import view_of
 from lab.apiserver.errors import page_not_found
@@ -11,6 +14,18 @@ from lab.apiserver.types.schema import Object
 
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
+OPENID: dict[str, Object] = {
+    "/.well-known/openid-configuration": {
+        "issuer": ISSUER,
+        "jwks_uri": f"{ISSUER}/openid/v1/jwks",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["HS256"],
+    },
+    "/openid/v1/jwks": {"keys": []},
+}
+"""Who signs the tokens of service accounts: this server, with a key that it shows to nobody."""
+
 
 class Descriptions:
     """Documents by path. `address` is where the server listens."""
@@ -18,7 +33,7 @@ class Descriptions:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.address = ""
-        self._kept: dict[tuple[str, bool], bytes] = {}
+        self._kept: dict[tuple[str, bool], tuple[bytes, str]] = {}
         self._revision = -1
 
     def get(self, path: str, accept: str) -> tuple[bytes, dict[str, str]]:
@@ -32,14 +47,20 @@ class Descriptions:
             document = (
                 discovery.aggregated(self.catalog, path == "/api") if aggregated else self._document(path)
             )
-            self._kept[key] = encode(document)
+            body = encode(document)
+            self._kept[key] = body, f'"{hashlib.sha512(body).hexdigest().upper()}"'
+        body, tag = self._kept[key]
         headers = {"Vary": "Accept"}
         if aggregated:
-            headers["Content-Type"] = AGGREGATED_TYPE
-        return self._kept[key], headers
+            headers |= {"Content-Type": AGGREGATED_TYPE, "Cache-Control": "public"}
+        if aggregated or path.startswith("/openapi/"):
+            headers["ETag"] = tag
+        return body, headers
 
     def _document(self, path: str) -> Object:
         catalog = self.catalog
+        if path in OPENID:
+            return OPENID[path]
         match path.strip("/").split("/"):
             case ["api"]:
                 return discovery.legacy_versions(self.address)

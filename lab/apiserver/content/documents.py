@@ -10,13 +10,12 @@ from typing import Any
 import yaml
 
 from lab.apiserver.content import protobuf
+from lab.apiserver.content.negotiation import BINARY_TYPE, JSON_TYPE, YAML_TYPE
 from lab.apiserver.errors import bad_request, unsupported_media
 from lab.apiserver.kinds.resources import Resource
 from lab.apiserver.types.schema import Object
 
-JSON_TYPE = "application/json"
-YAML_TYPE = "application/yaml"
-PROTOBUF_TYPE = "application/vnd.kubernetes.protobuf"
+WIDEST = 2**31 - 1
 TRUE = {"y", "yes", "true", "on"}
 FALSE = {"n", "no", "false", "off"}
 
@@ -51,10 +50,10 @@ def read_object(
     `kinds` are those that may come in binary form. Raises ApiError 400, or 415 for other media types.
     """
     media = media_type(content_type) or JSON_TYPE
-    if media == PROTOBUF_TYPE and kinds:
+    if media == BINARY_TYPE and kinds:
         return _read_protobuf(raw, kinds), []
     if media not in (JSON_TYPE, YAML_TYPE, "application/*", "*/*"):
-        raise unsupported_media([JSON_TYPE, YAML_TYPE, PROTOBUF_TYPE])
+        raise unsupported_media([JSON_TYPE, YAML_TYPE, BINARY_TYPE])
     repeated: list[str] = []
     document = read_yaml(raw) if media == YAML_TYPE else _read_json_once(raw, kind, repeated)
     if not isinstance(document, dict):
@@ -135,6 +134,12 @@ def _with_text_keys(node: Any) -> Any:
             for key, value in node.items()
         }
     return node
+
+
+def as_yaml(body: bytes) -> bytes:
+    """A JSON document as YAML, its fields in alphabetical order."""
+    text: str = yaml.dump(json.loads(body), Dumper=yaml.CSafeDumper, allow_unicode=True, width=WIDEST)
+    return text.encode()
 
 
 def _unrecognized(kind: str, raw: bytes, why: str) -> str:

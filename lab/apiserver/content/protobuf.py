@@ -1,8 +1,9 @@
-"""Reading the binary form in which kubectl sends objects of built-in kinds; answers are always JSON."""
+"""Reading the binary form in which kubectl sends objects of built-in kinds."""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +18,8 @@ from lab.apiserver.types.schema import Object, Schema
 MAGIC = b"k8s\x00"
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 TIMES = ("date-time", "micro-time")
+FIELDS = "fieldsV1"
+"""The one field whose binary form is a message that holds JSON."""
 
 
 class ProtobufError(ValueError):
@@ -24,7 +27,8 @@ class ProtobufError(ValueError):
 
 
 @cache
-def _layouts() -> dict[str, dict[int, str]]:
+def layouts() -> dict[str, dict[int, str]]:
+    """The fields of each type by their numbers."""
     text = yaml.load((DATA / "protobuf.yaml").read_text(), yaml.CSafeLoader)
     return {
         name: {number: field for number, field in enumerate(fields.split(), 1) if field != "-"}
@@ -81,7 +85,7 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
 
 def _message(schema: Schema, name: str, raw: bytes) -> Object:
     out: Object = {}
-    layout = _layouts().get(name, {})
+    layout = layouts().get(name, {})
     for number, value in _fields(raw):
         key = layout.get(number)
         child = schema.properties.get(key) if key else None
@@ -92,6 +96,8 @@ def _message(schema: Schema, name: str, raw: bytes) -> Object:
             assert child.additional is not None
             item = _value(child.additional, entry.get(2, b""))
             out.setdefault(key, {})[entry.get(1, b"").decode()] = item
+        elif key == FIELDS:
+            out[key] = json.loads(dict(_fields(value)).get(1, b"{}"))
         elif child.type == "array":
             assert child.items is not None
             out.setdefault(key, []).append(_value(child.items, value))

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
+
+import yaml
 
 from lab.apiserver.content import jsonpath
 from lab.apiserver.content.printers import CELLS, HEADINGS, Row, age, name_and_age
+from lab.apiserver.kinds.builtin import DATA
+from lab.apiserver.kinds.crds import AGE
 from lab.apiserver.kinds.resources import Resource
 from lab.apiserver.types.schema import Object
 
-NAME: Object = {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0}
+CUSTOM_COLUMN = "Custom resource definition column (in JSONPath format): "
 
 
-def _column(heading: str) -> Object:
+@cache
+def descriptions() -> dict[str, str]:
+    """The descriptions of columns, by `KIND.COLUMN` or `COLUMN`."""
+    texts: dict[str, str] = yaml.load((DATA / "columns.yaml").read_text(), yaml.CSafeLoader)
+    return texts
+
+
+def _name_column() -> Object:
+    described = descriptions()["Name"]
+    return {"name": "Name", "type": "string", "format": "name", "description": described, "priority": 0}
+
+
+def _column(resource_kind: str, heading: str) -> Object:
     """`Name*` is shown by `-o wide` only; `#` in front stands for a number."""
     name = heading.strip("*#")
     kind = "integer" if heading.startswith("#") else "string"
     wide = 1 if heading.endswith("*") else 0
-    return {"name": name, "type": kind, "format": "", "description": "", "priority": wide}
+    described = descriptions().get(f"{resource_kind}.{name}") or descriptions().get(name, "")
+    return {"name": name, "type": kind, "format": "", "description": described, "priority": wide}
 
 
 def table(resource: Resource, objects: Iterable[Object], include: str, metadata: Object) -> Object:
@@ -37,20 +55,26 @@ def table(resource: Resource, objects: Iterable[Object], include: str, metadata:
 def columns(resource: Resource) -> list[Object]:
     if resource.custom:
         return [
-            NAME,
+            _name_column(),
             *(
                 {
                     "name": item["name"],
                     "type": item["type"],
                     "format": item.get("format", ""),
-                    "description": item.get("description", ""),
+                    "description": _described(item),
                     "priority": item.get("priority", 0),
                 }
                 for item in resource.columns
             ),
         ]
-    described = [_column(heading) for heading in HEADINGS.get(resource.kind, "Age").split(",")]
-    return described if resource.kind == "Event" else [NAME, *described]
+    described = [_column(resource.kind, heading) for heading in HEADINGS.get(resource.kind, "Age").split(",")]
+    return described if resource.kind == "Event" else [_name_column(), *described]
+
+
+def _described(column: Object) -> str:
+    if column is AGE:
+        return descriptions()["Age"]
+    return column.get("description") or f"{CUSTOM_COLUMN}{column['jsonPath']}"
 
 
 def partial(item: Object) -> Object:

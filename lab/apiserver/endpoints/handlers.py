@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
@@ -12,20 +12,35 @@ from lab.apiserver.access.auth import User
 from lab.apiserver.access.rbac import Authorizer
 from lab.apiserver.changes.patch import (
     MOST_OPERATIONS,
+    MergeKeyMissing,
     PatchFailed,
     PatchMalformed,
     json_patch,
     merge_patch,
     strategic_merge_patch,
 )
-from lab.apiserver.content import tables
-from lab.apiserver.content.documents import media_type, read_json, read_object, read_yaml
-from lab.apiserver.content.negotiation import View, view_of
+from lab.apiserver.content import protobuf_writer, tables
+from lab.apiserver.content.documents import as_yaml, media_type, read_json, read_object, read_yaml
+from lab.apiserver.content.negotiation import BINARY_TYPE, JSON_TYPE, YAML_TYPE, View, view_of
 from lab.apiserver.endpoints import listing
-from lab.apiserver.endpoints.options import APPLY, ListOptions, list_options, write_options
+from lab.apiserver.endpoints.options import (
+    APPLY,
+    ListOptions,
+    delete_options,
+    included,
+    list_options,
+    write_options,
+)
 from lab.apiserver.endpoints.subresources import Subresources
 from lab.apiserver.endpoints.target import Target
-from lab.apiserver.errors import ApiError, bad_request, not_found, unsupported_media, unsupported_patch
+from lab.apiserver.errors import (
+    ApiError,
+    bad_request,
+    not_acceptable,
+    not_found,
+    unsupported_media,
+    unsupported_patch,
+)
 from lab.apiserver.kinds.conversion import to_served
 from lab.apiserver.kinds.resources import Resource
 from lab.apiserver.registry.admission import Call
@@ -38,7 +53,10 @@ from lab.apiserver.types.schema import Object
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+STREAMED = (f"{JSON_TYPE};stream=watch",)
 CREATE, UPDATE, PATCH, DELETE = "CreateOptions", "UpdateOptions", "PatchOptions", "DeleteOptions"
+
+Query = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -71,16 +89,34 @@ class Handlers:
         self, request: web.BaseRequest, target: Target, verb: str, user: User, reader: Reader
     ) -> Answer:
         """Everything but watches and proxies; reads see what `reader` shows. Raises ApiError."""
-        view = view_of(request.headers.get("Accept", ""))
+        view = self._view(request.headers.get("Accept", ""), target, verb)
         if verb == "get" and not target.subresource:
-            return self._get(target, view, reader)
-        if verb == "list":
-            return self._list(target, list_options(request.query), view, reader)
-        raw = await request.read()
+            answer = self._get(target, request.query, view, reader)
+        elif verb == "list":
+            answer = self._list(target, request.query, view, reader)
+        else:
+            answer = self._other(request, target, verb, user, await request.read(), view, reader)
+        return _in_yaml(answer) if view.yaml else answer
+
+    def _view(self, accept: str, target: Target, verb: str) -> View:
+        custom = target.resource.custom
+        read = BINARY_TYPE in accept and verb == "get" and not target.subresource and not custom
+        return view_of(accept, custom, read and protobuf_writer.writable(target.resource))
+
+    def _other(
+        self,
+        request: web.BaseRequest,
+        target: Target,
+        verb: str,
+        user: User,
+        raw: bytes,
+        view: View,
+        reader: Reader,
+    ) -> Answer:
         if target.subresource and target.subresource != "status":
             return self._subresource(request, target, verb, raw)
         methods: dict[str, Callable[..., Answer]] = {
-            "get": lambda *_: self._get(target, view, reader),
+            "get": lambda *_: self._get(target, request.query, view, reader),
             "create": self._create,
             "update": self._update,
             "patch": self._patch,
@@ -89,21 +125,23 @@ class Handlers:
         }
         return methods[verb](request, target, user, raw)
 
-    def watch(self, target: Target, query: Any, accept: str) -> listing.Watch:
+    def watch(self, target: Target, query: Query, accept: str) -> listing.Watch:
         """A stream of the changes to a collection or an object. Raises ApiError."""
         options = list_options(query)
         if target.name:
             selector = f"metadata.name={target.name}"
             options = ListOptions(**{**vars(options), "field_selector": selector})
         selection = listing.Selection.of(target.resource, target.namespace, options)
-        view = view_of(accept)
+        view = view_of(accept, target.resource.custom)
+        if view.yaml:
+            raise not_acceptable(STREAMED)
         frame = (
             listing.json_frame(target.resource) if view.plain else self._frame(target.resource, view, query)
         )
         return listing.Watch(self.store, selection, options, frame)
 
-    def _frame(self, resource: Resource, view: View, query: Any) -> listing.Frame:
-        include = query.get("includeObject", "Metadata")
+    def _frame(self, resource: Resource, view: View, query: Query) -> listing.Frame:
+        include = included(query)
         told = False
 
         def frame(kind: str, entry: Entry) -> bytes:
@@ -121,7 +159,7 @@ class Handlers:
 
         return frame
 
-    def _get(self, target: Target, view: View, reader: Reader) -> Answer:
+    def _get(self, target: Target, query: Query, view: View, reader: Reader) -> Answer:
         resource = target.resource
         entry = reader.get(resource.table, target.namespace, target.name)
         if entry is None:
@@ -129,20 +167,22 @@ class Handlers:
         if view.plain:
             return Answer(listing.body_of(resource, entry))
         document = to_served(resource, entry.object())
+        if view.binary:
+            return Answer(protobuf_writer.write(resource, document), headers={"Content-Type": BINARY_TYPE})
         if view.table:
             metadata = {"resourceVersion": str(entry.version)}
-            return Answer(encode(tables.table(resource, [document], view.include, metadata)))
+            return Answer(encode(tables.table(resource, [document], included(query), metadata)))
         return Answer(encode(tables.partial(document)))
 
-    def _list(self, target: Target, options: ListOptions, view: View, reader: Reader) -> Answer:
-        resource = target.resource
+    def _list(self, target: Target, query: Query, view: View, reader: Reader) -> Answer:
+        resource, options = target.resource, list_options(query)
         selection = listing.Selection.of(resource, target.namespace, options)
         page = listing.page(reader, selection, options)
         if view.plain:
             return Answer(listing.list_body(resource, page))
         objects = [to_served(resource, entry.object()) for entry in page.entries]
         if view.table:
-            return Answer(encode(tables.table(resource, objects, view.include, page.metadata)))
+            return Answer(encode(tables.table(resource, objects, included(query), page.metadata)))
         items = [tables.partial(item) for item in objects]
         head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
         return Answer(encode({**head, "metadata": page.metadata, "items": items}))
@@ -218,14 +258,10 @@ class Handlers:
 
     def _delete_options(self, request: web.BaseRequest, raw: bytes) -> tuple[Object, Call]:
         media = request.headers.get("Content-Type", "")
-        options = read_object(raw, media, DELETE, {})[0] if raw.strip() else {}
-        query = request.query
-        for name in ("gracePeriodSeconds", "propagationPolicy"):
-            if name in query:
-                options[name] = int(query[name]) if name == "gracePeriodSeconds" else query[name]
-        call = self._options(request, DELETE)
-        call.dry_run = call.dry_run or bool(options.get("dryRun"))
-        return options, call
+        body = read_object(raw, media, DELETE, {})[0] if raw.strip() else None
+        options = delete_options(request.query, body)
+        manager = request.headers.get("User-Agent", "")
+        return options, Call(manager, now_text(), dry_run=bool(options.get("dryRun")))
 
     def _subresource(self, request: web.BaseRequest, target: Target, verb: str, raw: bytes) -> Answer:
         media = media_type(request.headers.get("Content-Type", ""))
@@ -246,11 +282,16 @@ class Handlers:
         return Answer(encode(document), code, headers)
 
 
+def _in_yaml(answer: Answer) -> Answer:
+    headers = {**answer.headers, "Content-Type": YAML_TYPE}
+    return replace(answer, body=as_yaml(answer.body), headers=headers)
+
+
 def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def patch_function(resource: Resource, media: str, raw: bytes) -> Callable[[Object], Object]:
+def patch_function(resource: Resource, media: str, raw: bytes) -> Callable[[Object], Any]:
     """The patch as a function on objects; it raises ApiError where it does not apply."""
     patch = read_json(raw, "patch")
     if media == JSON_PATCH and isinstance(patch, list) and len(patch) > MOST_OPERATIONS:
@@ -259,21 +300,19 @@ def patch_function(resource: Resource, media: str, raw: bytes) -> Callable[[Obje
     if media != JSON_PATCH and not isinstance(patch, dict):
         raise bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map")
 
-    def change(document: Object) -> Object:
+    def change(document: Object) -> Any:
         try:
             if media == JSON_PATCH:
-                changed = json_patch(document, patch)
-            elif media == STRATEGIC_PATCH:
-                changed = strategic_merge_patch(resource.schema, document, patch)
-            else:
-                changed = merge_patch(document, patch)
+                return json_patch(document, patch)
+            if media == STRATEGIC_PATCH:
+                return strategic_merge_patch(resource.schema, document, patch)
+            return merge_patch(document, patch)
         except PatchMalformed as error:
             raise bad_request(str(error)) from error
         except PatchFailed as error:
             message = "the server rejected our request due to an error in our request"
             raise ApiError(422, "Invalid", message, {}) from error
-        if not isinstance(changed, dict) or not isinstance(changed.get("metadata"), dict):
-            raise bad_request("the patched object has no metadata")
-        return changed
+        except MergeKeyMissing as error:
+            raise ApiError(500, "", str(error)) from error
 
     return change

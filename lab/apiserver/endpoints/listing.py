@@ -13,7 +13,7 @@ from lab.apiserver.endpoints.options import ListOptions, version_too_large
 from lab.apiserver.errors import ApiError, bad_request, expired
 from lab.apiserver.kinds.conversion import converts, to_served
 from lab.apiserver.kinds.resources import Resource
-from lab.apiserver.storage.history import Change, Entry, Key, Reader, encode
+from lab.apiserver.storage.history import Change, Entry, Key, Reader, Snapshot, encode
 from lab.apiserver.storage.selectors import Matcher, everything, field_selector, label_selector
 from lab.apiserver.storage.store import Store
 from lab.apiserver.types.schema import Object
@@ -85,7 +85,8 @@ class Page:
 
 
 def page(store: Reader, selection: Selection, options: ListOptions) -> Page:
-    """Raises ApiError: 410 for versions that are gone, 504 for those to come."""
+    """Pages after the first show what there was at the first. Raises ApiError: 410 for versions that are
+    gone, 504 for those to come."""
     table = store.table(selection.resource.table)
     version, after = store.version, None
     if options.continued:
@@ -96,7 +97,9 @@ def page(store: Reader, selection: Selection, options: ListOptions) -> Page:
                 "You must start a new list without the continue parameter."
             )
     elif options.version:
-        _check_list_version(store, table.since, table.history, options)
+        version = _listed_version(store, table.since, options)
+    if table.history and version < table.history[-1].version:
+        store = Snapshot(store, version)
     entries = [entry for entry in selection.entries(store) if after is None or _key(entry) > after]
     metadata: Object = {"resourceVersion": str(version)}
     if selection.resource.custom:
@@ -110,14 +113,16 @@ def page(store: Reader, selection: Selection, options: ListOptions) -> Page:
     return Page(entries, metadata)
 
 
-def _check_list_version(store: Reader, since: int, history: deque[Change], options: ListOptions) -> None:
+def _listed_version(store: Reader, since: int, options: ListOptions) -> int:
+    """The version that a list shows: the one asked for if that is to be exact, else the current one."""
     wanted = int(options.version)
     if wanted > store.version:
         raise version_too_large(wanted, store.version)
-    exact = options.match == "Exact" or (options.limit and not options.match and wanted)
-    latest = history[-1].version if history else since
-    if exact and wanted < latest:
+    if options.match != "Exact" and not (options.limit and not options.match and wanted):
+        return store.version
+    if wanted < since:
         raise expired("The resourceVersion for the provided list is too old.")
+    return wanted
 
 
 def _key(entry: Entry) -> Key:
@@ -133,7 +138,7 @@ def _continuation(token: str) -> tuple[int, Key]:
         version, namespace, name = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return int(version), (namespace, name)
     except (ValueError, TypeError) as error:
-        raise bad_request(f"continue key is not valid: {error}") from error
+        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
 
 
 def list_body(resource: Resource, found: Page) -> bytes:

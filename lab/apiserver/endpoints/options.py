@@ -12,17 +12,21 @@ from lab.apiserver.errors import (
     forbidden_field,
     invalid,
     invalid_value,
+    render,
     required,
     unsupported,
 )
 from lab.apiserver.registry.admission import Call
+from lab.apiserver.types.schema import Object
 
 APPLY = "application/apply-patch+yaml"
 LONGEST_MANAGER = 128
+PROPAGATIONS = ("Foreground", "Background", "Orphan")
 
 
 def is_true(text: str | None) -> bool:
-    return text is not None and text.lower() in ("1", "true", "t", "yes", "")
+    """A parameter that is there is true, unless it says 0 or false."""
+    return text is not None and text.lower() not in ("0", "false")
 
 
 def write_options(query: Mapping[str, str], agent: str, now: str, kind: str, media: str = "") -> Call:
@@ -55,6 +59,38 @@ def write_options(query: Mapping[str, str], agent: str, now: str, kind: str, med
     )
 
 
+def delete_options(query: Mapping[str, str], body: Object | None) -> Object:
+    """What a delete asks for: its body or, without one, its query. Raises ApiError: 400, or 422."""
+    options = _queried(query) if body is None else dict(body)
+    errors: list[FieldError] = []
+    policy, dry_run = options.get("propagationPolicy"), options.get("dryRun") or []
+    if policy is not None and options.get("orphanDependents") is not None:
+        text = "orphanDependents and deletionPropagation cannot be both set"
+        errors.append(invalid_value("propagationPolicy", policy, text))
+    if policy is not None and policy not in PROPAGATIONS:
+        errors.append(unsupported("propagationPolicy", policy, [*PROPAGATIONS, "nil"]))
+    if dry_run not in ([], ["All"]):
+        errors.append(unsupported("dryRun", dry_run, ["All"]))
+    if errors:
+        raise invalid("DeleteOptions", "meta.k8s.io", "", errors)
+    if options.get("orphanDependents") is not None:
+        options["propagationPolicy"] = "Orphan" if options["orphanDependents"] else "Background"
+    return options
+
+
+def _queried(query: Mapping[str, str]) -> Object:
+    options: Object = {}
+    if "propagationPolicy" in query:
+        options["propagationPolicy"] = query["propagationPolicy"]
+    if "orphanDependents" in query:
+        options["orphanDependents"] = is_true(query["orphanDependents"])
+    if "gracePeriodSeconds" in query:
+        options["gracePeriodSeconds"] = _integer(query["gracePeriodSeconds"])
+    if "dryRun" in query:
+        options["dryRun"] = [query["dryRun"]]
+    return options
+
+
 @dataclass(frozen=True)
 class ListOptions:
     """What a list or a watch asks for."""
@@ -81,8 +117,8 @@ def list_options(query: Mapping[str, str]) -> ListOptions:
         version=query.get("resourceVersion", ""),
         match=query.get("resourceVersionMatch", ""),
         watch=is_true(query.get("watch")),
-        bookmarks=is_true(query.get("allowWatchBookmarks", "false")),
-        initial_events=is_true(query.get("sendInitialEvents", "false")),
+        bookmarks=is_true(query.get("allowWatchBookmarks")),
+        initial_events=is_true(query.get("sendInitialEvents")),
         timeout=_number(query, "timeoutSeconds") or None,
     )
     if options.version and not options.version.isdigit():
@@ -95,6 +131,9 @@ def _check_match(options: ListOptions) -> None:
     errors: list[FieldError] = []
     if options.match and options.match not in ("Exact", "NotOlderThan"):
         errors.append(unsupported("resourceVersionMatch", options.match, ["Exact", "NotOlderThan", ""]))
+    elif options.match and options.continued:
+        text = "resourceVersionMatch is forbidden when continue is provided"
+        errors.append(forbidden_field("resourceVersionMatch", text))
     elif options.match and not options.version and not options.initial_events:
         text = "resourceVersionMatch is forbidden unless resourceVersion is provided"
         errors.append(forbidden_field("resourceVersionMatch", text))
@@ -112,12 +151,23 @@ def _check_match(options: ListOptions) -> None:
 
 def _number(query: Mapping[str, str], name: str) -> int:
     text = query.get(name, "")
-    if not text:
-        return 0
+    return max(0, _integer(text)) if text else 0
+
+
+def _integer(text: str) -> int:
     try:
-        return max(0, int(text))
+        return int(text)
     except ValueError as error:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+
+
+def included(query: Mapping[str, str]) -> str:
+    """What each row of a table carries of its object: Metadata, Object or None. Raises ApiError 400."""
+    wanted = query.get("includeObject") or "Metadata"
+    if wanted not in ("Metadata", "Object", "None"):
+        why = f"Invalid value: {render(wanted)}: must be 'Metadata', 'Object', 'None', or empty"
+        raise bad_request(f"Unable to convert to Table as requested: includeObject: {why}")
+    return wanted
 
 
 def version_too_large(wanted: int, current: int) -> ApiError:

@@ -25,7 +25,9 @@ def answers(authenticator: Authenticator, authorizer: Authorizer) -> dict[str, R
         return _verdict(authorizer, User(spec.get("user", ""), spec.get("uid", ""), groups), spec)
 
     def my_rules(resource: Resource, namespace: str, asked: Object, user: User) -> Object:
-        rules = authorizer.rules(user, asked["spec"].get("namespace", ""))
+        if not asked["spec"].get("namespace"):
+            raise bad_request("no namespace on request")
+        rules = authorizer.rules(user, asked["spec"]["namespace"])
         paths = [rule for rule in rules if rule.get("nonResourceURLs")]
         others = [rule for rule in rules if not rule.get("nonResourceURLs")]
         return {"resourceRules": others, "nonResourceRules": paths, "incomplete": False}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import gzip
 import logging
 import re
 from collections.abc import Sequence
@@ -29,8 +29,12 @@ from lab.apiserver.registry.cluster import Cluster
 from lab.apiserver.storage.history import Reader, Snapshot, encode
 
 log = logging.getLogger(__name__)
-OPEN_PATHS = re.compile(r"/(healthz|readyz|livez)(/.*)?|/version/?")
+HEALTH_PATHS = re.compile(r"/(healthz|readyz|livez)(/.*)?")
 RESOURCE_PATH = re.compile(r"/api/[^/]+/.+|/apis/[^/]+/[^/]+/.+")
+MOST_BODY_BYTES = 3 * 2**20
+"""The largest body of a request, as in Kubernetes."""
+LEAST_TO_COMPRESS = 128 * 2**10
+"""Answers larger than this go compressed to who takes that, as in Kubernetes."""
 FAULTS_PATH = "/lab/faults"
 VERSION = {
     "major": "1",
@@ -70,32 +74,38 @@ class Router:
             return await self._route(request)
         except ApiError as error:
             failure = error
-        except web.HTTPRequestEntityTooLarge as error:
-            failure = ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {error.text}")
+        except web.HTTPRequestEntityTooLarge:
+            text = f"Request entity too large: limit is {MOST_BODY_BYTES}"
+            failure = ApiError(413, "RequestEntityTooLarge", text, {})
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
             log.exception("%s %s", request.method, request.path)
             failure = ApiError(500, "InternalError", f"Internal error occurred: {error}")
-        return _response(Answer(encode(failure.status()), failure.code, failure.headers))
+        return _response(request, Answer(encode(failure.status()), failure.code, failure.headers))
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
-        if OPEN_PATHS.fullmatch(path):
-            return _open_answer(path)
         user = user_of(request.headers, self.cluster.authenticator, self.cluster.authorizer)
         if path == FAULTS_PATH and user.is_master:
             return await self._plan_faults(request)
         if not RESOURCE_PATH.fullmatch(path):
             self.cluster.authorizer.demand(user, Action(request.method.lower(), path=path))
             return self._describe(request, path)
-        destination = target.find(self.cluster.catalog, request.rel_url.raw_path)
-        verb = destination.verb(request.method, is_true(request.query.get("watch")))
-        _check_served(destination, verb)
+        raw_path = request.rel_url.raw_path
+        old_watch = target.of_old_watch(raw_path) if "/watch/" in raw_path else ""
+        try:
+            destination, served = target.find(self.cluster.catalog, old_watch or raw_path), True
+        except ApiError:
+            destination, served = target.unserved(old_watch or raw_path), False
+        verb = destination.verb(request.method, bool(old_watch) or is_true(request.query.get("watch")))
         if not user.is_master:
-            self.cluster.authorizer.demand(
-                user, destination.action(verb, request.query.get("fieldSelector", ""))
-            )
+            selector = request.query.get("fieldSelector", "")
+            action = destination.action(verb or request.method.lower(), selector)
+            self.cluster.authorizer.demand(user, action)
+        if not served:
+            raise page_not_found()
+        _check_served(destination, verb)
         struck = self.faults.strike(verb, path, user.name) if self.faults.rules else ()
         return await self._answer(request, destination, verb, user, struck)
 
@@ -108,7 +118,7 @@ class Router:
                 await asyncio.sleep(rule.seconds)
             elif rule.kind == "expired" and verb == "watch":
                 gone = {"type": "ERROR", "object": rule.error().status()}
-                return _response(Answer(encode(gone) + b"\n"))
+                return _response(request, Answer(encode(gone) + b"\n"))
             elif rule.kind in ("error", "expired"):
                 raise rule.error()
             elif rule.kind == "reset-before":
@@ -122,7 +132,7 @@ class Router:
         answer = await self.handlers.answer(request, found, verb, user, reader)
         if any(rule.kind == "reset-after" for rule in struck):
             raise _reset(request)
-        return _response(answer)
+        return _response(request, answer)
 
     async def _watch(
         self, request: web.BaseRequest, found: Target, struck: Sequence[Rule]
@@ -148,10 +158,16 @@ class Router:
         return response
 
     def _describe(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
-        if request.method not in ("GET", "HEAD"):
+        if HEALTH_PATHS.fullmatch(path):
+            return web.Response(text="ok")
+        if request.method != "GET" and not (request.method == "HEAD" and path.startswith("/openapi/")):
             raise method_not_allowed()
+        if path.rstrip("/") == "/version":
+            return _response(request, Answer(encode(VERSION)))
         body, headers = self.descriptions.get(path, request.headers.get("Accept", ""))
-        return _response(Answer(body, 200, headers))
+        if headers.get("ETag", "") == request.headers.get("If-None-Match"):
+            return web.Response(status=304, headers=headers)
+        return _response(request, Answer(body, 200, headers))
 
     async def _plan_faults(self, request: web.BaseRequest) -> web.StreamResponse:
         """GET shows the rules and how often each struck, POST replaces them, DELETE ends them."""
@@ -162,7 +178,7 @@ class Router:
             self.faults.clear()
         elif request.method != "GET":
             raise method_not_allowed()
-        return _response(Answer(encode(self.faults.describe())))
+        return _response(request, Answer(encode(self.faults.describe())))
 
 
 def _check_served(found: Target, verb: str) -> None:
@@ -184,12 +200,15 @@ def _reset(request: web.BaseRequest) -> ConnectionError:
     return ConnectionResetError("a fault broke the connection off")
 
 
-def _open_answer(path: str) -> web.Response:
-    if path.startswith("/version"):
-        return web.Response(body=json.dumps(VERSION).encode(), content_type="application/json")
-    return web.Response(text="ok")
-
-
-def _response(answer: Answer) -> web.Response:
+def _response(request: web.BaseRequest, answer: Answer) -> web.Response:
     headers = {"Content-Type": "application/json", "Cache-Control": "no-cache, private", **answer.headers}
-    return web.Response(body=answer.body, status=answer.code, headers=headers)
+    body = answer.body
+    if len(body) > LEAST_TO_COMPRESS and _takes_gzip(request.headers.get("Accept-Encoding", "")):
+        body = gzip.compress(body, compresslevel=1)
+        varies = [name for name in (headers.get("Vary"), "Accept-Encoding") if name]
+        headers |= {"Content-Encoding": "gzip", "Vary": ", ".join(varies)}
+    return web.Response(body=body, status=answer.code, headers=headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    return any(item.partition(";")[0].strip() == "gzip" for item in accepted.split(","))

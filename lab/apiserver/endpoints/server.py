@@ -9,10 +9,13 @@ import os
 import ssl
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
 
 from lab.apiserver.endpoints import certificates
-from lab.apiserver.endpoints.router import Router
+from lab.apiserver.endpoints.router import MOST_BODY_BYTES, Router
 from lab.apiserver.registry.cluster import Cluster
 
 ADDRESS = "127.0.0.1"
@@ -34,7 +37,8 @@ class Server:
         authority, certificate, key = certificates.ensure(self.directory, ADDRESS)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-        self._runner = web.ServerRunner(web.Server(self.router.handle, access_log=None))
+        server = web.Server(self.router.handle, access_log=None, request_factory=_request)
+        self._runner = web.ServerRunner(server)
         await self._runner.setup()
         await web.TCPSite(self._runner, ADDRESS, port, ssl_context=context).start()
         self.router.descriptions.address = f"{ADDRESS}:{self._runner.addresses[0][1]}"
@@ -67,6 +71,18 @@ class Server:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.cluster.sweep()
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    """A request whose body may be as large as Kubernetes allows."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MOST_BODY_BYTES)
 
 
 def _bring_to_disk(descriptor: int) -> None:

@@ -13,7 +13,7 @@ from lab.apiserver.errors import ApiError, bad_request, conflict, invalid, inval
 from lab.apiserver.kinds.resources import Resource
 from lab.apiserver.registry import strategy
 from lab.apiserver.registry.admission import Call, read
-from lab.apiserver.registry.checks import check_kind
+from lab.apiserver.registry.checks import check_kind, unfit_patch
 from lab.apiserver.registry.deletion import Deletion, later
 from lab.apiserver.registry.operations import Operations
 from lab.apiserver.storage.selectors import selector_text
@@ -77,6 +77,8 @@ class Subresources:
         if verb == "get":
             return scale
         wanted = document(scale) if verb == "patch" else document
+        if not isinstance(wanted, dict) or not isinstance(wanted.get("spec") or {}, dict):
+            raise unfit_patch(wanted, "json: cannot unmarshal the patched object into Go value of type Scale")
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
         if not isinstance(replicas, int) or replicas < 0:
             error = invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
@@ -87,7 +89,10 @@ class Subresources:
             **old["metadata"],
             "resourceVersion": version or old["metadata"]["resourceVersion"],
         }
-        return self.scale_of(resource, self.operations.update(resource, old, new, call, "scale"))
+        changed = self.operations.update(
+            resource, old, new, call, "scale", lambda made: _scaled(resource, made)
+        )
+        return self.scale_of(resource, changed)
 
     def scale_of(self, resource: Resource, document: Object) -> Object:
         """The Scale of an object."""
@@ -162,6 +167,19 @@ class Subresources:
         spec = {**old["spec"], "finalizers": (document.get("spec") or {}).get("finalizers") or []}
         new = {**old, "metadata": dict(old["metadata"]), "spec": spec}
         return self.operations.update(target.resource, old, new, call, "finalize")
+
+
+def _scaled(resource: Resource, document: Object) -> Object:
+    """The object as its Scale shows it: zero replicas are left out there, so that nobody owns them."""
+    path = _path(resource, "specReplicasPath")
+    return document if _value(document, path) else _without(document, path)
+
+
+def _without(document: Object, path: list[str]) -> Object:
+    head, *rest = path
+    if rest and isinstance(document.get(head), dict):
+        return {**document, head: _without(document[head], rest)}
+    return {key: value for key, value in document.items() if key != head}
 
 
 def _path(resource: Resource, name: str) -> list[str]:

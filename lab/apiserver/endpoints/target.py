@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from lab.apiserver.access.rbac import Action
 from lab.apiserver.errors import page_not_found
 from lab.apiserver.kinds.resources import Catalog, Resource
+from lab.apiserver.types.schema import ANY
 
 COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -31,7 +32,7 @@ class Target:
 
     def verb(self, method: str, watch: bool) -> str:
         """The request's verb as access rules name it; empty where the method is not allowed."""
-        if method == "HEAD":
+        if method == "HEAD" and (self.resource.custom or self.subresource == "proxy"):
             method = "GET"
         if self.subresource:
             return "create" if method == "POST" else OBJECT_VERBS.get(method, "")
@@ -48,13 +49,15 @@ class Target:
         return Action(verb, resource.group, resource.plural, self.subresource, name, namespace)
 
 
+def of_old_watch(path: str) -> str:
+    """The path of a watch in its old form, less the `watch` that followed the version; others: empty."""
+    found = re.fullmatch(r"(/api/[^/]+|/apis/[^/]+/[^/]+)/watch(/.+)", path)
+    return found[1] + found[2] if found else ""
+
+
 def find(catalog: Catalog, path: str) -> Target:
     """Raises ApiError 404 where nothing is served."""
-    parts = [unquote(part) for part in path.strip("/").split("/")]
-    group, version, rest = ("", parts[1], parts[2:]) if parts[0] == "api" else (parts[1], parts[2], parts[3:])
-    namespace = ""
-    if rest[0] == "namespaces" and len(rest) >= 3 and not _is_sub(rest):
-        namespace, rest = rest[1], rest[2:]
+    group, version, namespace, rest = _parsed(path)
     resource = catalog.find(group, version, rest[0])
     if resource is None or (namespace and not resource.namespaced):
         raise page_not_found()
@@ -64,6 +67,22 @@ def find(catalog: Catalog, path: str) -> Target:
     subresource = rest[2] if len(rest) > 2 else ""
     tail = "/".join(path.strip("/").split("/")[-len(rest) + 3 :]) if len(rest) > 3 else ""
     return Target(resource, namespace, name, subresource, tail)
+
+
+def unserved(path: str) -> Target:
+    """What a path would address if the server knew its kind: access rules speak of these, too."""
+    group, version, namespace, rest = _parsed(path)
+    resource = Resource(group, version, rest[0], rest[0], ANY, custom=True)
+    return Target(resource, namespace, *rest[1:3])
+
+
+def _parsed(path: str) -> tuple[str, str, str, list[str]]:
+    """Group, version, namespace, and what follows these."""
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    group, version, rest = ("", parts[1], parts[2:]) if parts[0] == "api" else (parts[1], parts[2], parts[3:])
+    if rest[0] == "namespaces" and len(rest) >= 3 and not _is_sub(rest):
+        return group, version, rest[1], rest[2:]
+    return group, version, "", rest
 
 
 def _is_sub(rest: list[str]) -> bool:

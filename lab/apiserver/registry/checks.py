@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.apiserver.errors import CUT_SHORT, FieldError, bad_request
+from lab.apiserver.errors import (
+    CUT_SHORT,
+    ApiError,
+    FieldError,
+    bad_request,
+    invalid,
+    invalid_value,
+    render,
+)
 from lab.apiserver.kinds import cel
 from lab.apiserver.kinds.resources import Resource
 from lab.apiserver.types.schema import Object
@@ -63,13 +71,42 @@ def check_kind(resource: Resource, document: Object) -> None:
     )
 
 
+def check_patched(resource: Resource, patched: Any) -> None:
+    """Raises ApiError 422 if a patch made of an object what is none of the kind that is served here."""
+    if not isinstance(patched, dict):
+        raise unfit_patch(patched, "json: cannot unmarshal array into Go value of type map[string]any")
+    kind, version = patched.get("kind"), patched.get("apiVersion")
+    if not kind and resource.custom:
+        raise unfit_patch(patched, f"Object 'Kind' is missing in '{render(patched)}'")
+    if resource.custom and version == resource.api_version and kind != resource.kind:
+        error = invalid_value("kind", kind, f"must be {resource.kind}")
+        raise invalid(resource.kind, resource.group, _name_of(patched), [error])
+    if (kind or resource.kind, version or resource.api_version) != (resource.kind, resource.api_version):
+        wanted = f"({resource.api_version}, {resource.kind})"
+        raise unfit_patch(patched, f"converting ({version}, {kind}) to {wanted}: unknown conversion")
+    if patched.get("metadata") is None:
+        patched["metadata"] = {}
+    if not isinstance(patched["metadata"], dict):
+        raise unfit_patch(patched, "json: cannot unmarshal metadata into Go struct field .metadata")
+
+
+def unfit_patch(patched: Any, why: str) -> ApiError:
+    """422: what a patch makes cannot be read as an object of the kind."""
+    return invalid("", "", "", [invalid_value("patch", render(patched), why)])
+
+
+def _name_of(document: Object) -> str:
+    metadata = document.get("metadata")
+    return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+
+
 def check_name(found: str, wanted: str) -> None:
-    if found != wanted:
+    if not found:
         raise bad_request(
-            f"the name of the object ({found}) does not match the name on the URL ({wanted})"
-            if found
-            else "the name of the object () does not match the name on the URL (" + wanted + ")"
+            f"the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
         )
+    if found != wanted:
+        raise bad_request(f"the name of the object ({found}) does not match the name on the URL ({wanted})")
 
 
 def check_namespace(resource: Resource, metadata: Object, namespace: str) -> None:

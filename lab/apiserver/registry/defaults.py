@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from lab.apiserver.types.schema import Object
 
+CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+
 
 def fill(kind: str, document: Object) -> None:
     """Fills, in place, what a server fills into an object of a built-in kind that it reads."""
@@ -16,6 +18,8 @@ def fill(kind: str, document: Object) -> None:
 
 def _pod(document: Object) -> None:
     pod_spec(document["spec"])
+    for container in _containers(document["spec"]):
+        _requests(container)
     document["spec"].setdefault("enableServiceLinks", True)
     addresses = document["status"]
     if addresses.get("podIP") and not addresses.get("podIPs"):
@@ -27,14 +31,17 @@ def _template_owner(document: Object) -> None:
 
 
 def pod_spec(spec: Object) -> None:
-    for name in ("initContainers", "containers", "ephemeralContainers"):
-        for container in spec.get(name) or []:
-            _container(container)
+    for container in _containers(spec):
+        _container(container)
     for volume in spec.get("volumes") or []:
         if len(volume) == 1:
             volume["emptyDir"] = {}
     if spec.get("serviceAccountName"):
         spec["serviceAccount"] = spec["serviceAccountName"]
+
+
+def _containers(spec: Object) -> list[Object]:
+    return [each for name in CONTAINERS for each in spec.get(name) or []]
 
 
 def _container(container: Object) -> None:
@@ -43,6 +50,10 @@ def _container(container: Object) -> None:
         tag = image[0].rpartition("/")[2].partition(":")[2]
         latest = not image[1] and tag in ("", "latest")
         container["imagePullPolicy"] = "Always" if latest else "IfNotPresent"
+
+
+def _requests(container: Object) -> None:
+    """What is limited is requested: of pods alone, a template's pods get it when they are made."""
     resources = container["resources"]
     for name, value in (resources.get("limits") or {}).items():
         resources.setdefault("requests", {}).setdefault(name, value)

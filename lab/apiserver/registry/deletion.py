@@ -67,7 +67,9 @@ class Deletion:
             return 0
         asked = options.get("gracePeriodSeconds")
         usual: int = document["spec"].get("terminationGracePeriodSeconds", 30)
-        return usual if asked is None else max(0, int(asked))
+        if asked is None:
+            return usual
+        return 1 if asked < 0 else int(asked)
 
     def _check_preconditions(self, resource: Resource, metadata: Object, options: Object) -> None:
         wanted = options.get("preconditions") or {}

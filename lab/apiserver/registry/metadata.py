@@ -14,6 +14,7 @@ SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
 LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 LABEL_VALUE = f"({QUALIFIED})?"
+STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 MOST_ANNOTATION_BYTES = 256 * 1024
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 RULES: dict[str, tuple[str, int, str]] = {
@@ -77,20 +78,41 @@ def name_errors(rule: str, name: str, path: str) -> list[FieldError]:
     return errors
 
 
-def metadata_errors(metadata: Object, rule: str) -> list[FieldError]:
-    """What is wrong with the metadata of an object, whichever kind it is of."""
+def creation_errors(metadata: Object, rule: str) -> list[FieldError]:
+    """What is wrong with the metadata of a new object, whichever kind it is of."""
     name = metadata.get("name", "")
     errors: list[FieldError] = []
     if not name:
         errors.append(required("metadata.name", "name or generateName is required"))
     else:
         errors += name_errors(rule, name, "metadata.name")
-    errors += label_errors(metadata.get("labels") or {}, "metadata.labels")
-    errors += _annotation_errors(metadata.get("annotations") or {})
-    for i, finalizer in enumerate(metadata.get("finalizers") or []):
-        errors += qualified_name_errors(finalizer, f"metadata.finalizers[{i}]")
-    errors += _owner_errors(metadata.get("ownerReferences") or [])
+    errors += _common_errors(metadata)
+    for finalizer in metadata.get("finalizers") or []:
+        errors += qualified_name_errors(finalizer, "metadata.finalizers")
     return errors
+
+
+def finalizer_errors(metadata: Object) -> list[FieldError]:
+    """Objects of built-in kinds have Kubernetes' own finalizers, or such as name their domain."""
+    text = "name is neither a standard finalizer name nor is it fully qualified"
+    return [
+        invalid_value(f"metadata.finalizers[{i}]", finalizer, text)
+        for i, finalizer in enumerate(metadata.get("finalizers") or [])
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS
+    ]
+
+
+def update_errors(new: Object, old: Object) -> list[FieldError]:
+    """What is wrong with the metadata of an update."""
+    return [*_immutable_errors(new, old), *_common_errors(new)]
+
+
+def _common_errors(metadata: Object) -> list[FieldError]:
+    return [
+        *label_errors(metadata.get("labels") or {}, "metadata.labels"),
+        *_annotation_errors(metadata.get("annotations") or {}),
+        *_owner_errors(metadata.get("ownerReferences") or []),
+    ]
 
 
 def label_errors(labels: dict[str, str], path: str) -> list[FieldError]:
@@ -147,8 +169,7 @@ def _owner_errors(owners: list[Object]) -> list[FieldError]:
     return errors
 
 
-def immutable_errors(new: Object, old: Object) -> list[FieldError]:
-    """What of the metadata an update changes though it may not."""
+def _immutable_errors(new: Object, old: Object) -> list[FieldError]:
     errors = [
         invalid_value(f"metadata.{key}", new.get(key), "field is immutable")
         for key in IMMUTABLE

@@ -6,18 +6,15 @@ from collections.abc import Callable
 
 from lab.apiserver.changes.ownership import Manager
 from lab.apiserver.errors import conflict, invalid, not_found
-from lab.apiserver.kinds.conversion import to_served, to_stored
+from lab.apiserver.kinds.conversion import converts, to_served, to_stored
 from lab.apiserver.kinds.resources import Catalog, Resource
 from lab.apiserver.registry import rules
 from lab.apiserver.registry.admission import Call
 from lab.apiserver.registry.checks import MODIFIED, custom_errors
-from lab.apiserver.registry.metadata import immutable_errors, metadata_errors
+from lab.apiserver.registry.metadata import creation_errors, update_errors
 from lab.apiserver.storage.history import Entry
 from lab.apiserver.storage.store import Store
 from lab.apiserver.types.schema import Object
-
-NO_CAUSES = ("apps",)
-"""Groups whose validation errors stand in the message alone, as recorded from a server of version 1.36."""
 
 
 class Objects:
@@ -51,17 +48,20 @@ class Objects:
             raise conflict(resource.plural, resource.group, old["metadata"]["name"], MODIFIED)
 
     def validate(self, resource: Resource, new: Object, old: Object | None) -> None:
+        """Raises ApiError 422. The metadata of an update is checked twice, by the registry and by the kind,
+        so each of its errors has two causes."""
         metadata = new["metadata"]
-        errors = metadata_errors(metadata, resource.name_rule)
-        if old is not None:
-            errors += immutable_errors(metadata, old["metadata"])
+        if old is None:
+            errors = creation_errors(metadata, resource.name_rule)
+        else:
+            errors = 2 * update_errors(metadata, old["metadata"])
         if resource.custom:
             errors += custom_errors(resource, new, old)
         else:
-            errors += rules.object_errors(resource.kind, resource.schema, new, old)
+            kind = f"{resource.kind}.{resource.group}" if converts(resource) else resource.kind
+            errors += rules.object_errors(kind, resource.schema, new, old)
         if errors:
-            name = metadata.get("name", "")
-            raise invalid(resource.kind, resource.group, name, errors, resource.group not in NO_CAUSES)
+            raise invalid(resource.kind, resource.group, metadata.get("name", ""), errors)
 
     def settle(self, resource: Resource, old: Object, new: Object) -> Object:
         """Stores an update; what was only held by finalizers and has lost the last of them goes instead."""

@@ -18,12 +18,17 @@ from lab.apiserver.errors import (
     invalid,
     invalid_value,
     not_found,
-    render,
 )
 from lab.apiserver.kinds.resources import Resource
 from lab.apiserver.registry import strategy
 from lab.apiserver.registry.admission import Call, parse, read
-from lab.apiserver.registry.checks import check_kind, check_name, check_namespace
+from lab.apiserver.registry.checks import (
+    check_kind,
+    check_name,
+    check_namespace,
+    check_patched,
+    unfit_patch,
+)
 from lab.apiserver.registry.metadata import generated_name
 from lab.apiserver.registry.objects import Objects
 from lab.apiserver.types.decode import DecodeError
@@ -73,6 +78,7 @@ class Operations:
 
     def insert(self, resource: Resource, new: Object, call: Call) -> Object:
         """Stores a new object whose owners are settled."""
+        _drop_empty_owners(new)
         strategy.prepare_create(resource, new, self.objects.stored)
         self.objects.validate(resource, new, None)
         metadata = new["metadata"]
@@ -137,37 +143,45 @@ class Operations:
         resource: Resource,
         namespace: str,
         name: str,
-        change: Callable[[Object], Object],
+        change: Callable[[Object], Any],
         call: Call,
         subresource: str = "",
     ) -> Object:
         """PATCH with anything but an apply: `change` makes the new object out of the current one."""
         old = self.objects.served(resource, self.objects.find(resource, namespace, name))
         patched = change(old)
-        check_name(patched["metadata"].get("name", name), name)
+        check_patched(resource, patched)
+        check_name(patched["metadata"].get("name", ""), name)
         check_namespace(resource, patched["metadata"], namespace)
         try:
             new, unknown = parse(resource, patched)
         except DecodeError as error:
-            raise _unfit_patch(patched, str(error)) from error
+            raise unfit_patch(patched, str(error)) from error
         if unknown and call.validation == "Strict":
             texts = ", ".join(f'unknown field "{name}"' for name in unknown)
-            raise _unfit_patch(patched, f"strict decoding error: {texts}")
+            raise unfit_patch(patched, f"strict decoding error: {texts}")
         if call.validation == "Warn":
             call.warnings += [f'unknown field "{name}"' for name in unknown]
         return self.update(resource, old, new, call, subresource)
 
     def update(
-        self, resource: Resource, old: Object, new: Object, call: Call, subresource: str = ""
+        self,
+        resource: Resource,
+        old: Object,
+        new: Object,
+        call: Call,
+        subresource: str = "",
+        seen: Callable[[Object], Object] = lambda document: document,
     ) -> Object:
-        """Makes `new` of `old`, both in served form, if the rules allow it."""
+        """Makes `new` of `old`, both in served form, if the rules allow it. `seen` gives what the endpoint
+        shows of either, by which fields change their owner."""
         self.objects.check_version(resource, old, new)
         _keep(new["metadata"], old["metadata"])
         managers = ownership.of_object(old, new, subresource)
         new["metadata"]["managedFields"] = ownership.after_update(
             resource.schema,
-            old,
-            new,
+            seen(old),
+            seen(new),
             managers,
             self.objects.owner(resource, call, subresource),
             strategy.ignored_fields(resource, subresource),
@@ -177,8 +191,7 @@ class Operations:
 
     def finish(self, resource: Resource, old: Object, new: Object, call: Call, subresource: str) -> Object:
         """Checks and stores an update whose owners are settled; one that changes nothing is not stored."""
-        if not new["metadata"].get("managedFields"):
-            new["metadata"].pop("managedFields", None)
+        _drop_empty_owners(new)
         new = strategy.prepare_update(resource, new, old, subresource)
         self.objects.validate(resource, new, old)
         if _same_but_times(old, new):
@@ -198,12 +211,14 @@ class Operations:
     ) -> tuple[Object, bool]:
         """Server-side apply. Returns the object and whether it was created."""
         check_kind(resource, config)
-        metadata = config.setdefault("metadata", {})
-        check_name(metadata.setdefault("name", name), name)
+        metadata = {"name": name, **(config.get("metadata") or {})}
+        check_name(metadata["name"], name)
         check_namespace(resource, metadata, namespace)
         application = Application(
             owner=Manager(call.manager, "Apply", resource.api_version, subresource),
-            config=config,
+            config={**config, "metadata": metadata},
+            empty=strategy.empty(resource),
+            now=call.now,
             ignored=strategy.ignored_fields(resource, subresource),
             force=call.force,
             described=f"{namespace}/{name}; {resource.api_version}, Kind={resource.kind}",
@@ -214,21 +229,27 @@ class Operations:
                 raise not_found(resource.plural, resource.group, name)
             return self._apply_new(resource, namespace, application, call), True
         old = self.objects.served(resource, entry)
-        return self._apply_to(resource, old, application, call, subresource), False
+        if call.manager == last_applied.MANAGER and not subresource:
+            application = replace(application, yielded=last_applied.own_fields(resource.schema, old))
+            return self._apply_to(resource, old, application, call, subresource, config), False
+        return self._apply_to(resource, old, application, call, subresource, None), False
 
     def _apply_to(
-        self, resource: Resource, old: Object, application: Application, call: Call, subresource: str
+        self,
+        resource: Resource,
+        old: Object,
+        application: Application,
+        call: Call,
+        subresource: str,
+        noted: Object | None,
     ) -> Object:
-        by_kubectl = call.manager == last_applied.MANAGER and not subresource
-        if by_kubectl:
-            yielded = last_applied.own_fields(resource.schema, old)
-            application = replace(application, yielded=yielded)
+        """`noted` is what kubectl's annotation is to say was applied last, if the annotation is to follow."""
         applied = ownership.apply(resource.schema, old, application)
         if not applied.changed:
             return old
         new = self._parse_applied(resource, applied.object)
-        if by_kubectl:
-            last_applied.renew(application.config, new)
+        if noted is not None:
+            last_applied.renew(noted, new)
         applied.managers.times[application.owner] = call.now
         self.objects.check_version(resource, old, new)
         _keep(new["metadata"], old["metadata"])
@@ -245,7 +266,7 @@ class Operations:
             raise conflict(resource.plural, resource.group, metadata["name"], why)
         call.may_create()
         self.check_namespace_open(resource, namespace)
-        applied = ownership.apply(resource.schema, strategy.empty(resource), application)
+        applied = ownership.apply(resource.schema, application.empty, application)
         new = self._parse_applied(resource, applied.object)
         self._begin(resource, namespace, new["metadata"], call)
         applied.managers.times[application.owner] = call.now
@@ -277,6 +298,11 @@ def _keep(new: Object, old: Object) -> None:
     new.pop("selfLink", None)
 
 
+def _drop_empty_owners(document: Object) -> None:
+    if not document["metadata"].get("managedFields"):
+        document["metadata"].pop("managedFields", None)
+
+
 def _same_but_times(old: Object, new: Object) -> bool:
     def timeless(document: Object) -> Object:
         metadata = {key: value for key, value in document["metadata"].items() if key != "managedFields"}
@@ -287,8 +313,3 @@ def _same_but_times(old: Object, new: Object) -> bool:
         return {**document, "metadata": {**metadata, "managedFields": entries}}
 
     return timeless(old) == timeless(new)
-
-
-def _unfit_patch(patched: Any, why: str) -> ApiError:
-    error = invalid_value("patch", render(patched), why)
-    return invalid("", "", "", [error])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lab.apiserver.errors import FieldError, duplicate, forbidden_field, invalid_value, required, unsupported
 from lab.apiserver.kinds.crds import definition_errors
-from lab.apiserver.registry.metadata import label_errors, name_errors
-from lab.apiserver.storage.selectors import matches_label_selector
+from lab.apiserver.registry import event_rules, pod_rules, workload_rules
+from lab.apiserver.registry.metadata import finalizer_errors, name_errors, qualified_name_errors
+from lab.apiserver.registry.pod_rules import amount_errors
 from lab.apiserver.types.schema import Object, Schema
 
 DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
@@ -17,19 +19,23 @@ DATA_KEY_RULE = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
     "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 )
-SETTLED_POD_FIELDS = (
-    "activeDeadlineSeconds",
-    "terminationGracePeriodSeconds",
-    "tolerations",
-    "schedulingGates",
-)
+MOST_DATA_BYTES = 2**20
+LEASE_STRATEGY = "OldestEmulationVersion"
+ANY_FINALIZER = ("CustomResourceDefinition", "Lease")
+"""Kinds whose finalizers need not name their domain."""
+TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def object_errors(kind: str, schema: Schema, new: Object, old: Object | None) -> list[FieldError]:
-    """The errors of an object that is created (`old` is None) or updated."""
+    """The errors of an object that is created (`old` is None) or updated. `kind` is as in the tables below:
+    a kind that two groups serve is named with its group, too."""
     errors = list(limit_errors(schema, new, ""))
     if kind in CHECKS:
         errors += CHECKS[kind](new)
+    if old is None and kind not in ANY_FINALIZER:
+        errors += finalizer_errors(new["metadata"])
+    if old is None and kind in CREATION_CHECKS:
+        errors += CREATION_CHECKS[kind](new)
     if old is not None and kind in UPDATE_CHECKS:
         errors += UPDATE_CHECKS[kind](new, old)
     return errors
@@ -63,80 +69,6 @@ def _scalar_errors(limits: Object, value: Any, path: str) -> Iterator[FieldError
         yield invalid_value(path, value, text)
 
 
-def pod_spec_errors(spec: Object, path: str) -> Iterator[FieldError]:
-    names: set[str] = set()
-    for group in ("initContainers", "containers"):
-        for i, container in enumerate(spec.get(group) or []):
-            yield from _container_errors(container, f"{path}.{group}[{i}]")
-            if container.get("name") in names:
-                yield duplicate(f"{path}.{group}[{i}].name", container["name"])
-            names.add(container.get("name", ""))
-    volumes = [volume.get("name", "") for volume in spec.get("volumes") or []]
-    for i, name in enumerate(volumes):
-        if name in volumes[:i]:
-            yield duplicate(f"{path}.volumes[{i}].name", name)
-    for group in ("initContainers", "containers"):
-        for i, container in enumerate(spec.get(group) or []):
-            for j, mount in enumerate(container.get("volumeMounts") or []):
-                if mount.get("name") not in volumes:
-                    place = f"{path}.{group}[{i}].volumeMounts[{j}].name"
-                    yield FieldError("FieldValueNotFound", place, "", mount.get("name"))
-
-
-def _container_errors(container: Object, path: str) -> Iterator[FieldError]:
-    if container.get("name"):
-        yield from name_errors("label", container["name"], f"{path}.name")
-    if not container.get("image"):
-        yield required(f"{path}.image")
-    for i, variable in enumerate(container.get("env") or []):
-        if variable.get("value") and variable.get("valueFrom"):
-            text = "may not be specified when `value` is not empty"
-            yield invalid_value(f"{path}.env[{i}].valueFrom", "", text)
-    resources = container.get("resources") or {}
-    limits = resources.get("limits") or {}
-    for name, value in (resources.get("requests") or {}).items():
-        if "/" in name and "kubernetes.io/" not in name and limits.get(name) != value:
-            text = f"must be equal to {name} limit of {limits.get(name, '0')}"
-            yield invalid_value(f"{path}.resources.requests", value, text)
-
-
-def _pod(new: Object) -> Iterator[FieldError]:
-    yield from pod_spec_errors(new["spec"], "spec")
-
-
-def _workload(new: Object) -> Iterator[FieldError]:
-    spec = new["spec"]
-    labels = spec["template"]["metadata"].get("labels") or {}
-    selector = spec.get("selector")
-    if selector is not None and not selector:
-        text = "empty selector is invalid for deployment"
-        yield invalid_value("spec.selector", selector, text)
-    elif selector is not None and not matches_label_selector(selector, labels):
-        text = "`selector` does not match template `labels`"
-        yield invalid_value("spec.template.metadata.labels", labels, text)
-    yield from label_errors(labels, "spec.template.metadata.labels")
-    template = spec["template"]["spec"]
-    yield from pod_spec_errors(template, "spec.template.spec")
-    if template.get("restartPolicy") in ("OnFailure", "Never"):
-        yield unsupported("spec.template.spec.restartPolicy", template["restartPolicy"], ["Always"])
-
-
-def _deployment(new: Object) -> Iterator[FieldError]:
-    yield from _workload(new)
-    spec = new["spec"]
-    strategy = spec["strategy"]
-    if strategy.get("type") == "Recreate" and strategy.get("rollingUpdate"):
-        text = "may not be specified when strategy `type` is 'Recreate'"
-        yield forbidden_field("spec.strategy.rollingUpdate", text)
-    if spec.get("progressDeadlineSeconds", 600) <= spec.get("minReadySeconds", 0):
-        text = "must be greater than minReadySeconds"
-        yield invalid_value("spec.progressDeadlineSeconds", spec["progressDeadlineSeconds"], text)
-    update = strategy.get("rollingUpdate") or {}
-    if update and all(update.get(key) in (0, "0%") for key in ("maxSurge", "maxUnavailable")):
-        text = "may not be 0 when `maxSurge` is 0"
-        yield invalid_value("spec.strategy.rollingUpdate.maxUnavailable", update["maxUnavailable"], text)
-
-
 def _service(new: Object) -> Iterator[FieldError]:
     spec = new["spec"]
     ports = spec.get("ports") or []
@@ -157,6 +89,62 @@ def _data(new: Object) -> Iterator[FieldError]:
         for key in new.get(field) or {}:
             if not DATA_KEY.fullmatch(key) or key in (".", "..") or len(key) > 253:
                 yield invalid_value(f"{field}[{key}]", key, DATA_KEY_RULE)
+    both = (new.get("data") or {}).keys() & (new.get("binaryData") or {}).keys()
+    for key in sorted(both):
+        yield invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData")
+
+
+def _config_map(new: Object) -> Iterator[FieldError]:
+    yield from _data(new)
+    texts = sum(len(value.encode()) for value in (new.get("data") or {}).values())
+    yield from _size_errors(texts + _decoded_bytes(new.get("binaryData")), "")
+
+
+def _secret(new: Object) -> Iterator[FieldError]:
+    yield from _data(new)
+    yield from _size_errors(_decoded_bytes(new.get("data")), "data")
+
+
+def _decoded_bytes(values: dict[str, str] | None) -> int:
+    return sum(len(base64.b64decode(value)) for value in (values or {}).values())
+
+
+def _size_errors(size: int, path: str) -> Iterator[FieldError]:
+    if size > MOST_DATA_BYTES:
+        yield FieldError("FieldValueTooLong", path, f"may not be more than {MOST_DATA_BYTES} bytes")
+
+
+def _lease(new: Object) -> Iterator[FieldError]:
+    strategy, path = new["spec"].get("strategy"), "spec.strategy.strategy"
+    if strategy and "/" in strategy:
+        yield from qualified_name_errors(strategy, path)
+    elif strategy is not None and strategy != LEASE_STRATEGY:
+        yield unsupported(path, strategy, [LEASE_STRATEGY])
+    if new["spec"].get("preferredHolder") and not strategy:
+        yield forbidden_field("spec.preferredHolder", "may only be specified if `strategy` is defined")
+
+
+def _node(new: Object) -> Iterator[FieldError]:
+    seen: set[tuple[str, str]] = set()
+    for i, taint in enumerate(new["spec"].get("taints") or []):
+        path, effect = f"metadata.taints[{i}]", taint.get("effect", "")
+        yield from qualified_name_errors(taint.get("key", ""), f"{path}.key")
+        if not effect:
+            yield required(f"{path}.effect")
+        elif effect not in TAINT_EFFECTS:
+            yield unsupported(f"{path}.effect", effect, TAINT_EFFECTS)
+        if (taint.get("key", ""), effect) in seen:
+            text = "taints must be unique by key and effect pair"
+            yield FieldError("FieldValueDuplicate", path, text, taint)
+        seen.add((taint.get("key", ""), effect))
+
+
+def _node_update(new: Object, old: Object) -> Iterator[FieldError]:
+    """An update is checked as a new node is, once more, and so is what the node has to give."""
+    yield from _node(new)
+    for kind in ("capacity", "allocatable"):
+        for name, value in (new["status"].get(kind) or {}).items():
+            yield from amount_errors(name, value, f"status.{kind}.{name}")
 
 
 def _role(new: Object) -> Iterator[FieldError]:
@@ -181,41 +169,6 @@ def _binding(new: Object) -> Iterator[FieldError]:
     for i, subject in enumerate(new.get("subjects") or []):
         if subject.get("kind") == "ServiceAccount" and not subject.get("namespace"):
             yield required(f"subjects[{i}].namespace")
-
-
-def _budget(new: Object) -> Iterator[FieldError]:
-    spec = new["spec"]
-    if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
-        yield invalid_value("spec", spec, "minAvailable and maxUnavailable cannot be both set")
-
-
-def _event(new: Object) -> Iterator[FieldError]:
-    field = "regarding" if "regarding" in new else "involvedObject"
-    about = (new.get(field) or {}).get("namespace") or "default"
-    if about != new["metadata"].get("namespace"):
-        yield invalid_value(f"{field}.namespace", about, "does not match event.namespace")
-
-
-def _settled_pod(new: Object, old: Object) -> Iterator[FieldError]:
-    def settled(document: Object) -> Object:
-        spec = {key: value for key, value in document["spec"].items() if key not in SETTLED_POD_FIELDS}
-        for group in ("containers", "initContainers"):
-            if spec.get(group):
-                spec[group] = [{**container, "image": "", "resources": {}} for container in spec[group]]
-        return spec
-
-    before = settled(old)
-    if not old["spec"].get("nodeName"):
-        before["nodeName"] = new["spec"].get("nodeName")
-    after = settled(new)
-    if {k: v for k, v in before.items() if v} != {k: v for k, v in after.items() if v}:
-        text = (
-            "pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions "
-            "to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it "
-            "was previously negative)"
-        )
-        yield forbidden_field("spec", text)
 
 
 def _fixed(*path: str) -> Callable[[Object, Object], Iterator[FieldError]]:
@@ -262,22 +215,29 @@ def _at(document: Any, path: tuple[str, ...]) -> Any:
 
 
 CHECKS: dict[str, Callable[[Object], Iterable[FieldError]]] = {
-    "Pod": _pod,
-    "Deployment": _deployment,
-    "ReplicaSet": _workload,
+    "Pod": pod_rules.pod_errors,
+    "Deployment": workload_rules.deployment_errors,
+    "ReplicaSet": workload_rules.workload_errors,
     "Service": _service,
-    "ConfigMap": _data,
-    "Secret": _data,
+    "ConfigMap": _config_map,
+    "Secret": _secret,
+    "Lease": _lease,
+    "Node": _node,
     "Role": _role,
     "ClusterRole": _role,
     "RoleBinding": _binding,
     "ClusterRoleBinding": _binding,
-    "PodDisruptionBudget": _budget,
-    "Event": _event,
+    "PodDisruptionBudget": workload_rules.budget_errors,
+    "Event": event_rules.event_errors,
+    "Event.events.k8s.io": event_rules.event_errors,
     "CustomResourceDefinition": definition_errors,
 }
+CREATION_CHECKS: dict[str, Callable[[Object], Iterator[FieldError]]] = {
+    "Event.events.k8s.io": event_rules.creation_errors,
+}
 UPDATE_CHECKS: dict[str, Callable[[Object, Object], Iterator[FieldError]]] = {
-    "Pod": _settled_pod,
+    "Pod": pod_rules.settled_errors,
+    "Node": _node_update,
     "Deployment": _fixed("spec", "selector"),
     "ReplicaSet": _fixed("spec", "selector"),
     "RoleBinding": _fixed_role,
@@ -286,4 +246,5 @@ UPDATE_CHECKS: dict[str, Callable[[Object, Object], Iterator[FieldError]]] = {
     "Secret": _fixed_secret,
     "Service": _fixed_address,
     "EndpointSlice": _fixed("addressType"),
+    "Event.events.k8s.io": event_rules.update_errors,
 }

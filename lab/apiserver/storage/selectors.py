@@ -114,11 +114,11 @@ def selector_text(selector: Mapping[str, Any] | None) -> str:
 def field_selector(text: str, known: frozenset[str]) -> tuple[Matcher, dict[str, str]]:
     """The selector, and what it requires to be equal. Raises ApiError 400 for fields that are not known."""
     terms: list[tuple[str, str, bool]] = []
-    for term in _split(text):
+    for term in re.split(r"(?<!\\),", text) if text else []:
         parts = re.split(r"(!=|==?)", term, maxsplit=1)
         if len(parts) != 3:
             raise bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
-        name, operator, value = parts[0].strip(), parts[1], re.sub(r"\\(.)", r"\1", parts[2].strip())
+        name, operator, value = parts[0].strip(), parts[1], _unescaped(parts[2].strip())
         if name not in known:
             raise bad_request(f"field label not supported: {name}")
         terms.append((name, value, operator != "!="))
@@ -128,6 +128,13 @@ def field_selector(text: str, known: frozenset[str]) -> tuple[Matcher, dict[str,
     return (
         lambda fields: all((fields.get(name, "") == value) is wanted for name, value, wanted in terms)
     ), equal
+
+
+def _unescaped(value: str) -> str:
+    """Raises ApiError 400 for an equals sign without a backslash, or a backslash before anything else."""
+    if stray := re.search(r"[,=]|\\", re.sub(r"\\[\\,=]", "", value)):
+        raise bad_request(f"invalid field selector: unescaped character in value: {stray[0]}")
+    return re.sub(r"\\([\\,=])", r"\1", value)
 
 
 def fields_at(document: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, str]:

@@ -15,6 +15,8 @@ from typing import Any
 from lab.apiserver.types.quantity import canonical
 from lab.apiserver.types.schema import UNSET, Object, Schema, clone
 
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)", re.ASCII)
 INTEGER_RANGES = {"int32": 2**31, "int64": 2**63}
 
 
@@ -119,22 +121,21 @@ def _as_is(value: str, path: str) -> str:
 
 
 def _read_time(value: str, path: str) -> str | None:
-    return _parse_time(value).strftime("%Y-%m-%dT%H:%M:%SZ") if value else None
+    return _parse_time(value, TIME, "").strftime("%Y-%m-%dT%H:%M:%SZ") if value else None
 
 
 def _read_micro_time(value: str, path: str) -> str | None:
-    return _parse_time(value).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if value else None
+    return _parse_time(value, MICRO_TIME, ".000000").strftime("%Y-%m-%dT%H:%M:%S.%fZ") if value else None
 
 
-def _parse_time(text: str) -> datetime:
-    if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", text):
-        raise DecodeError(
-            f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"'
-        )
+def _parse_time(text: str, form: re.Pattern[str], fraction: str) -> datetime:
+    layout = f"2006-01-02T15:04:05{fraction}Z07:00"
+    if not form.fullmatch(text):
+        raise DecodeError(f'parsing time "{text}" as "{layout}": cannot parse "{text}"')
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError as error:
-        raise DecodeError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": {error}') from error
+        raise DecodeError(f'parsing time "{text}" as "{layout}": {error}') from error
 
 
 def _read_bytes(value: str, path: str) -> str:

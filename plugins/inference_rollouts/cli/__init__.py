@@ -6,10 +6,10 @@ import argparse
 import sys
 
 from inference_rollouts import __version__
-from inference_rollouts.cli import get, guardian, power, replay, restore, schema, watch
-from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.cli import get, guardian, plan, power, replay, restore, schema, watch
+from inference_rollouts.core.errors import PassingError, RolloutError
 
-COMMANDS = (get, watch, restore, guardian, power, replay, schema)
+COMMANDS = (get, watch, restore, guardian, plan, power, replay, schema)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         status: int = given.run(given)
-    except RolloutError as error:
+    except (RolloutError, PassingError) as error:
         print(error, file=sys.stderr)
         return 2
     return status

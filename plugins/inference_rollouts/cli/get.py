@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
-from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable
-from inference_rollouts.core.routing.watch import Watch, lease_name, watched_by
-from inference_rollouts.rollout.claims import Claimed, claimed_objects
-from inference_rollouts.rollout.watching import watches
+from inference_rollouts.rollout.claims import Claimed
+from inference_rollouts.rollout.overview import Overview, overview
 
 HEAD = (
     "OBJECT", "PLAN", "STABLE", "CANARY", "STEP", "SHARE", "PHASE", "SINCE", "VERDICT", "WATCHED BY", "RUN",
@@ -28,31 +25,20 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0, whether there are any or none; 1 when a claim is unreadable."""
-    lines, whole = listing(cluster_of(arguments), arguments.namespace)
-    print(*lines, sep="\n")
-    return int(not whole)
+    seen = overview(cluster_of(arguments))
+    print(*listing(seen, arguments.namespace), sep="\n")
+    return int(bool(seen.mistakes))
 
 
-def listing(cluster: Cluster, namespace: str) -> tuple[list[str], bool]:
-    """A table of all claims, and what is wrong with them; whether nothing is."""
-    claimed = claimed_objects(cluster)
-    if not claimed:
-        return [f"No rollout claims anything in namespace {namespace}."], True
-    seen, now = _watches(cluster), cluster.time()
-    rows = [_row(each, seen, now) for each in claimed]
-    mistakes = [each.mistake for each in claimed if each.mistake]
-    return [*_table([HEAD, *rows]), *mistakes], not mistakes
+def listing(seen: Overview, namespace: str) -> list[str]:
+    """A table of all claims, the headline of each rollout, and what is wrong with claims."""
+    if not seen.claimed:
+        return [f"No rollout claims anything in namespace {namespace}."]
+    headlines = [f"{each.canary}: {each.headline}" for each in seen.statuses]
+    return [*_table([HEAD, *(_row(each, seen) for each in seen.claimed)]), *headlines, *seen.mistakes]
 
 
-def _watches(cluster: Cluster) -> Mapping[str, Watch | None] | None:
-    """Who watches; None where this may not be read."""
-    try:
-        return watches(cluster)
-    except (ClusterRefused, ClusterUnavailable):
-        return None
-
-
-def _row(claimed: Claimed, seen: Mapping[str, Watch | None] | None, now: float) -> tuple[str, ...]:
+def _row(claimed: Claimed, seen: Overview) -> tuple[str, ...]:
     claim, name = claimed.claim, f"{claimed.target.kind.lower()}/{claimed.target.name}"
     if claim is None:
         return (name, *["?"] * (len(HEAD) - 1))
@@ -60,10 +46,9 @@ def _row(claimed: Claimed, seen: Mapping[str, Watch | None] | None, now: float) 
     share = f"{claim.mirror} % mirrored" if claim.mirror else f"{claim.percent} %"
     step = f"{claim.step}/{claim.steps}"
     arms = (claim.plan or "-", claim.stable, claim.canary)
-    watch = (seen or {}).get(lease_name(claimed.target))
-    watch = watch if watch and watch.token == claim.token else None
-    verdict = watch.verdict if watch and watch.verdict else "-"
-    watcher = "?" if seen is None else watched_by(watch, now)
+    watch = seen.watches.get(claimed.target)
+    verdict = watch.progress.verdict if watch and watch.progress else "-"
+    watcher = seen.watcher(claimed.target)
     return (name, *arms, step, share, claim.phase.value, since, verdict, watcher, claim.owner.run)
 
 

@@ -13,12 +13,14 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
 from inference_rollouts.cli.probes import Probes
-from inference_rollouts.clients.prometheus import Endpoint, PrometheusClient
+from inference_rollouts.clients.bearer import METADATA_SERVER, Access
+from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.core.limits import GUARDIAN_POLL
 from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.watching import holder
@@ -34,6 +36,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--prometheus", metavar="URL", help="the metrics store; without it no storm is seen")
     parser.add_argument(
         "--prometheus-token-file", type=Path, metavar="FILE", help="what it gets as bearer token"
+    )
+    parser.add_argument(
+        "--prometheus-workload-identity",
+        action="store_true",
+        help="ask it with tokens of the identity that this runs as, which Google's metadata server gives",
     )
     parser.add_argument("--once", action="store_true", help="make one round and end")
     parser.add_argument("--port", type=int, metavar="N", help="serve /healthz and /metrics there")
@@ -78,7 +85,15 @@ def _prometheus(arguments: argparse.Namespace) -> PrometheusClient | None:
     if not arguments.prometheus:
         log.warning("without --prometheus no storm is seen; pods and conditions are")
         return None
-    file = arguments.prometheus_token_file
-    return PrometheusClient(
-        lambda: Endpoint(arguments.prometheus.rstrip("/"), file.read_text().strip() if file else "")
+    return PrometheusClient(partial(_access, arguments))
+
+
+def _access(arguments: argparse.Namespace) -> Access:
+    """The token's file is read anew whenever the store refuses what was in it."""
+    file: Path | None = arguments.prometheus_token_file
+    return Access(
+        arguments.prometheus.rstrip("/"),
+        file.read_text().strip() if file else "",
+        METADATA_SERVER if arguments.prometheus_workload_identity else "",
+        "--prometheus-token-file",
     )

@@ -28,10 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
     Raises PlanInvalid.
     """
     plan = load_plan(arguments.plan)
-    metric_set = load_metric_set(plan.metrics)
+    metric_set = load_metric_set(*plan.metrics)
     traffic = {
         metric.name: Traffic(rate=arguments.rate, shares=(arguments.bad,) * len(metric.thresholds))
-        for metric in metric_set.metrics
+        for metric in metric_set.judged
     }
     powers = step_powers(plan.analysis, metric_set, plan.all_steps, traffic)
     missed = shortfalls(plan.analysis, powers)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
-from inference_rollouts.core.limits import GUARDIAN_STALLED
+from inference_rollouts.core.limits import GUARDIAN_STALLED, PROBE_TIMEOUT
 from inference_rollouts.rollout.guardian import Round
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -80,6 +80,8 @@ def _gauge(name: str, about: str, value: float) -> list[str]:
 
 def _handler(probes: Probes) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = PROBE_TIMEOUT
+
         def do_GET(self) -> None:
             if self.path == "/metrics":
                 self._answer(200, probes.metrics())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from inference_rollouts.clients import bodies
+from inference_rollouts.clients.awaiting import OneAtATime
 from inference_rollouts.clients.connections import TimeLeft, limit
 from inference_rollouts.clients.server_clock import ServerClock
 from inference_rollouts.core.errors import (
@@ -20,7 +21,7 @@ from inference_rollouts.core.errors import (
     PatchRefused,
 )
 from inference_rollouts.core.faults import Meaning, meaning
-from inference_rollouts.core.limits import ANSWER_BYTES
+from inference_rollouts.core.limits import ANSWER_BYTES, IDENTITY_TTL
 from inference_rollouts.core.objects.k8s import K8sObject
 
 if TYPE_CHECKING:
@@ -51,58 +52,88 @@ class Answer:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """A client, the headers that say who we are, and when that was found out."""
+
+    client: ApiClient
+    headers: Mapping[str, str]
+    at: float
+
+
 class ApiServer:
     """The API server behind the official client, which `connect` makes on first use.
 
     Safe to use from a thread. The client gives address, identity and trust; its own requests retry, follow
-    redirects and obey `Retry-After` beyond any limit, so they are not used. `timeout`: seconds, in total.
+    redirects and obey `Retry-After` beyond any limit, so they are not used.
+
+    `timeout`: seconds for one request in total, and for finding out who we are, from a file or by a plugin
+    that may hang. `now` gives seconds.
     """
 
-    def __init__(self, connect: Callable[[], ApiClient], timeout: float) -> None:
+    def __init__(
+        self, connect: Callable[[], ApiClient], timeout: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._connect = connect
         self.timeout = timeout
+        self._now = now
         self.clock = ServerClock()
-
-    @cached_property
-    def _client(self) -> ApiClient:
-        client = self._connect()
-        limit(client.rest_client.pool_manager)
-        return client
+        self._known: _Identity | None = None
+        self._finding = OneAtATime(self._find_identity)
 
     def ask(self, request: Request, timeout: float | None = None) -> Answer:
-        """Whatever the API server answers within `timeout` seconds. Raises ClusterUnavailable if nothing."""
-        seconds = self.timeout if timeout is None else timeout
-        client = self._client
-        headers = {**client.default_headers, "Accept": JSON, "Content-Type": request.content_type}
-        self._authenticate(request, headers)
+        """Whatever the API server answers within `timeout` seconds. Raises ClusterUnavailable if nothing.
+
+        Who we are may have expired (401): it is found out anew, and asked again if it has changed.
+        """
+        left = TimeLeft(self.timeout if timeout is None else timeout)
+        identity = self._identity(request, left)
+        answer = self._send(request, identity, left)
+        if answer.status == 401:
+            self._known = None
+            renewed = self._identity(request, left)
+            if renewed.headers != identity.headers:
+                answer = self._send(request, renewed, left)
+        return answer
+
+    def _send(self, request: Request, identity: _Identity, left: TimeLeft) -> Answer:
+        client = identity.client
         query = f"?{urlencode(request.query)}" if request.query else ""
         try:
             answer = client.rest_client.pool_manager.request(
                 request.method,
                 f"{client.configuration.host}{request.path}{query}",
                 body=None if request.body is None else json.dumps(request.body),
-                headers=headers,
-                timeout=TimeLeft(seconds),
+                headers={**identity.headers, "Accept": JSON, "Content-Type": request.content_type},
+                timeout=left,
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
             self.clock.hear(answer.headers.get("Date"))
-            read = _read(answer)
+            return _read(answer)
         except bodies.NETWORK_ERRORS as error:
-            words = bodies.words_of(error, seconds)
+            words = bodies.words_of(error, left.seconds)
             raise ClusterUnavailable(request.method, request.path, 0, words) from error
-        if read.status == 401:  # who we are has expired: the next request finds it out anew
-            self.__dict__.pop("_client", None)
-        return read
 
-    def _authenticate(self, request: Request, headers: dict[str, str]) -> None:
-        """Add who we are. A plugin that gets a token may fail in any way, and may work the next time."""
+    def _identity(self, request: Request, left: TimeLeft) -> _Identity:
+        """Who we are, as it was found out lately. What finds it out may fail in any way, and work later."""
+        if (known := self._known) is not None and self._now() - known.at < IDENTITY_TTL:
+            return known
         try:
-            self._client.update_params_for_auth(headers, [], ["BearerToken"])
+            return self._finding.result(left.left)
         except Exception as error:
-            words = f"no credentials: {bodies.one_line(error)}"
+            words = f"no credentials: {bodies.words_of(error, left.seconds)}"
             raise ClusterUnavailable(request.method, request.path, 0, words) from error
+
+    def _find_identity(self) -> _Identity:
+        """A client knows when its token expires, and gets another then."""
+        client = self._known.client if self._known else self._connect()
+        limit(client.rest_client.pool_manager)
+        headers = dict(client.default_headers)
+        client.update_params_for_auth(headers, [], ["BearerToken"])
+        self._known = _Identity(client, headers, self._now())
+        return self._known
 
     def call(self, request: Request, timeout: float | None = None) -> K8sObject:
         """The object that the API server answers with.

@@ -77,8 +77,19 @@ def parse_or_none(data: bytes) -> Any:
 
 def one_line(text: object, most: int = LONGEST_WORDS) -> str:
     """Words of others, as a sentence may quote them: printable, on one line, not too long."""
-    line = " ".join(str(text).split())
+    try:
+        line = " ".join(str(text).split())
+    except RecursionError:
+        line = "words that are nested too deeply"
     return "".join(char if char.isprintable() else "\ufffd" for char in line)[:most]
+
+
+def complaint(value: Any) -> str:
+    """What a JSON value says of a failure, on one line: its `error`, as OpenAI's API has it, or all of it."""
+    error = value.get("error") or value if isinstance(value, dict) else value
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or error
+    return one_line(error)
 
 
 def words_of(error: BaseException, seconds: float) -> str:

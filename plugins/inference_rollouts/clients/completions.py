@@ -1,58 +1,104 @@
-"""Streamed completions (server-sent events of the OpenAI API), put together again."""
+"""Streamed completions (server-sent events of the OpenAI API), read strictly and put together again."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inference_rollouts.clients import bodies
-from inference_rollouts.core.serving.warm_up import Answer
+from inference_rollouts.core.serving.warm_up import Completion
+
+Tokens = Annotated[int, Field(ge=0, le=10**9)]  # of one answer; more is no count
+FIELDS = ("event", "id", "retry", "")  # of a stream, beside `data`; the last one is a comment
 
 
-def assemble(lines: Iterable[str], started: float) -> Answer:
+class Part(BaseModel):
+    """A part of an event: what is named here has its type, and whatever else there is does not matter."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class Delta(Part):
+    """What comes next of a chat's answer."""
+
+    content: str | None = None
+
+
+class Choice(Part):
+    """What comes next of one answer: `text` of a completion, `delta` of a chat."""
+
+    text: str | None = None
+    delta: Delta | None = None
+    finish_reason: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The text itself."""
+        return self.text or (self.delta and self.delta.content) or ""
+
+
+class Usage(Part):
+    """How many tokens were counted."""
+
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+
+
+class Event(Part):
+    """One event; the last one has the usage, and no choices."""
+
+    choices: list[Choice] | None
+    model: str | None = None
+    usage: Usage | None = None
+
+
+def assemble(lines: Iterable[str], started: float) -> Completion:
     """The completion that the lines of a stream are, which was asked for at `started` (`time.monotonic`).
 
-    Raises ValueError for what is no event of a completion, an error in the middle of the stream included.
+    Raises ValueError for what is no stream of events of a completion, and for a failure that comes in one.
     """
-    ttft, text, finish, model, usage = 0.0, [], None, None, None
+    ttft, text, finish, model, usage = 0.0, [], "", "", Usage()
     for event in _events(lines):
         ttft = ttft or time.monotonic() - started
-        model = event.get("model", model)
-        usage = event.get("usage") or usage
-        for choice in _choices(event):
-            text.append(_text(choice))
-            finish = choice.get("finish_reason") or finish
-    body = {"model": model, "choices": [{"text": "".join(text), "finish_reason": finish}], "usage": usage}
-    return Answer(200, body, ttft or time.monotonic() - started)
+        model = event.model or model
+        usage = event.usage or usage
+        for choice in event.choices or ():
+            text.append(choice.words)
+            finish = choice.finish_reason or finish
+    if not ttft:
+        raise ValueError("a stream without events")
+    counts = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    return Completion(model, "".join(text), finish, *counts, ttft)
 
 
-def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _events(lines: Iterable[str]) -> Iterator[Event]:
+    for data in _data(lines):
+        value = bodies.parse(data)
+        if isinstance(value, dict) and (value.get("error") is not None or "choices" not in value):
+            raise ValueError(f"the stream broke off: {bodies.complaint(value)}")
+        try:
+            yield Event.model_validate(value)
+        except ValidationError as error:
+            raise ValueError(f"no event of a completion: {_first(error)}") from None
+
+
+def _data(lines: Iterable[str]) -> Iterator[str]:
+    """What the events of a stream say, up to the last one."""
     for line in lines:
-        if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
-            continue
-        event = bodies.parse(data)
-        if not isinstance(event, dict):
-            raise ValueError(f"an event that is no object: {bodies.one_line(data, 60)}")
-        if error := event.get("error"):
-            words = error.get("message", error) if isinstance(error, dict) else error
-            raise ValueError(f"the stream broke off: {bodies.one_line(words)}")
-        yield event
+        field, _, value = line.partition(":")
+        if field == "data":
+            if (data := value.strip()) == "[DONE]":
+                return
+            yield data
+        elif line.strip() and field not in FIELDS:
+            raise ValueError(f"no stream of events: {bodies.one_line(line, 60)}")
 
 
-def _choices(event: dict[str, Any]) -> list[dict[str, Any]]:
-    choices = event.get("choices") or []
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise ValueError(f"choices that are no list of objects: {bodies.one_line(choices, 60)}")
-    return choices
-
-
-def _text(choice: dict[str, Any]) -> str:
-    """The text of one event, of a completion or of a chat."""
-    delta = choice.get("delta") or {}
-    if not isinstance(delta, dict):
-        raise ValueError(f"a delta that is no object: {bodies.one_line(delta, 60)}")
-    text = choice.get("text") or delta.get("content") or ""
-    if not isinstance(text, str):
-        raise ValueError(f"a text that is none: {bodies.one_line(text, 60)}")
-    return text
+def _first(error: ValidationError) -> str:
+    """The first mistake of several, as a phrase."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}".lstrip(": ")

@@ -1,7 +1,7 @@
 """HTTP connections on which an exchange ends by a total limit, whatever the other side does.
 
 The time-outs of `http.client` are for each read: a server that sends a byte a second never meets them, and
-each address of a name, each redirect and each retry gets them anew. Here resolving, connecting, the headers
+each address of a name and each retry gets them anew. Here resolving, connecting, the headers
 and the body of an answer share one limit: the `TimeLeft` that a request is made with.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import ipaddress
-import queue
 import socket
 import threading
 import time
@@ -27,11 +26,13 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.poolmanager import pool_classes_by_scheme
 from urllib3.util.connection import create_connection
 
+from inference_rollouts.clients.awaiting import within
+
 SHORTEST = 0.001  # seconds: 0 would mean a socket that does not wait at all
 
 
 class TimeLeft(urllib3.Timeout):
-    """What is left of `seconds` from now on. Requests that share it, as redirects do, share the limit."""
+    """What is left of `seconds` from now on, for all requests that share it."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(total=seconds)
@@ -69,11 +70,19 @@ def limit(manager: urllib3.PoolManager) -> urllib3.PoolManager:
 
 
 def session() -> requests.Session:
-    """A session whose connections keep total limits; to be used with `timeout=TimeLeft(...)`."""
-    made = requests.Session()
+    """A session whose connections keep total limits; to be used with `timeout=TimeLeft(...)`.
+
+    It follows no redirects: whoever answers there is not who was asked.
+    """
+    made = _Session()
     for scheme in ("http://", "https://"):
         made.mount(scheme, _Adapter())
     return made
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere: even to tell where, requests would read the whole body, whatever its size."""
 
 
 class _Adapter(HTTPAdapter):
@@ -170,23 +179,11 @@ def _end(seconds: float | None) -> float:
 
 
 def _resolve(host: str, port: int, end: float) -> list[str]:
-    """The addresses of a host. Nothing interrupts a resolver: one that takes too long is left to itself."""
+    """The addresses of a host. Raises TimeoutError."""
     with contextlib.suppress(ValueError):
         return [str(ipaddress.ip_address(host.strip("[]")))]
-    answer: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            answer.put(list(dict.fromkeys(str(address[0]) for *_, address in entries)))
-        except Exception as error:
-            answer.put(error)
-
-    threading.Thread(target=ask, name="resolve", daemon=True).start()
-    try:
-        resolved = answer.get(timeout=max(end - time.monotonic(), SHORTEST))
-    except queue.Empty:
-        raise TimeoutError(f"{host} was not resolved in time") from None
-    if isinstance(resolved, Exception):
-        raise resolved
-    return resolved
+    entries = within(
+        max(end - time.monotonic(), SHORTEST),
+        partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM),
+    )
+    return list(dict.fromkeys(str(address[0]) for *_, address in entries))

@@ -32,22 +32,24 @@ class Reply:
 
 
 def opened(
-    session: requests.Session, method: str, url: str, seconds: float, **request: Any
+    session: requests.Session, method: str, url: str, left: TimeLeft, **request: Any
 ) -> requests.Response:
-    """An answer whose body is yet to be read, all within `seconds`; raises `bodies.NETWORK_ERRORS`."""
-    left: Any = TimeLeft(seconds)  # urllib3's Timeout, which requests takes as well
-    return session.request(method, url, timeout=left, stream=True, **request)
+    """An answer whose body is yet to be read in the time that is left; raises `bodies.NETWORK_ERRORS`."""
+    timeout: Any = left  # urllib3's Timeout, which requests takes as well
+    return session.request(method, url, timeout=timeout, stream=True, **request)
 
 
 def exchange(
-    session: requests.Session, method: str, url: str, seconds: float, most: int, **request: Any
+    session: requests.Session, method: str, url: str, left: TimeLeft, most: int, **request: Any
 ) -> Reply:
-    """What `url` answers within `seconds` in all, with at most `most` bytes.
+    """What `url` answers in the time that is left, with at most `most` bytes.
 
     `session` is one of `connections.session`. Raises requests.ConnectionError, whose message is one phrase.
     """
     try:
-        with opened(session, method, url, seconds, **request) as answer:
+        with opened(session, method, url, left, **request) as answer:
+            if answer.is_redirect:
+                raise requests.ConnectionError(f"it redirects to {answer.headers['Location']}")
             return Reply(answer.status_code, str(answer.reason), bodies.read(answer.raw, most))
     except bodies.NETWORK_ERRORS as error:
-        raise requests.ConnectionError(bodies.words_of(error, seconds)) from error
+        raise requests.ConnectionError(bodies.words_of(error, left.seconds)) from error

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.judging.metrics import MetricSet, parse_metric_set
+from inference_rollouts.core.judging.metrics import MetricSet, judged_together, parse_metric_set
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -68,8 +68,15 @@ def load_plan(path: Path) -> Plan:
         raise PlanInvalid(f"{printable(path.name)}: {what}") from error
 
 
-def load_metric_set(name: str) -> MetricSet:
-    """Raises PlanInvalid when there is no such metric set or it is not valid."""
+def load_metric_set(*names: str) -> MetricSet:
+    """The metric sets of these names, judged together.
+
+    Raises PlanInvalid when there is no such metric set, it is not valid, or they do not go together.
+    """
+    return judged_together([_metric_set(name) for name in names])
+
+
+def _metric_set(name: str) -> MetricSet:
     path = include_folder("metrics") / f"{name}.yaml"
     try:
         return parse_metric_set(yaml.safe_load(path.read_text()))

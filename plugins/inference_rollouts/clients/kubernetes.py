@@ -83,7 +83,8 @@ class Cluster(Reader, Protocol):
 class KubernetesCluster:
     """A Cluster behind the official client, which `connect` makes on first use.
 
-    `timeout` is in seconds, for one request in total; `now` gives seconds for what discovery said.
+    `timeout` is in seconds, for one request in total; `now` gives seconds, by which what discovery said and
+    who we are grow old.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class KubernetesCluster:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.namespace = namespace
-        self._api = ApiServer(connect, timeout)
+        self._api = ApiServer(connect, timeout, now)
         self._discovery = Discovery(self._api.ask, now)
 
     def time(self) -> float:
@@ -159,7 +160,7 @@ class KubernetesCluster:
     def events_about(self, obj: K8sObject) -> list[K8sObject]:
         query = {"fieldSelector": f"involvedObject.uid={obj['metadata']['uid']}", "limit": "100"}
         try:
-            request = Request("GET", self._path("v1", "Event"), query)
+            request = Request("GET", self._events, query)
             return _items(request, self._api.call(request))
         except (ClusterRefused, ClusterUnavailable) as error:
             log.info("%s", error)
@@ -191,8 +192,8 @@ class KubernetesCluster:
             "count": 1,
         }
         try:
-            path, query = self._path("v1", "Event"), {"fieldManager": FIELD_MANAGER}
-            self._api.call(Request("POST", path, query, body), min(EVENT_TIMEOUT, self._api.timeout))
+            request = Request("POST", self._events, {"fieldManager": FIELD_MANAGER}, body)
+            self._api.call(request, min(EVENT_TIMEOUT, self._api.timeout))
         except Exception as error:
             log.warning("could not write the Event %s (%s): %s", reason, message, error)
 
@@ -203,14 +204,19 @@ class KubernetesCluster:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
         items: list[K8sObject] = []
         end = time.monotonic() + LIST_TIMEOUT
-        while time.monotonic() < end:
+        while (left := end - time.monotonic()) > 0:
             request = Request("GET", path, query)
-            page = self._api.call(request)
+            page = self._api.call(request, min(left, self._api.timeout))
             items += [{**whose, **item} for item in _items(request, page)]
             if not (token := _object(page.get("metadata")).get("continue")):
                 return items
             query = query | {"continue": str(token)}
         raise ClusterUnavailable("GET", path, 0, f"the list did not end within {LIST_TIMEOUT:g} s")
+
+    @property
+    def _events(self) -> str:
+        """Where Events are: every cluster serves them, so that nobody need be asked where."""
+        return f"/api/v1/namespaces/{quote(self.namespace, safe='')}/events"
 
     def _path(
         self, api_version: str, kind: str, name: str | None = None, namespace: str | None = None

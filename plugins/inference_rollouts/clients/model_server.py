@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import requests
 
 from inference_rollouts.clients import bodies, completions
-from inference_rollouts.clients.connections import session
+from inference_rollouts.clients.connections import TimeLeft, session
 from inference_rollouts.clients.exchanges import Reply, exchange, opened
 from inference_rollouts.core.errors import ServerRefused, ServerUnavailable
 from inference_rollouts.core.limits import MODEL_SERVER_BYTES, MODEL_SERVER_TIMEOUT, STREAM_BYTES
 from inference_rollouts.core.serving.adapters import Served, served_from
 from inference_rollouts.core.serving.engines import vllm
-from inference_rollouts.core.serving.warm_up import Answer
+from inference_rollouts.core.serving.warm_up import Answer, Failure
 
 Prompt = str | Sequence[Mapping[str, str]]
 
@@ -41,8 +41,8 @@ class ModelServers(Protocol):
     def complete(self, base_url: str, model: str, prompt: Prompt, max_tokens: int, timeout: float) -> Answer:
         """One streamed answer to a text, or to the messages of a chat, put together again as a completion.
 
-        `timeout`: seconds to its end. A connection that fails, and an answer that does not end in time or
-        is no stream of completions, is an Answer too (status 0, no body): the caller judges answers.
+        `timeout`: seconds to its end. A connection that fails, an answer that does not end in time or is no
+        stream of a completion, and a failure in mid-stream are Answers too: the caller judges answers.
         """
 
 
@@ -90,20 +90,25 @@ class HttpModelServers:
         url = base_url + (vllm.CHAT_COMPLETIONS if chat else vllm.COMPLETIONS)
         started = time.monotonic()
         try:
-            with session() as connections, opened(connections, "POST", url, timeout, json=body) as answer:
+            with (
+                session() as connections,
+                opened(connections, "POST", url, TimeLeft(timeout), json=body) as answer,
+            ):
                 if answer.status_code != 200:
                     reply = Reply(
                         answer.status_code, answer.reason, bodies.read(answer.raw, MODEL_SERVER_BYTES)
                     )
-                    return Answer(reply.status, None, time.monotonic() - started, _words(reply))
+                    return Failure(reply.status, _words(reply))
                 return completions.assemble(bodies.lines(answer.raw, STREAM_BYTES), started)
         except bodies.NETWORK_ERRORS as error:
-            return Answer(0, None, time.monotonic() - started, bodies.words_of(error, timeout))
+            return Failure(0, bodies.words_of(error, timeout))
 
     def _exchange(self, method: str, url: str, **request: Any) -> Reply:
         try:
             with session() as connections:
-                return exchange(connections, method, url, self._timeout, MODEL_SERVER_BYTES, **request)
+                return exchange(
+                    connections, method, url, TimeLeft(self._timeout), MODEL_SERVER_BYTES, **request
+                )
         except requests.RequestException as error:
             raise ServerUnavailable(f"{url} does not answer: {error}") from error
 
@@ -115,11 +120,8 @@ def _accepted(reply: Reply) -> Reply:
 
 
 def _words(reply: Reply) -> str:
-    """What a server says of its refusal, on one line."""
+    """What a server says of its refusal, on one line: in its own words, else in HTTP's."""
     value = reply.json
-    if not isinstance(value, dict):
-        return bodies.one_line(reply.body[: 2 * bodies.LONGEST_WORDS].decode("utf-8", "replace"))
-    error = value.get("error", value)  # older servers put the error itself into the body
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or error
-    return bodies.one_line(error)
+    if value is not None:
+        return bodies.complaint(value)
+    return bodies.one_line(reply.body[: 2 * bodies.LONGEST_WORDS].decode("utf-8", "replace") or reply.reason)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import requests
 
 from inference_rollouts.clients import bodies
-from inference_rollouts.clients.connections import session
-from inference_rollouts.clients.exchanges import Reply, exchange
+from inference_rollouts.clients.bearer import Access, BearerApi, NoToken
+from inference_rollouts.clients.exchanges import Reply
 from inference_rollouts.clients.vectors import VectorReader
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.limits import ANSWER_BYTES, PROMETHEUS_TIMEOUT
+from inference_rollouts.core.limits import PROMETHEUS_TIMEOUT
 
 log = logging.getLogger(__name__)
 
@@ -36,30 +36,21 @@ class Prometheus(Protocol):
         """The same at each of several Unix times that rise evenly, by one request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a server listens, without `/api/v1`; a `token`, if any, is sent as bearer."""
-
-    url: str
-    token: str = ""
-
-
 class PrometheusClient:
-    """A Prometheus over HTTP; `endpoint` is asked where it is on first use. `timeout`: seconds, in total."""
+    """A Prometheus over HTTP, at an address without `/api/v1`; `access` is asked for it on first use.
 
-    def __init__(self, endpoint: Callable[[], Endpoint], timeout: float = PROMETHEUS_TIMEOUT) -> None:
-        self._endpoint = endpoint
-        self._timeout = timeout
+    `timeout`: seconds for one query, in total. `now` gives seconds.
+    """
+
+    def __init__(
+        self,
+        access: Callable[[], Access],
+        timeout: float = PROMETHEUS_TIMEOUT,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = BearerApi(access, timeout, now)
         self._warned: set[str] = set()
         self._reader = VectorReader()
-
-    @cached_property
-    def _session(self) -> tuple[str, requests.Session]:
-        endpoint = self._endpoint()
-        made = session()
-        if endpoint.token:
-            made.headers["Authorization"] = f"Bearer {endpoint.token}"
-        return endpoint.url, made
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         return self._asked("query", {"query": promql, "time": f"{at:.3f}"}, self._reader.vector)
@@ -72,20 +63,24 @@ class PrometheusClient:
         return self._asked("query_range", asked, read)
 
     def _asked(self, path: str, asked: dict[str, str], read: Callable[[bytes], tuple[T, Any]]) -> T:
-        base, session = self._session
-        url = f"{base}/api/v1/{path}"
         try:
-            reply = exchange(session, "POST", url, self._timeout, ANSWER_BYTES, data=asked)
+            reply = self._api.ask("POST", f"/api/v1/{path}", data=asked)
+        except NoToken as error:
+            raise PrometheusUnavailable(f"Prometheus cannot be asked: {error}") from error
         except requests.RequestException as error:
-            raise PrometheusUnavailable(f"Prometheus at {base} does not answer: {error}") from error
+            raise PrometheusUnavailable(
+                f"Prometheus at {self._api.access.url} does not answer: {error}"
+            ) from error
+        access = self._api.access
+        base = access.url
         refused = f"Prometheus at {base} answered {reply.status}: "
         if reply.status != 200:
-            raise PrometheusUnavailable(refused + _words(reply))
+            raise PrometheusUnavailable(refused + _words(reply, access))
         try:
             answer, warnings = read(reply.body)
         except ValueError as error:
             if reply.object.get("status") != "success":
-                raise PrometheusUnavailable(refused + _words(reply)) from error
+                raise PrometheusUnavailable(refused + _words(reply, access)) from error
             raise PrometheusUnavailable(f"Prometheus at {base} answered nonsense: {error}") from error
         self._warn(base, warnings)
         return answer
@@ -98,9 +93,9 @@ class PrometheusClient:
                 log.warning("Prometheus at %s warns: %s", base, words)
 
 
-def _words(reply: Reply) -> str:
+def _words(reply: Reply, access: Access) -> str:
     """Why a query failed: in Prometheus's words, else in HTTP's."""
     if reply.status in (401, 403):
-        return f"{reply.reason}. The connection's password is what it gets as bearer token."
+        return f"{reply.reason}. {access.credentials}"
     error = reply.object.get("error")
     return bodies.one_line(error or f"{reply.reason}, and nothing that Prometheus would say")

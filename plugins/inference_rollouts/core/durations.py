@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 LONGEST = 366 * 86400.0  # seconds; what takes longer is a slip of the pen
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SPOKEN = {"s": "s", "m": "min", "h": "h", "d": "d"}
 
 
 def parse_duration(text: Any) -> float:
@@ -43,6 +45,17 @@ def format_duration(seconds: float) -> str:
         count, rest = divmod(rest, int(_UNIT[unit]))
         out += f"{count}{unit}" if count else ""
     return out
+
+
+def spoken(seconds: float) -> str:
+    """A duration for people: 5400 -> `1 h 30 min`, to the second."""
+    return " ".join(f"{number} {_SPOKEN[unit]}" for number, unit in _PART.findall(format_duration(seconds)))
+
+
+def roughly(seconds: float) -> str:
+    """A duration for people who wait for its end: up to a minute in tens of seconds, above it in minutes."""
+    unit = 10 if seconds <= 60 else 60
+    return spoken(max(1, math.ceil(seconds / unit)) * unit)
 
 
 Seconds = Annotated[

@@ -16,11 +16,15 @@ PROMETHEUS_TIMEOUT = 10.0  # for one query; an observation that takes longer is 
 SLOW_STORE = 2.0  # for which, or for an interval, an observation waits for counts; guardrails do not
 CATCH_UP = 120  # ticks that are asked for at once after a time without counts; more are thinned
 TOKEN_FRESH = 60.0  # that a token must still be good for
+IDENTITY_TTL = 10.0  # for which we are who we were to an API server: a token's file is read that often
+STORAGE_TIMEOUT = 60.0  # for one file of an object storage
+PROBE_TIMEOUT = 10.0  # for a request to a guardian's own server
 DISCOVERY_NO_TTL = 10.0  # for which it is believed that the cluster does not serve a kind
 
 MIB = 2**20
 ANSWER_BYTES = 64 * MIB  # of an answer: a page of 500 big objects, or a vector of many pods, is far below
 MODEL_SERVER_BYTES = MIB  # of a model server's answer that is no completion
+STORED_BYTES = MIB  # of a file that is read from an object storage
 STREAM_BYTES = 16 * MIB  # of a streamed completion: 4,096 tokens with an event of 4 KiB for each
 
 FIRST_PAUSE = 0.5  # before the second try of what may pass; doubled each time
@@ -38,6 +42,8 @@ SERVERS_AT_ONCE = 16  # model servers spoken to at the same time
 
 LEASE_SECONDS = 20  # beyond the next observation, after which a rollout counts as watched by nobody
 LEASE_RENEWAL = 5.0  # between two renewals of a lease that say the same
+STATUS_EVERY = 10.0  # between two publications of a status that differ by time alone
+PUBLISH_PATIENCE = 2.0  # for one publication; an observation waits no longer for it
 GUARDIAN_POLL = 5.0  # between two rounds of a guardian
 GUARDIAN_STALLED = 120.0  # after which a guardian that ended no round is not alive
 

@@ -18,11 +18,20 @@ from pydantic_core import CoreSchema
 
 _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$")]
+_NAME = r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$"
+_WORD = r"^[^\s\x00-\x1f]+$"
+_MODEL_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$"
+_IN_WORDS = {
+    _NAME: "must be at most 53 lower-case letters, digits and hyphens, the first and last no hyphen",
+    _WORD: "must be one word, without blanks",
+    _MODEL_NAME: "must be letters, digits and any of - . _ /, the first and last a letter or digit",
+}
+
+Name = Annotated[str, Field(pattern=_NAME)]
 """A Kubernetes name."""
-Text = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s\x00-\x1f]+$")]
+Text = Annotated[str, Field(min_length=1, max_length=512, pattern=_WORD)]
 """One word: neither blanks nor control characters."""
-ModelName = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$")]
+ModelName = Annotated[str, Field(max_length=253, pattern=_MODEL_NAME)]
 """A model or adapter, as clients name it."""
 Percent = Annotated[int, Field(ge=1, le=100)]
 
@@ -106,11 +115,19 @@ def unstorable(value: Any, where: str = "") -> Iterator[str]:
 
 def mistakes(error: ValidationError, tags: Collection[str] = ()) -> str:
     """Every mistake in one phrase: where, what, and what was given. `tags` are no part of the place."""
-    return "; ".join(_mistake(each, tags) for each in error.errors())
+    found = error.errors()
+    wrong = {each["loc"][:-1] for each in found}
+    return "; ".join(_mistake(each, tags) for each in found if not _follows(each, wrong))
+
+
+def _follows(error: Any, wrong: Collection[tuple[Any, ...]]) -> bool:
+    """Whether a list is called too short only because an item of it is wrong."""
+    return error["type"] == "too_short" and error["loc"] in wrong
 
 
 def _mistake(error: Any, tags: Collection[str]) -> str:
     where = ".".join(str(part) for part in error["loc"] if part not in tags)
-    message = error["msg"].removeprefix("Value error, ")
+    message = _IN_WORDS.get((error.get("ctx") or {}).get("pattern", ""), error["msg"])
+    message = message.removeprefix("Value error, ")
     given = "" if error["type"] in ("value_error", "missing") else f" (given {str(error['input'])[:80]!r})"
     return f"{where}: {message}{given}" if where else message

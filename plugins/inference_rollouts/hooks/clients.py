@@ -44,7 +44,16 @@ def open_run(frozen: Frozen) -> Run:
 
 
 def _connect(conn_id: str) -> ApiClient:
+    """With a configuration of its own: the official client's default one is shared by all connections."""
     # Imported on use: this module is imported whenever Airflow parses the DAGs.
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+    from kubernetes.client import ApiClient, Configuration
+    from kubernetes.config import load_incluster_config
 
-    return KubernetesHook(conn_id=conn_id).get_conn()
+    configuration = Configuration()
+    hook = KubernetesHook(conn_id=conn_id, client_configuration=configuration)
+    client = hook.get_conn()
+    if not hook.is_in_cluster:
+        return client
+    load_incluster_config(configuration)  # which the hook loads into the default one
+    return ApiClient(configuration)

@@ -10,18 +10,19 @@ from __future__ import annotations
 from airflow.sdk.bases.hook import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from inference_rollouts.clients.gke import API, METADATA_SERVER, GkeAccess
+from inference_rollouts.clients.bearer import METADATA_SERVER, Access
+from inference_rollouts.clients.gke import API
 
 
-def gke_access_of(conn_id: str) -> GkeAccess:
+def gke_access_of(conn_id: str) -> Access:
     """The access that a connection gives; that of the own identity where there is no such connection."""
     name = f"connection {conn_id}"
     try:
         conn = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        return GkeAccess(name=name)
+        return Access(API, metadata_server=METADATA_SERVER, name=name)
     base = conn.host or API
     base = base if "://" in base else f"https://{base}"
     base = f"{base}:{conn.port}" if conn.port else base
     metadata_server = conn.extra_dejson.get("metadata_server") or METADATA_SERVER
-    return GkeAccess(base, conn.password or "", metadata_server, name)
+    return Access(base, conn.password or "", metadata_server, name)

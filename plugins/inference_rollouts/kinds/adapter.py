@@ -29,12 +29,13 @@ from inference_rollouts.rollout.adapters import (
     is_loaded,
     new_adapter,
 )
+from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.capacity import adapter_room
 from inference_rollouts.rollout.pods import servers_of
 from inference_rollouts.rollout.retirement import AdapterSubject, Subject
 from inference_rollouts.rollout.run import ReconcilePods, Run
 from inference_rollouts.rollout.targets import alias_places, splitter_of
-from inference_rollouts.rollout.warm_up import warm_all
+from inference_rollouts.rollout.warm_up import warm_all, warming_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +86,18 @@ class AdapterRollout:
         return alias_places(self.plan, obj)
 
     def warm_up(self, run: Run) -> Mapping[str, float]:
-        plan, servers = self.plan, run.clients.servers
-        urls = servers_of(run.cluster, plan.pool)
-        for pod, url in urls.items():
-            ensure_loaded(servers, pod, url, new_adapter(plan))
-        ttfts = warm_all(servers, urls, plan.canary, plan)
-        if lacking := [pod for pod, url in urls.items() if not is_loaded(servers, url, plan.canary)]:
-            raise WarmUpFailed(
-                f"Pods {', '.join(lacking)} answer as {plan.canary} but do not list it in /v1/models; "
-                "nobody knows what they answer with. No traffic was moved."
-            )
-        self._require_alike(run, urls)
+        plan, new = self.plan, new_adapter(self.plan)
+        with warming_up(run) as servers:
+            urls = servers_of(run.cluster, plan.pool)
+            serving.on_each(urls, lambda pod, url: ensure_loaded(servers, pod, url, new))
+            ttfts = warm_all(servers, urls, plan.canary, plan.warm_up)
+            known = serving.on_each(urls, lambda pod, url: is_loaded(servers, pod, url, plan.canary))
+            if lacking := [pod for pod, loaded in known.items() if not loaded]:
+                raise WarmUpFailed(
+                    f"Pods {', '.join(lacking)} answer as {plan.canary} but do not list it in /v1/models, "
+                    "and nobody knows what they answer with"
+                )
+            self._require_alike(servers, urls)
         return ttfts
 
     def floors(self, run: Run) -> tuple[Floor, ...]:
@@ -120,14 +122,11 @@ class AdapterRollout:
     def retired(self, clients: Clients, retirement: Retirement) -> Subject:
         return AdapterSubject(clients, self.plan, retirement)
 
-    def _require_alike(self, run: Run, urls: Mapping[str, str]) -> None:
+    def _require_alike(self, servers: AskedServers, urls: serving.Urls) -> None:
         """Every pod answers the golden prompts as canary as one of them does as stable."""
-        plan, servers, how = self.plan, run.clients.servers, self.plan.warm_up
-        try:
-            answers = serving.references(servers, *next(iter(urls.items())), plan.stable, how)
-            serving.on_each(
-                urls,
-                lambda pod, url: serving.require_alike(servers, pod, url, plan.canary, how, answers),
-            )
-        except WarmUpFailed as error:
-            raise WarmUpFailed(f"{error}; no traffic was moved to {plan.canary}.") from error
+        plan, how = self.plan, self.plan.warm_up
+        answers = serving.references(servers, *next(iter(urls.items())), plan.stable, how)
+        serving.on_each(
+            urls,
+            lambda pod, url: serving.require_alike(servers, pod, url, plan.canary, how, answers),
+        )

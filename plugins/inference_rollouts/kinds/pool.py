@@ -34,6 +34,7 @@ from inference_rollouts.preflight import (
     trial,
 )
 from inference_rollouts.rollout import serving
+from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.capacity import pods_for_all, pool_room, pool_room_ahead
 from inference_rollouts.rollout.pods import servers_of
@@ -41,7 +42,7 @@ from inference_rollouts.rollout.retirement import PoolSubject, Subject
 from inference_rollouts.rollout.run import ReconcilePods, Run
 from inference_rollouts.rollout.sizes import bring_back_size
 from inference_rollouts.rollout.targets import route_places, routes_of
-from inference_rollouts.rollout.warm_up import warm_all
+from inference_rollouts.rollout.warm_up import warm_all, warming_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +104,13 @@ class PoolRollout:
 
     def warm_up(self, run: Run) -> Mapping[str, float]:
         plan = self.plan
-        stable, canary = (servers_of(run.cluster, pool) for pool in (plan.stable, plan.canary))
-        if len(canary) < plan.workload.replicas:
-            raise WarmUpFailed(
-                f"{len(canary)} of {plan.workload.replicas} pods of {plan.canary} are ready; "
-                "no traffic was moved to it."
-            )
-        ttfts = warm_all(run.clients.servers, canary, plan.workload.served_model_name, plan)
-        try:
-            self._require_alike(run, stable, canary)
-        except WarmUpFailed as error:
-            raise WarmUpFailed(f"{error}; no traffic was moved to {plan.canary}.") from error
+        with warming_up(run) as servers:
+            stable, canary = (servers_of(run.cluster, pool) for pool in (plan.stable, plan.canary))
+            if len(canary) < plan.workload.replicas:
+                text = f"{len(canary)} of {plan.workload.replicas} pods of {plan.canary} are ready"
+                raise WarmUpFailed(text)
+            ttfts = warm_all(servers, canary, plan.workload.served_model_name, plan.warm_up)
+            self._require_alike(servers, stable, canary)
         return ttfts
 
     def floors(self, run: Run) -> tuple[Floor, ...]:
@@ -142,10 +139,9 @@ class PoolRollout:
     def retired(self, clients: Clients, retirement: Retirement) -> Subject:
         return PoolSubject(clients, self.plan, retirement)
 
-    def _require_alike(self, run: Run, stable: Mapping[str, str], canary: Mapping[str, str]) -> None:
+    def _require_alike(self, servers: AskedServers, stable: serving.Urls, canary: serving.Urls) -> None:
         """Every new server answers for each name of stable's, and as one of them does."""
-        plan, servers = self.plan, run.clients.servers
-        work, how, model = plan.workload, plan.warm_up, plan.workload.served_model_name
+        work, how, model = self.plan.workload, self.plan.warm_up, self.plan.workload.served_model_name
         names = nameable(serving.seen_by(servers, stable), {})
         answers = serving.references(servers, *next(iter(stable.items())), model, how)
 

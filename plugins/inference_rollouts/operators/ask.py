@@ -16,7 +16,8 @@ from inference_rollouts.core.judging.judge import Judgement, Verdict
 from inference_rollouts.core.limits import JUDGE_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
 from inference_rollouts.core.run.pace import until_answered
-from inference_rollouts.operators.base import frozen_plan, resumes, run_of
+from inference_rollouts.operators.base import frozen_plan, passed_on, resumes, run_of
+from inference_rollouts.operators.history import ANSWERED_BY
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.triggers.ask import AskTrigger
 
@@ -27,7 +28,7 @@ class Ask(BaseOperator):
     """Its XCom is the judgement that the gate follows: the judge's own, a person's, or an alarm's.
 
     When there is nothing to ask it hands the judge's on and skips itself. Without this XCom the gate rolls
-    back, so that no accident of this task passes for a yes.
+    back, so that no accident of this task passes for a yes. Like the judge it fails when it is to roll back.
     """
 
     ui_color = "#fde7f3"
@@ -80,12 +81,14 @@ class Ask(BaseOperator):
         else:
             result = self._answered(context, event).to_json()
         self.log.info("%s: %s", result["verdict"], result["reason"])
-        return result
+        return passed_on(context, result)
 
     def _answered(self, context: Context, event: dict[str, Any]) -> Judgement:
         """What becomes of a person's answer; a yes permits the next raise."""
         run = run_of(context)
         judgement = answered(run.plan, self._judgement(context), event)
+        person = (event.get("responded_by_user") or {}).get("name")
+        context["ti"].xcom_push(key=ANSWERED_BY, value=person or "nobody's answer in time")
         if judgement.verdict is Verdict.ADVANCE:
             now = time.time()
             until(now + WRITE_DEADLINE)(run.traffic.permit, judgement.step, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -10,16 +11,23 @@ from typing import Any, TypeVar, cast
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
-from airflow.sdk.exceptions import TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
 
 from inference_rollouts.core.errors import PassingError, RolloutError
+from inference_rollouts.core.judging.judgement import Verdict
+from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers.event import EVENT_TOKEN
+from inference_rollouts.triggers.publishing import STATUS
+
+log = logging.getLogger(__name__)
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
+FORECAST = "forecast"  # the XCom of a dry run: all that it would do
+SUMMARY = "summary"  # and the one with the most important of it
 TOKEN = "token"  # the XCom that says for which try of the run objects were claimed
 PLACE = "place"  # and the one that says where
 CLAIMING = frozenset({"deploy_pool", "load_adapter"})
@@ -76,6 +84,14 @@ def resumes(go_on: Callable[..., T]) -> Callable[..., T]:
     return resumed
 
 
+def passed_on(context: Context, judgement: dict[str, Any]) -> dict[str, Any]:
+    """The judgement for the gate; one that is to roll back fails its task, after it was left as XCom."""
+    if judgement["verdict"] == Verdict.ROLLBACK:
+        context["ti"].xcom_push(key="return_value", value=judgement)
+        raise AirflowFailException(judgement["reason"])
+    return judgement
+
+
 def run_identity(context: Context) -> str:
     """Who this run is to the cluster: the same for every task, try and clear of one DAG run."""
     run = context["dag_run"]
@@ -110,6 +126,14 @@ def earlier_place(context: Context) -> dict[str, str]:
 def _left_by_claiming(context: Context, key: str) -> list[Any]:
     """Also where the plan has become invalid since, and its DAG has no such tasks any more."""
     return [context["ti"].xcom_pull(task_ids=task, key=key) for task in sorted(CLAIMING)]
+
+
+def tell(context: Context, find: Callable[[], Status]) -> None:
+    """Leave where the rollout is as XCom, as a trigger does while a task waits. Best effort."""
+    try:
+        context["ti"].xcom_push(key=STATUS, value=find().to_json())
+    except Exception as error:
+        log.warning("could not publish where the rollout is: %s", error)
 
 
 def run_of(context: Context) -> Run:

@@ -10,12 +10,13 @@ from airflow.sdk.definitions.context import Context
 from inference_rollouts.core.judging.judge import Verdict
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.reporting.chart import Point
-from inference_rollouts.core.reporting.report import Outcome, outcome_of
+from inference_rollouts.core.reporting.report import Cause, Outcome, outcome_of
 from inference_rollouts.operators.base import CLAIMING, FAILURE, PREFLIGHT
 from inference_rollouts.rollout.run import Run
 
 DEAD = frozenset({"failed", "upstream_failed"})
 RESTORED = "restored"  # XCom of task rollback: what it restored
+ANSWERED_BY = "answered_by"  # XCom of a task that asks: whose answer it was
 
 
 def task_states(context: Context) -> dict[str, str]:
@@ -61,15 +62,26 @@ def _by_step(context: Context, key: str) -> list[list[Any]]:
     return [[value for value in step if value] for step in pulled]
 
 
-def why_rolled_back(context: Context) -> str:
-    """One sentence: the verdict against the canary, else the task that failed, else a person's doing."""
+def is_refused(context: Context) -> bool:
+    """Whether preflight decided nothing in this run, so that no other task had anything to do."""
+    return task_states(context).get(PREFLIGHT) in {*DEAD, "skipped"}
+
+
+def cause(context: Context) -> Cause:
+    """Why it goes back: the verdict against the canary, else the task that failed, else a person's doing."""
     if mistake := getattr(context["dag"].task_dict[PREFLIGHT], "mistake", ""):
-        return f"the plan became invalid while it ran: {mistake}"
+        when = "is invalid" if is_refused(context) else "became invalid while it ran"
+        return Cause(f"the plan {when}: {mistake}", "the plan's file")
     verdicts = judgements(context)
     if verdicts and verdicts[-1]["verdict"] == Verdict.ROLLBACK.value:
-        return str(verdicts[-1]["reason"])
+        step = verdicts[-1]["step"]
+        person = context["ti"].xcom_pull(task_ids=f"step_{step}.ask", key=ANSWERED_BY)
+        return Cause(str(verdicts[-1]["reason"]), person or f"the judge of step {step}")
     failed = sorted(task for task, state in task_states(context).items() if state == "failed")
     if failed:
         reasons = [context["ti"].xcom_pull(task_ids=task, key=FAILURE) for task in failed]
-        return next(filter(None, reasons), f"task {', '.join(failed)} failed")
-    return "the run was stopped before it was decided"
+        why = next(filter(None, reasons), f"task {', '.join(failed)} failed")
+        return Cause(why, f"task {', '.join(failed)}")
+    return Cause(
+        "the run was stopped before it was decided", "whoever stopped the run, see Airflow's audit log"
+    )

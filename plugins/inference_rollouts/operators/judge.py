@@ -10,18 +10,21 @@ from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.limits import JUDGE_GRACE
-from inference_rollouts.operators.base import frozen_plan, records_failure, resumes
+from inference_rollouts.operators.base import frozen_plan, passed_on, records_failure, resumes
+from inference_rollouts.operators.links import GraphLink, RecordLink, StatusLink
 from inference_rollouts.triggers.judge import JudgeTrigger
 
 
 class Judge(BaseOperator):
-    """Defers to a JudgeTrigger; returns the judgement (see `core.judging.judgement`) as XCom.
+    """Defers to a JudgeTrigger; its XCom is the judgement (see `core.judging.judgement`).
 
+    It fails when that is to roll back, so that the grid shows at which step the rollout ended.
     XCom `record` is the decision record (bounded; `inference-rollouts replay` judges it again),
     `points` what charts need of every observation.
     """
 
     ui_color = "#fff8e1"
+    operator_extra_links = (StatusLink(), GraphLink(), RecordLink())
 
     def __init__(self, *, step: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -59,4 +62,4 @@ class Judge(BaseOperator):
         context["ti"].xcom_push(key="record", value=event["record"])
         context["ti"].xcom_push(key="points", value=event["points"])
         self.log.info("%s: %s", judgement["verdict"], judgement["reason"])
-        return judgement
+        return passed_on(context, judgement)

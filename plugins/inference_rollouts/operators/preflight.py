@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import replace
+from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
+from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.limits import REFLEX_DEADLINE
+from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.plan.plan import parse_plan
+from inference_rollouts.core.reporting.forecast import markdown, summary
 from inference_rollouts.core.run.parameters import apply_parameters
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.kinds import kind_of
-from inference_rollouts.operators.base import earlier_token, records_failure, run_identity
+from inference_rollouts.operators.base import (
+    FORECAST,
+    PREFLIGHT,
+    SUMMARY,
+    earlier_token,
+    records_failure,
+    run_identity,
+)
+from inference_rollouts.operators.links import page_of_run
+from inference_rollouts.preflight.forecast import forecast
 from inference_rollouts.preflight.measuring import check_power
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.claims import way_back_of
+from inference_rollouts.rollout.confirmation import await_confirmation, confirmation
 from inference_rollouts.rollout.retrying import until
-from inference_rollouts.rollout.way_back import Restored
+from inference_rollouts.rollout.run import Run
 
 
 class Preflight(BaseOperator):
-    """Checks plan, route, pools, cluster and Prometheus, then freezes what later tasks read."""
+    """Checks plan, route, pools, cluster and Prometheus, then freezes what later tasks read.
+
+    A dry run ends here, with what it would do as XCom `forecast`.
+    """
 
     ui_color = "#e8f0fe"
 
@@ -37,9 +54,13 @@ class Preflight(BaseOperator):
         plan = apply_parameters(parse_plan(self.plan), context["params"])
         clients = clients_of(plan)
         if token := earlier_token(context):
-            restored = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
-            self.log.info("what an earlier try of this run claimed: %s", restored)
-        frozen = kind_of(plan).freeze(clients, run_identity(context))
+            confirmed = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
+            self.log.info("what an earlier try of this run claimed is as it was: %s", confirmed.message)
+        run = context["dag_run"]
+        link = page_of_run(run.dag_id, run.run_id)
+        frozen = replace(kind_of(plan).freeze(clients, run_identity(context)), link=link)
+        if context["params"].get("dry_run"):
+            self._forecast(context, Run(frozen, clients, kind_of(frozen.plan)))
         table, missed = check_power(clients.prometheus, frozen, time.time())
         self.log.info("what each step can detect:\n%s", table)
         for sentence in missed:
@@ -50,10 +71,22 @@ class Preflight(BaseOperator):
         self.log.info("%s -> %s on %s: weights %s", plan.stable, plan.canary, moved, weights)
         return frozen.to_json()
 
+    def _forecast(self, context: Context, run: Run) -> NoReturn:
+        """Leave what the run would do as XCom, and skip everything but the report of it."""
+        seen, ti = forecast(run, time.time()), context["ti"]
+        ti.xcom_push(key=FORECAST, value=markdown(seen))
+        ti.xcom_push(key=SUMMARY, value=summary(seen))
+        self.log.info("%s", markdown(seen))
+        raise DownstreamTasksSkipped(
+            tasks=[task for task in context["dag"].task_ids if task not in (PREFLIGHT, "begin", "report")]
+        )
 
-def _bring_back(cluster: Cluster, token: str) -> Restored:
-    """One try to end what an earlier try of this run claimed."""
-    return end_by_claims(cluster, way_back_of(cluster, token), "the run was cleared", time.time())
+
+def _bring_back(cluster: Cluster, token: str) -> Readiness:
+    """One try to end what an earlier try of this run claimed, and whether gateways have taken that."""
+    way_back = way_back_of(cluster, token)
+    end_by_claims(cluster, way_back, "the run was cleared", time.time())
+    return await_confirmation(lambda: confirmation(cluster, way_back.targets))
 
 
 class InvalidPlan(BaseOperator):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from inference_rollouts.core.run.preview import is_preview_of
 from inference_rollouts.operators.base import run_of
+from inference_rollouts.operators.history import is_refused
 
 
 class EndPreview(BaseOperator):
@@ -19,6 +21,8 @@ class EndPreview(BaseOperator):
     ui_color = "#f1f3f4"
 
     def execute(self, context: Context) -> None:
+        if is_refused(context):
+            raise AirflowSkipException("Preflight decided nothing, so there is no preview.")
         run = run_of(context)
         for manifest in run.frozen.previews:
             kind, name = manifest["kind"], manifest["metadata"]["name"]

@@ -6,40 +6,78 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.reporting.chart import chart
-from inference_rollouts.core.reporting.report import Outcome, markdown
-from inference_rollouts.operators.base import run_of
-from inference_rollouts.operators.history import ending, judgements, points, why_rolled_back
+from inference_rollouts.core.reporting.report import Cause, Outcome, first_line, markdown
+from inference_rollouts.core.reporting.text import inert
+from inference_rollouts.operators.base import PREFLIGHT, SUMMARY, earlier_token, run_of
+from inference_rollouts.operators.history import RESTORED, cause, ending, is_refused, judgements, points
+from inference_rollouts.operators.links import ReportLink
+from inference_rollouts.rollout.run import Run
 
 
 class Report(BaseOperator):
     """Pushes XComs `outcome`, `reason`, `report` (markdown) and `chart` (SVG).
 
     It fails when the canary was not promoted, so that a rollout which did not reach its goal is red in the
-    grid and alerts like any failed run.
+    grid and alerts like any failed run. Of a dry run it repeats what would be done.
     """
 
     ui_color = "#f1f3f4"
+    operator_extra_links = (ReportLink(),)
 
     def execute(self, context: Context) -> None:
-        run, verdicts = run_of(context), judgements(context)
+        if seen := context["ti"].xcom_pull(task_ids=PREFLIGHT, key=SUMMARY):
+            context["ti"].xcom_push(key="report", value=seen)
+            return
+        try:
+            run = run_of(context)
+        except PlanInvalid:
+            if not is_refused(context):
+                raise
+            outcome, ended = _refused(context)
+            text = first_line(_title(context), outcome, ended)
+        else:
+            outcome, ended = _ended(context, run)
+            text = markdown(run.plan, outcome, ended, judgements(context))
+            self._leave(context, run, outcome, text)
+        for key, value in (("outcome", outcome.value), ("reason", ended.why), ("report", text)):
+            context["ti"].xcom_push(key=key, value=value)
+        self.log.info("%s", text)
+        if outcome is not Outcome.PROMOTED:
+            raise AirflowFailException(f"The canary was not promoted; {outcome.sentence}: {ended.why}")
+
+    def _leave(self, context: Context, run: Run, outcome: Outcome, text: str) -> None:
+        """The chart, and both in the plan's storage."""
         plan = run.plan
-        outcome, late = ending(context, run)
-        promoted = outcome is Outcome.PROMOTED and verdicts
-        why = str(verdicts[-1]["reason"]) if promoted else why_rolled_back(context)
-        reason = f"{why} {late}".rstrip()
-        text = markdown(plan, outcome, reason, verdicts)
-        ti = context["ti"]
-        ti.xcom_push(key="outcome", value=outcome.value)
-        ti.xcom_push(key="reason", value=reason)
-        ti.xcom_push(key="report", value=text)
-        picture = chart(
-            f"{plan.stable} -> {plan.canary}: {outcome.value}", points(context), 1 / plan.analysis.alpha
-        )
-        ti.xcom_push(key="chart", value=picture)
+        title = f"{plan.stable} -> {plan.canary}: {outcome.value}"
+        picture = chart(title, points(context), 1 / plan.analysis.alpha)
+        context["ti"].xcom_push(key="chart", value=picture)
         if folder := run.frozen.storage_folder:
             run.clients.storage.write(folder, "report.md", text)
             run.clients.storage.write(folder, "chart.svg", picture)
-        self.log.info("%s", text)
-        if outcome is not Outcome.PROMOTED:
-            raise AirflowFailException(f"{plan.canary} was not promoted; {outcome.sentence}: {reason}")
+
+
+def _ended(context: Context, run: Run) -> tuple[Outcome, Cause]:
+    """How a rollout ended, and why."""
+    outcome, late = ending(context, run)
+    verdicts = judgements(context)
+    if outcome is Outcome.PROMOTED and verdicts:
+        last = verdicts[-1]
+        return outcome, Cause(str(last["reason"]), f"the judge of step {last['step']}")
+    ended = cause(context)
+    return outcome, Cause(f"{ended.why} {late}".rstrip(), ended.by)
+
+
+def _refused(context: Context) -> tuple[Outcome, Cause]:
+    """The same for a run that preflight refused; what an earlier try of it claimed went back."""
+    if context["ti"].xcom_pull(task_ids="rollback", key=RESTORED):
+        return Outcome.ROLLED_BACK, cause(context)
+    return Outcome.ASTRAY if earlier_token(context) else Outcome.NOT_STARTED, cause(context)
+
+
+def _title(context: Context) -> str:
+    """What was to go from where to where, as far as that is known."""
+    params = context.get("params") or {}
+    sides = [inert(str(params[side])) for side in ("stable", "canary") if side in params]
+    return " -> ".join(sides) or context["dag"].dag_id

@@ -16,10 +16,20 @@ from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import READINESS_POLL, RETURN_PATIENCE, TRIGGER_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.core.reporting.report import Cause
+from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.operators.assets import announce_promotion, announce_rollback
-from inference_rollouts.operators.base import earlier_place, earlier_token, records_failure, resumes, run_of
-from inference_rollouts.operators.history import RESTORED, task_states, why_rolled_back
+from inference_rollouts.operators.base import (
+    earlier_place,
+    earlier_token,
+    records_failure,
+    resumes,
+    run_of,
+    tell,
+)
+from inference_rollouts.operators.history import RESTORED, cause, is_refused, task_states
+from inference_rollouts.operators.links import ReportLink, StatusLink
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.checks import check_now
@@ -35,6 +45,7 @@ class ShiftWeight(BaseOperator):
     """Gives the canary what step `step` (from 1) of the plan says, once both pools have room for it."""
 
     ui_color = "#e8f0fe"
+    operator_extra_links = (StatusLink(),)
 
     def __init__(self, *, step: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -62,7 +73,7 @@ class ShiftWeight(BaseOperator):
                 timeout=timedelta(seconds=seconds) + TRIGGER_GRACE,
             )
         self.log.info("%s", room.message)
-        return self._shift(run)
+        return self._shift(context, run)
 
     @records_failure
     @resumes
@@ -75,13 +86,14 @@ class ShiftWeight(BaseOperator):
             raise _refusal(event["judgement"]["reason"])
         if event["phase"] != Phase.READY:
             raise _refusal(event["message"])
-        return self._shift(run_of(context))
+        return self._shift(context, run_of(context))
 
-    def _shift(self, run: Run) -> dict[str, Any]:
+    def _shift(self, context: Context, run: Run) -> dict[str, Any]:
         step = self._planned(run)
         now = time.time()
         since = until(now + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
         self.log.info("%s has %s of the traffic", run.plan.canary, step)
+        tell(context, lambda: status_of(run.traffic.claims()))
         return {"percent": step.weight, "mirror": step.mirror, "since": since}
 
     def _judged(self, context: Context) -> dict[str, Any] | None:
@@ -126,19 +138,21 @@ class Rollback(BaseOperator):
     """
 
     ui_color = "#fad2cf"
+    operator_extra_links = (StatusLink(), ReportLink())
 
     def execute(self, context: Context) -> str:
         try:
             run = run_of(context)
         except PlanInvalid as error:
             return self._by_claims(context, error)
-        why, began = why_rolled_back(context), time.time()
+        ended, began = cause(context), time.time()
+        without_end()(lambda: self._announce(run, ended))
 
         def bring() -> Restored:
             now = time.time()
             kept = partial(run.kind.kept_share, run, patient=now < began + RETURN_PATIENCE)
             try:
-                return bring_back(run.traffic.way_back, kept, why, now)
+                return bring_back(run.traffic.way_back, kept, ended.why, now)
             except Exception:
                 run.traffic.way_back.watch("rollback")  # after the try: the traffic waits for no lease
                 raise
@@ -158,10 +172,18 @@ class Rollback(BaseOperator):
         announce_rollback(context, run.plan.name, run.plan.canary)
         return str(restored)
 
+    def _announce(self, run: Run, ended: Cause) -> None:
+        """The first line of the log: why it goes back, by whom, and where the traffic is now."""
+        if claims := run.traffic.claims():
+            status = status_of(claims, doing=f"rolled back by {ended.by}: {ended.why.rstrip('.')}")
+            self.log.warning("%s", status.headline)
+
     def _by_claims(self, context: Context, error: PlanInvalid) -> str:
         """The same where preflight's word is lost. Raises `error` where nothing says what is to be ended."""
         token, place = earlier_token(context), earlier_place(context)
         if not token or not place:
+            if is_refused(context):
+                raise AirflowSkipException("Preflight decided nothing: there is nothing to restore.")
             raise error
         connections = Connections(kubernetes=place["kubernetes"])
         cluster = clients_at(connections, place["namespace"]).cluster

@@ -8,7 +8,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.limits import WRITE_DEADLINE
-from inference_rollouts.operators.base import records_failure, run_of
+from inference_rollouts.core.reporting.status import preparing
+from inference_rollouts.operators.base import records_failure, run_of, tell
 from inference_rollouts.rollout.retrying import until
 
 
@@ -24,6 +25,7 @@ class WarmUp(BaseOperator):
     def execute(self, context: Context) -> dict[str, float]:
         """Seconds to a first token once warm, by pod."""
         run = run_of(context)
+        tell(context, lambda: preparing(run.frozen, "warming up"))
         ttfts = dict(run.kind.warm_up(run))
         now = time.time()
         until(now + WRITE_DEADLINE)(run.traffic.permit, 0, now)

@@ -8,13 +8,14 @@ from typing import Any
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClusterRefused, PlanInvalid, ServerRefused
+from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.objects.api_groups import WORKLOAD_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.plan.plan import Kind, PoolPlan
 from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.pods import base_url, pods_of
+from inference_rollouts.rollout.serving import listed
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,7 @@ def check_nodes(clients: Clients, plan: PoolPlan, run: str, manifests: list[K8sO
 def _check_model(clients: Clients, plan: PoolPlan) -> None:
     """Raises PlanInvalid unless the stable pods serve this very model under this name."""
     work, pod = plan.workload, ready_pods(pods_of(clients.cluster, plan.stable))[0]
-    try:
-        served = clients.servers.models(base_url(pod, work.port))
-    except ServerRefused as error:
-        raise ClusterRefused(
-            f"Pod {pod['metadata']['name']} of {plan.stable} does not say what it serves: {error}"
-        ) from error
+    served = listed(clients.servers, pod["metadata"]["name"], base_url(pod, work.port))
     now = {each.name: each.path for each in served if each.parent is None}
     if now.get(work.served_model_name) != work.model:
         today = ", ".join(f"{name} ({path})" for name, path in now.items()) or "nothing"

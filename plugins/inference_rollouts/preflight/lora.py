@@ -20,6 +20,7 @@ from inference_rollouts.core.serving.adapters import Adapter, Lora, conflict, mi
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.warm_up import mistake
 from inference_rollouts.rollout.pods import pods_of, servers_of
+from inference_rollouts.rollout.serving import listed, seen_by
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def check(clients: Clients, plan: AdapterPlan, targets: Sequence[Target]) -> Non
     if wrong:
         raise ClusterRefused(wrong[0])
     if plan.config is not None:
-        _check_config(clients, plan, plan.config, next(iter(urls.values())))
+        _check_config(clients, plan, plan.config, *next(iter(urls.items())))
 
 
 def path_of_stable(clients: Clients, plan: AdapterPlan) -> str:
@@ -42,12 +43,10 @@ def path_of_stable(clients: Clients, plan: AdapterPlan) -> str:
 
     Empty, and warned of, where they do not say or do not agree; empty too for the base model itself.
     """
-    urls = servers_of(clients.cluster, plan.pool)
-    listed = [
-        each for url in urls.values() for each in clients.servers.models(url) if each.name == plan.stable
-    ]
-    paths = {each.path for each in listed if each.parent}
-    if len(paths) == 1 or (listed and not paths) or plan.load == "lazy":
+    seen = seen_by(clients.servers, servers_of(clients.cluster, plan.pool))
+    known = [each for served in seen.values() for each in served if each.name == plan.stable]
+    paths = {each.path for each in known if each.parent}
+    if len(paths) == 1 or (known and not paths) or plan.load == "lazy":
         return paths.pop() if paths else ""
     have = f"different paths ({', '.join(sorted(paths))})" if paths else "no path that they tell"
     log.warning(
@@ -73,11 +72,10 @@ def _check_names(cluster: Cluster, plan: AdapterPlan, targets: Sequence[Target])
                     )
 
 
-def _check_config(clients: Clients, plan: AdapterPlan, config: str, url: str) -> None:
-    """The adapter fits the servers, as far as its config shows: `url` is that of one of them."""
-    named = {
-        name for each in clients.servers.models(url) if not each.parent for name in (each.name, each.path)
-    }
+def _check_config(clients: Clients, plan: AdapterPlan, config: str, pod: str, url: str) -> None:
+    """The adapter fits the servers, as far as its config shows: `pod` at `url` is one of them."""
+    served = listed(clients.servers, pod, url)
+    named = {name for each in served if not each.parent for name in (each.name, each.path)}
     pods = ready_pods(pods_of(clients.cluster, plan.pool))
     rank = min(vllm.max_lora_rank(vllm.arguments_of(pod)) for pod in pods)
     adapter = Adapter(name=plan.canary, path=plan.path, config=config)
@@ -90,7 +88,7 @@ def _check_config(clients: Clients, plan: AdapterPlan, config: str, url: str) ->
 
 def _wrong(servers: ModelServers, pod: str, url: str, plan: AdapterPlan) -> str | None:
     """What is in the way on one pod."""
-    if taken := conflict(servers.models(url), plan.canary, plan.path):
+    if taken := conflict(listed(servers, pod, url), plan.canary, plan.path):
         return f"Pod {pod} {taken}."
     how = plan.warm_up
     answer = servers.complete(url, plan.stable, how.prompts[0], how.max_tokens, how.request_timeout)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
-from inference_rollouts.core.judging.counts import last_window, missing, only, pods_in
+from inference_rollouts.core.judging.counters import Exporter, last_window, named, names_of
+from inference_rollouts.core.judging.counts import Snapshot, missing, only, pods_in
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import markdown, shortfalls, step_powers, traffic_of
+from inference_rollouts.core.judging.queries import keyed
 from inference_rollouts.core.judging.rules import problems
-from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.plan.plan import Kind, Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import exporters_of, snapshot
 
@@ -24,29 +27,59 @@ TRAFFIC_SEEN = 120.0  # seconds before the rollout of traffic from which its pow
 
 def metric_set_of(plan: Plan) -> MetricSet:
     """The metric set by which a plan judges. Raises PlanInvalid when its policy does not fit."""
-    metric_set = load_metric_set(plan.metrics)
+    metric_set = load_metric_set(*plan.metrics)
+    pools_alone = [each.name for each in metric_set.sets if each.arm or each.exporters == "gateways"]
+    if plan.kind is Kind.LORA and pools_alone:
+        raise PlanInvalid(
+            f"The plan is invalid: metrics: {pools_alone[0]!r} tells pools apart; both adapters are in one."
+        )
     if mistakes := problems(plan.analysis, metric_set):
         raise PlanInvalid(f"The plan is invalid: {' '.join(mistakes)}")
     return metric_set
 
 
 def check_metrics(clients: Clients, frozen: Frozen) -> None:
-    """Prometheus answers and knows what the judge needs of stable, of its own pods."""
-    plan = frozen.plan
+    """Prometheus answers and knows what the judge needs of stable, of its own pods and of its gateways."""
     seen = snapshot(clients.prometheus, frozen, time.time())
-    arm, names = plan.arm(plan.stable), frozen.metric_set.pod
-    if own := exporters_of(clients.cluster, frozen):
-        present = pods_in(seen, names, arm.label)
+    own = exporters_of(clients.cluster, frozen)
+    for key, metric_set in keyed(frozen.metric_set):
+        answer = Snapshot(seen.time, {key: seen.samples[key]})
+        if not (lacking := "; ".join(_lacking(frozen, metric_set, answer, own))):
+            continue
+        if metric_set.guardrail_only:
+            log.warning("%s raises no alarm: the metrics store lacks %s", metric_set.name, lacking)
+            continue
+        scraped = _scraped(frozen.plan, metric_set)
+        raise ClusterRefused(
+            f"The judge would be blind: Prometheus lacks {lacking}. Scrape {scraped} (docs/operations.md)."
+        )
+
+
+def _lacking(
+    frozen: Frozen, metric_set: MetricSet, answer: Snapshot, exporters: Collection[Exporter]
+) -> list[str]:
+    """What an answer lacks of stable, said of the pods that the cluster has."""
+    arm = metric_set.arm_of(frozen.plan.arm(frozen.plan.stable))
+    if own := names_of(metric_set, exporters):
+        present = pods_in(answer, metric_set.pod, arm.label)
         if strangers := ", ".join(sorted(present - own)):
             log.warning("not counted, as they are not in this cluster's pools: %s", strangers)
         if silent := ", ".join(sorted(own - present)):
             log.warning("Prometheus has no metrics of %s", silent)
-        seen = only(seen, names, own)
-    if lacking := missing(frozen.metric_set, arm, seen):
-        raise ClusterRefused(
-            f"The judge would be blind: Prometheus lacks {'; '.join(lacking)}. Scrape {plan.scraped} "
-            f"and namespace={plan.namespace} (docs/operations.md)."
-        )
+        answer = only(answer, metric_set.pod, own)
+    samples = {key: named(samples, [arm]) for key, samples in answer.samples.items()}
+    return missing(metric_set, arm, Snapshot(answer.time, samples))
+
+
+def _scraped(plan: Plan, metric_set: MetricSet) -> str:
+    """Whose metrics tell the arms apart, and with which labels."""
+    if metric_set.arm or metric_set.exporters == "gateways":
+        arm = metric_set.arm_of(plan.arm(plan.stable))
+        return f"what exports {metric_set.name}; its label {arm.label} has to be {arm.value}"
+    whose = (
+        "the endpoint pickers behind " if metric_set.exporters == "pickers" and plan.kind != Kind.LORA else ""
+    )
+    return f"{whose}{plan.scraped} and namespace={plan.namespace}"
 
 
 def check_power(prometheus: Prometheus, frozen: Frozen, now: float) -> tuple[str, list[str]]:

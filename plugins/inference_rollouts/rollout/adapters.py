@@ -18,7 +18,7 @@ from inference_rollouts.core.serving.adapters import process_of
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.warm_up import mistake
 from inference_rollouts.rollout.pods import base_url, port_of, servers_of
-from inference_rollouts.rollout.serving import on_each
+from inference_rollouts.rollout.serving import listed, on_each
 
 SWITCHED_OFF = f" (do the servers run with {vllm.RUNTIME_ADAPTERS}=true?)"
 
@@ -44,17 +44,17 @@ def old_adapter(frozen: Frozen) -> Wanted:
     return Wanted(plan.stable, frozen.stable_path if plan.load == "runtime" else "")
 
 
-def is_loaded(servers: ModelServers, url: str, name: str) -> bool:
-    """Whether a server lists an adapter."""
-    return any(served.name == name for served in servers.models(url))
+def is_loaded(servers: ModelServers, pod: str, url: str, name: str) -> bool:
+    """Whether a pod lists an adapter. Raises ClusterRefused or ServerUnavailable when it does not say."""
+    return any(served.name == name for served in listed(servers, pod, url))
 
 
 def ensure_loaded(servers: ModelServers, pod: str, url: str, wanted: Wanted) -> bool:
     """Make one pod answer for an adapter; True if it did not before.
 
-    Raises NotReady with the server's own words, or ServerUnavailable.
+    Raises NotReady with the server's own words, or as `is_loaded`.
     """
-    if is_loaded(servers, url, wanted.name):
+    if is_loaded(servers, pod, url, wanted.name):
         return False
     if wanted.path:
         try:

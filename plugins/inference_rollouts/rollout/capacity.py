@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.judging.metrics import SERIES, load_query
+from inference_rollouts.core.judging.metrics import SERIES
 from inference_rollouts.core.judging.policy import Health, Step, StepContext
+from inference_rollouts.core.judging.queries import load_query
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Phase, Readiness, ready_pods
 from inference_rollouts.core.run.frozen import Frozen

@@ -51,8 +51,10 @@ class Counting:
         return self._beside.answer(until) or Answer(self._beside.last.answers)
 
     def _answer(self, now: float) -> Answer:
-        # After a failure the newest tick alone: a store that is slow is not asked for more than it can give.
-        due = self.grid.missed(self.done, now, CATCH_UP if self._beside.last.answers else 1)
+        # After a failure the newest tick alone, or the two that make a first window: a store that is slow is
+        # not asked for more than it can give.
+        few = 1 if self.done else 2
+        due = self.grid.missed(self.done, now, CATCH_UP if self._beside.last.answers else few)
         prometheus = self._run.clients.prometheus
         try:
             if not due:

@@ -22,6 +22,7 @@ from inference_rollouts.core.judging.judgement import Opinion, worst
 from inference_rollouts.core.limits import GUARDIAN_POLL, LEASE_SECONDS
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.core.routing.claim import Claim, Guard, read_ending
 from inference_rollouts.core.routing.duty import Duty, duty, why_ended
 from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, renewed_lease, watch_of
@@ -180,7 +181,8 @@ class Guardian:
     def _hold(self, each: Claimed, watch: Watch | None, now: float) -> None:
         """Take or renew one lease, unless it changed since it was read."""
         assert each.claim
-        lease = renewed_lease(each.obj, each.claim, self.holder, "", watch, now)
+        status = status_of([each.claim]).headline
+        lease = renewed_lease(each.obj, each.claim, self.holder, watch, now, status=status)
         if watch:
             lease["metadata"]["resourceVersion"] = watch.version
         self.cluster.apply(lease)

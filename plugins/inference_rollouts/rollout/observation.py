@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.clients.read_once import ReadOnce
-from inference_rollouts.core.judging.counts import Snapshot, last_window
-from inference_rollouts.core.judging.guardrails import storm
-from inference_rollouts.core.judging.metrics import Query, queries
+from inference_rollouts.core.judging.counters import Exporter, last_window
+from inference_rollouts.core.judging.counts import Snapshot
+from inference_rollouts.core.judging.guardrails import storms
 from inference_rollouts.core.judging.policy import Health
+from inference_rollouts.core.judging.queries import Query, queries
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import (
     Phase,
@@ -32,15 +33,15 @@ from inference_rollouts.rollout.pods import pods_of
 class ClusterObservation:
     """The cluster now: its health, why the step may not pass as things are, the canary's ready pods.
 
-    `moved` are the objects that move, as they were read; `exporters` the names of the pods whose metrics
-    count, empty where nobody knows them.
+    `moved` are the objects that move, as they were read; `exporters` the pods whose metrics count, empty
+    where nobody knows them.
     """
 
     health: Health
     blockers: tuple[str, ...]
     canary_pods: tuple[K8sObject, ...]
     moved: tuple[K8sObject, ...] = ()
-    exporters: frozenset[str] = frozenset()
+    exporters: frozenset[Exporter] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,7 @@ def storm_between(prometheus: Prometheus, watch: StormWatch, start: float, end: 
     """The sentence of a storm between two Unix times, or an empty one. Raises PrometheusUnavailable."""
     seen = [answers(prometheus, watch.queries, at) for at in (2 * start - end, start, end)]
     counted = last_window(watch.metric_set, watch.canary, watch.stable, seen)
-    counts = counted.counts.get(watch.metric_set.errors) if counted else None
-    return storm(watch.limits, watch.label, counts)
+    return next((reason for _, reason in storms(watch.limits, watch.metric_set, counted)), "")
 
 
 def observe_cluster(cluster: Reader, frozen: Frozen, since: float) -> ClusterObservation:
@@ -107,12 +107,18 @@ def observe_cluster(cluster: Reader, frozen: Frozen, since: float) -> ClusterObs
     return ClusterObservation(health, (*late, *pools.outages), pools.canary_pods, tuple(moved), exporters)
 
 
-def exporters_of(cluster: Reader, frozen: Frozen) -> frozenset[str]:
-    """The names of the pods whose metrics are those of either arm; empty where there are none."""
+def exporters_of(cluster: Reader, frozen: Frozen) -> frozenset[Exporter]:
+    """The pods whose metrics are those of either arm; empty where there are none."""
     plan = frozen.plan
-    pods = pods_of if frozen.metric_set.exporters == "servers" else picker_pods
     pools = {plan.pool_of(side) for side in (plan.canary, plan.stable)}
-    return frozenset(pod["metadata"]["name"] for pool in pools for pod in pods(cluster, pool))
+    kinds = {each.exporters for each in frozen.metric_set.sets}
+    return frozenset(
+        (kind, pod["metadata"]["name"])
+        for kind, pods in (("servers", pods_of), ("pickers", picker_pods))
+        if kind in kinds
+        for pool in pools
+        for pod in pods(cluster, pool)
+    )
 
 
 def observe_pools(cluster: Reader, canary: str, stable: str, since: float) -> PoolsObservation:

@@ -93,7 +93,7 @@ class _Subject(ABC, Generic[P]):
 
     def _samples(self, now: float, seconds: int) -> tuple[list[dict[str, Any]], str]:
         """What the subject's processes exported, and the label of their pods."""
-        metric_set = load_metric_set(self.plan.metrics)
+        metric_set = load_metric_set(*self.plan.metrics)
         query = activity_query(metric_set, self.plan.arm(self.name), seconds)
         return self.clients.prometheus.query(query, now - self.plan.analysis.scrape_delay), metric_set.pod
 

@@ -15,7 +15,7 @@ from inference_rollouts.core.limits import ANSWER_ATTEMPTS, SERVERS_AT_ONCE
 from inference_rollouts.core.plan.workload import WarmUp, Workload
 from inference_rollouts.core.serving.adapters import Adapter, Seen, Served
 from inference_rollouts.core.serving.golden import findings
-from inference_rollouts.core.serving.warm_up import Answer, mistake
+from inference_rollouts.core.serving.warm_up import Answer, Completion, mistake
 
 T = TypeVar("T")
 Urls = Mapping[str, str]
@@ -32,20 +32,36 @@ def seen_by(servers: ModelServers, urls: Urls) -> Seen:
 
     ServerUnavailable when one does not answer.
     """
-    return on_each(urls, lambda pod, url: _listed(servers, pod, url))
+    return on_each(urls, lambda pod, url: listed(servers, pod, url))
 
 
-def references(servers: ModelServers, pod: str, url: str, model: str, how: WarmUp) -> tuple[Answer, ...]:
+def listed(servers: ModelServers, pod: str, url: str) -> list[Served]:
+    """What one pod answers for now. Raises as `seen_by`."""
+    try:
+        return servers.models(url)
+    except ServerRefused as error:
+        raise ClusterRefused(
+            f"Pod {pod} does not list what it answers for: /v1/models is {error}."
+        ) from error
+    except ServerUnavailable as error:
+        raise ServerUnavailable(f"Pod {pod} does not list what it answers for: {error}.") from error
+
+
+def references(servers: ModelServers, pod: str, url: str, model: str, how: WarmUp) -> tuple[Completion, ...]:
     """What a server of today says to the golden prompts. Raises WarmUpFailed when it is wrong itself."""
-    answers = tuple(_ask(servers, url, model, each.question, each.max_tokens, how) for each in how.golden)
-    for each, answer in zip(how.golden, answers, strict=True):
-        if wrong := mistake(answer, model):
-            raise WarmUpFailed(f"Nothing to compare {each} with: pod {pod}, as {model}, {wrong}")
-    return answers
+    answers = []
+    for each in how.golden:
+        answer = _ask(servers, url, model, each.question, each.max_tokens, how)
+        match answer, mistake(answer, model):
+            case Completion() as completion, None:
+                answers.append(completion)
+            case _, wrong:
+                raise WarmUpFailed(f"Nothing to compare {each} with: pod {pod}, as {model}, {wrong}")
+    return tuple(answers)
 
 
 def require_alike(
-    servers: ModelServers, pod: str, url: str, model: str, how: WarmUp, answers: Sequence[Answer]
+    servers: ModelServers, pod: str, url: str, model: str, how: WarmUp, answers: Sequence[Completion]
 ) -> None:
     """A server answers the golden prompts as these `answers`. Raises WarmUpFailed with every finding."""
     differences = [
@@ -61,11 +77,11 @@ def require_alike(
 
 def require_adapters(servers: ModelServers, pod: str, url: str, work: Workload, how: WarmUp) -> None:
     """A server has every adapter, loaded by itself or now, and answers. Raises WarmUpFailed with its name."""
-    listed = {served.name: served.path for served in _listed(servers, pod, url)}
+    known = {served.name: served.path for served in listed(servers, pod, url)}
     for adapter in work.known_adapters:
         if work.lora.load == "api":
-            _load(servers, pod, url, adapter, listed.get(adapter.name))
-        elif adapter.name not in listed:
+            _load(servers, pod, url, adapter, known.get(adapter.name))
+        elif adapter.name not in known:
             raise WarmUpFailed(f"Pod {pod} does not list adapter {adapter.name}, as its arguments say")
         answer = _ask(servers, url, adapter.name, how.prompts[0], how.max_tokens, how)
         if wrong := mistake(answer, adapter.name):
@@ -74,27 +90,16 @@ def require_adapters(servers: ModelServers, pod: str, url: str, work: Workload, 
 
 def require_names(servers: ModelServers, pod: str, url: str, names: Mapping[str, str]) -> None:
     """A server lists all `names`, which come with who answers for them. Raises WarmUpFailed."""
-    listed = {served.name for served in _listed(servers, pod, url)}
-    if lacking := [f"{name} ({who})" for name, who in sorted(names.items()) if name not in listed]:
+    known = {served.name for served in listed(servers, pod, url)}
+    if lacking := [f"{name} ({who})" for name, who in sorted(names.items()) if name not in known]:
         raise WarmUpFailed(f"Pod {pod} does not answer for {', '.join(lacking)}")
-
-
-def _listed(servers: ModelServers, pod: str, url: str) -> list[Served]:
-    try:
-        return servers.models(url)
-    except ServerRefused as error:
-        raise ClusterRefused(
-            f"Pod {pod} does not list what it answers for: /v1/models is {error}."
-        ) from error
-    except ServerUnavailable as error:
-        raise ServerUnavailable(f"Pod {pod} does not list what it answers for: {error}.") from error
 
 
 def _ask(servers: ModelServers, url: str, model: str, prompt: Prompt, max_tokens: int, how: WarmUp) -> Answer:
     """An answer, after a few failures that may pass. How often servers fail is for the judge to count."""
     for _ in range(ANSWER_ATTEMPTS):
         answer = servers.complete(url, model, prompt, max_tokens, how.request_timeout)
-        if answer.status not in (0, 429) and answer.status < 500:
+        if isinstance(answer, Completion) or not answer.passing:
             break
     return answer
 

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
-from inference_rollouts.core.judging.counts import Counter, WindowCounts
+from inference_rollouts.core.judging.counters import Counters, Exporter
+from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded
 from inference_rollouts.core.judging.guardrails import guardrails
 from inference_rollouts.core.judging.judge import (
@@ -22,12 +23,14 @@ from inference_rollouts.core.judging.judge import (
     begin,
     conclude,
 )
-from inference_rollouts.core.judging.metrics import queries
+from inference_rollouts.core.judging.own_picker import unasked_picker
+from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.split import observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point
-from inference_rollouts.core.routing.claim import read_claim
+from inference_rollouts.core.reporting.status import Status, progress_of, status_of
+from inference_rollouts.core.routing.claim import Claim, read_claim
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.counting import Answer, Counting
@@ -54,13 +57,14 @@ class StepObserver:
         self.windows: list[WindowCounts] = []
         self.points: list[Point] = []
         self._reconcile = run.kind.reconciler(run)
-        self._exporters: frozenset[str] = frozenset()  # also those that have gone since
-        self._counter = Counter(metric_set, self.canary, self.stable)
+        self._exporters: frozenset[Exporter] = frozenset()  # also those that have gone since
+        self._counters = Counters(metric_set, self.canary, self.stable, context.anchor)
         self._health = Health()
         self._told_smaller = False
         self._counting = Counting(run, context)
         self._room = Beside(RoomAhead())
         self._watcher = Watcher(run.cluster, holder("triggerer"))
+        self._claims: list[Claim] = []
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
@@ -77,7 +81,7 @@ class StepObserver:
         self._exporters |= cluster.exporters if cluster else frozenset()
         alarmed = cluster is not None and self._is_alarm(cluster.health)
         answer = Answer() if alarmed else self._count(until)
-        blockers, notes = self._blockers(cluster), [*_shared_notes(self.run), *self._counter.notes]
+        blockers, notes = self._blockers(cluster), [*_shared_notes(self.run), *self._counters.notes]
         if cluster and answer.answers and not alarmed:
             self._room.ask(partial(self._room_ahead, cluster.health, now))
             room = self._room.answer(until) or self._room.last
@@ -95,8 +99,16 @@ class StepObserver:
         self.points.append(_point(judgement))
         if cluster:
             self._tell_smaller(cluster)
-            self._watcher.renew(cluster.moved, self.run.frozen.token, judgement.verdict.value)
+            progress = progress_of(self.run.plan, judgement)
+            self._watcher.renew(cluster.moved, self.run.frozen.token, progress)
+            self._claims = [claim for each in cluster.moved if (claim := read_claim(each))]
         return judgement
+
+    def status(self, judgement: Judgement, doing: str = "") -> Status | None:
+        """Where the rollout is with this judgement; None before its claims were seen."""
+        if not self._claims:
+            return None
+        return status_of(self._claims, progress_of(self.run.plan, judgement), self._watcher.holder, doing)
 
     def finish(self, judgement: Judgement, name: str) -> dict[str, Any]:
         """Act on a final judgement, store the record as `name`, and return all of it.
@@ -155,7 +167,7 @@ class StepObserver:
         """Absorb what the metrics store has answered by `until`."""
         answer = self._counting.answer(until)
         for seen in answer.snapshots:
-            counted = self._counter.observe(seen, self._exporters or None)
+            counted = self._counters.observe(seen, self._exporters or None)
             if counted is not None:
                 self.sums = absorb(self.sums, counted)
                 self.recorder.window(counted)
@@ -173,13 +185,15 @@ class StepObserver:
             return None
 
     def _blockers(self, cluster: ClusterObservation | None) -> list[str]:
-        """Why the step may not pass: gateway or traffic do not follow, or a pod lacks the adapter."""
+        """Why the step may not pass: gateway, traffic or picker do not follow, or a pod lacks the adapter."""
         frozen = self.run.frozen
-        errors, enough = frozen.metric_set.errors, frozen.plan.analysis.min_requests
-        split = observed_split(self.windows, errors, self.context.share, enough, shared=bool(frozen.shared))
+        sent, least = frozen.metric_set.sent, frozen.plan.analysis.min_requests
+        split = observed_split(self.windows, sent, self.context.share, least, shared=bool(frozen.shared))
         blockers = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
         if self.windows and not split.matches:
             blockers.append(f"The weights are not in force: {split}.")
+        if unasked := unasked_picker(frozen.metric_set, self.windows, least):
+            blockers.append(unasked)
         return blockers
 
     def _room_ahead(self, health: Health, now: float) -> RoomAhead:

@@ -15,6 +15,7 @@ from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClaimLost
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.core.routing import drift, patches
 from inference_rollouts.core.routing.claim import (
     Claim,
@@ -158,7 +159,8 @@ class Traffic:
         written = self.writer.write(target, decide)
         if written.wrote:
             found = drift.weights_found(written.obj, self._own(written.obj))
-            text = f"{self.plan.canary} attached at weight 0; weights as found: {found}"
+            status = status_of([self._own(written.obj)]).headline
+            text = f"{status}; {self.plan.canary} attached at weight 0, weights as found: {found}"
             self._tell(written.obj, "CanaryAttached", text)
         return written.wrote
 
@@ -201,9 +203,10 @@ class Traffic:
         written = self.writer.write(target, decide)
         if not written.wrote:
             return None
-        weights = drift.weights_now(written.obj, self._own(written.obj))
+        claim = self._own(written.obj)
+        weights, status = drift.weights_now(written.obj, claim), status_of([claim]).headline
         mirrored = f", {step.mirror} % mirrored to {self.plan.canary}" if step.mirror else ""
-        self._tell(written.obj, "WeightShifted", f"step {index}: weights are {weights}{mirrored}")
+        self._tell(written.obj, "WeightShifted", f"{status}; weights are {weights}{mirrored}")
         return before
 
     def _unshift(self, target: Target, before: Claim) -> None:

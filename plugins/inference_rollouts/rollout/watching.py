@@ -13,9 +13,11 @@ from inference_rollouts.core.errors import ClaimUnreadable
 from inference_rollouts.core.limits import LEASE_RENEWAL
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.core.routing.claim import Claim, read_claim
 from inference_rollouts.core.routing.watch import (
     LEASES,
+    Progress,
     Watch,
     lease_name,
     renewed_lease,
@@ -55,25 +57,26 @@ class Watcher:
             return
         self.renew([obj for obj in found if obj is not None], token)
 
-    def renew(self, objects: Sequence[K8sObject], token: str, verdict: str = "") -> None:
-        """Say that these objects, as they were just read, are watched."""
+    def renew(self, objects: Sequence[K8sObject], token: str, progress: Progress | None = None) -> None:
+        """Say that these objects, as they were just read, are watched; and how far their judge is."""
         for obj in objects:
             try:
                 claim = read_claim(obj)
             except ClaimUnreadable:
                 continue
             if claim is not None and claim.token == token:
-                self._renew(obj, claim, verdict)
+                self._renew(obj, claim, progress)
 
-    def _renew(self, obj: K8sObject, claim: Claim, verdict: str) -> None:
+    def _renew(self, obj: K8sObject, claim: Claim, progress: Progress | None) -> None:
         name, now = lease_name(target_of(obj)), self.cluster.time()
-        labels = standing_labels(claim, verdict)
+        labels = standing_labels(claim, progress)
         before, said = self._said.get(name, (0.0, {}))
         if said == labels and before <= now < before + LEASE_RENEWAL:
             return
         try:
             watch = watch_of(self.cluster.find(LEASE_API, "Lease", name))
-            self.cluster.apply(renewed_lease(obj, claim, self.holder, verdict, watch, now))
+            status = status_of([claim], progress).headline
+            self.cluster.apply(renewed_lease(obj, claim, self.holder, watch, now, progress, status))
         except Exception as error:
             log.warning("could not say that %s watches %s: %s", self.holder, target_of(obj), error)
             return

@@ -9,6 +9,9 @@ from typing import Any
 from airflow.providers.standard.triggers.hitl import HITLTrigger
 from airflow.triggers.base import TriggerEvent
 
+from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.triggers.publishing import Publisher
 from inference_rollouts.triggers.watch import unless_alarmed
 
 
@@ -31,7 +34,12 @@ class AskTrigger(HITLTrigger):
         return path, {**kwargs, "frozen": self.frozen, "judgement": self.judgement}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        yield await unless_alarmed(self._answer(), self.frozen, self.judgement, "asked")
+        publisher = Publisher(self)
+
+        async def tell(observer: StepObserver, judgement: Judgement) -> None:
+            await publisher.publish(observer.status(judgement, "a person is asked"))
+
+        yield await unless_alarmed(self._answer(), self.frozen, self.judgement, "asked", tell)
 
     async def _answer(self) -> TriggerEvent:
         """The person's, or at the deadline their silence."""

@@ -16,6 +16,7 @@ from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.event import event_of
+from inference_rollouts.triggers.publishing import Publisher
 
 LOG_EVERY = 10.0  # seconds between two log lines that say the same
 
@@ -57,6 +58,7 @@ class JudgeTrigger(BaseTrigger):
 
     async def _judge(self, observer: StepObserver) -> Judgement:
         """The first final judgement."""
+        publisher = Publisher(self)
         opinion: tuple[Verdict, str | None] | None = None
         logged = 0.0
         while True:
@@ -66,6 +68,7 @@ class JudgeTrigger(BaseTrigger):
                 self.log.info("%s", _sentence(observer.context, judgement))
             if judgement.verdict.final:
                 return judgement
+            await publisher.publish(observer.status(judgement))
             await asyncio.sleep(pause(observer))
 
 

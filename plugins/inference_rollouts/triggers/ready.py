@@ -10,10 +10,12 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.reporting.status import Status, preparing
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.checks import check_now
 from inference_rollouts.triggers.event import event_of
+from inference_rollouts.triggers.publishing import Publisher
 
 
 class ReadyTrigger(BaseTrigger):
@@ -28,6 +30,7 @@ class ReadyTrigger(BaseTrigger):
         self.check = check
         self.deadline = deadline
         self.poll = poll
+        self.waits_for = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         path = f"{type(self).__module__}.{type(self).__qualname__}"
@@ -41,16 +44,20 @@ class ReadyTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         yield await self.ready()
 
+    def status(self, frozen: Frozen) -> Status | None:
+        """What is published while it waits; None for nothing."""
+        return preparing(frozen, self.waits_for)
+
     async def ready(self) -> TriggerEvent:
         """The one event."""
         frozen = Frozen.from_json(self.frozen)
-        run = open_run(frozen)
-        message = ""
+        run, publisher = open_run(frozen), Publisher(self)
         while True:
             answer = await asyncio.to_thread(check_now, run, self.check)
-            if answer.message != message:
-                message = answer.message
-                self.log.info("%s", message)
+            if answer.message != self.waits_for:
+                self.waits_for = answer.message
+                self.log.info("%s", answer.message)
             if answer.phase is not Phase.WAITING or time.time() >= self.deadline:
                 return event_of(frozen, {"phase": answer.phase.value, "message": answer.message})
+            await publisher.publish(self.status(frozen), self.waits_for)
             await asyncio.sleep(self.poll)

@@ -7,6 +7,11 @@ from typing import Any
 
 from airflow.triggers.base import TriggerEvent
 
+from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.core.reporting.status import Status
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.triggers.publishing import Publisher
 from inference_rollouts.triggers.ready import ReadyTrigger
 from inference_rollouts.triggers.watch import unless_alarmed
 
@@ -29,4 +34,13 @@ class RoomTrigger(ReadyTrigger):
         if self.judgement is None:
             yield await self.ready()
         else:
-            yield await unless_alarmed(self.ready(), self.frozen, self.judgement, "waiting")
+            publisher = Publisher(self)
+
+            async def tell(observer: StepObserver, judgement: Judgement) -> None:
+                await publisher.publish(observer.status(judgement, self.waits_for))
+
+            yield await unless_alarmed(self.ready(), self.frozen, self.judgement, "waiting", tell)
+
+    def status(self, frozen: Frozen) -> Status | None:
+        """Once there is a step to watch, the watch publishes it."""
+        return super().status(frozen) if self.judgement is None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from airflow.triggers.base import TriggerEvent
@@ -23,15 +23,20 @@ LEG = 120.0  # seconds after which a watch begins anew with the evidence so far,
 
 log = logging.getLogger(__name__)
 
+Tell = Callable[[StepObserver, Judgement], Awaitable[None]]
+"""What is done with each observation."""
+
 
 async def unless_alarmed(
     awaited: Coroutine[Any, Any, TriggerEvent],
     frozen: Mapping[str, Any],
     judgement: Mapping[str, Any],
     meanwhile: str,
+    tell: Tell,
 ) -> TriggerEvent:
     """The event that is awaited, or that of `alarm` if it comes first; the other one is ended."""
-    watch, wait = asyncio.create_task(alarm(frozen, judgement, meanwhile)), asyncio.create_task(awaited)
+    watch = asyncio.create_task(alarm(frozen, judgement, meanwhile, tell))
+    wait = asyncio.create_task(awaited)
     try:
         await asyncio.wait((watch, wait), return_when=asyncio.FIRST_COMPLETED)
         return (watch if watch.done() else wait).result()
@@ -40,16 +45,18 @@ async def unless_alarmed(
         wait.cancel()
 
 
-async def alarm(frozen: Mapping[str, Any], judgement: Mapping[str, Any], meanwhile: str) -> TriggerEvent:
+async def alarm(
+    frozen: Mapping[str, Any], judgement: Mapping[str, Any], meanwhile: str, tell: Tell
+) -> TriggerEvent:
     """Ends only with an alarm, after taking the canary's traffic away, or when the route was lost to others.
 
     The event has `judgement`, `record` and `points` of the alarm, or `error`. `judgement` is what the judge
-    had concluded; `meanwhile` names the record of the watch.
+    had concluded; `meanwhile` names the record of the watch. Each observation that is no alarm is told.
     """
     run, last = Frozen.from_json(frozen), Judgement.from_json(judgement)
     while True:
         try:
-            observer, last = await _leg(run, last)
+            observer, last = await _leg(run, last, tell)
         except RolloutError as error:
             return event_of(run, {"error": str(error)})
         if last.verdict is Verdict.ROLLBACK:
@@ -59,7 +66,7 @@ async def alarm(frozen: Mapping[str, Any], judgement: Mapping[str, Any], meanwhi
     return event_of(run, await asyncio.to_thread(observer.finish, last, name))
 
 
-async def _leg(frozen: Frozen, judgement: Judgement) -> tuple[StepObserver, Judgement]:
+async def _leg(frozen: Frozen, judgement: Judgement, tell: Tell) -> tuple[StepObserver, Judgement]:
     """Observe on from where a judgement ended, at most `LEG` ago, until an alarm or for `LEG` seconds."""
     begun = time.time()
     since = max(judgement.windows_end or judgement.time, begun - LEG)
@@ -69,4 +76,5 @@ async def _leg(frozen: Frozen, judgement: Judgement) -> tuple[StepObserver, Judg
         judgement = await asyncio.to_thread(observer.observe, time.time())
         if judgement.verdict is Verdict.ROLLBACK or judgement.time > begun + LEG:
             return observer, judgement
+        await tell(observer, judgement)
         await asyncio.sleep(pause(observer))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,24 @@ def test_a_file_is_written_below_a_folder(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     STORAGE.write("file:///dev/null/records", "step_1.jsonl", "{}\n")
     assert "could not write step_1.jsonl" in caplog.text
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference_rollouts.hooks.storage.STORED_BYTES", 10)
+    (tmp_path / "config.json").write_text('{"r": 8, "x": 1}')
+    with pytest.raises(PlanInvalid, match="larger than 10 bytes"):
+        STORAGE.read_json(f"file://{tmp_path}/config.json")
+
+
+def test_a_storage_that_hangs_is_left_at_the_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As a pipe does at whose other end nobody is."""
+    storage, started = ObjectStorage(timeout=0.2), time.monotonic()
+    for name in ("read", "written"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(PlanInvalid, match=r"read cannot be read: .* within 0\.2 s"):
+        storage.read_json(f"file://{tmp_path}/read")
+    storage.write(f"file://{tmp_path}", "written", "{}\n")
+    assert time.monotonic() - started < 4
+    assert "could not write written" in caplog.text
+    for name in ("read", "written"):
+        os.close(os.open(tmp_path / name, os.O_RDWR))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from inference_rollouts.operators.base import PLACE, PREFLIGHT, TOKEN
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.history import ending
 from inference_rollouts.operators.preflight import Preflight
+from inference_rollouts.rollout.confirmation import await_confirmation
 from tests.support.airflow import Told, context_of, use
 from tests.support.fake_cluster import FakeCluster
 from tests.support.plans import CANARY, STABLE, llm, llm_plan
@@ -56,6 +58,31 @@ def test_a_second_try_of_preflight_brings_back_what_the_first_claimed(step: Step
     assert step.cluster.ending() is Ending.RESTORED
     assert frozen.token != step.run.frozen.token
     assert frozen.run == "rollout_llm/r1"
+
+
+def test_it_goes_on_only_when_gateways_have_taken_that(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway sees the restored weights a moment later."""
+    patch, seen = step.cluster.patch, []
+
+    def late(*args: Any) -> Any:
+        result = patch(*args)
+        step.cluster.route["metadata"]["generation"] += 1
+        return result
+
+    def catches_up(_: float) -> None:
+        seen.append(step.cluster.weights())
+        step.cluster.route["metadata"]["generation"] -= 1
+
+    monkeypatch.setattr(step.cluster, "patch", late)
+    waiting = partial(await_confirmation, sleep=catches_up)
+    monkeypatch.setattr("inference_rollouts.operators.preflight.await_confirmation", waiting)
+    for key in [key for key in step.cluster.objects if key[1].startswith(CANARY)]:
+        del step.cluster.objects[key]
+    for manifest in step.run.frozen.manifests:
+        step.cluster.apply(manifest)
+    preflight_again(Told(deploy_pool=kept(step)))
+    assert seen
+    assert set(map(str, seen)) == {str({STABLE: 1})}
 
 
 def test_it_brings_that_back_also_where_it_then_refuses_to_begin_anew(step: Step) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ class TestInvalidPlan:
         return str(Rollback(task_id="rollback").execute(context))
 
     def test_its_dag_has_the_tasks_through_which_a_run_in_flight_ends(self) -> None:
-        assert list(self.DAG.task_dict) == ["preflight", "rollback", "end_preview", "report"]
+        assert list(self.DAG.task_dict) == ["preflight", "begin", "rollback", "end_preview", "report"]
         assert self.DAG.task_dict["preflight"].is_setup
         for task in ("rollback", "end_preview", "report"):
             assert self.DAG.task_dict[task].is_teardown
@@ -101,6 +102,40 @@ class TestInvalidPlan:
         assert step.cluster.weights() == {STABLE: 1}
         with pytest.raises(PlanInvalid):
             self.rollback(Told(preflight=frozen))
+
+
+def test_its_log_begins_with_why_by_whom_and_where_the_traffic_is(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    log = SimpleNamespace(warning=lambda form, *args: said.append(form % args), info=lambda *_: None)
+    monkeypatch.setattr(Rollback, "log", log)
+    rollback(step)
+    assert next(line for line in said if "Task Runner" not in line) == (
+        "50 % (step 1 of 2) - rolled back by whoever stopped the run, see Airflow's audit log: "
+        "the run was stopped before it was decided"
+    )
+
+
+class TestRefused:
+    """Preflight decided nothing in this try of the run."""
+
+    def rollback(self, **tasks: dict[str, Any]) -> str:
+        told = Told(**tasks)
+        told.states = {"preflight": "failed"}
+        context = context_of(told, DAG, outlet_events=OutletEventAccessors())
+        return str(Rollback(task_id="rollback").execute(context))
+
+    def test_nothing_was_claimed_and_nothing_is_restored(self, step: Step) -> None:
+        with pytest.raises(AirflowSkipException, match="decided nothing"):
+            self.rollback()
+        assert step.cluster.weights()[STABLE] == 50
+
+    def test_what_an_earlier_try_claimed_goes_back(self, step: Step) -> None:
+        place = {"kubernetes": "kubernetes_default", "namespace": "default"}
+        claiming = {TOKEN: step.run.frozen.token, PLACE: place}
+        assert self.rollback(deploy_pool=claiming) == "done"
+        assert step.cluster.weights() == {STABLE: 1}
 
 
 def test_it_may_be_cleared_at_any_time(step: Step) -> None:

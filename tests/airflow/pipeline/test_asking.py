@@ -62,7 +62,9 @@ def test_a_no_rolls_back(rollout: Rollout, cluster: FakeCluster, person: Person,
     asking({"steps": [100]})
     person.choice = "Roll back"
     run = rollout()
-    assert run.ran("step_1.judge", "step_1.ask", "step_1.gate", "rollback")
+    assert run.ran("step_1.judge", "step_1.gate", "rollback")
+    assert run.states["step_1.ask"] == "failed"
+    assert "rolled back** by Anna." in run.note
     assert run.states["step_2.shift"] == run.states["step_2.ask"] == run.states["promote"] == "skipped"
     assert 'Anna chose "Roll back"' in run.note
     assert cluster.events[-1] == "RolledBack"
@@ -88,7 +90,8 @@ def test_silence_about_a_doubt_of_the_judge_never_advances(
     asking({"timeout": "1ms", "on_timeout": "advance"}, on_timeout="ask", progress_deadline="500ms")
     _dies_at_the_first_shift(prometheus, monkeypatch)
     run = rollout()
-    assert run.ran("step_1.judge", "step_1.ask", "rollback")
+    assert run.ran("step_1.judge", "rollback")
+    assert run.states["step_1.ask"] == "failed"
     assert "does not answer" in run.note
 
 
@@ -124,7 +127,8 @@ def test_an_alarm_waits_for_nobody(
     asking({"steps": [100]})
     person.looked = lambda: prometheus.failing.update({CANARY: 0.2})
     run = rollout()
-    assert run.ran("step_1.ask", "rollback")
+    assert run.ran("rollback")
+    assert run.states["step_1.ask"] == "failed"
     assert "The canary is worse: HTTP 5xx" in run.note
     assert cluster.events[-2:] == ["CanaryAlarm", "RolledBack"]
     assert run.states["step_2.shift"] == "skipped"

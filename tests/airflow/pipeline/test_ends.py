@@ -42,11 +42,13 @@ def test_a_failing_canary_is_rolled_back_and_the_route_is_as_found(
     before = copy.deepcopy(cluster.route)
     run = rollout()
     assert run.state == "failed"
-    assert run.ran("step_1.judge", "step_1.gate", "rollback")
+    assert run.ran("step_1.gate", "rollback")
+    assert run.states["step_1.judge"] == "failed", "the step that alarmed is not green"
     assert run.states["step_2.shift"] == run.states["promote"] == "skipped"
     assert run.states["report"] == "failed"
     assert run.announced == [("rolled-back", "llm-pool-version-2")]
-    assert "llm-pool-version-2: rolled back" in run.note
+    assert "llm-pool-version-2: rolled back** by the judge of step 1. The canary is worse" in run.note
+    assert "Now the route is exactly as it was found." in run.note.splitlines()[0]
     assert cluster.route["spec"] == before["spec"]
     assert cluster.notes() == {}
     assert cluster.ending() is Ending.RESTORED
@@ -94,7 +96,8 @@ def test_prometheus_that_dies_is_waited_for_and_never_passes(
 
     monkeypatch.setattr(cluster, "patch", dies_after_the_first_shift)
     run = rollout()
-    assert run.ran("step_1.judge", "rollback")
+    assert run.ran("rollback")
+    assert run.states["step_1.judge"] == "failed"
     assert run.states["promote"] == "skipped"
     assert cluster.route["spec"] == before["spec"]
 

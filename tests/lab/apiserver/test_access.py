@@ -93,7 +93,8 @@ def test_creating_by_apply_takes_leave_to_create(server: ApiServer, token: str) 
 
 
 def test_nobody_gets_in_without_a_token(server: ApiServer, token: str) -> None:
-    for wrong in ("", "nonsense", token[:-2] + "AA", "a.b.c"):
+    assert server.call("GET", "/api/v1/nodes", token="").code == 403
+    for wrong in ("nonsense", token[:-2] + "AA", "a.b.c"):
         assert server.call("GET", "/api/v1/nodes", token=wrong).code == 401
 
 

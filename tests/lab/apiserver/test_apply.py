@@ -50,7 +50,7 @@ def test_a_field_moves_to_who_changes_it(server: ApiServer, name: str) -> None:
     refused = apply(server, path, config_map(name, a="1", b="2"), "one")
     assert refused.code == 409
     assert refused.body["details"]["causes"][0]["field"] == ".data.a"
-    assert 'conflict with "two" using v1 at ' in refused.body["message"]
+    assert 'conflict with "two" using v1: .data.a' in refused.body["message"]
     taken = apply(server, path, config_map(name, a="1", b="2"), "one", force="true")
     assert owners(taken.body) == {"one Apply": {"f:data": {"f:a": {}, "f:b": {}}}}
 
@@ -212,3 +212,30 @@ def test_kubectl_changes_sides_without_force(server: ApiServer, name: str) -> No
     assert json.loads(noted)["data"] == {"a": "2"}
     server.ok("PATCH", f"{path}?fieldManager=hand", {"data": {"a": "3"}}, MERGE_PATCH)
     assert apply(server, path, config_map(name, a="4"), "kubectl").code == 409
+
+
+def test_who_applies_after_a_reset_meets_whoever_was_before(server: ApiServer, name: str) -> None:
+    path = f"{MAPS}/{name}"
+    apply(server, path, config_map(name, a="1", b="2"), "one")
+    reset = server.ok("PATCH", path, {"metadata": {"managedFields": [{}]}}, MERGE_PATCH)
+    assert "managedFields" not in reset["metadata"]
+    changed = server.ok("PATCH", path, {"data": {"b": "3"}}, MERGE_PATCH)
+    assert "managedFields" not in changed["metadata"]
+    refused = apply(server, path, config_map(name, a="9"), "one")
+    assert refused.code == 409
+    assert 'conflict with "before-first-apply" using v1: .data.a' in refused.body["message"]
+    taken = apply(server, path, config_map(name, a="9"), "one", force="true")
+    assert taken.body["data"] == {"a": "9", "b": "3"}
+    assert owners(taken.body) == {
+        "before-first-apply Update": {"f:data": {".": {}, "f:b": {}}},
+        "one Apply": {"f:data": {"f:a": {}}},
+    }
+
+
+def test_an_object_that_was_made_empty_is_tracked_from_its_first_apply(server: ApiServer, name: str) -> None:
+    path = f"{MAPS}/{name}"
+    made = server.ok("POST", MAPS, {"metadata": {"name": name}})
+    assert "managedFields" not in made["metadata"]
+    assert "managedFields" not in server.ok("PATCH", path, {"data": {"a": "1"}}, MERGE_PATCH)["metadata"]
+    both = apply(server, path, config_map(name, a="1"), "one").body
+    assert owners(both).keys() == {"before-first-apply Update", "one Apply"}

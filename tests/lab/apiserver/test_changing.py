@@ -49,12 +49,16 @@ def test_an_unchanged_error_is_forgiven_and_a_transition_rule_holds(server: ApiS
     [
         ([{"op": "test", "path": "/data/a", "value": "1"}, {"op": "remove", "path": "/data/a"}], 200),
         ([{"op": "test", "path": "/data/a", "value": "2"}, {"op": "remove", "path": "/data/a"}], 422),
-        ([{"op": "replace", "path": "/data/missing", "value": "2"}], 422),
+        ([{"op": "replace", "path": "/data/missing", "value": "2"}], 200),
+        ([{"op": "replace", "path": "/missing/a", "value": "2"}], 422),
         ([{"op": "add", "path": "/data/b", "value": "2"}], 200),
         ([{"op": "move", "from": "/data/a", "path": "/data/z"}], 200),
         ([{"op": "copy", "from": "/data/a", "path": "/data/z"}], 200),
         ([{"op": "replace", "path": "/metadata/name", "value": "other"}], 400),
-        ([{"op": "dance", "path": "/data/a"}], 400),
+        ([{"op": "dance", "path": "/data/a"}], 422),
+        ([{"op": "add", "path": 7, "value": 1}], 400),
+        ([{"op": "replace", "path": "", "value": {}}], 400),
+        ([{"op": "replace", "path": "", "value": []}], 422),
         ({"data": {}}, 400),
     ],
 )
@@ -65,6 +69,54 @@ def test_json_patches(server: ApiServer, namespace: str, operations: Any, code: 
     assert reply.code == code, reply.body
     if code != 200:
         assert server.ok("GET", f"{path}/c") == before
+
+
+@pytest.mark.parametrize("change", [{"kind": "Secret"}, {"apiVersion": "v2"}])
+def test_no_patch_changes_the_kind_of_a_built_in_object(
+    server: ApiServer, namespace: str, change: dict[str, Any]
+) -> None:
+    path = MAPS.format(namespace)
+    before = server.ok("POST", path, config_map(a="1"))
+    reply = server.call("PATCH", f"{path}/c", {**change, "data": {"a": "2"}}, MERGE_PATCH)
+    assert (reply.code, causes(reply.body)) == (422, ["patch"])
+    assert server.ok("GET", f"{path}/c") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"kind": "GRPCRoute"}, "kind"), ({"kind": None}, "patch"), ({"apiVersion": "a.example/v1"}, "patch")],
+)
+def test_no_patch_changes_the_kind_of_a_custom_object(
+    server: ApiServer, namespace: str, change: dict[str, Any], field: str
+) -> None:
+    path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes"
+    server.ok("POST", path, route())
+    reply = server.call("PATCH", f"{path}/r", change, MERGE_PATCH)
+    assert (reply.code, causes(reply.body)) == (422, [field])
+
+
+def test_a_strategic_patch_says_which_item_it_is_about(server: ApiServer, namespace: str) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    server.ok("POST", path, deployment())
+    patch = {"spec": {"template": {"spec": {"containers": [{"image": "noname"}]}}}}
+    reply = server.call("PATCH", f"{path}/d", patch, STRATEGIC_PATCH)
+    assert reply.code == 500
+    assert reply.body["message"] == "map: map[image:noname] does not contain declared merge key: name"
+
+
+def test_scaling_to_zero_leaves_the_replicas_to_nobody(server: ApiServer, namespace: str) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    server.ok("POST", path, deployment(replicas=2))
+
+    def owners(replicas: int) -> list[str]:
+        server.ok("PATCH", f"{path}/d/scale", {"spec": {"replicas": replicas}}, MERGE_PATCH)
+        entries = server.ok("GET", f"{path}/d")["metadata"]["managedFields"]
+        owning = [entry for entry in entries if "f:replicas" in entry["fieldsV1"].get("f:spec", {})]
+        return [entry.get("subresource", "") for entry in owning]
+
+    assert owners(3) == ["scale"]
+    assert owners(0) == []
+    assert owners(1) == ["scale"]
 
 
 def test_metadata_that_no_update_changes(server: ApiServer, namespace: str) -> None:

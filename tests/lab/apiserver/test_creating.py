@@ -36,7 +36,8 @@ def test_creation_refuses_a_version_and_another_namespace(server: ApiServer, nam
         ({"name": "c", "labels": {"a": "b c"}}, ["metadata.labels"]),
         ({"name": "c", "labels": {"a/b/c": "d"}}, ["metadata.labels"]),
         ({"name": "c", "annotations": {"-": "d"}}, ["metadata.annotations"]),
-        ({"name": "c", "finalizers": ["a b"]}, ["metadata.finalizers[0]"]),
+        ({"name": "c", "finalizers": ["a b"]}, ["metadata.finalizers", "metadata.finalizers[0]"]),
+        ({"name": "c", "finalizers": ["bare"]}, ["metadata.finalizers[0]"]),
     ],
 )
 def test_metadata_is_checked(
@@ -157,4 +158,9 @@ def test_quantities_are_kept_in_their_one_form(server: ApiServer, namespace: str
     made = server.ok("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", sent)
     resources = made["spec"]["template"]["spec"]["containers"][0]["resources"]
     assert resources["limits"] == {"cpu": "500m", "memory": "1Gi", "nvidia.com/gpu": "1"}
+    assert "requests" not in resources, "of a template nothing is requested for its limits, of pods it is"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "limited"}}
+    pod["spec"] = sent["spec"]["template"]["spec"]
+    made = server.ok("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+    resources = made["spec"]["containers"][0]["resources"]
     assert resources["requests"] == resources["limits"]

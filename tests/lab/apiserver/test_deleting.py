@@ -18,7 +18,8 @@ def test_preconditions_and_finalizers(server: ApiServer, namespace: str) -> None
     assert marked["metadata"]["deletionTimestamp"]
     more = {"metadata": {"finalizers": ["a.example/hold", "a.example/more"]}}
     reply = server.call("PATCH", f"{path}/c", more, MERGE_PATCH)
-    assert (reply.code, causes(reply.body)) == (422, ["metadata.finalizers"])
+    assert (reply.code, causes(reply.body)) == (422, 2 * ["metadata.finalizers"])
+    assert reply.body["message"].count("no new finalizers") == 1
     server.ok("PATCH", f"{path}/c", {"metadata": {"finalizers": None}}, MERGE_PATCH)
     assert server.call("GET", f"{path}/c").code == 404
 
@@ -34,6 +35,34 @@ def test_propagation_is_left_to_the_collector(
     marked = server.ok("DELETE", f"{path}/c", {"propagationPolicy": policy})
     assert marked["metadata"]["finalizers"] == [finalizer]
     assert server.ok("DELETE", f"{path}/c?propagationPolicy=Background")["status"] == "Success"
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        ({"propagationPolicy": "Nonsense"}, ["propagationPolicy"]),
+        ({"propagationPolicy": "Orphan", "orphanDependents": True}, ["propagationPolicy"]),
+        ({"dryRun": ["Some"]}, ["dryRun"]),
+    ],
+)
+def test_options_that_mean_nothing_delete_nothing(
+    server: ApiServer, namespace: str, options: dict[str, object], fields: list[str]
+) -> None:
+    path = MAPS.format(namespace)
+    server.ok("POST", path, config_map())
+    for target in (f"{path}/c", path):
+        reply = server.call("DELETE", target, options)
+        assert (reply.code, causes(reply.body)) == (422, fields)
+    assert server.call("DELETE", f"{path}/c?propagationPolicy=Nonsense").code == 422
+    assert server.call("DELETE", f"{path}/c?gracePeriodSeconds=soon").code == 400
+    server.ok("GET", f"{path}/c")
+
+
+def test_orphaning_in_its_old_form(server: ApiServer, namespace: str) -> None:
+    path = MAPS.format(namespace)
+    server.ok("POST", path, config_map())
+    marked = server.ok("DELETE", f"{path}/c?orphanDependents=true")
+    assert marked["metadata"]["finalizers"] == ["orphan"]
 
 
 def test_a_pod_on_a_node_goes_gracefully(server: ApiServer, namespace: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tests.support.lab.apiserver_process import MAPS, MERGE_PATCH, ApiServer, config_map
+from tests.support.lab.apiserver_process import MAPS, MERGE_PATCH, ApiServer, causes, config_map
 
 
 def test_events_are_seen_in_both_groups(server: ApiServer, namespace: str) -> None:
@@ -49,7 +49,7 @@ def test_lists_page_and_select(server: ApiServer, namespace: str) -> None:
     assert first["metadata"]["remainingItemCount"] == 3
     server.ok("DELETE", f"{path}/c2")
     rest = server.ok("GET", f"{path}?limit=9&continue={first['metadata']['continue']}")
-    assert [item["metadata"]["name"] for item in rest["items"]] == ["c3", "c4"]
+    assert [item["metadata"]["name"] for item in rest["items"]] == ["c2", "c3", "c4"]
     assert rest["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     odd = server.ok("GET", f"{path}?labelSelector=odd%3D1")["items"]
     assert [item["metadata"]["name"] for item in odd] == ["c1", "c3"]
@@ -107,3 +107,42 @@ def test_tables_and_metadata_only(server: ApiServer, namespace: str) -> None:
     partial = server.call("GET", path, headers=accept).body
     assert partial["kind"] == "PartialObjectMetadataList"
     assert partial["items"][0].keys() == {"kind", "apiVersion", "metadata"}
+
+
+def test_pages_and_lists_of_a_version_show_what_there_was(server: ApiServer, namespace: str) -> None:
+    path = MAPS.format(namespace)
+
+    def names(query: str) -> list[str]:
+        return [item["metadata"]["name"] for item in server.ok("GET", f"{path}?{query}")["items"]]
+
+    for name in "ace":
+        server.ok("POST", path, config_map(name))
+    first = server.ok("GET", f"{path}?limit=1")["metadata"]
+    server.ok("POST", path, config_map("b"))
+    server.ok("DELETE", f"{path}/c")
+    server.ok("PATCH", f"{path}/e", {"data": {"late": "yes"}}, MERGE_PATCH)
+    rest = server.ok("GET", f"{path}?continue={first['continue']}")
+    assert [item["metadata"]["name"] for item in rest["items"]] == ["c", "e"]
+    assert "data" not in rest["items"][1]
+    assert names(f"resourceVersion={first['resourceVersion']}&resourceVersionMatch=Exact") == ["a", "c", "e"]
+    assert names("") == ["a", "b", "e"]
+    reply = server.call("GET", f"{path}?continue={first['continue']}&resourceVersionMatch=Exact")
+    assert (reply.code, causes(reply.body)) == (422, ["resourceVersionMatch"])
+
+
+def test_watches_through_their_old_path(server: ApiServer, namespace: str) -> None:
+    server.ok("POST", MAPS.format(namespace), config_map("a"))
+    server.ok("POST", MAPS.format(namespace), config_map("b"))
+    old = MAPS.format(namespace).replace("/v1/", "/v1/watch/")
+    assert [e["object"]["metadata"]["name"] for e in server.watch(old, 1)] == ["a", "b"]
+    assert [e["object"]["metadata"]["name"] for e in server.watch(f"{old}/b", 1)] == ["b"]
+
+
+def test_columns_are_described_and_rows_carry_what_is_asked(server: ApiServer, namespace: str) -> None:
+    path = MAPS.format(namespace)
+    server.ok("POST", path, config_map())
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    table = server.call("GET", f"{path}/c?includeObject=None", headers=accept).body
+    assert table["rows"][0]["object"] is None
+    assert all(column["description"] for column in table["columnDefinitions"])
+    assert server.call("GET", f"{path}?includeObject=All", headers=accept).code == 400

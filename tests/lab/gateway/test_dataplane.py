@@ -14,10 +14,11 @@ import pytest
 from lab.gateway.compile import compile_world
 from lab.gateway.dataplane import DataPlane
 from lab.gateway.envoy import Rejected, Unconfirmed, executable, prepare, validate
+from lab.gateway.losses import LOSSES
 from lab.gateway.xds import route_table
 from lab.host.addresses import free_port
 from tests.support.lab.envoy_bench import BASE, Bench, bench
-from tests.support.lab.gateway_objects import backend, pod, route, rule, world
+from tests.support.lab.gateway_objects import backend, gateway, pod, route, rule, world
 
 pytestmark = pytest.mark.skipif(not Path(executable()).exists(), reason="Envoy is not installed")
 
@@ -52,6 +53,23 @@ def test_shares_follow_the_weights_and_change_without_a_failure(tmp_path: Path) 
         await asyncio.gather(*clients)
         assert set(seen) == {"a1", "b1"}
         assert 0.24 < (await bench.count(2000))["b1"] / 2000 < 0.36
+
+    run(tmp_path, body)
+
+
+def test_requests_that_a_gateway_loses_are_counted_as_failures_of_their_pool(tmp_path: Path) -> None:
+    async def body(bench: Bench) -> None:
+        for name in ("b1", "b2"):
+            await bench.add(name, "b")
+        objects = [each for each in BASE if each["kind"] != "Gateway"]
+        objects.append(gateway(annotations={LOSSES: "b=70"}))
+        await bench.serve(rule(backend("b")), objects=objects)
+        seen = await bench.count(200)
+        assert 110 < seen["503"] < 170
+        statistics = await bench.plane.admin.statistics(r"^cluster\.default_b\.upstream_rq_(completed|5xx)$")
+        assert statistics["cluster.default_b.upstream_rq_completed"] == 200
+        assert statistics["cluster.default_b.upstream_rq_5xx"] == seen["503"]
+        assert sum(server.asked for server in bench.servers.values()) == 200 - seen["503"]
 
     run(tmp_path, body)
 

@@ -9,10 +9,11 @@ import pytest
 
 from lab.gateway.attachment import attachments, hostnames
 from lab.gateway.compile import check, compile_world
+from lab.gateway.losses import LOSSES
 from lab.gateway.model import Target, Unsupported, World
 from lab.gateway.routes import duration
 from lab.gateway.statuses import gateway_status, merge_parents, pool_parents, route_parents
-from lab.gateway.xds import load_assignment
+from lab.gateway.xds import cluster, load_assignment
 from tests.support.lab.gateway_objects import backend, gateway, pod, pool, route, rule, service, world
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -48,6 +49,23 @@ def test_weight_zero_gets_no_traffic_but_a_cluster() -> None:
     given = world(gateway(), service(), pool("a"), pool("b"), route("r", rule(backend("a"), backend("b", 0))))
     assert clusters_of(routes_of(given)[0]) == [("default_a", 1)]
     assert "default_b" in compile_world(given).targets
+
+
+def test_some_of_a_pool_s_requests_are_lost_where_the_gateway_says_so() -> None:
+    """They go to its pods, where nobody listens, and are counted as its own."""
+    losing = gateway(annotations={LOSSES: "b=70, nonsense,c=101"})
+    rules = rule(backend("a", 90), backend("b", 10))
+    given = world(losing, service(), pool("a"), pool("b"), route("r", rules))
+    assert clusters_of(routes_of(given)[0]) == [
+        ("default_a", 9000),
+        ("default_b", 300),
+        ("default_b_lost", 700),
+    ]
+    targets = compile_world(given).targets
+    assert set(targets) == {"default_a", "default_b", "default_b_lost"}
+    lost = cluster(targets["default_b_lost"], "/eds")
+    assert (lost["alt_stat_name"], lost["lb_policy"]) == ("default_b", "LEAST_REQUEST")
+    assert targets["default_b_lost"].ports == (1,)
 
 
 @pytest.mark.parametrize("backends", [[], [backend("a", 0)]], ids=["no backends", "all weights zero"])

@@ -1,4 +1,4 @@
-"""The kubelet's parts without an API server: addresses, probes, statuses, containers."""
+"""The kubelet's parts without an API server: probes, statuses, containers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 
 from lab.host.addresses import free_port
-from lab.kubelet.addresses import Addresses, AddressesExhausted
 from lab.kubelet.container import Container, Surroundings
 from lab.kubelet.probes import Probe, Tally, parse_probe
 from lab.kubelet.status import ContainerState, pod_status
@@ -31,27 +30,6 @@ CATALOGUE = Catalogue(
     {},
 )
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def test_addresses_rest_before_they_are_used_again() -> None:
-    addresses = Addresses("127.3.4")
-    first, second = addresses.take(), addresses.take()
-    assert (first, second) == ("127.3.4.10", "127.3.4.11")
-    addresses.release(first)
-    assert addresses.take() == "127.3.4.12"
-    assert addresses.take(first) == first
-    assert addresses.take(first) == "127.3.4.13"
-    assert addresses.take("10.0.0.1") == "127.3.4.14"
-
-
-def test_addresses_run_out() -> None:
-    addresses = Addresses("127.3.4")
-    taken = {addresses.take() for _ in range(245)}
-    assert len(taken) == 245
-    with pytest.raises(AddressesExhausted):
-        addresses.take()
-    addresses.release("127.3.4.77")
-    assert addresses.take() == "127.3.4.77"
 
 
 def test_a_probe_has_the_apis_defaults() -> None:

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 import requests
 
-from inference_rollouts.clients.gke import GkeAccess, GkeClient
+from inference_rollouts.clients.bearer import Access
+from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.core.errors import ClusterRefused, GkeBusy, QuotaExceeded
 from inference_rollouts.core.nodes.gke import GkeObject
 from tests.support.fake_gke import CLUSTER, FakeGke, serving_gke
-from tests.support.odd_server import BROKEN, SLOW, Talk, odd_server, replies, replies_json
+from tests.support.odd_server import BROKEN, SLOW, Talk, floods, odd_server, replies, replies_json
 
 LIMIT = 0.3
 
 
 def client(url: str, token: str = "secret", timeout: float = 20.0) -> GkeClient:
-    return GkeClient(lambda: GkeAccess(url, token, url, "connection g"), CLUSTER, timeout)
+    return GkeClient(lambda: Access(url, token, url, "connection g"), CLUSTER, timeout)
 
 
 def find(talk: Talk, token: str = "secret", timeout: float = 20.0) -> GkeObject | None:
@@ -30,9 +31,25 @@ def find(talk: Talk, token: str = "secret", timeout: float = 20.0) -> GkeObject 
 @pytest.mark.parametrize("token", ["secret", ""])
 def test_a_request_and_a_token_are_waited_for_up_to_the_limit(talk: Talk, token: str) -> None:
     started = time.monotonic()
-    with pytest.raises(requests.ConnectionError, match=r"no whole answer within 0\.3 s"):
+    with pytest.raises((requests.ConnectionError, GkeBusy), match=r"no whole answer within 0\.3 s"):
         find(talk, token=token, timeout=LIMIT)
     assert time.monotonic() - started < 10 * LIMIT
+
+
+@pytest.mark.parametrize("code", [429, 503])
+@pytest.mark.parametrize("token", ["secret", ""])
+def test_a_promise_to_answer_later_is_not_waited_for(code: int, token: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(GkeBusy):
+        find(replies(code, b"", Retry_After="4"), token=token, timeout=0.5)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("token", ["secret", ""])
+def test_a_flood_is_refused_at_its_size(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setattr("inference_rollouts.clients.bearer.ANSWER_BYTES", 10**6)
+    with pytest.raises((requests.ConnectionError, GkeBusy), match="larger than 1000000 bytes"):
+        find(floods, token=token)
 
 
 @pytest.mark.parametrize("talk", BROKEN, ids=lambda talk: talk.__name__)
@@ -92,6 +109,14 @@ def test_a_metadata_server_without_a_token_says_so(talk: Talk, error: type[Excep
 def test_a_metadata_server_that_refuses_is_told_with_what_to_do() -> None:
     with pytest.raises(ClusterRefused, match="give connection g a token as password"):
         find(replies(403, b""), token="")
+
+
+def test_a_token_that_was_changed_is_taken_from_the_connection_when_the_old_one_is_refused() -> None:
+    with serving_gke(FakeGke(token="new")) as fake:
+        tokens = ["new", "old"]
+        gke = GkeClient(lambda: Access(fake.url, tokens.pop()), CLUSTER)
+        gke.check_cluster()
+        assert len(fake.requests) == 2
 
 
 def test_a_token_that_is_not_given_is_asked_for_once() -> None:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_rollouts.clients.prometheus import Endpoint, PrometheusClient
+from inference_rollouts.clients.bearer import Access
+from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.clients.vectors import VectorReader
 from inference_rollouts.core.errors import PrometheusUnavailable
 from tests.support.http_server import Reply, serving
@@ -25,7 +26,7 @@ SAMPLE = {"metric": {"pod": "a", "le": "+Inf"}, "value": (7.5, "1e+06")}
 
 
 def client(url: str, token: str = "", timeout: float = 20.0) -> PrometheusClient:
-    return PrometheusClient(lambda: Endpoint(url, token), timeout)
+    return PrometheusClient(lambda: Access(url, token), timeout)
 
 
 def success(result: Any, **more: Any) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def test_what_cannot_be_read_is_no_answer(talk: Talk) -> None:
 def test_a_refusal_is_told_in_prometheus_words() -> None:
     with pytest.raises(PrometheusUnavailable, match="answered 400: parse error at char 1"):
         query(replies_json(400, {"status": "error", "error": "parse error\nat char 1"}))
-    with pytest.raises(PrometheusUnavailable, match="The connection's password is what it gets"):
+    with pytest.raises(PrometheusUnavailable, match=r"answered 401: Odd\. It gets no token"):
         query(replies(401, b""))
 
 
@@ -193,8 +194,21 @@ def test_a_query_ends_at_its_limit(talk: Talk) -> None:
     assert time.monotonic() - started < 10 * LIMIT
 
 
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_promise_to_answer_later_is_not_waited_for(code: int) -> None:
+    started = time.monotonic()
+    with pytest.raises(PrometheusUnavailable, match=f"answered {code}"):
+        query(replies(code, b"later", Retry_After="4"), timeout=0.5)
+    assert time.monotonic() - started < 3
+
+
+def test_a_store_that_redirects_does_not_answer() -> None:
+    with pytest.raises(PrometheusUnavailable, match=r"does not answer: it redirects to https://login\.test/"):
+        query(replies(302, b"", Location="https://login.test/"))
+
+
 def test_an_answer_without_an_end_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference_rollouts.clients.prometheus.ANSWER_BYTES", 10**6)
+    monkeypatch.setattr("inference_rollouts.clients.bearer.ANSWER_BYTES", 10**6)
     with pytest.raises(PrometheusUnavailable, match="larger than 1000000 bytes"):
         query(floods)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from inference_rollouts.core.durations import format_duration, parse_duration
+from inference_rollouts.core.durations import format_duration, parse_duration, roughly, spoken
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,25 @@ def test_refuses_what_is_no_duration(text: str) -> None:
 @pytest.mark.parametrize("seconds", [0, 1, 59, 60, 61, 3600, 5400, 86399, 90061])
 def test_what_it_writes_it_reads_back(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "0 s"),
+        (40, "40 s"),
+        (90, "1 min 30 s"),
+        (300, "5 min"),
+        (5400, "1 h 30 min"),
+        (90000, "1 d 1 h"),
+    ],
+)
+def test_durations_for_people(seconds: float, words: str) -> None:
+    assert spoken(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "10 s"), (33, "40 s"), (60, "1 min"), (61, "2 min"), (240, "4 min")]
+)
+def test_a_wait_is_told_roughly(seconds: float, words: str) -> None:
+    assert roughly(seconds) == words

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.errors import WarmUpFailed
-from inference_rollouts.core.serving.warm_up import Answer
+from inference_rollouts.core.serving.warm_up import Failure
 from lab.model_server.faults import Faults
 from tests.support.freezing import run_on
 from tests.support.lab_servers import SQL, LabServers, adapters, one_replica
@@ -148,16 +148,23 @@ def test_a_canary_with_unreadable_answers_is_found_without_golden_prompts(server
     fails(servers, f"Pod {CANARY}-0 answered with unreadable text")
 
 
-@pytest.mark.parametrize("status", [429, 500])
+PASSING = [
+    Failure(0, "the stream broke off: The engine is currently busy."),
+    Failure(429, "queue full"),
+    Failure(500, "queue full"),
+]
+
+
+@pytest.mark.parametrize("failure", PASSING, ids=str)
 @pytest.mark.parametrize(("failures", "passes"), [(2, True), (3, False)])
+@pytest.mark.parametrize("pool", [STABLE, CANARY])
 def test_a_failure_is_not_held_against_a_pod_at_once(
-    servers: LabServers, status: int, failures: int, passes: bool
+    servers: LabServers, failure: Failure, failures: int, passes: bool, pool: str
 ) -> None:
-    """Stable's pods have clients, so a failure that may pass is asked again."""
-    url = servers.start(STABLE)
-    servers.start(CANARY)
-    servers.answers[url] = [Answer(status, None, 0.0, "queue full")] * failures
+    """Pods that serve may be busy, so a failure that may pass is asked again."""
+    urls = {name: servers.start(name) for name in (STABLE, CANARY)}
+    servers.answers[urls[pool]] = [failure] * failures
     if passes:
         warm_up(servers, warm_up={"golden": [TEXT]})
     else:
-        fails(servers, f"answered {status} instead of 200 (queue full)", warm_up={"golden": [TEXT]})
+        fails(servers, f"{failure}", warm_up={"golden": [TEXT]})

@@ -55,7 +55,7 @@ def test_a_stable_pod_that_does_not_say_what_it_serves_is_refused() -> None:
             raise ServerRefused(503, "refused")
 
     servers.heard = silent
-    refused(ClusterRefused, "does not say what it serves", kind="node", servers=servers)
+    refused(ClusterRefused, "does not list what it answers for", kind="node", servers=servers)
 
 
 def test_what_differs_from_todays_servers_is_told(

@@ -12,10 +12,11 @@ from inference_rollouts.core.errors import (
     PlanInvalid,
     RolloutError,
 )
-from inference_rollouts.preflight.measuring import check_power
+from inference_rollouts.preflight.measuring import check_power, metric_set_of
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
 from tests.support.freezing import preflight, refused
+from tests.support.plans import food_review_plan
 
 
 def test_no_prometheus() -> None:
@@ -28,6 +29,28 @@ def test_a_prometheus_that_does_not_know_the_stable_pool(monkeypatch: pytest.Mon
     prometheus = FakePrometheus(cluster)
     monkeypatch.setattr(prometheus, "query", lambda *_: [])
     refused(ClusterRefused, "The judge would be blind", cluster, prometheus=prometheus)
+
+
+def test_a_gateway_that_says_nothing_of_stable_is_refused_with_what_was_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = FakeCluster()
+    prometheus = FakePrometheus(cluster)
+    monkeypatch.setattr(prometheus, "_gateway", lambda *_: [])
+    words = "Scrape what exports envoy; its label envoy_cluster_name has to be default_llm-pool"
+    refused(ClusterRefused, words, cluster, prometheus=prometheus)
+
+
+def test_a_guardrail_that_says_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    preflight(FakeCluster(), metrics=["vllm", "gke_load_balancer"])
+    [told] = [each for each in caplog.messages if each.startswith("gke_load_balancer raises no alarm")]
+    assert "default_llm-pool" not in told
+    assert "gkegw1-*-default-llm-pool-*-* exports no loadbalancing_googleapis_com" in told
+
+
+def test_a_gateway_cannot_tell_adapters_apart() -> None:
+    with pytest.raises(PlanInvalid, match="'envoy' tells pools apart; both adapters are in one"):
+        metric_set_of(food_review_plan(metrics=["endpoint_picker", "envoy"]))
 
 
 def power_of(cluster: FakeCluster, rate: Any, **changes: Any) -> tuple[str, list[str]]:

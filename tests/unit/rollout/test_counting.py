@@ -37,7 +37,7 @@ def asked_of(step: Step, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_who_takes_over_late_asks_once_for_all_that_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Step(analysis=SECONDS)
+    step = Step(analysis=SECONDS, metrics="vllm")
     asked, observer = asked_of(step, monkeypatch), step.observer()
     observer.observe(step.since + 600)
     assert asked == [601 // 6 + 1]
@@ -49,7 +49,7 @@ def test_who_takes_over_late_asks_once_for_all_that_was_missed(monkeypatch: pyte
 
 
 def test_a_store_that_failed_is_asked_for_the_newest_tick_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Step(analysis=SECONDS)
+    step = Step(analysis=SECONDS, metrics="vllm")
     asked, observer = asked_of(step, monkeypatch), step.observer()
     observer.observe(step.since)
     step.prometheus.down = True
@@ -64,7 +64,7 @@ def test_a_store_that_failed_is_asked_for_the_newest_tick_alone(monkeypatch: pyt
 def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked one thing at a time, and what it says in the end counts."""
     monkeypatch.setattr(step_observer, "SLOW_STORE", 0.0)
-    step = Step(analysis={"interval": "125ms", "margin": None})
+    step = Step(analysis={"interval": "125ms", "margin": None}, metrics="vllm")
     query, thinks, asked = step.prometheus.query, threading.Event(), []
 
     def slow(promql: str, at: float) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_alarm_of_the_cluster_waits_for_no_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    step, never = Step(analysis=SECONDS), threading.Event()
+    step, never = Step(analysis=SECONDS, metrics="vllm"), threading.Event()
 
     def silent(promql: str, at: float) -> list[dict[str, Any]]:
         never.wait(60)

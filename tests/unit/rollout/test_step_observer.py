@@ -81,6 +81,42 @@ def test_weights_that_are_not_in_force_never_pass(monkeypatch: pytest.MonkeyPatc
     assert "not in force" in judgement["reason"]
 
 
+def test_requests_that_never_reach_the_canary_s_servers_take_the_traffic_away() -> None:
+    step = Step(analysis=PATIENT)
+    step.prometheus.lost[CANARY] = 0.2
+    judgement = step.judged()["judgement"]
+    assert judgement["verdict"] == "rollback"
+    assert judgement["blame"] == "envoy_errors"
+    assert step.cluster.weights() == {STABLE: 1, CANARY: 0}
+
+
+def test_where_no_gateway_is_asked_a_canary_that_loses_requests_is_not_at_its_share() -> None:
+    step = Step(analysis=PATIENT, metrics="vllm")
+    step.prometheus.lost[CANARY] = 0.7
+    judgement = step.judged()["judgement"]
+    assert judgement["verdict"] == "rollback"
+    assert "the canary should get 50% and was seen to get 23." in judgement["reason"]
+
+
+@pytest.mark.parametrize(("unpicked", "verdict"), [(0.0, "advance"), (0.99, "rollback")])
+def test_a_canary_whose_own_picker_is_not_asked_does_not_pass(unpicked: float, verdict: str) -> None:
+    step = Step(analysis=PATIENT, metrics=["vllm", "endpoint_picker"])
+    step.prometheus.unpicked[CANARY] = unpicked
+    judgement = step.judged()["judgement"]
+    assert judgement["verdict"] == verdict
+    assert ("the gateway asks another picker, or none" in judgement["reason"]) is (verdict == "rollback")
+
+
+def test_a_storm_that_the_gateway_alone_sees_takes_the_traffic_away_before_anything_is_counted() -> None:
+    step = Step(analysis={"interval": "5s"})
+    step.prometheus.lost[CANARY] = 0.9
+    context = step.run.plan.step_context(1, step.since).model_copy(update={"initial_delay": 60.0})
+    observer = StepObserver(step.run, context, Carried())
+    judgement = [observer.observe(step.since + seconds) for seconds in (0.0, 5.0)][-1]
+    assert judgement.verdict.value == "rollback"
+    assert "A storm of HTTP 5xx or no answer (envoy)" in judgement.reason
+
+
 def test_somebody_elses_weights_end_the_judging() -> None:
     step = Step()
     step.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1

@@ -1,8 +1,8 @@
 """Raw samples of both arms -> integer counts over identical windows.
 
-What the caller has to do: evaluate `metrics.queries` at every tick of a fixed `Grid`, build one Snapshot a
-tick, and give them to a Counter. Where a query failed, skip that tick: the next window then reaches back to
-the last good one. Nothing is extrapolated and nothing is invented; what cannot be
+What the caller has to do: evaluate `queries.queries` at every tick of a fixed `Grid`, build one Snapshot a
+tick, and give them to `counters.Counters`. Where a query failed, skip that tick: the next window then reaches
+back to the last good one. Nothing is extrapolated and nothing is invented; what cannot be
 counted exactly is left out, on both arms alike.
 """
 
@@ -13,8 +13,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.ledger import Growth, Key, Ledger, Sample
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Arm, Latency, MetricSet, Rate, series
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
+from inference_rollouts.core.judging.queries import series
 from inference_rollouts.core.values import Value
 
 NAMED = 5  # pods that are named where there may be many
@@ -95,7 +97,7 @@ class Grid:
 
 
 class Counter:
-    """Counts both arms, snapshot after snapshot: windows between the good ones.
+    """Counts both arms by one metric set, snapshot after snapshot: windows between the good ones.
 
     `notes` say what was left out of the last window, and why.
     """
@@ -123,7 +125,10 @@ class Counter:
         if not any(read := self._ledger.read(samples)):
             return None
         since, self._since = self._since, after.time
-        arms = self._ledger.observe(read, after.time, since)
+        if over := self.metric_set.increase_over:
+            since, arms = after.time - over, self._ledger.increases(read)
+        else:
+            arms = self._ledger.observe(read, after.time, since)
         if since == -math.inf:
             return None
         return WindowCounts(start=since, end=after.time, counts=dict(self._counts(arms)))
@@ -139,7 +144,8 @@ class Counter:
                 notes.append(_several(metric, several))
             fell = [pod for arm in arms for pod, growths in sorted(arm.items()) if _fell(metric, growths)]
             if fell:
-                notes.append(f"{metric.label}: counters of {', '.join(fell)} fell without a restart")
+                known = " without a restart" if self.metric_set.started else ""
+                notes.append(f"{metric.label}: counters of {', '.join(dict.fromkeys(fell))} fell{known}")
             if fell or any(_exports(metric, growths) for arm in arms for growths in arm.values()):
                 counted = [[each.counts for each in arm if each is not None] for arm in pods]
                 yield metric.name, _summed(metric, *([[], []] if fell else counted))
@@ -183,26 +189,6 @@ def _not_counted(strangers: Sequence[str]) -> str:
 def _named(pods: Sequence[str]) -> str:
     more = f" and {len(pods) - NAMED} more" if len(pods) > NAMED else ""
     return f"{', '.join(pods[:NAMED])}{more}"
-
-
-def last_window(
-    metric_set: MetricSet, canary: Arm, stable: Arm, snapshots: Sequence[Snapshot]
-) -> WindowCounts | None:
-    """The counts between the last two of three snapshots or more: the first ones show which series there are.
-
-    None when one of the two shows no pod.
-    """
-    counted = windows(metric_set, canary, stable, snapshots)
-    return counted[-1] if counted and counted[-1].end == snapshots[-1].time else None
-
-
-def windows(
-    metric_set: MetricSet, canary: Arm, stable: Arm, snapshots: Iterable[Snapshot | None]
-) -> list[WindowCounts]:
-    """The windows of a whole grid; None stands for an observation that failed."""
-    counter = Counter(metric_set, canary, stable)
-    seen = (counter.observe(snapshot) for snapshot in snapshots if snapshot is not None)
-    return [counted for counted in seen if counted is not None]
 
 
 def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:

@@ -15,8 +15,9 @@ from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judge import absorb, begin, conclude
 from inference_rollouts.core.judging.judgement import Judgement
-from inference_rollouts.core.judging.metrics import MetricSet, Query
+from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import Health, Policy, StepContext
+from inference_rollouts.core.judging.queries import Query
 from inference_rollouts.core.judging.sums import Carried
 
 EVERY = 60.0  # seconds after which an observation is recorded even if it changed nothing

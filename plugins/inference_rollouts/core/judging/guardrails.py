@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inference_rollouts.core.judging.counts import Counts
+from inference_rollouts.core.judging.counts import Counts, WindowCounts
 from inference_rollouts.core.judging.judgement import Opinion, Verdict, percent
+from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import Guardrails, Health
 
 
@@ -21,6 +22,17 @@ def guardrails(limits: Guardrails, health: Health) -> Iterator[Opinion]:
         yield _rollback("The route no longer resolves both pools.")
     if health.storm:
         yield _rollback(health.storm)
+
+
+def storms(
+    limits: Guardrails, metric_set: MetricSet, window: WindowCounts | None
+) -> Iterator[tuple[str, str]]:
+    """The error metrics, of all sets that judge, that show a storm in a window, each with its sentence."""
+    for each in metric_set.sets:
+        errors = each[each.errors]
+        counts = window.counts.get(errors.name) if window else None
+        if reason := storm(limits, errors.label, counts):
+            yield errors.name, reason
 
 
 def storm(limits: Guardrails, label: str, counts: Counts | None) -> str:

@@ -5,8 +5,8 @@ What a caller has to do, and all of it, so that it may be killed at any time:
 1.  When the step's weight is seen in force, fix a `StepContext` (it names the anchor of the time grid) and
     keep it. Take `carried` from the previous step's judgement, `Carried()` on the first step.
 2.  At each tick of `counts.Grid(step.anchor, policy.interval, policy.scrape_delay)` evaluate
-    `metrics.queries` at the tick's time, once, and make a `Snapshot`. A query that fails makes no snapshot.
-3.  A `counts.Counter` makes windows of them.
+    `queries.queries` at the tick's time, once, and make a `Snapshot`. A query that fails makes no snapshot.
+3.  `counters.Counters` makes windows of them.
 4.  `assess` all windows of this step, or, for the same result at constant cost, keep the `Sums`: `begin`
     once, `absorb` each new window, `conclude` at each observation. Do so also when there is no new window:
     guardrails, missing data and deadlines need it.
@@ -23,7 +23,7 @@ from functools import reduce
 
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.evidence import log, log_sum
-from inference_rollouts.core.judging.guardrails import guardrails, harms, storm
+from inference_rollouts.core.judging.guardrails import guardrails, harms, storms
 from inference_rollouts.core.judging.judgement import (
     Judgement,
     Opinion,
@@ -34,7 +34,7 @@ from inference_rollouts.core.judging.judgement import (
     percent,
     worst,
 )
-from inference_rollouts.core.judging.metrics import MetricSet
+from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Guardrails, Health, Policy, StepContext
 from inference_rollouts.core.judging.rows import rounded, rows_of, step_totals, window_totals
 from inference_rollouts.core.judging.rules import problems
@@ -111,11 +111,10 @@ def _progress(step: StepContext, now: float) -> float:
 
 
 def _guardrails(sums: Sums, health: Health) -> Iterator[Opinion]:
-    limits, errors = sums.rules.policy.guardrails, sums.rules.metric_set.errors
+    limits = sums.rules.policy.guardrails
     yield from guardrails(limits, health)
-    counts = sums.last.counts.get(errors) if sums.last else None
-    if reason := storm(limits, sums.rules.metric_set[errors].label, counts):
-        yield _rollback(reason, errors)
+    for name, reason in storms(limits, sums.rules.metric_set, sums.last):
+        yield _rollback(reason, name)
 
 
 def _rollback(reason: str, blame: str | None = None) -> Opinion:
@@ -136,20 +135,34 @@ def _alarm(sums: Sums, rows: Sequence[Row], evidence: float) -> Iterator[Opinion
 
 
 def _data(sums: Sums, health: Health, now: float) -> Iterator[Opinion]:
-    policy = sums.rules.policy
+    policy, metric_set = sums.rules.policy, sums.rules.metric_set
     stale = 3 * policy.interval + policy.scrape_delay
-    last = sums.last.end if sums.last else sums.step.anchor
     if not health.prometheus_ok:
         yield _no_data("The metrics store does not answer.")
     if health.ready_canary is None or health.ready_stable is None:
         yield _no_data("The cluster does not answer, so nobody knows whether the pools are ready.")
-    if now > last + stale:
-        yield _no_data(f"No counts for {now - last:.0f} s.")
-    elif sums.last:
-        for metric in sums.rules.metric_set.metrics:
-            for arm, pool in enumerate(("canary", "stable") if sums.step.compared else ("canary",)):
-                if metric.weight and not metric.optional and (arm, metric.name) not in sums.seen:
-                    yield _no_data(f"No pod of the {pool} pool exports {metric.label}.", metric.name)
+    for each, last in zip(metric_set.sets, sums.counted, strict=True):
+        if now > last + stale + each.delay and not each.guardrail_only:
+            of = f" of {each.name}" if metric_set.beside else ""
+            yield _no_data(f"No counts{of} for {now - last:.0f} s.")
+        elif last > sums.step.anchor:
+            yield from _missing(sums, each)
+
+
+def _missing(sums: Sums, metric_set: MetricSet) -> Iterator[Opinion]:
+    """What a set that was counted should have shown, and has not."""
+    arms = ("canary", "stable") if sums.step.compared else ("canary",)
+    for metric in metric_set.metrics:
+        needed = metric.name in sums.rules.compared and not metric.optional
+        for arm, pool in enumerate(arms):
+            if needed and (arm, metric.name) not in sums.seen:
+                yield _no_data(_unseen(metric_set, metric, pool), metric.name)
+
+
+def _unseen(metric_set: MetricSet, metric: Rate | Latency, pool: str) -> str:
+    if metric_set.exporters == "gateways":
+        return f"No gateway exports {metric.label} of the {pool} pool."
+    return f"No pod of the {pool} pool exports {metric.label}."
 
 
 def _no_data(reason: str, blame: str | None = None) -> Opinion:
@@ -159,9 +172,10 @@ def _no_data(reason: str, blame: str | None = None) -> Opinion:
 def _undecided(sums: Sums, rows: Sequence[Row], now: float) -> Iterator[Opinion]:
     step, policy = sums.step, sums.rules.policy
     counted = sums.last.end if sums.last else step.anchor
-    if counted < step.baked_at:
+    covered = counted - max(each.delay for each in sums.rules.metric_set.sets if not each.guardrail_only)
+    if covered < step.baked_at:
         yield _inconclusive(
-            f"Baking: {max(0.0, min(now, counted) - step.anchor):.0f} s of {step.bake:.0f} s."
+            f"Baking: {max(0.0, min(now, covered) - step.anchor):.0f} s of {step.bake:.0f} s."
         )
     arms = zip(("canary", "stable")[: 1 + step.compared], step_totals(sums), sums.heard, strict=False)
     for name, arm, heard in arms:

@@ -19,8 +19,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Labels
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Arm
+from inference_rollouts.core.judging.metrics import SERIES, STARTED
 
 Sample = tuple[Mapping[str, str], float]
 Name = frozenset[tuple[str, str]]
@@ -119,6 +120,16 @@ class Ledger:
             grown.append(by_pod)
         self._forget(time)
         return grown
+
+    def increases(self, read: Sequence[Pods]) -> list[dict[str, list[Growth]]]:
+        """By arm and pod, of values that are no counters but what was counted: they are the growth."""
+        return [
+            {
+                pod: [Growth(self._totals(each.values)) for each in targets.values()]
+                for pod, targets in pods.items()
+            }
+            for pods in read
+        ]
 
     def _forget(self, time: float) -> None:
         forgotten = [name for name, each in self._targets.items() if time - each.seen > FORGOTTEN]

@@ -1,20 +1,22 @@
-"""Metric sets: which counters show whether a canary is worse, and the queries that fetch them.
+"""Metric sets: which counters show whether a canary is worse.
 
 A metric counts *bad* events among all: failed requests among requests (`rate`), or requests slower than
-fixed thresholds among those of a histogram (`latency`). Users add their own with PromQL selectors.
+fixed thresholds among those of a histogram (`latency`). Users add their own with PromQL selectors. What
+never reached a model server only its sender can count, so several sets may judge together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
+from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.judging.promql import LABEL, label_name, quoted, quoted_pattern, split_selector
+from inference_rollouts.core.judging.arms import Arm, ArmTemplate
+from inference_rollouts.core.judging.promql import LABEL, split_selector
 from inference_rollouts.core.values import Value, mistakes, renamed
 
 SERIES = "series"
@@ -39,6 +41,16 @@ Selectors = Annotated[
 Share = Annotated[float, Field(gt=0, lt=1)]
 Label = Annotated[str, Field(pattern=f"^{LABEL}$")]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
+_ONE_NAME = {"type": "string", "pattern": r"^[a-z][a-z0-9_]*$", "maxLength": 63}
+MetricSetNames = Annotated[
+    tuple[MetricName, ...],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=8),
+    WithJsonSchema(
+        {"anyOf": [_ONE_NAME, {"type": "array", "items": _ONE_NAME, "minItems": 1, "maxItems": 8}]}
+    ),
+]
+"""One name of a metric set, or several."""
 
 
 class Objective(Value):
@@ -121,7 +133,10 @@ Metric = Annotated[Rate | Latency, Field(discriminator="kind")]
 
 
 class MetricSet(Value):
-    """Named metrics judged together."""
+    """Named metrics of one kind of exporter, and the sets that judge `beside` it.
+
+    `errors`, `latency`, `metrics` and `load` are its own; `judged` are the metrics of all.
+    """
 
     name: MetricName
     """The file's name, by which plans choose the set."""
@@ -129,11 +144,14 @@ class MetricSet(Value):
     """What it is for."""
     pod: Label = "pod"
     """The label that names a sample's pod."""
-    exporters: Literal["servers", "pickers"] = "servers"
-    """Whose pods export them: the model servers of a pool, or its endpoint pickers. Pods in the metrics that
-    are none of these are not counted."""
-    started: Annotated[str, AfterValidator(_selector)] = "process_start_time_seconds"
-    """The series of the processes' start times, Unix seconds."""
+    exporters: Literal["servers", "pickers", "gateways"] = "servers"
+    """Whose metrics these are. Of the model servers and the endpoint pickers of a pool the cluster knows the
+    pods, and others in the metrics are not counted; replicas of gateways are told apart by `pod` alone."""
+    arm: ArmTemplate | None = None
+    """How these exporters call a pool. Default: by the label `inference_pool` that it got when scraped."""
+    started: Annotated[str, AfterValidator(_selector)] | None = "process_start_time_seconds"
+    """The series of the processes' start times, Unix seconds; null: there is none, so that a restart is only
+    known by counters that fall, and leaves its window uncounted."""
     errors: MetricName
     """The metric that counts requests and failures, shown first."""
     latency: MetricName | None = None
@@ -144,10 +162,21 @@ class MetricSet(Value):
         tuple[Annotated[str, AfterValidator(_selector)], ...], BeforeValidator(_listed), Field(max_length=8)
     ] = ()
     """Gauges whose sum is the number of requests inside a server, for capacity."""
+    delay: Seconds = 0.0
+    """How much later than `scrape_delay` its samples are visible. What is judged now happened then."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """By which the weights of its metrics are multiplied where it judges with other sets."""
+    guardrail_only: bool = False
+    """Whether it may only raise alarms, by a storm or an objective: it compares nothing, and a step passes
+    without it."""
+    increase_over: Annotated[Seconds, Field(gt=0)] | None = None
+    """Where the store keeps no counters but what was counted in a time: that time, in seconds."""
+    beside: tuple[MetricSet, ...] = ()
+    """What judges together with it; plans say so, not files."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [metric.name for metric in self.metrics]
+        names = [metric.name for metric in self.judged]
         if len(set(names)) < len(names):
             raise ValueError("two metrics have the same name")
         for name, kind in ((self.errors, Rate), (self.latency, Latency)):
@@ -155,113 +184,91 @@ class MetricSet(Value):
                 raise ValueError(f"{name!r} must be a {kind.__name__.lower()} metric of this set")
         if not any(metric.weight for metric in self.metrics):
             raise ValueError("at least one metric needs a weight above 0")
+        if self.started is None and self.exporters != "gateways":
+            raise ValueError("only gateways may have no `started`: pods are known by when they began")
+        if self.increase_over and not self.guardrail_only:
+            raise ValueError("what has `increase_over` is not counted exactly: set `guardrail_only: true`")
         return self
 
     def __getitem__(self, name: str) -> Rate | Latency:
-        return next(metric for metric in self.metrics if metric.name == name)
+        return next(metric for metric in self.judged if metric.name == name)
+
+    @property
+    def sets(self) -> tuple[MetricSet, ...]:
+        """It and those beside it."""
+        return (self, *self.beside)
+
+    @property
+    def judged(self) -> tuple[Rate | Latency, ...]:
+        """The metrics of all sets."""
+        return tuple(metric for each in self.sets for metric in each.metrics)
+
+    @property
+    def compared(self) -> tuple[Rate | Latency, ...]:
+        """Those by which the arms are compared."""
+        sets = (each for each in self.sets if not each.guardrail_only)
+        return tuple(metric for each in sets for metric in each.metrics if metric.weight)
+
+    @property
+    def sent(self) -> str:
+        """The metric that counts requests nearest to where they are split: a gateway's, if there is one."""
+        gateways = (each for each in self.sets if each.exporters == "gateways" and not each.guardrail_only)
+        return next(gateways, self).errors
+
+    def arm_of(self, arm: Arm) -> Arm:
+        """What these exporters call an arm."""
+        return self.arm.of(arm) if self.arm else arm
+
+
+def judged_together(sets: Sequence[MetricSet]) -> MetricSet:
+    """The first set with the others beside it; their metrics get the names of their sets before their own.
+
+    Raises PlanInvalid when names are not unique then, or the first cannot be first.
+    """
+    first, *others = (_weighed(each) for each in sets)
+    if first.exporters == "gateways" or first.guardrail_only or first.delay:
+        raise PlanInvalid(
+            f"The metric set {first.name!r} cannot be first: name one of the model servers, or of the "
+            "endpoint pickers, before it."
+        )
+    names = [each.name for each in sets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PlanInvalid(f"The metric set {twice[0]!r} is named more than once.")
+    if not others:
+        return first
+    return _validated(first.to_json() | {"beside": [_qualified(each).to_json() for each in others]})
+
+
+def _weighed(metric_set: MetricSet) -> MetricSet:
+    metrics = tuple(
+        metric.model_copy(update={"weight": metric.weight * metric_set.weight})
+        for metric in metric_set.metrics
+    )
+    return metric_set.model_copy(update={"metrics": metrics, "weight": 1.0})
+
+
+def _qualified(metric_set: MetricSet) -> MetricSet:
+    def name(own: str | None) -> str | None:
+        return own and f"{metric_set.name}_{own}"
+
+    title = metric_set.name.replace("_", " ")
+    metrics = tuple(
+        metric.model_copy(update={"name": name(metric.name), "title": f"{metric.label} ({title})"})
+        for metric in metric_set.metrics
+    )
+    names = {"errors": name(metric_set.errors), "latency": name(metric_set.latency)}
+    return metric_set.model_copy(update={"metrics": metrics, **names})
 
 
 def parse_metric_set(value: Any) -> MetricSet:
     """A metric set from parsed YAML; raises PlanInvalid with one phrase per mistake."""
+    if isinstance(value, Mapping) and value.get("beside"):
+        raise PlanInvalid("The metric set is invalid: the plan names what judges `beside` it (`metrics`).")
+    return _validated(value)
+
+
+def _validated(value: Any) -> MetricSet:
     try:
         return MetricSet.model_validate(value)
     except ValidationError as error:
         raise PlanInvalid(f"The metric set is invalid: {mistakes(error)}.") from error
-
-
-Labels = tuple[tuple[str, str], ...]
-"""Names and values, all of which a series must have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One side of the comparison: the series whose `label` has `value` (in `namespace`, if given).
-
-    Two adapters share the process that counts them, so its start time has no such label: `process` are the
-    labels by which it is known instead (put on when scraping), `request` further ones of its counters.
-    """
-
-    label: str
-    value: str
-    namespace: str | None = None
-    process: Labels = ()
-    request: Labels = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """An instant query of raw cumulative series; its answer goes into a Snapshot under `key`."""
-
-    key: str
-    promql: str
-
-
-def series(metric: Rate | Latency) -> Iterator[tuple[str, str]]:
-    """Tag and selector of every series that a metric needs, preferred spellings first."""
-    parts = (
-        {"total": metric.total, "bad": metric.bad} if isinstance(metric, Rate) else {"le": metric.histogram}
-    )
-    for part, selectors in parts.items():
-        for place, selector in enumerate(selectors):
-            yield f"{metric.name}/{part}/{place}", selector
-
-
-def queries(metric_set: MetricSet, canary: Arm, stable: Arm) -> tuple[Query, ...]:
-    """The queries of one observation: every raw series of both arms, in one PromQL expression.
-
-    Evaluate each at the tick's time (send it by POST: it may be long). Only exact metric names are used,
-    so that Google Managed Prometheus answers it too. Raises ValueError when the arms are not two values
-    of one label in one namespace.
-    """
-    if replace(canary, value="") != replace(stable, value="") or canary.value == stable.value:
-        raise ValueError(f"{canary} and {stable} cannot be told apart by one label in one namespace")
-    both = f"{label_name(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
-    where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),), canary.process)
-    name, matchers = split_selector(metric_set.started)
-    own = _joined(matchers, where) if canary.process else _joined(matchers, both, where)
-    parts = [_tagged(f"{name}{{{own}}}", STARTED)]
-    arms = _joined(both, where, _matchers(canary.request))
-    for metric in metric_set.metrics:
-        for tag, selector in series(metric):
-            name, matchers = split_selector(selector)
-            if isinstance(metric, Latency):
-                name, matchers = f"{name}_bucket", _joined(matchers, f"le=~{_bounds_pattern(metric)}")
-            parts.append(_tagged(f"{name}{{{_joined(matchers, arms)}}}", tag))
-    return (Query("counts", "\nor ".join(parts)),)
-
-
-def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) -> str:
-    """The gauges of `load` of each pod of both arms, on average over the last `seconds`.
-
-    Each sample's label SERIES is the place of its gauge in `load`.
-    """
-    both = f"{label_name(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
-    where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),))
-    parts = []
-    for place, selector in enumerate(metric_set.load):
-        name, matchers = split_selector(selector)
-        gauge = f"avg_over_time({name}{{{_joined(matchers, both, where)}}}[{seconds}s])"
-        parts.append(_tagged(f"sum by ({canary.label},{metric_set.pod}) ({gauge})", str(place)))
-    return "\nor ".join(parts)
-
-
-def _tagged(expression: str, tag: str) -> str:
-    return f'label_replace({expression}, "{SERIES}", {quoted(tag)}, "", "")'
-
-
-def _matchers(*labels: Labels) -> str:
-    return ",".join(f"{label_name(name)}={quoted(value)}" for pairs in labels for name, value in pairs)
-
-
-def _joined(*matchers: str) -> str:
-    return ",".join(filter(None, matchers))
-
-
-def _bounds_pattern(metric: Latency) -> str:
-    """All spellings of the bucket bounds that exporters use: `1`, `1.0`, `1e+06`."""
-    spellings = {
-        text
-        for threshold in metric.thresholds
-        for text in (repr(float(threshold)), f"{threshold:g}", f"{threshold:.15g}")
-    }
-    return quoted_pattern(*sorted(spellings), "+Inf")

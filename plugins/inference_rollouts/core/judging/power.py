@@ -88,13 +88,14 @@ def step_powers(
     policy: Policy, metric_set: MetricSet, steps: Sequence[Step], traffic: Mapping[str, Traffic]
 ) -> list[StepPower]:
     """What each compared step sees of each judged metric."""
-    whole = sum(metric.weight for metric in metric_set.metrics)
+    compared = metric_set.compared
+    whole = sum(metric.weight for metric in compared)
     return [
         _power_of(policy, metric, traffic[metric.name], (index, step), len(steps) * whole)
         for index, step in enumerate(steps, start=1)
         if step.compared
-        for metric in metric_set.metrics
-        if metric.weight and metric.name in traffic
+        for metric in compared
+        if metric.name in traffic
     ]
 
 
@@ -107,7 +108,7 @@ def traffic_of(metric_set: MetricSet, windows: Iterable[WindowCounts]) -> dict[s
     traffic = {}
     known = list(windows)
     seconds = sum(window.end - window.start for window in known)
-    for metric in metric_set.metrics:
+    for metric in metric_set.judged:
         counts = [window.counts[metric.name].stable for window in known if metric.name in window.counts]
         n = sum(c.n for c in counts)
         if n and seconds:

@@ -34,7 +34,21 @@ def quoted(text: str) -> str:
 
 def quoted_pattern(*texts: str) -> str:
     """A PromQL string literal of the regular expression that matches exactly these texts."""
-    return quoted("|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text) for text in texts))
+    return quoted("|".join(_escaped(text) for text in texts))
+
+
+def quoted_words(*texts: str) -> str:
+    """The same, of texts in which a `*` stands for one word of letters and digits."""
+    return quoted("|".join(words_pattern(text) for text in texts))
+
+
+def words_pattern(text: str) -> str:
+    """The regular expression of such a text."""
+    return "[A-Za-z0-9]+".join(_escaped(part) for part in text.split("*"))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text)
 
 
 def label_name(name: str) -> str:

@@ -25,7 +25,7 @@ def rounded(log_value: float) -> float:
 
 def rows_of(sums: Sums, log_e: Array) -> tuple[Row, ...]:
     """One row per metric, in the metric set's order; `log_e` is the `log_evidence` of each test."""
-    return tuple(_row(sums, metric, log_e) for metric in sums.rules.metric_set.metrics)
+    return tuple(_row(sums, metric, log_e) for metric in sums.rules.metric_set.judged)
 
 
 def _row(sums: Sums, metric: Rate | Latency, log_e: Array) -> Row:
@@ -34,7 +34,7 @@ def _row(sums: Sums, metric: Rate | Latency, log_e: Array) -> Row:
     weight = float(rules.weights[tests].sum())
     shares = rules.weights[tests] / weight if weight else np.full(len(tests), 1 / len(tests))
     loudest = cells.start + int(np.argmax(log_e[cells]))
-    asked = sums.step.last_compared and policy.margin is not None and weight > 0 and _counted(sums, metric)
+    asked = sums.step.last_compared and policy.margin is not None and _needed(sums, metric)
     return Row(
         metric=metric.name,
         title=metric.label,
@@ -49,9 +49,9 @@ def _row(sums: Sums, metric: Rate | Latency, log_e: Array) -> Row:
     )
 
 
-def _counted(sums: Sums, metric: Rate | Latency) -> bool:
+def _needed(sums: Sums, metric: Rate | Latency) -> bool:
     """Whether the promotion may ask for this metric: optional ones only where they exist."""
-    return not metric.optional or (0, metric.name) in sums.seen
+    return metric.name in sums.rules.compared and (not metric.optional or (0, metric.name) in sums.seen)
 
 
 def _share(sums: Sums, arm: int, cell: int) -> ArmShare:

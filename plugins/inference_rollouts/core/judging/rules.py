@@ -37,7 +37,8 @@ class Test:
 class Rules:
     """`cells` are compared between the arms; `objectives` are the cells with an absolute limit as well.
 
-    `places` are the cells of each metric, by name, and `tests` those with the metric's objective, if any.
+    `places` are the cells of each metric, by name, and `tests` those with the metric's objective, if any;
+    `compared` are the names of the metrics that promotion needs.
     `weights` (of the comparisons, then the objectives) sum to 1. `worse` and `breach` are the tests of the
     alarm, `close` (odds) and `small` (shares) those of the promotion.
     """
@@ -47,6 +48,7 @@ class Rules:
     cells: tuple[Cell, ...]
     places: Mapping[str, slice]
     tests: Mapping[str, NDArray[np.int64]]
+    compared: frozenset[str]
     objectives: NDArray[np.int64]
     weights: Array
     worse: Test
@@ -57,19 +59,18 @@ class Rules:
 
 def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
     """The layout. Metrics without a weight have cells too: they are shown, and have no say."""
-    cells = tuple(
-        Cell(metric, place) for metric in metric_set.metrics for place in range(len(metric.thresholds))
-    )
+    judged, compared = metric_set.judged, frozenset(metric.name for metric in metric_set.compared)
+    cells = tuple(Cell(metric, place) for metric in judged for place in range(len(metric.thresholds)))
     names = [cell.metric.name for cell in cells]
-    places = {
-        m.name: slice(start := names.index(m.name), start + len(m.thresholds)) for m in metric_set.metrics
-    }
+    places = {m.name: slice(start := names.index(m.name), start + len(m.thresholds)) for m in judged}
     limited = [
         i for i, cell in enumerate(cells) if policy.objectives and cell.metric.weight and _limits(cell)
     ]
     both = {cells[i].metric.name for i in limited}
     weights = [
         cell.metric.weight / len(cell.metric.thresholds) * (1 - OBJECTIVE_SHARE * (cell.metric.name in both))
+        if cell.metric.name in compared
+        else 0.0
         for cell in cells
     ] + [cells[i].metric.weight * OBJECTIVE_SHARE for i in limited]
     return Rules(
@@ -78,6 +79,7 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
         cells=cells,
         places=places,
         tests={name: _tests(place, limited, len(cells)) for name, place in places.items()},
+        compared=compared,
         objectives=np.array(limited, dtype=np.int64),
         weights=np.array(weights) / sum(weights),
         worse=_worse([policy.tolerances.get(cell.metric.name, cell.metric.tolerance) for cell in cells]),
@@ -89,15 +91,15 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
 
 def problems(policy: Policy, metric_set: MetricSet) -> list[str]:
     """One sentence for each way in which this policy does not fit this metric set."""
-    known = {metric.name: metric for metric in metric_set.metrics}
+    known = {metric.name: metric for metric in metric_set.judged}
     mistakes = [
         f"analysis.tolerances: the metric set {metric_set.name!r} has no metric {name!r}."
         for name in policy.tolerances
         if name not in known
     ]
-    for metric in known.values():
+    for metric in metric_set.compared:
         tolerance, margin = policy.tolerances.get(metric.name, metric.tolerance), policy.margin
-        if margin is not None and metric.weight and tolerance >= margin:
+        if margin is not None and tolerance >= margin:
             rule = f"{margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}"
             mistakes.append(f"analysis.margin: {rule}.")
     return mistakes

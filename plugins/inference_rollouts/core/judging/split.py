@@ -1,15 +1,22 @@
-"""Does the traffic really split as the weights say?"""
+"""Does the traffic really split as the weights say?
+
+A request goes to the canary by chance, with its share as the probability. So few requests say little, many
+say much, and what may be off is in proportion to the share: a canary that gets a third of 5 % is not at 5 %.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from inference_rollouts.core.judging.counts import WindowCounts
 
-SLACK = 0.10  # a share may be off by this much: what the Gateway API's conformance tests allow
-SIGMAS = 4.5  # or by this many standard deviations of a share counted over few requests
+SLACK = 1.25  # odds may be off by this factor: clients that try again, answers that are counted when they end
+STRAGGLERS = 0.01  # of all requests: those that were under way when the canary got the rest
+CHANCE = 1e-4  # of a complaint about a split that is as declared
+WINDOWS = 3600  # that are looked back at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +33,15 @@ class Split:
 
     @property
     def matches(self) -> bool:
-        """Whether the observed share may be the declared one."""
+        """Whether the observed share may be the declared one, give or take the slack."""
         if self.observed is None:
             return False
-        sigma = math.sqrt(self.declared * (1 - self.declared) / self.requests)
-        off, slack = self.observed - self.declared, max(SLACK, SIGMAS * sigma)
-        return self.observed > 0 and off <= slack if self.shared else abs(off) <= slack
+        least, most = allowed(self.declared)
+        if self.observed > most:
+            return not contradicts(self.observed, self.requests, most)
+        if self.shared:
+            return self.observed > 0
+        return self.observed >= least or not contradicts(self.observed, self.requests, least)
 
     def __str__(self) -> str:
         seen = "no requests" if self.observed is None else f"{self.observed:.1%} of {self.requests} requests"
@@ -39,15 +49,39 @@ class Split:
         return f"the canary should get {most}{self.declared:.0%} and was seen to get {seen}"
 
 
-def observed_split(
-    windows: Sequence[WindowCounts], metric: str, declared: float, enough: int, *, shared: bool = False
-) -> Split:
-    """The split over the latest windows that have `enough` requests together, counted by `metric`.
+def allowed(share: float) -> tuple[float, float]:
+    """The least and the largest share that counts as this one."""
+    return min(_by_odds(share, 1 / SLACK), 1 - STRAGGLERS), _by_odds(share, SLACK)
 
-    Of a shared pool all windows count: the canary's share may be so small that few requests show none.
+
+def contradicts(observed: float, requests: int, share: float) -> bool:
+    """Whether chance alone hardly ever takes the observed share so far from `share`.
+
+    Chernoff's bound, which holds for any number of requests and any share: that a share of n requests is as
+    far off, on that side, has a probability of at most exp(-n KL(observed | share)).
     """
+    return requests * _divergence(observed, share) > math.log(2 / CHANCE)
+
+
+def enough_for(share: float, least: int) -> int:
+    """How many requests show that the canary gets half of its share (or stable of its own), but `least`.
+
+    As many as tell twice what a complaint takes, so that chance hides it in three of a hundred cases at most.
+    """
+    lesser = min(share, 1 - share)
+    if lesser == 0:
+        return least
+    told = _divergence(lesser / 2, allowed(lesser)[0])
+    return max(least, math.ceil(2 * math.log(2 / CHANCE) / told))
+
+
+def observed_split(
+    windows: Sequence[WindowCounts], metric: str, declared: float, least: int, *, shared: bool = False
+) -> Split:
+    """The split over the latest windows that have enough requests together, `least` or more, by `metric`."""
     canary = stable = 0
-    for window in reversed(windows):
+    enough = enough_for(declared, least)
+    for window in islice(reversed(windows), WINDOWS):
         if (counts := window.counts.get(metric)) is not None:
             canary += counts.canary.n
             stable += counts.stable.n
@@ -55,3 +89,15 @@ def observed_split(
             break
     total = canary + stable
     return Split(declared, canary / total if total else None, total, shared)
+
+
+def _by_odds(share: float, factor: float) -> float:
+    return share * factor / (1 - share + share * factor)
+
+
+def _divergence(observed: float, share: float) -> float:
+    """KL(observed | share) of two yes-or-noes, in nats; infinite where the observed cannot be."""
+    parts = ((observed, share), (1 - observed, 1 - share))
+    if any(seen > 0 and not expected > 0 for seen, expected in parts):
+        return math.inf
+    return sum(seen * math.log(seen / expected) for seen, expected in parts if seen > 0)

@@ -46,7 +46,7 @@ class Sums:
     `n` and `bad` are totals of this step: (canary, stable) x cells. `good` is the state of the promotion's
     tests: cells x (odds, canary's share, stable's share) x effects. `kappa` discounted the last
     window. `seen`: which arm (0 canary, 1 stable) has exported which metric; `heard`: the end of the last
-    window in which canary and stable got requests.
+    window in which canary and stable got requests; `counted`: of the last in which each metric set was there.
     """
 
     rules: Rules
@@ -59,6 +59,7 @@ class Sums:
     n: NDArray[np.int64]
     bad: NDArray[np.int64]
     heard: tuple[float, float]
+    counted: tuple[float, ...]
     seen: frozenset[tuple[int, str]] = frozenset()
     seconds: float = 0.0
     last: WindowCounts | None = None
@@ -89,6 +90,7 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
         n=np.zeros((2, cells), dtype=np.int64),
         bad=np.zeros((2, cells), dtype=np.int64),
         heard=(step.anchor, step.anchor),
+        counted=(step.anchor,) * len(metric_set.sets),
     )
 
 
@@ -118,6 +120,7 @@ def absorb(sums: Sums, window: WindowCounts) -> Sums:
         n=sums.n + n,
         bad=sums.bad + bad,
         heard=_heard(sums, window),
+        counted=_counted(sums, window),
         seen=sums.seen | _exported(window),
         seconds=sums.seconds + seconds,
         last=window,
@@ -169,6 +172,13 @@ def _heard(sums: Sums, window: WindowCounts) -> tuple[float, float]:
         return sums.heard
     canary, stable = sums.heard
     return window.end if counts.canary.n else canary, window.end if counts.stable.n else stable
+
+
+def _counted(sums: Sums, window: WindowCounts) -> tuple[float, ...]:
+    present = (
+        any(metric.name in window.counts for metric in each.metrics) for each in sums.rules.metric_set.sets
+    )
+    return tuple(window.end if now else before for now, before in zip(present, sums.counted, strict=True))
 
 
 def _exported(window: WindowCounts) -> frozenset[tuple[int, str]]:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from inference_rollouts.core.durations import Seconds
-from inference_rollouts.core.judging.metrics import MetricName
+from inference_rollouts.core.judging.metrics import MetricSetNames
 from inference_rollouts.core.judging.policy import Policy, Step, StepContext
 from inference_rollouts.core.plan.approvals import Approvals
 from inference_rollouts.core.plan.retention import Retention
@@ -96,8 +96,9 @@ class CommonPlan(Model):
     """What new pods must answer before any weight leaves 0."""
     steps: Annotated[tuple[WeightStep, ...], Field(min_length=1, max_length=20)]
     """The weights, rising to 100."""
-    metrics: MetricName = "vllm"
-    """The metric set by which it is judged: a file of include/metrics/. Default: the servers' own metrics."""
+    metrics: MetricSetNames = ("vllm",)
+    """The metric set by which it is judged, a file of include/metrics/, or a list of those that judge
+    together, the one to be shown first. Default: the servers' own metrics."""
     initial_delay: Seconds = 30.0
     """How long after each shift nothing is counted. Default: 30s, for gateways to follow and caches to
     fill."""

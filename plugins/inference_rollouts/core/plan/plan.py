@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.judging.metrics import Arm, MetricName
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.metrics import MetricSetNames
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.nodes.provisioners import NODE_POOL_NAME, ComputeClass, NodePool, Nodes
 from inference_rollouts.core.plan.common import CommonPlan
@@ -171,9 +172,9 @@ class AdapterPlan(Rollout):
     """Other names of the base model, under which the adapter may have been trained for it."""
     target_modules: tuple[Text, ...] = vllm.TARGET_MODULES
     """The modules that the servers can adapt. Default: those of the usual transformers in vLLM."""
-    metrics: MetricName = "endpoint_picker"
-    """The metric set by which it is judged. Default: the pickers' metrics, which alone tell adapters
-    apart."""
+    metrics: MetricSetNames = ("endpoint_picker",)
+    """The metric set by which it is judged, or a list of those that judge together. Default: the pickers'
+    metrics, which alone tell adapters apart."""
 
     @model_validator(mode="after")
     def _alias_is_no_adapter(self) -> Self:

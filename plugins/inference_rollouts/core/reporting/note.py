@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from inference_rollouts.core.reporting.text import inert
+
 LIMIT = 1000  # characters that Airflow keeps of a note
-MARK = "*Report of the rollout*\n\n"
+MARK = "*Report of the rollout:* "
 RULE = "\n\n---\n\n"
 CUT = " …"
 SHORTEST = 24  # characters to which a line may be cut before lines are left out
@@ -24,20 +29,40 @@ def note_with(report: str, note: str | None, *, by_person: bool) -> str | None:
     return new if text and new != note else None
 
 
+def opening(params: Mapping[str, Any], dag: str, person: str, link: str) -> str:
+    """The report of a run that has just begun: what goes from where to where, and where to read on.
+
+    `person` is who triggered it, empty for nobody; `params` are its parameters.
+    """
+    stable, canary = (inert(str(params.get(side, "?"))) for side in ("stable", "canary"))
+    weights = ", ".join(f"{inert(str(weight))} %" for weight in params.get("weights") or ())
+    what = "dry run, which writes nothing" if params.get("dry_run") else "started"
+    by = f" by {inert(person)}" if person else ""
+    return "\n".join(
+        [
+            f"**{stable} -> {canary}: {what}{by}**",
+            "",
+            f"Plan: DAG `{dag}`, weights {weights or 'as planned'}. "
+            f"[This run]({link}). Where it is: XCom `status` of the task that runs, "
+            "or `inference-rollouts watch`.",
+        ]
+    )
+
+
 def shortened(markdown: str, limit: int) -> str:
     """At most `limit` characters: the longest lines are cut, all to the same width; then lines are left out.
 
-    Rows of a table stay rows. The headline is the last to go; then nothing is left.
+    Rows of a table stay rows. The first line says the most: it is cut last of all, or there is nothing left.
     """
-    lines = markdown.splitlines()
-    while lines:
-        longest = max(map(len, lines))
+    first, *rest = markdown.splitlines() or [""]
+    while rest:
+        longest = max(map(len, rest))
         for width in range(longest, min(longest, SHORTEST) - 1, -1):
-            text = "\n".join(_cut(line, width) for line in lines)
+            text = "\n".join([first, *(_cut(line, width) for line in rest)])
             if len(text) <= limit:
                 return text
-        lines.pop()
-    return ""
+        rest.pop()
+    return _cut(first, limit) if limit >= min(SHORTEST, len(first)) else ""
 
 
 def _cut(line: str, width: int) -> str:

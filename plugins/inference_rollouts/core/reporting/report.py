@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -37,6 +38,23 @@ class Outcome(StrEnum):
         }[self]
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a rollout ended as it did (`why`, a sentence), and by whom or what it was ended (`by`)."""
+
+    why: str
+    by: str
+
+
+def first_line(title: str, outcome: Outcome, cause: Cause) -> str:
+    """What ended how, by whom, why, and where the traffic is now: all that somebody in a hurry reads.
+
+    `title` is markup already.
+    """
+    why = inert(f"{cause.why[:1].upper()}{cause.why[1:]}".rstrip("."))
+    return f"**{title}: {outcome.value}** by {inert(cause.by)}. {why}. Now {outcome.sentence}."
+
+
 def outcome_of(standings: Sequence[Standing], *, attached: bool) -> Outcome:
     """The outcome, from how each object that the run moves stands to it now, whoever ended it.
 
@@ -55,12 +73,10 @@ def outcome_of(standings: Sequence[Standing], *, attached: bool) -> Outcome:
     return Outcome.LET_GO if attached else Outcome.NOT_STARTED
 
 
-def markdown(plan: Plan, outcome: Outcome, reason: str, judgements: Sequence[Mapping[str, Any]]) -> str:
+def markdown(plan: Plan, outcome: Outcome, cause: Cause, judgements: Sequence[Mapping[str, Any]]) -> str:
     """A summary that reads well in a log and in a note."""
     lines = [
-        f"## {plan.stable} -> {plan.canary}: {outcome.value}",
-        "",
-        f"{inert(reason[:1].upper() + reason[1:])} Now {outcome.sentence}.",
+        first_line(f"{plan.stable} -> {plan.canary}", outcome, cause),
         "",
         "| step | weight | verdict | why |",
         "| --- | --- | --- | --- |",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.judging.metrics import SERIES, Arm, MetricSet
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.metrics import SERIES, MetricSet
 from inference_rollouts.core.judging.promql import quoted, split_selector
 from inference_rollouts.core.serving.engines import vllm
 
@@ -58,6 +59,7 @@ def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
     place = (("namespace", arm.namespace),) if arm.namespace else ()
     own = ((arm.label, arm.value),)
     process = (*place, *(arm.process or own))
+    assert metric_set.started  # only gateways have none
     parts = [_part("max", "last", metric_set.started, process, metric_set.pod, ALIVE, seconds)]
     for number, gauge in enumerate(() if arm.process else metric_set.load or vllm.LOAD_GAUGES):
         parts.append(_part("sum", "max", gauge, process, metric_set.pod, f"{INSIDE}/{number}", seconds))

@@ -11,7 +11,9 @@ import hashlib
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, ValidationError
 
 from inference_rollouts.core.limits import LEASE_SECONDS
 from inference_rollouts.core.objects.api_groups import LEASE_API
@@ -19,6 +21,7 @@ from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, momen
 from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL
 from inference_rollouts.core.routing.claim import Claim
 from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.values import Value
 
 LEASES = {OWNER_LABEL: OWNER}
 """The labels of all these leases."""
@@ -28,8 +31,33 @@ PHASE_LABEL = "inference-rollouts.dev/phase"
 VERDICT_LABEL = "inference-rollouts.dev/verdict"
 TOKEN = "inference-rollouts.dev/token"
 """The annotation that says whose rollout is watched."""
+STATUS = "inference-rollouts.dev/status"
+"""The annotation that says where the rollout stands, as one line for people."""
+PROGRESS = "inference-rollouts.dev/progress"
+"""The annotation that says how far the judge of its step is (a Progress, as JSON)."""
 
 LONGEST_NAME = 253
+LONGEST_REASON = 400  # characters of the judge's reason that a Lease takes
+
+
+class Progress(Value):
+    """How far the judge of a step is, as one observation saw it: what a Lease remembers of a judgement.
+
+    `reason` is the judge's own. The `evidence` that the canary is worse raises the alarm at `alarm_at`.
+    `baked` is how much of the `bake` time is over, in seconds; `following` the weight of the step after this
+    one, None where promotion follows.
+    """
+
+    model_config = ConfigDict(extra="ignore")  # a newer version may have written it
+
+    step: int
+    verdict: str
+    reason: Annotated[str, Field(max_length=LONGEST_REASON)]
+    evidence: float
+    alarm_at: float
+    baked: float
+    bake: float
+    following: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +74,7 @@ class Watch:
     renewed: float
     until: float
     version: str
-    verdict: str = ""
+    progress: Progress | None = None
 
     def is_fresh(self, now: float) -> bool:
         """Whether somebody watches at `now`."""
@@ -84,12 +112,21 @@ def watch_of(lease: K8sObject | None) -> Watch | None:
         renewed=renewed,
         until=renewed + (seconds if isinstance(seconds, int) else LEASE_SECONDS),
         version=str(lease["metadata"].get("resourceVersion", "")),
-        verdict=str(part(lease, "metadata", "labels").get(VERDICT_LABEL, "")),
+        progress=_progress_on(lease),
     )
 
 
-def standing_labels(claim: Claim, verdict: str) -> dict[str, str]:
-    """Where a rollout stands, as labels."""
+def _progress_on(lease: K8sObject) -> Progress | None:
+    """None where it says none, or nothing that this version understands."""
+    text = annotations_of(lease).get(PROGRESS)
+    try:
+        return None if text is None else Progress.model_validate_json(text)
+    except ValidationError:
+        return None
+
+
+def standing_labels(claim: Claim, progress: Progress | None) -> dict[str, str]:
+    """Where a rollout stands, as labels; their values may have no blanks."""
     plan = {PLAN_LABEL: claim.plan} if claim.plan else {}
     return {
         **LEASES,
@@ -97,14 +134,23 @@ def standing_labels(claim: Claim, verdict: str) -> dict[str, str]:
         STEP_LABEL: f"{claim.step}-of-{claim.steps}",
         SHARE_LABEL: str(claim.percent),
         PHASE_LABEL: claim.phase.value,
-        **({VERDICT_LABEL: verdict} if verdict else {}),
+        **({VERDICT_LABEL: progress.verdict.replace(" ", "-")} if progress else {}),
     }
 
 
 def renewed_lease(
-    obj: K8sObject, claim: Claim, holder: str, verdict: str, before: Watch | None, now: float
+    obj: K8sObject,
+    claim: Claim,
+    holder: str,
+    before: Watch | None,
+    now: float,
+    progress: Progress | None = None,
+    status: str = "",
 ) -> dict[str, Any]:
-    """The Lease beside `obj` with which `holder` says at `now` that it watches; for a server-side apply."""
+    """The Lease beside `obj` with which `holder` says at `now` that it watches; for a server-side apply.
+
+    `progress` is the judge's, if it is one that watches, and `status` the line for people.
+    """
     target = Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
     same = before is not None and before.holder == holder and before.token == claim.token
     owner = {
@@ -118,8 +164,12 @@ def renewed_lease(
         "kind": "Lease",
         "metadata": {
             "name": lease_name(target),
-            "labels": standing_labels(claim, verdict),
-            "annotations": {TOKEN: claim.token},
+            "labels": standing_labels(claim, progress),
+            "annotations": {
+                TOKEN: claim.token,
+                **({STATUS: status} if status else {}),
+                **({PROGRESS: progress.model_dump_json()} if progress else {}),
+            },
             "ownerReferences": [owner],
         },
         "spec": {

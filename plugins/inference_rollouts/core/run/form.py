@@ -1,4 +1,9 @@
-"""The trigger form: what one run may change of its plan, as JSON schema."""
+"""The trigger form: what one run may change of its plan.
+
+Of JSON schema it has the types alone, by which Airflow draws the form. What else must hold of a value
+preflight checks, since it can say in the note what is wrong: a value that breaks its schema makes Airflow
+start no run, and its form says "Bad Request".
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,8 @@ from typing import Any
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan
 
-_NAME = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$"}
-_TEXT = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^\S+$"}
-_OPTIONAL_TEXT = _TEXT | {"type": ["null", "string"]}
+_TEXT = {"type": "string"}
+_OPTIONAL_TEXT = {"type": ["null", "string"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,8 @@ def pool_form(plan: PoolPlan) -> Form:
     """What a run to a second pool may change."""
     work = plan.workload
     return {
-        "stable": Parameter("Stable pool", "What serves today.", plan.stable, _NAME),
-        "canary": Parameter("Canary pool", "The new pool's name.", plan.canary, _NAME),
+        "stable": Parameter("Stable pool", "What serves today.", plan.stable, _TEXT),
+        "canary": Parameter("Canary pool", "The new pool's name.", plan.canary, _TEXT),
         "image": Parameter("Image", "The new pool's server image.", work.image, _TEXT),
         "model": Parameter("Model", "What the new servers load.", work.model, _TEXT),
         "accelerator": Parameter(
@@ -64,18 +68,20 @@ def adapter_form(plan: AdapterPlan) -> Form:
 def _steps_form(plan: Plan) -> Form:
     weights = [step.weight for step in plan.steps]
     bakes = ", ".join(format_duration(step.bake) for step in plan.steps)
-    items = {"type": "integer", "minimum": 1, "maximum": 100}
     return {
         "weights": Parameter(
             "Weights (%)",
             f"The canary's share, step by step, rising to 100. At most {len(weights)} steps.",
             weights,
-            {"type": "array", "items": items, "minItems": 1, "maxItems": len(weights)},
+            {"type": "array", "items": {"type": "number"}},
         ),
         "bake": Parameter(
             "Bake time",
             f"How long each step must look good, such as 90s or 5m. Empty: as planned ({bakes}).",
             None,
-            {"type": ["null", "string"], "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$"},
+            _OPTIONAL_TEXT,
+        ),
+        "dry_run": Parameter(
+            "Dry run", "Only check all of it and say what would be done.", False, {"type": "boolean"}
         ),
     }

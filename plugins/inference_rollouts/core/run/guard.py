@@ -8,25 +8,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from inference_rollouts.core.judging.metrics import Arm, MetricSet, Query, queries
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import Guardrails
+from inference_rollouts.core.judging.queries import Query, queries
 from inference_rollouts.core.routing.claim import Guard
 from inference_rollouts.core.run.frozen import Frozen
 
 
 @dataclass(frozen=True, slots=True)
 class StormWatch:
-    """The error metric of both arms, and from when on errors are a storm."""
+    """The error metrics of both arms, and from when on errors are a storm."""
 
     metric_set: MetricSet
     canary: Arm
     stable: Arm
     limits: Guardrails
-
-    @property
-    def label(self) -> str:
-        """What the metric counts, in words."""
-        return self.metric_set[self.metric_set.errors].label
 
     @property
     def queries(self) -> tuple[Query, ...]:
@@ -52,11 +49,17 @@ def guard_of(frozen: Frozen) -> Guard:
 
 
 def storm_watch_of(frozen: Frozen) -> StormWatch:
-    """How a run is watched for storms: by the error metric alone."""
-    plan, whole = frozen.plan, frozen.metric_set
-    errors = whole[whole.errors].model_copy(update={"weight": 1.0})
-    alone = whole.model_copy(update={"metrics": (errors,), "latency": None, "load": (), "description": ""})
-    return StormWatch(alone, plan.arm(plan.canary), plan.arm(plan.stable), plan.analysis.guardrails)
+    """How a run is watched for storms: by the error metrics alone, of all sets that tell of now."""
+    plan, first = frozen.plan, frozen.metric_set
+    others = tuple(_errors_alone(each) for each in first.beside if not (each.delay or each.increase_over))
+    watched = _errors_alone(first).model_copy(update={"beside": others})
+    return StormWatch(watched, plan.arm(plan.canary), plan.arm(plan.stable), plan.analysis.guardrails)
+
+
+def _errors_alone(metric_set: MetricSet) -> MetricSet:
+    errors = metric_set[metric_set.errors].model_copy(update={"weight": 1.0})
+    rest = {"latency": None, "load": (), "description": "", "beside": ()}
+    return metric_set.model_copy(update={"metrics": (errors,), **rest})
 
 
 def read_storm_watch(guard: Guard) -> StormWatch | None:

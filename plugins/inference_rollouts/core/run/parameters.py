@@ -23,6 +23,8 @@ class Parameters(Model):
     canary: ModelName | None = None
     weights: Annotated[tuple[Percent, ...], Field(min_length=1)] | None = None
     bake: Seconds | None = None
+    dry_run: bool = False
+    """Whether the run only says what it would do; that changes nothing of its plan."""
 
     def apply_to(self, plan: dict[str, Any]) -> None:
         """Change the JSON value of a plan. Raises PlanInvalid when it cannot be changed so."""

@@ -60,7 +60,7 @@ class Served:
 
 
 def served_from(body: Any) -> list[Served]:
-    """The names in an answer of `/v1/models`. Raises ValueError when it is no list of them."""
+    """The names in an answer of `/v1/models`. Raises ValueError when it is no list of them, all printable."""
     cards = body.get("data") if isinstance(body, Mapping) else None
     if not isinstance(cards, list) or not all(map(_is_card, cards)):
         raise ValueError("the answer is no list of models")
@@ -68,10 +68,10 @@ def served_from(body: Any) -> list[Served]:
 
 
 def _is_card(card: Any) -> bool:
-    optional = isinstance(card, Mapping) and all(
-        isinstance(card.get(key), str | None) for key in ("root", "parent")
-    )
-    return optional and isinstance(card.get("id"), str) and bool(card["id"])
+    if not isinstance(card, Mapping) or not card.get("id"):
+        return False
+    said = [card[key] for key in ("id", "root", "parent") if card.get(key) is not None]
+    return all(isinstance(name, str) and name.isprintable() for name in said)
 
 
 Seen = Mapping[str, Sequence[Served]]  # what each pod answers for, by the pod's name
@@ -124,8 +124,8 @@ def misfits(
     adapter: Adapter, config: Mapping[str, Any], lora: Lora, bases: Collection[str], max_rank: int
 ) -> Iterator[str]:
     """Why an adapter with this `adapter_config.json` (PEFT) does not fit: one sentence a reason."""
-    rank, base = config.get("r"), config.get("base_model_name_or_path")
-    if not isinstance(rank, int) or rank < 1:
+    rank, base = config.get("r"), _printable(config.get("base_model_name_or_path"))
+    if type(rank) is not int or rank < 1:
         yield f"Adapter {adapter.name} has no rank in {adapter.config}."
     elif rank > max_rank:
         yield (
@@ -148,7 +148,12 @@ def _modules(config: Mapping[str, Any]) -> set[str]:
     """The last parts of the modules' names; a pattern instead of a list cannot be judged from here."""
     modules = config.get("target_modules")
     listed: Iterable[Any] = modules if isinstance(modules, list) else ()
-    return {str(module).rpartition(".")[2] for module in listed}
+    return {str(_printable(module)).rpartition(".")[2] for module in listed}
+
+
+def _printable(value: Any) -> str | None:
+    """A word of a config, as a sentence may have it; None for anything else."""
+    return value if isinstance(value, str) and value.isprintable() else None
 
 
 def process_of(pod: K8sObject) -> str:

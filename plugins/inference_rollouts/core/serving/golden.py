@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from inference_rollouts.core.serving.warm_up import Answer, mistake, tokens
+from inference_rollouts.core.serving.warm_up import Answer, Completion, mistake
 from inference_rollouts.core.values import Model
 
 SHOWN = 60  # characters of an answer or prompt that a sentence quotes
@@ -72,33 +72,31 @@ class Golden(Model):
         return f"golden prompt {_quoted(text)}"
 
 
-def findings(golden: Golden, answer: Answer, model: str, reference: Answer) -> Iterator[str]:
+def findings(golden: Golden, answer: Answer, model: str, reference: Completion) -> Iterator[str]:
     """What speaks against a canary's answer as `model`, beside stable's `reference`: one phrase each."""
-    if wrong := mistake(answer, model):
-        yield wrong
-        return
-    text, finish = _text_and_finish(answer)
-    if finish not in golden.finish_reasons:
-        yield f"finished with reason {finish!r} instead of {' or '.join(golden.finish_reasons)}"
-    if golden.format == "json" and not _is_json(text):
-        yield f"answered {_quoted(text)}, which is not JSON"
-    if golden.pattern is not None and not re.search(golden.pattern, text):
-        yield f"answered {_quoted(text)}, which does not match {golden.pattern!r}"
-    mine, theirs = tokens(answer, "prompt_tokens"), tokens(reference, "prompt_tokens")
+    match answer, mistake(answer, model):
+        case _, str(wrong):
+            yield wrong
+        case Completion() as completion, None:
+            yield from _differences(golden, completion, reference)
+
+
+def _differences(golden: Golden, answer: Completion, reference: Completion) -> Iterator[str]:
+    if answer.finish_reason not in golden.finish_reasons:
+        yield f"finished with reason {answer.finish_reason!r} instead of {' or '.join(golden.finish_reasons)}"
+    if golden.format == "json" and not _is_json(answer.text):
+        yield f"answered {_quoted(answer.text)}, which is not JSON"
+    if golden.pattern is not None and not re.search(golden.pattern, answer.text):
+        yield f"answered {_quoted(answer.text)}, which does not match {golden.pattern!r}"
+    mine, theirs = answer.prompt_tokens, reference.prompt_tokens
     if abs(mine - theirs) > golden.prompt_tokens_drift * theirs:
         yield (
             f"counted {mine} tokens in the prompt where stable counts {theirs}: "
             "the tokenizer or the chat template is another"
         )
-    mine, theirs = tokens(answer, "completion_tokens"), tokens(reference, "completion_tokens")
+    mine, theirs = answer.completion_tokens, reference.completion_tokens
     if golden.length_drift is not None and max(mine, theirs) > golden.length_drift * min(mine, theirs):
         yield f"answered with {mine} tokens where stable answers with {theirs}"
-
-
-def _text_and_finish(answer: Answer) -> tuple[str, str]:
-    """Text and finish reason of a valid answer."""
-    choice = (answer.body or {})["choices"][0]
-    return choice["text"], choice["finish_reason"]
 
 
 def _is_json(text: str) -> bool:

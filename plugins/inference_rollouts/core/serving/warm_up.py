@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 QUOTED = 100  # characters of a value that a sentence quotes
-MOST_TOKENS = 10**9  # of one answer; more is no count
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One completion as a client saw it: status, body of a non-streamed answer, seconds to first token.
+class Completion:
+    """A whole completion: as which model, with which text, why it ended there; seconds to its first token.
 
-    `words` are what the server, or the network, said instead of an answer.
+    Empty, or 0, is what the server did not say.
+    """
+
+    model: str
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    ttft: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No completion: HTTP's status, and what the server said, or what went wrong on the way.
+
+    `status` 0: there was none, or one that promised a completion which did not come to its end.
     """
 
     status: int
-    body: Mapping[str, Any] | None
-    ttft: float
-    words: str = ""
+    words: str
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well be answered the next time."""
+        return self.status in (0, 429) or self.status >= 500
+
+    def __str__(self) -> str:
+        if not self.status:
+            return f"gave no valid answer: {self.words}"
+        return f"answered {self.status} instead of 200" + (f" ({self.words})" if self.words else "")
+
+
+Answer = Completion | Failure
+"""What a client got for one request."""
 
 
 def mistake(answer: Answer, model: str) -> str | None:
-    """What is wrong with an answer to a completion request for `model`; None when it is valid.
-
-    The body may be any JSON.
-    """
-    if answer.status != 200:
-        return f"answered {answer.status} instead of 200" + (f" ({answer.words})" if answer.words else "")
-    body = answer.body
-    if not isinstance(body, Mapping) or not isinstance(body.get("choices"), list) or not body["choices"]:
-        return "answered without choices"
-    if body.get("model") != model:
-        return f"answered as model {_brief(body.get('model'))} instead of {model!r}"
-    choice = body["choices"][0]
-    text = choice.get("text") if isinstance(choice, Mapping) else None
-    if not isinstance(text, str) or not text.strip():
+    """What is wrong with an answer to a completion request for `model`; None when it is valid."""
+    if isinstance(answer, Failure):
+        return str(answer)
+    if answer.model != model:
+        return f"answered as model {_brief(answer.model)} instead of {model!r}"
+    if not answer.text.strip():
         return "answered with an empty text"
-    if _is_garbled(text):
-        return f"answered with unreadable text ({text[:20]!r})"
-    if choice.get("finish_reason") not in ("stop", "length"):
-        return f"finished with reason {_brief(choice.get('finish_reason'))}"
-    if not tokens(answer, "completion_tokens"):
+    if _is_garbled(answer.text):
+        return f"answered with unreadable text ({answer.text[:20]!r})"
+    if answer.finish_reason not in ("stop", "length"):
+        return f"finished with reason {_brief(answer.finish_reason)}"
+    if not answer.completion_tokens:
         return "answered without counting its tokens"
     return None
 
 
-def tokens(answer: Answer, kind: str) -> int:
-    """How many tokens an answer counts (`prompt_tokens`, `completion_tokens`); 0 when it does not say."""
-    usage = answer.body.get("usage") if isinstance(answer.body, Mapping) else None
-    number = usage.get(kind) if isinstance(usage, Mapping) else None
-    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number <= MOST_TOKENS:
-        return 0
-    return number
-
-
-def _brief(value: object) -> str:
-    """A value of an answer, as a sentence may quote it."""
-    return repr(value)[:QUOTED]
+def _brief(text: str) -> str:
+    """A word of an answer, as a sentence may quote it."""
+    return repr(text[:QUOTED])
 
 
 def _is_garbled(text: str) -> bool:

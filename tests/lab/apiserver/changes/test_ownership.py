@@ -67,7 +67,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
 
 def applied(live: dict[str, Any], config: dict[str, Any], who: str) -> dict[str, Any]:
     """The live object after a forced apply, without the nulls that removals leave."""
-    application = Application(Manager(who, "Apply", "v1"), config, force=True)
+    application = Application(Manager(who, "Apply", "v1"), config, empty={}, now="", force=True)
     result = ownership.apply(SCHEMA, live, application)
     kept = {key: value for key, value in result.object.items() if value}
     if "spec" in kept:

@@ -39,3 +39,11 @@ def test_field_selectors() -> None:
     assert not matcher({"a": "1", "b": "2"})
     with pytest.raises(ApiError):
         field_selector("c=1", frozenset("ab"))
+
+
+@pytest.mark.parametrize("selector", ["a=b=c", "a=\\x", "a=b\\"])
+def test_values_of_field_selectors_are_escaped(selector: str) -> None:
+    with pytest.raises(ApiError):
+        field_selector(selector, frozenset("a"))
+    matcher, _ = field_selector(r"a=b\=c\,d", frozenset("a"))
+    assert matcher({"a": "b=c,d"})

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.judging import counts
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.counters import last_window, windows
 from inference_rollouts.core.judging.counts import ArmCounts, Snapshot, WindowCounts
-from inference_rollouts.core.judging.metrics import Arm
 from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set, snapshot
 
 RATES = small_set()
@@ -18,7 +19,7 @@ OLD = rate_samples(STABLE, "s1", 1000, 10)
 def grown(before: list[Any], after: list[Any], metric_set: Any = RATES) -> WindowCounts:
     """The window from 100 to 110, of pods that were there at 90 as well."""
     seen = [snapshot(90, *before), snapshot(100, *before), snapshot(110, *after)]
-    window = counts.last_window(metric_set, CANARY, STABLE, seen)
+    window = last_window(metric_set, CANARY, STABLE, seen)
     assert window is not None
     assert (window.start, window.end) == (100, 110)
     return window
@@ -125,8 +126,8 @@ def test_processes_that_count_nothing_of_ours_are_no_pods() -> None:
     """Model servers of the pool are scraped with the same labels as its picker."""
     servers = [shared("vllm-1", 50), shared("vllm-2", 50)]
     lone = snapshot(110, *servers)
-    assert counts.last_window(RATES, CANARY, STABLE, [snapshot(100, *OLD, *servers), lone]) is None
-    assert counts.last_window(RATES, CANARY, STABLE, [lone, snapshot(120, *OLD, *servers)]) is None
+    assert last_window(RATES, CANARY, STABLE, [snapshot(100, *OLD, *servers), lone]) is None
+    assert last_window(RATES, CANARY, STABLE, [lone, snapshot(120, *OLD, *servers)]) is None
 
 
 def buckets(pod: str, values: dict[str, float], tag: str = "ttft/le/0") -> list[Any]:
@@ -196,7 +197,7 @@ def test_a_metric_that_nobody_exports_is_absent() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [([], OLD), (OLD, [])])
 def test_a_scrape_gap_makes_no_window(before: list[Any], after: list[Any]) -> None:
-    assert counts.last_window(RATES, CANARY, STABLE, [snapshot(0, *before), snapshot(1, *after)]) is None
+    assert last_window(RATES, CANARY, STABLE, [snapshot(0, *before), snapshot(1, *after)]) is None
 
 
 def test_gaps_merge_into_the_next_window_and_lose_nothing() -> None:
@@ -205,8 +206,8 @@ def test_gaps_merge_into_the_next_window_and_lose_nothing() -> None:
 
     full = [at(0, 0), at(10, 5), at(20, 11), at(30, 18), at(40, 20)]
     gaps = [None, full[0], None, full[2], snapshot(30), full[4]]
-    whole = counts.windows(RATES, CANARY, STABLE, full)
-    holed = counts.windows(RATES, CANARY, STABLE, gaps)
+    whole = windows(RATES, CANARY, STABLE, full)
+    holed = windows(RATES, CANARY, STABLE, gaps)
     assert [(w.start, w.end) for w in holed] == [(0, 20), (20, 40)]
     assert (
         sum(w.counts["errors"].canary.n for w in whole)

@@ -8,7 +8,7 @@ from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded, canonical, replay
 from inference_rollouts.core.judging.judge import Carried, Verdict
-from inference_rollouts.core.judging.metrics import queries
+from inference_rollouts.core.judging.queries import queries
 from tests.support.judging import CANARY, HEALTHY, STABLE, policy, random_windows, small_set, step
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counts import ArmCounts, Counter, Snapshot, WindowCounts
-from inference_rollouts.core.judging.metrics import Arm
 from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set, snapshot
 
 SET = small_set()

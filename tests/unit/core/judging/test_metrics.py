@@ -6,17 +6,16 @@ from typing import Any
 import pytest
 import yaml
 
+from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.judging.metrics import (
-    Arm,
-    MetricSet,
-    load_query,
-    parse_metric_set,
-    queries,
-)
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.metrics import MetricSet, judged_together, parse_metric_set
+from inference_rollouts.core.judging.policy import Policy
 from inference_rollouts.core.judging.promql import quoted, quoted_pattern, split_selector
+from inference_rollouts.core.judging.queries import load_query, queries
+from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.plan.plan import parse_plan
-from tests.support.judging import CANARY, INCLUDE, SMALL, STABLE, small_set
+from tests.support.judging import CANARY, GATEWAY, INCLUDE, SMALL, STABLE, small_set, with_gateway
 
 PLANS = INCLUDE.parent / "rollouts"
 
@@ -27,6 +26,15 @@ def test_sets_that_come_with_the_project_are_valid(path: Any) -> None:
     assert metric_set.name == path.stem
     assert MetricSet.from_json(metric_set.to_json()) == metric_set
     assert queries(metric_set, CANARY, STABLE)
+
+
+@pytest.mark.parametrize("name", ["envoy", "istio", "gke_load_balancer", "endpoint_picker"])
+def test_sets_that_come_with_the_project_judge_together_with_the_servers(name: str) -> None:
+    metric_set = load_metric_set("vllm", name)
+    assert [each.name for each in metric_set.sets] == ["vllm", name]
+    assert [query.key for query in queries(metric_set, CANARY, STABLE)] == ["counts", f"counts/{name}"]
+    assert problems(Policy(), metric_set) == []
+    assert MetricSet.from_json(metric_set.to_json()) == metric_set
 
 
 @pytest.mark.parametrize(
@@ -111,6 +119,22 @@ def test_other_promql_is_refused(text: str) -> None:
         ),
         ({"metrics": [m | {"weight": 0} for m in SMALL["metrics"]]}, "weight above 0"),
         ({"metrics": [SMALL["metrics"][0] | {"tolerance": float("nan")}, SMALL["metrics"][1]]}, "tolerance"),
+        ({"started": None}, "only gateways"),
+        ({"increase_over": "60s"}, "guardrail_only"),
+        ({"beside": [SMALL | {"name": "other"}]}, "the plan names"),
+        *(
+            ({"arm": {"label": "cluster", "value": value}}, words)
+            for value, words in (
+                ("pool", "must have {pool}"),
+                ("{pool}{other}", "no other braces"),
+                ("{pool}\n", "no other braces"),
+                ("{pool}*", "a whole word"),
+                ("x*-{pool}", "a whole word"),
+                ("**-{pool}", "a whole word"),
+                ("{pool}" + "x" * 300, "at most 253"),
+            )
+        ),
+        ({"arm": {"label": "no-label", "value": "{pool}"}}, "arm.label"),
     ],
 )
 def test_mistakes_are_named(changes: dict[str, Any], words: str) -> None:
@@ -199,3 +223,53 @@ def test_the_gauges_are_asked_for_both_pools_in_one_query() -> None:
         'or label_replace(sum by (inference_pool,pod) (avg_over_time(waiting{engine="0",'
         'inference_pool=~"new|old",namespace="ns"}[60s])), "series", "1", "", "")'
     )
+
+
+def test_a_gateway_knows_a_pool_by_the_name_that_its_set_says_and_no_text_escapes() -> None:
+    whole = with_gateway(arm={"label": "cluster", "value": 'a"|{pool}-*.{namespace}'})
+    _, query = queries(whole, CANARY, STABLE)
+    both = quoted(r'a"\|new-[A-Za-z0-9]+\.default|a"\|old-[A-Za-z0-9]+\.default')
+    assert query.promql.count(f"cluster=~{both}") == 2
+    assert "started" not in query.promql
+    assert "namespace=" not in query.promql
+
+
+def test_a_late_set_is_asked_for_what_was_then() -> None:
+    (own, late) = queries(with_gateway(delay="210s"), CANARY, STABLE)
+    assert "offset" not in own.promql
+    assert late.promql.count("} offset 210s") == 2
+    (_, grown) = queries(with_gateway(delay="1.5s", guardrail_only=True, increase_over="60s"), CANARY, STABLE)
+    assert grown.promql.count('"}[60s] offset 1500ms)') == 2
+
+
+TAKEN = SMALL["metrics"][0] | {"name": "gateway_errors"}
+
+
+class TestTogether:
+    def test_names_are_those_of_the_sets_and_the_first_has_its_own(self) -> None:
+        both = with_gateway()
+        assert [metric.name for metric in both.judged] == ["errors", "ttft", "gateway_errors"]
+        assert both["gateway_errors"].label == "errors (gateway)"
+        assert both.errors == "errors"
+        assert both.sent == "gateway_errors"
+        assert with_gateway(guardrail_only=True).sent == "errors"
+        assert small_set().sent == "errors"
+
+    def test_a_set_weighs_what_it_says(self) -> None:
+        assert with_gateway(weight=3)["gateway_errors"].weight == 3
+
+    @pytest.mark.parametrize(
+        ("sets", "words"),
+        [
+            ([GATEWAY], "cannot be first"),
+            ([SMALL | {"delay": "1s"}, GATEWAY], "cannot be first"),
+            ([SMALL | {"guardrail_only": True}, GATEWAY], "cannot be first"),
+            ([SMALL, GATEWAY, GATEWAY], "'gateway' is named more than once"),
+            ([SMALL | {"metrics": [*SMALL["metrics"], TAKEN]}, GATEWAY], "the same name"),
+        ],
+    )
+    def test_those_that_do_not_go_together_are_refused_in_one_sentence(
+        self, sets: list[dict[str, Any]], words: str
+    ) -> None:
+        with pytest.raises(PlanInvalid, match=words):
+            judged_together([parse_metric_set(each) for each in sets])

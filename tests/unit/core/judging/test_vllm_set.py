@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from inference_rollouts.clients.include import load_metric_set
-from inference_rollouts.core.judging import counts
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.counters import last_window
 from inference_rollouts.core.judging.counts import ArmCounts, Snapshot
 from inference_rollouts.core.judging.ledger import Sample
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Arm, series
+from inference_rollouts.core.judging.metrics import SERIES, STARTED
 from inference_rollouts.core.judging.promql import split_selector
+from inference_rollouts.core.judging.queries import series
 from tests.support.judging import CANARY, STABLE
 
 VLLM = load_metric_set("vllm")
@@ -75,9 +77,7 @@ def counted(shown: Mapping[str, float], metric: str) -> ArmCounts:
         return Snapshot(time, {"counts": samples})
 
     before = [snapshot(time, (STABLE, quiet)) for time in (100.0, 110.0)]
-    window = counts.last_window(
-        VLLM, CANARY, STABLE, [*before, snapshot(160.0, (STABLE, quiet), (CANARY, shown))]
-    )
+    window = last_window(VLLM, CANARY, STABLE, [*before, snapshot(160.0, (STABLE, quiet), (CANARY, shown))])
     assert window
     return window.counts[metric].canary
 

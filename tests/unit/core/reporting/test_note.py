@@ -47,6 +47,16 @@ def test_what_is_too_long_loses_the_ends_of_its_longest_lines() -> None:
     assert all(line.endswith(" … |") for line in lines[2:])
 
 
+def test_the_first_line_is_whole_as_long_as_there_is_room_for_it() -> None:
+    first = (
+        "**a -> b: rolled back** by the judge of step 1. "
+        + "Why. " * 60
+        + "Now the route is as it was found."
+    )
+    assert shortened(f"{first}\n\n{LONG}", 500).splitlines()[0] == first
+    assert shortened(f"{first}\n\n{LONG}", 100) == f"{first[:98]} …"
+
+
 def test_then_it_loses_lines_and_the_headline_last() -> None:
     assert shortened(LONG, 20) == "## a -> b: promoted\n"
     assert shortened(LONG, 10) == ""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.plan.plan import parse_plan
-from inference_rollouts.core.reporting.report import Outcome, markdown, outcome_of
+from inference_rollouts.core.reporting.report import Cause, Outcome, markdown, outcome_of
 from inference_rollouts.core.routing.claim import Standing
 from tests.support.plans import llm
 
@@ -65,14 +65,16 @@ def test_the_summary_names_each_step_and_why() -> None:
     text = markdown(
         plan,
         Outcome.ROLLED_BACK,
-        "the canary is worse.",
+        Cause("the canary is worse.", "the judge of step 2"),
         [
             {"verdict": "advance", "reason": "fine."},
             {"verdict": "rollback", "reason": "the canary is worse."},
         ],
     )
-    assert text.startswith("## llm-pool -> llm-pool-version-2: rolled back")
-    assert "The canary is worse. Now the route is exactly as it was found." in text
+    assert text.splitlines()[0] == (
+        "**llm-pool -> llm-pool-version-2: rolled back** by the judge of step 2. "
+        "The canary is worse. Now the route is exactly as it was found."
+    )
     assert "| 1 | 5 % | advance | fine. |" in text
     assert "| 2 | 25 % | rollback | the canary is worse. |" in text
 
@@ -100,5 +102,5 @@ def test_the_summary_says_what_stays_and_until_when(
     outcome: Outcome, retention: dict[str, Any], words: str | None
 ) -> None:
     plan = llm(retention=retention)
-    text = markdown(parse_plan(plan), outcome, "so.", [])
+    text = markdown(parse_plan(plan), outcome, Cause("so.", "anna"), [])
     assert words in text if words else "running" not in text

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from inference_rollouts.core.judging.metrics import SERIES, Arm, MetricSet, parse_metric_set
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.metrics import SERIES, MetricSet, parse_metric_set
 from inference_rollouts.core.retirement.idle import (
     Clock,
     Observation,

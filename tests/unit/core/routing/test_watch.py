@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from inference_rollouts.core.limits import LEASE_SECONDS, RETURN_PATIENCE
 from inference_rollouts.core.routing.claim import Claim, Guard, Phase
 from inference_rollouts.core.routing.duty import Duty, duty, is_patient, why_ended
-from inference_rollouts.core.routing.watch import Watch, lease_name, renewed_lease, watch_of, watched_by
+from inference_rollouts.core.routing.watch import (
+    LONGEST_REASON,
+    PROGRESS,
+    STATUS,
+    VERDICT_LABEL,
+    Progress,
+    Watch,
+    lease_name,
+    renewed_lease,
+    watch_of,
+    watched_by,
+)
 from inference_rollouts.core.routing.weights import Target
 from tests.support.claims import claim_on
 from tests.support.routes import ref, route
@@ -25,7 +36,7 @@ def claim(**changes: Any) -> Claim:
 
 
 def watch(holder: str = "triggerer", ago: float = 0.0) -> Watch:
-    lease = renewed_lease(ROUTE, claim(), holder, "", None, NOW - ago)
+    lease = renewed_lease(ROUTE, claim(), holder, None, NOW - ago)
     made = watch_of({**lease, "metadata": {**lease["metadata"], "resourceVersion": "1"}})
     assert made
     return made
@@ -40,18 +51,39 @@ class TestLease:
 
     def test_it_lasts_until_after_the_next_observation(self) -> None:
         guard = Guard(stable_pool="a", canary_pool="b", interval=60.0)
-        seen = watch_of(renewed_lease(ROUTE, claim(guard=guard), "triggerer", "", None, NOW))
+        seen = watch_of(renewed_lease(ROUTE, claim(guard=guard), "triggerer", None, NOW))
         assert seen
         assert seen.until == NOW + 60 + LEASE_SECONDS
 
     def test_who_goes_on_watching_has_watched_since_then(self) -> None:
         first = watch(ago=60.0)
-        again = watch_of(renewed_lease(ROUTE, claim(), "triggerer", "", first, NOW))
-        other = watch_of(renewed_lease(ROUTE, claim(), "guardian", "", first, NOW))
+        again = watch_of(renewed_lease(ROUTE, claim(), "triggerer", first, NOW))
+        other = watch_of(renewed_lease(ROUTE, claim(), "guardian", first, NOW))
         assert again
         assert other
         assert (again.acquired, again.renewed) == (NOW - 60, NOW)
         assert other.acquired == NOW
+
+    def test_it_remembers_how_far_the_judge_is_in_bounds_and_by_a_legal_label(self) -> None:
+        progress = Progress(
+            step=1, verdict="no data", reason="é" * LONGEST_REASON, evidence=1.0, alarm_at=100.0, baked=1.0,
+            bake=3.0, following=None,
+        )  # fmt: skip
+        lease = renewed_lease(ROUTE, claim(), "triggerer", None, NOW, progress, "20 %")
+        assert lease["metadata"]["labels"][VERDICT_LABEL] == "no-data"
+        assert lease["metadata"]["annotations"][STATUS] == "20 %"
+        assert len(str(lease).encode()) < 4096
+        seen = watch_of(lease)
+        assert seen
+        assert seen.progress == progress
+
+    @pytest.mark.parametrize("text", ["{", "[]", '{"step": 1}'])
+    def test_progress_that_nobody_understands_is_none(self, text: str) -> None:
+        lease = renewed_lease(ROUTE, claim(), "triggerer", None, NOW)
+        lease["metadata"]["annotations"][PROGRESS] = text
+        seen = watch_of(lease)
+        assert seen
+        assert seen.progress is None
 
     @pytest.mark.parametrize("lease", [None, {}, {"spec": None}, {"spec": {"renewTime": "yesterday"}}])
     def test_what_says_nothing_is_no_watch(self, lease: Any) -> None:

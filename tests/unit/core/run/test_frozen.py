@@ -29,7 +29,7 @@ def frozen(**changes: Any) -> Frozen:
         "plan": plan,
         "parents": (HERE, THERE),
         "targets": tuple(Target(API, "HTTPRoute", name) for name in "ab"),
-        "metric_set": load_metric_set(plan.metrics),
+        "metric_set": load_metric_set(*plan.metrics),
         "manifests": (),
         "began": 1000.0,
         "token": "5f3a",
@@ -75,6 +75,21 @@ def test_a_run_frozen_before_there_were_tokens_is_known_by_its_name() -> None:
     read = Frozen.from_json({**value, "digest": digest(value)})
     assert (read.token, read.link) == (read.run, "")
     assert Frozen.from_json(read.to_json()) == read
+
+
+def test_a_run_frozen_when_plans_named_one_metric_set_goes_on() -> None:
+    plan = parse_plan(frozen().plan.model_dump(mode="json") | {"metrics": "vllm"})
+    value = {
+        k: v
+        for k, v in frozen(plan=plan, metric_set=load_metric_set("vllm")).to_json().items()
+        if k != "digest"
+    }
+    value["plan"]["metrics"] = "vllm"
+    later = ("arm", "delay", "weight", "guardrail_only", "increase_over", "beside")
+    value["metric_set"] = {k: v for k, v in value["metric_set"].items() if k not in later}
+    read = Frozen.from_json({**value, "digest": digest(value)})
+    assert read.plan.metrics == ("vllm",)
+    assert read.metric_set == load_metric_set("vllm")
 
 
 def test_changed_parents_are_refused() -> None:

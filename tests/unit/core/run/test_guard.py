@@ -24,16 +24,24 @@ def kept(guard: Guard) -> Guard:
     return read
 
 
-@pytest.mark.parametrize("metrics", ["vllm", "endpoint_picker"])
-def test_storms_are_seen_by_the_error_metric_of_the_plan(metrics: str) -> None:
+@pytest.mark.parametrize(
+    ("metrics", "errors"),
+    [
+        (["vllm"], ["errors"]),
+        (["endpoint_picker"], ["errors"]),
+        (["vllm", "envoy"], ["errors", "envoy_errors"]),
+        (["vllm", "gke_load_balancer"], ["errors"]),  # what comes minutes late tells of another step
+    ],
+)
+def test_storms_are_seen_by_the_error_metrics_of_the_plan(metrics: list[str], errors: list[str]) -> None:
     step = Step(analysis={"guardrails": {"storm_share": 0.25}})
-    frozen = replace(step.run.frozen, metric_set=load_metric_set(metrics))
+    frozen = replace(step.run.frozen, metric_set=load_metric_set(*metrics))
     guard = kept(guard_of(frozen))
     watch = read_storm_watch(guard)
     assert watch == storm_watch_of(frozen)
     assert (guard.stable_pool, guard.canary_pool, guard.pods) == (STABLE, CANARY, 3)
     assert limits_of(guard).storm_share == 0.25
-    assert [metric.name for metric in watch.metric_set.metrics] == [frozen.metric_set.errors]
+    assert [metric.name for metric in watch.metric_set.judged] == errors
 
 
 @pytest.mark.parametrize(

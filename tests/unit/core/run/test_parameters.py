@@ -1,5 +1,10 @@
 """What one run may change of its plan."""
 
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.run.parameters import apply_parameters
 from tests.support.plans import llm_plan
@@ -19,3 +24,26 @@ def test_parameters_override_and_empty_ones_do_not() -> None:
 def test_weights_keep_the_bake_time_of_their_place() -> None:
     plan = apply_parameters(llm_plan(), {"weights": [1, 2, 100]})
     assert [(step.weight, step.bake) for step in plan.steps] == [(1, 300), (2, 300), (100, 600)]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"weights": [0]}, "weights.0: Input should be greater than or equal to 1 (given '0')."),
+        ({"weights": []}, "weights: Tuple should have at least 1 item"),
+        (
+            {"weights": [1, 2, 3, 4, 100]},
+            "weights has 5 steps, this plan's DAG has 4; add steps to the plan.",
+        ),
+        ({"weights": [0.5, 100]}, "weights.0: Input should be a valid integer"),
+        ({"weights": [50, 20]}, "weights [50, 20] must rise step by step and end at 100."),
+        ({"canary": "A b"}, "canary: must be letters, digits and any of - . _ /"),
+        ({"canary": "A"}, "canary: must be at most 53 lower-case letters, digits and hyphens"),
+        ({"image": "a b"}, "image: must be one word, without blanks (given 'a b')."),
+        ({"bake": "soon"}, "bake: 'soon' is not a duration; write it like 90s, 5m or 1h30m."),
+    ],
+)
+def test_a_bad_value_is_explained_in_words(params: dict[str, Any], words: str) -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        apply_parameters(llm_plan(), params)
+    assert str(caught.value).startswith(f"The parameters are invalid: {words}")

@@ -89,8 +89,12 @@ def test_names_come_from_pods_and_from_what_rewrites_send_to() -> None:
         ({"r": 17}, "rank 17, the servers take up to 16"),
         ({"r": None}, "no rank in /x.json"),
         ({"r": "8"}, "no rank"),
+        ({"r": True}, "no rank"),
         ({"base_model_name_or_path": "mistralai/Mistral-7B"}, "trained for mistralai/Mistral-7B, not for"),
         ({"base_model_name_or_path": None}, "trained for None"),
+        ({"base_model_name_or_path": ["llama"]}, "trained for None"),
+        ({"base_model_name_or_path": "a\nb"}, "trained for None"),
+        ({"target_modules": [["q_proj"], {}]}, "modules None"),
         ({"target_modules": ["q_proj", "conv1", "x.router"]}, "modules conv1, router"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from inference_rollouts.core.serving.golden import Golden, findings
-from inference_rollouts.core.serving.warm_up import Answer
+from inference_rollouts.core.serving.warm_up import Answer, Completion, Failure
 
 
 def golden(**changes: Any) -> Golden:
@@ -14,14 +14,11 @@ def golden(**changes: Any) -> Golden:
 
 def answer(
     text: str = "4.", finish: str = "stop", prompt: int = 9, completion: int = 2, model: str = "llama"
-) -> Answer:
-    usage = {"prompt_tokens": prompt, "completion_tokens": completion}
-    return Answer(
-        200, {"model": model, "choices": [{"text": text, "finish_reason": finish}], "usage": usage}, 0.1
-    )
+) -> Completion:
+    return Completion(model, text, finish, prompt, completion, 0.1)
 
 
-def phrases(prompt: Golden, canary: Answer, stable: Answer | None = None) -> list[str]:
+def phrases(prompt: Golden, canary: Answer, stable: Completion | None = None) -> list[str]:
     return list(findings(prompt, canary, "llama", stable or answer()))
 
 
@@ -41,7 +38,7 @@ def phrases(prompt: Golden, canary: Answer, stable: Answer | None = None) -> lis
         ({}, answer(text="Caf\ufffd", completion=1), "unreadable text"),
         ({}, answer(text="Here is the caf\ufffd"), None),
         ({}, answer(model="other"), "'other' instead of 'llama'"),
-        ({}, Answer(400, None, 0.1, "context too long"), "answered 400 instead of 200 (context too long)"),
+        ({}, Failure(400, "context too long"), "answered 400 instead of 200 (context too long)"),
         ({"format": "json"}, answer(text='{"a": 1}'), None),
         ({"format": "json"}, answer(text="four"), "answered 'four', which is not JSON"),
         ({"pattern": r"\b4\b"}, answer(), None),

@@ -1,41 +1,44 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from inference_rollouts.core.serving.warm_up import Answer, is_steady, mistake
+from inference_rollouts.core.serving.warm_up import Answer, Completion, Failure, is_steady, mistake
 
-GOOD = {
-    "model": "llama",
-    "choices": [{"text": " Hello.", "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 2},
-}
+GOOD = Completion("llama", " Hello.", "stop", 3, 2, 0.2)
 
 
 def answer(**changes: Any) -> Answer:
-    return Answer(200, {**GOOD, **changes}, 0.2)
+    return replace(GOOD, **changes)
 
 
 def test_a_complete_answer_has_no_mistake() -> None:
-    assert mistake(answer(), "llama") is None
+    assert mistake(GOOD, "llama") is None
 
 
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (Answer(500, None, 0.1), "answered 500"),
-        (Answer(0, None, 0.1), "answered 0"),
-        (Answer(200, None, 0.1), "without choices"),
-        (answer(choices=[]), "without choices"),
-        (answer(choices="x"), "without choices"),
-        (answer(choices=[None]), "empty text"),
-        (answer(model="other"), "'other' instead of 'llama'"),
-        (answer(choices=[{"text": "  ", "finish_reason": "stop"}]), "empty text"),
-        (answer(choices=[{"text": "hi", "finish_reason": "abort"}]), "'abort'"),
-        (answer(usage=None), "counting its tokens"),
+        (Failure(500, ""), "answered 500 instead of 200"),
+        (Failure(503, "queue full"), "answered 503 instead of 200 (queue full)"),
+        (Failure(0, "the stream broke off: busy"), "gave no valid answer: the stream broke off: busy"),
+        (answer(model="other"), "answered as model 'other' instead of 'llama'"),
+        (answer(model=""), "answered as model '' instead of 'llama'"),
+        (answer(text="  "), "answered with an empty text"),
+        (answer(finish_reason="abort"), "finished with reason 'abort'"),
+        (answer(finish_reason=""), "finished with reason ''"),
+        (answer(completion_tokens=0), "answered without counting its tokens"),
     ],
 )
 def test_wrong_answers_are_named(bad: Answer, words: str) -> None:
-    assert words in (mistake(bad, "llama") or "")
+    assert mistake(bad, "llama") == words
+
+
+@pytest.mark.parametrize(
+    ("status", "passing"), [(0, True), (429, True), (500, True), (503, True), (400, False), (404, False)]
+)
+def test_some_failures_may_pass(status: int, passing: bool) -> None:
+    assert Failure(status, "").passing is passing
 
 
 @pytest.mark.parametrize(

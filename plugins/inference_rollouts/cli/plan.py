@@ -1,0 +1,92 @@
+"""Checks a plan against a cluster and says what a rollout would do; writes nothing.
+
+It is what preflight does in Airflow, and the server's own dry run of every manifest. Model servers are asked
+at their pods' addresses, as preflight asks them, so it runs where these can be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from inference_rollouts.cli.cluster import add_arguments, cluster_of
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.bearer import METADATA_SERVER, Access
+from inference_rollouts.clients.gke import API, GkeClient
+from inference_rollouts.clients.include import load_plan
+from inference_rollouts.clients.model_server import HttpModelServers
+from inference_rollouts.clients.prometheus import PrometheusClient
+from inference_rollouts.core.errors import PassingError, PlanInvalid, PrometheusUnavailable, RolloutError
+from inference_rollouts.core.reporting.forecast import Forecast, markdown
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.preflight.forecast import forecast
+from inference_rollouts.rollout.run import Run
+
+
+class LocalFiles:
+    """A Storage of files on this machine; those behind other URLs only Airflow's connections lead to."""
+
+    def read_json(self, url: str) -> dict[str, Any]:
+        try:
+            value = json.loads(Path(url.removeprefix("file://")).read_text())
+        except (OSError, ValueError) as error:
+            raise PlanInvalid(f"{url} cannot be read here: {error}") from error
+        if not isinstance(value, dict):
+            raise PlanInvalid(f"{url} holds no JSON object.")
+        return value
+
+    def write(self, folder: str, name: str, text: str) -> None:
+        raise AssertionError("a plan is only checked")
+
+
+def add_parser(commands: Any) -> None:
+    """Add `plan FILE` to the commands, as `ArgumentParser.add_subparsers` gives them."""
+    parser = commands.add_parser("plan", help="say what a plan's rollout would do", description=__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the plan's file")
+    parser.add_argument("--prometheus", metavar="URL", required=True, help="the metrics store")
+    parser.add_argument(
+        "--prometheus-token-file", type=Path, metavar="FILE", help="what it gets as bearer token"
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=run, namespace=None)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when it could start now, 1 when it is refused, 2 when nobody knows: something does not answer."""
+    try:
+        print(markdown(_forecast(arguments)))
+    except (PassingError, PrometheusUnavailable) as error:
+        print(f"{error}. Nothing was written, and nothing is known.", file=sys.stderr)
+        return 2
+    except RolloutError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _forecast(arguments: argparse.Namespace) -> Forecast:
+    plan = load_plan(arguments.file)
+    if arguments.namespace:
+        plan = plan.model_copy(update={"namespace": arguments.namespace})
+    arguments.namespace = plan.namespace
+    clients = clients_of(arguments)
+    frozen = kind_of(plan).freeze(clients, f"{plan.dag_id}/dry-run")
+    return forecast(Run(frozen, clients, kind_of(frozen.plan)), time.time())
+
+
+def clients_of(arguments: argparse.Namespace) -> Clients:
+    """Everything that the arguments lead to; GKE is asked as the identity of this machine."""
+    file = arguments.prometheus_token_file
+    store = Access(arguments.prometheus.rstrip("/"), file.read_text().strip() if file else "")
+    google = Access(API, metadata_server=METADATA_SERVER, name="this machine's identity")
+    return Clients(
+        cluster=cluster_of(arguments),
+        prometheus=PrometheusClient(lambda: store),
+        servers=HttpModelServers(),
+        storage=LocalFiles(),
+        gke=lambda cluster: GkeClient(lambda: google, cluster),
+    )

@@ -1,0 +1,49 @@
+"""Waiting for what has no limit of its own: a resolver, a plugin that gets a token, a storage's library."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class OneAtATime(Generic[T]):
+    """Runs `act`, which nothing interrupts, once at a time. Safe to use from threads.
+
+    Who waits in vain leaves it to itself, and who comes meanwhile waits for the same run: what hangs costs
+    one thread, however many ask for it.
+    """
+
+    def __init__(self, act: Callable[[], T]) -> None:
+        self._act = act
+        self._lock = threading.Lock()
+        self._running: Future[T] | None = None
+
+    def result(self, seconds: float) -> T:
+        """What `act` returns, or raises. Raises TimeoutError when it takes longer than `seconds`."""
+        with self._lock:
+            running = self._running
+            if running is None:
+                running = self._running = Future()
+                run = copy_context().run
+                threading.Thread(target=run, args=(self._run, running), name="awaited", daemon=True).start()
+        return running.result(seconds)
+
+    def _run(self, running: Future[T]) -> None:
+        try:
+            value = self._act()
+        except BaseException as error:
+            self._running = None
+            running.set_exception(error)
+        else:
+            self._running = None
+            running.set_result(value)
+
+
+def within(seconds: float, act: Callable[[], T]) -> T:
+    """What `act` returns, or raises. Raises TimeoutError, and leaves it to itself, when it takes longer."""
+    return OneAtATime(act).result(seconds)

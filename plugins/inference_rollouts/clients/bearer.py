@@ -1,0 +1,144 @@
+"""HTTP APIs that are asked with a bearer token: one that is given, or those of the identity we run as."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from inference_rollouts.clients import bodies
+from inference_rollouts.clients.awaiting import within
+from inference_rollouts.clients.connections import TimeLeft, session
+from inference_rollouts.clients.exchanges import Reply, exchange
+from inference_rollouts.core.limits import ANSWER_BYTES, TOKEN_FRESH
+
+METADATA_SERVER = "http://metadata.google.internal"
+"""Where Google gives tokens of the identity that a workload runs as."""
+TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
+TOKEN = re.compile("[!-~]+")  # what may stand in a header, as one word
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where an API is, and with what it is asked: `token`, else tokens of `metadata_server`, else none.
+
+    `name` says in errors where that was set up.
+    """
+
+    url: str
+    token: str = ""
+    metadata_server: str = ""
+    name: str = "the connection"
+
+    @property
+    def credentials(self) -> str:
+        """With what it is asked, in a sentence for those who are refused."""
+        if self.token:
+            return "The connection's password is what it gets as bearer token."
+        if self.metadata_server:
+            return "It gets tokens of the identity that Airflow runs as: does that have the right?"
+        return f"It gets no token: give {self.name} one as password, or a workload identity."
+
+
+class NoToken(Exception):
+    """There is nothing to ask an API with; `passing`: it may be otherwise the next time."""
+
+    def __init__(self, text: str, *, passing: bool) -> None:
+        super().__init__(text)
+        self.passing = passing
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """With what `access` is asked, and until when that is good."""
+
+    access: Access
+    token: str
+    until: float
+
+
+class BearerApi:
+    """An API at an address that `find` gives on first use, with the token. Safe to use from threads.
+
+    Tokens of an identity are got again before they expire. After a 401 address and token are found out anew,
+    and where the token is another, the request is made again. `timeout`: seconds for all of that; `now` gives
+    seconds.
+    """
+
+    def __init__(
+        self, find: Callable[[], Access], timeout: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._find = find
+        self._timeout = timeout
+        self._now = now
+        self._session = session()
+        self._known: _Identity | None = None
+
+    @property
+    def access(self) -> Access:
+        """What was found out last; nowhere before anything was."""
+        return self._known.access if self._known else Access("")
+
+    def ask(self, method: str, path: str, **request: Any) -> Reply:
+        """The answer to a request. Raises NoToken, or requests.ConnectionError, both with one phrase."""
+        left = TimeLeft(self._timeout)
+        identity = self._identify(self._known, left)
+        reply = self._send(identity, method, path, left, request)
+        if reply.status == 401:
+            renewed = self._identify(None, left)
+            if renewed.token != identity.token:
+                reply = self._send(renewed, method, path, left, request)
+        return reply
+
+    def _send(
+        self, identity: _Identity, method: str, path: str, left: TimeLeft, request: dict[str, Any]
+    ) -> Reply:
+        headers = {"Authorization": f"Bearer {identity.token}"} if identity.token else {}
+        url = f"{identity.access.url}{path}"
+        return exchange(self._session, method, url, left, ANSWER_BYTES, headers=headers, **request)
+
+    def _identify(self, known: _Identity | None, left: TimeLeft) -> _Identity:
+        """What is known, if it is good still; else what is found out now."""
+        if known is None or self._now() > known.until:
+            access = known.access if known else self._found(left)
+            known = self._known = self._with_token(access, left)
+        return known
+
+    def _with_token(self, access: Access, left: TimeLeft) -> _Identity:
+        if access.token or not access.metadata_server:
+            return _Identity(access, access.token, math.inf)
+        now = self._now()
+        token, seconds = self._identity_token(access, left)
+        return _Identity(access, token, now + seconds - TOKEN_FRESH)
+
+    def _found(self, left: TimeLeft) -> Access:
+        try:
+            return within(left.left, self._find)
+        except Exception as error:
+            words = bodies.words_of(error, left.seconds)
+            raise NoToken(f"Nobody knows where it is: {words}", passing=False) from error
+
+    def _identity_token(self, access: Access, left: TimeLeft) -> tuple[str, int]:
+        """A token of the identity that we run as, and for how many seconds it is good."""
+        url, headers = f"{access.metadata_server}{TOKEN_PATH}", {"Metadata-Flavor": "Google"}
+        try:
+            reply = exchange(self._session, "GET", url, left, ANSWER_BYTES, headers=headers)
+        except requests.ConnectionError as error:
+            raise NoToken(f"The metadata server gives no token: {error}.", passing=True) from error
+        if reply.status >= 500 or reply.status == 429:
+            raise NoToken(f"The metadata server gives no token now ({reply.status}).", passing=True)
+        if reply.status != 200:
+            raise NoToken(
+                f"The metadata server gives no token ({reply.status}): "
+                f"give {access.name} a token as password, or Airflow a workload identity.",
+                passing=False,
+            )
+        token, seconds = reply.object.get("access_token"), reply.object.get("expires_in")
+        if not isinstance(token, str) or not TOKEN.fullmatch(token) or type(seconds) is not int:
+            raise NoToken("The metadata server answered with what is no token.", passing=True)
+        return token, seconds

@@ -1,0 +1,106 @@
+"""Counting by several metric sets at once: each by itself, all in one window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.counts import Counter, Snapshot, WindowCounts
+from inference_rollouts.core.judging.ledger import Sample
+from inference_rollouts.core.judging.metrics import MetricSet
+from inference_rollouts.core.judging.queries import keyed
+
+Exporter = tuple[str, str]
+"""A pod whose metrics count: what it exports (the `exporters` of a metric set), and its name."""
+
+
+class Counters:
+    """Counts both arms by all sets that judge together, snapshot after snapshot.
+
+    What happened before `begun` (Unix seconds) is not counted. `notes` say what was left out of the last
+    window, and why.
+    """
+
+    def __init__(self, metric_set: MetricSet, canary: Arm, stable: Arm, begun: float = -math.inf) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._each = [
+            _OneSet(key, each, (each.arm_of(canary), each.arm_of(stable)), begun)
+            for key, each in keyed(metric_set)
+        ]
+        self._end = -math.inf
+
+    def observe(self, after: Snapshot, exporters: Collection[Exporter] | None = None) -> WindowCounts | None:
+        """The counts of the sets that have been observed before; None when there is none.
+
+        `exporters` are those that the cluster has; None: nobody knows. A set that an answer shows nothing of
+        is missing from the window, and its next one reaches back.
+        """
+        windows = [window for each in self._each if (window := each.observe(after, exporters))]
+        self.notes = tuple(note for each in self._each for note in each.notes)
+        if not windows:
+            return None
+        start = max(self._end, min(window.start for window in windows))
+        self._end = after.time
+        counts = {name: counts for window in windows for name, counts in window.counts.items()}
+        return WindowCounts(start=start, end=after.time, counts=counts)
+
+
+class _OneSet:
+    """One of the sets, which reads its own answers, knows its own pods, and may be late."""
+
+    def __init__(self, key: str, metric_set: MetricSet, arms: tuple[Arm, Arm], begun: float) -> None:
+        self._key = key
+        self._metric_set = metric_set
+        self._arms = arms
+        self._counter = Counter(metric_set, *arms)
+        self._begun = begun + metric_set.delay
+        self._due = -math.inf  # the next time at which nothing is counted twice
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._counter.notes
+
+    def observe(self, after: Snapshot, exporters: Collection[Exporter] | None) -> WindowCounts | None:
+        if after.time < self._due:
+            return None
+        self._due = after.time + (self._metric_set.increase_over or 0.0)
+        own = Snapshot(after.time, {self._key: named(after.samples.get(self._key, ()), self._arms)})
+        window = self._counter.observe(own, names_of(self._metric_set, exporters))
+        return window if window and window.start >= self._begun else None
+
+
+def names_of(metric_set: MetricSet, exporters: Collection[Exporter] | None) -> frozenset[str] | None:
+    """The names of the pods that export a set; None where nobody knows them, such as those of gateways."""
+    return frozenset(name for kind, name in exporters or () if kind == metric_set.exporters) or None
+
+
+def named(samples: Sequence[Sample], arms: Sequence[Arm]) -> Sequence[Sample]:
+    """Samples with the arm's own value of the label, where only a pattern of it was known."""
+    if not any("*" in arm.value for arm in arms):
+        return samples
+    [label] = {arm.label for arm in arms}
+    return [
+        ({**labels, label: next((arm.value for arm in arms if arm.has(labels.get(label, ""))), "")}, value)
+        for labels, value in samples
+    ]
+
+
+def last_window(
+    metric_set: MetricSet, canary: Arm, stable: Arm, snapshots: Sequence[Snapshot]
+) -> WindowCounts | None:
+    """The counts between the last two of three snapshots or more: the first ones show which series there are.
+
+    None when one of the two shows no pod.
+    """
+    counted = windows(metric_set, canary, stable, snapshots)
+    return counted[-1] if counted and counted[-1].end == snapshots[-1].time else None
+
+
+def windows(
+    metric_set: MetricSet, canary: Arm, stable: Arm, snapshots: Iterable[Snapshot | None]
+) -> list[WindowCounts]:
+    """The windows of a whole grid; None stands for an observation that failed."""
+    counters = Counters(metric_set, canary, stable)
+    seen = (counters.observe(snapshot) for snapshot in snapshots if snapshot is not None)
+    return [counted for counted in seen if counted is not None]

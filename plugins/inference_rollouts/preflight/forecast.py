@@ -1,0 +1,51 @@
+"""What a run that preflight accepts would do to the cluster: read from it, and the server's own dry run."""
+
+from __future__ import annotations
+
+from inference_rollouts.core.objects.k8s import K8sObject, title_of
+from inference_rollouts.core.reporting.changes import changes
+from inference_rollouts.core.reporting.forecast import Change, Forecast, shares
+from inference_rollouts.preflight.measuring import check_power
+from inference_rollouts.rollout.run import Run
+
+
+def forecast(run: Run, now: float) -> Forecast:
+    """Raises what `check_power` raises."""
+    frozen, cluster = run.frozen, run.cluster
+    power, missed = check_power(run.clients.prometheus, frozen, now)
+    applied = [_applied(run, manifest) for manifest in (*frozen.manifests, *frozen.previews)]
+    moved = []
+    for target in frozen.targets:
+        obj = cluster.get(target.api, target.kind, target.name)
+        moved.append(shares(target, obj, run.kind.places(obj), frozen.plan))
+    floors = [
+        Change(
+            f"{floor.kind} {floor.name}",
+            "to change",
+            (f"- {floor.path}: {floor.found}", f"+ {floor.path}: {floor.raised}"),
+        )
+        for floor in run.kind.floors(run)
+    ]
+    made = [change for change in applied if change.lines]
+    return Forecast(frozen.plan, now, (*made, *moved, *floors), tuple(_stays(run)), power, tuple(missed))
+
+
+def _applied(run: Run, manifest: K8sObject) -> Change:
+    """A manifest against the cluster: as it would be then, by the API server's own word."""
+    live = run.cluster.find(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+    if live is None:
+        return Change(title_of(manifest), "to create", tuple(changes(None, manifest)))
+    then = run.cluster.apply(manifest, dry_run=True)
+    return Change(title_of(manifest), "to change", tuple(changes(live, then)))
+
+
+def _stays(run: Run) -> list[str]:
+    """What a reader may fear for."""
+    plan = run.plan
+    pool = plan.pool_of(plan.stable)
+    said = [
+        f"InferencePool {pool}, its pods and its nodes, also after a promotion, until {plan.retire_dag_id}"
+    ]
+    said += [f"{other}, which sends traffic to {pool} too" for other in run.frozen.shared]
+    said.append("every other rule, filter and weight of the objects above")
+    return said

@@ -1,0 +1,47 @@
+"""Model servers, asked directly for as long as a warm-up may take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from inference_rollouts.clients.model_server import ModelServers, Prompt
+from inference_rollouts.core.errors import WarmUpFailed
+from inference_rollouts.core.serving.adapters import Served
+from inference_rollouts.core.serving.warm_up import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class AskedServers:
+    """ModelServers of which nothing is asked from `until` (`time.monotonic`) on: WarmUpFailed is raised then.
+
+    A completion has until then; what else was asked before has the limits of the servers' client.
+    """
+
+    servers: ModelServers
+    until: float
+
+    def models(self, base_url: str) -> list[Served]:
+        """As of ModelServers."""
+        self._left()
+        return self.servers.models(base_url)
+
+    def load_adapter(self, base_url: str, name: str, path: str) -> None:
+        """As of ModelServers."""
+        self._left()
+        self.servers.load_adapter(base_url, name, path)
+
+    def unload_adapter(self, base_url: str, name: str) -> None:
+        """As of ModelServers."""
+        self._left()
+        self.servers.unload_adapter(base_url, name)
+
+    def complete(self, base_url: str, model: str, prompt: Prompt, max_tokens: int, timeout: float) -> Answer:
+        """As of ModelServers."""
+        return self.servers.complete(base_url, model, prompt, max_tokens, min(timeout, self._left()))
+
+    def _left(self) -> float:
+        """Seconds."""
+        if (left := self.until - time.monotonic()) <= 0:
+            raise WarmUpFailed("The warm-up has not ended within deadlines.warm_up")
+        return left

@@ -1,0 +1,52 @@
+"""Publishes where a rollout is as XCom `status` of the task that waits, for Airflow's own readers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import BaseTrigger
+
+from inference_rollouts.core.limits import PUBLISH_PATIENCE, STATUS_EVERY
+from inference_rollouts.core.reporting.status import Status
+
+STATUS = "status"  # the XCom's key
+
+log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Publishes news at once, else at most every `STATUS_EVERY` seconds, each time in place of the last.
+
+    A triggerer has one line to Airflow for all its triggers, so it is not asked more often. It is best
+    effort: where Airflow does not take it, nothing else suffers.
+    """
+
+    def __init__(self, trigger: BaseTrigger, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._trigger = trigger
+        self._elapsed = elapsed
+        self._told: tuple[object, ...] = ()
+        self._next = -math.inf
+
+    async def publish(self, status: Status | None, *news: object) -> None:
+        """Publish a status, at once where `news` have changed too; None is none."""
+        task, now = self._trigger.task_instance, self._elapsed()
+        if status is None or task is None or ((*status.news, *news) == self._told and now < self._next):
+            return
+        self._told, self._next = (*status.news, *news), now + STATUS_EVERY
+        try:
+            async with asyncio.timeout(PUBLISH_PATIENCE):
+                await XCom.aset(
+                    STATUS,
+                    status.to_json(),
+                    dag_id=task.dag_id,
+                    task_id=task.task_id,
+                    run_id=task.run_id,
+                    map_index=-1,
+                )
+        except Exception as error:
+            log.warning("could not publish where the rollout is: %s", error)

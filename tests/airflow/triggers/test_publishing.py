@@ -1,0 +1,108 @@
+"""What a trigger publishes of where its rollout is."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.execution_time.xcom import XCom
+
+from inference_rollouts.core.limits import STATUS_EVERY
+from inference_rollouts.core.objects.readiness import Phase, Readiness
+from inference_rollouts.core.reporting.status import Status, status_of
+from inference_rollouts.triggers import judge, publishing, ready
+from inference_rollouts.triggers.judge import JudgeTrigger
+from inference_rollouts.triggers.publishing import Publisher
+from inference_rollouts.triggers.ready import ReadyTrigger
+from tests.support.airflow import use
+from tests.support.steps import Step
+
+TASK = SimpleNamespace(dag_id="rollout_llm", task_id="step_1.judge", run_id="r1")
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    values: list[dict[str, Any]] = []
+
+    async def aset(key: str, value: dict[str, Any], **where: Any) -> None:
+        assert (key, where) == ("status", {**vars(TASK), "map_index": -1})
+        values.append(value)
+
+    monkeypatch.setattr(XCom, "aset", aset)
+    return values
+
+
+@pytest.fixture
+def status() -> Status:
+    return status_of(Step().run.traffic.claims())
+
+
+def test_news_are_published_at_once_and_time_alone_seldom(
+    status: Status, published: list[dict[str, Any]]
+) -> None:
+    clock = [0.0]
+    publisher = Publisher(SimpleNamespace(task_instance=TASK), lambda: clock[0])  # type: ignore[arg-type]
+
+    def publish(at: float, status: Status | None, *news: str) -> int:
+        clock[0] = at
+        asyncio.run(publisher.publish(status, *news))
+        return len(published)
+
+    assert publish(0.0, None) == 0
+    assert publish(0.0, status) == 1
+    assert publish(1.0, status) == 1
+    assert publish(2.0, status.model_copy(update={"percent": 60})) == 2
+    assert publish(3.0, status.model_copy(update={"percent": 60}), "no room") == 3
+    assert publish(3.0 + STATUS_EVERY, status.model_copy(update={"percent": 60}), "no room") == 4
+
+
+def test_an_airflow_that_does_not_answer_holds_nothing_up(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(XCom, "aset", hangs)
+    monkeypatch.setattr(publishing, "PUBLISH_PATIENCE", 0.01)
+    began = time.monotonic()
+    asyncio.run(Publisher(SimpleNamespace(task_instance=TASK)).publish(status))  # type: ignore[arg-type]
+    assert time.monotonic() - began < 30
+
+
+def first_event(trigger: Any) -> Any:
+    async def run() -> Any:
+        return await anext(trigger.run())
+
+    return asyncio.run(asyncio.wait_for(run(), 60)).payload
+
+
+def test_the_judge_publishes_each_step_of_its_way(
+    published: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Step(analysis={"margin": None})
+    use(step.run.clients, monkeypatch)
+    ticks = itertools.count()
+    monkeypatch.setattr(judge, "time", SimpleNamespace(time=lambda: step.since + next(ticks) / 20))
+    trigger = JudgeTrigger(frozen=step.run.frozen.to_json(), step=1, since=step.since)
+    trigger._task_instance = TASK
+    assert first_event(trigger)["judgement"]
+    assert published
+    assert published[0]["headline"].startswith("50 % (step 1 of 2) - ba")
+    assert "watched by triggerer" in published[0]["headline"]
+
+
+def test_who_waits_says_for_what(published: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(upto=0)
+    use(step.run.clients, monkeypatch)
+    answers = iter([Readiness(Phase.WAITING, "2 of 3 pods are ready"), Readiness(Phase.READY, "all are")])
+    monkeypatch.setattr(ready, "check_now", lambda *_: next(answers))
+    trigger = ReadyTrigger(
+        frozen=step.run.frozen.to_json(), check="workloads", deadline=time.time() + 60, poll=0.01
+    )
+    trigger._task_instance = TASK
+    assert first_event(trigger)["phase"] == "ready"
+    assert [each["headline"] for each in published] == ["0 % (before step 1 of 2) - 2 of 3 pods are ready"]

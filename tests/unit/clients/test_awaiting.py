@@ -1,0 +1,54 @@
+"""What nothing interrupts is waited for within a limit, and costs one thread while it hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from inference_rollouts.clients.awaiting import OneAtATime, within
+
+LIMIT = 0.1
+
+
+@pytest.fixture
+def over() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_what_it_returns_or_raises_comes_out() -> None:
+    assert within(5, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        within(5, lambda: 1 // 0)
+
+
+def test_what_hangs_is_left_to_itself(over: threading.Event) -> None:
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        within(LIMIT, over.wait)
+    assert time.monotonic() - started < 10 * LIMIT
+
+
+def test_whoever_comes_while_it_hangs_waits_for_the_same_run(over: threading.Event) -> None:
+    runs: list[int] = []
+
+    def hang() -> int:
+        runs.append(len(runs))
+        over.wait()
+        return len(runs)
+
+    shared = OneAtATime(hang)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            shared.result(LIMIT)
+    assert runs == [0]
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(shared.result, 10) for _ in range(4)]
+        over.set()
+        assert [each.result() for each in waiting] == [1] * 4
+    assert shared.result(10) == 2, "the next one runs anew"
