@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
 import requests
 
-from bench.conformance.conversations import COMPLETIONS, MODEL
+from bench.conformance.conversations import COMPLETIONS, JSON, MODEL
 from bench.conformance.servers import Server
 
 DRAIN = 25  # seconds of --shutdown-timeout
@@ -80,30 +83,46 @@ class Stream:
     """A stream that has begun, read by a thread."""
 
     def __init__(self, url: str, headers: Headers, body: Mapping[str, object]) -> None:
-        self._answer = requests.post(url + COMPLETIONS, json=body, headers=headers, stream=True, timeout=120)
-        self._lines = self._answer.iter_lines()
-        self._last = next(self._lines)
-        self._failed = False
+        connection = HTTPConnection(*_address(url), timeout=120)
+        connection.connect()
+        self._socket: socket.socket = connection.sock
+        connection.request("POST", COMPLETIONS, json.dumps(body), {**JSON, **headers})
+        self._answer = connection.getresponse()
+        self._last, self._reason = self._answer.readline(), ""
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
     def _read(self) -> None:
-        with suppress(requests.RequestException, AttributeError, ValueError):
-            for line in self._lines:
-                self._last = line or self._last
-                self._failed |= b'{"error"' in line
+        with suppress(OSError, HTTPException):
+            while line := self._answer.readline():
+                self._last = line.strip() or self._last
+                self._reason = _reason(self._last) or self._reason
 
     def end(self, seconds: float) -> str:
-        """What has become of it within so many seconds."""
+        """What has become of it within so many seconds: why it finished, or that it did not."""
         self._reading.join(seconds)
         if self._reading.is_alive():
             return "hangs"
-        if self._last != b"data: [DONE]":
-            return "broke off"
-        return "ended with an error event" if self._failed else "ended whole"
+        return self._reason if self._last == b"data: [DONE]" else "broke off"
 
     def close(self) -> None:
-        self._answer.close()
+        """Leave, also where nothing comes any more."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def _reason(line: bytes) -> str:
+    """Why a stream finishes, by one of its lines: a finish reason, or an error; empty for any other line."""
+    if line.startswith(b'data: {"error"'):
+        return "error event"
+    found = re.search(rb'"finish_reason":"(\w+)"', line)
+    return found[1].decode() if found else ""
+
+
+def _address(url: str) -> tuple[str, int]:
+    place = urlsplit(url)
+    return place.hostname or "", place.port or 0
 
 
 @contextmanager
@@ -117,8 +136,7 @@ def _streaming(url: str, headers: Headers, body: Mapping[str, object] = LONG) ->
 
 def _until_refused(server: Server, seconds: float) -> float:
     """Seconds until a new connection is refused; at most `seconds`."""
-    began, place = time.monotonic(), urlsplit(server.url)
-    address = place.hostname or "", place.port or 0
+    began, address = time.monotonic(), _address(server.url)
     while time.monotonic() - began < seconds:
         try:
             socket.create_connection(address, 5).close()

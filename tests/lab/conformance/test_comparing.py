@@ -154,5 +154,5 @@ def test_what_a_burst_and_keys_come_to_is_what_is_expected(servers: list[Simulat
 
 def test_an_engine_that_is_killed_is_seen_from_outside(servers: list[SimulatedServer]) -> None:
     found = ending.engine_killed(start(servers))
-    assert found["a stream under an engine that dies"] == "ended with an error event"
+    assert found["a stream under an engine that dies"] == "error event"
     assert found["the server goes too"]
