@@ -3,8 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-parsing bench-reflex chaos prove \
-    lock venv clean
+.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-parsing \
+    bench-reflex chaos prove conformance-vllm lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
 unexport PYTHONDONTWRITEBYTECODE
@@ -65,6 +65,9 @@ chaos: venv ## What becomes of rollouts when something dies: an hour or more; wr
 
 bench-reflex: venv ## How fast a bad canary loses its traffic in the lab; writes docs/statistics.md
 	@$(PY) -m bench.reflex --write $(ARGS)
+
+conformance-vllm: venv ## The lab's model server against a real vLLM on this CPU (installs 3.5 GB); see docs/conformance.md
+	@nice -n 19 $(PY) -m bench.conformance $(ARGS)
 
 # The smaller files are parts of the first: production runs on what the tests ran on.
 compile := $(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

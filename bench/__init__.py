@@ -1,5 +1,5 @@
 """Benchmarks: `judge`, our rule beside others on simulated rollouts; `reflex`, a bad canary in a lab;
-`parsing`, many plans in Airflow.
+`parsing`, many plans in Airflow; `conformance`, the lab's model server beside a real one.
 
 Only tests import them.
 """

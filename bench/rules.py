@@ -61,7 +61,7 @@ def row(stream: Stream, rules: Rules) -> Row:
         highest[name] = _highest(statistic(stream, rules))
     return Row(
         highest=highest,
-        alarm=first(seen.total >= np.log(1 / rules.policy.alpha)),
+        alarm=first(np.asarray(seen.total >= np.log(1 / rules.policy.alpha))),
         promotion=first((seen.good >= 0).all(axis=2)),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ FREE = frozenset(
     | {"system_fingerprint"}
 )
 ONLY_SIMULATED = frozenset({"simulated"})
-_SETS = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]")
+# A worker lists a set of modules in any order, and each layer's part of a module that it does not know.
+_MODULES = re.compile(r"target modules in \{[^{}]*\} but received \[[^\[\]]*\]")
 DONE = "[DONE]"
 
 
@@ -57,8 +59,14 @@ def _events(text: str) -> Iterator[Any]:
 
 
 def _condensed(events: list[Any]) -> list[Any]:
-    """Of events of one form in a row only the first: how tokens are packed is free."""
-    return [next(alike) for _, alike in groupby(events, key=_form)]
+    """Choice by choice, of events of one form in a row only the first: how tokens are packed is free."""
+    return [next(alike) for _, alike in groupby(sorted(events, key=_choice), key=_form)]
+
+
+def _choice(event: Any) -> float:
+    """The index of the choice that an event is about; those about none come last."""
+    choices = event.get("choices") if isinstance(event, dict) else None
+    return choices[0]["index"] if choices else math.inf
 
 
 def _form(value: Any) -> str:
@@ -71,7 +79,7 @@ def _form(value: Any) -> str:
 def _unlike(real: Any, simulated: Any, where: str, path: str) -> Iterator[str]:
     if isinstance(real, dict) and isinstance(simulated, dict):
         missing, more = real.keys() - simulated.keys(), simulated.keys() - real.keys() - ONLY_SIMULATED
-        yield from (f"{where}.{key}: missing" for key in sorted(missing))
+        yield from (f"{where}.{key}: missing, {real[key]!r}" for key in sorted(missing))
         yield from (f"{where}.{key}: not in a real one" for key in sorted(more))
         for key in real.keys() & simulated.keys():
             if key not in FREE:
@@ -88,7 +96,7 @@ def _unlike(real: Any, simulated: Any, where: str, path: str) -> Iterator[str]:
 
 
 def _said(value: Any, path: str) -> Any:
-    """A value without an adapter's path, and without the members of sets, whose order is free."""
+    """A value without an adapter's path, and without the names of modules."""
     if not isinstance(value, str):
         return value
-    return _SETS.sub("{}", value.replace(path, "<path>") if path else value)
+    return _MODULES.sub("modules", value.replace(path, "<path>") if path else value)

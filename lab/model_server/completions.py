@@ -174,8 +174,9 @@ async def _strike(fault: Fault) -> None:
 
 
 def json_response(value: object, status: int = 200) -> web.Response:
-    """A JSON answer; the real server names no charset."""
-    return web.Response(body=json.dumps(value).encode(), status=status, content_type="application/json")
+    """A JSON answer, without spaces and without a charset, as the real server writes it."""
+    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return web.Response(body=body, status=status, content_type="application/json")
 
 
 def _cut(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

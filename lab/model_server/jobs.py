@@ -66,10 +66,12 @@ class Job:
 
 
 def prompts_of(asked: Asking, image: Image) -> list[Prompt]:
-    """The prompts of a request, after the chat template. Raises ProtocolError for an empty chat."""
+    """The prompts of a request, after the chat template. Raises ProtocolError when there is none."""
     if isinstance(asked, ChatRequest):
         return [_text(chat_prompt(asked.messages, image), image)]
     assert isinstance(asked, CompletionRequest)
+    if not asked.prompts:
+        raise ProtocolError("You must pass at least one prompt")
     return [
         _text(each, image) if isinstance(each, str) else Prompt(str(each), len(each))
         for each in asked.prompts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
 
@@ -15,6 +16,7 @@ SHOWN = 200  # characters of an input that an error quotes
 TokenIds = list[Annotated[int, Field(ge=0)]]
 Stop = str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None
 Body = TypeVar("Body", bound=BaseModel)
+_BRANCH = re.compile(r"[\[\](){}]|^[A-Z]")
 
 
 class StreamOptions(BaseModel):
@@ -73,9 +75,9 @@ class CompletionRequest(Asking):
     def prompts(self) -> list[str | list[int]]:
         """The prompts one by one."""
         given = self.prompt
-        if given is None or isinstance(given, str) or all(isinstance(each, int) for each in given):
+        if isinstance(given, str) or (given and all(isinstance(each, int) for each in given)):
             return [given]  # type: ignore[list-item]
-        return list(given)  # type: ignore[arg-type]
+        return list(given or ())  # type: ignore[arg-type]
 
     @model_validator(mode="after")
     def _default_limit(self) -> Self:
@@ -132,6 +134,8 @@ def parse(raw: bytes, content_type: str, body: type[Body]) -> Body:
     """A request's body; raises ProtocolError as vLLM refuses it."""
     if content_type != "application/json":
         raise _refusal(["Unsupported Media Type: Only 'application/json' is allowed"], None)
+    if not raw:
+        raise _invalid([{"type": "missing", "loc": (), "msg": "Field required", "input": None}])
     try:
         return body.model_validate(json.loads(raw), from_attributes=True)
     except json.JSONDecodeError as error:
@@ -178,9 +182,9 @@ def _refusal(problems: Sequence[str], param: str | None) -> ProtocolError:
 
 
 def _place(location: Sequence[str | int]) -> str:
-    """A field's path in the body, without the branch of a union that pydantic tried."""
-    known = ("str", "int", "float", "bool")
-    named = (str(part) for part in location if str(part) not in known and not set("[](){}") & set(str(part)))
+    """A field's path in the body, without the branches of unions (types and classes) that pydantic tried."""
+    types = ("str", "int", "float", "bool")
+    named = (part for part in map(str, location) if part not in types and not _BRANCH.search(part))
     return ".".join(("body", *named))
 
 

@@ -6,7 +6,18 @@ import argparse
 import sys
 
 from inference_rollouts import __version__
-from inference_rollouts.cli import get, guardian, plan, power, rejudge, replay, restore, schema, watch, windows
+from inference_rollouts.cli import (
+    get,
+    guardian,
+    plan,
+    power,
+    rejudge,
+    replay,
+    restore,
+    schema,
+    watch,
+    windows,
+)
 from inference_rollouts.core.errors import PassingError, RolloutError
 
 COMMANDS = (get, watch, restore, guardian, plan, power, windows, replay, rejudge, schema)
