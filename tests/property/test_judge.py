@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
-from inference_rollouts.core.judging.decision_record import DecisionRecorder, replay
+from inference_rollouts.core.judging.decision_record import replay
 from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Verdict, assess
-from tests.support.judging import HEALTHY, counted, policy, small_set, step, window
+from tests.support.judging import HEALTHY, Record, counted, policy, small_set, step, window
 
 SET = small_set()
 
@@ -65,7 +65,7 @@ def test_a_record_replays_to_the_same_bytes(
     rules: Any, context: Any, windows: list[WindowCounts], health: list[Health]
 ) -> None:
     chosen, where = policy(**rules), step(**context)
-    recorder = DecisionRecorder(chosen, SET, where, Carried(), ())
+    recorder = Record(chosen, SET, where, Carried(), ())
     sums = judge.begin(chosen, SET, where, Carried())
     for counts, seen in zip(windows, health, strict=False):
         sums = judge.absorb(sums, counts)

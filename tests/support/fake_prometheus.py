@@ -58,6 +58,7 @@ class FakePrometheus:
     unlabelled: set[str] = field(default_factory=set)
     hidden: dict[str, set[str]] = field(default_factory=dict)
     last: float | None = None
+    remarks: tuple[str, ...] = ()
     _past: list[tuple[float, dict[str, dict[str, float]]]] = field(default_factory=list)
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,6 @@ class FakeStorage:
             raise PlanInvalid(f"{url} holds no JSON object.")
         return value
 
-    def write(self, folder: str, name: str, text: str) -> None:
+    def write(self, folder: str, name: str, parts: Iterable[str]) -> None:
         if not self.full:
-            self.files[f"{folder}/{name}"] = text
+            self.files[f"{folder}/{name}"] = "".join(parts)

@@ -9,6 +9,7 @@ import yaml
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, Snapshot, WindowCounts
+from inference_rollouts.core.judging.decision_record import DecisionRecorder
 from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Policy, StepContext, assess
 from inference_rollouts.core.judging.metrics import MetricSet, judged_together, parse_metric_set
 
@@ -63,6 +64,19 @@ GATEWAY: dict[str, Any] = {
 def with_gateway(**changes: Any) -> MetricSet:
     """The small set with a gateway's beside it; `changes` go to the gateway's."""
     return judged_together([small_set(), parse_metric_set(GATEWAY | changes)])
+
+
+class Record(DecisionRecorder):
+    """A whole record, in memory."""
+
+    def __init__(self, *rules: Any) -> None:
+        super().__init__(*rules)
+        self.lines = [self.head]
+
+    def observation(self, health: Health, judgement: Judgement) -> str | None:
+        line = super().observation(health, judgement)
+        self.lines += [line] if line else []
+        return line
 
 
 def vllm_set() -> MetricSet:

@@ -73,6 +73,7 @@ class Activity:
         self.inside: Callable[[int], float | None] = lambda observation: 0.0
         self.answered: Callable[[int], float] = lambda observation: 7.0
         self.asked: Callable[[int], object] = lambda observation: None
+        self.remarks: tuple[str, ...] = ()
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         return [self.query(promql, each) for each in at]

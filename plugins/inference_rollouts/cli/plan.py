@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class LocalFiles:
             raise PlanInvalid(f"{url} holds no JSON object.")
         return value
 
-    def write(self, folder: str, name: str, text: str) -> None:
+    def write(self, folder: str, name: str, parts: Iterable[str]) -> None:
         raise AssertionError("a plan is only checked")
 
 

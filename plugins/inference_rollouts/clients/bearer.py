@@ -15,6 +15,7 @@ from inference_rollouts.clients import bodies
 from inference_rollouts.clients.awaiting import within
 from inference_rollouts.clients.connections import TimeLeft, session
 from inference_rollouts.clients.exchanges import Reply, exchange
+from inference_rollouts.clients.server_clock import ServerClock
 from inference_rollouts.core.limits import ANSWER_BYTES, TOKEN_FRESH
 
 METADATA_SERVER = "http://metadata.google.internal"
@@ -65,6 +66,8 @@ class _Identity:
 class BearerApi:
     """An API at an address that `find` gives on first use, with the token. Safe to use from threads.
 
+    `clock` is the API's, as its answers tell it.
+
     Tokens of an identity are got again before they expire. After a 401 address and token are found out anew,
     and where the token is another, the request is made again. `timeout`: seconds for all of that; `now` gives
     seconds.
@@ -78,6 +81,7 @@ class BearerApi:
         self._now = now
         self._session = session()
         self._known: _Identity | None = None
+        self.clock = ServerClock()
 
     @property
     def access(self) -> Access:
@@ -100,7 +104,10 @@ class BearerApi:
     ) -> Reply:
         headers = {"Authorization": f"Bearer {identity.token}"} if identity.token else {}
         url = f"{identity.access.url}{path}"
-        return exchange(self._session, method, url, left, ANSWER_BYTES, headers=headers, **request)
+        began = self._now()
+        reply = exchange(self._session, method, url, left, ANSWER_BYTES, headers=headers, **request)
+        self.clock.hear(reply.date, self._now() - began)
+        return reply
 
     def _identify(self, known: _Identity | None, left: TimeLeft) -> _Identity:
         """What is known, if it is good still; else what is found out now."""

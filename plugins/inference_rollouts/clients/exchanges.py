@@ -13,11 +13,12 @@ from inference_rollouts.clients.connections import TimeLeft
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: HTTP's status and reason, and the body."""
+    """An answer: HTTP's status and reason, the body, and when that was by the server's clock (`Date`)."""
 
     status: int
     reason: str
     body: bytes
+    date: str | None = None
 
     @property
     def json(self) -> Any:
@@ -50,6 +51,7 @@ def exchange(
         with opened(session, method, url, left, **request) as answer:
             if answer.is_redirect:
                 raise requests.ConnectionError(f"it redirects to {answer.headers['Location']}")
-            return Reply(answer.status_code, str(answer.reason), bodies.read(answer.raw, most))
+            body, date = bodies.read(answer.raw, most), answer.headers.get("Date")
+            return Reply(answer.status_code, str(answer.reason), body, date)
     except bodies.NETWORK_ERRORS as error:
         raise requests.ConnectionError(bodies.words_of(error, left.seconds)) from error

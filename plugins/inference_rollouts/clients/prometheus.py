@@ -15,7 +15,7 @@ from inference_rollouts.clients.bearer import Access, BearerApi, NoToken
 from inference_rollouts.clients.exchanges import Reply
 from inference_rollouts.clients.vectors import VectorReader
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.limits import PROMETHEUS_TIMEOUT
+from inference_rollouts.core.limits import PROMETHEUS_TIMEOUT, STORE_SKEW
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,10 @@ class Prometheus(Protocol):
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         """The same at each of several Unix times that rise evenly, by one request."""
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of its latest answers to each query: its own warnings, a clock unlike ours."""
+
 
 class PrometheusClient:
     """A Prometheus over HTTP, at an address without `/api/v1`; `access` is asked for it on first use.
@@ -49,6 +53,7 @@ class PrometheusClient:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = BearerApi(access, timeout, now)
+        self._warnings: dict[str, tuple[str, ...]] = {}  # by query
         self._warned: set[str] = set()
         self._reader = VectorReader()
 
@@ -61,6 +66,11 @@ class PrometheusClient:
         asked = {"query": promql, **times}
         read = partial(self._reader.vectors, start=start, step=step, count=len(at))
         return self._asked("query_range", asked, read)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        warnings = (each for warnings in list(self._warnings.values()) for each in warnings)
+        return tuple(dict.fromkeys((*warnings, *_skew(self._api.access.url, self._api.clock.ahead))))
 
     def _asked(self, path: str, asked: dict[str, str], read: Callable[[bytes], tuple[T, Any]]) -> T:
         try:
@@ -82,15 +92,27 @@ class PrometheusClient:
             if reply.object.get("status") != "success":
                 raise PrometheusUnavailable(refused + _words(reply, access)) from error
             raise PrometheusUnavailable(f"Prometheus at {base} answered nonsense: {error}") from error
-        self._warn(base, warnings)
+        said = [bodies.one_line(each) for each in warnings] if isinstance(warnings, list) else []
+        self._warn(asked["query"], tuple(f"Prometheus at {base} warns: {words}." for words in said))
         return answer
 
-    def _warn(self, base: str, warnings: Any) -> None:
-        """Log what the store says of its own answer, each sentence once."""
-        for warning in warnings if isinstance(warnings, list) else ():
-            if (words := bodies.one_line(warning)) not in self._warned:
-                self._warned.add(words)
-                log.warning("Prometheus at %s warns: %s", base, words)
+    def _warn(self, promql: str, warnings: tuple[str, ...]) -> None:
+        """Keep what the store says of its own answer, and log each sentence once."""
+        self._warnings[promql] = warnings
+        for warning in warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                log.warning("%s", warning)
+
+
+def _skew(url: str, ahead: float) -> tuple[str, ...]:
+    if abs(ahead) <= STORE_SKEW:
+        return ()
+    where, age = ("ahead of", "older") if ahead > 0 else ("behind", "newer")
+    return (
+        f"The clock of Prometheus at {url} is {abs(ahead):.0f} s {where} ours: what it counted is {age} than "
+        "it seems.",
+    )
 
 
 def _words(reply: Reply, access: Access) -> str:

@@ -20,14 +20,18 @@ class ServerClock:
         self._elapsed = elapsed
         self._own = own
         self._told: tuple[float, float] | None = None
+        self.ahead = 0.0  # seconds by which it is ahead of ours at least; negative: behind
 
-    def hear(self, date: str | None) -> None:
-        """An answer that has just come has this header; what is no date is not heard."""
+    def hear(self, date: str | None, took: float = 0.0) -> None:
+        """An answer that has just come, and took so many seconds, has this header; else nothing is heard."""
         try:
             moment = parsedate_to_datetime(date or "").timestamp()
         except (TypeError, ValueError):
             return
         self._told = moment, self._elapsed()
+        # The header leaves out what has passed of its second, and it was written at some time of the request.
+        earliest, latest = moment - self._own(), moment + 1.0 + took - self._own()
+        self.ahead = max(0.0, earliest) + min(0.0, latest)
 
     def now(self) -> float:
         """What time it is there."""

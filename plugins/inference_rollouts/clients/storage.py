@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 
@@ -11,5 +12,5 @@ class Storage(Protocol):
     def read_json(self, url: str) -> dict[str, Any]:
         """A JSON object. Raises PlanInvalid, naming the URL, when there is none to be read."""
 
-    def write(self, folder: str, name: str, text: str) -> None:
-        """Write a file below the URL `folder`. Best effort: a failure is logged, never raised."""
+    def write(self, folder: str, name: str, parts: Iterable[str]) -> None:
+        """Write a file, part after part, below the URL `folder`. Best effort: what fails is logged."""

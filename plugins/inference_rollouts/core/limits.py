@@ -13,6 +13,7 @@ MODEL_SERVER_TIMEOUT = (
     60.0  # for one request that is no completion; an adapter may have to be downloaded first
 )
 PROMETHEUS_TIMEOUT = 10.0  # for one query; an observation that takes longer is none
+STORE_SKEW = 2.0  # by which a metrics store's clock may differ from ours without a word
 SLOW_STORE = 2.0  # for which, or for an interval, an observation waits for counts; guardrails do not
 CATCH_UP = 120  # ticks that are asked for at once after a time without counts; more are thinned
 TOKEN_FRESH = 60.0  # that a token must still be good for

@@ -6,6 +6,7 @@ The libraries under it have no limit in total. Here each file has one, and what 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from inference_rollouts.clients import bodies
@@ -32,9 +33,9 @@ class ObjectStorage:
             raise PlanInvalid(f"{url} holds no JSON object.")
         return value
 
-    def write(self, folder: str, name: str, text: str) -> None:
+    def write(self, folder: str, name: str, parts: Iterable[str]) -> None:
         try:
-            log.info("written: %s", within(self._timeout, lambda: _write(folder, name, text)))
+            log.info("written: %s", within(self._timeout, lambda: _write(folder, name, parts)))
         except Exception as error:
             words = bodies.words_of(error, self._timeout)
             log.warning("could not write %s to %s: %s", name, folder, words)
@@ -52,10 +53,11 @@ def _read(url: str) -> bytes:
     return data
 
 
-def _write(folder: str, name: str, text: str) -> str:
+def _write(folder: str, name: str, parts: Iterable[str]) -> str:
     from airflow.sdk import ObjectStoragePath
 
-    path = ObjectStoragePath(folder) / name
+    path: Any = ObjectStoragePath(folder) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(parts)
     return str(path)

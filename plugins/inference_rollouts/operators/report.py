@@ -54,8 +54,8 @@ class Report(BaseOperator):
         picture = chart(title, points(context), 1 / plan.analysis.alpha)
         context["ti"].xcom_push(key="chart", value=picture)
         if folder := run.frozen.storage_folder:
-            run.clients.storage.write(folder, "report.md", text)
-            run.clients.storage.write(folder, "chart.svg", picture)
+            run.clients.storage.write(folder, "report.md", [text])
+            run.clients.storage.write(folder, "chart.svg", [picture])
 
 
 def _ended(context: Context, run: Run) -> tuple[Outcome, Cause]:

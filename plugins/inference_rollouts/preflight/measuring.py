@@ -43,6 +43,8 @@ def metric_set_of(plan: Plan) -> MetricSet:
 def check_metrics(clients: Clients, frozen: Frozen) -> None:
     """Prometheus answers and knows what the judge needs of stable, of its own pods and of its gateways."""
     seen = snapshot(clients.prometheus, frozen, time.time())
+    for remark in clients.prometheus.remarks:
+        log.warning("%s", remark)
     own = exporters_of(clients.cluster, frozen)
     for key, metric_set in keyed(frozen.metric_set):
         answer = Snapshot(seen.time, {key: seen.samples[key]})
@@ -62,8 +64,10 @@ def _lacking(
 ) -> list[str]:
     """What an answer lacks of stable, said of the pods that the cluster has."""
     arm = metric_set.arm_of(frozen.plan.arm(frozen.plan.stable))
-    if own := names_of(metric_set, exporters):
-        present = pods_in(answer, metric_set.pod, arm.label)
+    own, present = names_of(metric_set, exporters), pods_in(answer, metric_set.pod, arm.label)
+    if "" in present and not present.difference([""]).intersection(own or present):
+        return [f"the label `{metric_set.pod}` on what {arm.value} exports"]
+    if own:
         if strangers := ", ".join(sorted(present - own)):
             log.warning("not counted, as they are not in this cluster's pools: %s", strangers)
         if silent := ", ".join(sorted(own - present)):

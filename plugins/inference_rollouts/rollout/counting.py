@@ -36,6 +36,7 @@ class Counting:
     def __init__(self, run: Run, step: StepContext) -> None:
         policy = run.plan.analysis
         self.grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
+        self.notes: tuple[str, ...] = ()  # what is to be said of the latest answers
         self.done = 0  # ticks of the grid that need not be asked for any more
         self._run = run
         self._since = step.started_at
@@ -63,7 +64,7 @@ class Counting:
         except PrometheusUnavailable as error:
             log.warning("%s", error)
             return Answer(answers=False)
-        self.done = self.grid.passed(now)
+        self.done, self.notes = self.grid.passed(now), prometheus.remarks
         return Answer(snapshots=tuple(seen))
 
     def _storm(self, now: float) -> str:

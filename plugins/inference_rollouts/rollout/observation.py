@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from inference_rollouts.clients.kubernetes import Reader
@@ -34,7 +34,8 @@ class ClusterObservation:
     """The cluster now: its health, why the step may not pass as things are, the canary's ready pods.
 
     `all_canary_pods` are also those that are not ready. `moved` are the objects that move, as they were read;
-    `exporters` the pods whose metrics count, empty where nobody knows them.
+    `exporters` the pods whose metrics count, empty where nobody knows them; `serving` those of them that are
+    ready.
     """
 
     health: Health
@@ -43,6 +44,7 @@ class ClusterObservation:
     all_canary_pods: tuple[K8sObject, ...] = ()
     moved: tuple[K8sObject, ...] = ()
     exporters: frozenset[Exporter] = frozenset()
+    serving: frozenset[Exporter] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +116,21 @@ def observe_cluster(cluster: Reader, frozen: Frozen, since: float) -> ClusterObs
     pools = observe_pools(cluster, plan.pool_of(plan.canary), plan.pool_of(plan.stable), since)
     health = pools.health.model_copy(update={"route_ok": resolves(moved)})
     late = () if routes.phase is Phase.READY else (f"{routes.message}.",)
-    exporters = exporters_of(cluster, frozen)
     return ClusterObservation(
         health=health,
         blockers=(*late, *pools.outages),
         canary_pods=pools.canary_pods,
         all_canary_pods=pools.all_canary_pods,
         moved=tuple(moved),
-        exporters=exporters,
+        exporters=exporters_of(cluster, frozen),
+        serving=exporters_of(cluster, frozen, ready_pods),
     )
 
 
-def exporters_of(cluster: Reader, frozen: Frozen) -> frozenset[Exporter]:
-    """The pods whose metrics are those of either arm; empty where there are none."""
+def exporters_of(
+    cluster: Reader, frozen: Frozen, chosen: Callable[[Sequence[K8sObject]], Sequence[K8sObject]] = tuple
+) -> frozenset[Exporter]:
+    """The pods whose metrics are those of either arm, or those `chosen` of them, if there are any."""
     plan = frozen.plan
     pools = {plan.pool_of(side) for side in (plan.canary, plan.stable)}
     kinds = {each.exporters for each in frozen.metric_set.sets}
@@ -135,7 +139,7 @@ def exporters_of(cluster: Reader, frozen: Frozen) -> frozenset[Exporter]:
         for kind, pods in (("servers", pods_of), ("pickers", picker_pods))
         if kind in kinds
         for pool in pools
-        for pod in pods(cluster, pool)
+        for pod in chosen(pods(cluster, pool))
     )
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.judging.counters import Counters, Exporter
-from inference_rollouts.core.judging.counts import WindowCounts
-from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded
+from inference_rollouts.core.judging.decision_record import DecisionRecorder
 from inference_rollouts.core.judging.guardrails import guardrails
 from inference_rollouts.core.judging.judge import (
     Carried,
@@ -25,11 +24,11 @@ from inference_rollouts.core.judging.judge import (
 )
 from inference_rollouts.core.judging.own_picker import unasked_picker
 from inference_rollouts.core.judging.queries import queries
-from inference_rollouts.core.judging.split import observed_split
+from inference_rollouts.core.judging.split import Latest, observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
 from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.reporting.approval import question
-from inference_rollouts.core.reporting.chart import Point
+from inference_rollouts.core.reporting.chart import Point, Points
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
 from inference_rollouts.core.routing.claim import Claim, read_claim
 from inference_rollouts.core.schedule.moves import require_stay
@@ -38,6 +37,7 @@ from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.counting import Answer, Counting
 from inference_rollouts.rollout.floors import lowered_floors
 from inference_rollouts.rollout.observation import ClusterObservation, observe_cluster
+from inference_rollouts.rollout.record_file import RecordFile
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.watching import Watcher, holder
@@ -56,8 +56,9 @@ class StepObserver:
         self.sums = begin(plan.analysis, metric_set, context, carried)
         both = queries(metric_set, self.canary, self.stable)
         self.recorder = DecisionRecorder(plan.analysis, metric_set, context, carried, both)
-        self.windows: list[WindowCounts] = []
-        self.points: list[Point] = []
+        self.record = RecordFile(self.recorder.head, whole=bool(run.frozen.storage_folder))
+        self.latest = Latest(metric_set)
+        self.points = Points()
         self._reconcile = run.kind.reconciler(run)
         self._exporters: frozenset[Exporter] = frozenset()  # also those that have gone since
         self._counters = Counters(metric_set, self.canary, self.stable, context.anchor)
@@ -90,7 +91,7 @@ class StepObserver:
             self._crashes = self._crashes.observed(cluster.all_canary_pods)
         alarmed = cluster is not None and self._is_alarm(cluster.health)
         answer = Answer() if alarmed else self._count(until)
-        blockers, notes = self._blockers(cluster), [*_shared_notes(self.run), *self._counters.notes]
+        blockers, notes = self._blockers(cluster), self._notes(cluster)
         if cluster and answer.answers and not alarmed:
             self._room.ask(partial(self._room_ahead, cluster.health, now))
             room = self._room.answer(until) or self._room.last
@@ -105,8 +106,9 @@ class StepObserver:
             }
         )
         judgement = conclude(self.sums, health, now)
-        self.recorder.observation(health, judgement)
-        self.points.append(_point(judgement))
+        if line := self.recorder.observation(health, judgement):
+            self.record.add(line)
+        self.points.add(_point(judgement))
         if cluster:
             self._tell_smaller(cluster)
             progress = progress_of(self.run.plan, judgement)
@@ -129,11 +131,10 @@ class StepObserver:
             self._retreat(judgement)
         if judgement.verdict is Verdict.ADVANCE and question(self.run.plan, judgement) is None:
             self._permit(judgement)
-        lines = self.recorder.lines
         if folder := self.run.frozen.storage_folder:
-            self.run.clients.storage.write(folder, name, "".join(f"{line}\n" for line in lines))
+            self.record.store(self.run.clients.storage, folder, name)
         points = [astuple(point) for point in self.points]
-        return {"judgement": judgement.to_json(), "record": bounded(lines), "points": points}
+        return {"judgement": judgement.to_json(), "record": self.record.newest.lines, "points": points}
 
     def _retreat(self, judgement: Judgement) -> None:
         """The reflex. When it fails, the rollback task still comes."""
@@ -183,7 +184,7 @@ class StepObserver:
             if counted is not None:
                 self.sums = absorb(self.sums, counted)
                 self.recorder.window(counted)
-                self.windows.append(counted)
+                self.latest.add(counted)
         return answer
 
     def _observe_cluster(self) -> ClusterObservation | None:
@@ -200,13 +201,19 @@ class StepObserver:
         """Why the step may not pass: gateway, traffic or picker do not follow, or a pod lacks the adapter."""
         frozen = self.run.frozen
         sent, least = frozen.metric_set.sent, frozen.plan.analysis.min_requests
-        split = observed_split(self.windows, sent, self.context.share, least, shared=bool(frozen.shared))
+        windows = self.latest.windows
+        split = observed_split(windows, sent, self.context.share, least, shared=bool(frozen.shared))
         blockers = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
-        if self.windows and not split.matches:
+        if windows and not split.matches:
             blockers.append(f"The weights are not in force: {split}.")
-        if unasked := unasked_picker(frozen.metric_set, self.windows, least):
+        if unasked := unasked_picker(frozen.metric_set, windows, least):
             blockers.append(unasked)
         return blockers
+
+    def _notes(self, cluster: ClusterObservation | None) -> list[str]:
+        """What makes the comparison doubtful."""
+        silent = self._counters.silent(cluster.serving) if cluster else ()
+        return [*_shared_notes(self.run), *self._counting.notes, *self._counters.notes, *silent]
 
     def _room_ahead(self, health: Health, now: float) -> RoomAhead:
         """Whether the pools have room for what comes after this step; nothing when nobody knows."""

@@ -55,7 +55,7 @@ def test_a_storage_that_hangs_is_left_at_the_limit(tmp_path: Path, caplog: pytes
         os.mkfifo(tmp_path / name)
     with pytest.raises(PlanInvalid, match=r"read cannot be read: .* within 0\.2 s"):
         storage.read_json(f"file://{tmp_path}/read")
-    storage.write(f"file://{tmp_path}", "written", "{}\n")
+    storage.write(f"file://{tmp_path}", "written", ["{", "}\n"])
     assert time.monotonic() - started < 4
     assert "could not write written" in caplog.text
     for name in ("read", "written"):

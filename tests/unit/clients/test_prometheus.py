@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import time
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -219,10 +221,49 @@ def test_warnings_of_the_store_are_logged_once(caplog: pytest.LogCaptureFixture)
     with odd_server(replies_json(200, answer)) as url:
         prometheus = client(url)
         assert [prometheus.query("up", 1.0) for _ in range(3)] == [[], [], []]
-    assert [message.partition(" warns: ")[2] for message in caplog.messages] == [
-        "remote read of store-2 failed: timeout",
-        "7",
+    told = [
+        f"Prometheus at {url} warns: {words}." for words in ("remote read of store-2 failed: timeout", "7")
     ]
+    assert caplog.messages == told
+    assert prometheus.remarks == tuple(told)
+
+
+def test_a_warning_is_of_the_latest_answer_to_its_query() -> None:
+    answers = iter([success([], warnings=["partial"]), success([]), success([])])
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> Reply:
+        return 200, "application/json", json.dumps(next(answers)).encode()
+
+    with serving(answer) as url:
+        prometheus = client(url)
+        for asked, remarks in (("up", 1), ("down", 1), ("up", 0)):
+            prometheus.query(asked, 1.0)
+            assert len(prometheus.remarks) == remarks
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [(0, None), (-1, None), (3600, r"3(600|59\d) s ahead of"), (-60, r"(58|59|60) s behind ours")],
+)
+def test_a_clock_unlike_ours_is_said(
+    ahead: float, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def date(*_: object) -> str:
+        return formatdate(time.time() + ahead, usegmt=True)
+
+    monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", date)
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> Reply:
+        return 200, "application/json", json.dumps(success([])).encode()
+
+    with serving(answer) as url:
+        prometheus = client(url)
+        prometheus.query("up", 1.0)
+    if words is None:
+        assert prometheus.remarks == ()
+    else:
+        [remark] = prometheus.remarks
+        assert re.search(words, remark)
 
 
 KEYS = ("resultType", "result", "metric", "value", "le", "pod")

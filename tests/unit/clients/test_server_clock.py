@@ -30,3 +30,19 @@ def test_what_is_no_date_is_not_heard(date: str | None) -> None:
     times.clock.hear("Thu, 26 Nov 2026 06:51:40 GMT")
     times.clock.hear(date)
     assert times.clock.now() == 1795675900.0
+
+
+@pytest.mark.parametrize(
+    ("own", "took", "ahead"),
+    [
+        (1795675900.9, 0.1, 0.0),  # what has passed of the second is left out
+        (1795675903.0, 2.0, 0.0),  # written at some time of the request
+        (1795675890.0, 0.1, 10.0),
+        (1795675910.0, 1.0, -8.0),
+    ],
+)
+def test_how_far_it_is_ahead_at_least(own: float, took: float, ahead: float) -> None:
+    times = Times()
+    times.own = own
+    times.clock.hear("Thu, 26 Nov 2026 06:51:40 GMT", took)
+    assert times.clock.ahead == pytest.approx(ahead)

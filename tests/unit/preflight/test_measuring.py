@@ -31,6 +31,21 @@ def test_a_prometheus_that_does_not_know_the_stable_pool(monkeypatch: pytest.Mon
     refused(ClusterRefused, "The judge would be blind", cluster, prometheus=prometheus)
 
 
+def test_series_without_a_pod_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster()
+    prometheus = FakePrometheus(cluster)
+    query = prometheus.query
+
+    def without_pods(promql: str, at: float) -> list[dict[str, Any]]:
+        return [
+            {**sample, "metric": {name: value for name, value in sample["metric"].items() if name != "pod"}}
+            for sample in query(promql, at)
+        ]
+
+    monkeypatch.setattr(prometheus, "query", without_pods)
+    refused(ClusterRefused, "lacks the label `pod` on what llm-pool exports", cluster, prometheus=prometheus)
+
+
 def test_a_gateway_that_says_nothing_of_stable_is_refused_with_what_was_looked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -42,8 +42,8 @@ def test_who_takes_over_late_asks_once_for_all_that_was_missed(monkeypatch: pyte
     observer.observe(step.since + 600)
     assert asked == [601 // 6 + 1]
     assert asked[0] <= CATCH_UP
-    assert observer.windows[-1].end == step.since + 600
-    assert sum(window.end - window.start for window in observer.windows) == 600
+    assert observer.latest.windows[-1].end == step.since + 600
+    assert sum(window.end - window.start for window in observer.latest.windows) == 600
     observer.observe(step.since + 601)
     assert asked[1:] == [1]
 
@@ -57,7 +57,7 @@ def test_a_store_that_failed_is_asked_for_the_newest_tick_alone(monkeypatch: pyt
     step.prometheus.down = False
     observer.observe(step.since + 60)
     assert asked == [1, 30, 1]
-    [window] = observer.windows
+    [window] = observer.latest.windows
     assert (window.start, window.end) == (step.since, step.since + 60)
 
 
@@ -81,7 +81,7 @@ def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_observer, "SLOW_STORE", 60.0)
     observer.observe(step.since + 0.375)
     observer.observe(step.since + 0.375)
-    assert observer.windows[-1].end == pytest.approx(step.since + 0.375)
+    assert observer.latest.windows[-1].end == pytest.approx(step.since + 0.375)
 
 
 def test_an_alarm_of_the_cluster_waits_for_no_counts(monkeypatch: pytest.MonkeyPatch) -> None:

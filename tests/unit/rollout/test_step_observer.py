@@ -31,6 +31,22 @@ def test_a_good_step_advances() -> None:
     assert permits(claim), "the next step may be raised"
 
 
+def test_what_is_doubtful_about_the_counts_is_said() -> None:
+    """A pod that is ready and in no answer; what the store says of its answers and its clock."""
+    step = Step(analysis=PATIENT | {"interval": "1s"})
+    observer = step.observer()
+    silent = next(iter(step.cluster.pods_of(CANARY)))
+    step.prometheus.unscraped = {silent}
+    step.prometheus.remarks = ("Prometheus warns: partial.",)
+    said = [observer.observe(step.since + seconds).warnings for seconds in (0, 1)]
+    assert all("Prometheus warns: partial." in each for each in said)
+    words = f"The metrics store has no metrics of {silent} for vllm."
+    assert words in said[1]
+    step.prometheus.unscraped, step.prometheus.remarks = set(), ()
+    later = observer.observe(step.since + 2).warnings
+    assert not {words, "Prometheus warns: partial."} & set(later)
+
+
 def test_an_alarm_takes_the_traffic_away() -> None:
     step = Step()
     step.prometheus.failing[CANARY] = 0.2

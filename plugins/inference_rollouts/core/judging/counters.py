@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 
 from inference_rollouts.core.judging.arms import Arm
-from inference_rollouts.core.judging.counts import Counter, Snapshot, WindowCounts
+from inference_rollouts.core.judging.counts import Counter, Snapshot, WindowCounts, shortened
 from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.queries import keyed
@@ -45,6 +45,14 @@ class Counters:
         counts = {name: counts for window in windows for name, counts in window.counts.items()}
         return WindowCounts(start=start, end=after.time, counts=counts)
 
+    def silent(self, exporters: Collection[Exporter]) -> tuple[str, ...]:
+        """A sentence for each set whose latest observations know nothing of some of these."""
+        return tuple(
+            f"The metrics store has no metrics of {shortened(missing)} for {each.name}."
+            for each in self._each
+            if (missing := each.silent(exporters))
+        )
+
 
 class _OneSet:
     """One of the sets, which reads its own answers, knows its own pods, and may be late."""
@@ -60,6 +68,13 @@ class _OneSet:
     @property
     def notes(self) -> tuple[str, ...]:
         return self._counter.notes
+
+    @property
+    def name(self) -> str:
+        return self._metric_set.name
+
+    def silent(self, exporters: Collection[Exporter]) -> list[str]:
+        return self._counter.silent(names_of(self._metric_set, exporters) or ())
 
     def observe(self, after: Snapshot, exporters: Collection[Exporter] | None) -> WindowCounts | None:
         if after.time < self._due:

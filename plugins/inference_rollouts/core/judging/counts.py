@@ -9,12 +9,13 @@ counted exactly is left out, on both arms alike.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from inference_rollouts.core.judging.arms import Arm
-from inference_rollouts.core.judging.ledger import Growth, Key, Ledger, Sample
+from inference_rollouts.core.judging.ledger import SETTLED, Growth, Key, Ledger, Sample
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.queries import series
 from inference_rollouts.core.judging.scatter import Scatter
@@ -117,6 +118,7 @@ class Counter:
         self._ledger = Ledger(self._arms, metric_set.pod)
         self._since = -math.inf
         self._ahead: dict[tuple[str, str, str], int] = {}
+        self._shown: deque[frozenset[str]] = deque(maxlen=SETTLED)
         self._scatters = {m.name: [Scatter() for _ in m.thresholds] for m in metric_set.metrics}
 
     def observe(self, after: Snapshot, pods: Collection[str] | None = None) -> WindowCounts | None:
@@ -125,13 +127,12 @@ class Counter:
         One without pods is as good as none; a baseline without pods is replaced. `pods` are those that the
         cluster has: others in the metrics are foreign, and left out. None: nobody knows.
         """
-        self.notes = ()
-        if pods is not None:
-            strangers = sorted(pods_in(after, self.metric_set.pod, self._arms[0].label).difference(pods))
-            after = only(after, self.metric_set.pod, pods)
-            self.notes = (_not_counted(strangers),) if strangers else ()
         samples = [sample for samples in after.samples.values() for sample in samples]
-        if not any(read := self._ledger.read(samples)):
+        read, shown = self._ledger.read(samples, pods)
+        self._shown.append(shown)
+        strangers = sorted(shown.difference(shown if pods is None else pods))
+        self.notes = (_not_counted(strangers),) if strangers else ()
+        if not any(read):
             return None
         since, self._since = self._since, after.time
         if over := self.metric_set.increase_over:
@@ -141,6 +142,11 @@ class Counter:
         if since == -math.inf:
             return None
         return WindowCounts(start=since, end=after.time, counts=dict(self._counts(arms)))
+
+    def silent(self, pods: Collection[str]) -> list[str]:
+        """Which of these the latest two observations know nothing of."""
+        known = frozenset().union(*self._shown)
+        return sorted(set(pods) - known) if len(self._shown) == SETTLED else []
 
     def _counts(self, arms: Sequence[Mapping[str, Sequence[Growth]]]) -> Iterator[tuple[str, Counts]]:
         notes: list[str] = []
@@ -205,7 +211,7 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     """One phrase for each metric that this arm does not export as the set expects; optional ones may miss."""
     samples = [sample for samples in snapshot.samples.values() for sample in samples]
     ledger = Ledger([arm], metric_set.pod)
-    (pods,) = ledger.read(samples)
+    (pods,), _ = ledger.read(samples)
     keys = {
         ledger.key(each) for targets in pods.values() for seen in targets.values() for each in seen.values
     }

@@ -7,6 +7,7 @@ health it saw and its judgement. `replay` computes the judgements anew; they are
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -24,6 +25,7 @@ from inference_rollouts.core.judging.queries import Query
 VERSION = 2  # of what is counted and how it is judged; a record of another one gives other verdicts
 EVERY = 60.0  # seconds after which an observation is recorded even if it changed nothing
 BOUND = 256 * 1024  # bytes of a record that goes where space is short
+GAP = 64  # of them for the line that counts what is missing
 
 
 def canonical(value: Any) -> str:
@@ -32,7 +34,7 @@ def canonical(value: Any) -> str:
 
 
 class DecisionRecorder:
-    """Collects one step's record in `lines`. It does no I/O: store what `observation` returns."""
+    """Writes one step's record, line after line: `head` is the first, `observation` gives the others."""
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class DecisionRecorder:
             "carried": carried.to_json(),
             "queries": {query.key: query.promql for query in queries},
         }
-        self.lines = [canonical(head)]
+        self.head = canonical(head)
         self._windows: list[WindowCounts] = []
         self._last: Judgement | None = None
 
@@ -64,9 +66,33 @@ class DecisionRecorder:
         if self._last and not _worth_a_line(self._last, judgement):
             return None
         line = canonical(_observation(self._windows, health, judgement))
-        self.lines.append(line)
         self._windows, self._last = [], judgement
         return line
+
+
+class Newest:
+    """The rules and the newest observations of a record, at most `limit` bytes: what goes where space is
+    short."""
+
+    def __init__(self, head: str, limit: int = BOUND) -> None:
+        self._head = head
+        self._room = limit - _size(head) - GAP
+        self._kept: deque[str] = deque()
+        self._left_out = 0
+
+    def add(self, line: str) -> None:
+        """An observation, in place of the oldest where there is no room for all."""
+        self._kept.append(line)
+        self._room -= _size(line)
+        while self._room < 0 and self._kept:
+            self._room += _size(self._kept.popleft())
+            self._left_out += 1
+
+    @property
+    def lines(self) -> list[str]:
+        """The record, with a line that counts the observations that are missing, if any are."""
+        gap = [canonical({"kind": "gap", "observations": self._left_out})] if self._left_out else []
+        return [self._head, *gap, *self._kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,19 +171,8 @@ def replay(lines: Iterable[str]) -> list[str]:
     return again
 
 
-def bounded(lines: Sequence[str], limit: int = BOUND) -> list[str]:
-    """At most `limit` bytes: rules and newest observations, with a line that counts what is missing."""
-    if sum(len(line.encode()) + 1 for line in lines) <= limit:
-        return list(lines)
-    head, *observations = lines
-    room = limit - len(head.encode()) - 64
-    kept: list[str] = []
-    for line in reversed(observations):
-        room -= len(line.encode()) + 1
-        if room < 0:
-            break
-        kept.append(line)
-    return [head, canonical({"kind": "gap", "observations": len(observations) - len(kept)}), *reversed(kept)]
+def _size(line: str) -> int:
+    return len(line.encode()) + 1
 
 
 def _worth_a_line(last: Judgement, now: Judgement) -> bool:

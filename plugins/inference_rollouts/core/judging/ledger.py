@@ -138,8 +138,11 @@ class Ledger:
         if forgotten:
             self._series.clear()
 
-    def read(self, samples: Sequence[Sample]) -> list[Pods]:
-        """By arm, pod and target: what an answer holds. Values that count nothing are as good as absent.
+    def read(
+        self, samples: Sequence[Sample], known: Collection[str] | None = None
+    ) -> tuple[list[Pods], frozenset[str]]:
+        """By arm, pod and target: what an answer holds of pods that are `known` (None: of all that it shows);
+        and which pods it shows. Values that count nothing are as good as absent.
 
         A start time without an arm is that of a process which counts for all of them: where it exports any
         of their series, an arm without series is one that has had no request yet.
@@ -155,8 +158,12 @@ class Ledger:
                 starts.setdefault((arm, pod), {})[name] = value
             else:
                 values.setdefault((arm, pod), {})[series] = value
+        shown = frozenset(pod for arm, pod in values if arm is not None)
+        if known is not None:
+            starts = {place: each for place, each in starts.items() if place[1] in known}
+            values = {place: each for place, each in values.items() if place[1] in known}
         counting = {pod for arm, pod in values}
-        return [dict(self._pods(arm, starts, values, counting)) for arm in self._arms]
+        return [dict(self._pods(arm, starts, values, counting)) for arm in self._arms], shown
 
     def key(self, series: Labels) -> Key:
         """What a series that was read counts."""

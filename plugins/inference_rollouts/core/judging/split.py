@@ -7,11 +7,12 @@ say much, and what may be off is in proportion to the share: a canary that gets 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from inference_rollouts.core.judging.counts import WindowCounts
+from inference_rollouts.core.judging.metrics import MetricSet
 
 SLACK = 1.25  # odds may be off by this factor: clients that try again, answers that are counted when they end
 STRAGGLERS = 0.01  # of all requests: those that were under way when the canary got the rest
@@ -75,13 +76,31 @@ def enough_for(share: float, least: int) -> int:
     return max(least, math.ceil(2 * math.log(2 / CHANCE) / told))
 
 
+class Latest:
+    """The latest windows of a step, WINDOWS at most: of their counts only how many requests there were."""
+
+    def __init__(self, metric_set: MetricSet) -> None:
+        self._names = [each.errors for each in metric_set.sets]
+        self._windows: deque[WindowCounts] = deque(maxlen=WINDOWS)
+
+    def add(self, window: WindowCounts) -> None:
+        """The next window."""
+        counts = {name: window.counts[name] for name in self._names if name in window.counts}
+        self._windows.append(window.model_copy(update={"counts": counts}))
+
+    @property
+    def windows(self) -> Sequence[WindowCounts]:
+        """In order of time."""
+        return self._windows
+
+
 def observed_split(
     windows: Sequence[WindowCounts], metric: str, declared: float, least: int, *, shared: bool = False
 ) -> Split:
     """The split over the latest windows that have enough requests together, `least` or more, by `metric`."""
     canary = stable = 0
     enough = enough_for(declared, least)
-    for window in islice(reversed(windows), WINDOWS):
+    for window in reversed(windows):
         if (counts := window.counts.get(metric)) is not None:
             canary += counts.canary.n
             stable += counts.stable.n

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+MOST = 1000  # points of a step: more than the chart has pixels for
 WIDTH, PANEL, GAP, LEFT, TOP = 760, 120, 44, 64, 54
 CANARY, STABLE, ALARM, INK = "#c2410c", "#1d4ed8", "#b91c1c", "#334155"
 
@@ -20,6 +21,30 @@ class Point:
     evidence: float
     canary: float | None
     stable: float | None
+
+
+class Points:
+    """A step's points in order of time: thinned evenly beyond MOST, and always with the newest."""
+
+    def __init__(self) -> None:
+        self._kept: list[Point] = []
+        self._stride = 1
+        self._seen = 0
+        self._newest: tuple[Point, ...] = ()
+
+    def add(self, point: Point) -> None:
+        """The next point."""
+        self._newest = (point,)
+        if self._seen % self._stride == 0:
+            self._kept.append(point)
+            self._newest = ()
+        self._seen += 1
+        if len(self._kept) > MOST:
+            del self._kept[1::2]
+            self._stride *= 2
+
+    def __iter__(self) -> Iterator[Point]:
+        return iter((*self._kept, *self._newest))
 
 
 def chart(title: str, points: Sequence[Point], alarm_at: float) -> str:

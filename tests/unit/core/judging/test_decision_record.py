@@ -6,15 +6,15 @@ import pytest
 
 from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging import judge
-from inference_rollouts.core.judging.decision_record import DecisionRecorder, bounded, canonical, replay
+from inference_rollouts.core.judging.decision_record import Newest, canonical, replay
 from inference_rollouts.core.judging.judge import Carried, Verdict
 from inference_rollouts.core.judging.queries import queries
-from tests.support.judging import CANARY, HEALTHY, STABLE, policy, random_windows, small_set, step
+from tests.support.judging import CANARY, HEALTHY, STABLE, Record, policy, random_windows, small_set, step
 
 
 def recorded(seed: int = 0, count: int = 12, canary: tuple[float, float] = (0.02, 0.3)) -> list[str]:
     metric_set, rules, context = small_set(), policy(), step(last_compared=True)
-    recorder = DecisionRecorder(rules, metric_set, context, Carried(), queries(metric_set, CANARY, STABLE))
+    recorder = Record(rules, metric_set, context, Carried(), queries(metric_set, CANARY, STABLE))
     sums = judge.begin(rules, metric_set, context, Carried())
     for window in random_windows(metric_set, seed, count, canary=canary):
         sums = judge.absorb(sums, window)
@@ -60,12 +60,19 @@ def test_other_things_are_refused(lines: list[str]) -> None:
         replay(lines)
 
 
+def newest(lines: list[str], limit: int) -> list[str]:
+    kept = Newest(lines[0], limit)
+    for line in lines[1:]:
+        kept.add(line)
+    return kept.lines
+
+
 def test_a_bounded_record_keeps_the_rules_and_the_newest_observations() -> None:
     lines = recorded(count=200)
-    short = bounded(lines, 20_000)
+    short = newest(lines, 20_000)
     assert sum(len(line) + 1 for line in short) <= 20_000
     assert (short[0], short[-1]) == (lines[0], lines[-1])
     assert json.loads(short[1]) == {"kind": "gap", "observations": len(lines) + 1 - len(short)}
-    assert bounded(lines, 10**9) == lines
+    assert newest(lines, 10**9) == lines
     with pytest.raises(DecisionRecordBroken, match="shortened"):
         replay(short)

@@ -7,10 +7,10 @@ import pytest
 from inference_rollouts.cli import main
 from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging import judge
-from inference_rollouts.core.judging.decision_record import DecisionRecorder, StepRecord, canonical, read
+from inference_rollouts.core.judging.decision_record import StepRecord, canonical, read
 from inference_rollouts.core.judging.judge import Carried, Verdict
 from inference_rollouts.core.judging.rejudge import recorded, rejudged, summary
-from tests.support.judging import HEALTHY, NEVER_SURE, failing, policy, small_set, step
+from tests.support.judging import HEALTHY, NEVER_SURE, Record, failing, policy, small_set, step
 
 LONG, SHORT = policy(**NEVER_SURE), policy(**NEVER_SURE, alpha=1e-30)
 
@@ -20,7 +20,7 @@ def lines_of(errors: tuple[int, int], steps: int = 2) -> list[list[str]]:
     records, carried = [], Carried()
     for index in range(1, steps + 1):
         context = step(index=index, steps=steps, bake=120.0)
-        recorder = DecisionRecorder(LONG, small_set(), context, carried, ())
+        recorder = Record(LONG, small_set(), context, carried, ())
         sums = judge.begin(LONG, small_set(), context, carried)
         for i in range(12):
             window = failing(10.0 * i, *errors)

@@ -1,7 +1,8 @@
 import pytest
 
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
-from inference_rollouts.core.judging.split import Split, observed_split
+from inference_rollouts.core.judging.split import WINDOWS, Latest, Split, observed_split
+from tests.support.judging import with_gateway
 
 
 def window(canary: int, stable: int) -> WindowCounts:
@@ -71,13 +72,20 @@ def test_the_latest_windows_count_and_no_more_than_needed() -> None:
     assert observed_split([old, new], "errors", 0.5, least=500) == Split(0.5, 150 / 1300, 1300)
 
 
-def test_of_a_rollout_that_lasts_only_the_latest_windows_are_looked_at() -> None:
-    split = observed_split([window(0, 1)] * 100_000, "errors", 0.01, least=50)
-    assert split.requests == 3600
-
-
 def test_without_requests_nothing_is_seen() -> None:
     split = observed_split([window(0, 0)], "errors", 0.05, least=50)
     assert split.observed is None
     assert "no requests" in str(split)
     assert observed_split([window(9, 9)], "other", 0.05, least=50).observed is None
+
+
+def test_of_the_latest_windows_only_requests_are_kept() -> None:
+    metric_set = with_gateway()
+    latest = Latest(metric_set)
+    counts = window(5, 7).counts["errors"]
+    every = dict.fromkeys(("errors", "gateway_errors", "ttft"), counts)
+    for number in range(WINDOWS + 2):
+        latest.add(WindowCounts(start=float(number), end=number + 1.0, counts=every))
+    assert len(latest.windows) == WINDOWS
+    assert latest.windows[-1].end == WINDOWS + 2
+    assert set(latest.windows[0].counts) == {"errors", "gateway_errors"}

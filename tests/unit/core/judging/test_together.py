@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
-from inference_rollouts.core.judging.decision_record import VERSION, DecisionRecorder, canonical, replay
+from inference_rollouts.core.judging.decision_record import VERSION, canonical, replay
 from inference_rollouts.core.judging.judge import Carried, Verdict, absorb, assess, begin, conclude
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import step_powers, traffic_of
 from tests.support.judging import (
     HEALTHY,
     NEVER_SURE,
+    Record,
     counted,
     judged,
     policy,
@@ -113,7 +114,7 @@ class TestAGuardrailOnly:
 
 def test_all_that_judged_is_in_the_record_and_is_judged_again() -> None:
     rules, context = policy(**NEVER_SURE), step()
-    recorder = DecisionRecorder(rules, BOTH, context, Carried(), ())
+    recorder = Record(rules, BOTH, context, Carried(), ())
     sums = begin(rules, BOTH, context, Carried())
     for each in [seen(10.0 * i, lost=i) for i in range(6)]:
         sums = absorb(sums, each)

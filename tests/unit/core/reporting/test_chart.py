@@ -1,7 +1,8 @@
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
-from inference_rollouts.core.reporting.chart import Point, chart
+from inference_rollouts.core.reporting.chart import MOST, Point, Points, chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -38,3 +39,21 @@ def test_titles_are_escaped_and_nothing_to_draw_is_fine() -> None:
     root, paths = drawn(title="<a> & b")
     assert paths == []
     assert root.find(f"{SVG}text").text == "<a> & b"
+
+
+def test_points_are_thinned_evenly_and_always_with_the_newest() -> None:
+    points = Points()
+    for t in range(10 * MOST):
+        points.add(Point(float(t), 5, 1.0, None, None))
+        if t in (0, 7, MOST, 9 * MOST):
+            assert [point.time for point in points][-1] == t
+    times = [point.time for point in points]
+    assert MOST / 2 <= len(times) <= MOST + 1
+    assert {later - earlier for earlier, later in pairwise(times[:-1])} == {16.0}
+
+
+def test_few_points_are_all_kept() -> None:
+    points = Points()
+    for t in range(5):
+        points.add(Point(float(t), 5, 1.0, None, None))
+    assert [point.time for point in points] == [0, 1, 2, 3, 4]
