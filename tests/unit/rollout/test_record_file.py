@@ -49,7 +49,7 @@ def test_a_full_disk_costs_the_older_lines_alone(
 ) -> None:
 
     def full(*args: str, **options: str) -> IO[str]:
-        file: IO[str] = TemporaryFile(*args, **options)  # type: ignore[call-overload]
+        file: IO[str] = TemporaryFile(*args, **options)  # type: ignore[call-overload]  # noqa: SIM115
         write, room = file.write, [100 * 1000]
 
         def limited(text: str) -> int:

@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from inference_rollouts.core.judging.arms import Arm
@@ -232,8 +233,13 @@ def _events(metric: Rate | Latency, keys: Collection[Key]) -> Key | None:
     """What counts all events of the metric, in the preferred spelling of those that there are."""
     part, bound = ("total", None) if isinstance(metric, Rate) else ("le", math.inf)
     spellings = metric.total if isinstance(metric, Rate) else metric.histogram
-    wanted = ((f"{metric.name}/{part}/{place}", bound) for place in range(len(spellings)))
-    return next((key for key in wanted if key in keys), None)
+    return next((key for key in _spelt(metric.name, part, len(spellings), bound) if key in keys), None)
+
+
+@cache
+def _spelt(metric: str, part: str, spellings: int, bound: float | None) -> tuple[Key, ...]:
+    """A part of a metric in all its spellings, the preferred one first."""
+    return tuple((f"{metric}/{part}/{place}", bound) for place in range(spellings))
 
 
 def _exports(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
@@ -242,8 +248,11 @@ def _exports(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
 
 def _fell(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
     """Whether no target of a pod could be counted because counters fell."""
-    fallen = [any(tag.startswith(f"{metric.name}/") for tag in growth.fell) for growth in growths]
-    return bool(fallen) and all(fallen)
+    return bool(growths) and all(_has(metric, growth.fell) for growth in growths)
+
+
+def _has(metric: Rate | Latency, tags: Collection[str]) -> bool:
+    return any(tag.startswith(f"{metric.name}/") for tag in tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +269,8 @@ class _Counted:
 
 def _of_target(metric: Rate | Latency, pod: str, growth: Growth, ahead: int) -> _Counted | None:
     """None where nothing credible is exported. Scrapes may tear counters: bad is kept within 0 and all."""
-    events, mine = _events(metric, growth.values), f"{metric.name}/"
-    if events is None or any(tag.startswith(mine) for tag in growth.broken | growth.fell):
+    events = _events(metric, growth.values)
+    if events is None or _has(metric, growth.broken) or _has(metric, growth.fell):
         return None
     n = round(growth.values[events])
     if n > MOST:
@@ -271,7 +280,7 @@ def _of_target(metric: Rate | Latency, pod: str, growth: Growth, ahead: int) -> 
         if any(key not in growth.values for key in keys):
             return None
         return _Counted(pod, _counts(n, [n - round(growth.values[key]) for key in keys]))
-    spellings: list[Key] = [(f"{metric.name}/bad/{place}", None) for place in range(len(metric.bad))]
+    spellings = _spelt(metric.name, "bad", len(metric.bad), None)
     marked = round(next((growth.values[key] for key in spellings if key in growth.values), 0.0))
     if metric.direction == "higher-is-worse":
         return _Counted(pod, _counts(n, [marked]))
