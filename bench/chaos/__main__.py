@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from bench.chaos.cells import FEW, Cell, cells
 from bench.docs import write
@@ -21,20 +22,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.add_argument("words", nargs="*", help="only cells whose names have one of these")
     parser.add_argument("--few", action="store_true", help="only those that the tests play too")
-    parser.add_argument("--unguarded", action="store_true", help="without a guardian, to see which need it")
+    parser.add_argument(
+        "--unguarded",
+        type=Path,
+        metavar="RESULTS",
+        help="without a guardian: the cells in whose results, with one, it took part; to see which need it",
+    )
     parser.add_argument("--results", type=Path, help="a file of JSON lines; cells that it has are not played")
     parser.add_argument("--write", action="store_true", help="write the table into docs/chaos.md")
     given = parser.parse_args()
+    guarded = _rows(given.unguarded) if given.unguarded else None
     chosen = [
         cell
         for cell in cells()
         if (not given.few or cell.name in FEW)
         and (not given.words or any(word in cell.name for word in given.words))
+        and (guarded is None or _takes_part(guarded[cell.name]))
     ]
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         airflow = settings(Path(folder) / "airflow", 0) | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
         os.environ.update({name: value for name, value in airflow.items() if name.startswith("AIRFLOW_")})
         return _play(chosen, Path(folder), given)
+
+
+def _rows(results: Path) -> dict[str, dict[str, Any]]:
+    """By cell, what a file of results has."""
+    lines = results.read_text().splitlines() if results.exists() else []
+    return {each["cell"]: each for each in map(json.loads, lines)}
+
+
+def _takes_part(row: dict[str, Any]) -> bool:
+    """Whether the guardian did something in a cell: one without that goes as it goes with none."""
+    return bool(row["guardian"] or "WatchTaken" in row["events"])
 
 
 def _play(chosen: list[Cell], folder: Path, given: argparse.Namespace) -> int:
@@ -44,8 +63,7 @@ def _play(chosen: list[Cell], folder: Path, given: argparse.Namespace) -> int:
     from bench.chaos.table import needed, row, table
 
     results = given.results or folder / "results.jsonl"
-    lines = results.read_text().splitlines() if results.exists() else []
-    done = {json.loads(line)["cell"]: json.loads(line) for line in lines}
+    done = _rows(results)
     with arena(folder, guarded=not given.unguarded) as stage:
         for cell in chosen:
             if cell.name in done:

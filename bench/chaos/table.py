@@ -45,7 +45,7 @@ def needed(rows: Sequence[dict[str, Any]]) -> str:
     """The cells that did not end as they should: those that need what was left out."""
     wrong = [each for each in rows if each["wrong"]]
     lines = [f"- {each['cell']}: {each['end']}; {'; '.join(each['wrong'])}" for each in wrong]
-    head = f"Without a guardian {len(wrong)} of {len(rows)} cells do not end as they should:"
+    head = f"Without a guardian {len(wrong)} of the {len(rows)} cells in which it takes part end otherwise:"
     return "\n".join([head, "", *lines])
 
 
