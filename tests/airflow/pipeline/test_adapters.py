@@ -53,7 +53,13 @@ def plan_file(include: Path) -> Path:
         path,
         steps=[{"weight": 50, "bake": "500ms"}, {"weight": 100, "bake": "250ms"}],
         initial_delay=0,
-        analysis={"interval": "250ms", "scrape_delay": 0, "progress_deadline": "2s", "margin": None},
+        analysis={
+            "interval": "250ms",
+            "scrape_delay": 0,
+            "progress_deadline": "10s",
+            "on_timeout": "rollback",
+            "margin": None,
+        },
     )
     include.unlink()
     return path

@@ -129,7 +129,7 @@ def test_an_alarm_waits_for_nobody(
     run = rollout()
     assert run.ran("rollback")
     assert run.states["step_1.ask"] == "failed"
-    assert "The canary is worse: HTTP 5xx" in run.note
+    assert "The canary is worse than stable: HTTP 5xx" in run.note
     assert cluster.events[-2:] == ["CanaryAlarm", "RolledBack"]
     assert run.states["step_2.shift"] == "skipped"
 
