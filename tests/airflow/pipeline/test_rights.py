@@ -36,7 +36,7 @@ OPERATIONS = ROOT / "docs" / "operations.md"
 QUICK = {
     "steps": [{"weight": 50, "bake": "500ms"}, {"weight": 100, "bake": "250ms"}],
     "initial_delay": 0,
-    "analysis": {"interval": "250ms", "scrape_delay": 0, "progress_deadline": "2s", "margin": None},
+    "analysis": {"interval": "250ms", "scrape_delay": 0, "progress_deadline": "10s", "margin": None},
 }
 
 
