@@ -142,7 +142,7 @@ def test_mistakes_are_found_without_making_a_task(plans: Plans, monkeypatch: pyt
 def test_defaults_that_their_own_form_refuses_are_a_mistake_of_a_plan_with_a_schedule(
     plans: Plans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plans(scheduled={"schedule": {"cron": "0 2 * * *"}})
+    plans(scheduled={"schedule": {"cron": "0 2 * * *", "timezone": "UTC"}})
     monkeypatch.setattr(rollout_dag, "parameters", lambda form: {"bake": Param("soon", type="integer")})
     with pytest.raises(PlanInvalid) as shown:
         require_valid_plans()
