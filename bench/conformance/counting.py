@@ -80,8 +80,7 @@ def _wrong(
 async def _clients(url: str) -> None:
     """Good answers, clients that leave in mid-answer or before they heard a word, and names that are none."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
-        for number in range(GOOD):
-            await _good(session, url, stream=number % 2 == 0)
+        await asyncio.gather(*(_good(session, url, stream=number % 2 == 0) for number in range(GOOD)))
         await asyncio.gather(*(_leave(session, url, stream=True) for _ in range(LEAVE_MIDWAY)))
         await asyncio.gather(*(_leave(session, url, stream=False) for _ in range(LEAVE_UNHEARD)))
         for _ in range(LOST_NAMES):
