@@ -160,6 +160,15 @@ def test_an_engine_that_is_killed_is_seen_from_outside(servers: list[SimulatedSe
     assert found["the server goes too"]
 
 
+def test_a_stream_is_lost_under_a_server_that_is_told_to_end_without_time(
+    servers: list[SimulatedServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "SOON", 1.0)
+    found = ending.told(start(servers), {})
+    assert found.pop("the running stream, without time") == "does not end well"
+    assert all(found.values())
+
+
 def test_every_count_is_expected_but_those_that_depend_on_how_fast_a_server_is() -> None:
     counted = {each.name for each in load_metric_set("vllm").metrics}
     assert counted - {"ttft", "preemptions"} == EXPECTED.keys()
