@@ -62,7 +62,7 @@ def row(stream: Stream, rules: Rules) -> Row:
     return Row(
         highest=highest,
         alarm=first(np.asarray(seen.total >= np.log(1 / rules.policy.alpha))),
-        promotion=first((seen.good >= 0).all(axis=2)),
+        promotion=first(np.all(seen.good >= 0, axis=2)),
     )
 
 

@@ -86,7 +86,7 @@ def _answers() -> Iterator[Request]:
     yield _text("two prompts of ids", prompt=[[5, 6], [7]])
     yield _text("two choices", n=2, temperature=1)
     yield _text("two choices of two prompts", n=2, temperature=1, prompt=["def main", "class A"])
-    yield _text("as much as the context has room for", prompt=[5, 6, 7], max_tokens=1024)
+    yield _text("as much as the context has room for", prompt=[5, 6, 7] * 330, max_tokens=1024)
     yield _text("a stream", stream=True)
     yield _text("a stream with usage", **usage)
     yield _text("a stream of one token", stream=True, max_tokens=1)

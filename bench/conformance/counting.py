@@ -17,10 +17,13 @@ from bench.conformance.conversations import CHAT, COMPLETIONS, MODEL
 from bench.conformance.servers import Server
 from bench.conformance.table import Row
 from bench.stage import until
+from inference_rollouts.clients.bearer import Access
 from inference_rollouts.clients.include import load_metric_set
-from inference_rollouts.clients.prometheus import Endpoint, PrometheusClient
-from inference_rollouts.core.judging.counts import ArmCounts, last_window
-from inference_rollouts.core.judging.metrics import Arm, queries
+from inference_rollouts.clients.prometheus import PrometheusClient
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.counters import last_window
+from inference_rollouts.core.judging.counts import ArmCounts
+from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.rollout.observation import answers
 from lab.host.addresses import free_port
 from lab.monitoring.binary import find_prometheus
@@ -30,20 +33,25 @@ from lab.monitoring.targets import MODEL_SERVERS
 LABEL = "inference_pool"
 SETTLED = 6.0  # seconds: a scrape or two, and what the servers still do for clients that have left
 GOOD, LEAVE_MIDWAY, LEAVE_UNHEARD, LOST_NAMES = 60, 7, 5, 4
+ASKED = GOOD + LEAVE_MIDWAY + LEAVE_UNHEARD + LOST_NAMES
 EXPECTED = {
     # metric: how many, of those how many bad; None: it depends on how fast a server is
-    "errors": (GOOD + LEAVE_MIDWAY + LEAVE_UNHEARD + LOST_NAMES, 0),
-    "refused": (GOOD + LEAVE_MIDWAY + LEAVE_UNHEARD + LOST_NAMES, LOST_NAMES),
-    "unfinished": (GOOD + LEAVE_MIDWAY + LEAVE_UNHEARD, LEAVE_MIDWAY + LEAVE_UNHEARD),
-    "e2e": (GOOD, None),
+    "errors": (ASKED, 0),
+    "refused": (ASKED, LOST_NAMES),
+    "inter_token": (GOOD, None),
     "queue_time": (GOOD, None),
+    "unfinished": (ASKED - LOST_NAMES, LEAVE_MIDWAY + LEAVE_UNHEARD),
+    "queue_full": (ASKED, 0),
+    "e2e": (GOOD, None),
+    "cut_at_length": (GOOD, GOOD),
 }
+"""What clients do, by the metrics of the set `vllm`; not of tokens, as those that leave may have had some."""
 
 
 def same_counts(real: Server, simulated: Server, folder: Path) -> Iterator[Row]:
     """Both get the same clients; what is counted of each must be what its clients did."""
     with _prometheus(folder, (real, simulated)) as url:
-        prometheus, metrics = PrometheusClient(lambda: Endpoint(url)), load_metric_set("vllm")
+        prometheus, metrics = PrometheusClient(lambda: Access(url)), load_metric_set("vllm")
         arms = Arm(LABEL, real.kind), Arm(LABEL, simulated.kind)
         asked = queries(metrics, *arms)
         for server in (real, simulated):
@@ -72,8 +80,7 @@ def _wrong(
 async def _clients(url: str) -> None:
     """Good answers, clients that leave in mid-answer or before they heard a word, and names that are none."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
-        for number in range(GOOD):
-            await _good(session, url, stream=number % 2 == 0)
+        await asyncio.gather(*(_good(session, url, stream=number % 2 == 0) for number in range(GOOD)))
         await asyncio.gather(*(_leave(session, url, stream=True) for _ in range(LEAVE_MIDWAY)))
         await asyncio.gather(*(_leave(session, url, stream=False) for _ in range(LEAVE_UNHEARD)))
         for _ in range(LOST_NAMES):

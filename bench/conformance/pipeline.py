@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 
 from bench.conformance.conversations import ALIAS, MODEL
@@ -14,8 +15,9 @@ from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.serving.adapters import Adapter, Lora
 from inference_rollouts.core.serving.golden import Golden, Message
 from inference_rollouts.core.serving.warm_up import mistake
+from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.serving import references, require_adapters, require_alike, require_names
-from inference_rollouts.rollout.warm_up import warm_all
+from inference_rollouts.rollout.warm_up import Warming
 
 CHAT = [{"role": "user", "content": "Say hello."}]
 GOLDEN = (
@@ -35,6 +37,10 @@ def _findings(server: Server, adapters: str) -> dict[str, object]:
 
     def ask(model: str, prompt: Prompt) -> str | None:
         return mistake(servers.complete(url, model, prompt, 8, 120.0), model)
+
+    def warm() -> list[str]:
+        asked = AskedServers(servers, time.monotonic() + example("llm").deadlines.warm_up)
+        return list(Warming(asked, {"pod": url}, MODEL, how, lambda *_: None).warm())
 
     def load(name: str, folder: str) -> Callable[[], object]:
         return lambda: servers.load_adapter(url, name, f"{adapters}/{folder}")
@@ -57,9 +63,7 @@ def _findings(server: Server, adapters: str) -> dict[str, object]:
         "a chat": lambda: ask(MODEL, CHAT),
         "a completion by the second name": lambda: ask(ALIAS, "def main"),
         "a model that is not there": lambda: ask("nobody", "x"),
-        "warm-up until the first token is steady": lambda: list(
-            warm_all(servers, {"pod": url}, MODEL, example("llm"))
-        ),
+        "warm-up until the first token is steady": warm,
         "golden prompts against itself": alike,
         "every name is answered for": lambda: require_names(servers, "pod", url, {MODEL: "a", ALIAS: "b"}),
         "a name that is missing": lambda: require_names(servers, "pod", url, {"nobody": "a"}),

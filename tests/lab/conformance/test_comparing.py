@@ -12,10 +12,12 @@ import pytest
 from bench.conformance import ending, exposition, limits
 from bench.conformance.__main__ import ADAPTERS, NAMES
 from bench.conformance.answers import same_answers, same_metrics
+from bench.conformance.counting import EXPECTED
 from bench.conformance.exposition import Page
 from bench.conformance.servers import Orders, SimulatedServer
 from bench.conformance.shapes import Reply, differences
 from bench.conformance.table import Row, compared, lines
+from inference_rollouts.clients.include import load_metric_set
 from lab.model_server.images import Catalogue
 
 JSON = "application/json"
@@ -156,3 +158,17 @@ def test_an_engine_that_is_killed_is_seen_from_outside(servers: list[SimulatedSe
     found = ending.engine_killed(start(servers))
     assert found["a stream under an engine that dies"] == "error event"
     assert found["the server goes too"]
+
+
+def test_a_stream_is_lost_under_a_server_that_is_told_to_end_without_time(
+    servers: list[SimulatedServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "SOON", 1.0)
+    found = ending.told(start(servers), {})
+    assert found.pop("the running stream, without time") == "does not end well"
+    assert all(found.values())
+
+
+def test_every_count_is_expected_but_those_that_depend_on_how_fast_a_server_is() -> None:
+    counted = {each.name for each in load_metric_set("vllm").metrics}
+    assert counted - {"ttft", "preemptions"} == EXPECTED.keys()
