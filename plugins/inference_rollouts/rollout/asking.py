@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inference_rollouts.clients.model_server import ModelServers, Prompt
-from inference_rollouts.core.errors import WarmUpFailed
+from inference_rollouts.core.errors import PassingError, RolloutError, WarmUpFailed
 from inference_rollouts.core.serving.adapters import Served
-from inference_rollouts.core.serving.warm_up import Answer
+from inference_rollouts.core.serving.warm_up import Answer, Completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,21 @@ class AskedServers:
         self.servers.unload_adapter(base_url, name)
 
     def complete(self, base_url: str, model: str, prompt: Prompt, max_tokens: int, timeout: float) -> Answer:
-        """As of ModelServers."""
-        return self.servers.complete(base_url, model, prompt, max_tokens, min(timeout, self._left()))
+        """As of ModelServers. Of a model that has several names servers answer by one, whichever is asked."""
+        answer = self.servers.complete(base_url, model, prompt, max_tokens, min(timeout, self._left()))
+        if isinstance(answer, Completion) and self._are_one(base_url, answer.model, model):
+            return replace(answer, model=model)
+        return answer
+
+    def _are_one(self, base_url: str, name: object, other: str) -> bool:
+        """Whether a server lists both as names of its base model."""
+        if name == other:
+            return True
+        try:
+            paths = {each.name: each.path for each in self.models(base_url) if each.parent is None}
+        except (RolloutError, PassingError):
+            return False
+        return other in paths and paths[other] == paths.get(str(name))
 
     def _left(self) -> float:
         """Seconds."""

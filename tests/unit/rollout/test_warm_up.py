@@ -13,11 +13,12 @@ import pytest
 
 from inference_rollouts.clients.model_server import Prompt
 from inference_rollouts.core.errors import WarmUpFailed
-from inference_rollouts.core.serving.warm_up import Answer, Completion, Failure
+from inference_rollouts.core.serving.adapters import Served
+from inference_rollouts.core.serving.warm_up import Answer, Completion, Failure, mistake
 from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.run import Run
 from tests.support.fake_cluster import FakeCluster
-from tests.support.fake_servers import BASE, FakeServers
+from tests.support.fake_servers import BASE, FIRST, MODEL, FakeServers
 from tests.support.freezing import run_on
 from tests.support.plans import CANARY, llm
 
@@ -92,3 +93,21 @@ def test_servers_are_asked_nothing_any_more_when_the_time_is_over() -> None:
         with pytest.raises(WarmUpFailed, match=r"has not ended within deadlines\.warm_up"):
             ask()
     assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("llama-alias", None),
+        ("llama-other", "instead of"),
+        ("food-review-1", "instead of"),
+        ("gone", "instead of"),
+    ],
+)
+def test_a_model_of_several_names_may_answer_by_any(name: str, words: str | None) -> None:
+    """Servers list them with one path, and answer by the first; other models and adapters are others."""
+    servers = ScriptedServers(first=FIRST, say=lambda *_: Completion(name, "Good.", "stop", 3, 2, ttft=0.1))
+    servers.models_of_all += [Served("llama-alias", MODEL), Served("llama-other", "/other")]
+    answer = AskedServers(servers, time.monotonic() + 60).complete("http://pod", BASE, "Say hello.", 8, 1.0)
+    said = mistake(answer, BASE)
+    assert said is None if words is None else words in (said or "")
