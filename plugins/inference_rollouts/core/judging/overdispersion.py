@@ -35,7 +35,8 @@ PRIOR_RATIO = 2.5  # ...of pods: the chi-square over its degrees of freedom, as 
 FEW = 4.0  # tests that "no more than chance" is worth where there are few: of what lasts, and of minutes
 PRIOR_NOISE = 0.05  # variance of the log odds assumed at first...
 PRIOR_SPREAD = 10.0  # ...and the information (nats per squared log odds) that this is worth...
-CHI2_VARIANCE, FALL_VARIANCE = 2.0, 5.0  # by chance, of one test's square, and of one pair's
+CHI2_CHANCE = math.sqrt(2.0)  # what chance may add to one test's square: its standard deviation...
+FALL_CHANCE = 2 * math.sqrt(5.0)  # ...and to one pair's: two of them, as the largest of all stretches counts
 PRIOR_MOST = 3.0  # ...adding so much dispersion at most: a canary that fails at once is seen at once
 
 
@@ -135,9 +136,9 @@ def between_pods(known: Dispersion, each: Array | float = 1.0) -> Array:
     return np.asarray(np.maximum(alike, lasting))
 
 
-def _beyond_chance(squares: Array, tests: Array, variance: float = CHI2_VARIANCE) -> Array:
-    """What a sum of squares is more than one standard deviation above what chance alone would give it."""
-    return np.maximum(squares - tests - np.sqrt(variance * tests), 0.0)
+def _beyond_chance(squares: Array, tests: Array, chance: float = CHI2_CHANCE) -> Array:
+    """What a sum of squares is above what chance alone would give it, and may add to that."""
+    return np.maximum(squares - tests - chance * np.sqrt(tests), 0.0)
 
 
 def _noise(known: Dispersion, information: Array) -> Array:
@@ -145,7 +146,7 @@ def _noise(known: Dispersion, information: Array) -> Array:
 
     The largest of all stretches, and what is assumed until minutes have told.
     """
-    excess = _beyond_chance(known.squares, known.pairs, FALL_VARIANCE)
+    excess = _beyond_chance(known.squares, known.pairs, FALL_CHANCE)
     spread = known.spread + FEW * known.spread / np.maximum(known.pairs, 1)
     seen = np.max(excess / np.maximum(spread, 1e-9), axis=-2)
     assumed = PRIOR_NOISE * PRIOR_SPREAD / (known.spread[..., 0, :] + PRIOR_SPREAD)
