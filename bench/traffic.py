@@ -60,6 +60,7 @@ class Layout:
 
 USUAL = Layout()
 LONG = Layout(steps=(0.05, 0.10), minutes=(10, 40), more=0)
+LONG_25 = Layout(steps=(0.10, 0.25), minutes=(10, 40), more=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +380,7 @@ REGRESSIONS = (
     Scenario("tokens x 1.25", drift=0.3, canary={"token": 1.25}),
     Scenario("failures x 3 from minute 12", drift=0.3, canary={"errors": 3.0}, since=12),
     Scenario("40-minute step, failures x 3 from its middle", layout=LONG, canary={"errors": 3.0}, since=30),
+    Scenario("the same at 25 %, failures x 3", layout=LONG_25, canary={"errors": 3.0}, since=30),
     Scenario("40-minute step, TTFT x 1.25 from its middle", layout=LONG, canary={"ttft": 1.25}, since=30),
 )
 

@@ -30,7 +30,8 @@ SHARE_RATIOS = (0.75, 0.5, 0.25, 0.05)
 """Shares mixed as alternatives to "not negligible", as ratios."""
 
 _SMALL = 256  # factorials up to here come from a table
-_NARROW = 256  # values that a sum may run over, for all of a cell's effects together
+_NARROW = 256  # values that a sum may run over for all of a cell's effects together...
+_RANGE = 690.0  # ...and nats that their powers may span, as doubles do
 _SMOOTH = 16.0  # standard deviations from here on are summed in strides
 _GRID = np.arange(-23, 24)  # strides of half a standard deviation: 10 of them to either side
 _CHUNK = 1 << 20  # array elements worked on at once
@@ -44,11 +45,31 @@ def log_mean(n_c: Integers, n_b: Integers, bad: Integers, deltas: Array) -> Arra
     """
     first, last = np.maximum(0, bad - n_b), np.minimum(n_c, bad)
     out = np.empty(deltas.shape)
-    wide = last - first >= _NARROW
-    out[~wide] = _summed(n_c[~wide], n_b[~wide], bad[~wide], deltas[~wide], first[~wide], last[~wide])
+    width = last - first
+    wide = (width >= _NARROW) | (width * np.abs(deltas).max(axis=1) >= _RANGE)
+    narrow = np.flatnonzero(~wide)
+    for rows in _chunks(narrow, width):
+        out[rows] = _polynomial(n_c[rows], n_b[rows], bad[rows], deltas[rows], first[rows], last[rows])
     canary, stable, both = (np.repeat(counts[wide], deltas.shape[1]) for counts in (n_c, n_b, bad))
     out[wide] = _about_modes(canary, stable, both, deltas[wide].ravel()).reshape(-1, deltas.shape[1])
     return out
+
+
+def _polynomial(
+    n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, first: Integers, last: Integers
+) -> Array:
+    """ln M from `first` to `last`, for cells whose width rises: a polynomial in exp(delta), by Horner's rule.
+
+    All terms are positive, so rounding does not grow; what underflows is e^-45 of the sum, or less.
+    """
+    log_ways = _log_ways(n_c, n_b, bad, first, last)
+    most = log_ways.max(axis=1, keepdims=True)
+    ways, odds, total = np.exp(log_ways - most), np.exp(deltas), np.zeros(deltas.shape)
+    for power in reversed(range(ways.shape[1])):
+        begun = slice(int(np.searchsorted(last - first, power)), None)
+        total[begun] *= odds[begun]
+        total[begun] += ways[begun, power, None]
+    return np.asarray(np.log(total) + most + deltas * first[:, None])
 
 
 def _about_modes(n_c: Integers, n_b: Integers, bad: Integers, delta: Array) -> Array:
@@ -63,13 +84,36 @@ def _about_modes(n_c: Integers, n_b: Integers, bad: Integers, delta: Array) -> A
     last = np.minimum(np.minimum(n_c, bad), np.ceil(mean + reach).astype(np.int64))
     smooth = variance >= _SMOOTH**2
     out = np.empty(delta.shape)
-    rough = np.flatnonzero(~smooth)
-    out[rough] = _summed(n_c[rough], n_b[rough], bad[rough], delta[rough, None], first[rough], last[rough])[
-        :, 0
-    ]
-    for rows in _chunks(np.flatnonzero(smooth), np.full(int(smooth.sum()), len(_GRID))):
+    for rows in _chunks(np.flatnonzero(~smooth), last - first):
+        log_ways = _log_ways(n_c[rows], n_b[rows], bad[rows], first[rows], last[rows])
+        s = first[rows, None] + np.arange(log_ways.shape[1])
+        out[rows] = log_sum(log_ways + delta[rows, None] * s)
+    for rows in _chunks(np.flatnonzero(smooth), np.full(len(delta), len(_GRID))):
         out[rows] = _strided(n_c[rows], n_b[rows], bad[rows], delta[rows], mean[rows], variance[rows])
     return out
+
+
+def _log_ways(n_c: Integers, n_b: Integers, bad: Integers, first: Integers, last: Integers) -> Array:
+    """ln C(n_c, s) C(n_b, bad - s) from `first` on, minus infinity beyond `last`: cells x values of s.
+
+    Each follows from the one before by a ratio of whole numbers.
+    """
+    s = first[:, None] + np.arange(int((last - first).max()) + 1)
+    canary, left = n_c[:, None] - s[:, :-1], bad[:, None] - s[:, :-1]
+    ratio = (canary / s[:, 1:]) * (left / (n_b[:, None] - left + 1))
+    ratio = np.where(s[:, 1:] <= last[:, None], ratio, 0.0)
+    start = log_choose(n_c, first) + log_choose(n_b, bad - first)
+    return np.concatenate([start[:, None], start[:, None] + np.cumsum(log(ratio), axis=1)], axis=1)
+
+
+def _chunks(rows: Integers, widths: Integers) -> Iterator[Integers]:
+    """`rows` from the narrowest to the widest, in parts of at most _CHUNK elements when padded."""
+    rows = rows[np.argsort(widths[rows], kind="stable")]
+    while len(rows):
+        cost = np.arange(1, len(rows) + 1) * (widths[rows] + 1)
+        end = max(1, int(np.searchsorted(cost, _CHUNK)))
+        yield rows[:end]
+        rows = rows[end:]
 
 
 def _strided(
@@ -92,40 +136,6 @@ def _strided(
     ways = (moved + 0.5) * np.log1p(signs * step / counts) + _stirling(moved) - _stirling(counts)
     at_middle = log_choose(n_c, middle) + log_choose(n_b, bad - middle) + delta * middle
     return at_middle + np.log(stride) + log_sum(slope * step - ways.sum(axis=0))
-
-
-def _summed(
-    n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, first: Integers, last: Integers
-) -> Array:
-    """ln of the sum from `first` to `last`; cells of like width are worked on together."""
-    out = np.empty(deltas.shape)
-    width = last - first + 1
-    order = np.argsort(width, kind="stable")
-    for rows in _chunks(order, width[order] * deltas.shape[1]):
-        out[rows] = _summed_chunk(n_c[rows], n_b[rows], bad[rows], deltas[rows], first[rows], last[rows])
-    return out
-
-
-def _chunks(rows: Integers, sizes: Integers) -> Iterator[Integers]:
-    """Parts of `rows`, whose `sizes` rise, of at most _CHUNK elements when padded to their largest."""
-    while len(rows):
-        cost = np.arange(1, len(rows) + 1) * sizes
-        end = max(1, int(np.searchsorted(cost, _CHUNK)))
-        yield rows[:end]
-        rows, sizes = rows[end:], sizes[end:]
-
-
-def _summed_chunk(
-    n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, first: Integers, last: Integers
-) -> Array:
-    """Each term follows from the one before by a ratio of whole numbers."""
-    s = first[:, None] + np.arange(int((last - first).max()) + 1)
-    canary, left = n_c[:, None] - s[:, :-1], bad[:, None] - s[:, :-1]
-    ratio = (canary / s[:, 1:]) * (left / (n_b[:, None] - left + 1))
-    ratio = np.where(s[:, 1:] <= last[:, None], ratio, 0.0)
-    start = log_choose(n_c, first) + log_choose(n_b, bad - first)
-    log_ways = np.concatenate([start[:, None], start[:, None] + np.cumsum(log(ratio), axis=1)], axis=1)
-    return log_sum(log_ways[:, None, :] + deltas[:, :, None] * s[:, None, :])
 
 
 def log_choose(n: Integers, k: Integers) -> Array:

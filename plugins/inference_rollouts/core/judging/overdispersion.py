@@ -7,8 +7,9 @@ by how many times their counts scatter more than chance has them:
 - stable's pods, which should be alike, window by window, and in all that they counted in this step so far:
   what differs for a while, and what lasts (Pearson's chi-square);
 - the canary's surprises about its own average odds ratio, one stretch of 1, 2, 4, 8 minutes against the next:
-  noise of one arm, at whatever pace it moves. It is a variance of the log odds, so it counts the more, the
-  more is counted. Common drift and a lasting difference between the arms leave no trace there.
+  noise of one arm, at whatever pace it moves. Noise comes back and a regression does not, so falls alone are
+  counted, twice. It is a variance of the log odds, so it counts the more, the more is counted. Common drift,
+  a lasting difference between the arms and a canary that turns bad leave no trace there.
 
 The largest of these is what evidence is divided by. Only past windows are used, so kappa is predictable and
 discounted evidence stays valid where the dispersion is as estimated. Arrays have one value a cell in their
@@ -34,6 +35,8 @@ PRIOR_RATIO = 2.5  # ...of pods: the chi-square over its degrees of freedom, as 
 FEW = 4.0  # tests that "no more than chance" is worth where there are few: of what lasts, and of minutes
 PRIOR_NOISE = 0.05  # variance of the log odds assumed at first...
 PRIOR_SPREAD = 10.0  # ...and the information (nats per squared log odds) that this is worth...
+CHI2_CHANCE = math.sqrt(2.0)  # what chance may add to one test's square: its standard deviation...
+FALL_CHANCE = 2 * math.sqrt(5.0)  # ...and to one pair's: two of them, as the largest of all stretches counts
 PRIOR_MOST = 3.0  # ...adding so much dispersion at most: a canary that fails at once is seen at once
 
 
@@ -43,8 +46,8 @@ class Dispersion:
 
     `chi2`, `df`: pods against pods in each window; `lasting_chi2`, `lasting_df`: in all that they counted.
     `up`, `down`: the canary's odds ratio by Mantel and Haenszel. Of each length of stretch (levels x cells):
-    `score` and `variance` of the one under way, the surprise `last` seen (NaN: none) and its `last_variance`,
-    squared differences of neighbours (`squares`) in number (`pairs`), and the information a minute with which
+    `score` and `variance` of the one under way, the surprise `last` seen and its `last_variance` (0: none),
+    squared falls between neighbours (`squares`) in number (`pairs`), and the information a minute with which
     they were seen (`spread`). `seconds` of the minute under way, after so many `minutes`.
     """
 
@@ -67,7 +70,6 @@ class Dispersion:
 
 _BY_CELL = ("chi2", "df", "lasting_chi2", "lasting_df", "up", "down")
 _BY_LEVEL = ("score", "variance", "last", "last_variance", "squares", "pairs", "spread")
-_KEPT = (*_BY_CELL, "squares", "pairs", "spread")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,23 +86,15 @@ def nothing_known(*shape: int) -> Dispersion:
     """Before the first window."""
     leveled = (*shape[:-1], LEVELS, shape[-1])
     sums: dict[str, Any] = {name: np.zeros(shape) for name in _BY_CELL}
-    sums |= {name: np.zeros(leveled) for name in _BY_LEVEL}
-    return Dispersion(**sums | {"last": np.full(leveled, np.nan)})
-
-
-def within_a_step(known: Dispersion) -> Dispersion:
-    """The lasting sums alone, where a new step begins: stretches do not reach over a shift."""
-    levels = known.score.shape
-    zero = np.zeros(levels)
-    return replace(
-        known,
-        score=zero, variance=zero, last=np.full(levels, np.nan), last_variance=zero, seconds=0.0, minutes=0,
-    )  # fmt: skip
+    return Dispersion(**sums, **{name: np.zeros(leveled) for name in _BY_LEVEL})
 
 
 def kept(known: Dispersion) -> dict[str, tuple[float, ...]]:
-    """What goes from step to step, as plain data."""
-    return {name: tuple(getattr(known, name).round(6).ravel().tolist()) for name in _KEPT}
+    """What goes from step to step, as plain data: stretches reach over a shift, so that short steps show
+    them."""
+    return {
+        each.name: tuple(np.round(getattr(known, each.name), 6).ravel().tolist()) for each in fields(known)
+    }
 
 
 def resumed(sums: Mapping[str, Sequence[float]], cells: int) -> Dispersion:
@@ -108,11 +102,11 @@ def resumed(sums: Mapping[str, Sequence[float]], cells: int) -> Dispersion:
     empty = nothing_known(cells)
     if not sums:
         return empty
-    shapes = {name: getattr(empty, name).shape for name in _KEPT}
+    shapes = {each.name: np.shape(getattr(empty, each.name)) for each in fields(empty)}
     if {name: len(values) for name, values in sums.items()} != {n: math.prod(s) for n, s in shapes.items()}:
         raise ValueError("the evidence of the earlier steps is of another policy or metric set")
-    arrays: dict[str, Any] = {name: np.array(sums[name]).reshape(shape) for name, shape in shapes.items()}
-    return replace(empty, **arrays)
+    arrays = {name: np.array(sums[name]).reshape(shapes[name]) for name in (*_BY_CELL, *_BY_LEVEL)}
+    return Dispersion(**arrays, seconds=sums["seconds"][0], minutes=int(sums["minutes"][0]))
 
 
 def kappa(
@@ -142,9 +136,9 @@ def between_pods(known: Dispersion, each: Array | float = 1.0) -> Array:
     return np.asarray(np.maximum(alike, lasting))
 
 
-def _beyond_chance(squares: Array, tests: Array) -> Array:
-    """What a sum of squares is more than one standard deviation above what chance alone would give it."""
-    return np.maximum(squares - tests - np.sqrt(2 * tests), 0.0)
+def _beyond_chance(squares: Array, tests: Array, chance: float = CHI2_CHANCE) -> Array:
+    """What a sum of squares is above what chance alone would give it, and may add to that."""
+    return np.maximum(squares - tests - chance * np.sqrt(tests), 0.0)
 
 
 def _noise(known: Dispersion, information: Array) -> Array:
@@ -152,7 +146,7 @@ def _noise(known: Dispersion, information: Array) -> Array:
 
     The largest of all stretches, and what is assumed until minutes have told.
     """
-    excess = _beyond_chance(known.squares, known.pairs)
+    excess = _beyond_chance(known.squares, known.pairs, FALL_CHANCE)
     spread = known.spread + FEW * known.spread / np.maximum(known.pairs, 1)
     seen = np.max(excess / np.maximum(spread, 1e-9), axis=-2)
     assumed = PRIOR_NOISE * PRIOR_SPREAD / (known.spread[..., 0, :] + PRIOR_SPREAD)
@@ -182,14 +176,14 @@ def observe(
 
 
 def _closed(known: Dispersion) -> Dispersion:
-    """Stretches that end with this minute against those before: half a squared difference is 1 by chance."""
+    """Stretches that end with this minute against those before: a squared fall, or 0, is 1 by chance."""
     minutes = known.minutes + 1
     length = 2 ** np.arange(LEVELS)[:, None]
     ends = minutes % length == 0
     informative = ends & (known.variance > 0)
     surprise = known.score / np.sqrt(np.where(known.variance > 0, known.variance, 1.0))
-    both = informative & ~np.isnan(known.last)
-    square = np.where(both, 0.5 * (surprise - np.where(both, known.last, 0.0)) ** 2, 0.0)
+    both = informative & (known.last_variance > 0)
+    square = np.where(both, np.maximum(known.last - surprise, 0.0), 0.0) ** 2
     information = 0.5 * (known.variance + known.last_variance) / length
     return replace(
         known,

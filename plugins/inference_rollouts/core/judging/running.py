@@ -48,10 +48,9 @@ def nothing_seen(rules: Rules, *shape: int) -> Running:
 
 
 def next_step(running: Running, rules: Rules) -> Running:
-    """Where a step begins: noise and promotion are told apart by step."""
-    known = overdispersion.within_a_step(running.dispersion)
+    """Where a step begins: promotion is told apart by step."""
     kappa = np.full(running.kappa.shape, _first_kappa(rules))
-    return replace(running, dispersion=known, earlier=running.good, kappa=kappa)
+    return replace(running, earlier=running.good, kappa=kappa)
 
 
 def _first_kappa(rules: Rules) -> float:

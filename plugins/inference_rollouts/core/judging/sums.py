@@ -19,8 +19,8 @@ from inference_rollouts.core.judging.reference import Reference, reference_of
 from inference_rollouts.core.judging.rules import Rules, rules_of
 from inference_rollouts.core.judging.running import Running
 
-FIRST = 0.7  # of the prior weight is for the first step: most bad canaries are bad from the start
-ONSET = 0.3  # of a step's prior weight: that it turns bad at any time of the bake, not as the step begins
+FIRST = 0.5  # of the prior weight is for the first step: most bad canaries are bad from the start
+ONSET = 0.5  # of a step's prior weight: that it turns bad at any time of the bake, not as the step begins
 
 
 @dataclass(frozen=True, slots=True, eq=False)

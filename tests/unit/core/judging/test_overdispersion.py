@@ -13,7 +13,6 @@ from inference_rollouts.core.judging.overdispersion import (
     kept,
     nothing_known,
     resumed,
-    within_a_step,
 )
 
 ROLLOUTS, MINUTES = 200, 60
@@ -113,7 +112,15 @@ def test_before_anything_is_known_events_of_one_request_share_its_fate() -> None
     assert overdispersion.kappa(nothing, events, events, events, events, BLOCK, (0.7, 0.8))[0] == 0.7
 
 
-def test_sums_go_from_step_to_step_and_open_stretches_do_not() -> None:
+def turning(rng: np.random.Generator, minute: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full(ROLLOUTS, np.log(3) * (minute >= 50)), np.zeros(ROLLOUTS)
+
+
+def test_a_canary_that_turns_bad_is_no_noise() -> None:
+    assert learned(turning)[1] > 0.75
+
+
+def test_sums_go_from_step_to_step_with_the_stretch_under_way() -> None:
     rng, known = np.random.default_rng(1), nothing_known(2)
     for _ in range(17):
         bad = rng.integers(0, 5, (2, 2))
@@ -121,11 +128,8 @@ def test_sums_go_from_step_to_step_and_open_stretches_do_not() -> None:
         pods = scattered(np.ones(2), 1.0, 1.0)
         known = overdispersion.observe(known, n, bad[0], 2 * n, bad[1], pods, 25.0)
     assert known.seconds > 0
-    again = resumed(kept(known), 2)
-    for name, values in kept(within_a_step(known)).items():
-        np.testing.assert_allclose(getattr(again, name).ravel(), values)
-    assert (again.seconds, again.minutes) == (0, 0)
-    assert np.isnan(again.last).all()
+    assert known.minutes > 0
+    assert kept(resumed(kept(known), 2)) == kept(known)
     assert resumed({}, 2).df.tolist() == [0, 0]
 
 
