@@ -86,7 +86,8 @@ def nothing_known(*shape: int) -> Dispersion:
     """Before the first window."""
     leveled = (*shape[:-1], LEVELS, shape[-1])
     sums: dict[str, Any] = {name: np.zeros(shape) for name in _BY_CELL}
-    return Dispersion(**sums, **{name: np.zeros(leveled) for name in _BY_LEVEL})
+    sums |= {name: np.zeros(leveled) for name in _BY_LEVEL}
+    return Dispersion(**sums)
 
 
 def kept(known: Dispersion) -> dict[str, tuple[float, ...]]:
