@@ -17,12 +17,12 @@ Vector = list[dict[str, Any]]
 T = TypeVar("T")
 
 
-class _Sample(msgspec.Struct):
+class _Sample(msgspec.Struct, gc=False):
     metric: msgspec.Raw
     value: tuple[float, str]
 
 
-class _Series(msgspec.Struct):
+class _Series(msgspec.Struct, gc=False):
     metric: msgspec.Raw
     values: list[tuple[float, str]]
 
@@ -96,6 +96,7 @@ def _decoded(decoder: msgspec.json.Decoder[_Answer[T]], body: bytes, kind: str) 
 
 
 def _valid(value: tuple[float, str]) -> tuple[float, str]:
-    if not NUMBER.fullmatch(value[1]):
-        raise ValueError(f"a value that is no number: {value[1]!r}")
+    text = value[1]
+    if not (text.isdigit() and text.isascii()) and not NUMBER.fullmatch(text):
+        raise ValueError(f"a value that is no number: {text!r}")
     return value

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.ledger import SETTLED, Growth, Key, Ledger, Sample
@@ -67,10 +67,6 @@ class Counts(Value):
     df: tuple[int, ...]
     lasting_chi2: tuple[float, ...]
     lasting_df: tuple[int, ...]
-
-
-ByPod = Mapping[str, ArmCounts]
-"""One metric of one arm in one window, by pod."""
 
 
 class WindowCounts(Value):
@@ -163,8 +159,9 @@ class Counter:
                 known = " without a restart" if self.metric_set.started else ""
                 notes.append(f"{metric.label}: counters of {', '.join(dict.fromkeys(fell))} fell{known}")
             if fell or any(_exports(metric, growths) for arm in arms for growths in arm.values()):
-                counted = [{each.pod: each.counts for each in arm if each and not fell} for arm in pods]
-                yield metric.name, _summed(metric, counted[0], counted[1], self._scatters[metric.name])
+                canary, stable = ([each for each in arm if each and not fell] for arm in pods)
+                cells = len(metric.thresholds)
+                yield metric.name, _summed(cells, canary, stable, self._scatters[metric.name])
         self.notes = (*self.notes, *notes)
 
     def _of_pod(
@@ -255,14 +252,16 @@ def _has(metric: Rate | Latency, tags: Collection[str]) -> bool:
     return any(tag.startswith(f"{metric.name}/") for tag in tags)
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """What a pod counted. `ahead`: good ends, of a metric that is worse when lower, that were counted before
-    the events that they end. `several`: far too many of them, so that some events have several ends.
+class _Counted(NamedTuple):
+    """What a pod counted: events, and bad ones by threshold.
+
+    `ahead`: good ends, of a metric that is worse when lower, that were counted before the events that they
+    end. `several`: far too many of them, so that some events have several ends.
     """
 
     pod: str
-    counts: ArmCounts
+    n: int
+    bad: Sequence[int]
     ahead: int = 0
     several: bool = False
 
@@ -276,22 +275,22 @@ def _of_target(metric: Rate | Latency, pod: str, growth: Growth, ahead: int) -> 
     if n > MOST:
         return None
     if isinstance(metric, Latency):
-        keys = [(events[0], threshold) for threshold in metric.thresholds]
-        if any(key not in growth.values for key in keys):
+        good = [growth.values.get((events[0], threshold)) for threshold in metric.thresholds]
+        if None in good:
             return None
-        return _Counted(pod, _counts(n, [n - round(growth.values[key]) for key in keys]))
+        return _Counted(pod, n, [_within(n, n - round(each)) for each in good if each is not None])
     spellings = _spelt(metric.name, "bad", len(metric.bad), None)
     marked = round(next((growth.values[key] for key in spellings if key in growth.values), 0.0))
     if metric.direction == "higher-is-worse":
-        return _Counted(pod, _counts(n, [marked]))
+        return _Counted(pod, n, [_within(n, marked)])
     # A server counts the good end of a request just before the request: what is ahead at one scrape is what
     # the next window seems to lack.
     missing, most = n - marked - ahead, 2 + math.floor(AHEAD * n)
-    return _Counted(pod, _counts(n, [missing]), min(max(-missing, 0), most), several=-missing > most)
+    return _Counted(pod, n, [_within(n, missing)], min(max(-missing, 0), most), several=-missing > most)
 
 
-def _counts(n: int, bad: Sequence[int]) -> ArmCounts:
-    return ArmCounts(n=n, bad=tuple(min(max(count, 0), n) for count in bad), pods=1)
+def _within(n: int, bad: int) -> int:
+    return min(max(bad, 0), n)
 
 
 def _several(metric: Rate | Latency, pods: Sequence[str]) -> str:
@@ -302,16 +301,18 @@ def _several(metric: Rate | Latency, pods: Sequence[str]) -> str:
     )
 
 
-def _summed(metric: Rate | Latency, canary: ByPod, stable: ByPod, scatters: Sequence[Scatter]) -> Counts:
-    cells = len(metric.thresholds)
+def _summed(
+    cells: int, canary: Sequence[_Counted], stable: Sequence[_Counted], scatters: Sequence[Scatter]
+) -> Counts:
+    """Both arms with their pods taken together."""
     tests = [
-        scatter.add({name: (pod.n, pod.bad[j]) for name, pod in stable.items()})
+        scatter.add({each.pod: (each.n, each.bad[j]) for each in stable})
         for j, scatter in enumerate(scatters)
     ]
     chi2, df, lasting_chi2, lasting_df = zip(*tests, strict=True)
     return Counts(
-        canary=total(list(canary.values()), cells),
-        stable=total(list(stable.values()), cells),
+        canary=_total(cells, canary),
+        stable=_total(cells, stable),
         chi2=chi2,
         df=df,
         lasting_chi2=lasting_chi2,
@@ -319,7 +320,6 @@ def _summed(metric: Rate | Latency, canary: ByPod, stable: ByPod, scatters: Sequ
     )
 
 
-def total(arms: Sequence[ArmCounts], cells: int) -> ArmCounts:
-    """The sum of several counts with `cells` thresholds each."""
-    bad = tuple(sum(arm.bad[j] for arm in arms) for j in range(cells))
-    return ArmCounts(n=sum(arm.n for arm in arms), bad=bad, pods=sum(arm.pods for arm in arms))
+def _total(cells: int, pods: Sequence[_Counted]) -> ArmCounts:
+    bad = tuple(sum(each.bad[j] for each in pods) for j in range(cells))
+    return ArmCounts(n=sum(each.n for each in pods), bad=bad, pods=len(pods))

@@ -49,28 +49,21 @@ class Growth:
     fell: frozenset[str] = frozenset()
 
 
+_Place = tuple[str | None, str]
+"""The value of the arms' label, and the pod."""
+
+
 class _Series(NamedTuple):
-    """What the labels of a series say: the value of the arms' label, the pod, and what it counts there.
+    """What the labels of a series say: where it is, and what it counts; `key` is None for a start time."""
 
-    `key` is None for a start time.
-    """
-
-    arm: str | None
-    pod: str
+    place: _Place
     key: Key | None
     name: Name
 
 
-class _Seen(NamedTuple):
-    """A series as it was last seen."""
-
-    value: float
-    at: float
-
-
 @dataclass(slots=True)
 class _Target:
-    """One target of one pod, as it was last `seen`; every `series` of this life as it was last seen.
+    """One target of one pod, as it was last `seen`: the values of then, and of series that had `gone`.
 
     `mixed`: several processes answer there by turns. `times`: how often it was seen in this life.
     """
@@ -79,7 +72,8 @@ class _Target:
     started: float | None = None
     mixed: bool = False
     times: int = 0
-    series: dict[Labels, _Seen] = field(default_factory=dict)
+    values: Mapping[Labels, float] = field(default_factory=dict)
+    gone: dict[Labels, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +141,19 @@ class Ledger:
         A start time without an arm is that of a process which counts for all of them: where it exports any
         of their series, an arm without series is one that has had no request yet.
         """
-        starts: dict[tuple[str | None, str], dict[Name, float]] = {}
-        values: dict[tuple[str | None, str], dict[Labels, float]] = {}
+        starts: dict[_Place, dict[Name, float]] = {}
+        values: dict[_Place, dict[Labels, float]] = {}
         for labels, value in samples:
             if not 0 <= value < math.inf:
                 continue
             series = labels if type(labels) is Labels else Labels(labels)
-            arm, pod, key, name = self._series.get(series) or self._learn(series)
+            place, key, name = self._series.get(series) or self._learn(series)
             if key is None:
-                starts.setdefault((arm, pod), {})[name] = value
+                starts.setdefault(place, {})[name] = value
+            elif place in values:
+                values[place][series] = value
             else:
-                values.setdefault((arm, pod), {})[series] = value
+                values[place] = {series: value}
         shown = frozenset(pod for arm, pod in values if arm is not None)
         if known is not None:
             starts = {place: each for place, each in starts.items() if place[1] in known}
@@ -175,14 +171,14 @@ class Ledger:
         tag, le = series.get(SERIES, ""), series.get("le")
         key = None if tag == STARTED else (tag, None if le is None else float(le))
         name = frozenset(pair for pair in series.items() if pair[0] not in IGNORED)
-        learnt = _Series(series.get(self._arms[0].label), series.get(self._pod, ""), key, name)
+        learnt = _Series((series.get(self._arms[0].label), series.get(self._pod, "")), key, name)
         return self._series.setdefault(series, learnt)
 
     def _pods(
         self,
         arm: Arm,
-        starts: Mapping[tuple[str | None, str], Mapping[Name, float]],
-        values: Mapping[tuple[str | None, str], Mapping[Labels, float]],
+        starts: Mapping[_Place, Mapping[Name, float]],
+        values: Mapping[_Place, Mapping[Labels, float]],
         counting: Collection[str],
     ) -> Iterator[tuple[str, dict[Name, _Reading]]]:
         own = {pod for value, pod in (*starts, *values) if value == arm.value}
@@ -208,11 +204,14 @@ class Ledger:
         known = self._targets.setdefault(name, _Target())
         growth = self._growth(known, now, since)
         if moved := _moved(known.started, now.started):
-            known.series, known.times = {}, 0
+            known.values, known.gone, known.times = {}, {}, 0
             known.mixed = known.mixed or moved < 0
+        if known.gone or known.values.keys() != now.values.keys():
+            before = {**known.gone, **known.values}
+            known.gone = {series: value for series, value in before.items() if series not in now.values}
         known.times += 1
         known.seen, known.started = time, known.started if now.started is None else now.started
-        known.series.update({series: _Seen(value, time) for series, value in now.values.items()})
+        known.values = now.values
         return growth
 
     def _growth(self, known: _Target, now: _Reading, since: float) -> Growth:
@@ -224,7 +223,7 @@ class Ledger:
             return Growth(self._totals(now.values))
         if moved or not there:
             return self._unknown(now, fell=False)
-        return self._compared(known, now, since)
+        return self._compared(known, now)
 
     def _unknown(self, now: _Reading, *, fell: bool) -> Growth:
         """Nobody knows where it began."""
@@ -232,19 +231,23 @@ class Ledger:
         tags = frozenset(tag for tag, _ in totals)
         return Growth(totals, tags, tags if fell else frozenset())
 
-    def _compared(self, known: _Target, now: _Reading, since: float) -> Growth:
+    def _compared(self, known: _Target, now: _Reading) -> Growth:
         """The growth of a process that has gone on."""
-        grown: dict[Labels, float] = {}
-        broken, fell = set(known.series.keys() - now.values.keys()), set()
+        totals: dict[Key, float] = {}
+        broken = {series for series in (*known.values, *known.gone) if series not in now.values}
+        fell: set[Labels] = set()
         new = known.times < SETTLED
         for series, value in now.values.items():
-            before, at = known.series.get(series, _UNSEEN)
-            if at != since and (at != _UNSEEN.at or new):
-                broken.add(series)
+            before = known.values.get(series)
+            if before is None:
+                before = known.gone.get(series, 0.0)
+                if new or series in known.gone:
+                    broken.add(series)
             if value < before:
                 fell.add(series)
-            grown[series] = value - before
-        return Growth(self._totals(grown), self._tags(broken), self._tags(fell))
+            key = self.key(series)
+            totals[key] = totals.get(key, 0.0) + value - before
+        return Growth(totals, self._tags(broken), self._tags(fell))
 
     def _totals(self, values: Mapping[Labels, float]) -> dict[Key, float]:
         totals: dict[Key, float] = {}
@@ -255,9 +258,6 @@ class Ledger:
 
     def _tags(self, series: Collection[Labels]) -> frozenset[str]:
         return frozenset(each.get(SERIES, "") for each in series)
-
-
-_UNSEEN = _Seen(0.0, -math.inf)
 
 
 def _moved(before: float | None, now: float | None) -> int:
