@@ -28,7 +28,7 @@ FAILING, REFUSED, UNFINISHED = 0.01, 0.002, 0.004
 TTFT, SPREAD = 0.3, 0.6  # median (s) and sd of the log
 TOKEN, TOKEN_SPREAD, REQUEST_SPREAD = 0.03, 0.25, 0.15  # of single tokens, of the mean of a request
 TOKENS = 180  # of an answer
-PREEMPTED = 1e-6  # of the tokens
+PREEMPTED = 2e-4  # of the requests
 ROOM = 48.0  # requests that a pod batches without queueing
 LIFE = 6.0  # seconds that a request stays
 
@@ -138,8 +138,7 @@ def draw(
         if isinstance(metric, Latency) and metric.name in ("ttft", "queue_time", "inter_token"):
             over = np.log(np.array(metric.thresholds))
             counts[metric.name] = _latency(scenario, metric.name, n, over, shares, rng)
-    tokens = n * TOKENS
-    counts["preemptions"] = tokens, rng.poisson(tokens * PREEMPTED)[..., None]
+    counts["preemptions"] = n, rng.binomial(n, PREEMPTED)[..., None]
     return _summed(scenario, metric_set, counts)
 
 
