@@ -10,6 +10,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,11 +94,10 @@ class RealServer(Server):
         while time.monotonic() - began < START:
             if self._process.poll() is not None:
                 break
-            try:
+            with suppress(requests.RequestException):
                 if requests.get(f"{self.url}/health", timeout=5).status_code == 200:
                     return time.monotonic() - began
-            except requests.RequestException:
-                time.sleep(1)
+            time.sleep(1)
         raise RuntimeError(f"vLLM did not come up; see {self._log}")
 
     def terminate(self) -> None:

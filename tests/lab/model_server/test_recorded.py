@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.conformance import exposition
+from bench.conformance.answers import COUNTED
 from bench.conformance.exposition import Page
 from bench.conformance.shapes import differences
 from lab.model_server.faults import Faults
@@ -25,16 +26,6 @@ from tests.support.lab.recorded import (
 
 pytestmark = pytest.mark.skipif(not RECORDED.exists(), reason="no recorded conversations here")
 
-COUNTED = (
-    "http_requests_total",
-    "vllm:request_success_total",
-    "vllm:admission_rejections_total",
-    "vllm:generation_tokens_total",
-    "vllm:time_to_first_token_seconds_count",
-    "vllm:inter_token_latency_seconds_count",
-    "vllm:e2e_request_latency_seconds_count",
-    "vllm:request_queue_time_seconds_count",
-)
 RESOLVER = {"VLLM_PLUGINS": "lora_filesystem_resolver", "VLLM_LORA_RESOLVER_CACHE_DIR": "/adapters/resolved"}
 
 

@@ -65,3 +65,32 @@ def test_a_full_disk_costs_the_older_lines_alone(
     record = recorded(whole=True)
     assert stored(record) == record.newest.lines
     assert caplog.text.count("the decision record is not kept whole") == 1
+
+
+def test_without_a_place_for_files_the_newest_lines_are_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nowhere(*_: object, **__: object) -> IO[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(record_file, "TemporaryFile", nowhere)
+    record = recorded(whole=True)
+    assert stored(record) == record.newest.lines
+    assert caplog.text.count("the decision record is not kept whole") == 1
+
+
+def test_what_was_to_be_written_may_fail_as_late_as_when_it_is_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lazy(*args: str, **options: str) -> IO[str]:
+        file: IO[str] = TemporaryFile(*args, **options)  # type: ignore[call-overload]  # noqa: SIM115
+
+        def full(_: int) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(file, "seek", full)
+        return file
+
+    monkeypatch.setattr(record_file, "TemporaryFile", lazy)
+    record = recorded(whole=True)
+    assert stored(record) == record.newest.lines

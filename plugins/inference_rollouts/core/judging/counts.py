@@ -147,14 +147,15 @@ class Counter:
 
     def _counts(self, arms: Sequence[Mapping[str, Sequence[Growth]]]) -> Iterator[tuple[str, Counts]]:
         notes: list[str] = []
+        named = [
+            [((arm.value, pod), seen[pod]) for pod in sorted(seen)]
+            for arm, seen in zip(self._arms, arms, strict=True)
+        ]
         for metric in self.metric_set.metrics:
-            pods = [
-                [self._of_pod(metric, (arm.value, pod), growths) for pod, growths in sorted(seen.items())]
-                for arm, seen in zip(self._arms, arms, strict=True)
-            ]
+            pods = [[self._of_pod(metric, pod, growths) for pod, growths in arm] for arm in named]
             if several := [each.pod for arm in pods for each in arm if each and each.several]:
                 notes.append(_several(metric, several))
-            fell = [pod for arm in arms for pod, growths in sorted(arm.items()) if _fell(metric, growths)]
+            fell = [pod for arm in named for (_, pod), growths in arm if _fell(metric, growths)]
             if fell:
                 known = " without a restart" if self.metric_set.started else ""
                 notes.append(f"{metric.label}: counters of {', '.join(dict.fromkeys(fell))} fell{known}")
@@ -210,9 +211,7 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     samples = [sample for samples in snapshot.samples.values() for sample in samples]
     ledger = Ledger([arm], metric_set.pod)
     (pods,), _ = ledger.read(samples)
-    keys = {
-        ledger.key(each) for targets in pods.values() for seen in targets.values() for each in seen.values
-    }
+    keys = {each.key for targets in pods.values() for seen in targets.values() for each in seen.values}
     phrases = []
     for metric in metric_set.metrics:
         if metric.optional:
@@ -249,7 +248,7 @@ def _fell(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
 
 
 def _has(metric: Rate | Latency, tags: Collection[str]) -> bool:
-    return any(tag.startswith(f"{metric.name}/") for tag in tags)
+    return bool(tags) and any(tag.startswith(f"{metric.name}/") for tag in tags)
 
 
 class _Counted(NamedTuple):

@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Labels
@@ -35,6 +34,7 @@ SETTLED = 2  # observations of a target after which a series that none of them s
 LATE = 60.0  # seconds that the scrape before a window's begin may be older than it: a restart may lie there
 NO_LABELS: Name = frozenset()
 IGNORED = frozenset({SERIES, "__name__"})
+START: Key = (STARTED, None)  # what a start time counts: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,15 @@ _Place = tuple[str | None, str]
 """The value of the arms' label, and the pod."""
 
 
-class _Series(NamedTuple):
-    """What the labels of a series say: where it is, and what it counts; `key` is None for a start time."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """What the labels of a series say: where it is, and what it counts there.
+
+    A ledger has one for the same labels: it is looked up by what it is, which is quicker than by labels.
+    """
 
     place: _Place
-    key: Key | None
+    key: Key
     name: Name
 
 
@@ -72,8 +76,8 @@ class _Target:
     started: float | None = None
     mixed: bool = False
     times: int = 0
-    values: Mapping[Labels, float] = field(default_factory=dict)
-    gone: dict[Labels, float] = field(default_factory=dict)
+    values: Mapping[Series, float] = field(default_factory=dict)
+    gone: dict[Series, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class _Reading:
     """One target of one pod in one answer."""
 
     started: float | None
-    values: Mapping[Labels, float]
+    values: Mapping[Series, float]
 
 
 Pods = dict[str, dict[Name, _Reading]]
@@ -94,7 +98,7 @@ class Ledger:
     def __init__(self, arms: Sequence[Arm], pod_label: str) -> None:
         self._arms = arms
         self._pod = pod_label
-        self._series: dict[Labels, _Series] = {}
+        self._series: dict[Labels, Series] = {}
         self._targets: dict[tuple[str, str, Name], _Target] = {}
 
     def observe(self, read: Sequence[Pods], time: float, since: float) -> list[dict[str, list[Growth]]]:
@@ -119,7 +123,7 @@ class Ledger:
         """By arm and pod, of values that are no counters but what was counted: they are the growth."""
         return [
             {
-                pod: [Growth(self._totals(each.values)) for each in targets.values()]
+                pod: [Growth(_totals(each.values)) for each in targets.values()]
                 for pod, targets in pods.items()
             }
             for pods in read
@@ -130,7 +134,8 @@ class Ledger:
         for name in forgotten:
             del self._targets[name]
         if forgotten:
-            self._series.clear()
+            places = {(arm, pod) for arm, pod, _ in self._targets}
+            self._series = {labels: each for labels, each in self._series.items() if each.place in places}
 
     def read(
         self, samples: Sequence[Sample], known: Collection[str] | None = None
@@ -142,18 +147,18 @@ class Ledger:
         of their series, an arm without series is one that has had no request yet.
         """
         starts: dict[_Place, dict[Name, float]] = {}
-        values: dict[_Place, dict[Labels, float]] = {}
+        values: dict[_Place, dict[Series, float]] = {}
         for labels, value in samples:
             if not 0 <= value < math.inf:
                 continue
-            series = labels if type(labels) is Labels else Labels(labels)
-            place, key, name = self._series.get(series) or self._learn(series)
-            if key is None:
-                starts.setdefault(place, {})[name] = value
-            elif place in values:
-                values[place][series] = value
+            named = labels if type(labels) is Labels else Labels(labels)
+            series = self._series.get(named) or self._learn(named)
+            if series.key is START:
+                starts.setdefault(series.place, {})[series.name] = value
+            elif series.place in values:
+                values[series.place][series] = value
             else:
-                values[place] = {series: value}
+                values[series.place] = {series: value}
         shown = frozenset(pod for arm, pod in values if arm is not None)
         if known is not None:
             starts = {place: each for place, each in starts.items() if place[1] in known}
@@ -161,24 +166,18 @@ class Ledger:
         counting = {pod for arm, pod in values}
         return [dict(self._pods(arm, starts, values, counting)) for arm in self._arms], shown
 
-    def key(self, series: Labels) -> Key:
-        """What a series that was read counts."""
-        key = self._series[series].key
-        assert key, f"{series} counts nothing"
-        return key
-
-    def _learn(self, series: Labels) -> _Series:
-        tag, le = series.get(SERIES, ""), series.get("le")
-        key = None if tag == STARTED else (tag, None if le is None else float(le))
-        name = frozenset(pair for pair in series.items() if pair[0] not in IGNORED)
-        learnt = _Series((series.get(self._arms[0].label), series.get(self._pod, "")), key, name)
-        return self._series.setdefault(series, learnt)
+    def _learn(self, labels: Labels) -> Series:
+        tag, le = labels.get(SERIES, ""), labels.get("le")
+        key = START if tag == STARTED else (tag, None if le is None else float(le))
+        name = frozenset(pair for pair in labels.items() if pair[0] not in IGNORED)
+        learnt = Series((labels.get(self._arms[0].label), labels.get(self._pod, "")), key, name)
+        return self._series.setdefault(labels, learnt)
 
     def _pods(
         self,
         arm: Arm,
         starts: Mapping[_Place, Mapping[Name, float]],
-        values: Mapping[_Place, Mapping[Labels, float]],
+        values: Mapping[_Place, Mapping[Series, float]],
         counting: Collection[str],
     ) -> Iterator[tuple[str, dict[Name, _Reading]]]:
         own = {pod for value, pod in (*starts, *values) if value == arm.value}
@@ -187,15 +186,14 @@ class Ledger:
             begun = starts.get((arm.value, pod), {}) or starts.get((None, pod), {})
             yield pod, self._split(begun, values.get((arm.value, pod), {}))
 
-    def _split(self, starts: Mapping[Name, float], values: Mapping[Labels, float]) -> dict[Name, _Reading]:
+    def _split(self, starts: Mapping[Name, float], values: Mapping[Series, float]) -> dict[Name, _Reading]:
         """The series of one pod by the target whose labels they carry; what carries no one's is its own."""
         if len(starts) == 1:
             [(target, started)] = starts.items()
             return {target: _Reading(started, values)}
-        by_target: dict[Name, dict[Labels, float]] = {target: {} for target in starts}
+        by_target: dict[Name, dict[Series, float]] = {target: {} for target in starts}
         for series, value in values.items():
-            name = self._series[series].name
-            target = next((each for each in starts if each <= name), NO_LABELS)
+            target = next((each for each in starts if each <= series.name), NO_LABELS)
             by_target.setdefault(target, {})[series] = value
         return {target: _Reading(starts.get(target), each) for target, each in by_target.items()}
 
@@ -220,14 +218,14 @@ class Ledger:
         if moved < 0 or known.mixed:
             return self._unknown(now, fell=True)
         if (moved or known.seen == -math.inf) and _began(now, since, there=there):
-            return Growth(self._totals(now.values))
+            return Growth(_totals(now.values))
         if moved or not there:
             return self._unknown(now, fell=False)
         return self._compared(known, now)
 
     def _unknown(self, now: _Reading, *, fell: bool) -> Growth:
         """Nobody knows where it began."""
-        totals = self._totals(now.values)
+        totals = _totals(now.values)
         tags = frozenset(tag for tag, _ in totals)
         return Growth(totals, tags, tags if fell else frozenset())
 
@@ -235,7 +233,7 @@ class Ledger:
         """The growth of a process that has gone on."""
         totals: dict[Key, float] = {}
         broken = {series for series in (*known.values, *known.gone) if series not in now.values}
-        fell: set[Labels] = set()
+        fell: set[Series] = set()
         new = known.times < SETTLED
         for series, value in now.values.items():
             before = known.values.get(series)
@@ -245,19 +243,19 @@ class Ledger:
                     broken.add(series)
             if value < before:
                 fell.add(series)
-            key = self.key(series)
-            totals[key] = totals.get(key, 0.0) + value - before
-        return Growth(totals, self._tags(broken), self._tags(fell))
+            totals[series.key] = totals.get(series.key, 0.0) + value - before
+        return Growth(totals, _tags(broken), _tags(fell))
 
-    def _totals(self, values: Mapping[Labels, float]) -> dict[Key, float]:
-        totals: dict[Key, float] = {}
-        for series, value in values.items():
-            key = self.key(series)
-            totals[key] = totals.get(key, 0.0) + value
-        return totals
 
-    def _tags(self, series: Collection[Labels]) -> frozenset[str]:
-        return frozenset(each.get(SERIES, "") for each in series)
+def _totals(values: Mapping[Series, float]) -> dict[Key, float]:
+    totals: dict[Key, float] = {}
+    for series, value in values.items():
+        totals[series.key] = totals.get(series.key, 0.0) + value
+    return totals
+
+
+def _tags(series: Collection[Series]) -> frozenset[str]:
+    return frozenset(each.key[0] for each in series)
 
 
 def _moved(before: float | None, now: float | None) -> int:
