@@ -7,7 +7,7 @@ from lab.demo.snapshot import Arm, Snapshot, Task
 
 BAR = 30
 PREPARATION = ("preflight", "provision_nodes", "deploy_pool", "load_adapter", "warm_up")
-STEP_TASKS = ("shift", "judge", "ask", "gate")
+STEP_TASKS = ("shift", "judge", "ask")
 ENDINGS = ("promote", "rollback", "report")
 MARKS = {
     "success": ("green", "✓"),

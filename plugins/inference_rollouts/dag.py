@@ -21,7 +21,6 @@ from inference_rollouts.operators.ask import Ask
 from inference_rollouts.operators.assets import ended
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
-from inference_rollouts.operators.gate import Gate
 from inference_rollouts.operators.judge import Judge
 from inference_rollouts.operators.preflight import InvalidPlan, Preflight
 from inference_rollouts.operators.preview import EndPreview
@@ -52,12 +51,14 @@ def build_dag(plan: Plan) -> DAG:
         )
         _end(preflight, promote, plan.name, kind.endings)
 
-        previous: BaseOperator = preflight
+        prepared: BaseOperator = preflight
         for name in kind.preparation:
-            previous = previous >> PREPARATION[name](task_id=name)
+            prepared = prepared >> PREPARATION[name](task_id=name)
+        passing = [prepared]
         for step in range(1, len(plan.all_steps) + 1):
-            previous = _step(plan, step, previous)
-            previous >> [promote, dag.task_dict["rollback"]]
+            passing = _step(plan, step, passing)
+            passing >> promote
+            passing >> dag.task_dict["rollback"]
     dag.params = ParamsDict(parameters(kind.form))  # last: each task would copy what is there when it is made
     return dag
 
@@ -139,24 +140,19 @@ def _end(preflight: Any, last: Any, plan: str, endings: Sequence[str]) -> None:
         teardown.as_teardown(setups=[begin, preflight], on_failure_fail_dagrun=True)
 
 
-def _step(plan: Plan, step: int, previous: Any) -> Gate:
-    """shift -> judge -> gate, as one group in the UI; a plan that can ask does so before the gate."""
-    tasks = ("shift", "judge", *(["ask"] if plan.can_ask else []), "gate")
-    later = [f"step_{n}.{task}" for n in range(step + 1, len(plan.all_steps) + 1) for task in tasks]
+def _step(plan: Plan, step: int, previous: Sequence[BaseOperator]) -> list[BaseOperator]:
+    """shift -> judge, as one group in the UI; a plan that can ask does so then. Returns what has to pass."""
     with TaskGroup(f"step_{step}", group_display_name=f"step {step}: {plan.all_steps[step - 1]} by plan"):
-        judged = previous >> ShiftWeight(task_id="shift", step=step) >> Judge(task_id="judge", step=step)
-        if plan.can_ask:
-            judged = judged >> Ask(task_id="ask", judge=judged.task_id)
-        gate = Gate(
-            task_id="gate",
-            step=step,
-            judge=judged.task_id,
-            later=later,
-            promote="promote",
-            trigger_rule=TriggerRule.ALL_DONE,
-        )
-        judged >> gate
-    return gate
+        # A question that is not asked is skipped.
+        rule = TriggerRule.ALL_SUCCESS if step == 1 else TriggerRule.NONE_FAILED
+        shift = ShiftWeight(task_id="shift", step=step, trigger_rule=rule)
+        judge = Judge(task_id="judge", step=step)
+        previous >> shift >> judge
+        if not plan.can_ask:
+            return [judge]
+        ask = Ask(task_id="ask", judge=judge.task_id)
+        judge >> ask
+    return [judge, ask]
 
 
 def parameters(form: Form) -> dict[str, Param]:

@@ -5,7 +5,9 @@ What builds DAGs is imported on use: each DAG file, and each task that starts, n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from typing import TypeVar
@@ -27,9 +29,10 @@ def all_dags() -> list[DAG]:
     here would take away the DAGs of all other plans, and with them the rollbacks of their runs.
     """
     wanted = get_parsing_context().dag_id
-    files = load_plans(partial(concerns, wanted)) if wanted else load_plans()
-    made, refused = _made(partial(_dags_of, wanted), files)
-    return [*chain.from_iterable(made), *map(_invalid_dag, refused)]
+    with _nothing_is_garbage():
+        files = load_plans(partial(concerns, wanted)) if wanted else load_plans()
+        made, refused = _made(partial(_dags_of, wanted), files)
+        return [*chain.from_iterable(made), *map(_invalid_dag, refused)]
 
 
 def guardian_dag() -> DAG:
@@ -47,6 +50,21 @@ def require_valid_plans() -> None:
     _, refused = _made(check_dag, load_plans())
     if refused:
         raise PlanInvalid("\n".join(each.mistake for each in refused))
+
+
+@contextmanager
+def _nothing_is_garbage() -> Iterator[None]:
+    """What is made here is kept as long as the process lives: to look for garbage in it, while it grows and
+    later, takes a third of a parse of many plans.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 def _made(

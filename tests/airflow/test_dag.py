@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pendulum
 import pytest
@@ -42,18 +42,17 @@ def dag() -> DAG:
 
 
 def test_the_chain_reads_like_the_plan(dag: DAG) -> None:
-    chain, task = [], "preflight"
-    while task not in ("promote", "rollback"):
-        chain.append(task)
-        following = dag.task_dict[task].downstream_task_ids - {"rollback", "report", "promote"}
-        task = next(iter(following), "promote")
-    steps = [f"step_{n}.{part}" for n in range(1, 5) for part in ("shift", "judge", "ask", "gate")]
-    assert chain == ["preflight", "provision_nodes", "deploy_pool", "warm_up", *steps]
+    tasks = cast(Any, dag).topological_sort()
+    order = [task.task_id for task in tasks if not task.is_teardown]
+    steps = [f"step_{n}.{part}" for n in range(1, 5) for part in ("shift", "judge", "ask")]
+    assert order == ["begin", "preflight", "provision_nodes", "deploy_pool", "warm_up", *steps, "promote"]
 
 
-def test_every_gate_branches_to_promote_and_rollback(dag: DAG) -> None:
+def test_each_step_leads_to_the_next_to_promotion_and_to_the_rollback(dag: DAG) -> None:
     for step in range(1, 5):
-        assert {"promote", "rollback"} <= dag.task_dict[f"step_{step}.gate"].downstream_task_ids
+        for task in (f"step_{step}.judge", f"step_{step}.ask"):
+            assert {"promote", "rollback"} <= dag.task_dict[task].downstream_task_ids
+    assert {"step_1.judge", "step_1.ask"} == dag.task_dict["step_2.shift"].upstream_task_ids
     assert dag.task_dict["promote"].downstream_task_ids == {"rollback"}
     assert dag.task_dict["rollback"].downstream_task_ids == {"report"}
 
@@ -68,8 +67,9 @@ def test_rollback_and_report_are_teardowns_so_that_a_failed_run_still_restores(d
         assert dag.task_dict[task].trigger_rule == "all_done_setup_success"
 
 
-def test_a_gate_runs_after_a_dead_judge_and_promotion_after_none(dag: DAG) -> None:
-    assert dag.task_dict["step_1.gate"].trigger_rule == "all_done"
+def test_a_question_that_is_not_asked_holds_up_nothing_and_a_dead_judge_everything(dag: DAG) -> None:
+    assert dag.task_dict["step_2.shift"].trigger_rule == "none_failed"
+    assert dag.task_dict["step_1.shift"].trigger_rule == "all_success"
     assert dag.task_dict["promote"].trigger_rule == "none_failed_min_one_success"
 
 

@@ -1,4 +1,4 @@
-"""Asks a person, between judge and gate, where the plan or the judge wants one."""
+"""Asks a person about a step, where the plan or its judge wants one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from inference_rollouts.core.judging.judgement import Judgement, Verdict
 from inference_rollouts.core.limits import JUDGE_GRACE, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
 from inference_rollouts.core.run.pace import answered_by
-from inference_rollouts.operators.base import frozen_plan, passed_on, resumes, run_of
+from inference_rollouts.operators.base import frozen_plan, records_failure, resumes, run_of
+from inference_rollouts.operators.branching import pass_on
 from inference_rollouts.operators.history import ANSWERED_BY
 from inference_rollouts.rollout.retrying import until
 
@@ -24,10 +25,10 @@ OPTIONS = [GO_ON, ROLL_BACK]
 
 
 class Ask(BaseOperator):
-    """Its XCom is the judgement that the gate follows: the judge's own, a person's, or an alarm's.
+    """Its XCom is what becomes of the judge's judgement: a person's, or an alarm's.
 
-    When there is nothing to ask it hands the judge's on and skips itself. Without this XCom the gate rolls
-    back, so that no accident of this task passes for a yes. Like the judge it fails when it is to roll back.
+    Where there is nothing to ask it is skipped. Like the judge it fails when it is to roll back. What lets
+    the next raise happen stands on the claim, so that no accident of this task passes for a yes.
     """
 
     ui_color = "#fde7f3"
@@ -36,6 +37,7 @@ class Ask(BaseOperator):
         super().__init__(**kwargs)
         self.judge = judge
 
+    @records_failure
     def execute(self, context: Context) -> None:
         # Imported on use: it watches the step meanwhile, with numpy.
         from inference_rollouts.triggers.ask import AskTrigger
@@ -44,7 +46,6 @@ class Ask(BaseOperator):
         judgement = self._judgement(context)
         asked = question(frozen.plan, judgement)
         if asked is None:
-            ti.xcom_push(key="return_value", value=judgement.to_json())
             raise AirflowSkipException(f"Nobody needs to be asked: {judgement.reason}")
         approvals = frozen.plan.approvals
         now = time.time()
@@ -73,6 +74,7 @@ class Ask(BaseOperator):
             timeout=timedelta(seconds=approvals.timeout) + JUDGE_GRACE,
         )
 
+    @records_failure
     @resumes
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Raises RolloutError when the route was lost to others meanwhile."""
@@ -85,7 +87,7 @@ class Ask(BaseOperator):
         else:
             result = self._answered(context, event).to_json()
         self.log.info("%s: %s", result["verdict"], result["reason"])
-        return passed_on(context, result)
+        return pass_on(self, context, result, len(frozen_plan(context).plan.all_steps))
 
     def _answered(self, context: Context, event: dict[str, Any]) -> Judgement:
         """What becomes of a person's answer; a yes permits the next raise."""

@@ -11,19 +11,17 @@ from typing import Any, TypeVar, cast
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
+from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from inference_rollouts.core.errors import PassingError, RolloutError
-from inference_rollouts.core.judging.judgement import Verdict
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.operators.branching import following, rule_out
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers.event import EVENT_TOKEN
 from inference_rollouts.triggers.publishing import STATUS
-
-log = logging.getLogger(__name__)
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
@@ -58,7 +56,10 @@ ROLLBACK_RETRIES: dict[str, Any] = {"retries": 10_000, "max_retry_delay": timede
 
 
 def records_failure(act: Callable[..., T]) -> Callable[..., T]:
-    """An operator's method that leaves why it failed as XCom, for the rollback and the report to repeat."""
+    """An operator's method that leaves why it failed as XCom, for the rollback and the report to repeat.
+
+    What a decision rules out is skipped at once.
+    """
 
     @wraps(act)
     def recorded(self: BaseOperator, context: Context, *args: Any, **kwargs: Any) -> T:
@@ -66,6 +67,8 @@ def records_failure(act: Callable[..., T]) -> Callable[..., T]:
             return act(self, context, *args, **kwargs)
         except (RolloutError, PassingError) as error:
             context["ti"].xcom_push(key=FAILURE, value=str(error))
+            if isinstance(error, RolloutError):
+                rule_out(following(self))
             raise
 
     return recorded
@@ -86,14 +89,6 @@ def resumes(go_on: Callable[..., T]) -> Callable[..., T]:
         return cast(T, self.execute(context))
 
     return resumed
-
-
-def passed_on(context: Context, judgement: dict[str, Any]) -> dict[str, Any]:
-    """The judgement for the gate; one that is to roll back fails its task, after it was left as XCom."""
-    if judgement["verdict"] == Verdict.ROLLBACK:
-        context["ti"].xcom_push(key="return_value", value=judgement)
-        raise AirflowFailException(judgement["reason"])
-    return judgement
 
 
 def run_identity(context: Context) -> str:

@@ -9,15 +9,18 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.core.limits import JUDGE_GRACE
-from inference_rollouts.operators.base import frozen_plan, passed_on, records_failure, resumes
+from inference_rollouts.core.reporting.approval import question
+from inference_rollouts.operators.base import frozen_plan, records_failure, resumes
+from inference_rollouts.operators.branching import pass_on
 from inference_rollouts.operators.links import GraphLink, RecordLink, StatusLink
 
 
 class Judge(BaseOperator):
     """Defers to a JudgeTrigger; its XCom is the judgement (see `core.judging.judgement`).
 
-    It fails when that is to roll back, so that the grid shows at which step the rollout ended.
+    Where a person is to be asked about it the next task does so; else it goes on, or fails, itself.
     XCom `record` is the decision record (bounded; `inference-rollouts replay` judges it again),
     `points` what charts need of every observation.
     """
@@ -64,4 +67,8 @@ class Judge(BaseOperator):
         context["ti"].xcom_push(key="record", value=event["record"])
         context["ti"].xcom_push(key="points", value=event["points"])
         self.log.info("%s: %s", judgement["verdict"], judgement["reason"])
-        return passed_on(context, judgement)
+        frozen = frozen_plan(context)
+        can_ask = f"step_{self.step}.ask" in self.downstream_task_ids
+        if can_ask and question(frozen.plan, Judgement.from_json(judgement)):
+            return judgement
+        return pass_on(self, context, judgement, len(frozen.plan.all_steps))

@@ -1,4 +1,4 @@
-"""A person is asked between judge and gate; the step is watched until the answer."""
+"""A person is asked after the judge; the step is watched until the answer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_no_rolls_back(rollout: Rollout, cluster: FakeCluster, person: Person,
     asking({"steps": [100]})
     person.choice = "Roll back"
     run = rollout()
-    assert run.ran("step_1.judge", "step_1.gate", "rollback")
+    assert run.ran("step_1.judge", "rollback")
     assert run.states["step_1.ask"] == "failed"
     assert "rolled back** by Anna." in run.note
     assert run.states["step_2.shift"] == run.states["step_2.ask"] == run.states["promote"] == "skipped"
@@ -134,7 +134,7 @@ def test_an_alarm_waits_for_nobody(
     assert run.states["step_2.shift"] == "skipped"
 
 
-@pytest.mark.parametrize("task", ["step_1.ask", "step_1.judge", "step_1.gate"])
+@pytest.mark.parametrize("task", ["step_1.ask", "step_1.judge"])
 def test_an_accident_is_never_a_yes(
     rollout: Rollout, cluster: FakeCluster, person: Person, asking: Asking, task: str
 ) -> None:

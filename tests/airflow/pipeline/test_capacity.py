@@ -127,8 +127,8 @@ def test_a_raise_without_room_waits_deferred_and_fails_with_the_figures(
     """The judge passes the step; then the load doubles."""
     edit(include, deadlines={"route": "1s"})
     before = copy.deepcopy(cluster.route["spec"])
-    run = rollout(before={"step_1.gate": lambda: setattr(prometheus, "load", 300.0)})
-    assert run.states["step_1.gate"] == "success"
+    run = rollout(before={"step_2.shift": lambda: setattr(prometheus, "load", 300.0)})
+    assert run.states["step_1.judge"] == "success"
     assert run.states["step_2.shift"] == "failed"
     assert run.states["rollback"] == "success"
     assert cluster.route["spec"] == before

@@ -58,7 +58,7 @@ def test_a_tried_canary_is_promoted_and_nothing_of_the_trial_is_left(
 ) -> None:
     run = rollout()
     assert run.state == "success"
-    assert run.ran("step_1.gate", "step_2.gate", "step_3.gate", "promote", "end_preview", "report")
+    assert run.ran("step_1.judge", "step_2.judge", "step_3.judge", "promote", "end_preview", "report")
     stable, canary = "llm-pool", "llm-pool-version-2"
     assert [state for state, _ in groupby(filters)] == [
         ({stable: 1, canary: 0}, [], []),
@@ -80,7 +80,7 @@ def test_a_bad_canary_is_seen_in_its_copies_before_it_has_any_weight(
     before = copy.deepcopy(cluster.route)
     run = rollout()
     assert run.state == "failed"
-    assert run.ran("step_1.gate", "rollback", "end_preview")
+    assert run.ran("rollback", "end_preview")
     assert run.states["step_2.shift"] == "skipped"
     assert cluster.route["spec"] == before["spec"]
     assert cluster.events[-3:] == ["WeightShifted", "CanaryAlarm", "RolledBack"]

@@ -67,7 +67,7 @@ def test_a_failed_judge_marks_its_step() -> None:
 
 
 def test_the_step_that_raised_the_alarm_is_marked() -> None:
-    ended = {task.task_id: task for task in run_at("step_2.gate", "success")}
+    ended = {task.task_id: task for task in run_at("step_2.ask", "success")}
     ended["step_2.judge"] = Task("step_2.judge", "failed", 90.0)
     ended["rollback"] = Task("rollback", "running", 100.0)
     rolling_back = replace(snapshot(), tasks=tuple(ended.values()))
