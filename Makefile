@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-parsing \
-    bench-reflex chaos prove conformance-vllm lock venv clean
+    bench-overhead bench-reflex chaos prove conformance-vllm lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
 unexport PYTHONDONTWRITEBYTECODE
@@ -62,6 +62,9 @@ prove: venv ## The laws of moving traffic under thousands of schedules, and that
 
 chaos: venv ## What becomes of rollouts when something dies: an hour or more; writes docs/chaos.md
 	@PYTHONPATH=plugins $(PY) -m bench.chaos --write $(ARGS)
+
+bench-overhead: venv ## What a rollout takes beside its waits, in the lab; writes docs/performance.md
+	@PYTHONPATH=plugins $(PY) -m bench.overhead --write $(ARGS)
 
 bench-reflex: venv ## How fast a bad canary loses its traffic in the lab; writes docs/statistics.md
 	@$(PY) -m bench.reflex --write $(ARGS)

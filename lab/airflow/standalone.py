@@ -42,7 +42,8 @@ class Airflow:
     """An Airflow whose whole state is in `home`, which is emptied first.
 
     `start()` returns once every component is healthy; `stop()` ends exactly what was started. As a
-    context manager it does both. `extra` are further environment variables of every component.
+    context manager it does both. `extra` are further environment variables of every component; `preloaded`:
+    the scheduler has imported what tasks need before it starts them.
     """
 
     home: Path
@@ -51,6 +52,7 @@ class Airflow:
     port: int = field(default_factory=lambda: free_port(preferred=8088))
     passwords: dict[str, str] = field(default_factory=lambda: {u: secrets.token_urlsafe(12) for u in USERS})
     processes: dict[str, Process] = field(default_factory=dict)
+    preloaded: bool = True
     _environment: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -110,9 +112,10 @@ class Airflow:
         self.report("Airflow's database is made")
 
     def _commands(self) -> dict[str, list[str]]:
+        scheduler = ["-c", SCHEDULER] if self.preloaded else ["-m", "airflow"]
         return {
             "api-server": ["-m", "airflow", "api-server", "--host", "127.0.0.1", "--port", str(self.port)],
-            "scheduler": ["-c", SCHEDULER, "scheduler", "--skip-serve-logs"],
+            "scheduler": [*scheduler, "scheduler", "--skip-serve-logs"],
             "dag-processor": ["-m", "airflow", "dag-processor"],
             "triggerer": ["-m", "airflow", "triggerer", "--skip-serve-logs"],
         }
