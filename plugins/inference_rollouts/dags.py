@@ -5,15 +5,14 @@ What builds DAGs is imported on use: each DAG file, and each task that starts, n
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 from typing import TypeVar
 
 from airflow.sdk import DAG, get_parsing_context
 
+from inference_rollouts import heap
 from inference_rollouts.clients.include import load_plans
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.files import Refused, accept, concerns
@@ -29,7 +28,7 @@ def all_dags() -> list[DAG]:
     here would take away the DAGs of all other plans, and with them the rollbacks of their runs.
     """
     wanted = get_parsing_context().dag_id
-    with _nothing_is_garbage():
+    with heap.nothing_is_garbage():
         files = load_plans(partial(concerns, wanted)) if wanted else load_plans()
         made, refused = _made(partial(_dags_of, wanted), files)
         return [*chain.from_iterable(made), *map(_invalid_dag, refused)]
@@ -50,21 +49,6 @@ def require_valid_plans() -> None:
     _, refused = _made(check_dag, load_plans())
     if refused:
         raise PlanInvalid("\n".join(each.mistake for each in refused))
-
-
-@contextmanager
-def _nothing_is_garbage() -> Iterator[None]:
-    """What is made here is kept as long as the process lives: to look for garbage in it, while it grows and
-    later, takes a third of a parse of many plans.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if collects:
-            gc.enable()
 
 
 def _made(

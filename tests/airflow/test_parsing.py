@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -110,6 +111,26 @@ def test_a_task_s_start_sees_the_mistakes_that_concern_its_dag(
 def test_of_a_plan_that_is_gone_a_task_s_start_finds_nothing(plans: Plans, starting: Any) -> None:
     plans()
     assert starting("rollout_six") == []
+
+
+def test_no_garbage_is_looked_for_while_dags_are_made_nor_among_them_later(plans: Plans) -> None:
+    plans()
+    collections: list[str] = []
+
+    def collected(phase: str, info: dict[str, int]) -> None:
+        collections.append(phase)
+
+    often = gc.get_threshold()
+    gc.set_threshold(10)
+    try:
+        gc.callbacks.append(collected)
+        dags = all_dags()
+        gc.callbacks.remove(collected)
+    finally:
+        gc.set_threshold(*often)
+    assert gc.isenabled()
+    assert len(collections) < 10, "at every tenth object"
+    assert not any(seen is dags[0] for seen in gc.get_objects())
 
 
 def test_an_unchanged_plan_is_validated_once_and_a_changed_one_again(
