@@ -45,12 +45,12 @@ def _answer(totals: list[int]) -> bytes:
     samples: list[dict[str, Any]] = [
         {"metric": {**labels, "pod": f"pod-{pod}", "namespace": "default"}, "value": [1.0, str(value)]}
         for pod, total in enumerate(totals)
-        for labels, value in _samples((CANARY, STABLE)[pod // half], total)
+        for labels, value in samples_of((CANARY, STABLE)[pod // half], total)
     ]
     return json.dumps({"status": "success", "data": {"resultType": "vector", "result": samples}}).encode()
 
 
-def _samples(arm: Arm, total: int) -> Iterator[tuple[dict[str, str], int]]:
+def samples_of(arm: Arm, total: int) -> Iterator[tuple[dict[str, str], int]]:
     own = {arm.label: arm.value}
     yield {**own, "series": "started"}, 1
     for rate in range(4):

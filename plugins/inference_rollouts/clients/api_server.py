@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -96,25 +96,49 @@ class ApiServer:
                 answer = self._send(request, renewed, left)
         return answer
 
+    def follow(self, request: Request, seconds: float) -> Iterator[str]:
+        """The lines of an answer as they come, whole once it ends. Raises as `call` does.
+
+        It has `seconds` to end.
+        """
+        left = TimeLeft(seconds)
+        try:
+            answer = self._opened(request, self._identity(request, left), left)
+            if answer.status == 200:
+                try:
+                    yield from bodies.lines(answer, ANSWER_BYTES)
+                finally:
+                    answer.close()
+                return
+            refused = _read(answer)
+        except bodies.NETWORK_ERRORS as error:
+            raise _unanswered(request, error, left) from error
+        if refused.status == 401:
+            self._known = None
+        require(request, refused)
+
     def _send(self, request: Request, identity: _Identity, left: TimeLeft) -> Answer:
+        try:
+            return _read(self._opened(request, identity, left))
+        except bodies.NETWORK_ERRORS as error:
+            raise _unanswered(request, error, left) from error
+
+    def _opened(self, request: Request, identity: _Identity, left: TimeLeft) -> Any:
+        """An answer whose body is yet to be read. Raises `bodies.NETWORK_ERRORS`."""
         client = identity.client
         query = f"?{urlencode(request.query)}" if request.query else ""
-        try:
-            answer = client.rest_client.pool_manager.request(
-                request.method,
-                f"{client.configuration.host}{request.path}{query}",
-                body=None if request.body is None else json.dumps(request.body),
-                headers={**identity.headers, "Accept": JSON, "Content-Type": request.content_type},
-                timeout=left,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-            self.clock.hear(answer.headers.get("Date"))
-            return _read(answer)
-        except bodies.NETWORK_ERRORS as error:
-            words = bodies.words_of(error, left.seconds)
-            raise ClusterUnavailable(request.method, request.path, 0, words) from error
+        answer = client.rest_client.pool_manager.request(
+            request.method,
+            f"{client.configuration.host}{request.path}{query}",
+            body=None if request.body is None else json.dumps(request.body),
+            headers={**identity.headers, "Accept": JSON, "Content-Type": request.content_type},
+            timeout=left,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        self.clock.hear(answer.headers.get("Date"))
+        return answer
 
     def _identity(self, request: Request, left: TimeLeft) -> _Identity:
         """Who we are, as it was found out lately. What finds it out may fail in any way, and work later."""
@@ -161,6 +185,11 @@ def require(request: Request, answer: Answer) -> K8sObject:
         case Meaning.MAY_PASS:
             error = Forbidden if answer.status == 403 else ClusterUnavailable
             raise error(method, path, answer.status, answer.words)
+
+
+def _unanswered(request: Request, error: Exception, left: TimeLeft) -> ClusterUnavailable:
+    words = bodies.words_of(error, left.seconds)
+    return ClusterUnavailable(request.method, request.path, 0, words)
 
 
 def _read(answer: Any) -> Answer:

@@ -122,6 +122,26 @@ class KubernetesCluster:
             path = f"{root(api_version)}/{self._resource(api_version, kind)['name']}"
             return self._list(path, {"apiVersion": api_version, "kind": kind}, None)
 
+    def pages(self, api_version: str, kind: str) -> Iterator[tuple[list[K8sObject], str]]:
+        """All objects of a kind in the namespace, a page at a time, and as of which version they are."""
+        with self._listed(api_version):
+            yield from self._pages(self._path(api_version, kind), {})
+
+    def follow(self, api_version: str, kind: str, version: str, seconds: float) -> Iterator[str]:
+        """What happens to objects of a kind in the namespace after `version`, as it does, for `seconds`.
+
+        Each line is a watch event, as JSON. When it has ended, all that had happened by then was told.
+        """
+        query = {
+            "watch": "1",
+            "resourceVersion": version,
+            "timeoutSeconds": f"{seconds:.0f}",
+            "allowWatchBookmarks": "true",
+        }
+        with self._listed(api_version):
+            request = Request("GET", self._path(api_version, kind), query)
+            yield from self._api.follow(request, 2 * seconds)
+
     def serves(self, api_version: str, kind: str) -> bool:
         return self._discovery.find(api_version, kind) is not None
 
@@ -199,17 +219,20 @@ class KubernetesCluster:
 
     def _list(self, path: str, whose: dict[str, Any], labels: Mapping[str, str] | None) -> list[K8sObject]:
         """All pages; the items of a list do not say their kind themselves."""
-        query = {"limit": "500"}
-        if labels:
-            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
-        items: list[K8sObject] = []
+        selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
+        pages = self._pages(path, {"labelSelector": selector} if selector else {})
+        return [{**whose, **item} for items, _ in pages for item in items]
+
+    def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[tuple[list[K8sObject], str]]:
+        query = {"limit": "500", **query}
         end = time.monotonic() + LIST_TIMEOUT
         while (left := end - time.monotonic()) > 0:
             request = Request("GET", path, query)
             page = self._api.call(request, min(left, self._api.timeout))
-            items += [{**whose, **item} for item in _items(request, page)]
-            if not (token := _object(page.get("metadata")).get("continue")):
-                return items
+            metadata = _object(page.get("metadata"))
+            yield _items(request, page), str(metadata.get("resourceVersion", ""))
+            if not (token := metadata.get("continue")):
+                return
             query = query | {"continue": str(token)}
         raise ClusterUnavailable("GET", path, 0, f"the list did not end within {LIST_TIMEOUT:g} s")
 

@@ -20,6 +20,8 @@ TOKEN_FRESH = 60.0  # that a token must still be good for
 IDENTITY_TTL = 10.0  # for which we are who we were to an API server: a token's file is read that often
 STORAGE_TIMEOUT = 60.0  # for one file of an object storage
 PROBE_TIMEOUT = 10.0  # for a request to a guardian's own server
+WATCH_SECONDS = 5.0  # for which one watch of a kind lasts: its end proves that nothing was missed
+VIEW_AGE = 10.0  # of what watches have shown, from which on it is not used: everything is read instead
 DISCOVERY_NO_TTL = 10.0  # for which it is believed that the cluster does not serve a kind
 
 MIB = 2**20
@@ -41,11 +43,14 @@ ANSWER_ATTEMPTS = 3  # completions asked of a model server before its failure co
 SCRAPED_WITHIN = 30.0  # for which a new pod's scrapes are awaited at least, once it is warm
 SCRAPES_AWAITED = 12  # intervals of observation, the same where these are longer
 WARM_UP_FAILURES = 2  # failed answers in a row that a pod may give until it is steady
+STORE_AT_ONCE = 32  # queries of one process that a metrics store answers side by side
+OBSERVING_AT_ONCE = 16  # observations of one cluster and store that are read and judged side by side
 SERVERS_AT_ONCE = 16  # model servers spoken to at the same time
 
 LEASE_SECONDS = 20  # beyond the next observation, after which a rollout counts as watched by nobody
-LEASE_RENEWAL = 5.0  # between two renewals of a lease that say the same
+LEASE_RENEWAL = 10.0  # between two renewals of a lease that say the same
 STATUS_EVERY = 10.0  # between two publications of a status that differ by time alone
+STATUS_BUDGET = 10.0  # publications a second by all triggers of a process; what brings no news waits
 PUBLISH_PATIENCE = 2.0  # for one publication; an observation waits no longer for it
 GUARDIAN_POLL = 5.0  # between two rounds of a guardian
 GUARDIAN_STALLED = 120.0  # after which a guardian that ended no round is not alive

@@ -9,6 +9,7 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.clients.model_server import HttpModelServers
+from inference_rollouts.clients.view import ClusterView
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
@@ -29,12 +30,14 @@ def clients_of(plan: Plan) -> Clients:
 
 def clients_at(connections: Connections, namespace: str) -> Clients:
     """The clients that connections lead to. A connection is looked up when it is first used."""
+    cluster = KubernetesCluster(partial(_connect, connections.kubernetes), namespace)
     return Clients(
-        cluster=KubernetesCluster(partial(_connect, connections.kubernetes), namespace),
+        cluster=cluster,
         prometheus=PrometheusHook(connections.prometheus).get_conn(),
         servers=HttpModelServers(),
         storage=ObjectStorage(),
         gke=partial(GkeClient, partial(gke_access_of, connections.google)),
+        view=ClusterView(cluster),
     )
 
 

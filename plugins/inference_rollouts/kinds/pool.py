@@ -123,7 +123,7 @@ class PoolRollout:
         return capacity.floors(run.cluster, self.plan, run.frozen.stable_pods)
 
     def room(self, run: Run, step: Step) -> Readiness:
-        return pool_room(run.clients, run.frozen, step)
+        return pool_room(run.cluster, run.clients.prometheus, run.frozen, step)
 
     def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
         return pool_room_ahead(run.clients, run.frozen, context, health, now)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, wait
+from contextvars import copy_context
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Beside(Generic[T]):
-    """Asks one thing after the other in a thread of its own. `last` is what was answered before."""
+    """Asks one thing after the other in `threads`. `last` is what was answered before."""
 
-    def __init__(self, last: T) -> None:
+    def __init__(self, last: T, threads: Executor) -> None:
         self.last = last
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="beside")
+        self._threads = threads
         self._asked: Future[T] | None = None
+
+    @property
+    def asked(self) -> Future[T] | None:
+        """What is still being asked, or was answered and not taken yet."""
+        return self._asked
 
     def ask(self, question: Callable[[], T]) -> None:
         """Begin to ask, unless something is still being asked."""
         if self._asked is None:
-            self._asked = self._thread.submit(question)
+            self._asked = self._threads.submit(copy_context().run, question)
 
     def answer(self, until: float) -> T | None:
         """What was asked for; None where it has not come by `until` (by `time.monotonic`).

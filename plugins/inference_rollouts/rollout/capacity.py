@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from inference_rollouts.clients import Clients
+from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.metrics import SERIES
@@ -25,13 +26,13 @@ LOAD_SPAN = 60  # seconds over which the requests in flight are averaged
 log = logging.getLogger(__name__)
 
 
-def pool_room(clients: Clients, frozen: Frozen, step: Step) -> Readiness:
+def pool_room(cluster: Reader, prometheus: Prometheus, frozen: Frozen, step: Step) -> Readiness:
     """Whether the canary has room for what `step` gives it, and stable for all of it to come back."""
     plan = frozen.plan.as_pool_plan
     for pool in (plan.stable, plan.canary):
-        if trouble := availability_of(clients.cluster, pool).sentence:
+        if trouble := availability_of(cluster, pool).sentence:
             return Readiness(Phase.WAITING, trouble)
-    return raise_readiness(_rooms(clients, frozen, step.weight or step.mirror))
+    return raise_readiness(_rooms(cluster, prometheus, frozen, step.weight or step.mirror))
 
 
 def pods_for_all(clients: Clients, frozen: Frozen) -> int | None:
@@ -69,7 +70,7 @@ def pool_room_ahead(
     if context.index == len(plan.all_steps):
         less = f"{plan.stable} has {health.ready_stable} ready pods of the {frozen.stable_pods} before"
         return RoomAhead(notes=(f"{less}: it may be too small to take all requests back.",) if shrunk else ())
-    room = pool_room(clients, frozen, plan.all_steps[context.index])
+    room = pool_room(clients.reader, clients.prometheus, frozen, plan.all_steps[context.index])
     if room.phase is Phase.READY:
         return RoomAhead()
     return RoomAhead(blockers=(f"The next raise has to wait: {room.message.rstrip('.')}.",))
@@ -99,10 +100,10 @@ def requests_in_flight(prometheus: Prometheus, frozen: Frozen, ready: Sequence[K
     return load if math.isfinite(load) else None
 
 
-def _rooms(clients: Clients, frozen: Frozen, percent: int) -> tuple[Room, Room]:
+def _rooms(cluster: Reader, prometheus: Prometheus, frozen: Frozen, percent: int) -> tuple[Room, Room]:
     plan = frozen.plan.as_pool_plan
-    stable, canary = (ready_pods(pods_of(clients.cluster, pool)) for pool in (plan.stable, plan.canary))
-    load = requests_in_flight(clients.prometheus, frozen, [*stable, *canary])
+    stable, canary = (ready_pods(pods_of(cluster, pool)) for pool in (plan.stable, plan.canary))
+    load = requests_in_flight(prometheus, frozen, [*stable, *canary])
     return rooms(
         plan.capacity,
         Pool.of(plan.stable, stable, plan.capacity.declared_stable),

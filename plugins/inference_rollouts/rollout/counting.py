@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +13,7 @@ from inference_rollouts.core.judging.policy import STORM_WINDOWS, StepContext
 from inference_rollouts.core.limits import CATCH_UP
 from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.rollout.beside import Beside
-from inference_rollouts.rollout.observation import snapshots, storm_between
+from inference_rollouts.rollout.observation import queries_of, snapshots, storm_between
 from inference_rollouts.rollout.run import Run
 
 log = logging.getLogger(__name__)
@@ -31,9 +32,9 @@ class Answer:
 
 
 class Counting:
-    """Asks for what has passed, beside everything else."""
+    """Asks for what has passed, beside everything else, in `threads`."""
 
-    def __init__(self, run: Run, step: StepContext) -> None:
+    def __init__(self, run: Run, step: StepContext, threads: Executor) -> None:
         policy = run.plan.analysis
         self.grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
         self.notes: tuple[str, ...] = ()  # what is to be said of the latest answers
@@ -41,7 +42,21 @@ class Counting:
         self._run = run
         self._since = step.started_at
         self._storms = storm_watch_of(run.frozen)
-        self._beside = Beside(Answer())
+        self._queries = queries_of(run.frozen)
+        self._beside = Beside(Answer(), threads)
+
+    @property
+    def asked(self) -> Future[Answer] | None:
+        """What is still being asked, or was answered and not taken yet."""
+        return self._beside.asked
+
+    @property
+    def answers(self) -> bool:
+        """Whether the store has answered what it was asked last."""
+        asked = self._beside.asked
+        if asked is None:
+            return self._beside.last.answers
+        return asked.done() and not asked.exception() and asked.result().answers
 
     def ask(self, now: float) -> None:
         """Begin to ask for what has passed by `now`, unless something is still being asked for."""
@@ -60,7 +75,7 @@ class Counting:
         try:
             if not due:
                 return Answer(storm="" if self.done else self._storm(now))
-            seen = snapshots(prometheus, self._run.frozen, due)
+            seen = snapshots(prometheus, self._queries, due)
         except PrometheusUnavailable as error:
             log.warning("%s", error)
             return Answer(answers=False)

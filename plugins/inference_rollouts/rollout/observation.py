@@ -59,21 +59,22 @@ class PoolsObservation:
 
 def snapshot(prometheus: Prometheus, frozen: Frozen, at: float) -> Snapshot:
     """Both arms' counters at Unix time `at`; raises PrometheusUnavailable."""
-    return answers(prometheus, _queries(frozen), at)
+    return answers(prometheus, queries_of(frozen), at)
 
 
-def snapshots(prometheus: Prometheus, frozen: Frozen, at: Sequence[float]) -> list[Snapshot]:
-    """The same at each of several Unix times that rise evenly; raises PrometheusUnavailable."""
+def snapshots(prometheus: Prometheus, asked: Sequence[Query], at: Sequence[float]) -> list[Snapshot]:
+    """The answers to queries at each of several Unix times that rise evenly; raises PrometheusUnavailable."""
     if len(at) == 1:
-        return [snapshot(prometheus, frozen, at[0])]
-    found = {query.key: prometheus.query_range(query.promql, at) for query in _queries(frozen)}
+        return [answers(prometheus, asked, at[0])]
+    found = {query.key: prometheus.query_range(query.promql, at) for query in asked}
     return [
         Snapshot.of_vectors(each, {key: vectors[place] for key, vectors in found.items()})
         for place, each in enumerate(at)
     ]
 
 
-def _queries(frozen: Frozen) -> tuple[Query, ...]:
+def queries_of(frozen: Frozen) -> tuple[Query, ...]:
+    """Those of one observation."""
     plan = frozen.plan
     return queries(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import astuple
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
 
@@ -36,19 +38,39 @@ from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.counting import Answer, Counting
 from inference_rollouts.rollout.floors import lowered_floors
-from inference_rollouts.rollout.observation import ClusterObservation, observe_cluster
+from inference_rollouts.rollout.observation import ClusterObservation
 from inference_rollouts.rollout.record_file import RecordFile
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.sight import Sight
 from inference_rollouts.rollout.watching import Watcher, holder
 
 log = logging.getLogger(__name__)
 
 
-class StepObserver:
-    """Has the counts of one step; `observe` may be called at any time and catches up with missed ticks."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An observation at `now` (Unix time) that waits `until` (`time.monotonic`) for what was asked.
 
-    def __init__(self, run: Run, context: StepContext, carried: Carried) -> None:
+    `cluster` is None where nobody knows it. `alarmed`: it alone is reason enough, and nothing is waited for.
+    """
+
+    now: float
+    until: float
+    cluster: ClusterObservation | None
+    alarmed: bool
+
+
+class StepObserver:
+    """Has the counts of one step; `observe` may be called at any time and catches up with missed ticks.
+
+    What is asked beside is asked in `threads`, of its own where others share none with it. Who shares a
+    process with many calls `begin` and `conclude` instead, and waits between them for what is `asked`.
+    """
+
+    def __init__(
+        self, run: Run, context: StepContext, carried: Carried, threads: Executor | None = None
+    ) -> None:
         plan, metric_set = run.plan, run.frozen.metric_set
         self.run = run
         self.context = context
@@ -65,8 +87,10 @@ class StepObserver:
         self._health = Health()
         self._crashes = Crashes(context.started_at)
         self._told_smaller = False
-        self._counting = Counting(run, context)
-        self._room = Beside(RoomAhead())
+        threads = threads or ThreadPoolExecutor(2, thread_name_prefix="beside")
+        self._counting = Counting(run, context, threads)
+        self._room = Beside(RoomAhead(), threads)
+        self._sight = Sight(run.clients, run.frozen, context.started_at)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
         self._claims: list[Claim] = []
 
@@ -82,31 +106,47 @@ class StepObserver:
 
         Raises ClaimLost or RouteDrift; WindowClosed when the plan goes back because its window is over.
         """
+        begun = self.begin(now)
+        for asked in self.asked(begun):
+            wait([asked], max(0.0, begun.until - time.monotonic()))
+        return self.conclude(begun)
+
+    def begin(self, now: float) -> Begun:
+        """Look at the cluster, and ask for all else. Raises as `observe`."""
         require_stay(self.run.frozen.calendar, now)
         until = time.monotonic() + max(self.run.plan.analysis.interval, SLOW_STORE)
         self._counting.ask(now)
-        cluster = self._observe_cluster()
-        if cluster:
-            self._exporters |= cluster.exporters
-            self._crashes = self._crashes.observed(cluster.all_canary_pods)
+        cluster = self._observe_cluster(afresh=False)
         alarmed = cluster is not None and self._is_alarm(cluster.health)
-        answer = Answer() if alarmed else self._count(until)
-        blockers, notes = self._blockers(cluster), self._notes(cluster)
-        if cluster and answer.answers and not alarmed:
-            self._room.ask(partial(self._room_ahead, cluster.health, now))
-            room = self._room.answer(until) or self._room.last
-            blockers, notes = [*blockers, *room.blockers], [*notes, *room.notes]
-        self._health = health = (cluster.health if cluster else Health()).model_copy(
-            update={
-                "prometheus_ok": answer.answers,
-                "blockers": tuple(blockers),
-                "notes": tuple(notes),
-                "storm": answer.storm,
-                "restarts": self._crashes.count,
-            }
-        )
-        judgement = conclude(self.sums, health, now)
-        if line := self.recorder.observation(health, judgement):
+        if alarmed and not self._sight.afresh:
+            cluster = self._observe_cluster(afresh=True)
+            alarmed = cluster is not None and self._is_alarm(cluster.health)
+        return Begun(now, until, cluster, alarmed)
+
+    def asked(self, begun: Begun) -> Iterator[Future[Any]]:
+        """What is to be waited for, one after the other: the counts, and then whether there is room."""
+        if not begun.alarmed and (counts := self._counting.asked):
+            yield counts
+        if begun.cluster and not begun.alarmed and self._counting.answers:
+            self._room.ask(partial(self._room_ahead, begun.cluster.health, begun.now))
+            if room := self._room.asked:
+                yield room
+
+    def conclude(self, begun: Begun) -> Judgement:
+        """Judge by what is known now. Raises as `observe`.
+
+        What is final rests on a cluster that was read for it, not on what was seen some time ago.
+        """
+        cluster = begun.cluster
+        answer = Answer() if begun.alarmed else self._count(begun.until)
+        room = self._room.answer(begun.until) or self._room.last
+        if begun.alarmed or not answer.answers:
+            room = RoomAhead()
+        judgement = self._judged(begun, cluster, answer, room)
+        if judgement.verdict.final and not self._sight.afresh:
+            cluster = self._observe_cluster(afresh=True)
+            judgement = self._judged(begun, cluster, answer, room)
+        if line := self.recorder.observation(self._health, judgement):
             self.record.add(line)
         self.points.add(_point(judgement))
         if cluster:
@@ -115,6 +155,22 @@ class StepObserver:
             self._watcher.renew(cluster.moved, self.run.frozen.token, progress)
             self._claims = [claim for each in cluster.moved if (claim := read_claim(each))]
         return judgement
+
+    def _judged(
+        self, begun: Begun, cluster: ClusterObservation | None, answer: Answer, room: RoomAhead
+    ) -> Judgement:
+        ahead = room if cluster else RoomAhead()
+        self._health = (cluster.health if cluster else Health()).model_copy(
+            update={
+                "prometheus_ok": answer.answers,
+                "blockers": (*self._blockers(cluster), *ahead.blockers),
+                "notes": (*self._notes(cluster), *ahead.notes),
+                "storm": answer.storm,
+                "restarts": self._crashes.count,
+                "age": self._sight.age,
+            }
+        )
+        return conclude(self.sums, self._health, begun.now)
 
     def status(self, judgement: Judgement, doing: str = "") -> Status | None:
         """Where the rollout is with this judgement; None before its claims were seen."""
@@ -187,15 +243,18 @@ class StepObserver:
                 self.latest.add(counted)
         return answer
 
-    def _observe_cluster(self) -> ClusterObservation | None:
+    def _observe_cluster(self, *, afresh: bool) -> ClusterObservation | None:
         """Route and pools; None when the cluster does not answer, or says once what may pass."""
         try:
-            return observe_cluster(self.run.cluster, self.run.frozen, self.context.started_at)
+            seen = self._sight.observe(afresh=afresh)
         except (ClaimLost, RouteDrift):
             raise
         except Exception as error:
             log.warning("nothing is known of the cluster: %s", error)
             return None
+        self._exporters |= seen.exporters
+        self._crashes = self._crashes.observed(seen.all_canary_pods)
+        return seen
 
     def _blockers(self, cluster: ClusterObservation | None) -> list[str]:
         """Why the step may not pass: gateway, traffic or picker do not follow, or a pod lacks the adapter."""

@@ -13,7 +13,7 @@ from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.judging.judge import Carried, Judgement, StepContext, Verdict
 from inference_rollouts.core.limits import OBSERVATION_PAUSE
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.hooks.sharing import Shared, sharing
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.event import event_of
 from inference_rollouts.triggers.publishing import Publisher
@@ -48,21 +48,23 @@ class JudgeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         frozen = Frozen.from_json(self.frozen)
         carried = Carried.from_json(self.carried) if self.carried else Carried()
-        observer = StepObserver(open_run(frozen), frozen.plan.step_context(self.step, self.since), carried)
-        try:
-            judgement = await self._judge(observer)
-            event = await asyncio.to_thread(observer.finish, judgement, f"step_{self.step}.jsonl")
-        except (RolloutError, PassingError) as error:
-            event = {"error": str(error)}
+        context = frozen.plan.step_context(self.step, self.since)
+        with sharing(frozen) as shared:
+            observer = StepObserver(shared.run_of(frozen), context, carried, shared.asking)
+            try:
+                judgement = await self._judge(shared, observer)
+                event = await asyncio.to_thread(observer.finish, judgement, f"step_{self.step}.jsonl")
+            except (RolloutError, PassingError) as error:
+                event = {"error": str(error)}
         yield event_of(frozen, event)
 
-    async def _judge(self, observer: StepObserver) -> Judgement:
+    async def _judge(self, shared: Shared, observer: StepObserver) -> Judgement:
         """The first final judgement."""
         publisher = Publisher(self)
         opinion: tuple[Verdict, str | None] | None = None
         logged = 0.0
         while True:
-            judgement = await asyncio.to_thread(observer.observe, time.time())
+            judgement = await shared.observe(observer, time.time())
             if (judgement.verdict, judgement.blame) != opinion or judgement.time >= logged + LOG_EVERY:
                 opinion, logged = (judgement.verdict, judgement.blame), judgement.time
                 self.log.info("%s", _sentence(observer.context, judgement))

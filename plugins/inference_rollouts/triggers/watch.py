@@ -14,7 +14,7 @@ from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.judging.judge import Judgement, Verdict
 from inference_rollouts.core.reporting.approval import watched
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.hooks.sharing import Shared, sharing
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.event import event_of
 from inference_rollouts.triggers.judge import pause
@@ -54,26 +54,29 @@ async def alarm(
     had concluded; `meanwhile` names the record of the watch. Each observation that is no alarm is told.
     """
     run, last = Frozen.from_json(frozen), Judgement.from_json(judgement)
-    while True:
-        try:
-            observer, last = await _leg(run, last, tell)
-        except RolloutError as error:
-            return event_of(run, {"error": str(error)})
-        if last.verdict is Verdict.ROLLBACK:
-            break
-    log.warning("step %d at %d %%: %s", last.step, last.weight, last.reason)
-    name = f"step_{last.step}.{meanwhile}.jsonl"
-    return event_of(run, await asyncio.to_thread(observer.finish, last, name))
+    with sharing(run) as shared:
+        while True:
+            try:
+                observer, last = await _leg(shared, run, last, tell)
+            except RolloutError as error:
+                return event_of(run, {"error": str(error)})
+            if last.verdict is Verdict.ROLLBACK:
+                break
+        log.warning("step %d at %d %%: %s", last.step, last.weight, last.reason)
+        name = f"step_{last.step}.{meanwhile}.jsonl"
+        return event_of(run, await asyncio.to_thread(observer.finish, last, name))
 
 
-async def _leg(frozen: Frozen, judgement: Judgement, tell: Tell) -> tuple[StepObserver, Judgement]:
+async def _leg(
+    shared: Shared, frozen: Frozen, judgement: Judgement, tell: Tell
+) -> tuple[StepObserver, Judgement]:
     """Observe on from where a judgement ended, at most `LEG` ago, until an alarm or for `LEG` seconds."""
     begun = time.time()
     since = max(judgement.windows_end or judgement.time, begun - LEG)
     watching, context = watched(frozen, judgement.step, since)
-    observer = StepObserver(open_run(watching), context, judgement.carried)
+    observer = StepObserver(shared.run_of(watching), context, judgement.carried, shared.asking)
     while True:
-        judgement = await asyncio.to_thread(observer.observe, time.time())
+        judgement = await shared.observe(observer, time.time())
         if judgement.verdict is Verdict.ROLLBACK or judgement.time > begun + LEG:
             return observer, judgement
         await tell(observer, judgement)

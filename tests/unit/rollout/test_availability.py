@@ -85,7 +85,8 @@ def test_one_ready_picker_of_several_is_enough() -> None:
 @pytest.mark.parametrize("dead", ["llm-pool", "new"])
 def test_no_weight_is_raised_while_a_picker_is_dead(mode: str, dead: str) -> None:
     clients: Any = SimpleNamespace(cluster=kill_picker(cluster(mode), dead))
-    answer = pool_room(clients, frozen(plan(), (PARENT,)), Step(weight=50, bake=1))
+    store: Any = None  # is not asked
+    answer = pool_room(clients.cluster, store, frozen(plan(), (PARENT,)), Step(weight=50, bake=1))
     assert answer.phase is Phase.WAITING
     assert f"The endpoint picker {dead}-epp" in answer.message
     alone = adapter_room(clients, frozen(plan(), ()))

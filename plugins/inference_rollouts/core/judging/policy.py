@@ -173,6 +173,8 @@ class Health(Value):
     """What drops the canary's requests although its pods are ready."""
     route_ok: bool = True
     """Accepted, references resolved, still ours."""
+    age: float = 0.0
+    """Seconds since it was certain that the cluster was so; 0 where it was read for this observation."""
     storm: str = ""
     """A storm in a window that is not counted, such as those before the first tick."""
     prometheus_ok: bool = True

@@ -1,0 +1,1 @@
+"""What many rollouts cost the process that watches them, against stand-ins with full payloads."""

@@ -1,0 +1,88 @@
+"""`python -m bench.scale [--rollouts 1 10 100 1000]`: what watching many rollouts at 5 s costs one process.
+
+A watcher and its stand-ins are processes of their own. Times are CPU seconds, so that a busy machine changes
+little; how late judgements are says something on a quiet one only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from lab.airflow.settings import connections
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+HERE = {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'plugins'}", "NO_PROXY": "127.0.0.1"}
+
+
+@contextmanager
+def stand_ins(rollouts: int, since: float) -> Iterator[str]:
+    """Their address."""
+    argv = [sys.executable, "-m", "bench.scale.standins", str(rollouts), str(since)]
+    with subprocess.Popen(argv, cwd=CHECKOUT, env=HERE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
+
+
+def kubeconfig(url: str) -> dict[str, Any]:
+    """Of one cluster without credentials."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "bench", "cluster": {"server": url}}],
+        "users": [{"name": "bench", "user": {}}],
+        "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
+        "current-context": "bench",
+    }
+
+
+def measured(rollouts: int, seconds: float, quiet: bool) -> dict[str, Any]:
+    """What a watcher of so many costs."""
+    since = time.time()
+    with stand_ins(rollouts, since) as url, tempfile.TemporaryDirectory(prefix="bench-scale-") as home:
+        config = Path(home) / "kubeconfig"
+        config.write_text(yaml.safe_dump(kubeconfig(url)))
+        environment = HERE | connections(config, url) | {"AIRFLOW_HOME": home}
+        argv = [sys.executable, "-m", "bench.scale.watcher", str(rollouts), str(time.time()), str(seconds)]
+        before = requests.get(f"{url}/counted", timeout=10).json()
+        run = subprocess.run(
+            argv,
+            cwd=CHECKOUT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if quiet else None,
+            text=True,
+            check=True,
+        )
+        after = requests.get(f"{url}/counted", timeout=10).json()
+    told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return told | {"asked": after, "before": before}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures what watching many rollouts costs.")
+    parser.add_argument("--rollouts", type=int, nargs="*", default=[1, 10, 100, 1000])
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--loud", action="store_true", help="show what the watcher logs")
+    args = parser.parse_args()
+    for rollouts in args.rollouts:
+        print(json.dumps(measured(rollouts, args.seconds, not args.loud)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

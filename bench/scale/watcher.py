@@ -1,0 +1,101 @@
+"""A process that watches as a triggerer does: `python -m bench.scale.watcher ROLLOUTS SINCE SECONDS`.
+
+Prints what it cost once all are watched, as JSON: CPU, memory, and how late judgements were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.scale.world import INTERVAL, SCRAPE_DELAY, frozen_of
+from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.rollout.step_observer import Begun, StepObserver
+from inference_rollouts.triggers.judge import JudgeTrigger
+
+
+class Lateness:
+    """How long after its tick each judgement came, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.no_data = 0
+
+    def of(
+        self, judge: Callable[[StepObserver, Begun], Judgement]
+    ) -> Callable[[StepObserver, Begun], Judgement]:
+        def judging(observer: StepObserver, begun: Begun) -> Judgement:
+            judgement = judge(observer, begun)
+            late = time.time() - observer.context.anchor - SCRAPE_DELAY
+            self.seconds.append(late - INTERVAL * math.floor(late / INTERVAL))
+            self.no_data += judgement.verdict.value == "no data"
+            return judgement
+
+        return judging
+
+
+async def watched(trigger: JudgeTrigger) -> None:
+    async for event in trigger.run():
+        print(event.payload, file=sys.stderr)
+
+
+async def measured(rollouts: int, since: float, seconds: float) -> dict[str, Any]:
+    lateness = Lateness()
+    StepObserver.conclude = lateness.of(StepObserver.conclude)  # type: ignore[assignment, method-assign]
+    began = time.process_time()
+    loop = asyncio.get_running_loop()
+    tasks = []
+    for number in range(rollouts):
+        begun = since + INTERVAL * number / rollouts
+        trigger = JudgeTrigger(frozen=frozen_of(number).to_json(), step=1, since=begun)
+        tasks.append(loop.create_task(watched(trigger)))
+        await asyncio.sleep(INTERVAL / rollouts)
+    started, peak = time.process_time() - began, 0.0
+    await asyncio.sleep(3 * INTERVAL)
+    lateness.seconds.clear()
+    lateness.no_data = 0
+    cpu, then = time.process_time(), time.monotonic()
+    while time.monotonic() < then + seconds:
+        await asyncio.sleep(0.5)
+        peak = max(peak, resident())
+    cores = (time.process_time() - cpu) / (time.monotonic() - then)
+    late = sorted(lateness.seconds)
+    ended = sum(task.done() for task in tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return {
+        "rollouts": rollouts,
+        "cores": cores,
+        "started": started,
+        "megabytes": peak,
+        "observations": len(late) / seconds,
+        "expected": rollouts / INTERVAL,
+        "milliseconds": 1000 * cores * seconds / max(len(late), 1),
+        "late": statistics.median(late) if late else None,
+        "late95": late[int(0.95 * len(late))] if late else None,
+        "no_data": lateness.no_data,
+        "ended": ended,
+    }
+
+
+def resident() -> float:
+    """MB."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+
+
+def main() -> None:
+    rollouts, since, seconds = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+    print(json.dumps(asyncio.run(measured(rollouts, since, seconds))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""How an observer sees the cluster: by what watches tell, and by reading where that has consequences."""
+
+from __future__ import annotations
+
+from inference_rollouts.clients import Clients
+from inference_rollouts.clients.view import Look
+from inference_rollouts.core.errors import ClaimLost, RouteDrift
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.observation import ClusterObservation, observe_cluster
+
+
+class Sight:
+    """What one observer sees of its rollout's routes and pools, in a step since `since` (Unix seconds).
+
+    Nothing is worked out again as long as nothing it was made of has changed.
+    """
+
+    def __init__(self, clients: Clients, frozen: Frozen, since: float) -> None:
+        self.afresh = False  # whether what was seen last was read for it
+        self.age = 0.0  # of what was seen last, in seconds
+        self._clients = clients
+        self._frozen = frozen
+        self._since = since
+        self._look: Look | None = None
+        self._last: ClusterObservation | None = None
+
+    def observe(self, *, afresh: bool) -> ClusterObservation:
+        """The cluster; `afresh`: as it is now, and not as it was some seconds ago.
+
+        Raises ClaimLost or RouteDrift, of a cluster that was read for it; and what the cluster raises.
+        """
+        view = self._clients.view
+        if afresh or view is None:
+            return self._read()
+        if self._last is None or self._look is None or not self._look.unchanged:
+            look = Look(view)
+            try:
+                self._last = observe_cluster(look, self._frozen, self._since)
+            except (ClaimLost, RouteDrift):
+                return self._read()
+            self._look = look
+        self.afresh, self.age = False, round(self._look.age, 1)
+        return self._last
+
+    def _read(self) -> ClusterObservation:
+        self.afresh, self.age = True, 0.0
+        return observe_cluster(self._clients.cluster, self._frozen, self._since)

@@ -1,0 +1,125 @@
+"""Observers share what watches tell; what ends a step is read afresh, and differs in nothing from before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from inference_rollouts.clients.view import ClusterView
+from inference_rollouts.core.errors import RouteDrift
+from inference_rollouts.core.judging.judge import Carried, Judgement, Verdict
+from inference_rollouts.rollout import observation, sight
+from inference_rollouts.rollout.step_observer import StepObserver
+from tests.support.plans import CANARY, STABLE
+from tests.support.steps import Step
+from tests.support.told_cluster import ToldCluster
+
+PATIENT = {"margin": None}
+ON: dict[str, Any] = PATIENT | {"progress_deadline": "60s"}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference_rollouts.clients.view.FIRST_PAUSE", 0.0)
+
+
+class Watched:
+    """A step whose observer shares a view."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.told = ToldCluster(step.cluster)
+        self.view = ClusterView(self.told)
+        run = replace(step.run, clients=replace(step.run.clients, view=self.view))
+        self.observer = StepObserver(run, run.plan.step_context(1, step.since), Carried())
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    made = Watched(Step(analysis=ON))
+    yield made
+    made.view.close()
+    made.told.release()
+
+
+def test_nothing_is_read_or_worked_out_while_nothing_changes(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    observe = observation.observe_cluster
+
+    def counted(*args: Any) -> Any:
+        looks.append(1)
+        return observe(*args)
+
+    monkeypatch.setattr(sight, "observe_cluster", counted)
+    for elapsed in (0.0, 0.05, 0.1):
+        assert not watched.observer.observe(watched.step.since + elapsed).verdict.final
+    assert (len(looks), watched.told.reads) == (1, 0)
+    watched.step.cluster.scale(CANARY, 2)
+    watched.told.tell()
+    watched.observer.observe(watched.step.since + 0.15)
+    assert len(looks) == 2
+
+
+def test_a_step_passes_only_by_a_cluster_that_was_read_for_it(watched: Watched) -> None:
+    """The watches show pods as ready that are ready no more."""
+    step, now = watched.step, watched.step.since
+    seen = [watched.observer.observe(now)]
+    for name in step.cluster.pods_of(CANARY):
+        step.cluster.objects["Pod", name]["status"]["conditions"] = []
+    while not seen[-1].verdict.final:
+        now = watched.observer.next_observation(now)
+        seen.append(watched.observer.observe(now))
+    assert len(seen) > 2
+    assert seen[-1].verdict is Verdict.ROLLBACK
+    assert "ready" in seen[-1].reason
+
+
+def test_no_alarm_is_raised_by_what_was_so_some_time_ago(watched: Watched) -> None:
+    """The watches show no ready pod, but there are some by now."""
+    step = watched.step
+    step.cluster.scale(CANARY, 0)
+    watched.view.select("v1", "Pod")
+    step.cluster.scale(CANARY, 3)
+    assert watched.observer.observe(step.since).verdict is not Verdict.ROLLBACK
+    assert step.cluster.weights()[CANARY]
+
+
+def test_no_rollout_is_lost_by_what_was_so_some_time_ago(watched: Watched) -> None:
+    """The watches show the route before it was claimed. Weights of others, which are there, do end it."""
+    step = watched.step
+    claimed = step.cluster.objects.pop(("HTTPRoute", "routes-to-llm"))
+    step.cluster.objects["HTTPRoute", "routes-to-llm"] = {
+        **claimed,
+        "metadata": {**claimed["metadata"], "annotations": {}, "resourceVersion": "0"},
+    }
+    watched.view.select("gateway.networking.k8s.io/v1", "HTTPRoute")
+    step.cluster.objects["HTTPRoute", "routes-to-llm"] = claimed
+    assert not watched.observer.observe(step.since).verdict.final
+    step.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
+    with pytest.raises(RouteDrift):
+        watched.observer.observe(step.since + 0.05)
+
+
+def test_shared_or_alone_a_judge_says_the_same() -> None:
+    """Word for word, but for how old the view was."""
+    told = []
+    for shared in (False, True):
+        step = Step(analysis=PATIENT, metrics="vllm")
+        step.prometheus.failing[CANARY] = 0.002
+        made = Watched(step)
+        observer, now = made.observer if shared else step.observer(), step.since
+        judgements: list[Judgement] = []
+        while not judgements or not judgements[-1].verdict.final:
+            judgements.append(observer.observe(now))
+            now = observer.next_observation(now)
+        windows = observer.latest.windows
+        told.append(([each.to_json() for each in judgements], [each.to_json() for each in windows]))
+        assert step.cluster.weights()[STABLE]
+        made.view.close()
+        made.told.release()
+    assert told[0] == told[1]
