@@ -42,6 +42,14 @@ def guardian_dag() -> DAG:
     return build_guardian_dag(plans)
 
 
+def control_dag() -> DAG:
+    """The DAG with which people command the rollouts of all plans that are accepted."""
+    from inference_rollouts.control_dag import build_control_dag
+
+    plans, _ = accept(load_plans())
+    return build_control_dag(plans)
+
+
 def require_valid_plans() -> None:
     """Raises PlanInvalid with all mistakes, for a DAG file that has no DAGs to lose by it."""
     from inference_rollouts.dag import check_dag

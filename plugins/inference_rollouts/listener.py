@@ -78,12 +78,10 @@ def _opening(dag_run: DagRun) -> str | None:
 
 
 def _report(session: Session, dag_run: DagRun) -> str | None:
-    """XCom `report` of task `report`; None while that task has not run."""
+    """The newest XCom `report` of a run; None while no task has left one."""
     from airflow.models.xcom import XComModel
 
-    query = XComModel.get_many(
-        run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids="report", key="report", limit=1
-    )
+    query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key="report", limit=1)
     row: Any = session.scalars(query).first()
     value = XComModel.deserialize_value(row) if row else None
     return value if isinstance(value, str) else None

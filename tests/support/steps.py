@@ -43,7 +43,7 @@ class Step:
         self.storage = FakeStorage()
         quick = {"interval": "50ms", "scrape_delay": 0, "progress_deadline": "1s", "on_timeout": "rollback"}
         analysis = quick | changes.pop("analysis", {})
-        params = {"weights": [50, 100], "bake": "200ms"}
+        params = {"weights": [50, 100], "bake": changes.pop("bake", "200ms")}
         self.run: Run = run_on(
             self.cluster,
             params,

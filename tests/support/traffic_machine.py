@@ -17,6 +17,7 @@ from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.objects.k8s import annotations_of
 from inference_rollouts.core.routing.claim import CLAIM
 from inference_rollouts.rollout.guardian import Guardian
+from inference_rollouts.rollout.switch import put_back, throw
 from tests.support.route_objects import Change, MemoryObjects, Objects
 from tests.support.routes import ref
 from tests.support.traffic_world import (
@@ -34,7 +35,10 @@ from tests.support.traffic_world import (
 )
 from tests.support.traffic_world import rule as our_rule
 
-VERBS = ("attach", "pass_", "shift", "shift", "alarm", "promote", "rollback")
+VERBS = (
+    *("attach", "pass_", "shift", "shift", "shift", "alarm", "promote", "rollback"),
+    *("pause", "resume", "resume", "raise_now", "promote_now", "abort", "obey", "obey"),
+)
 FATES = st.lists(st.sampled_from([Fate.FINE] * 12 + list(Fate)), max_size=24)
 RUNS = st.sampled_from([0, 0, 0, 1, 2])
 ACTS = st.tuples(RUNS, st.sampled_from(VERBS), st.integers(0, 3))
@@ -139,6 +143,17 @@ class TrafficMachine(RuleBasedStateMachine):
         with suppress(RolloutError, PassingError, Passing, Killed):
             guardian.round()
 
+    @rule(mode=st.sampled_from(["hold", "hold", "back"]), fates=FATES)
+    def somebody_stops_everything(self, mode: str, fates: list[Fate]) -> None:
+        self.world.fates = list(fates)
+        with suppress(RolloutError, PassingError, Passing, Killed):
+            throw(cast(Cluster, self.world), mode, "ben", "an incident", 100.0)
+        self.world.fates = []
+
+    @rule()
+    def somebody_lets_it_go_on(self) -> None:
+        put_back(cast(Cluster, self.world), "ben", "it is over")
+
     @rule(stable=st.integers(0, PODS), canary=st.sampled_from([0, PODS, PODS]))
     def pods_come_and_go(self, stable: int, canary: int) -> None:
         self.world.pods = {STABLE: stable, CANARY: canary}
@@ -219,6 +234,9 @@ class TrafficMachine(RuleBasedStateMachine):
             return
         world = self.world
         world.pods = {STABLE: PODS, CANARY: PODS}
+        put_back(cast(Cluster, world), "ben", "it is over")
+        for which in range(len(self.runs)):
+            self.act(which, "resume", 0)  # what is paused ends by itself no more
         if self.guarded:
             world.clock += 86400.0
             for _ in range(3):

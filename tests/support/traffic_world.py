@@ -12,27 +12,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, cast
 
 from inference_rollouts.clients.include import load_metric_set, load_plan, plan_files
-from inference_rollouts.core.errors import ClaimUnreadable, ClusterUnavailable, NotFound
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import ClaimUnreadable, ClusterUnavailable, NotFound, PatchRefused
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.limits import RETURN_PATIENCE
 from inference_rollouts.core.objects.api_groups import GATEWAY_API, POOL_APIS
 from inference_rollouts.core.plan.plan import Plan, parse_plan
-from inference_rollouts.core.routing.claim import CLAIM, ENDING, Claim, Ending, Phase, read_claim, read_ending
+from inference_rollouts.core.routing.claim import (
+    CLAIM,
+    ENDING,
+    Claim,
+    Ending,
+    Phase,
+    What,
+    read_claim,
+    read_ending,
+)
+from inference_rollouts.core.routing.control import hurried
 from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.core.routing.rules import matches_of
+from inference_rollouts.core.routing.switch import SWITCH, switch_of
 from inference_rollouts.core.routing.weights import SPELLINGS, Target, weights_of
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.availability import Availability
 from inference_rollouts.core.serving.way_back import kept_share
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.bring_back import bring_back
+from inference_rollouts.rollout.control import Control
+from inference_rollouts.rollout.switch import read_switch
 from inference_rollouts.rollout.traffic import Traffic
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.interleaving import Interleaving
+from tests.support.json_patch import TestFailed, apply_patch
 from tests.support.route_objects import MemoryObjects, Objects
 from tests.support.routes import ref, route, service
 
@@ -82,6 +97,8 @@ class World:
     events: list[str] = field(default_factory=list)  # the reasons of what was told, in order
     leases: dict[str, dict[str, Any]] = field(default_factory=dict)
     clock: float = 1000.0  # the API server's, in Unix seconds
+    aborted: set[str] = field(default_factory=set)  # tokens of rollouts that a person has sent back
+    hurried: dict[tuple[str, int], int] = field(default_factory=dict)  # the step that a command let pass
     undisturbed: bool = True  # no call failed, and no other task acted, since this was last set
 
     def __post_init__(self) -> None:
@@ -145,7 +162,7 @@ class World:
     def select(self, api_version: str, kind: str, labels: object = None) -> list[dict[str, Any]]:
         with self._call():
             if kind == "Lease":
-                return copy.deepcopy(list(self.leases.values()))
+                return [copy.deepcopy(lease) for name, lease in self.leases.items() if name != SWITCH]
             if kind == "Pod":
                 return [
                     _pod() for pool in self.pods if labels == {"pool": pool} for _ in range(self.pods[pool])
@@ -157,10 +174,21 @@ class World:
 
     def patch(self, api_version: str, kind: str, name: str, patch: list[dict[str, Any]]) -> dict[str, Any]:
         with self._call():
+            if kind == "Lease":
+                return self._patch_lease(name, patch)
             before = self._live(kind, name)
             after = self.objects.patch(name, patch)
             self._audit(name, before, after)
             return copy.deepcopy(after)
+
+    def _patch_lease(self, name: str, patch: list[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            lease = apply_patch(self.leases[name], patch)
+        except TestFailed as error:
+            raise PatchRefused(str(error)) from error
+        lease["metadata"]["resourceVersion"] += "1"
+        self.leases[name] = lease
+        return copy.deepcopy(lease)
 
     def event(self, about: object, reason: str, message: str, *, warning: bool = False) -> None:
         self.events.append(reason)
@@ -198,6 +226,10 @@ class World:
             self.broken.append(f"{name} was raised without a permission: {claim}")
         elif rose and claim and (claim.token, claim.step) not in self.judged:
             self.broken.append(f"{name} was raised from step {claim.step}, which nobody judged")
+        switch = switch_of(self.leases.get(SWITCH))
+        begun = over is not None and over.phase is Phase.PROGRESSING and not self.interleaving
+        if rose and begun and switch and switch.is_on(self.clock):
+            self.broken.append(f"{name} was raised while all is stopped: {switch}")
         if claim and share(after) < share(before) and not (over and over.phase is Phase.PROGRESSING):
             self._audit_return(name, claim, after)
         ours = {place.matches for place in (claim or over).places}  # type: ignore[union-attr]
@@ -236,6 +268,8 @@ class World:
         if last.ending is Ending.PROMOTED:
             judged = (claim.token, len(WEIGHTS)) in self.judged
             everything = share(before) == _owned(before)
+            if claim.token in self.aborted:
+                self.broken.append(f"{name} was promoted after somebody had sent it back")
             if claim.percent != 100 or not everything or not (judged and permits(claim)):
                 self.broken.append(f"{name} was promoted without its permission: {claim}")
 
@@ -377,6 +411,37 @@ class Run:
 
     def promote(self, step: int) -> None:
         self.traffic.promote(9.0)
+
+    @property
+    def wheel(self) -> Control:
+        return Control(cast(Cluster, self.world), self.world.targets, self.token)
+
+    def pause(self, step: int) -> None:
+        self.wheel.give("pause", "anna", "")
+
+    def resume(self, step: int) -> None:
+        self.wheel.give("resume", "anna", "")
+
+    def raise_now(self, step: int) -> None:
+        self.wheel.give("raise_now", "anna", "")
+
+    def promote_now(self, step: int) -> None:
+        self.wheel.give("promote_now", "anna", "")
+
+    def abort(self, step: int) -> None:
+        self.wheel.give("abort", "anna", "")
+        self.world.aborted.add(self.token)
+
+    def obey(self, step: int) -> None:
+        """Whoever watches looks, and lets a step pass where that is commanded."""
+        claims = self.wheel.obey(self.traffic.claims(), partial(read_switch, cast(Cluster, self.world)))
+        if not claims or (command := hurried(claims)) is None:
+            return
+        at = min(claim.step for claim in claims)
+        once = command.what is What.RAISE_NOW
+        if once and self.world.hurried.setdefault((self.token, command.sequence), at) != at:
+            self.world.broken.append(f"{command} let step {at} pass, too")
+        self.pass_(at)
 
     def rollback(self, step: int = 0) -> None:
         """What it says of its end must be so."""

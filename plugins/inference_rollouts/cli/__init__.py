@@ -7,7 +7,9 @@ import sys
 
 from inference_rollouts import __version__
 from inference_rollouts.cli import (
+    control,
     get,
+    go,
     guardian,
     plan,
     power,
@@ -15,12 +17,13 @@ from inference_rollouts.cli import (
     replay,
     restore,
     schema,
+    stop,
     watch,
     windows,
 )
 from inference_rollouts.core.errors import PassingError, RolloutError
 
-COMMANDS = (get, watch, restore, guardian, plan, power, windows, replay, rejudge, schema)
+COMMANDS = (get, watch, control, stop, go, restore, guardian, plan, power, windows, replay, rejudge, schema)
 
 
 def main(arguments: list[str] | None = None) -> int:

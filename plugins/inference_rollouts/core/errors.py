@@ -8,6 +8,9 @@ RolloutError                a decision: trying again changes nothing
 |   +-- PatchRefused        what a guarded patch tested had changed
 +-- RouteDrift              somebody else changed what this rollout moves
 +-- ClaimLost               the object is claimed by another rollout, or by none
++-- RaiseRefused            the claim does not permit this raise, or this promotion
+|   +-- Held                somebody holds the rollout, or all of them
++-- CommandRefused          what somebody commanded makes no sense as things stand
 +-- WindowClosed            the plan's windows do not allow it now
 +-- NotReady                not ready before its deadline, or failed for good
 |   +-- StockOut            the cloud has no such machines now
@@ -66,6 +69,14 @@ class ClaimUnreadable(ClaimLost):
 
 class RaiseRefused(RolloutError):
     """The claim does not permit this raise, or this promotion. The weights stay as they are."""
+
+
+class Held(RaiseRefused):
+    """Somebody holds the rollout, or all of them: nothing is raised or promoted until that ends."""
+
+
+class CommandRefused(RolloutError):
+    """What somebody commanded makes no sense as things stand. Nothing was changed."""
 
 
 class WindowClosed(RolloutError):

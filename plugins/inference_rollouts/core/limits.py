@@ -37,6 +37,7 @@ FORBIDDEN_FOR = 60.0  # after which a 403 is called a missing right
 
 WRITE_DEADLINE = 120.0  # within which a task's write must have worked; the way back has none
 RETURN_PATIENCE = 300.0  # for which a stable pool that became smaller is waited for if nobody knows the load
+UNDO_WATCH = 300.0  # for which guardrails watch what an undone promotion sent back; then it stays there
 REFLEX_DEADLINE = 300.0  # for which an alarm's own write is tried; after it the rollback task goes on
 WRITE_ATTEMPTS = 5  # status updates of a gateway race with us; five lost races in a row are no coincidence
 ANSWER_ATTEMPTS = 3  # completions asked of a model server before its failure counts
@@ -52,6 +53,7 @@ LEASE_RENEWAL = 10.0  # between two renewals of a lease that say the same
 STATUS_EVERY = 10.0  # between two publications of a status that differ by time alone
 STATUS_BUDGET = 10.0  # publications a second by all triggers of a process; what brings no news waits
 PUBLISH_PATIENCE = 2.0  # for one publication; an observation waits no longer for it
+SWITCH_SEEN = 2.0  # for which observers believe what they saw of the switch; whoever raises reads it
 GUARDIAN_POLL = 5.0  # between two rounds of a guardian
 GUARDIAN_STALLED = 120.0  # after which a guardian that ended no round is not alive
 
@@ -65,4 +67,5 @@ OBSERVATION_PAUSE = 0.05  # at least so long between two observations
 
 TRIGGER_GRACE = timedelta(minutes=2)  # triggers end by themselves; Airflow's own timeout is a net below them
 JUDGE_GRACE = timedelta(minutes=15)  # the same for those that a judge, or a person, may keep for long
+LONGEST_HOLD = timedelta(days=7)  # a pause; then Airflow's own nets, which know of none, end the rollout
 RETIREMENT_WAIT = timedelta(days=3)  # for somebody who still uses what is to go

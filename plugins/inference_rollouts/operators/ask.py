@@ -11,15 +11,18 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.errors import ClaimLost, CommandRefused, RolloutError
 from inference_rollouts.core.judging.judgement import Judgement, Verdict
-from inference_rollouts.core.limits import JUDGE_GRACE, WRITE_DEADLINE
+from inference_rollouts.core.limits import JUDGE_GRACE, LONGEST_HOLD, WRITE_DEADLINE
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, answered, question
+from inference_rollouts.core.routing.claim import What
 from inference_rollouts.core.run.pace import answered_by
 from inference_rollouts.operators.base import frozen_plan, records_failure, resumes, run_of
 from inference_rollouts.operators.branching import pass_on
 from inference_rollouts.operators.history import ANSWERED_BY
+from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.run import Run
 
 OPTIONS = [GO_ON, ROLL_BACK]
 
@@ -45,7 +48,7 @@ class Ask(BaseOperator):
         frozen, ti = frozen_plan(context), context["ti"]
         judgement = self._judgement(context)
         asked = question(frozen.plan, judgement)
-        if asked is None:
+        if asked is None or ti.xcom_pull(task_ids=self.judge, key=ANSWERED_BY):
             raise AirflowSkipException(f"Nobody needs to be asked: {judgement.reason}")
         approvals = frozen.plan.approvals
         now = time.time()
@@ -71,7 +74,7 @@ class Ask(BaseOperator):
                 timeout_datetime=datetime.fromtimestamp(judgement.time + approvals.timeout, UTC),
             ),
             method_name="decided",
-            timeout=timedelta(seconds=approvals.timeout) + JUDGE_GRACE,
+            timeout=timedelta(seconds=approvals.timeout) + JUDGE_GRACE + LONGEST_HOLD,
         )
 
     @records_failure
@@ -83,6 +86,7 @@ class Ask(BaseOperator):
         if "judgement" in event:
             for key in ("record", "points"):
                 context["ti"].xcom_push(key=key, value=event[key])
+            context["ti"].xcom_push(key=ANSWERED_BY, value=event["by"])
             result: dict[str, Any] = event["judgement"]
         else:
             result = self._answered(context, event).to_json()
@@ -90,15 +94,26 @@ class Ask(BaseOperator):
         return pass_on(self, context, result, len(frozen_plan(context).plan.all_steps))
 
     def _answered(self, context: Context, event: dict[str, Any]) -> Judgement:
-        """What becomes of a person's answer; a yes permits the next raise."""
+        """What becomes of a person's answer, which is a command; a yes permits the next raise."""
         run = run_of(context)
         judgement = answered(run.plan, self._judgement(context), event)
         person = (event.get("responded_by_user") or {}).get("name")
+        if person and not event.get("commanded"):
+            self._command(run, judgement, person)
         context["ti"].xcom_push(key=ANSWERED_BY, value=person or "nobody's answer in time")
         if judgement.verdict is Verdict.ADVANCE:
             now = time.time()
             until(now + WRITE_DEADLINE)(run.traffic.permit, judgement.step, now)
         return judgement
+
+    def _command(self, run: Run, judgement: Judgement, person: str) -> None:
+        """Leave the answer on the claims, as any command. A pause does not keep a person from answering."""
+        what = What.RAISE_NOW if judgement.verdict is Verdict.ADVANCE else What.ABORT
+        control = Control(run.cluster, run.frozen.targets, run.frozen.token)
+        try:
+            until(time.time() + WRITE_DEADLINE)(control.give, what, person, "the answer to the question")
+        except (CommandRefused, ClaimLost) as error:
+            self.log.info("%s", error)
 
     def _judgement(self, context: Context) -> Judgement:
         """What the judge concluded; raises RolloutError when it concluded nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk.definitions.context import Context
@@ -16,7 +16,7 @@ from inference_rollouts.rollout.run import Run
 
 DEAD = frozenset({"failed", "upstream_failed"})
 RESTORED = "restored"  # XCom of task rollback: what it restored
-ANSWERED_BY = "answered_by"  # XCom of a task that asks: whose answer it was
+ANSWERED_BY = "answered_by"  # XCom of a task whose end a person decided: whose answer, or command, it was
 
 
 def task_states(context: Context) -> dict[str, str]:
@@ -75,13 +75,19 @@ def cause(context: Context) -> Cause:
     verdicts = judgements(context)
     if verdicts and verdicts[-1]["verdict"] == Verdict.ROLLBACK.value:
         step = verdicts[-1]["step"]
-        person = context["ti"].xcom_pull(task_ids=f"step_{step}.ask", key=ANSWERED_BY)
+        person = _person(context, [f"step_{step}.ask", f"step_{step}.judge"])
         return Cause(str(verdicts[-1]["reason"]), person or f"the judge of step {step}")
     failed = sorted(task for task, state in task_states(context).items() if state == "failed")
     if failed:
         reasons = [context["ti"].xcom_pull(task_ids=task, key=FAILURE) for task in failed]
         why = next(filter(None, reasons), f"task {', '.join(failed)} failed")
-        return Cause(why, f"task {', '.join(failed)}")
+        return Cause(why, _person(context, failed) or f"task {', '.join(failed)}")
     return Cause(
         "the run was stopped before it was decided", "whoever stopped the run, see Airflow's audit log"
     )
+
+
+def _person(context: Context, tasks: Sequence[str]) -> str:
+    """Who decided the end of one of these tasks; empty where no person did."""
+    people = (context["ti"].xcom_pull(task_ids=task, key=ANSWERED_BY) for task in tasks)
+    return next(filter(None, people), "")

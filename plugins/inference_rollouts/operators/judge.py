@@ -10,10 +10,11 @@ from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.judging.judgement import Judgement
-from inference_rollouts.core.limits import JUDGE_GRACE
+from inference_rollouts.core.limits import JUDGE_GRACE, LONGEST_HOLD
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.operators.base import frozen_plan, records_failure, resumes
 from inference_rollouts.operators.branching import pass_on
+from inference_rollouts.operators.history import ANSWERED_BY
 from inference_rollouts.operators.links import GraphLink, RecordLink, StatusLink
 
 
@@ -54,7 +55,7 @@ class Judge(BaseOperator):
                 carried=before["carried"] if before else None,
             ),
             method_name="decided",
-            timeout=timedelta(seconds=longest) + JUDGE_GRACE,
+            timeout=timedelta(seconds=longest) + JUDGE_GRACE + LONGEST_HOLD,
         )
 
     @records_failure
@@ -66,9 +67,10 @@ class Judge(BaseOperator):
         judgement: dict[str, Any] = event["judgement"]
         context["ti"].xcom_push(key="record", value=event["record"])
         context["ti"].xcom_push(key="points", value=event["points"])
+        context["ti"].xcom_push(key=ANSWERED_BY, value=event["by"])
         self.log.info("%s: %s", judgement["verdict"], judgement["reason"])
         frozen = frozen_plan(context)
         can_ask = f"step_{self.step}.ask" in self.downstream_task_ids
-        if can_ask and question(frozen.plan, Judgement.from_json(judgement)):
+        if can_ask and not event["by"] and question(frozen.plan, Judgement.from_json(judgement)):
             return judgement
         return pass_on(self, context, judgement, len(frozen.plan.all_steps))

@@ -11,9 +11,15 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from inference_rollouts.core.errors import NotReady, PlanInvalid, WindowClosed
+from inference_rollouts.core.errors import Held, NotReady, PlanInvalid, WindowClosed
 from inference_rollouts.core.judging.policy import Step
-from inference_rollouts.core.limits import READINESS_POLL, RETURN_PATIENCE, TRIGGER_GRACE, WRITE_DEADLINE
+from inference_rollouts.core.limits import (
+    LONGEST_HOLD,
+    READINESS_POLL,
+    RETURN_PATIENCE,
+    TRIGGER_GRACE,
+    WRITE_DEADLINE,
+)
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.reporting.report import Cause
@@ -29,7 +35,7 @@ from inference_rollouts.operators.base import (
     run_of,
     tell,
 )
-from inference_rollouts.operators.history import RESTORED, cause, is_refused, task_states
+from inference_rollouts.operators.history import ANSWERED_BY, RESTORED, cause, is_refused, task_states
 from inference_rollouts.operators.links import ReportLink, StatusLink
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.by_claims import end_by_claims
@@ -41,9 +47,50 @@ from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.way_back import Restored
 
 
-class ShiftWeight(BaseOperator):
+class _Forward(BaseOperator):
+    """A move forward. It waits where it has to, while the step before it is watched."""
+
+    @records_failure
+    @resumes
+    def decided(self, context: Context, event: dict[str, Any]) -> Any:
+        """Raises NotReady when what was waited for did not come in time, or the canary an alarm meanwhile."""
+        if "error" in event:
+            raise _refusal(event["error"])
+        if "judgement" in event:
+            context["ti"].xcom_push(key="record", value=event["record"])
+            context["ti"].xcom_push(key=ANSWERED_BY, value=event["by"])
+            raise _refusal(event["judgement"]["reason"])
+        if event["phase"] != Phase.READY:
+            raise _refusal(event["message"])
+        return self._move(context, run_of(context))
+
+    def _move(self, context: Context, run: Run) -> Any:
+        """Move now, or wait on."""
+        raise NotImplementedError
+
+    def _wait(self, context: Context, run: Run, check: str, before: int, opens: float) -> NoReturn:
+        """Until `check` (of `CHECKS`) is ready, from `opens` (Unix time) on; step `before` is watched."""
+        # Imported on use: it watches with numpy, which a rollback does not wait for.
+        from inference_rollouts.triggers.room import RoomTrigger
+
+        deadline = opens + run.plan.deadlines.route
+        self.defer(
+            trigger=RoomTrigger(
+                judgement=_judged(context, before),
+                opens=opens,
+                frozen=run.frozen.to_json(),
+                check=check,
+                deadline=deadline,
+                poll=READINESS_POLL,
+            ),
+            method_name="decided",
+            timeout=timedelta(seconds=max(0.0, deadline - time.time())) + TRIGGER_GRACE + LONGEST_HOLD,
+        )
+
+
+class ShiftWeight(_Forward):
     """Gives the canary what step `step` (from 1) of the plan says, at a time that the plan's windows allow,
-    once both pools have room for it.
+    once both pools have room for it and nobody holds the rollout.
     """
 
     ui_color = "#e8f0fe"
@@ -57,7 +104,7 @@ class ShiftWeight(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         run = run_of(context)
         if self._is_done(run):
-            return self._shift(context, run)
+            return self._move(context, run)
         try:
             require_open(run.frozen.calendar, self.step, time.time())
         except WindowClosed as closed:
@@ -66,31 +113,19 @@ class ShiftWeight(BaseOperator):
         if room.phase is Phase.FAILED:
             raise _refusal(room.message)
         if room.phase is Phase.WAITING:
-            self.log.info("the weights are not raised yet: %s", room.message)
-            self._wait_for_room(context, run, time.time())
+            self._wait_for_room(context, run, time.time(), room.message)
         self.log.info("%s", room.message)
-        return self._shift(context, run)
+        return self._move(context, run)
 
-    @records_failure
-    @resumes
-    def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Raises NotReady when the pools had no room in time, or the canary an alarm meanwhile."""
-        if "error" in event:
-            raise _refusal(event["error"])
-        if "judgement" in event:
-            context["ti"].xcom_push(key="record", value=event["record"])
-            raise _refusal(event["judgement"]["reason"])
-        if event["phase"] != Phase.READY:
-            raise _refusal(event["message"])
-        return self._shift(context, run_of(context))
-
-    def _shift(self, context: Context, run: Run) -> dict[str, Any]:
+    def _move(self, context: Context, run: Run) -> dict[str, Any]:
         step = self._planned(run)
         now = time.time()
         try:
             since = until(now + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
         except WindowClosed as closed:
             self._wait_for_window(context, run, closed)
+        except Held as held:
+            self._wait_for_room(context, run, now, str(held))
         self.log.info("%s has %s of the traffic", run.plan.canary, step)
         tell(context, lambda: status_of(run.traffic.claims()))
         return {"percent": step.weight, "mirror": step.mirror, "since": since}
@@ -99,38 +134,17 @@ class ShiftWeight(BaseOperator):
         """Raises NotReady where no window is to be waited for."""
         if closed.opens is None:
             raise _refusal(str(closed)) from closed
-        self.log.info("the weights are not raised yet: %s", closed)
         now = time.time()
         until(now + WRITE_DEADLINE)(run.traffic.wait, closed.opens + run.plan.deadlines.route - now)
-        self._wait_for_room(context, run, closed.opens)
+        self._wait_for_room(context, run, closed.opens, str(closed))
 
-    def _wait_for_room(self, context: Context, run: Run, opens: float) -> NoReturn:
-        # Imported on use: it watches the step before, with numpy, which a rollback does not wait for.
-        from inference_rollouts.triggers.room import RoomTrigger
-
-        deadline = opens + run.plan.deadlines.route
-        self.defer(
-            trigger=RoomTrigger(
-                judgement=self._judged(context),
-                opens=opens,
-                frozen=run.frozen.to_json(),
-                check=self._check,
-                deadline=deadline,
-                poll=READINESS_POLL,
-            ),
-            method_name="decided",
-            timeout=timedelta(seconds=max(0.0, deadline - time.time())) + TRIGGER_GRACE,
-        )
+    def _wait_for_room(self, context: Context, run: Run, opens: float, why: str) -> NoReturn:
+        self.log.info("the weights are not raised yet: %s", why)
+        self._wait(context, run, self._check, self.step - 1, opens)
 
     @property
     def _check(self) -> str:
         return f"capacity:{self.step}"
-
-    def _judged(self, context: Context) -> dict[str, Any] | None:
-        """The judgement that let the step before pass."""
-        before = (f"step_{self.step - 1}.{task}" for task in ("ask", "judge"))
-        judgements = (context["ti"].xcom_pull(task_ids=task) for task in before)
-        return next(filter(None, judgements), None)
 
     def _is_done(self, run: Run) -> bool:
         """Whether an earlier try has raised the weights already."""
@@ -142,21 +156,36 @@ class ShiftWeight(BaseOperator):
         return run.plan.all_steps[self.step - 1]
 
 
-def _refusal(why: str) -> NotReady:
-    return NotReady(f"The weights were not raised: {why.rstrip('.')}.")
-
-
-class Promote(BaseOperator):
-    """Lets the routes go with all traffic on the canary; the stable pool keeps running for a rollback."""
+class Promote(_Forward):
+    """Lets the routes go with all traffic on the canary, once nobody holds the rollout; the stable pool keeps
+    running for a rollback.
+    """
 
     ui_color = "#ceead6"
 
     @records_failure
     def execute(self, context: Context) -> None:
-        run = run_of(context)
+        self._move(context, run_of(context))
+
+    def _move(self, context: Context, run: Run) -> None:
         now = time.time()
-        until(now + WRITE_DEADLINE)(run.traffic.promote, now)
+        try:
+            until(now + WRITE_DEADLINE)(run.traffic.promote, now)
+        except Held as held:
+            self.log.info("not promoted yet: %s", held)
+            self._wait(context, run, "free", len(run.plan.all_steps), now)
         announce_promotion(context, run.plan.name, run.plan.stable)
+
+
+def _judged(context: Context, step: int) -> dict[str, Any] | None:
+    """The judgement that let a step pass."""
+    tasks = (f"step_{step}.{task}" for task in ("ask", "judge"))
+    judgements = (context["ti"].xcom_pull(task_ids=task) for task in tasks)
+    return next(filter(None, judgements), None)
+
+
+def _refusal(why: str) -> NotReady:
+    return NotReady(f"The weights were not raised: {why.rstrip('.')}.")
 
 
 class Rollback(BaseOperator):

@@ -7,19 +7,25 @@ from collections.abc import Sequence
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.routing.claim import Claim
 from inference_rollouts.core.routing.duty import is_patient
+from inference_rollouts.core.routing.undo import is_undone
 from inference_rollouts.core.serving.way_back import kept_share
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.sizes import bring_back_size
+from inference_rollouts.rollout.undo import complete
 from inference_rollouts.rollout.way_back import Restored, WayBack
 
 
 def end_by_claims(cluster: Cluster, way_back: WayBack, why: str, now: float) -> Restored:
     """One try. Raises StableUnavailable while stable cannot take all of its traffic.
 
-    Nobody knows the load here: a stable pool that became smaller is waited for with patience, see `duty`.
+    What undoes a promotion stays so. Nobody knows the load here: a stable pool that became smaller is waited
+    for with patience, see `duty`.
     """
     claims = way_back.claims()
+    if is_undone(claims):
+        complete(way_back, now)
+        return Restored.COMMITTED
     patient = is_patient(claims, cluster.time())
     return bring_back(way_back, lambda _: kept_by_claims(cluster, claims, patient=patient), why, now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from inference_rollouts.core.errors import ClusterRefused, RolloutError
 from inference_rollouts.core.nodes.placement import placement_readiness, unplaced
@@ -18,8 +19,12 @@ from inference_rollouts.core.objects.readiness import (
     worst,
 )
 from inference_rollouts.core.objects.workloads import demand_of, workload_readiness
+from inference_rollouts.core.routing.claim import Phase as ClaimPhase
+from inference_rollouts.core.routing.control import aborted
+from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.nodes import Provisioner, provisioner_of
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.switch import read_switch
 from inference_rollouts.rollout.targets import find_pool
 
 Check = Callable[..., Readiness]  # of a Run and, where a check takes one, its argument
@@ -110,6 +115,17 @@ def capacity(run: Run, step: str) -> Readiness:
     return run.kind.room(run, run.plan.all_steps[int(step) - 1])
 
 
+def free(run: Run) -> Readiness:
+    """Nobody has paused the rollout, or stopped all; has somebody aborted it, nothing is waited for."""
+    control = Control(run.cluster, run.frozen.targets, run.frozen.token)
+    claims = control.obey(run.traffic.claims(), partial(read_switch, run.cluster))
+    if command := aborted(claims):
+        return Readiness(Phase.FAILED, f"aborted by {command}")
+    if paused := next((claim for claim in claims if claim.phase is ClaimPhase.PAUSED), None):
+        return Readiness(Phase.WAITING, f"paused by {paused.command}")
+    return Readiness(Phase.READY, "nobody holds it")
+
+
 CHECKS: dict[str, Check] = {
     "nodes": nodes,
     "nodes_gone": nodes_gone,
@@ -117,4 +133,5 @@ CHECKS: dict[str, Check] = {
     "workloads": workloads,
     "attachment": attachment,
     "capacity": capacity,
+    "free": free,
 }

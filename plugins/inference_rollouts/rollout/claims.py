@@ -48,6 +48,15 @@ def claims_on(objects: Iterable[K8sObject]) -> list[Claimed]:
     return claimed
 
 
+def by_token(claimed: Iterable[Claimed]) -> dict[str, list[Claimed]]:
+    """What is claimed legibly, by the token of its rollout."""
+    rollouts: dict[str, list[Claimed]] = {}
+    for each in claimed:
+        if each.claim:
+            rollouts.setdefault(each.claim.token, []).append(each)
+    return rollouts
+
+
 def way_back_of(cluster: Cluster, token: str) -> WayBack:
     """The way back of a rollout that is known by its token alone: from all objects that it claims."""
     targets = [

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.clients.prometheus import Prometheus
@@ -30,7 +29,8 @@ from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, ren
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.guard import limits_of, read_storm_watch
 from inference_rollouts.rollout.by_claims import end_by_claims, kept_by_claims
-from inference_rollouts.rollout.claims import Claimed, claimable_objects, claims_on
+from inference_rollouts.rollout.claims import Claimed, by_token, claimable_objects, claims_on
+from inference_rollouts.rollout.control import obey_all
 from inference_rollouts.rollout.floors import settle_floors
 from inference_rollouts.rollout.observation import observe_pools, resolves, storm_between
 from inference_rollouts.rollout.watching import target_of
@@ -115,6 +115,8 @@ class Guardian:
     def round(self) -> Round:
         """Look at all rollouts of the namespace once. Raises what the cluster raises."""
         objects = claimable_objects(self.cluster)
+        if obey_all(self.cluster, claims_on(objects)):
+            objects = claimable_objects(self.cluster)
         claimed = claims_on(objects)
         leases = {each["metadata"]["name"]: each for each in self.cluster.select(LEASE_API, "Lease", LEASES)}
         now = self.cluster.time()
@@ -273,11 +275,8 @@ class Guardian:
 
 def _rollouts(claimed: Sequence[Claimed], leases: Mapping[str, K8sObject]) -> Iterator[Guarded]:
     """What is claimed, by rollout. A lease that speaks of another one says nothing of this."""
-
-    def token(each: Claimed) -> str:
-        return each.claim.token if each.claim else ""
-
-    for key, group in groupby(sorted((each for each in claimed if each.claim), key=token), key=token):
-        members = tuple(group)
+    for token, members in by_token(claimed).items():
         watches = (watch_of(leases.get(lease_name(each.target))) for each in members)
-        yield Guarded(key, members, tuple(w if w and w.token in ("", key) else None for w in watches))
+        yield Guarded(
+            token, tuple(members), tuple(w if w and w.token in ("", token) else None for w in watches)
+        )

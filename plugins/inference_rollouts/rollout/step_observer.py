@@ -32,12 +32,14 @@ from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point, Points
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
-from inference_rollouts.core.routing.claim import Claim, read_claim
+from inference_rollouts.core.routing.claim import read_claim
+from inference_rollouts.core.routing.control import aborted, is_held, skipped, went_on_at
 from inference_rollouts.core.schedule.moves import require_stay
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.counting import Answer, Counting
 from inference_rollouts.rollout.floors import lowered_floors
+from inference_rollouts.rollout.helm import Helm
 from inference_rollouts.rollout.observation import ClusterObservation
 from inference_rollouts.rollout.record_file import RecordFile
 from inference_rollouts.rollout.retrying import until
@@ -92,7 +94,7 @@ class StepObserver:
         self._room = Beside(RoomAhead(), threads)
         self._sight = Sight(run.clients, run.frozen, context.started_at)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
-        self._claims: list[Claim] = []
+        self.helm = Helm(run.cluster, run.frozen)
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
@@ -143,7 +145,7 @@ class StepObserver:
         if begun.alarmed or not answer.answers:
             room = RoomAhead()
         judgement = self._judged(begun, cluster, answer, room)
-        if judgement.verdict.final and not self._sight.afresh:
+        if self.helm.commanded(judgement).verdict.final and not self._sight.afresh:
             cluster = self._observe_cluster(afresh=True)
             judgement = self._judged(begun, cluster, answer, room)
         if line := self.recorder.observation(self._health, judgement):
@@ -153,13 +155,14 @@ class StepObserver:
             self._tell_smaller(cluster)
             progress = progress_of(self.run.plan, judgement)
             self._watcher.renew(cluster.moved, self.run.frozen.token, progress)
-            self._claims = [claim for each in cluster.moved if (claim := read_claim(each))]
-        return judgement
+        return self.helm.commanded(judgement)
 
     def _judged(
         self, begun: Begun, cluster: ClusterObservation | None, answer: Answer, room: RoomAhead
     ) -> Judgement:
         ahead = room if cluster else RoomAhead()
+        if cluster:
+            self.helm.look(cluster.moved)
         self._health = (cluster.health if cluster else Health()).model_copy(
             update={
                 "prometheus_ok": answer.answers,
@@ -168,35 +171,48 @@ class StepObserver:
                 "storm": answer.storm,
                 "restarts": self._crashes.count,
                 "age": self._sight.age,
+                "held": is_held(self.helm.claims),
+                "resumed": went_on_at(self.helm.claims),
+                "bake_skipped": skipped(self.helm.claims) is not None,
             }
         )
         return conclude(self.sums, self._health, begun.now)
 
     def status(self, judgement: Judgement, doing: str = "") -> Status | None:
         """Where the rollout is with this judgement; None before its claims were seen."""
-        if not self._claims:
+        if not self.helm.claims:
             return None
-        return status_of(self._claims, progress_of(self.run.plan, judgement), self._watcher.holder, doing)
+        return status_of(self.helm.claims, progress_of(self.run.plan, judgement), self._watcher.holder, doing)
 
     def finish(self, judgement: Judgement, name: str) -> dict[str, Any]:
         """Act on a final judgement, store the record as `name`, and return all of it.
 
         An alarm takes the traffic away; a step that passed permits the next raise, unless a person is asked.
         """
+        command = self.helm.command(judgement)
         if judgement.verdict is Verdict.ROLLBACK:
             self._retreat(judgement)
-        if judgement.verdict is Verdict.ADVANCE and question(self.run.plan, judgement) is None:
+        if judgement.verdict is Verdict.ADVANCE and (command or question(self.run.plan, judgement) is None):
             self._permit(judgement)
         if folder := self.run.frozen.storage_folder:
             self.record.store(self.run.clients.storage, folder, name)
         points = [astuple(point) for point in self.points]
-        return {"judgement": judgement.to_json(), "record": self.record.newest.lines, "points": points}
+        return {
+            "judgement": judgement.to_json(),
+            "record": self.record.newest.lines,
+            "points": points,
+            "by": command.who if command else "",
+        }
 
     def _retreat(self, judgement: Judgement) -> None:
         """The reflex. When it fails, the rollback task still comes."""
 
         def retreat() -> None:
-            self.run.traffic.way_back.retreat(judgement.reason, self._kept())
+            way_back = self.run.traffic.way_back
+            if aborted(self.helm.claims):
+                way_back.hold(self._kept(), judgement.reason)
+            else:
+                way_back.retreat(judgement.reason, self._kept())
 
         try:
             until(time.time() + REFLEX_DEADLINE)(retreat)

@@ -42,6 +42,7 @@ from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.guard import guard_of
 from inference_rollouts.core.run.pace import judged_by, raised_by, until_warm
 from inference_rollouts.core.schedule.moves import require_open
+from inference_rollouts.rollout.switch import read_switch
 from inference_rollouts.rollout.watching import Watcher, holder
 from inference_rollouts.rollout.way_back import WayBack
 from inference_rollouts.rollout.writer import Writer
@@ -110,7 +111,7 @@ class Traffic:
         """Give the canary what `step`, the `index`-th from 1, says; returns since when it has that (Unix).
 
         Raises RaiseRefused unless every claim says that the step before passed; WindowClosed when it may not
-        be raised at this time.
+        be raised at this time, Held while somebody does not want it.
         """
         before: dict[Target, Claim] = {}
         try:
@@ -129,8 +130,8 @@ class Traffic:
         """Let every object go at 100 % on the canary.
 
         Of several, each first remembers that promotion is decided: from then on it can only be completed.
-        Raises RaiseRefused when an object has less, or its last step has not passed; ClaimLost when it is not
-        ours.
+        Raises RaiseRefused when an object has less, or its last step has not passed; Held while somebody does
+        not want it; ClaimLost when it is not ours.
         """
         try:
             if len(self.targets) > 1:
@@ -194,8 +195,8 @@ class Traffic:
             if (claim.step, claim.percent, claim.mirror) == (index, step.weight, step.mirror):
                 require_progressing(obj, claim)
                 return []
-            require_raise(obj, claim, index)
             begun = self._in(0.0)
+            require_raise(obj, claim, index, read_switch(self.writer.cluster), begun)
             require_open(self.frozen.calendar, index, begun)
             moved = claim.with_(
                 step=index,
@@ -231,7 +232,7 @@ class Traffic:
         claim = self._own(obj)
         if claim.committed:
             return []
-        require_promotion(obj, claim, len(self.plan.all_steps))
+        self._require_promotion(obj, claim)
         return patches.commit_patch(obj, claim)
 
     def _promote(self, target: Target, now: float) -> None:
@@ -239,7 +240,7 @@ class Traffic:
             if ended(obj, self.frozen.token) is Ending.PROMOTED:
                 return []
             claim = self._own(obj)
-            require_promotion(obj, claim, len(self.plan.all_steps))
+            self._require_promotion(obj, claim)
             if len(self.targets) > 1 and not claim.committed:
                 raise ClaimLost(f"{target} is not committed to the promotion any more: it goes back.")
             return patches.promote_patch(obj, claim, ending_of(claim, Ending.PROMOTED, now))
@@ -248,6 +249,11 @@ class Traffic:
         if written.wrote:
             kept = f"{self.plan.stable} is kept for a rollback"
             self._tell(written.obj, "Promoted", f"{self.plan.canary} takes 100 %; {kept}")
+
+    def _require_promotion(self, obj: K8sObject, claim: Claim) -> None:
+        """One that is decided is held by nobody."""
+        switch = None if claim.committed else read_switch(self.writer.cluster)
+        require_promotion(obj, claim, len(self.plan.all_steps), switch, self._in(0.0))
 
     def _undo(self, done: Sequence[Target], act: Callable[[Target], object]) -> None:
         """Put objects back, the last first. What cannot be put back now is left to the rollback task."""

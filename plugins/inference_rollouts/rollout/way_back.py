@@ -83,7 +83,10 @@ class WayBack:
             self.writer.tell_all()
 
     def hold(self, kept: int, why: str) -> None:
-        """Let the canary keep `kept` % for now: stable cannot take it yet. Nothing else is raised."""
+        """Let the canary keep `kept` % for now, what stable cannot take yet. Nothing else is raised.
+
+        Unlike an alarm's this fights nobody: raises RouteDrift where others changed the weights.
+        """
         try:
             if self._take_over() is Decision.RETURN:
                 self._each(lambda target: self._hold(target, kept, why))
@@ -171,8 +174,9 @@ class WayBack:
 
         written = self.writer.write(target, decide)
         if written.wrote and (claim := read_claim(written.obj)):
-            text = f"{claim.canary} has {claim.percent} % while {claim.stable} cannot take it: {why}"
-            self.writer.tell(written.obj, "WayBackHeld", text, warning=True)
+            what, for_now = f"{claim.canary} has {claim.percent} %", f" while {claim.stable} cannot take it"
+            reason, text = ("WayBackHeld", what + for_now) if claim.percent else ("TrafficTakenOff", what)
+            self.writer.tell(written.obj, reason, f"{text}: {why}", warning=True)
 
     def _take_over(self) -> Decision:
         """Begin a new epoch on every object, in which nothing is raised, unless promotion is decided.

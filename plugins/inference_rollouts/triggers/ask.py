@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.triggers.hitl import HITLTrigger
 from airflow.triggers.base import TriggerEvent
 
 from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.core.reporting.approval import GO_ON
+from inference_rollouts.core.routing.claim import Command
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.publishing import Publisher
-from inference_rollouts.triggers.watch import unless_alarmed
+from inference_rollouts.triggers.watch import first, unless_alarmed
+
+
+class Patience:
+    """Until when an answer is waited for: a pause takes nothing of that time, and has no end of its own."""
+
+    def __init__(self, end: datetime | None) -> None:
+        self._end = end
+        self._paused = 0.0
+
+    def until(self, paused: float) -> datetime | None:
+        """Given for how long it has been paused (seconds, 0 where it is not); None for ever."""
+        if self._end and not paused:
+            self._end += timedelta(seconds=self._paused)
+        self._paused = paused
+        return None if paused else self._end
 
 
 class AskTrigger(HITLTrigger):
     """A HITLTrigger that ends also with an alarm, after taking the canary's traffic away itself.
 
     Its event is HITLTrigger's, or has `judgement`, `record` and `points` of an alarm, or `error` if the
-    route was lost. `judgement` raised the question. Mostly an answer does not come this way:
-    the API server resumes the task with it, and this trigger is ended.
+    route was lost. A command to raise ends it as an answer does. `judgement` raised the question. Mostly an
+    answer does not come this way: the API server resumes the task with it, and this trigger is ended.
     """
 
     def __init__(self, *, frozen: dict[str, Any], judgement: dict[str, Any], **kwargs: Any) -> None:
@@ -34,15 +53,28 @@ class AskTrigger(HITLTrigger):
         return path, {**kwargs, "frozen": self.frozen, "judgement": self.judgement}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        publisher = Publisher(self)
+        publisher, commanded = Publisher(self), asyncio.Queue[Command]()
+        patience, looked = Patience(self.timeout_datetime), asyncio.Event()
 
         async def tell(observer: StepObserver, judgement: Judgement) -> None:
+            self.timeout_datetime = patience.until(observer.helm.paused_for(time.time()))
+            if command := observer.helm.command(judgement):
+                commanded.put_nowait(command)
+            looked.set()
             await publisher.publish(observer.status(judgement, "a person is asked"))
 
-        yield await unless_alarmed(self._answer(), self.frozen, self.judgement, "asked", tell)
+        awaited = first(self._answer(looked), self._command(commanded))
+        yield await unless_alarmed(awaited, self.frozen, self.judgement, "asked", tell)
 
-    async def _answer(self) -> TriggerEvent:
-        """The person's, or at the deadline their silence."""
+    async def _command(self, commanded: asyncio.Queue[Command]) -> TriggerEvent:
+        """A command to raise is an answer."""
+        command = await commanded.get()
+        person = {"id": command.who, "name": str(command)}
+        return TriggerEvent({"chosen_options": [GO_ON], "responded_by_user": person, "commanded": True})
+
+    async def _answer(self, looked: asyncio.Event) -> TriggerEvent:
+        """The person's, or at the deadline their silence; not before it is known whether it is paused."""
+        await looked.wait()
         while True:
             try:
                 return await anext(aiter(super().run()))

@@ -9,11 +9,12 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.reporting.status import Status, preparing
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import open_run
 from inference_rollouts.rollout.checks import check_now
+from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers.event import event_of
 from inference_rollouts.triggers.publishing import Publisher
 
@@ -48,12 +49,16 @@ class ReadyTrigger(BaseTrigger):
         """What is published while it waits; None for nothing."""
         return preparing(frozen, self.waits_for)
 
+    def look(self, run: Run) -> Readiness:
+        """One answer."""
+        return check_now(run, self.check)
+
     async def ready(self) -> TriggerEvent:
         """The one event."""
         frozen = Frozen.from_json(self.frozen)
         run, publisher = open_run(frozen), Publisher(self)
         while True:
-            answer = await asyncio.to_thread(check_now, run, self.check)
+            answer = await asyncio.to_thread(self.look, run)
             if answer.message != self.waits_for:
                 self.waits_for = answer.message
                 self.log.info("%s", answer.message)

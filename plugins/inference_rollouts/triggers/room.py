@@ -1,4 +1,4 @@
-"""Waits until a window is open and there is room for a raise, and watches the step before it meanwhile."""
+"""Waits for a window, for room and until nobody holds the rollout, and watches the step before meanwhile."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.schedule.zones import local_and_utc
+from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.rollout.checks import check_now
+from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.publishing import Publisher
 from inference_rollouts.triggers.ready import ReadyTrigger
 from inference_rollouts.triggers.watch import unless_alarmed
 
-LONGEST_SLEEP = 60.0  # seconds
+LONGEST_SLEEP = 60.0  # seconds; a clock that is set meanwhile, or a machine that slept, is noticed then
 
 
 class RoomTrigger(ReadyTrigger):
     """A ReadyTrigger that ends also with an alarm, after taking the canary's traffic away itself.
 
     `judgement` let the step before pass; None before the first, when the canary has no traffic. Room is asked
-    for from `opens` (Unix time) on.
+    for from `opens` (Unix time) on. A pause takes nothing of the time that there is for it.
     """
 
     def __init__(self, *, judgement: dict[str, Any] | None, opens: float = 0.0, **kwargs: Any) -> None:
@@ -52,17 +56,23 @@ class RoomTrigger(ReadyTrigger):
         """Once there is a step to watch, the watch publishes it."""
         return super().status(frozen) if self.judgement is None else None
 
+    def look(self, run: Run) -> Readiness:
+        held = check_now(run, "free")
+        if held.phase is Phase.READY:
+            return super().look(run)
+        if held.phase is Phase.FAILED and self.judgement is None:
+            return held
+        self.deadline = time.time() + run.plan.deadlines.route
+        return Readiness(Phase.WAITING, held.message)  # what failed the watch ends, with its reflex
+
     async def _room(self) -> TriggerEvent:
-        if self.opens > time.time():
-            zone = Frozen.from_json(self.frozen).calendar.zone
-            self.waits_for = f"The next window opens at {local_and_utc(self.opens, zone)}."
-            await _sleep_until(self.opens)
+        run = open_run(Frozen.from_json(self.frozen))
+        self.waits_for = f"The next window opens at {local_and_utc(self.opens, run.frozen.calendar.zone)}."
+        left = self.opens - time.time()
+        while left > 0 and not await self._is_aborted(run):
+            await asyncio.sleep(min(left, LONGEST_SLEEP))
+            left = self.opens - time.time()
         return await self.ready()
 
-
-async def _sleep_until(moment: float) -> None:
-    """In parts, so that a clock that is set meanwhile, or a machine that slept, is noticed."""
-    left = moment - time.time()
-    while left > 0:
-        await asyncio.sleep(min(left, LONGEST_SLEEP))
-        left = moment - time.time()
+    async def _is_aborted(self, run: Run) -> bool:
+        return (await asyncio.to_thread(check_now, run, "free")).phase is Phase.FAILED

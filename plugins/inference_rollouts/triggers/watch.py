@@ -35,14 +35,18 @@ async def unless_alarmed(
     tell: Tell,
 ) -> TriggerEvent:
     """The event that is awaited, or that of `alarm` if it comes first; the other one is ended."""
-    watch = asyncio.create_task(alarm(frozen, judgement, meanwhile, tell))
-    wait = asyncio.create_task(awaited)
+    return await first(alarm(frozen, judgement, meanwhile, tell), awaited)
+
+
+async def first(*awaited: Coroutine[Any, Any, TriggerEvent]) -> TriggerEvent:
+    """The event that comes first, of several at once that of the first; the others are ended."""
+    tasks = [asyncio.create_task(each) for each in awaited]
     try:
-        await asyncio.wait((watch, wait), return_when=asyncio.FIRST_COMPLETED)
-        return (watch if watch.done() else wait).result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task.done()).result()
     finally:
-        watch.cancel()
-        wait.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 async def alarm(

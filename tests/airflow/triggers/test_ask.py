@@ -13,6 +13,7 @@ import pytest
 from inference_rollouts.core.errors import ClaimLost
 from inference_rollouts.core.judging.decision_record import replay
 from inference_rollouts.core.judging.judge import Carried, Judgement
+from inference_rollouts.rollout.control import Control
 from inference_rollouts.triggers import watch
 from inference_rollouts.triggers.ask import AskTrigger
 from tests.support.airflow import again, event_of, use
@@ -35,6 +36,7 @@ class Asked:
         self.judgement: dict[str, Any] = self.step.judged()["judgement"]
         assert self.judgement["verdict"] == "advance"
         use(self.step.run.clients, monkeypatch)
+        self.patience = 600.0
 
     def trigger(self) -> AskTrigger:
         return AskTrigger(
@@ -44,7 +46,7 @@ class Asked:
             options=["Go on", "Roll back"],
             defaults=["Roll back"],
             params={},
-            timeout_datetime=datetime.fromtimestamp(time.time() + 600, UTC),
+            timeout_datetime=datetime.fromtimestamp(time.time() + self.patience, UTC),
             poke_interval=0.02,
         )
 
@@ -118,6 +120,27 @@ def test_an_api_server_that_does_not_answer_stops_no_watch(asked: Asked, person:
             raise ConnectionError("refused")
 
     person.looked = flaky
+    assert event_of(asked.trigger())["chosen_options"] == ["Go on"]
+
+
+def wheel(asked: Asked) -> Control:
+    frozen = asked.step.run.frozen
+    return Control(asked.step.cluster, frozen.targets, frozen.token)
+
+
+def test_a_command_to_raise_is_an_answer_and_an_abort_is_one(asked: Asked, person: Person) -> None:
+    wheel(asked).give("raise_now", "anna", "it is fine")
+    event = event_of(asked.trigger())
+    assert (event["chosen_options"], event["responded_by_user"]["name"]) == (["Go on"], "anna: it is fine")
+    wheel(asked).give("abort", "anna", "it is not")
+    assert event_of(asked.trigger())["by"] == "anna"
+    assert asked.step.cluster.weights() == {STABLE: 1, CANARY: 0}
+
+
+def test_silence_is_no_answer_while_it_is_paused(asked: Asked, person: Person) -> None:
+    wheel(asked).give("pause", "anna", "lunch")
+    asked.patience = 0.3
+    person.choice, person.patience = "Go on", 20
     assert event_of(asked.trigger())["chosen_options"] == ["Go on"]
 
 

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.judging.decision_record import replay
+from inference_rollouts.core.judging.judgement import Verdict
+from inference_rollouts.core.routing.permission import permits
+from inference_rollouts.rollout.control import Control
 from inference_rollouts.triggers.judge import JudgeTrigger
 from tests.support.airflow import event_of, use
 from tests.support.plans import CANARY, STABLE
@@ -62,3 +65,64 @@ def test_it_observes_until_its_verdict_is_final(monkeypatch: pytest.MonkeyPatch)
     event = event_of(observed(step, monkeypatch))
     assert event["judgement"]["verdict"] == "advance"
     assert len(event["points"]) == 2
+
+
+def wheel(step: Step) -> Control:
+    return Control(step.cluster, step.run.frozen.targets, step.run.frozen.token)
+
+
+def test_an_abort_takes_the_traffic_away_and_says_who(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(time.time() - 1, analysis=SLOW | {"progress_deadline": "60s"})
+    wheel(step).give("abort", "anna", "the pager")
+    event = event_of(observed(step, monkeypatch))
+    assert (event["judgement"]["verdict"], event["by"]) == ("rollback", "anna")
+    assert event["judgement"]["reason"].startswith("Aborted by anna: the pager. The judge had concluded: ")
+    assert step.cluster.weights() == {STABLE: 1, CANARY: 0}
+    assert step.cluster.events[-1] == "TrafficTakenOff"
+    assert replay(event["record"]) == event["record"]
+
+
+def test_a_command_to_raise_permits_it_but_no_alarm_is_overruled(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(time.time() - 1, analysis=SLOW | {"progress_deadline": "60s", "min_requests": 10**6})
+    wheel(step).give("raise_now", "anna", "it is fine")
+    event = event_of(observed(step, monkeypatch))
+    assert (event["judgement"]["verdict"], event["by"]) == ("advance", "anna")
+    [claim] = step.run.traffic.claims()
+    assert permits(claim)
+
+    bad = Step(time.time() - 1, analysis=SLOW)
+    bad.prometheus.failing[CANARY] = 1.0
+    wheel(bad).give("promote_now", "anna", "it is fine")
+    event = event_of(observed(bad, monkeypatch))
+    assert (event["judgement"]["verdict"], event["by"]) == ("rollback", "")
+    assert bad.cluster.events[-1] == "CanaryAlarm"
+
+
+def test_no_deadline_ends_a_step_that_is_paused_and_it_alarms_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The deadline of this step has long passed when it is looked at."""
+    step = Step(time.time() - 100, analysis=SLOW | {"min_requests": 10**6})
+    wheel(step).give("pause", "anna", "lunch")
+    observer = step.observer()
+    judgement = observer.observe(time.time())
+    assert not judgement.verdict.final
+    status = observer.status(judgement)
+    assert status
+    assert "paused by anna: lunch" in status.headline
+    wheel(step).give("resume", "anna", "back")
+    assert not observer.observe(time.time()).verdict.final, "it has all of its time again"
+    assert observer.observe(time.time() + 2).verdict is Verdict.ROLLBACK
+    wheel(step).give("pause", "anna", "lunch")
+    step.cluster.scale(CANARY, 0)
+    assert event_of(observed(step, monkeypatch))["judgement"]["verdict"] == "rollback"
+
+
+def test_a_skipped_bake_leaves_all_else_that_the_judge_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(time.time() - 1, analysis=SLOW | {"margin": None, "progress_deadline": "60s"}, bake="1h")
+    observer = step.observer()
+    assert not observer.observe(time.time()).verdict.final
+    wheel(step).give("skip_bake", "anna", "a hurry")
+    event = event_of(observed(step, monkeypatch))
+    assert (event["judgement"]["verdict"], event["by"]) == ("advance", "")
+    assert replay(event["record"]) == event["record"]

@@ -11,6 +11,7 @@ import pytest
 
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.rollout import checks
+from inference_rollouts.rollout.control import Control
 from inference_rollouts.triggers.judge import JudgeTrigger
 from inference_rollouts.triggers.room import RoomTrigger
 from tests.support.airflow import event_of, use
@@ -36,15 +37,19 @@ class Waiting:
         monkeypatch.setitem(checks.CHECKS, "capacity", room)
 
     def event(self, judgement: dict[str, Any] | None, opens: float = 0.0) -> Any:
-        trigger = RoomTrigger(
+        return event_of(self.trigger(judgement, opens, time.time() + 600))
+
+    def trigger(
+        self, judgement: dict[str, Any] | None, opens: float = 0.0, deadline: float = 0.0
+    ) -> RoomTrigger:
+        return RoomTrigger(
             judgement=judgement,
             opens=opens,
             frozen=self.step.run.frozen.to_json(),
             check="capacity:2",
-            deadline=time.time() + 600,
+            deadline=deadline,
             poll=0.02,
         )
-        return event_of(trigger)
 
 
 @pytest.fixture
@@ -109,3 +114,27 @@ def test_an_open_step_goes_back_where_the_plan_says_so_of_the_end_of_its_window(
     assert "this plan goes back then" in waiting.event(waiting.judgement)["error"]
     judge = JudgeTrigger(frozen=waiting.step.run.frozen.to_json(), step=1, since=waiting.step.since)
     assert "this plan goes back then" in event_of(judge)["error"]
+
+
+def test_what_is_paused_waits_until_it_is_resumed_whatever_its_deadline(waiting: Waiting) -> None:
+    run = waiting.step.run
+    wheel = Control(waiting.step.cluster, run.frozen.targets, run.frozen.token)
+    wheel.give("pause", "anna", "lunch")
+    trigger = waiting.trigger(waiting.judgement, deadline=time.time() - 1)
+    assert trigger.look(run) == Readiness(Phase.WAITING, "paused by anna: lunch")
+    assert trigger.deadline > time.time() + run.plan.deadlines.route - 10
+    wheel.give("resume", "anna", "back")
+    assert trigger.look(run).phase is Phase.READY
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_an_abort_ends_the_wait(waiting: Waiting, watched: bool) -> None:
+    run = waiting.step.run
+    waiting.vain = 10**9
+    Control(waiting.step.cluster, run.frozen.targets, run.frozen.token).give("abort", "anna", "the pager")
+    event = waiting.event(waiting.judgement if watched else None, opens=0.0 if watched else time.time() + 600)
+    if watched:
+        assert (event["judgement"]["verdict"], event["by"]) == ("rollback", "anna")
+        assert waiting.step.cluster.weights() == {STABLE: 1, CANARY: 0}
+    else:
+        assert (event["phase"], event["message"]) == (Phase.FAILED, "aborted by anna: the pager")

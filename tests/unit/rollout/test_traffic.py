@@ -247,7 +247,7 @@ class TestSeveralRoutes:
         assert world.objects[SECOND] == theirs
 
     @pytest.mark.parametrize(
-        "fates", [[Fate.FINE] * 3 + [Fate.KILLED_BEFORE], [Fate.FINE, Fate.KILLED_AFTER]]
+        "fates", [[Fate.FINE] * 5 + [Fate.KILLED_BEFORE], [Fate.FINE, Fate.FINE, Fate.KILLED_AFTER]]
     )
     def test_what_dies_between_two_writes_is_completed_by_a_retry(self, fates: list[Fate]) -> None:
         world, run = attached(2)

@@ -156,7 +156,7 @@ class TestRestoring:
     @pytest.mark.parametrize("committed", [0, 1, 2])
     def test_a_promotion_that_was_decided_is_completed_else_all_goes_back(self, committed: int) -> None:
         world, run = at_the_end(2)
-        world.fates = [Fate.FINE] * (2 * committed) + [Fate.KILLED_BEFORE]
+        world.fates = [Fate.FINE] * (3 * committed) + [Fate.KILLED_BEFORE]
         with pytest.raises(Killed):
             run.promote(0)
         world.fates = []
@@ -167,7 +167,7 @@ class TestRestoring:
 
     def test_what_is_known_by_its_claims_alone_is_completed_too(self) -> None:
         world, run = at_the_end(2)
-        world.fates = [Fate.FINE] * 6 + [Fate.KILLED_BEFORE]
+        world.fates = [Fate.FINE] * 8 + [Fate.KILLED_BEFORE]
         with pytest.raises(Killed):
             run.promote(0)
         world.fates = []

@@ -19,6 +19,7 @@ they are many, some may be left out; the windows are longer then.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -77,6 +78,8 @@ def assess(
 
 def conclude(sums: Sums, health: Health, now: float) -> Judgement:
     """The judgement at `now` (Unix seconds) of what the sums hold."""
+    if health.bake_skipped:
+        sums = replace(sums, step=sums.step.model_copy(update={"bake": 0.0}))
     step, rules = sums.step, sums.rules
     log_e = log_evidence(sums)
     rows = rows_of(sums, log_e)
@@ -90,7 +93,7 @@ def conclude(sums: Sums, health: Health, now: float) -> Judgement:
         *_undecided(sums, rows, evidence, now),
         Opinion(verdict=Verdict.ADVANCE, reason=_advanced(sums, evidence)),
     ]
-    opinion = _no_way_back(_deadline(sums, opinions, now), health)
+    opinion = _no_way_back(_deadline(sums, health, opinions, now), health)
     canary, stable = step_totals(sums)
     recent = window_totals(rules.metric_set, sums.last) if sums.last else (None, None)
     return Judgement(
@@ -282,13 +285,14 @@ def _advanced(sums: Sums, evidence: float) -> str:
     return f"No objective is broken {after}; nothing was there to compare with."
 
 
-def _deadline(sums: Sums, opinions: list[Opinion], now: float) -> Opinion:
+def _deadline(sums: Sums, health: Health, opinions: list[Opinion], now: float) -> Opinion:
     """What the policy makes of an undecided opinion after the progress deadline.
 
     `advance` waives proof, and nothing else: no minimum of events, no weight in force, no missing data.
     """
     opinion, policy = worst(opinions), sums.rules.policy
-    if opinion.verdict.final or now <= sums.step.baked_at + policy.progress_deadline:
+    since = max(sums.step.baked_at, health.resumed)
+    if opinion.verdict.final or health.held or now <= since + policy.progress_deadline:
         return opinion
     verdict = Verdict(policy.on_timeout)
     open_ones = [each for each in opinions if not each.verdict.final]

@@ -182,3 +182,9 @@ class Health(Value):
     """Why the step may not pass yet: gateway or traffic do not follow the weights."""
     notes: tuple[str, ...] = ()
     """What makes the comparison or the way back doubtful."""
+    held: bool = False
+    """Whether a person decides how long the step lasts: no deadline ends it."""
+    resumed: float = 0.0
+    """When a person last let it go on, or skipped its bake (Unix seconds): the deadline counts from then."""
+    bake_skipped: bool = False
+    """Whether a person commanded that the step need bake no longer."""

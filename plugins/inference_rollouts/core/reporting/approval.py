@@ -12,6 +12,8 @@ from inference_rollouts.core.judging.judgement import Judgement, Row, Totals, Ve
 from inference_rollouts.core.judging.policy import StepContext
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.text import inert
+from inference_rollouts.core.routing.claim import Claim
+from inference_rollouts.core.routing.control import aborted, hurried
 from inference_rollouts.core.run.frozen import Frozen
 
 GO_ON, ROLL_BACK = "Go on", "Roll back"
@@ -52,6 +54,22 @@ def answered(plan: Plan, judgement: Judgement, answer: Mapping[str, Any]) -> Jud
     reason = f'{who} "{GO_ON if go_on else ROLL_BACK}". The judge had concluded: {judgement.reason}'
     verdict = Verdict.ADVANCE if go_on else Verdict.ROLLBACK
     return judgement.model_copy(update={"verdict": verdict, "reason": reason})
+
+
+def as_commanded(judgement: Judgement, claims: Sequence[Claim]) -> Judgement:
+    """The judgement after what people commanded: an abort ends the step, and so does a raise, but no alarm.
+
+    An alarm that cannot go back, as stable is gone, asks a person all the same.
+    """
+    had = f"The judge had concluded: {judgement.reason}"
+    if command := aborted(claims):
+        reason = f"Aborted by {command}. {had}"
+        return judgement.model_copy(update={"verdict": Verdict.ROLLBACK, "reason": reason, "blame": None})
+    command = hurried(claims)
+    if command is None or judgement.verdict in (Verdict.ASK, Verdict.ROLLBACK):
+        return judgement
+    reason = f"{command.what.value} by {command}. {had}"
+    return judgement.model_copy(update={"verdict": Verdict.ADVANCE, "reason": reason})
 
 
 def watched(frozen: Frozen, step: int, since: float) -> tuple[Frozen, StepContext]:

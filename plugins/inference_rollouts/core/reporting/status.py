@@ -13,6 +13,7 @@ from inference_rollouts.core.durations import roughly, spoken
 from inference_rollouts.core.judging.judgement import Judgement, Verdict, figure
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.routing.claim import Claim, Phase
+from inference_rollouts.core.routing.control import aborted
 from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.core.routing.watch import LONGEST_REASON, Progress
 from inference_rollouts.core.run.frozen import Frozen
@@ -55,11 +56,13 @@ class Status(Value):
 def status_of(
     claims: Sequence[Claim], progress: Progress | None = None, watcher: str = "", doing: str = ""
 ) -> Status:
-    """The status of a rollout with these claims, one at least, by the one that is behind the others.
+    """The status of a rollout with these claims, one at least, by one that is paused, or behind the others.
 
     `doing` is what it waits for, where that is not to be seen in a claim.
     """
-    claim = min(claims, key=lambda each: (each.step, each.percent))
+    claim = min(claims, key=lambda each: (each.phase is not Phase.PAUSED, each.step, each.percent))
+    if claim.phase is Phase.PAUSED:
+        doing = ""  # whatever else it waits for
     if progress and (progress.step != claim.step or claim.phase is not Phase.PROGRESSING):
         progress = None
     says = [where(claim.percent, claim.mirror, claim.step, claim.steps), doing or _doing(claim, progress)]
@@ -132,9 +135,13 @@ def where(percent: int, mirror: int, step: int, steps: int) -> str:
 def _doing(claim: Claim, progress: Progress | None) -> str:
     match claim.phase:
         case Phase.RETURNING:
-            return f"going back to {claim.stable}{' after an alarm' if claim.alarm else ''}"
+            command = aborted([claim])
+            why = f", aborted by {command}" if command else " after an alarm" if claim.alarm else ""
+            return f"going back to {claim.stable}{why}"
         case Phase.PAUSED:
-            return f"paused by {claim.command.who}" if claim.command else "paused"
+            return f"paused by {claim.command}" if claim.command else "paused"
+    if claim.undo:
+        return f"undone by {claim.command}, guardrails watch it"
     if claim.committed:
         return "being promoted"
     if permits(claim):

@@ -24,6 +24,9 @@ ENDING = "inference-rollouts.dev/ending"
 SCHEMA = 1
 LIMIT = 128 * 1024  # bytes of a claim: half of what all annotations of an object may have together
 
+LONGEST_WHO = 253  # characters of the name of whoever commands
+LONGEST_WHY = 500  # characters of the reason
+
 Share = Annotated[int, Field(ge=0, le=100)]
 Moment = Annotated[float, Field(ge=0)]
 """Unix seconds."""
@@ -79,14 +82,41 @@ class Permission(_Part):
     at: Moment
 
 
-class Command(_Part):
-    """What a person asked for, the latest only: `sequence` grows with each."""
+class What(StrEnum):
+    """What people may command."""
 
-    what: str
-    who: str
-    why: str = ""
+    PAUSE = "pause"
+    """No raise until it is resumed; it is watched, and alarms, as ever."""
+    RESUME = "resume"
+    SKIP_BAKE = "skip_bake"
+    """The step that stands need bake no longer; all else that its judge wants it must still show."""
+    RAISE_NOW = "raise_now"
+    """The step that stands passes with the next look that is no alarm."""
+    PROMOTE_NOW = "promote_now"
+    """So does every step that is left."""
+    ABORT = "abort"
+    """Everything goes back."""
+    UNDO = "undo"
+    """After a promotion: all traffic back to what served before."""
+
+
+class Command(_Part):
+    """What somebody commanded, the latest only: `sequence` grows with each.
+
+    `at` is a time of the API server's clock, `step` the one that stood then. `switch`: it was no person's own
+    doing, but that of the switch that stops everything, so that it ends with that.
+    """
+
+    what: Annotated[What, Field(strict=False)]
+    who: Annotated[str, Field(min_length=1, max_length=LONGEST_WHO)]
+    why: Annotated[str, Field(max_length=LONGEST_WHY)] = ""
     at: Moment
-    sequence: Annotated[int, Field(ge=0)]
+    sequence: Annotated[int, Field(ge=1)]
+    step: Annotated[int, Field(ge=0)] = 0
+    switch: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.why.rstrip('.')}" if self.why else self.who
 
 
 class Floor(_Part):
@@ -128,7 +158,10 @@ class Claim(_Part):
     the next raise. By `next_move_by`, a time of the API server's clock, somebody must have moved on (None:
     nobody need); `abandon_after` that, in seconds, a guardian ends the rollout. `committed`: promotion is
     decided and may only be completed. `alarm`: the canary was found bad, so that our own two weights go back
-    whatever others have put beside them. `guard` is what those need who watch without the plan.
+    whatever others have put beside them. `command` is the latest; `paused` is since when it is, `resumed`
+    when it last went on (times of the API server's clock): no deadline counts what was before. `guard` is
+    what those need who watch without the plan. `undo`: it undoes a promotion (the pool of before is its
+    canary, with all traffic), and stays so at `next_move_by` unless there is an alarm.
     """
 
     schema_: Annotated[int, Field(ge=0, alias="schema")] = SCHEMA
@@ -152,8 +185,11 @@ class Claim(_Part):
     committed: bool = False
     alarm: bool = False
     command: Command | None = None
+    paused: Moment | None = None
+    resumed: Moment = 0.0
     floors: tuple[Floor, ...] = ()
     guard: Guard | None = None
+    undo: bool = False
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -172,6 +208,14 @@ class Claim(_Part):
         """The claim with other values."""
         return self.model_copy(update=changes)
 
+    def returning(self) -> Claim:
+        """The claim in an epoch in which it goes back: nothing is raised any more."""
+        if self.phase is Phase.RETURNING:
+            return self
+        return self.with_(
+            phase=Phase.RETURNING, epoch=self.epoch + 1, committed=False, verdict=None, paused=None
+        )
+
 
 class Ending(StrEnum):
     """How a rollout let an object go."""
@@ -183,7 +227,7 @@ class Ending(StrEnum):
 class LastEnding(_Part):
     """What is left on an object: how the last rollout (its `token`) let it go, when, and why.
 
-    `floors` are still to be put back.
+    `floors` are still to be put back. `claim` is the last one of a promotion, from which it can be undone.
     """
 
     token: str
@@ -192,6 +236,7 @@ class LastEnding(_Part):
     at: Moment = 0.0
     why: str = ""
     floors: tuple[Floor, ...] = ()
+    claim: Claim | None = None
 
 
 class Standing(StrEnum):

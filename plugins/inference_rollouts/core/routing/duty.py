@@ -9,6 +9,8 @@ from enum import StrEnum
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.limits import RETURN_PATIENCE
 from inference_rollouts.core.routing.claim import Claim, Phase
+from inference_rollouts.core.routing.control import aborted, latest
+from inference_rollouts.core.routing.undo import is_undone
 from inference_rollouts.core.routing.watch import Watch
 
 
@@ -38,9 +40,17 @@ def duty(claims: Sequence[Claim], watches: Sequence[Watch | None], holder: str, 
 
 
 def abandoned_at(claims: Sequence[Claim]) -> float:
-    """From when on nobody is believed to drive: a time of the API server's clock, infinite for never."""
+    """From when on nobody is believed to drive: a time of the API server's clock, infinite for never.
+
+    What is paused nobody need drive.
+    """
     return max(
-        (math.inf if c.next_move_by is None else c.next_move_by + c.abandon_after for c in claims),
+        (
+            math.inf
+            if c.next_move_by is None or c.phase is Phase.PAUSED
+            else c.next_move_by + c.abandon_after
+            for c in claims
+        ),
         default=math.inf,
     )
 
@@ -55,6 +65,10 @@ def why_ended(claims: Sequence[Claim], now: float) -> str:
     """One sentence for people: why a guardian ended a rollout."""
     if any(claim.alarm for claim in claims):
         return "after an alarm nobody else finished the way back"
+    if command := aborted(claims):
+        return f"aborted by {command}"
+    if is_undone(claims):
+        return f"undone by {latest(claims)}, and no guardrail raised an alarm"
     if any(_is_ending(claim) for claim in claims):
         return "it was being ended, and nobody else finished it"
     due = max(claim.next_move_by or now for claim in claims)

@@ -19,7 +19,6 @@ from inference_rollouts.core.routing.claim import (
     Ending,
     LastEnding,
     Permission,
-    Phase,
 )
 from inference_rollouts.core.routing.drift import (
     Located,
@@ -32,6 +31,7 @@ from inference_rollouts.core.routing.drift import (
 from inference_rollouts.core.routing.rules import entries_of, names_of, spelling_of
 from inference_rollouts.core.routing.weights import at_percent, weights_of
 
+LARGEST_UNDO = 32 * 1024  # characters of a claim that is left on an object after a promotion
 LONGEST_WHY = 1024  # characters of a reason that are left on an object
 
 Patch = list[dict[str, Any]]
@@ -69,6 +69,11 @@ def wait_patch(obj: K8sObject, claim: Claim, next_move_by: float) -> Patch:
     return _rewrite(obj, claim.with_(next_move_by=next_move_by))
 
 
+def command_patch(obj: K8sObject, claim: Claim) -> Patch:
+    """Remember what a command makes of the claim. Weights stay."""
+    return _rewrite(obj, claim)
+
+
 def commit_patch(obj: K8sObject, claim: Claim) -> Patch:
     """Remember that promotion is decided. Raises RouteDrift unless all is as we left it."""
     in_order(obj, claim)
@@ -77,7 +82,7 @@ def commit_patch(obj: K8sObject, claim: Claim) -> Patch:
 
 def return_patch(obj: K8sObject, claim: Claim) -> Patch:
     """Take the rollout over to end it: a new epoch, in which nothing is raised any more. Weights stay."""
-    return _rewrite(obj, _returning(claim))
+    return _rewrite(obj, claim.returning())
 
 
 def retreat_patch(obj: K8sObject, claim: Claim, kept: int = 0) -> Patch:
@@ -86,7 +91,7 @@ def retreat_patch(obj: K8sObject, claim: Claim, kept: int = 0) -> Patch:
     It keeps `kept` %, which stable cannot take.
     """
     percent = still_kept(claim, kept)
-    back = _returning(claim).with_(percent=percent, mirror=0, alarm=True)
+    back = claim.returning().with_(percent=percent, mirror=0, alarm=True)
     return [*_rewrite(obj, back), *_each_rule(obj, claim, lambda each: _pair_at(obj, each, claim, percent))]
 
 
@@ -98,7 +103,7 @@ def hold_patch(obj: K8sObject, claim: Claim, kept: int) -> Patch:
     if claim.alarm:
         return retreat_patch(obj, claim, kept)
     in_order(obj, claim)
-    held = _returning(claim).with_(percent=still_kept(claim, kept), mirror=0)
+    held = claim.returning().with_(percent=still_kept(claim, kept), mirror=0)
     return [*_rewrite(obj, held), *_set_rules(obj, claim, held)]
 
 
@@ -125,7 +130,11 @@ def release_patch(obj: K8sObject, last: LastEnding) -> Patch:
 
 
 def ending_of(claim: Claim, ending: Ending, now: float, why: str = "") -> LastEnding:
-    """What is left on an object that a rollout lets go."""
+    """What is left on an object that a rollout lets go.
+
+    A promotion of rules that are too large to stand there for long is not to be undone.
+    """
+    undoable = ending is Ending.PROMOTED and len(claim.to_json()) <= LARGEST_UNDO
     return LastEnding(
         token=claim.token,
         ending=ending,
@@ -133,24 +142,19 @@ def ending_of(claim: Claim, ending: Ending, now: float, why: str = "") -> LastEn
         at=now,
         why=why[:LONGEST_WHY],
         floors=claim.floors,
+        claim=claim.with_(floors=()) if undoable else None,
     )
 
 
 def settled_patch(obj: K8sObject, last: LastEnding) -> Patch:
     """Remember that all floors are back."""
     key = _annotation(ENDING)
-    settled = last.model_copy(update={"floors": ()}).model_dump_json()
+    settled = last.model_copy(update={"floors": ()}).model_dump_json(by_alias=True, exclude_none=True)
     return [
         _test("/metadata/uid", obj["metadata"]["uid"]),
         _test(key, annotations_of(obj)[ENDING]),
         _add(key, settled),
     ]
-
-
-def _returning(claim: Claim) -> Claim:
-    if claim.phase is Phase.RETURNING:
-        return claim
-    return claim.with_(phase=Phase.RETURNING, epoch=claim.epoch + 1, committed=False, verdict=None)
 
 
 def _set_rules(obj: K8sObject, claim: Claim, moved: Claim) -> Iterator[dict[str, Any]]:
@@ -278,7 +282,7 @@ def _still_claimed(obj: K8sObject) -> Patch:
 
 
 def _release(obj: K8sObject, last: LastEnding) -> Patch:
-    text = last.model_dump_json()
+    text = last.model_dump_json(by_alias=True, exclude_none=True)
     return [{"op": "remove", "path": _annotation(CLAIM)}, _add(_annotation(ENDING), text)]
 
 

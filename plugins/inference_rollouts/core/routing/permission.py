@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from inference_rollouts.core.errors import ClaimLost, RaiseRefused
+from inference_rollouts.core.errors import ClaimLost, Held, RaiseRefused
 from inference_rollouts.core.objects.k8s import K8sObject, title_of
 from inference_rollouts.core.routing.claim import Claim, Permission, Phase
+from inference_rollouts.core.routing.switch import Switch
 
 
 def permission_of(claim: Claim, now: float) -> Permission:
@@ -23,21 +24,31 @@ def permits(claim: Claim) -> bool:
 
 
 def require_progressing(obj: K8sObject, claim: Claim) -> None:
-    """Raises ClaimLost when the rollout is on its way back, RaiseRefused while it is paused."""
+    """Raises ClaimLost when the rollout is on its way back."""
     if claim.phase is Phase.RETURNING:
         raise ClaimLost(
             f"{title_of(obj)} is on its way back to {claim.stable} (epoch {claim.epoch}): nothing is raised "
             "any more. Let the rollback end, then start a new run."
         )
-    if claim.phase is Phase.PAUSED:
-        raise RaiseRefused(
-            f"{title_of(obj)} is paused at {claim.percent} %: {claim.canary} keeps that until it is resumed."
-        )
 
 
-def require_raise(obj: K8sObject, claim: Claim, step: int) -> None:
-    """Raises RaiseRefused unless the step before `step` passed, on this claim and since its own shift."""
+def require_free(obj: K8sObject, claim: Claim, switch: Switch | None, now: float) -> None:
+    """The same; raises Held while somebody has paused the rollout, or stopped all at `now`."""
     require_progressing(obj, claim)
+    keeps = f"{claim.canary} keeps {claim.percent} % of the traffic of {title_of(obj)}"
+    if claim.phase is Phase.PAUSED:
+        by = f" by {claim.command}" if claim.command else ""
+        raise Held(f"Paused{by}. {keeps} until the rollout is resumed.")
+    if switch and switch.is_on(now):
+        raise Held(f"{switch}. {keeps} until then.")
+
+
+def require_raise(obj: K8sObject, claim: Claim, step: int, switch: Switch | None, now: float) -> None:
+    """Raises RaiseRefused unless the step before `step` passed, on this claim and since its own shift.
+
+    Raises Held as `require_free` does.
+    """
+    require_free(obj, claim, switch, now)
     if claim.step != step - 1 or not permits(claim):
         before = f"step {step - 1}" if step > 1 else "the warm-up"
         raise RaiseRefused(
@@ -46,9 +57,9 @@ def require_raise(obj: K8sObject, claim: Claim, step: int) -> None:
         )
 
 
-def require_promotion(obj: K8sObject, claim: Claim, steps: int) -> None:
-    """Raises RaiseRefused unless the last of all `steps` passed with 100 % on the canary."""
-    require_progressing(obj, claim)
+def require_promotion(obj: K8sObject, claim: Claim, steps: int, switch: Switch | None, now: float) -> None:
+    """Raises RaiseRefused unless the last of all `steps` passed with 100 % on the canary; Held as above."""
+    require_free(obj, claim, switch, now)
     last = max(steps, claim.steps)
     if claim.percent != 100:
         raise RaiseRefused(

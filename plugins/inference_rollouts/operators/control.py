@@ -1,0 +1,156 @@
+"""Commands by Airflow: who triggers the run commands, and says why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.context import Context
+
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.durations import parse_duration
+from inference_rollouts.core.errors import CommandRefused, PassingError, RolloutError
+from inference_rollouts.core.limits import TRIGGER_GRACE, UNDO_WATCH, WRITE_DEADLINE
+from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.core.reporting.text import inert
+from inference_rollouts.core.routing.claim import What
+from inference_rollouts.core.routing.control import HURRIES
+from inference_rollouts.core.routing.switch import Mode
+from inference_rollouts.hooks.clients import clients_at
+from inference_rollouts.rollout.claims import claimed_objects
+from inference_rollouts.rollout.command import command
+from inference_rollouts.rollout.control import obey_all
+from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.switch import put_back, throw
+
+EVERYTHING = "everything"
+STOPS = {"stop": Mode.HOLD, "send_back": Mode.BACK}
+GO = "go"
+COMMANDS = (*(what.value for what in What), *STOPS, GO)
+REPORT = "report"  # the XCom that becomes the run's note
+
+
+class Control(BaseOperator):
+    """Leaves a command where the plan's connections lead. Its XCom `report` says what happens now.
+
+    `places` are the plans: each has its name as `plan`, its DAG's as `dag`, connections `kubernetes` and
+    `prometheus`, and a `namespace`. Airflow's right to trigger this DAG is the right to command.
+    """
+
+    ui_color = "#fde7f3"
+
+    def __init__(self, *, places: Sequence[dict[str, str]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.places = places
+
+    def execute(self, context: Context) -> None:
+        """Raises CommandRefused, NotFound."""
+        given = {key: str(value or "").strip() for key, value in context["params"].items()}
+        who = str(context["dag_run"].triggering_user_name or context["dag_run"].run_type)
+        try:
+            if given["rollout"] == EVERYTHING:
+                told = self._everything(given, who)
+            else:
+                told = self._one(context, given, who)
+        except (RolloutError, PassingError) as error:
+            self._report(context, given, who, f"refused: {error}")
+            raise
+        self._report(context, given, who, told)
+        if given["command"] == What.UNDO:
+            self._watch(given["rollout"])
+
+    def watched(self, context: Context, event: dict[str, Any]) -> None:
+        """How an undo ended that nobody else watched."""
+        for each in event["ended"]:
+            self.log.warning("%s: %s, because %s", each["run"], each["how"], each["why"])
+
+    def _everything(self, given: dict[str, str], who: str) -> str:
+        what, why = given["command"], given["reason"]
+        if what not in (*STOPS, GO):
+            known = ", ".join((*STOPS, GO))
+            raise CommandRefused(f"{what or 'Nothing'} is no command to {EVERYTHING}; there are: {known}.")
+        try:
+            seconds = parse_duration(given["lasts"])
+        except ValueError as error:
+            raise CommandRefused(f"{error}. Nothing was changed.") from error
+        _need(why)
+        told = []
+        for place in _clusters(self.places):
+            cluster = _cluster(place)
+            if what == GO:
+                now = until(time.time() + WRITE_DEADLINE)(put_back, cluster, who, why)
+            else:
+                thrown = until(time.time() + WRITE_DEADLINE)(throw, cluster, STOPS[what], who, why, seconds)
+                now = f"{thrown}."
+            told.append(f"{place['namespace']}: {now}")
+            obey_all(cluster, claimed_objects(cluster))
+        return " ".join(told)
+
+    def _one(self, context: Context, given: dict[str, str], who: str) -> str:
+        name, what = given["rollout"], given["command"]
+        place = self._place(name)
+        if what in (*STOPS, GO):
+            raise CommandRefused(f"{what} is for {EVERYTHING}, not for one rollout. Nothing was changed.")
+        _need(given["reason"])
+        paused = self._is_paused(context, place["dag"])
+        if paused and what in HURRIES:
+            raise CommandRefused(
+                f"The DAG {place['dag']} is paused, so nothing can be raised: unpause it first. "
+                "The share stays as it is."
+            )
+        told: str = until(time.time() + WRITE_DEADLINE)(
+            command, _cluster(place), name, what, who, given["reason"]
+        )
+        hint = (
+            f" The DAG {place['dag']} is paused: nothing is raised before it is unpaused." if paused else ""
+        )
+        return f"{told}{hint if what == What.RESUME else ''}"
+
+    def _place(self, name: str) -> dict[str, str]:
+        for place in self.places:
+            if place["plan"] == name:
+                return place
+        known = ", ".join(place["plan"] for place in self.places)
+        raise CommandRefused(f"There is no plan {name or 'without a name'}; there are: {known}.")
+
+    def _is_paused(self, context: Context, dag: str) -> bool:
+        """Whether Airflow runs no task of that DAG now; False where it does not say."""
+        try:
+            return bool(context["ti"].get_dag(dag).is_paused)
+        except Exception as error:
+            self.log.warning("nobody knows whether the DAG %s is paused: %s", dag, error)
+            return False
+
+    def _report(self, context: Context, given: dict[str, str], who: str, told: str) -> None:
+        head, why = inert(f"{given['command']} {given['rollout']}"), inert(given["reason"])
+        text = f"**{head}** by {inert(who)}: {why}\n\n{inert(told)}"
+        context["ti"].xcom_push(key=REPORT, value=text)
+        self.log.info("%s", told)
+
+    def _watch(self, name: str) -> None:
+        """Be the guardian of an undo, where there is no other."""
+        from inference_rollouts.triggers.guard import GuardTrigger
+
+        end = UNDO_WATCH + TRIGGER_GRACE.total_seconds()
+        self.defer(
+            trigger=GuardTrigger(places=[self._place(name)], deadline=time.time() + end),
+            method_name="watched",
+            timeout=timedelta(seconds=end) + TRIGGER_GRACE,
+        )
+
+
+def _need(reason: str) -> None:
+    if not reason:
+        raise CommandRefused("A command needs a reason: it stands in status, Events and report.")
+
+
+def _clusters(places: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Each cluster and namespace once."""
+    return list({(place["kubernetes"], place["namespace"]): place for place in places}.values())
+
+
+def _cluster(place: dict[str, str]) -> Cluster:
+    return clients_at(Connections(kubernetes=place["kubernetes"]), place["namespace"]).cluster

@@ -1,0 +1,66 @@
+"""Undoing a promotion, by what it left on the objects alone; and the end of that."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.routing.claim import What, read_claim
+from inference_rollouts.core.routing.control import command_of
+from inference_rollouts.core.routing.drift import own_claim
+from inference_rollouts.core.routing.patches import Patch, attach_patch, commit_patch
+from inference_rollouts.core.routing.undo import promoted, require_room, undoable, undoing, undone
+from inference_rollouts.rollout.availability import availability_of
+from inference_rollouts.rollout.claims import claimable_objects
+from inference_rollouts.rollout.watching import target_of
+from inference_rollouts.rollout.way_back import WayBack
+from inference_rollouts.rollout.writer import Writer
+
+
+def undo(cluster: Cluster, name: str, who: str, why: str) -> str:
+    """Send all traffic back to what served before the last promotion of a plan, or of an object.
+
+    All objects of the rollout move, or none. Returns what happens now, in sentences. Raises CommandRefused
+    where it cannot be undone, RouteDrift where others have changed the weights since.
+    """
+    every = promoted(claimable_objects(cluster), name)
+    [first, *_] = every
+    guard = first.claim.guard
+    require_room(first, availability_of(cluster, guard.stable_pool if guard else first.claim.stable))
+    pods = availability_of(cluster, guard.canary_pool).pods if guard else 0
+    command = command_of(What.UNDO, who, why, [first.claim], cluster.time())
+    token, writer = secrets.token_hex(16), Writer(cluster)
+    way_back = WayBack(writer, [target_of(each.obj) for each in every], token)
+
+    def decide(obj: K8sObject) -> Patch:
+        if (found := read_claim(obj)) and found.token == token:
+            return []
+        return attach_patch(obj, undoing(undoable(obj, first.claim.token), command, token, pods))
+
+    try:
+        for target in way_back.targets:
+            written = writer.write(target, decide)
+            claim = own_claim(written.obj, token)
+            writer.tell(written.obj, "Undone", f"{undone(claim)} By {command}", warning=True)
+    except Exception:
+        way_back.restore("another object could not go back", cluster.time())
+        raise
+    finally:
+        writer.tell_all()
+    return undone(claim)
+
+
+def complete(way_back: WayBack, now: float) -> None:
+    """The guardrails saw nothing: it stays so. Raises RouteDrift where others changed the weights."""
+    for target in way_back.targets:
+        way_back.writer.write(target, partial(_committed, way_back.token))
+    way_back.restore("", now)
+
+
+def _committed(token: str, obj: K8sObject) -> Patch:
+    claim = read_claim(obj)
+    if claim is None or claim.token != token or claim.committed:
+        return []
+    return commit_patch(obj, claim)

@@ -1,0 +1,120 @@
+"""Commands by a DAG: the form takes any words, the task says what is wrong with them and what happens."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from inference_rollouts.control_dag import build_control_dag
+from inference_rollouts.core.errors import CommandRefused, NotFound
+from inference_rollouts.core.routing.claim import Phase
+from inference_rollouts.triggers.guard import GuardTrigger
+from tests.support.airflow import Told, use
+from tests.support.plans import CANARY, STABLE, food_review_plan, llm_plan
+from tests.support.steps import Step
+
+DAG = build_control_dag([llm_plan(), food_review_plan()])
+
+
+class Commander:
+    """Anna triggers the DAG, about a rollout whose own DAG may be `paused`."""
+
+    def __init__(self, step: Step) -> None:
+        self.step, self.paused, self.told = step, False, Told()
+
+    def give(self, what: str, rollout: str = "llm", reason: str = "the pager", lasts: str = "4h") -> str:
+        self.told = Told()
+        self.told.get_dag = lambda dag: SimpleNamespace(is_paused=self.paused)  # type: ignore[attr-defined]
+        params = {"rollout": rollout, "command": what, "reason": reason, "lasts": lasts}
+        run = SimpleNamespace(triggering_user_name="anna", run_type="manual")
+        context: Any = {"ti": self.told, "params": params, "dag_run": run}
+        task: Any = DAG.task_dict["control"]
+        task.execute(context)
+        return str(self.told.pushed["report"])
+
+    @property
+    def phase(self) -> str:
+        [claim] = self.step.run.traffic.claims()
+        return claim.phase.value
+
+
+@pytest.fixture
+def anna(monkeypatch: pytest.MonkeyPatch) -> Commander:
+    step = Step(time.time())
+    use(step.run.clients, monkeypatch)
+    return Commander(step)
+
+
+def test_who_triggers_commands_and_the_note_says_what_happens(anna: Commander) -> None:
+    note = anna.give("pause")
+    assert note.startswith("**pause llm** by anna: the pager\n\n")
+    assert f"{CANARY} keeps 50 % until somebody resumes it" in note.replace("\\", "")
+    assert anna.phase == Phase.PAUSED
+    [claim] = anna.step.run.traffic.claims()
+    assert str(claim.command) == "anna: the pager"
+
+
+def test_a_dag_that_is_paused_can_be_paused_and_aborted_but_not_hurried(anna: Commander) -> None:
+    anna.paused = True
+    with pytest.raises(CommandRefused, match="unpause it first"):
+        anna.give("raise_now")
+    anna.give("pause")
+    assert "nothing is raised before it is unpaused" in anna.give("resume")
+    anna.give("abort")
+    assert anna.phase == Phase.RETURNING
+
+
+def test_everything_is_stopped_and_goes_on(anna: Commander) -> None:
+    assert "All rollouts are held until" in anna.give("stop", "everything")
+    assert anna.phase == Phase.PAUSED
+    anna.give("go", "everything")
+    assert anna.phase == Phase.PROGRESSING
+    anna.give("send_back", "everything", lasts="10m")
+    assert anna.phase == Phase.RETURNING
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"what": "dance"}, "There is no command dance; there are: pause"),
+        ({"what": "pause", "rollout": "lm"}, "There is no plan lm; there are: llm, food-review"),
+        ({"what": "pause", "reason": " "}, "needs a reason"),
+        ({"what": "stop"}, "stop is for everything"),
+        ({"what": "pause", "rollout": "everything"}, "there are: stop, send_back, go"),
+        ({"what": "stop", "rollout": "everything", "lasts": "long"}, "not a duration"),
+        ({"what": "resume"}, "It is not paused"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_the_note(
+    anna: Commander, form: dict[str, str], words: str
+) -> None:
+    with pytest.raises(CommandRefused, match=words):
+        anna.give(**form)
+    assert "refused: " in anna.told.pushed["report"]
+    assert anna.phase == Phase.PROGRESSING
+
+
+def test_an_undo_is_watched_where_nobody_else_does(anna: Commander) -> None:
+    traffic, plan = anna.step.run.traffic, anna.step.run.plan
+    traffic.permit(1, time.time())
+    traffic.shift(2, plan.all_steps[1], time.time())
+    traffic.permit(2, time.time())
+    traffic.promote(time.time())
+    with pytest.raises(NotFound):
+        anna.give("pause")
+    with pytest.raises(TaskDeferred) as deferred:
+        anna.give("undo")
+    assert isinstance(deferred.value.trigger, GuardTrigger)
+    assert anna.step.cluster.weights() == {STABLE: 100, CANARY: 0}
+
+
+def test_the_form_takes_any_words_as_only_the_task_can_say_what_is_wrong() -> None:
+    schemas = {name: DAG.params.get_param(name).schema for name in DAG.params}
+    assert {schema["type"] for schema in schemas.values()} == {"string"}
+    assert not any(key in schema for schema in schemas.values() for key in ("enum", "minLength", "pattern"))
+    assert schemas["rollout"]["examples"] == ["llm", "food-review", "everything"]
+    assert not DAG.is_paused_upon_creation

@@ -1,0 +1,149 @@
+"""A promotion is undone by what it left on the route alone, watched, and stays undone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from inference_rollouts.cli import control as command_line
+from inference_rollouts.cli import main
+from inference_rollouts.core.errors import CommandRefused, RouteDrift
+from inference_rollouts.core.limits import UNDO_WATCH
+from inference_rollouts.core.routing.claim import CLAIM, Ending, read_ending
+from inference_rollouts.core.routing.switch import Mode
+from inference_rollouts.rollout.command import command
+from inference_rollouts.rollout.guardian import Guardian
+from inference_rollouts.rollout.overview import overview
+from inference_rollouts.rollout.switch import throw
+from tests.support.plans import CANARY, STABLE
+from tests.support.steps import START, Step
+
+NEW, OLD = {STABLE: 0, CANARY: 100}, {STABLE: 100, CANARY: 0}
+
+
+class Scene:
+    """A canary that was promoted just now, and a guardian."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.step = Step(START, clock=lambda: self.now)
+        traffic, plan = self.step.run.traffic, self.step.run.plan
+        traffic.permit(1, START)
+        traffic.shift(2, plan.all_steps[1], START)
+        traffic.permit(2, START)
+        traffic.promote(START)
+        self.cluster = self.step.cluster
+        self.guardian = Guardian(self.cluster, self.step.prometheus, "guardian", now=lambda: self.now)
+        assert self.cluster.weights() == NEW
+
+    def undo(self, name: str = "llm") -> str:
+        return command(self.cluster, name, "undo", "anna", "it rambles")
+
+    def after(self, seconds: float) -> Any:
+        self.now += seconds
+        return self.guardian.round()
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.mark.parametrize("name", ["llm", "routes-to-llm"])
+def test_all_traffic_goes_back_at_once_and_stays(scene: Scene, name: str) -> None:
+    told = scene.undo(name)
+    assert told.startswith(f"All traffic goes from {CANARY} back to {STABLE}. Guardrails watch it for 5 min")
+    assert scene.cluster.weights() == OLD
+    [status] = overview(scene.cluster).statuses
+    assert "undone by anna: it rambles, guardrails watch it" in status.headline
+    assert scene.after(5.0).watching == 1
+    [ended] = scene.after(UNDO_WATCH).ended
+    assert ended.why == "undone by anna: it rambles, and no guardrail raised an alarm"
+    assert scene.cluster.weights() == OLD
+    assert CLAIM not in scene.cluster.notes()
+    assert "Undone" in scene.cluster.events
+
+
+def test_an_alarm_sends_it_to_the_promoted_pool_again(scene: Scene) -> None:
+    scene.undo()
+    scene.cluster.scale(STABLE, 0)
+    scene.after(5.0)
+    assert scene.cluster.weights()[CANARY] == 100
+    assert scene.cluster.ending() is Ending.RESTORED
+
+
+def test_an_abort_does_so_too_and_nothing_else_commands_it(scene: Scene) -> None:
+    scene.undo()
+    with pytest.raises(CommandRefused, match="nothing else can be had but an abort"):
+        command(scene.cluster, "llm", "promote_now", "anna", "")
+    with pytest.raises(CommandRefused, match="A rollout moves HTTPRoute routes-to-llm now"):
+        scene.undo()
+    command(scene.cluster, "llm", "abort", "anna", "it was right")
+    scene.after(5.0)
+    assert scene.cluster.weights() == NEW
+
+
+def test_the_switch_does_not_stop_it(scene: Scene) -> None:
+    throw(scene.cluster, Mode.BACK, "ben", "an incident", 3600.0)
+    scene.undo()
+    scene.after(5.0)
+    assert scene.cluster.weights() == OLD
+
+
+def test_what_dies_while_it_is_completed_is_completed_by_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("inference_rollouts.rollout.undo.WayBack.restore", _dies)
+        scene.after(UNDO_WATCH + 2.0)
+    assert CLAIM in scene.cluster.notes()
+    scene.after(1.0)
+    assert CLAIM not in scene.cluster.notes()
+    assert scene.cluster.weights() == OLD
+
+
+def _dies(*_: object) -> None:
+    raise RuntimeError("killed")
+
+
+def test_it_is_refused_in_words_where_the_old_pool_cannot_carry_it(scene: Scene) -> None:
+    scene.cluster.scale(STABLE, 1)
+    with pytest.raises(CommandRefused, match=r"as it did with 3 ready pods: llm-pool has 1 ready pods"):
+        scene.undo()
+    scene.cluster.scale(STABLE, 0)
+    with pytest.raises(CommandRefused, match="llm-pool has no ready pods"):
+        scene.undo()
+    del scene.cluster.objects["InferencePool", STABLE]
+    with pytest.raises(CommandRefused, match="There is no InferencePool llm-pool"):
+        scene.undo()
+    assert scene.cluster.weights() == NEW
+
+
+def test_it_is_refused_where_nothing_was_promoted_or_others_have_moved(scene: Scene) -> None:
+    with pytest.raises(CommandRefused, match="No promotion of elsewhere is remembered"):
+        scene.undo("elsewhere")
+    scene.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 7
+    with pytest.raises(RouteDrift, match="was changed by"):
+        scene.undo()
+    assert CLAIM not in scene.cluster.notes()
+
+
+def test_it_is_undone_once(scene: Scene) -> None:
+    scene.undo()
+    scene.after(UNDO_WATCH + 2.0)
+    last = read_ending(scene.cluster.route)
+    assert last
+    assert last.ending is Ending.PROMOTED
+    with pytest.raises(CommandRefused, match="was undone already"):
+        scene.undo()
+
+
+def test_the_command_line_undoes(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command_line, "cluster_of", lambda _: scene.cluster)
+    assert main(["control", "llm", "undo", "--reason", "it rambles"]) == 0
+    assert "All traffic goes from" in capsys.readouterr().out
+    assert scene.cluster.weights() == OLD
