@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
-from typing import Any
 
 from inference_rollouts.clients.kubernetes import Cluster, Reader
 from inference_rollouts.core.errors import ClusterUnavailable, CommandRefused, PatchRefused
@@ -30,11 +29,11 @@ def read_switch(cluster: Reader) -> Switch | None:
 
 def seen_switch(cluster: Reader) -> Switch | None:
     """The same as it was a moment ago: all observers of a process on one cluster ask once. For no raise."""
-    return _asked_at(cluster, time.monotonic() // SWITCH_SEEN)
+    return _asked_at(cluster, time.monotonic() // SWITCH_SEEN)  # type: ignore[arg-type]  # hashed by identity
 
 
 @lru_cache(maxsize=64)
-def _asked_at(cluster: Any, moment: float) -> Switch | None:
+def _asked_at(cluster: Reader, moment: float) -> Switch | None:
     return read_switch(cluster)
 
 

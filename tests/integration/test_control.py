@@ -1,0 +1,97 @@
+"""The command line commands, stops and undoes on an API server that validates, owns fields and guards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference_rollouts.cli import main
+from inference_rollouts.clients.include import load_metric_set
+from inference_rollouts.clients.kubernetes import KubernetesCluster
+from inference_rollouts.core.errors import Held
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.routing.claim import Phase
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.guardian import Guardian
+from inference_rollouts.rollout.traffic import Traffic
+from tests.support.lab.apiserver_process import ApiServer
+from tests.support.plans import RUN, llm_plan
+from tests.support.routes import ref
+
+
+@pytest.fixture
+def traffic(real: KubernetesCluster, server: ApiServer) -> Traffic:
+    """A canary with its first share, whose step has passed."""
+    obj = {
+        "apiVersion": GATEWAY_API,
+        "kind": "HTTPRoute",
+        "metadata": {"name": "routes-to-llm", "namespace": real.namespace},
+        "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": [ref("llm-pool")]}]},
+    }
+    server.ok("POST", f"/apis/gateway.networking.k8s.io/v1/namespaces/{real.namespace}/httproutes", obj)
+    plan = llm_plan()
+    frozen = Frozen(
+        run=RUN,
+        token="5f3a",
+        plan=plan,
+        parents=(),
+        targets=(Target(GATEWAY_API, "HTTPRoute", "routes-to-llm"),),
+        metric_set=load_metric_set(*plan.metrics),
+        manifests=(),
+    )
+    traffic = Traffic(real, frozen, kind_of(plan).places)
+    traffic.attach()
+    traffic.permit(0, 1.0)
+    traffic.shift(1, plan.all_steps[0], 1.0)
+    traffic.permit(1, 2.0)
+    return traffic
+
+
+def phase(traffic: Traffic) -> Phase:
+    [claim] = traffic.claims()
+    return claim.phase
+
+
+def test_it_is_paused_stopped_and_sent_back_at_a_terminal(
+    traffic: Traffic, real: KubernetesCluster, kubeconfig: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = [
+        "--kubeconfig",
+        str(kubeconfig),
+        "-n",
+        real.namespace,
+        "--who",
+        "anna",
+        "--reason",
+        "an incident",
+    ]
+
+    def run(*words: str) -> str:
+        assert main([*words, *where]) == 0
+        return capsys.readouterr().out
+
+    assert "keeps 5 % until somebody resumes it" in run("control", "llm", "pause")
+    assert phase(traffic) is Phase.PAUSED
+    run("control", "routes-to-llm", "resume")
+    for _ in range(2):  # and thrown anew, over what the patch of `go` owns
+        assert "1 in flight, 1 of them changed" in run("stop", "--for", "10m")
+        with pytest.raises(Held, match="by anna: an incident"):
+            traffic.shift(2, traffic.plan.all_steps[1], 3.0)
+        assert "Rollouts go on." in run("go")
+        assert phase(traffic) is Phase.PROGRESSING
+    traffic.shift(2, traffic.plan.all_steps[1], 3.0)
+    assert "goes back to llm-pool" in run("control", "llm", "abort")
+    guardian = Guardian(real, None, "guardian", lambda: real.time() + 3600)
+    [lease] = real.select(
+        "coordination.k8s.io/v1", "Lease", {"app.kubernetes.io/managed-by": "inference-rollouts"}
+    )
+    real.delete(lease)  # the task that watched is gone
+    [ended] = guardian.round().ended
+    assert ended.why == "aborted by anna: an incident"
+    events = {
+        each["reason"] for each in real.events_about(real.get(GATEWAY_API, "HTTPRoute", "routes-to-llm"))
+    }
+    assert {"Commanded", "RolledBack"} <= events
