@@ -13,6 +13,7 @@ from inference_rollouts.core.reporting.text import inert
 from inference_rollouts.operators.base import PREFLIGHT, SUMMARY, earlier_token, run_of
 from inference_rollouts.operators.history import RESTORED, cause, ending, is_refused, judgements, points
 from inference_rollouts.operators.links import ReportLink
+from inference_rollouts.rollout.claims import commands_to
 from inference_rollouts.rollout.run import Run
 
 
@@ -39,7 +40,15 @@ class Report(BaseOperator):
             text = first_line(_title(context), outcome, ended)
         else:
             outcome, ended = _ended(context, run)
-            text = markdown(run.plan, outcome, ended, judgements(context), run.frozen.calendar.override)
+            given = commands_to(run.cluster, run.frozen.targets, run.frozen.token)
+            text = markdown(
+                run.plan,
+                outcome,
+                ended,
+                judgements(context),
+                run.frozen.calendar.override,
+                given,
+            )
             self._leave(context, run, outcome, text)
         for key, value in (("outcome", outcome.value), ("reason", ended.why), ("report", text)):
             context["ti"].xcom_push(key=key, value=value)

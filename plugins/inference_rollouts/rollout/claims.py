@@ -9,7 +9,7 @@ from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClaimUnreadable
 from inference_rollouts.core.objects.api_groups import EXTENSION_APIS, GATEWAY_API, SPLITTING_KINDS
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.routing.claim import Claim, read_claim
+from inference_rollouts.core.routing.claim import Claim, Command, read_claim, read_ending
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import WayBack
@@ -65,6 +65,13 @@ def way_back_of(cluster: Cluster, token: str) -> WayBack:
         if each.claim is not None and each.claim.token == token
     ]
     return WayBack(Writer(cluster), targets, token)
+
+
+def commands_to(cluster: Cluster, targets: Iterable[Target], token: str) -> tuple[Command, ...]:
+    """What was commanded to the rollout with this token, as the objects that it let go remember it."""
+    found = (cluster.find(target.api, target.kind, target.name) for target in targets)
+    endings = (read_ending(obj) for obj in found if obj)
+    return max((last.commands for last in endings if last and last.token == token), key=len, default=())
 
 
 def claimable_objects(cluster: Cluster) -> list[K8sObject]:

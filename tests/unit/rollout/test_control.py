@@ -12,6 +12,7 @@ from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import CommandRefused, Held, NotFound
 from inference_rollouts.core.routing.claim import Phase, What
 from inference_rollouts.core.routing.control import is_paused
+from inference_rollouts.rollout.claims import commands_to
 from inference_rollouts.rollout.control import Control, control_of
 from inference_rollouts.rollout.guardian import Guardian
 from tests.support.traffic_world import CANARY, STABLE, Fate, Killed, Run, World, shares
@@ -92,3 +93,15 @@ def test_the_command_line_commands(
     assert "all traffic of new goes back to llm-pool" in capsys.readouterr().out
     assert main(["control", "route-0", "pause", "--reason", "wait"]) == 2
     assert "on its way back" in capsys.readouterr().err
+
+
+def test_what_was_commanded_is_remembered_when_it_has_ended(world: World) -> None:
+    for what in ("pause", "resume") * 6:
+        wheel(world).give(what, "anna", "lunch")
+    wheel(world).give("abort", "ben", "the pager")
+    run_of(world).rollback()
+    told = [
+        f"{each.what.value} by {each}" for each in commands_to(cast(Cluster, world), world.targets, "token")
+    ]
+    assert told[-3:] == ["pause by anna: lunch", "resume by anna: lunch", "abort by ben: the pager"]
+    assert len(told) == 10

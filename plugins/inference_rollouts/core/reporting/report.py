@@ -10,7 +10,7 @@ from typing import Any
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.text import inert
-from inference_rollouts.core.routing.claim import Standing
+from inference_rollouts.core.routing.claim import Command, Standing
 
 
 class Outcome(StrEnum):
@@ -74,7 +74,12 @@ def outcome_of(standings: Sequence[Standing], *, attached: bool) -> Outcome:
 
 
 def markdown(
-    plan: Plan, outcome: Outcome, cause: Cause, judgements: Sequence[Mapping[str, Any]], override: str = ""
+    plan: Plan,
+    outcome: Outcome,
+    cause: Cause,
+    judgements: Sequence[Mapping[str, Any]],
+    override: str = "",
+    commands: Sequence[Command] = (),
 ) -> str:
     """A summary that reads well in a log and in a note; `override` is why windows did not hold."""
     lines = [
@@ -88,6 +93,11 @@ def markdown(
         f"| {number} | {step} | {judgement['verdict']} | {inert(judgement['reason'])} |"
         for number, (step, judgement) in enumerate(zip(plan.all_steps, judgements, strict=False), start=1)
     ]
+    if commands:
+        lines += [
+            "",
+            "Commands: " + "; ".join(inert(f"{each.what.value} by {each}") for each in commands) + ".",
+        ]
     if outcome in (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.UNCONFIRMED) or judgements:
         lines += ["", _left(plan, outcome)]
     return "\n".join(lines)

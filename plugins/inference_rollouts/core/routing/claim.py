@@ -25,6 +25,7 @@ SCHEMA = 1
 LIMIT = 128 * 1024  # bytes of a claim: half of what all annotations of an object may have together
 
 LONGEST_WHO = 253  # characters of the name of whoever commands
+COMMANDS_KEPT = 10  # on a claim, and on what it let go: for the report
 LONGEST_WHY = 500  # characters of the reason
 
 Share = Annotated[int, Field(ge=0, le=100)]
@@ -158,10 +159,10 @@ class Claim(_Part):
     the next raise. By `next_move_by`, a time of the API server's clock, somebody must have moved on (None:
     nobody need); `abandon_after` that, in seconds, a guardian ends the rollout. `committed`: promotion is
     decided and may only be completed. `alarm`: the canary was found bad, so that our own two weights go back
-    whatever others have put beside them. `command` is the latest; `paused` is since when it is, `resumed`
-    when it last went on (times of the API server's clock): no deadline counts what was before. `guard` is
-    what those need who watch without the plan. `undo`: it undoes a promotion (the pool of before is its
-    canary, with all traffic), and stays so at `next_move_by` unless there is an alarm.
+    whatever others have put beside them. `command` is the latest, `earlier` a few before it; `paused`
+    is since when it is, `resumed` when it last went on (times of the API server's clock): no deadline counts
+    what was before. `guard` is what those need who watch without the plan. `undo`: it undoes a promotion (the
+    pool of before is its canary, with all traffic), and stays so at `next_move_by` unless there is an alarm.
     """
 
     schema_: Annotated[int, Field(ge=0, alias="schema")] = SCHEMA
@@ -185,6 +186,7 @@ class Claim(_Part):
     committed: bool = False
     alarm: bool = False
     command: Command | None = None
+    earlier: tuple[Command, ...] = ()
     paused: Moment | None = None
     resumed: Moment = 0.0
     floors: tuple[Floor, ...] = ()
@@ -208,6 +210,11 @@ class Claim(_Part):
         """The claim with other values."""
         return self.model_copy(update=changes)
 
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """The latest commands in their order."""
+        return (*self.earlier, *([self.command] if self.command else []))[-COMMANDS_KEPT:]
+
     def returning(self) -> Claim:
         """The claim in an epoch in which it goes back: nothing is raised any more."""
         if self.phase is Phase.RETURNING:
@@ -227,7 +234,8 @@ class Ending(StrEnum):
 class LastEnding(_Part):
     """What is left on an object: how the last rollout (its `token`) let it go, when, and why.
 
-    `floors` are still to be put back. `claim` is the last one of a promotion, from which it can be undone.
+    `floors` are still to be put back. `claim` is the last one of a promotion, from which it can be undone;
+    `commands` are what people, and the switch, commanded.
     """
 
     token: str
@@ -237,6 +245,7 @@ class LastEnding(_Part):
     why: str = ""
     floors: tuple[Floor, ...] = ()
     claim: Claim | None = None
+    commands: tuple[Command, ...] = ()
 
 
 class Standing(StrEnum):

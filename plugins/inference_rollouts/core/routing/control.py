@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from inference_rollouts.core.errors import CommandRefused
 from inference_rollouts.core.routing.claim import (
+    COMMANDS_KEPT,
     LONGEST_WHO,
     LONGEST_WHY,
     Claim,
@@ -68,7 +69,7 @@ def commanded(claim: Claim, command: Command) -> Claim:
         return claim
     if why := _refusal(claim, command):
         raise CommandRefused(f"{why} {_keeps(claim)}. Nothing was changed.")
-    given = claim.with_(command=command)
+    given = claim.with_(command=command, earlier=claim.commands[1 - COMMANDS_KEPT :])
     match command.what:
         case What.PAUSE:
             return given.with_(

@@ -142,7 +142,8 @@ def ending_of(claim: Claim, ending: Ending, now: float, why: str = "") -> LastEn
         at=now,
         why=why[:LONGEST_WHY],
         floors=claim.floors,
-        claim=claim.with_(floors=()) if undoable else None,
+        claim=claim.with_(floors=(), earlier=()) if undoable else None,
+        commands=claim.commands,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.reporting.report import Cause, Outcome, markdown, outcome_of
-from inference_rollouts.core.routing.claim import Standing
+from inference_rollouts.core.routing.claim import Command, Standing, What
 from tests.support.plans import llm
 
 FREE, CLAIMED, UNREADABLE = Standing.FREE, Standing.CLAIMED, Standing.UNREADABLE
@@ -54,6 +54,12 @@ def test_what_nobody_claims_was_let_go_or_never_touched(
 def test_what_was_never_claimed_beside_what_went_back_is_as_it_was(attached: bool, outcome: Outcome) -> None:
     assert outcome_of([FREE, RESTORED], attached=attached) is outcome
     assert outcome_of([PROMOTED, RESTORED], attached=attached) is Outcome.ASTRAY
+
+
+def test_the_summary_says_what_people_commanded() -> None:
+    given = Command(what=What.PAUSE, who="anna", why="lunch", at=1.0, sequence=1)
+    text = markdown(parse_plan(llm()), Outcome.PROMOTED, Cause("good", "the judge"), [], commands=[given])
+    assert "\nCommands: pause by anna: lunch.\n" in text
 
 
 def test_every_outcome_says_where_the_traffic_is() -> None:
