@@ -16,15 +16,16 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import TaskDeferralTimeout
 from airflow.serialization.serialized_objects import DagSerialization
 
+from inference_rollouts import control_dag, guardian_dag
 from inference_rollouts.clients.include import load_plan, plan_files
 from inference_rollouts.core.errors import PlanInvalid, RouteDrift, StableUnavailable
 from inference_rollouts.dag import build_dag
 from inference_rollouts.dags import all_dags
-from inference_rollouts.guardian_dag import DAG_ID
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.calendars import NIGHTS, blackout
 from tests.support.plans import ROOT, llm, llm_plan
 
+OF_ALL = {control_dag.DAG_ID, guardian_dag.DAG_ID}  # of all plans together
 CRONS = {  # the schedules of plans that are otherwise valid
     "no-hour": "99 99 * * *",
     "no-word": "@nightly",
@@ -183,7 +184,7 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
     (folder / "other-name.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
     bag = DagBag(str(ROOT / "dags"))
-    assert {Path(dag.fileloc).name for dag in bag.dags.values() if dag.dag_id != DAG_ID} == {
+    assert {Path(dag.fileloc).name for dag in bag.dags.values() if dag.dag_id not in OF_ALL} == {
         "inference_rollouts.py"
     }
     [(file, error)] = bag.import_errors.items()
@@ -192,7 +193,7 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
     assert "no-hour.yaml: Airflow does not take it" in error
     rollouts = {f"rollout_{name}" for name in ("chat", "same_pool", "not_yaml", "other_name")}
     crons = {f"rollout_{name.replace('-', '_')}" for name in CRONS}
-    assert {dag for dag in bag.dags if "long" not in dag} == {*rollouts, *crons, "retire_chat", DAG_ID}
+    assert {dag for dag in bag.dags if "long" not in dag} == {*rollouts, *crons, "retire_chat", *OF_ALL}
     for name in crons:
         assert "Airflow does not take it" in (bag.dags[name].description or "")
     assert "must be named" in (bag.dags["rollout_other_name"].description or "")
@@ -227,4 +228,4 @@ def test_a_file_of_any_name_gets_a_dag_that_airflow_can_store(
 def test_without_mistakes_there_is_no_import_error(database: None) -> None:
     bag = DagBag(str(ROOT / "dags"))
     assert not bag.import_errors
-    assert DAG_ID in bag.dags
+    assert set(bag.dags) >= OF_ALL

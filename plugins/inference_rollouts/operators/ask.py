@@ -19,7 +19,7 @@ from inference_rollouts.core.routing.claim import What
 from inference_rollouts.core.run.pace import answered_by
 from inference_rollouts.operators.base import frozen_plan, records_failure, resumes, run_of
 from inference_rollouts.operators.branching import pass_on
-from inference_rollouts.operators.history import ANSWERED_BY
+from inference_rollouts.operators.history import ANSWERED_BY, keep_person
 from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
@@ -86,7 +86,7 @@ class Ask(BaseOperator):
         if "judgement" in event:
             for key in ("record", "points"):
                 context["ti"].xcom_push(key=key, value=event[key])
-            context["ti"].xcom_push(key=ANSWERED_BY, value=event["by"])
+            keep_person(context, event)
             result: dict[str, Any] = event["judgement"]
         else:
             result = self._answered(context, event).to_json()

@@ -87,6 +87,12 @@ def cause(context: Context) -> Cause:
     )
 
 
+def keep_person(context: Context, event: Mapping[str, Any]) -> None:
+    """Remember whose command a trigger's event comes of, if it does."""
+    if person := event.get("by"):
+        context["ti"].xcom_push(key=ANSWERED_BY, value=person)
+
+
 def _person(context: Context, tasks: Sequence[str]) -> str:
     """Who decided the end of one of these tasks; empty where no person did."""
     people = (context["ti"].xcom_pull(task_ids=task, key=ANSWERED_BY) for task in tasks)

@@ -14,7 +14,7 @@ from inference_rollouts.core.limits import JUDGE_GRACE, LONGEST_HOLD
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.operators.base import frozen_plan, records_failure, resumes
 from inference_rollouts.operators.branching import pass_on
-from inference_rollouts.operators.history import ANSWERED_BY
+from inference_rollouts.operators.history import keep_person
 from inference_rollouts.operators.links import GraphLink, RecordLink, StatusLink
 
 
@@ -67,10 +67,10 @@ class Judge(BaseOperator):
         judgement: dict[str, Any] = event["judgement"]
         context["ti"].xcom_push(key="record", value=event["record"])
         context["ti"].xcom_push(key="points", value=event["points"])
-        context["ti"].xcom_push(key=ANSWERED_BY, value=event["by"])
+        keep_person(context, event)
         self.log.info("%s: %s", judgement["verdict"], judgement["reason"])
         frozen = frozen_plan(context)
         can_ask = f"step_{self.step}.ask" in self.downstream_task_ids
-        if can_ask and not event["by"] and question(frozen.plan, Judgement.from_json(judgement)):
+        if can_ask and not event.get("by") and question(frozen.plan, Judgement.from_json(judgement)):
             return judgement
         return pass_on(self, context, judgement, len(frozen.plan.all_steps))

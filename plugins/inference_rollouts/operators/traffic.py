@@ -35,7 +35,7 @@ from inference_rollouts.operators.base import (
     run_of,
     tell,
 )
-from inference_rollouts.operators.history import ANSWERED_BY, RESTORED, cause, is_refused, task_states
+from inference_rollouts.operators.history import RESTORED, cause, is_refused, keep_person, task_states
 from inference_rollouts.operators.links import ReportLink, StatusLink
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.by_claims import end_by_claims
@@ -58,7 +58,7 @@ class _Forward(BaseOperator):
             raise _refusal(event["error"])
         if "judgement" in event:
             context["ti"].xcom_push(key="record", value=event["record"])
-            context["ti"].xcom_push(key=ANSWERED_BY, value=event["by"])
+            keep_person(context, event)
             raise _refusal(event["judgement"]["reason"])
         if event["phase"] != Phase.READY:
             raise _refusal(event["message"])

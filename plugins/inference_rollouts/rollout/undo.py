@@ -28,7 +28,8 @@ def undo(cluster: Cluster, name: str, who: str, why: str) -> str:
     every = promoted(claimable_objects(cluster), name)
     [first, *_] = every
     guard = first.claim.guard
-    require_room(first, availability_of(cluster, guard.stable_pool if guard else first.claim.stable))
+    before = availability_of(cluster, guard.stable_pool if guard else first.claim.stable)
+    require_room(first, before.pods, "" if before.available else before.sentence)
     pods = availability_of(cluster, guard.canary_pool).pods if guard else 0
     command = command_of(What.UNDO, who, why, [first.claim], cluster.time())
     token, writer = secrets.token_hex(16), Writer(cluster)

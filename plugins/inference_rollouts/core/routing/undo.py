@@ -24,7 +24,6 @@ from inference_rollouts.core.routing.claim import (
     read_ending,
 )
 from inference_rollouts.core.routing.drift import in_order
-from inference_rollouts.core.serving.availability import Availability
 
 PROMPTLY = 1.0  # seconds after its watch in which it is to be completed
 
@@ -55,19 +54,22 @@ def promoted(objects: Sequence[K8sObject], name: str) -> list[Promoted]:
     return [undoable(obj, last.token) for obj, last in endings if last.token == of_name[-1]]
 
 
-def require_room(old: Promoted, available: Availability) -> None:
-    """Raises CommandRefused unless the pool of before can carry everything again."""
+def require_room(old: Promoted, pods: int, wrong: str) -> None:
+    """Raises CommandRefused unless the pool of before, with so many ready pods, can carry everything again.
+
+    `wrong` is what else keeps it from taking traffic; empty where nothing does.
+    """
     claim, guard = old.claim, old.claim.guard
     if guard is None or guard.stable_pool == guard.canary_pool:
         raise CommandRefused(
             f"{claim.stable} is an adapter, and whether each pod still has it only the warm-up of a rollout "
             f"proves: start one with stable {claim.canary} and canary {claim.stable}. Nothing was changed."
         )
-    if not available.available or available.pods < guard.pods:
-        why = available.sentence or f"{claim.stable} has {available.pods} ready pods."
+    if wrong or pods < guard.pods:
         raise CommandRefused(
-            f"{claim.stable} cannot carry all traffic, as it did with {guard.pods} ready pods: {why} "
-            f"{claim.canary} keeps it. Scale {claim.stable} up first, or start a rollout to it."
+            f"{claim.stable} cannot carry all traffic, as it did with {guard.pods} ready pods: "
+            f"{wrong or f'it has {pods} now.'} {claim.canary} keeps it. Scale {claim.stable} up first, or start "
+            "a rollout to it."
         )
 
 

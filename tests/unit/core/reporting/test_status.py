@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.reporting.status import progress_of, status_of
-from inference_rollouts.core.routing.claim import Claim, Command, Permission, Phase
+from inference_rollouts.core.routing.claim import Claim, Command, Permission, Phase, What
 from inference_rollouts.core.routing.watch import LONGEST_REASON, Progress
 from tests.support.claims import claim_on
 from tests.support.judging import judged, quiet_windows
@@ -79,7 +79,7 @@ def test_what_keeps_a_step_is_said(changes: dict[str, Any], words: str) -> None:
         ({"committed": True}, "20 % (step 1 of 3) - being promoted"),
         ({"phase": Phase.PAUSED}, "20 % (step 1 of 3) - paused"),
         (
-            {"phase": Phase.PAUSED, "command": Command(what="pause", who="anna", at=1.0, sequence=1)},
+            {"phase": Phase.PAUSED, "command": Command(what=What.PAUSE, who="anna", at=1.0, sequence=1)},
             "20 % (step 1 of 3) - paused by anna",
         ),
         ({"phase": Phase.RETURNING}, "20 % (step 1 of 3) - going back to llm-pool"),
