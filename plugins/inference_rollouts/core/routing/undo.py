@@ -68,8 +68,8 @@ def require_room(old: Promoted, pods: int, wrong: str) -> None:
     if wrong or pods < guard.pods:
         raise CommandRefused(
             f"{claim.stable} cannot carry all traffic, as it did with {guard.pods} ready pods: "
-            f"{wrong or f'it has {pods} now.'} {claim.canary} keeps it. Scale {claim.stable} up first, or start "
-            "a rollout to it."
+            f"{wrong or f'it has {pods} now.'} {claim.canary} keeps it. "
+            f"Scale {claim.stable} up first, or start a rollout to it."
         )
 
 
