@@ -10,7 +10,7 @@ import pytest
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counts import Counter, Snapshot, _Again
-from inference_rollouts.core.judging.labels import Labels
+from inference_rollouts.core.judging.labels import Labels, Samples
 from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import MetricSet, parse_metric_set
 
@@ -43,6 +43,7 @@ class World:
         self._random = random.Random(seed)
         self._trouble = trouble
         self._labels: dict[tuple[tuple[str, str], ...], Labels] = {}
+        self._shown: dict[tuple[Labels, ...], tuple[Labels, ...]] = {}
         self.pods = {(arm, f"{arm}-{n}"): self._pod() for arm in ("new", "old") for n in range(3)}
         self.hidden: set[tuple[str, ...]] = set()
 
@@ -50,7 +51,7 @@ class World:
         self._now = getattr(self, "_now", 1000.0)
         return {"started": self._now - 5, "n": 0.0, "bad": 0.0, "ended": 0.0, "quick": 0.0}
 
-    def after(self, seconds: float) -> list[Sample]:
+    def after(self, seconds: float) -> Samples:
         """What a store answers then."""
         self._now += seconds
         for pod in self.pods.values():
@@ -63,7 +64,8 @@ class World:
             self.hidden.clear()
         if self._random.random() < self._trouble:
             self._happens()
-        return list(self._samples())
+        labels, values = zip(*self._samples(), strict=True)
+        return Samples(self._shown.setdefault(labels, labels), values)
 
     def _happens(self) -> None:
         place = self._random.choice(list(self.pods))
@@ -129,7 +131,7 @@ def test_what_repeats_is_counted_as_what_does_not(
     for place in range(120):
         now, samples = 1000.0 + 5 * place, world.after(5)
         if chance.random() < trouble / 3:
-            samples = []
+            samples = Samples((), ())
         known = None if seed % 3 == 0 else frozenset(pod for _, pod in world.pods if pod != "old-1")
         plain._again = None
         expected = plain.observe(Snapshot(now, {"counts": samples}), known)

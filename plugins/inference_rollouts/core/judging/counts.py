@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.labels import Samples
 from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Sample
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.queries import series
@@ -38,10 +39,13 @@ class Snapshot:
     @classmethod
     def of_vectors(cls, time: float, vectors: Mapping[str, Iterable[Mapping[str, Any]]]) -> Snapshot:
         """From instant vectors as Prometheus sends them: `[{"metric": {...}, "value": [time, "1"]}]`."""
-        return cls(
-            time,
-            {key: [(s["metric"], float(s["value"][1])) for s in vector] for key, vector in vectors.items()},
-        )
+        return cls(time, {key: _samples(vector) for key, vector in vectors.items()})
+
+
+def _samples(vector: Iterable[Mapping[str, Any]]) -> Sequence[Sample]:
+    """Those that a reader has made of it already, else as they are sent."""
+    read = getattr(vector, "samples", None)
+    return read if isinstance(read, Samples) else [(s["metric"], float(s["value"][1])) for s in vector]
 
 
 class ArmCounts(Value):
@@ -126,7 +130,7 @@ class Counter:
         One without pods is as good as none; a baseline without pods is replaced. `pods` are those that the
         cluster has: others in the metrics are foreign, and left out. None: nobody knows.
         """
-        samples = [sample for samples in after.samples.values() for sample in samples]
+        samples = _joined(list(after.samples.values()))
         if again := self._again:
             if (counts := again.observe(samples, pods, after.time, self._scatters)) is not None:
                 self._shown.append(again.shown)
@@ -190,6 +194,12 @@ class Counter:
         first = next((each for each in counted if each is not None), None)
         self._ahead[key] = first.ahead if first else 0
         return first
+
+
+def _joined(answers: Sequence[Sequence[Sample]]) -> Sequence[Sample]:
+    if len(answers) == 1:
+        return answers[0]
+    return [sample for samples in answers for sample in samples]
 
 
 class _Again:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Labels
@@ -62,7 +63,12 @@ class Series:
 
     place: _Place
     key: Key
-    name: Name
+    labels: Labels
+
+    @property
+    def name(self) -> Name:
+        """All of its labels, among which are those that name its target."""
+        return frozenset(pair for pair in self.labels.items() if pair[0] not in IGNORED)
 
 
 @dataclass(slots=True)
@@ -99,6 +105,7 @@ class Ledger:
         self.arms = arms
         self._pod = pod_label
         self._series: dict[Labels, Series] = {}
+        self._places: dict[_Place, _Place] = {}
         self._targets: dict[tuple[str, str, Name], Target] = {}
 
     def observe(self, read: Sequence[Pods], time: float, since: float) -> list[dict[str, list[Growth]]]:
@@ -152,6 +159,7 @@ class Ledger:
         if forgotten:
             places = {(arm, pod) for arm, pod, _ in self._targets}
             self._series = {labels: each for labels, each in self._series.items() if each.place in places}
+            self._places = {each: each for each in self._places if each in places}
 
     def read(
         self, samples: Sequence[Sample], known: Collection[str] | None = None
@@ -184,9 +192,9 @@ class Ledger:
 
     def _learn(self, labels: Labels) -> Series:
         tag, le = labels.get(SERIES, ""), labels.get("le")
-        key = START if tag == STARTED else (tag, None if le is None else float(le))
-        name = frozenset(pair for pair in labels.items() if pair[0] not in IGNORED)
-        learnt = Series((labels.get(self.arms[0].label), labels.get(self._pod, "")), key, name)
+        key = START if tag == STARTED else _once(tag, None if le is None else float(le))
+        where = labels.get(self.arms[0].label), labels.get(self._pod, "")
+        learnt = Series(self._places.setdefault(where, where), key, labels)
         return self._series.setdefault(labels, learnt)
 
     def _pods(
@@ -261,6 +269,12 @@ class Ledger:
                 fell.add(series)
             totals[series.key] = totals.get(series.key, 0.0) + value - before
         return Growth(totals, _tags(broken), _tags(fell))
+
+
+@lru_cache(maxsize=4096)
+def _once(tag: str, bound: float | None) -> Key:
+    """One object for the same key, in however many series it stands."""
+    return tag, bound
 
 
 def _totals(values: Mapping[Series, float]) -> dict[Key, float]:

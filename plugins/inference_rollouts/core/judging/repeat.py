@@ -7,7 +7,6 @@ are new. Anything else is theirs: what was counted here is given back to them fi
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_rollouts.core.judging.arms import Arm
-from inference_rollouts.core.judging.labels import Labels
+from inference_rollouts.core.judging.labels import Labels, Samples
 from inference_rollouts.core.judging.ledger import CLOCK, Key, Ledger, Pods, Sample, Series, Target
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.spellings import bad_in, events_in
@@ -77,19 +76,18 @@ def _part(metric: Rate | Latency, unit: Unit, target: int, keys: Collection[Key]
 class Found:
     """Where the series of an answer are: targets in order, the samples of each, and that of its start."""
 
-    labels: list[Labels]
+    labels: tuple[Labels, ...]
     pods: Collection[str] | None
-    targets: list[tuple[Target, dict[Series, int], int | None]]
+    targets: list[tuple[Target, list[Series], Places, int | None]]
 
 
 def found(
     ledger: Ledger, samples: Sequence[Sample], pods: Collection[str] | None, read: Sequence[Pods]
 ) -> Found | None:
     """Where the samples of an answer that was just `read` are; None where the next can hardly repeat it."""
-    labels = [each for each, _ in samples]
-    if not all(type(each) is Labels for each in labels):
+    if not isinstance(samples, Samples):
         return None
-    place_of, starts = ledger.places([each for each in labels if type(each) is Labels])
+    place_of, starts = ledger.places(samples.labels)
     targets = []
     for arm, by_pod in zip(ledger.arms, read, strict=True):
         for pod in sorted(by_pod):
@@ -98,9 +96,10 @@ def found(
                 target = ledger.target(arm, pod, name)
                 if target.mixed or target.gone:
                     return None
-                own = {series: place_of[series] for series in reading.values}
-                targets.append((target, own, begun.get(name)))
-    return Found([each for each in labels if type(each) is Labels], pods, targets)
+                own = list(reading.values)
+                where = np.array([place_of[series] for series in own], dtype=np.int64)
+                targets.append((target, own, where, begun.get(name)))
+    return Found(samples.labels, pods, targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +129,12 @@ class Repeat:
         self._time = 0.0
         self.units = [part.unit for part in parts]
         self.ahead = np.array([ahead.get(unit, 0) for unit in self.units], dtype=np.int64)
-        starts = [(place, start) for place, (_, _, start) in enumerate(where.targets) if start is not None]
-        self._starts = np.array([start for _, start in starts], dtype=np.int64)
+        starts = [start for *_, start in where.targets if start is not None]
+        self._starts = np.array(starts, dtype=np.int64)
         groups: dict[tuple[int, Key], int] = {}
         series = np.full(len(values), -1, dtype=np.int64)
-        for place, (_, own, _) in enumerate(where.targets):
-            for each, sample in own.items():
+        for place, (_, own, samples_of, _) in enumerate(where.targets):
+            for each, sample in zip(own, samples_of.tolist(), strict=True):
                 series[sample] = groups.setdefault((place, each.key), len(groups))
         self._counted = np.flatnonzero(series >= 0)
         self._group = series[self._counted]
@@ -169,11 +168,9 @@ class Repeat:
         More events than `most` are no count, nor are ends ahead of them by more than 2 and this share.
         """
         where = self._where
-        if len(samples) != len(where.labels) or pods != where.pods:
+        if not isinstance(samples, Samples) or samples.labels is not where.labels or pods != where.pods:
             return None
-        if not all(map(operator.is_, (labels for labels, _ in samples), where.labels)):
-            return None
-        values = np.array([value for _, value in samples])
+        values = np.array(samples.values)
         own, before = values[self._counted], self._values[self._counted]
         begun, known = values[self._starts], self._values[self._starts]
         steady = (own >= before).all() and np.isfinite(values).all() and (values >= 0).all()
@@ -192,6 +189,9 @@ class Repeat:
         if (-lacking > limit).any():
             return None
         self.ahead = np.minimum(np.maximum(-lacking, 0), limit)
+        if not self._steps:
+            for target, *_ in where.targets:
+                target.values = {}  # they are here now, in a tenth of the room
         self._values, self._time, self._steps = values, time, self._steps + 1
         return n, np.clip(bad, 0, in_all)
 
@@ -199,8 +199,8 @@ class Repeat:
         """Tell the ledger what was counted here, and the caller what is ahead, by unit."""
         if self._steps:
             values = self._values.tolist()
-            for target, own, start in self._where.targets:
-                target.values = {series: values[sample] for series, sample in own.items()}
+            for target, own, samples, start in self._where.targets:
+                target.values = dict(zip(own, self._values[samples].tolist(), strict=True))
                 target.seen = self._time
                 target.times += self._steps
                 target.started = target.started if start is None else values[start]
