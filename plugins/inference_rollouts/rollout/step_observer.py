@@ -26,6 +26,7 @@ from inference_rollouts.core.judging.judge import (
     conclude,
 )
 from inference_rollouts.core.judging.own_picker import unasked_picker
+from inference_rollouts.core.judging.pace import Pace
 from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.split import Latest, observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
@@ -97,6 +98,7 @@ class StepObserver:
         self._sight = Sight(run.clients, run.frozen, context.started_at)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
         self.helm = Helm(run.cluster, run.frozen)
+        self._pace = Pace(run.plan.analysis.interval)
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
@@ -120,6 +122,7 @@ class StepObserver:
     def begin(self, now: float) -> Begun:
         """Look at the cluster, and ask for all else. Raises as `observe`."""
         require_stay(self.run.frozen.calendar, now)
+        self._pace.observed(now)
         until = time.monotonic() + max(self.run.plan.analysis.interval, SLOW_STORE)
         self._counting.ask(now)
         cluster = self._observe_cluster(afresh=False)
@@ -295,7 +298,8 @@ class StepObserver:
     def _notes(self, cluster: ClusterObservation | None) -> list[str]:
         """What makes the comparison doubtful."""
         silent = self._counters.silent(cluster.serving) if cluster else ()
-        return [*_shared_notes(self.run), *self._counting.notes, *self._counters.notes, *silent]
+        pace, counting = self._pace.notes, self._counting.notes
+        return [*_shared_notes(self.run), *pace, *counting, *self._counters.notes, *silent]
 
     def _room_ahead(self, health: Health, now: float) -> RoomAhead:
         """Whether the pools have room for what comes after this step; nothing when nobody knows."""
