@@ -41,6 +41,7 @@ class Shared:
     clients: dict[str, Clients] = field(default_factory=dict)  # by namespace
     users: dict[str, int] = field(default_factory=dict)  # the same
     counting: list[tuple[StepObserver, Begun, asyncio.Future[Exception | None]]] = field(default_factory=list)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that count
 
     async def observe(self, observer: StepObserver, now: float) -> Judgement:
         """One observation at `now` (Unix time). Raises as `StepObserver.observe`."""
@@ -58,12 +59,15 @@ class Shared:
         loop = asyncio.get_running_loop()
         if not self.counting:
             patience = min(COUNTED_WITHIN, observer.run.plan.analysis.interval / 20)
-            loop.call_later(patience, lambda: loop.create_task(self._count_all()))
+            task = loop.create_task(self._count_all(patience))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
         self.counting.append((observer, begun, counted := loop.create_future()))
         if failed := await counted:
             raise failed
 
-    async def _count_all(self) -> None:
+    async def _count_all(self, patience: float) -> None:
+        await asyncio.sleep(patience)
         counting, self.counting = self.counting, []
         together = [(observer, begun) for observer, begun, _ in counting]
         try:
