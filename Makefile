@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-parsing \
+.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-parsing bench-scale \
     bench-overhead bench-reflex chaos prove conformance-vllm lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
@@ -56,6 +56,10 @@ bench-judge: venv ## The judge against other rules on simulated traffic; writes 
 
 bench-parsing: venv ## What many plans cost Airflow, and the start of a rollback; writes docs/performance.md
 	@nice $(PY) -m bench.parsing --write $(ARGS)
+
+bench-scale: venv ## What watching 1 to 1,000 rollouts costs one process; writes docs/performance.md
+	@nice $(PY) -m bench.scale --write $(ARGS)
+	@nice $(PY) -m bench.scale.growth
 
 prove: venv ## The laws of moving traffic under thousands of schedules, and that broken code breaks them
 	@PYTHONPATH=plugins $(PY) -m tests.prove $(ARGS)

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import requests
 import yaml
 
+from bench.docs import write
 from lab.airflow.settings import connections
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -58,8 +58,15 @@ def measured(rollouts: int, seconds: float, quiet: bool) -> dict[str, Any]:
         config = Path(home) / "kubeconfig"
         config.write_text(yaml.safe_dump(kubeconfig(url)))
         environment = HERE | connections(config, url) | {"AIRFLOW_HOME": home}
-        argv = [sys.executable, "-m", "bench.scale.watcher", str(rollouts), str(time.time()), str(seconds)]
-        before = requests.get(f"{url}/counted", timeout=10).json()
+        argv = [
+            sys.executable,
+            "-m",
+            "bench.scale.watcher",
+            str(rollouts),
+            str(time.time()),
+            str(seconds),
+            url,
+        ]
         run = subprocess.run(
             argv,
             cwd=CHECKOUT,
@@ -69,9 +76,42 @@ def measured(rollouts: int, seconds: float, quiet: bool) -> dict[str, Any]:
             text=True,
             check=True,
         )
-        after = requests.get(f"{url}/counted", timeout=10).json()
     told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
-    return told | {"asked": after, "before": before}
+    return told
+
+
+def row(told: dict[str, Any]) -> str:
+    """One row of the table."""
+    late = "-" if told["late95"] is None else f"{told['late95']:.2f} s"
+    whole = told["seconds"]
+    asked = {who: count / whole for who, count in told["asked"]["requests"].items()}
+    size = sum(told["asked"]["bytes"].values()) / whole / 1e6
+    cells = (
+        f"{told['rollouts']:,}",
+        f"{told['observations']:.1f} of {told['expected']:.1f}",
+        f"{told['milliseconds']:.1f} ms",
+        f"{told['cores']:.2f}",
+        f"{told['megabytes']:.0f} MB",
+        late,
+        f"{asked.get('store', 0):.1f}",
+        f"{asked.get('cluster', 0):.1f}",
+        f"{size:.1f} MB",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+COLUMNS = (
+    "rollouts",
+    "observations/s",
+    "CPU each",
+    "cores",
+    "memory",
+    "late (p95)",
+    "queries/s",
+    "cluster/s",
+    "bytes/s",
+)
+HEAD = (f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}")
 
 
 def main() -> None:
@@ -79,9 +119,15 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, nargs="*", default=[1, 10, 100, 1000])
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--loud", action="store_true", help="show what the watcher logs")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
     args = parser.parse_args()
+    rows = list(HEAD)
+    print("\n".join(rows), flush=True)
     for rollouts in args.rollouts:
-        print(json.dumps(measured(rollouts, args.seconds, not args.loud)), flush=True)
+        rows.append(row(measured(rollouts, args.seconds, not args.loud)))
+        print(rows[-1], flush=True)
+    if args.write:
+        write("scale", "\n".join(rows), "performance.md")
 
 
 if __name__ == "__main__":

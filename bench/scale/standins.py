@@ -7,6 +7,7 @@ counts requests; every `CHURN` seconds the status of some pod changes. The first
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import re
@@ -141,9 +142,10 @@ class StandIns:
     async def _watch(self, request: web.Request, resource: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        async for line in self._events(resource, request):
-            self.counted.bytes["cluster"] += len(line)
-            await response.write(line)
+        with contextlib.suppress(ConnectionError):  # who watched has gone
+            async for line in self._events(resource, request):
+                self.counted.bytes["cluster"] += len(line)
+                await response.write(line)
         self.counted.add("cluster", 0)
         return response
 
@@ -196,7 +198,6 @@ class StandIns:
         """What is the same in each answer is made once."""
         if (template := self._templates.get(number)) is None:
             template = self._templates[number] = _template(number)
-        values: dict[int, str] = {}
         parts = []
         for place, share in enumerate(_SHARES * (2 * PODS)):
             pod = place // len(_SHARES)
@@ -204,7 +205,6 @@ class StandIns:
             value = f'[{at:.3f},"{int(total * share) if share else 1}"]}}'
             parts.append(template[place])
             parts.append(value)
-        del values
         return "".join(
             ['{"status":"success","data":{"resultType":"vector","result":[', *parts, "]}}"]
         ).encode()

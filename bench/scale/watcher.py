@@ -1,4 +1,4 @@
-"""A process that watches as a triggerer does: `python -m bench.scale.watcher ROLLOUTS SINCE SECONDS`.
+"""A process that watches as a triggerer does: `python -m bench.scale.watcher ROLLOUTS SINCE SECONDS URL`.
 
 Prints what it cost once all are watched, as JSON: CPU, memory, and how late judgements were.
 """
@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+import requests
 
 from bench.scale.world import INTERVAL, SCRAPE_DELAY, frozen_of
 from inference_rollouts.core.judging.judge import Judgement
@@ -46,7 +48,7 @@ async def watched(trigger: JudgeTrigger) -> None:
         print(event.payload, file=sys.stderr)
 
 
-async def measured(rollouts: int, since: float, seconds: float) -> dict[str, Any]:
+async def measured(rollouts: int, since: float, seconds: float, url: str) -> dict[str, Any]:
     lateness = Lateness()
     StepObserver.conclude = lateness.of(StepObserver.conclude)  # type: ignore[assignment, method-assign]
     began = time.process_time()
@@ -61,11 +63,14 @@ async def measured(rollouts: int, since: float, seconds: float) -> dict[str, Any
     await asyncio.sleep(3 * INTERVAL)
     lateness.seconds.clear()
     lateness.no_data = 0
+    before = await asyncio.to_thread(counted, url)
     cpu, then = time.process_time(), time.monotonic()
     while time.monotonic() < then + seconds:
         await asyncio.sleep(0.5)
         peak = max(peak, resident())
-    cores = (time.process_time() - cpu) / (time.monotonic() - then)
+    whole = time.monotonic() - then
+    cores = (time.process_time() - cpu) / whole
+    asked = await asyncio.to_thread(counted, url)
     late = sorted(lateness.seconds)
     ended = sum(task.done() for task in tasks)
     for task in tasks:
@@ -76,14 +81,24 @@ async def measured(rollouts: int, since: float, seconds: float) -> dict[str, Any
         "cores": cores,
         "started": started,
         "megabytes": peak,
-        "observations": len(late) / seconds,
+        "observations": len(late) / whole,
+        "seconds": whole,
         "expected": rollouts / INTERVAL,
-        "milliseconds": 1000 * cores * seconds / max(len(late), 1),
+        "milliseconds": 1000 * cores * whole / max(len(late), 1),
         "late": statistics.median(late) if late else None,
         "late95": late[int(0.95 * len(late))] if late else None,
         "no_data": lateness.no_data,
         "ended": ended,
+        "asked": {
+            what: {who: asked[what][who] - before[what].get(who, 0) for who in asked[what]} for what in asked
+        },
     }
+
+
+def counted(url: str) -> dict[str, dict[str, int]]:
+    """What the stand-ins were asked so far, and how many bytes they answered."""
+    told: dict[str, dict[str, int]] = requests.get(f"{url}/counted", timeout=30).json()
+    return told
 
 
 def resident() -> float:
@@ -93,8 +108,8 @@ def resident() -> float:
 
 
 def main() -> None:
-    rollouts, since, seconds = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
-    print(json.dumps(asyncio.run(measured(rollouts, since, seconds))))
+    rollouts, since, seconds, url = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+    print(json.dumps(asyncio.run(measured(rollouts, since, seconds, url))))
 
 
 if __name__ == "__main__":

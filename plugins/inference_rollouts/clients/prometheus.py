@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Prometheus(Protocol):
     """One metrics store."""
 
-    def query(self, promql: str, at: float) -> list[dict[str, Any]]:
+    def query(self, promql: str, at: float) -> Sequence[dict[str, Any]]:
         """The instant vector of a query at Unix time `at`: `[{"metric": {...}, "value": [time, "1"]}]`.
 
         Labels are strings, `le` is a number, and so is each value; NaN and infinities are numbers too.
@@ -57,8 +57,9 @@ class PrometheusClient:
         self._warned: set[str] = set()
         self._reader = VectorReader()
 
-    def query(self, promql: str, at: float) -> list[dict[str, Any]]:
-        return self._asked("query", {"query": promql, "time": f"{at:.3f}"}, self._reader.vector)
+    def query(self, promql: str, at: float) -> Sequence[dict[str, Any]]:
+        read = partial(self._reader.vector, query=promql)
+        return self._asked("query", {"query": promql, "time": f"{at:.3f}"}, read)
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         start, step = at[0], (at[-1] - at[0]) / (len(at) - 1)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from inference_rollouts.core.judging.labels import Labels
+from inference_rollouts.core.judging.labels import Labels, Samples
 
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf)|NaN", re.ASCII)
 """A float as Prometheus writes it, in values and in the label `le`."""
-KEPT = 100_000  # series whose labels are remembered: those of some thousand pods
+KEPT = 600.0  # seconds for which the labels are remembered that a query has shown
 
-Vector = list[dict[str, Any]]
+Vector = Sequence[dict[str, Any]]
 T = TypeVar("T")
 
 
@@ -43,25 +47,66 @@ _MATRIX = msgspec.json.Decoder(_Answer[_Series])
 _LABELS = msgspec.json.Decoder(dict[str, str])
 
 
+class Answered(Sequence[dict[str, Any]]):
+    """The samples of an instant vector as Prometheus sends them; and as `samples`, for who needs no more."""
+
+    def __init__(self, labels: tuple[Labels, ...], values: list[tuple[float, str]]) -> None:
+        self.samples = Samples(labels, [float(text) for _, text in values])
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return list(self)[place]
+        return {"metric": self.samples.labels[place], "value": self._values[place]}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (
+            {"metric": labels, "value": value}
+            for labels, value in zip(self.samples.labels, self._values, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The series that a query has shown: what tells their labels from others, the labels, and when."""
+
+    digest: bytes
+    labels: tuple[Labels, ...]
+    at: float
+
+
 class VectorReader:
-    """Reads answers. The labels of a series are read once; equal ones are one object afterwards."""
+    """Reads answers. As long as a query shows the same series their labels are not read again.
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, Labels] = {}
+    `now` gives seconds.
+    """
 
-    def vector(self, body: bytes) -> tuple[Vector, Any]:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._shown: dict[str, _Shown] = {}
+
+    def vector(self, body: bytes, query: str = "") -> tuple[Answered, Any]:
         """The samples of an instant vector, and the store's warnings. Raises ValueError for anything else."""
         answer = _decoded(_VECTOR, body, "vector")
-        return [
-            {"metric": self._labels(each.metric), "value": _valid(each.value)} for each in answer.data.result
-        ], answer.warnings
+        labels = self._of([each.metric for each in answer.data.result], query)
+        return Answered(labels, [_valid(each.value) for each in answer.data.result]), answer.warnings
 
-    def vectors(self, body: bytes, start: float, step: float, count: int) -> tuple[list[Vector], Any]:
+    def vectors(
+        self, body: bytes, start: float, step: float, count: int
+    ) -> tuple[list[list[dict[str, Any]]], Any]:
         """The same at `start`, `start + step`..., `count` of them, out of a matrix."""
         answer = _decoded(_MATRIX, body, "matrix")
-        vectors: list[Vector] = [[] for _ in range(count)]
+        vectors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
         for series in answer.data.result:
-            labels = self._labels(series.metric)
+            labels = _labels(bytes(series.metric))
             for value in series.values:
                 place = round((value[0] - start) / step)
                 if not 0 <= place < count:
@@ -69,20 +114,30 @@ class VectorReader:
                 vectors[place].append({"metric": labels, "value": _valid(value)})
         return vectors, answer.warnings
 
-    def _labels(self, raw: msgspec.Raw) -> Labels:
-        text = bytes(raw)
-        known = self._known.get(text)
-        if known is None:
-            try:
-                known = Labels(_LABELS.decode(text))
-            except msgspec.MsgspecError as error:
-                raise ValueError(f"labels that are none: {error}") from error
-            if not NUMBER.fullmatch(known.get("le", "0")):
-                raise ValueError(f"a bound that is no number: {known['le']!r}")
-            if len(self._known) >= KEPT:
-                self._known.clear()
-            self._known[text] = known
-        return known
+    def _of(self, metrics: list[msgspec.Raw], query: str) -> tuple[Labels, ...]:
+        """The labels of series that a query shows now."""
+        now, texts = self._now(), [bytes(each) for each in metrics]
+        digest = blake2b(b"".join(texts), digest_size=16).digest()
+        known = self._shown.get(query)
+        if known is None or known.digest != digest:
+            labels = tuple(map(_labels, texts))
+            old = [each for each, shown in self._shown.items() if now - shown.at > KEPT]
+            for each in old:
+                del self._shown[each]
+        else:
+            labels = known.labels
+        self._shown[query] = _Shown(digest, labels, now)
+        return labels
+
+
+def _labels(text: bytes) -> Labels:
+    try:
+        labels = Labels.of(_LABELS.decode(text))
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"labels that are none: {error}") from error
+    if not NUMBER.fullmatch(labels.get("le", "0")):
+        raise ValueError(f"a bound that is no number: {labels['le']!r}")
+    return labels
 
 
 def _decoded(decoder: msgspec.json.Decoder[_Answer[T]], body: bytes, kind: str) -> _Answer[T]:

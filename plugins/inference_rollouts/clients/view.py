@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -67,7 +68,7 @@ class _Outdated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An object as it was told last, as JSON: parsed only when it is read."""
+    """An object as it was told last, as compressed JSON: parsed only when it is read."""
 
     version: str
     labels: Mapping[str, str]
@@ -224,7 +225,7 @@ class _WatchedKind:
         return [(name, kept.version) for name, kept in self._with(labels)]
 
     def _parsed(self, kept: _Kept) -> K8sObject:
-        return {**self._whose, **msgspec.json.decode(kept.text)}
+        return {**self._whose, **msgspec.json.decode(zlib.decompress(kept.text))}
 
     def _with(self, labels: Mapping[str, str]) -> list[tuple[str, _Kept]]:
         """Those with these labels, by name."""
@@ -305,7 +306,7 @@ class _WatchedKind:
 
 def _kept(text: bytes) -> _Kept:
     metadata = _OBJECT.decode(text).metadata
-    return _Kept(metadata.resourceVersion, metadata.labels or {}, text)
+    return _Kept(metadata.resourceVersion, metadata.labels or {}, zlib.compress(text, 1))
 
 
 def _without(obj: K8sObject, unused: Iterable[str]) -> K8sObject:

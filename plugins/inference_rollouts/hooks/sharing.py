@@ -1,4 +1,4 @@
-"""What all triggers of a process share that watch by the same connections: clients, views, threads.
+"""What all triggers of an event loop share that watch by the same connections: clients, views, threads.
 
 It is made with the first and closed with the last. Who watches alone has it for itself.
 """
@@ -6,7 +6,6 @@ It is made with the first and closed with the last. Who watches alone has it for
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -23,9 +22,11 @@ from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
-from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.rollout.step_observer import Begun, StepObserver
+from inference_rollouts.rollout.together import count_all
 
 T = TypeVar("T")
+COUNTED_WITHIN = 0.25  # seconds, or a 20th of an interval: what comes within them is absorbed together
 
 
 @dataclass(slots=True)
@@ -39,13 +40,43 @@ class Shared:
     observing: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "observing"))
     clients: dict[str, Clients] = field(default_factory=dict)  # by namespace
     users: dict[str, int] = field(default_factory=dict)  # the same
+    counting: list[tuple[StepObserver, Begun, asyncio.Future[Exception | None]]] = field(default_factory=list)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that count
 
     async def observe(self, observer: StepObserver, now: float) -> Judgement:
         """One observation at `now` (Unix time). Raises as `StepObserver.observe`."""
         begun = await self.run(lambda: observer.begin(now))
         for asked in observer.asked(begun):
             await asyncio.wait([asyncio.wrap_future(asked)], timeout=max(0.0, begun.until - time.monotonic()))
+        await self._count(observer, begun)
         return await self.run(lambda: observer.conclude(begun))
+
+    async def _count(self, observer: StepObserver, begun: Begun) -> None:
+        """Together with what others have got within a moment."""
+        if begun.alarmed:
+            observer.count(begun)
+            return
+        loop = asyncio.get_running_loop()
+        if not self.counting:
+            patience = min(COUNTED_WITHIN, observer.run.plan.analysis.interval / 20)
+            task = loop.create_task(self._count_all(patience))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        self.counting.append((observer, begun, counted := loop.create_future()))
+        if failed := await counted:
+            raise failed
+
+    async def _count_all(self, patience: float) -> None:
+        await asyncio.sleep(patience)
+        counting, self.counting = self.counting, []
+        together = [(observer, begun) for observer, begun, _ in counting]
+        try:
+            outcomes: list[Exception | None] = await self.run(lambda: count_all(together))
+        except Exception as error:
+            outcomes = [error] * len(counting)
+        for (_, _, counted), outcome in zip(counting, outcomes, strict=True):
+            if not counted.done():
+                counted.set_result(outcome)
 
     async def run(self, act: Callable[[], T]) -> T:
         """What `act` returns, or raises, in a thread, in the context of who asks."""
@@ -61,28 +92,28 @@ class Shared:
             threads.shutdown(wait=False)
 
 
-_all: dict[Connections, Shared] = {}
-_lock = threading.Lock()
+_Key = tuple[asyncio.AbstractEventLoop, Connections]
+
+_all: dict[_Key, Shared] = {}
 
 
 @contextmanager
 def sharing(frozen: Frozen) -> Iterator[Shared]:
-    """What is shared by all who watch there."""
+    """What is shared by all who watch there, in the event loop that runs."""
     connections, namespace = frozen.plan.connections, frozen.plan.namespace
-    with _lock:
-        shared = _all.setdefault(connections, Shared())
-        if namespace not in shared.clients:
-            shared.clients[namespace] = clients_at(connections, namespace)
-        shared.users[namespace] = shared.users.get(namespace, 0) + 1
+    key = asyncio.get_running_loop(), connections
+    shared = _all.setdefault(key, Shared())
+    if namespace not in shared.clients:
+        shared.clients[namespace] = clients_at(connections, namespace)
+    shared.users[namespace] = shared.users.get(namespace, 0) + 1
     try:
         yield shared
     finally:
-        with _lock:
-            shared.users[namespace] -= 1
-            if not shared.users[namespace]:
-                del shared.users[namespace]
-                if view := shared.clients.pop(namespace).view:
-                    view.close()
-            if not shared.users:
-                del _all[connections]
-                shared.close()
+        shared.users[namespace] -= 1
+        if not shared.users[namespace]:
+            del shared.users[namespace]
+            if view := shared.clients.pop(namespace).view:
+                view.close()
+        if not shared.users:
+            del _all[key]
+            shared.close()

@@ -141,7 +141,7 @@ class Proving:
         """The labels that pods have in the store, whatever they are; nothing where nobody knows."""
         query = labels_query(metric_set, pods)
         try:
-            found: list[dict[str, Any]] = (
+            found: Sequence[dict[str, Any]] = (
                 self._run.clients.prometheus.query(query, time.time()) if query else []
             )
         except PrometheusUnavailable as error:

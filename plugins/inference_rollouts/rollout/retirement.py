@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from inference_rollouts.clients import Clients
@@ -91,7 +91,7 @@ class _Subject(ABC, Generic[P]):
     def _activity(self, now: float, seconds: int) -> Observation:
         """What ran in it in the last `seconds`."""
 
-    def _samples(self, now: float, seconds: int) -> tuple[list[dict[str, Any]], str]:
+    def _samples(self, now: float, seconds: int) -> tuple[Sequence[dict[str, Any]], str]:
         """What the subject's processes exported, and the label of their pods."""
         metric_set = load_metric_set(*self.plan.metrics)
         query = activity_query(metric_set, self.plan.arm(self.name), seconds)

@@ -12,6 +12,7 @@ from typing import Any
 
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.judging.counters import Counters, Exporter
+from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.decision_record import DecisionRecorder
 from inference_rollouts.core.judging.guardrails import guardrails
 from inference_rollouts.core.judging.judge import (
@@ -25,6 +26,7 @@ from inference_rollouts.core.judging.judge import (
     conclude,
 )
 from inference_rollouts.core.judging.own_picker import unasked_picker
+from inference_rollouts.core.judging.pace import Pace
 from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.split import Latest, observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
@@ -67,7 +69,7 @@ class StepObserver:
     """Has the counts of one step; `observe` may be called at any time and catches up with missed ticks.
 
     What is asked beside is asked in `threads`, of its own where others share none with it. Who shares a
-    process with many calls `begin` and `conclude` instead, and waits between them for what is `asked`.
+    process with many calls `begin`, waits for what is `asked`, and then calls `count` and `conclude`.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class StepObserver:
         self._exporters: frozenset[Exporter] = frozenset()  # also those that have gone since
         self._counters = Counters(metric_set, self.canary, self.stable, context.anchor)
         self._health = Health()
+        self._answer = Answer()
         self._crashes = Crashes(context.started_at)
         self._told_smaller = False
         threads = threads or ThreadPoolExecutor(2, thread_name_prefix="beside")
@@ -95,6 +98,7 @@ class StepObserver:
         self._sight = Sight(run.clients, run.frozen, context.started_at)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
         self.helm = Helm(run.cluster, run.frozen)
+        self._pace = Pace(run.plan.analysis.interval)
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
@@ -111,11 +115,14 @@ class StepObserver:
         begun = self.begin(now)
         for asked in self.asked(begun):
             wait([asked], max(0.0, begun.until - time.monotonic()))
+        if (counted := self.count(begun)) is not None:
+            self.sums = absorb(self.sums, counted)
         return self.conclude(begun)
 
     def begin(self, now: float) -> Begun:
         """Look at the cluster, and ask for all else. Raises as `observe`."""
         require_stay(self.run.frozen.calendar, now)
+        self._pace.observed(now)
         until = time.monotonic() + max(self.run.plan.analysis.interval, SLOW_STORE)
         self._counting.ask(now)
         cluster = self._observe_cluster(afresh=False)
@@ -134,13 +141,27 @@ class StepObserver:
             if room := self._room.asked:
                 yield room
 
+    def count(self, begun: Begun) -> WindowCounts | None:
+        """What the store has answered, counted. The newest window is left to be absorbed."""
+        self._answer = Answer() if begun.alarmed else self._counting.answer(begun.until)
+        newest: WindowCounts | None = None
+        for seen in self._answer.snapshots:
+            counted = self._counters.observe(seen, self._exporters or None)
+            if counted is None:
+                continue
+            if newest is not None:
+                self.sums = absorb(self.sums, newest)
+            newest = counted
+            self.recorder.window(counted)
+            self.latest.add(counted)
+        return newest
+
     def conclude(self, begun: Begun) -> Judgement:
         """Judge by what is known now. Raises as `observe`.
 
         What is final rests on a cluster that was read for it, not on what was seen some time ago.
         """
-        cluster = begun.cluster
-        answer = Answer() if begun.alarmed else self._count(begun.until)
+        cluster, answer = begun.cluster, self._answer
         room = self._room.answer(begun.until) or self._room.last
         if begun.alarmed or not answer.answers:
             room = RoomAhead()
@@ -248,17 +269,6 @@ class StepObserver:
         limits = self.run.plan.analysis.guardrails
         return next(guardrails(limits, seen, self.sums.crashes), None) is not None
 
-    def _count(self, until: float) -> Answer:
-        """Absorb what the metrics store has answered by `until`."""
-        answer = self._counting.answer(until)
-        for seen in answer.snapshots:
-            counted = self._counters.observe(seen, self._exporters or None)
-            if counted is not None:
-                self.sums = absorb(self.sums, counted)
-                self.recorder.window(counted)
-                self.latest.add(counted)
-        return answer
-
     def _observe_cluster(self, *, afresh: bool) -> ClusterObservation | None:
         """Route and pools; None when the cluster does not answer, or says once what may pass."""
         try:
@@ -288,7 +298,8 @@ class StepObserver:
     def _notes(self, cluster: ClusterObservation | None) -> list[str]:
         """What makes the comparison doubtful."""
         silent = self._counters.silent(cluster.serving) if cluster else ()
-        return [*_shared_notes(self.run), *self._counting.notes, *self._counters.notes, *silent]
+        pace, counting = self._pace.notes, self._counting.notes
+        return [*_shared_notes(self.run), *pace, *counting, *self._counters.notes, *silent]
 
     def _room_ahead(self, health: Health, now: float) -> RoomAhead:
         """Whether the pools have room for what comes after this step; nothing when nobody knows."""

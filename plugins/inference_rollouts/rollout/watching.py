@@ -28,7 +28,14 @@ from inference_rollouts.core.routing.weights import Target
 
 log = logging.getLogger(__name__)
 
-Said = tuple[float, dict[str, str]]
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was said on a lease, when (by the API server's clock), and what the lease is since then."""
+
+    at: float
+    labels: dict[str, str]
+    watch: Watch | None
 
 
 def holder(role: str) -> str:
@@ -70,17 +77,20 @@ class Watcher:
     def _renew(self, obj: K8sObject, claim: Claim, progress: Progress | None) -> None:
         name, now = lease_name(target_of(obj)), self.cluster.time()
         labels = standing_labels(claim, progress)
-        before, said = self._said.get(name, (0.0, {}))
-        if said == labels and before <= now < before + LEASE_RENEWAL:
+        said = self._said.get(name)
+        if said and said.labels == labels and said.at <= now < said.at + LEASE_RENEWAL:
             return
         try:
-            watch = watch_of(self.cluster.find(LEASE_API, "Lease", name))
+            # Nobody takes a lease that still counts, so it is as it was left.
+            held = said.watch if said and said.watch and said.watch.is_fresh(now) else None
+            watch = held or watch_of(self.cluster.find(LEASE_API, "Lease", name))
             status = status_of([claim], progress).headline
-            self.cluster.apply(renewed_lease(obj, claim, self.holder, watch, now, progress, status))
+            lease = self.cluster.apply(renewed_lease(obj, claim, self.holder, watch, now, progress, status))
         except Exception as error:
+            self._said.pop(name, None)
             log.warning("could not say that %s watches %s: %s", self.holder, target_of(obj), error)
             return
-        self._said[name] = now, labels
+        self._said[name] = Said(now, labels, watch_of(lease))
 
 
 def watches(cluster: Cluster) -> dict[str, Watch | None]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger
 
-from inference_rollouts.core.limits import PUBLISH_PATIENCE, STATUS_EVERY
+from inference_rollouts.core.limits import PUBLISH_PATIENCE, STATUS_BUDGET, STATUS_EVERY
 from inference_rollouts.core.reporting.status import Status
 
 STATUS = "status"  # the XCom's key
@@ -19,24 +19,50 @@ STATUS = "status"  # the XCom's key
 log = logging.getLogger(__name__)
 
 
+class Line:
+    """The one line to Airflow that all triggers of a process share: `STATUS_BUDGET` messages a second."""
+
+    def __init__(self, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._elapsed = elapsed
+        self._free = -math.inf
+
+    @property
+    def is_free(self) -> bool:
+        """Whether there is room for what brings no news."""
+        return self._elapsed() >= self._free
+
+    def take(self) -> None:
+        """Something is sent."""
+        self._free = max(self._free, self._elapsed()) + 1 / STATUS_BUDGET
+
+
+LINE = Line()
+
+
 class Publisher:
     """Publishes news at once, else at most every `STATUS_EVERY` seconds, each time in place of the last.
 
-    A triggerer has one line to Airflow for all its triggers, so it is not asked more often. It is best
-    effort: where Airflow does not take it, nothing else suffers.
+    What brings no news waits while the line is busy. It is best effort: where Airflow does not take it,
+    nothing else suffers.
     """
 
-    def __init__(self, trigger: BaseTrigger, elapsed: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, trigger: BaseTrigger, elapsed: Callable[[], float] = time.monotonic, line: Line = LINE
+    ) -> None:
         self._trigger = trigger
         self._elapsed = elapsed
+        self._line = line
         self._told: tuple[object, ...] = ()
         self._next = -math.inf
 
     async def publish(self, status: Status | None, *news: object) -> None:
         """Publish a status, at once where `news` have changed too; None is none."""
         task, now = self._trigger.task_instance, self._elapsed()
-        if status is None or task is None or ((*status.news, *news) == self._told and now < self._next):
+        if status is None or task is None:
             return
+        if (*status.news, *news) == self._told and (now < self._next or not self._line.is_free):
+            return
+        self._line.take()
         self._told, self._next = (*status.news, *news), now + STATUS_EVERY
         try:
             async with asyncio.timeout(PUBLISH_PATIENCE):

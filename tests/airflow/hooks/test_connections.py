@@ -41,7 +41,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
 
 
 def queried() -> list[dict[str, Any]]:
-    return clients_of(llm_plan(connections={"prometheus": "prom_test"})).prometheus.query("up", 7.0)
+    return list(clients_of(llm_plan(connections={"prometheus": "prom_test"})).prometheus.query("up", 7.0))
 
 
 def test_a_prometheus_has_an_address_a_path_and_a_token(connect: Connect) -> None:

@@ -18,6 +18,10 @@ from tests.support.steps import Step
 
 
 def test_clients_are_made_with_the_first_and_closed_with_the_last() -> None:
+    asyncio.run(first_and_last())
+
+
+async def first_and_last() -> None:
     first = frozen_food_review()
     other = frozen_food_review(namespace="elsewhere")
     with sharing(first) as shared:
@@ -38,6 +42,10 @@ def test_clients_are_made_with_the_first_and_closed_with_the_last() -> None:
 
 def test_other_connections_share_nothing() -> None:
     """What is slow there delays nobody here."""
+    asyncio.run(others())
+
+
+async def others() -> None:
     first = frozen_food_review()
     other = frozen_food_review(connections={"kubernetes": "other", "prometheus": "prometheus_default"})
     with sharing(first) as here, sharing(other) as there:

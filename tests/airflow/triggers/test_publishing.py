@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time.xcom import XCom
 
-from inference_rollouts.core.limits import STATUS_EVERY
+from inference_rollouts.core.limits import STATUS_BUDGET, STATUS_EVERY
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.reporting.status import Status, status_of
 from inference_rollouts.triggers import judge, publishing, ready
 from inference_rollouts.triggers.judge import JudgeTrigger
-from inference_rollouts.triggers.publishing import Publisher
+from inference_rollouts.triggers.publishing import Line, Publisher
 from inference_rollouts.triggers.ready import ReadyTrigger
 from tests.support.airflow import use
 from tests.support.steps import Step
@@ -45,7 +45,8 @@ def test_news_are_published_at_once_and_time_alone_seldom(
     status: Status, published: list[dict[str, Any]]
 ) -> None:
     clock = [0.0]
-    publisher = Publisher(SimpleNamespace(task_instance=TASK), lambda: clock[0])  # type: ignore[arg-type]
+    task: Any = SimpleNamespace(task_instance=TASK)
+    publisher = Publisher(task, lambda: clock[0], Line(lambda: clock[0]))
 
     def publish(at: float, status: Status | None, *news: str) -> int:
         clock[0] = at
@@ -58,6 +59,26 @@ def test_news_are_published_at_once_and_time_alone_seldom(
     assert publish(2.0, status.model_copy(update={"percent": 60})) == 2
     assert publish(3.0, status.model_copy(update={"percent": 60}), "no room") == 3
     assert publish(3.0 + STATUS_EVERY, status.model_copy(update={"percent": 60}), "no room") == 4
+
+
+def test_what_brings_no_news_waits_while_the_line_of_the_process_is_busy(
+    status: Status, published: list[dict[str, Any]]
+) -> None:
+    clock, task = [0.0], SimpleNamespace(task_instance=TASK)
+    line = Line(lambda: clock[0])
+    publishers = [Publisher(task, lambda: clock[0], line) for _ in range(100)]  # type: ignore[arg-type]
+
+    def publish(at: float, status: Status) -> int:
+        clock[0], before = at, len(published)
+        for publisher in publishers:
+            asyncio.run(publisher.publish(status))
+        return len(published) - before
+
+    assert publish(0.0, status) == 100
+    busy = 100 / STATUS_BUDGET
+    assert publish(busy - 0.01, status) == 0
+    assert sum(publish(busy + STATUS_EVERY + tick / 100, status) for tick in range(100)) <= STATUS_BUDGET + 1
+    assert publish(100.0, status.model_copy(update={"percent": 60})) == 100
 
 
 def test_an_airflow_that_does_not_answer_holds_nothing_up(

@@ -37,7 +37,7 @@ def success(result: Any, **more: Any) -> dict[str, Any]:
 
 def query(talk: Talk, timeout: float = 20.0) -> list[dict[str, Any]]:
     with odd_server(talk) as url:
-        return client(url, timeout=timeout).query("up", 1.0)
+        return list(client(url, timeout=timeout).query("up", 1.0))
 
 
 @pytest.mark.parametrize("result", [[], [SAMPLE], [{"metric": {}, "value": (7, "NaN")}]])
@@ -101,7 +101,7 @@ def test_numbers_are_written_as_prometheus_writes_them(number: str) -> None:
 
 def vector_of(data: Any) -> list[dict[str, Any]]:
     """What is read of this `data` in an answer. Raises ValueError."""
-    return VectorReader().vector(json.dumps({"status": "success", "data": data}).encode())[0]
+    return list(VectorReader().vector(json.dumps({"status": "success", "data": data}).encode())[0])
 
 
 ODD_SAMPLES: list[Any] = [

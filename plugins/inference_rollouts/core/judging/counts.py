@@ -12,14 +12,16 @@ import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple
 
 from inference_rollouts.core.judging.arms import Arm
-from inference_rollouts.core.judging.ledger import SETTLED, Growth, Key, Ledger, Sample
+from inference_rollouts.core.judging.labels import Samples
+from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Sample
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.queries import series
+from inference_rollouts.core.judging.repeat import Repeat, found, parts_of
 from inference_rollouts.core.judging.scatter import Scatter
+from inference_rollouts.core.judging.spellings import bad_in, events_in
 from inference_rollouts.core.values import Value
 
 NAMED = 5  # pods that are named where there may be many
@@ -37,10 +39,13 @@ class Snapshot:
     @classmethod
     def of_vectors(cls, time: float, vectors: Mapping[str, Iterable[Mapping[str, Any]]]) -> Snapshot:
         """From instant vectors as Prometheus sends them: `[{"metric": {...}, "value": [time, "1"]}]`."""
-        return cls(
-            time,
-            {key: [(s["metric"], float(s["value"][1])) for s in vector] for key, vector in vectors.items()},
-        )
+        return cls(time, {key: _samples(vector) for key, vector in vectors.items()})
+
+
+def _samples(vector: Iterable[Mapping[str, Any]]) -> Sequence[Sample]:
+    """Those that a reader has made of it already, else as they are sent."""
+    read = getattr(vector, "samples", None)
+    return read if isinstance(read, Samples) else [(s["metric"], float(s["value"][1])) for s in vector]
 
 
 class ArmCounts(Value):
@@ -117,6 +122,7 @@ class Counter:
         self._ahead: dict[tuple[str, str, str], int] = {}
         self._shown: deque[frozenset[str]] = deque(maxlen=SETTLED)
         self._scatters = {m.name: [Scatter() for _ in m.thresholds] for m in metric_set.metrics}
+        self._again: _Again | None = None
 
     def observe(self, after: Snapshot, pods: Collection[str] | None = None) -> WindowCounts | None:
         """The counts since the last good snapshot; None for the first, and for one that shows no pod.
@@ -124,7 +130,13 @@ class Counter:
         One without pods is as good as none; a baseline without pods is replaced. `pods` are those that the
         cluster has: others in the metrics are foreign, and left out. None: nobody knows.
         """
-        samples = [sample for samples in after.samples.values() for sample in samples]
+        samples = _joined(list(after.samples.values()))
+        if again := self._again:
+            if (counts := again.observe(samples, pods, after.time, self._scatters)) is not None:
+                self._shown.append(again.shown)
+                self.notes, since, self._since = again.notes, self._since, after.time
+                return WindowCounts(start=since, end=after.time, counts=counts)
+            self._ahead.update(again.repeat.give_back())
         read, shown = self._ledger.read(samples, pods)
         self._shown.append(shown)
         strangers = sorted(shown.difference(shown if pods is None else pods))
@@ -136,9 +148,17 @@ class Counter:
             since, arms = after.time - over, self._ledger.increases(read)
         else:
             arms = self._ledger.observe(read, after.time, since)
+        self._again = None
         if since == -math.inf:
             return None
-        return WindowCounts(start=since, end=after.time, counts=dict(self._counts(arms)))
+        strangers_alone = self.notes
+        counts = dict(self._counts(arms))
+        if not over and self.notes == strangers_alone and (where := found(self._ledger, samples, pods, read)):
+            repeat = Repeat(
+                self._ledger, where, parts_of(self.metric_set, self._arms, read), samples, self._ahead
+            )
+            self._again = _Again(self.metric_set, self._arms, repeat, tuple(counts), shown, self.notes)
+        return WindowCounts(start=since, end=after.time, counts=counts)
 
     def silent(self, pods: Collection[str]) -> list[str]:
         """Which of these the latest two observations know nothing of."""
@@ -174,6 +194,62 @@ class Counter:
         first = next((each for each in counted if each is not None), None)
         self._ahead[key] = first.ahead if first else 0
         return first
+
+
+def _joined(answers: Sequence[Sequence[Sample]]) -> Sequence[Sample]:
+    if len(answers) == 1:
+        return answers[0]
+    return [sample for samples in answers for sample in samples]
+
+
+class _Again:
+    """What the last observation has shown, which the next one will most likely show again.
+
+    `counted` are the metrics that are exported; `shown` and `notes` are as they were.
+    """
+
+    def __init__(
+        self,
+        metric_set: MetricSet,
+        arms: Sequence[Arm],
+        repeat: Repeat,
+        counted: Sequence[str],
+        shown: frozenset[str],
+        notes: tuple[str, ...],
+    ) -> None:
+        self.repeat = repeat
+        self.shown = shown
+        self.notes = notes
+        self._metrics = [
+            (name, len(metric_set[name].thresholds), [repeat.of(arm.value, name) for arm in arms])
+            for name in counted
+        ]
+
+    def observe(
+        self,
+        samples: Sequence[Sample],
+        pods: Collection[str] | None,
+        time: float,
+        scatters: Mapping[str, Sequence[Scatter]],
+    ) -> dict[str, Counts] | None:
+        """The counts of one more window; None where something else is shown."""
+        seen = self.repeat.observe(samples, pods, time, MOST, AHEAD)
+        if seen is None:
+            return None
+        n, bad = seen
+        counts = {}
+        for name, cells, arms in self._metrics:
+            canary, stable = (
+                [
+                    _Counted(pod, events, each)
+                    for pod, events, each in zip(
+                        at.pods, n[at.units].tolist(), bad[at.cells].reshape(-1, cells).tolist(), strict=True
+                    )
+                ]
+                for at in arms
+            )
+            counts[name] = _summed(cells, canary, stable, scatters[name])
+        return counts
 
 
 def pods_in(snapshot: Snapshot, label: str, arm: str) -> frozenset[str]:
@@ -216,7 +292,7 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     for metric in metric_set.metrics:
         if metric.optional:
             continue
-        if _events(metric, keys) is None:
+        if events_in(metric, keys) is None:
             phrases.append(f"{metric.label}: {arm.value} exports no {next(iter(series(metric)))[1]}")
         elif isinstance(metric, Latency):
             known = {bound for _, bound in keys}
@@ -225,21 +301,8 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     return phrases
 
 
-def _events(metric: Rate | Latency, keys: Collection[Key]) -> Key | None:
-    """What counts all events of the metric, in the preferred spelling of those that there are."""
-    part, bound = ("total", None) if isinstance(metric, Rate) else ("le", math.inf)
-    spellings = metric.total if isinstance(metric, Rate) else metric.histogram
-    return next((key for key in _spelt(metric.name, part, len(spellings), bound) if key in keys), None)
-
-
-@cache
-def _spelt(metric: str, part: str, spellings: int, bound: float | None) -> tuple[Key, ...]:
-    """A part of a metric in all its spellings, the preferred one first."""
-    return tuple((f"{metric}/{part}/{place}", bound) for place in range(spellings))
-
-
 def _exports(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
-    return any(_events(metric, growth.values) for growth in growths)
+    return any(events_in(metric, growth.values) for growth in growths)
 
 
 def _fell(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
@@ -267,7 +330,7 @@ class _Counted(NamedTuple):
 
 def _of_target(metric: Rate | Latency, pod: str, growth: Growth, ahead: int) -> _Counted | None:
     """None where nothing credible is exported. Scrapes may tear counters: bad is kept within 0 and all."""
-    events = _events(metric, growth.values)
+    events = events_in(metric, growth.values)
     if events is None or _has(metric, growth.broken) or _has(metric, growth.fell):
         return None
     n = round(growth.values[events])
@@ -278,8 +341,8 @@ def _of_target(metric: Rate | Latency, pod: str, growth: Growth, ahead: int) -> 
         if None in good:
             return None
         return _Counted(pod, n, [_within(n, n - round(each)) for each in good if each is not None])
-    spellings = _spelt(metric.name, "bad", len(metric.bad), None)
-    marked = round(next((growth.values[key] for key in spellings if key in growth.values), 0.0))
+    marks = bad_in(metric, growth.values)
+    marked = round(growth.values[marks]) if marks else 0
     if metric.direction == "higher-is-worse":
         return _Counted(pod, n, [_within(n, marked)])
     # A server counts the good end of a request just before the request: what is ahead at one scrape is what

@@ -7,6 +7,7 @@ health it saw and its judgement. `replay` computes the judgements anew; they are
 from __future__ import annotations
 
 import json
+import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -77,22 +78,22 @@ class Newest:
     def __init__(self, head: str, limit: int = BOUND) -> None:
         self._head = head
         self._room = limit - _size(head) - GAP
-        self._kept: deque[str] = deque()
+        self._kept: deque[bytes] = deque()  # compressed: there may be very many observers
         self._left_out = 0
 
     def add(self, line: str) -> None:
         """An observation, in place of the oldest where there is no room for all."""
-        self._kept.append(line)
+        self._kept.append(zlib.compress(line.encode(), 1))
         self._room -= _size(line)
         while self._room < 0 and self._kept:
-            self._room += _size(self._kept.popleft())
+            self._room += len(zlib.decompress(self._kept.popleft())) + 1
             self._left_out += 1
 
     @property
     def lines(self) -> list[str]:
         """The record, with a line that counts the observations that are missing, if any are."""
         gap = [canonical({"kind": "gap", "observations": self._left_out})] if self._left_out else []
-        return [self._head, *gap, *self._kept]
+        return [self._head, *gap, *(zlib.decompress(line).decode() for line in self._kept)]
 
 
 @dataclass(frozen=True, slots=True)

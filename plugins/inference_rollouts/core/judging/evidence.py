@@ -37,21 +37,27 @@ _GRID = np.arange(-23, 24)  # strides of half a standard deviation: 10 of them t
 _CHUNK = 1 << 20  # array elements worked on at once
 
 
-def log_mean(n_c: Integers, n_b: Integers, bad: Integers, deltas: Array) -> Array:
+def log_mean(
+    n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, each: Integers | None = None
+) -> Array:
     """ln M(delta) = ln sum_s C(n_c, s) C(n_b, bad - s) exp(delta s), for each cell and each of its deltas.
 
     `n_c`, `n_b`, `bad`: one integer a cell; `deltas`: cells x effects. Exact but for rounding, at a cost that
     does not grow with the counts: a narrow support is summed whole, a wide one about the mode of each effect.
+    `each` has the number of the rollout of every cell, in order, where there are several: what a rollout gets
+    is, to the last bit, what it gets alone.
     """
     first, last = np.maximum(0, bad - n_b), np.minimum(n_c, bad)
     out = np.empty(deltas.shape)
     width = last - first
     wide = (width >= _NARROW) | (width * np.abs(deltas).max(axis=1) >= _RANGE)
-    narrow = np.flatnonzero(~wide)
-    for rows in _chunks(narrow, width):
+    for rows in _chunks(np.flatnonzero(~wide), width):
         out[rows] = _polynomial(n_c[rows], n_b[rows], bad[rows], deltas[rows], first[rows], last[rows])
-    canary, stable, both = (np.repeat(counts[wide], deltas.shape[1]) for counts in (n_c, n_b, bad))
-    out[wide] = _about_modes(canary, stable, both, deltas[wide].ravel()).reshape(-1, deltas.shape[1])
+    # How a sum about a mode is rounded depends on what is summed beside it.
+    alone = [wide] if each is None else [wide & (each == number) for number in np.unique(each[wide])]
+    for rows in alone:
+        canary, stable, both = (np.repeat(counts[rows], deltas.shape[1]) for counts in (n_c, n_b, bad))
+        out[rows] = _about_modes(canary, stable, both, deltas[rows].ravel()).reshape(-1, deltas.shape[1])
     return out
 
 
@@ -172,13 +178,20 @@ def log_sum(terms: Array) -> Array:
 
 
 def odds_increments(
-    n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers, deltas: Array, null: Array
+    n_c: Integers,
+    x_c: Integers,
+    n_b: Integers,
+    x_b: Integers,
+    deltas: Array,
+    null: Array,
+    each: Integers | None = None,
 ) -> Array:
     """ln of the likelihood ratio of each delta against `null` (one a cell) in one window: cells x effects.
 
     Its exponential has mean 1 at log odds `null`, and at most 1 on the side of `null` away from delta.
+    `each` is as of `log_mean`.
     """
-    log_m = log_mean(n_c, n_b, x_c + x_b, np.concatenate([deltas, null[:, None]], axis=1))
+    log_m = log_mean(n_c, n_b, x_c + x_b, np.concatenate([deltas, null[:, None]], axis=1), each)
     return (deltas - null[:, None]) * x_c[:, None] - (log_m[:, :-1] - log_m[:, -1:])
 
 

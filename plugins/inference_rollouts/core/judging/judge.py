@@ -47,6 +47,7 @@ from inference_rollouts.core.judging.running import log_total
 from inference_rollouts.core.judging.sums import (
     Sums,
     absorb,
+    absorb_all,
     begin,
     carried_of,
     log_evidence,
@@ -56,7 +57,7 @@ from inference_rollouts.core.judging.sums import (
 
 __all__ = [
     "Carried", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Sums", "Totals",
-    "Verdict",    "absorb", "assess", "begin", "conclude", "problems",
+    "Verdict",    "absorb", "absorb_all", "assess", "begin", "conclude", "problems",
 ]  # fmt: skip
 
 SILENCE = 60.0  # seconds without a request after which what was good may be so no more

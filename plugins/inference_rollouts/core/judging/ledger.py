@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Labels
@@ -62,11 +63,16 @@ class Series:
 
     place: _Place
     key: Key
-    name: Name
+    labels: Labels
+
+    @property
+    def name(self) -> Name:
+        """All of its labels, among which are those that name its target."""
+        return frozenset(pair for pair in self.labels.items() if pair[0] not in IGNORED)
 
 
 @dataclass(slots=True)
-class _Target:
+class Target:
     """One target of one pod, as it was last `seen`: the values of then, and of series that had `gone`.
 
     `mixed`: several processes answer there by turns. `times`: how often it was seen in this life.
@@ -96,10 +102,11 @@ class Ledger:
     """The series of both arms, observation after observation."""
 
     def __init__(self, arms: Sequence[Arm], pod_label: str) -> None:
-        self._arms = arms
+        self.arms = arms
         self._pod = pod_label
         self._series: dict[Labels, Series] = {}
-        self._targets: dict[tuple[str, str, Name], _Target] = {}
+        self._places: dict[_Place, _Place] = {}
+        self._targets: dict[tuple[str, str, Name], Target] = {}
 
     def observe(self, read: Sequence[Pods], time: float, since: float) -> list[dict[str, list[Growth]]]:
         """By arm and pod: what each of its targets shows since the observation at `since`.
@@ -107,7 +114,7 @@ class Ledger:
         From now on what was `read` is the baseline.
         """
         grown: list[dict[str, list[Growth]]] = []
-        for arm, pods in zip(self._arms, read, strict=True):
+        for arm, pods in zip(self.arms, read, strict=True):
             by_pod = {
                 pod: [
                     self._grow((arm.value, pod, name), reading, time, since)
@@ -116,7 +123,7 @@ class Ledger:
                 for pod, targets in sorted(pods.items())
             }
             grown.append(by_pod)
-        self._forget(time)
+        self.forget(time)
         return grown
 
     def increases(self, read: Sequence[Pods]) -> list[dict[str, list[Growth]]]:
@@ -129,13 +136,30 @@ class Ledger:
             for pods in read
         ]
 
-    def _forget(self, time: float) -> None:
+    def places(self, labels: Sequence[Labels]) -> tuple[dict[Series, int], dict[_Place, dict[Name, int]]]:
+        """Where in an answer that was read each series is, and the start of each target by its place."""
+        series: dict[Series, int] = {}
+        starts: dict[_Place, dict[Name, int]] = {}
+        for place, each in enumerate(self._series[one] for one in labels):
+            if each.key is START:
+                starts.setdefault(each.place, {})[each.name] = place
+            else:
+                series[each] = place
+        return series, starts
+
+    def target(self, arm: Arm, pod: str, name: Name) -> Target:
+        """A target that has been observed."""
+        return self._targets[arm.value, pod, name]
+
+    def forget(self, time: float) -> None:
+        """What went long before `time` is as if it had never been."""
         forgotten = [name for name, each in self._targets.items() if time - each.seen > FORGOTTEN]
         for name in forgotten:
             del self._targets[name]
         if forgotten:
             places = {(arm, pod) for arm, pod, _ in self._targets}
             self._series = {labels: each for labels, each in self._series.items() if each.place in places}
+            self._places = {each: each for each in self._places if each in places}
 
     def read(
         self, samples: Sequence[Sample], known: Collection[str] | None = None
@@ -164,13 +188,13 @@ class Ledger:
             starts = {place: each for place, each in starts.items() if place[1] in known}
             values = {place: each for place, each in values.items() if place[1] in known}
         counting = {pod for arm, pod in values}
-        return [dict(self._pods(arm, starts, values, counting)) for arm in self._arms], shown
+        return [dict(self._pods(arm, starts, values, counting)) for arm in self.arms], shown
 
     def _learn(self, labels: Labels) -> Series:
         tag, le = labels.get(SERIES, ""), labels.get("le")
-        key = START if tag == STARTED else (tag, None if le is None else float(le))
-        name = frozenset(pair for pair in labels.items() if pair[0] not in IGNORED)
-        learnt = Series((labels.get(self._arms[0].label), labels.get(self._pod, "")), key, name)
+        key = START if tag == STARTED else _once(tag, None if le is None else float(le))
+        where = labels.get(self.arms[0].label), labels.get(self._pod, "")
+        learnt = Series(self._places.setdefault(where, where), key, labels)
         return self._series.setdefault(labels, learnt)
 
     def _pods(
@@ -199,7 +223,7 @@ class Ledger:
 
     def _grow(self, name: tuple[str, str, Name], now: _Reading, time: float, since: float) -> Growth:
         """What a target counted since `since`."""
-        known = self._targets.setdefault(name, _Target())
+        known = self._targets.setdefault(name, Target())
         growth = self._growth(known, now, since)
         if moved := _moved(known.started, now.started):
             known.values, known.gone, known.times = {}, {}, 0
@@ -212,7 +236,7 @@ class Ledger:
         known.values = now.values
         return growth
 
-    def _growth(self, known: _Target, now: _Reading, since: float) -> Growth:
+    def _growth(self, known: Target, now: _Reading, since: float) -> Growth:
         """What a target that is `known` as it was before has counted since `since`."""
         there, moved = known.seen == since, _moved(known.started, now.started)
         if moved < 0 or known.mixed:
@@ -229,7 +253,7 @@ class Ledger:
         tags = frozenset(tag for tag, _ in totals)
         return Growth(totals, tags, tags if fell else frozenset())
 
-    def _compared(self, known: _Target, now: _Reading) -> Growth:
+    def _compared(self, known: Target, now: _Reading) -> Growth:
         """The growth of a process that has gone on."""
         totals: dict[Key, float] = {}
         broken = {series for series in (*known.values, *known.gone) if series not in now.values}
@@ -245,6 +269,12 @@ class Ledger:
                 fell.add(series)
             totals[series.key] = totals.get(series.key, 0.0) + value - before
         return Growth(totals, _tags(broken), _tags(fell))
+
+
+@lru_cache(maxsize=4096)
+def _once(tag: str, bound: float | None) -> Key:
+    """One object for the same key, in however many series it stands."""
+    return tag, bound
 
 
 def _totals(values: Mapping[Series, float]) -> dict[Key, float]:

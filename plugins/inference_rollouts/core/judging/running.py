@@ -10,6 +10,7 @@ objectives. Leading axes are free: many rollouts may be folded at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,10 +66,16 @@ def with_onset(running: Running, mass: float) -> Running:
 
 
 def fold(
-    running: Running, rules: Rules, n: Integers, bad: Integers, scattered: Scattered, seconds: float
+    running: Running,
+    rules: Rules,
+    n: Integers,
+    bad: Integers,
+    scattered: Scattered,
+    seconds: float,
+    odds: Array | None = None,
 ) -> Running:
     """The evidence after one more window in which both arms count; `n`, `bad`: (canary, stable) x ... x
-    cells.
+    cells. `odds` are the window's `odds_of_all`, where they are known already.
 
     Comparisons are discounted by the window's totals, on which they are conditioned, and the windows before;
     tests of one arm's share by the windows before alone, since totals would give its own count away.
@@ -78,7 +85,7 @@ def fold(
         bounds = rules.policy.kappa_bounds
         requests = n[..., rules.requests].sum(axis=0)[..., None]
         now = overdispersion.kappa(known, n[0], n[1], bad.sum(axis=0), requests, seconds, bounds)
-    ratios = _odds_ratios(rules, n, bad) * now[..., None]
+    ratios = (_odds_ratios(rules, n, bad) if odds is None else odds) * now[..., None]
     before = running.kappa[..., None]
     return Running(
         alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, before),
@@ -94,8 +101,41 @@ def _odds_ratios(rules: Rules, n: Integers, bad: Integers) -> Array:
 
     Of those that are worse, of what is tolerated, of those that are good enough, of the margin.
     """
+    return _odds(n, bad, _tried(rules), rules.worse.null)
+
+
+def _tried(rules: Rules) -> Array:
     parts = rules.worse.effects, rules.beyond.null[:, None], rules.close.effects, rules.close.null[:, None]
-    return _odds(n, bad, np.concatenate(parts, axis=-1), rules.worse.null)
+    return np.concatenate(parts, axis=-1)
+
+
+def odds_of_all(windows: Sequence[tuple[Rules, Integers, Integers]]) -> list[Array]:
+    """Log likelihoods at all odds that are tried, of one window of each of several rollouts: in one go.
+
+    They are, to the last bit, what each rollout gets alone.
+    """
+    if not windows:
+        return []
+    telling = [_telling(n[0], bad[0], n[1], bad[1]) for _, n, bad in windows]
+    columns = [
+        (n[0][rows], bad[0][rows], n[1][rows], bad[1][rows], _tried(rules)[rows], rules.worse.null[rows])
+        for (rules, n, bad), rows in zip(windows, telling, strict=True)
+    ]
+    n_c, x_c, n_b, x_b, effects, null = (np.concatenate(column) for column in zip(*columns, strict=True))
+    each = np.repeat(np.arange(len(telling)), [len(rows) for rows in telling])
+    gains = evidence.odds_increments(n_c, x_c, n_b, x_b, effects, null, each)
+    odds = []
+    ends = np.cumsum([len(rows) for rows in telling])[:-1]
+    for (_, n, _), rows, gain in zip(windows, telling, np.split(gains, ends), strict=True):
+        odds.append(np.zeros((n.shape[-1], effects.shape[-1])))
+        odds[-1][rows] = gain
+    return odds
+
+
+def _telling(n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers) -> Integers:
+    """The cells in which something is bad, but not all, and both arms count."""
+    total, both = n_c + n_b, x_c + x_b
+    return np.flatnonzero((both > 0) & (both < total) & (n_c > 0) & (n_b > 0))
 
 
 def _alarm_gains(rules: Rules, n: Integers, bad: Integers, ratios: Array, before: Array) -> Array:
@@ -121,10 +161,9 @@ def _odds(n: Integers, bad: Integers, effects: Array, null: Array) -> Array:
     """`evidence.odds_increments` with free leading axes; cells in which nothing is bad, or all, tell
     nothing."""
     shape = n.shape[1:]
-    total, both = (n[0] + n[1]).ravel(), (bad[0] + bad[1]).ravel()
-    telling = np.flatnonzero((both > 0) & (both < total) & (n[0].ravel() > 0) & (n[1].ravel() > 0))
+    telling = _telling(n[0].ravel(), bad[0].ravel(), n[1].ravel(), bad[1].ravel())
     places = telling % shape[-1]
-    gains = np.zeros((total.size, effects.shape[-1]))
+    gains = np.zeros((n[0].size, effects.shape[-1]))
     n_c, x_c, n_b, x_b = (each.ravel()[telling] for each in (n[0], bad[0], n[1], bad[1]))
     gains[telling] = evidence.odds_increments(n_c, x_c, n_b, x_b, effects[places], null[places])
     return gains.reshape(*shape, -1)

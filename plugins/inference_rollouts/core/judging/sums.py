@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,6 +21,8 @@ from inference_rollouts.core.judging.running import Running
 
 FIRST = 0.5  # of the prior weight is for the first step: most bad canaries are bad from the start
 ONSET = 0.5  # of a step's prior weight: that it turns bad at any time of the bake, not as the step begins
+
+_Counted = tuple[NDArray[np.int64], NDArray[np.int64], Scattered]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,13 +115,29 @@ def onset(step: int, steps: int, bake: float, start: float, end: float) -> float
 
 def absorb(sums: Sums, window: WindowCounts) -> Sums:
     """The sums after one more window."""
+    return _absorbed(sums, window, _arrays(sums.rules, window))
+
+
+def absorb_all(windows: Sequence[tuple[Sums, WindowCounts]]) -> list[Sums]:
+    """The sums of several rollouts, each after one more window: the same as of `absorb`, and quicker."""
+    counted = [_arrays(sums.rules, window) for sums, window in windows]
+    compared = [place for place, (sums, _) in enumerate(windows) if sums.reference is None]
+    odds = running.odds_of_all([(windows[place][0].rules, *counted[place][:2]) for place in compared])
+    known = dict(zip(compared, odds, strict=True))
+    return [
+        _absorbed(sums, window, each, known.get(place))
+        for place, ((sums, window), each) in enumerate(zip(windows, counted, strict=True))
+    ]
+
+
+def _absorbed(sums: Sums, window: WindowCounts, counted: _Counted, odds: Array | None = None) -> Sums:
     rules, seconds = sums.rules, window.end - window.start
-    n, bad, scattered = _arrays(rules, window)
+    n, bad, scattered = counted
     done = sums.earlier + sums.seconds
     mass = onset(sums.begun, sums.step.steps, sums.step.bake, done, done + seconds)
     state = running.with_onset(sums.running, mass)
     if sums.reference is None:
-        state = running.fold(state, rules, n, bad, scattered, seconds)
+        state = running.fold(state, rules, n, bad, scattered, seconds, odds)
     else:
         before, now = np.stack([sums.n[0], sums.bad[0]]), np.stack([n[0], bad[0]])
         state = sums.reference.fold(state, rules, before, now, seconds)
@@ -205,7 +223,8 @@ def _exported(window: WindowCounts) -> dict[tuple[int, str], float]:
     return {(arm, name): window.end for arm, name, counts in arms if counts.pods}
 
 
-def _arrays(rules: Rules, window: WindowCounts) -> tuple[NDArray[np.int64], NDArray[np.int64], Scattered]:
+def _arrays(rules: Rules, window: WindowCounts) -> _Counted:
+    """Events and bad events, (canary, stable) x cells, and how stable's pods scatter."""
     n, bad = (np.zeros((2, len(rules.cells)), dtype=np.int64) for _ in range(2))
     scattered = Scattered(*(np.zeros(len(rules.cells)) for _ in range(4)))
     for name, place in rules.places.items():

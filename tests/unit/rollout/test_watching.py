@@ -1,0 +1,58 @@
+"""A lease is renewed when there is news, else every few seconds; and read when it might be another's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from inference_rollouts.core.limits import LEASE_RENEWAL
+from inference_rollouts.core.routing.watch import lease_seconds, watch_of
+from inference_rollouts.rollout.watching import Watcher
+from tests.support.steps import Step
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    return [2000.0]
+
+
+@pytest.fixture
+def step(clock: list[float]) -> Step:
+    return Step(clock=lambda: clock[0])
+
+
+def test_a_lease_of_ours_is_not_read_while_it_counts(
+    step: Step, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = step.cluster
+    reads: list[str] = []
+    writes: list[float] = []
+    find, apply = cluster.find, cluster.apply
+
+    def finding(api: str, kind: str, name: str) -> Any:
+        reads.append(kind)
+        return find(api, kind, name)
+
+    def applying(lease: Any) -> Any:
+        writes.append(clock[0])
+        read = list(reads)
+        applied = apply(lease)
+        reads[:] = read  # not those of the fake itself
+        return applied
+
+    monkeypatch.setattr(cluster, "find", finding)
+    monkeypatch.setattr(cluster, "apply", applying)
+    watcher, token = Watcher(cluster, "us"), step.run.frozen.token
+    [claim] = step.run.traffic.claims()
+    reads.clear()
+    for _ in range(10):
+        watcher.renew([cluster.route], token)
+        clock[0] += LEASE_RENEWAL / 2
+    assert (len(writes), reads) == (5, ["Lease"])
+    clock[0] += lease_seconds(claim)
+    watcher.renew([cluster.route], token)
+    assert reads == ["Lease", "Lease"]
+    watch = watch_of(find("coordination.k8s.io/v1", "Lease", "httproute-routes-to-llm"))
+    assert watch
+    assert (watch.holder, watch.acquired, watch.renewed) == ("us", 2000.0, clock[0])
