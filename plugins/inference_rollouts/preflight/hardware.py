@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inference_rollouts.clients import Clients
@@ -13,6 +13,7 @@ from inference_rollouts.core.objects.api_groups import WORKLOAD_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.plan.plan import Kind, PoolPlan
+from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.pods import base_url, pods_of
 from inference_rollouts.rollout.serving import listed
@@ -52,17 +53,20 @@ def _differences(cluster: Cluster, plan: PoolPlan, manifests: list[K8sObject]) -
     differences = []
     if today.get("image") != new.get("image"):
         differences.append(f"image {new.get('image')} in place of {today.get('image')}")
-    before, after = (_arguments(each) - {f"--port={plan.workload.port}"} for each in (today, new))
+    before, after = (
+        {each for each in vllm.server_options(container).items() if each[0] != "--port"}
+        for container in (today, new)
+    )
     if missing := before - after:
-        differences.append(f"without arguments {' '.join(sorted(missing))}")
+        differences.append(f"without arguments {_spelled(missing)}")
     if added := after - before:
-        differences.append(f"with arguments {' '.join(sorted(added))}")
+        differences.append(f"with arguments {_spelled(added)}")
     return differences
 
 
-def _arguments(container: Mapping[str, Any]) -> set[str]:
-    """A server's arguments, with the model as `vllm serve` takes it: without the flag of before."""
-    return {each.removeprefix("--model=") for each in container.get("args") or ()} - {"--model"}
+def _spelled(options: Iterable[tuple[str, tuple[str, ...]]]) -> str:
+    """Options as a command line has them."""
+    return " ".join(" ".join(filter(None, (flag, *values))) for flag, values in sorted(options))
 
 
 def _is_server(manifest: K8sObject, plan: PoolPlan) -> bool:

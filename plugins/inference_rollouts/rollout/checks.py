@@ -47,7 +47,7 @@ def check_now(run: Run, check: str) -> Readiness:
 def nodes_of(run: Run) -> Provisioner:
     """How this run provisions the canary's nodes."""
     plan = run.plan.as_pool_plan
-    return provisioner_of(run.clients, plan, plan.canary, run.frozen.run)
+    return provisioner_of(run.clients, plan, plan.canary, run.frozen.run, run.frozen.manifests)
 
 
 def nodes(run: Run) -> Readiness:

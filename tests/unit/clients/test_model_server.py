@@ -95,6 +95,21 @@ def test_a_chat_is_asked_and_put_together_as_one() -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+@pytest.mark.parametrize("content", [None, "", "Four."])
+def test_a_model_that_reasons_has_answered_also_where_its_thoughts_took_all_tokens(
+    field: str, content: str | None
+) -> None:
+    think = {"model": "m", "choices": [{"delta": {field: "Two and two", "content": None}}]}
+    end = {"model": "m", "choices": [{"delta": {"content": content}, "finish_reason": "length"}]}
+    counts = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+    with choosing_server(lambda *_: stream(think, end, counts)) as url:
+        answer = HttpModelServers().complete(url, "m", [{"role": "user", "content": "x"}], 16, 20)
+    assert isinstance(answer, Completion)
+    assert (answer.text, answer.reasoning) == (content or "", "Two and two")
+    assert mistake(answer, "m") is None
+
+
 def test_the_time_to_the_first_token_is_not_that_to_the_last() -> None:
     def talk(connection: socket.socket, over: threading.Event) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")

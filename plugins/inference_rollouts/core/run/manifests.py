@@ -58,6 +58,7 @@ def manifest_values(plan: PoolPlan, stable: Mapping[str, Any]) -> dict[str, Any]
         "adapter_env": work.adapter_env,
         "node_selector": plan.node_selector,
         "node_tolerations": plan.nodes.tolerations_for(plan.canary),
+        "accelerator_resource": work.accelerator.resource,
         "accelerators": {work.accelerator.resource: str(work.accelerator.per_replica)},
         "ready_deadline": int(plan.deadlines.ready),
         "progress_deadline": int(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -62,14 +64,63 @@ def arguments_of(pod: K8sObject) -> list[str]:
     return [part for each in containers for key in ("command", "args") for part in each.get(key) or ()]
 
 
-def _pairs(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Every value in a command line with the flag before it."""
+Options = Mapping[str, tuple[str, ...]]
+"""A server's command line as parsed: the values of each flag, those without a flag under the empty name."""
+
+MODEL_FLAG = "--model"  # deprecated: `vllm serve` takes the model without a flag
+_SHORT = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size", "-dp": "--data-parallel-size"}
+_SHELLS = ("sh", "bash")
+_NEGATIVE = re.compile(r"-\d")  # a number, no flag
+
+
+def server_options(container: K8sObject) -> Options:
+    """The options with which a container starts a server, also where a shell starts it."""
+    words = [str(each) for key in ("command", "args") for each in container.get(key) or ()]
+    if words and words[0].rpartition("/")[2] in _SHELLS:
+        words = shlex.split(words[-1], comments=True)
+    for place, word in enumerate(words):
+        if word == "serve" or word.endswith("api_server"):
+            return options(words[place + 1 :])
+    return options(words)
+
+
+def options(arguments: Iterable[str]) -> Options:
+    """Arguments as parsed: two spellings of one command are equal. Of a flag given twice the last counts."""
+    found: dict[str, list[str]] = {}
+    for flag, value in _tokens(arguments):
+        if value is None:
+            found[flag] = []
+        else:
+            found.setdefault(flag, []).append(_canonical(value))
+    if model := found.pop(MODEL_FLAG, None):
+        found[""] = model
+    return {flag: tuple(values) for flag, values in found.items()}
+
+
+def _tokens(arguments: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """Each flag (its value None), and each value with the flag before it."""
     flag = ""
     for argument in arguments:
-        if argument.startswith("--"):
-            flag, equals, value = argument.partition("=")
-            flag = flag.replace("_", "-")
+        if argument.startswith("-") and not _NEGATIVE.match(argument):
+            name, equals, value = argument.partition("=")
+            flag = _SHORT.get(name, name.replace("_", "-"))
+            yield flag, None
             if equals:
                 yield flag, value
         else:
             yield flag, argument
+
+
+def _canonical(value: str) -> str:
+    """JSON without what means nothing."""
+    if not value.startswith(("{", "[")):
+        return value
+    try:
+        return json.dumps(json.loads(value), sort_keys=True, separators=(",", ":"))
+    except ValueError:
+        return value
+
+
+def _pairs(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Every value in a command line with the flag before it."""
+    return ((flag, value) for flag, value in _tokens(arguments) if value is not None)
