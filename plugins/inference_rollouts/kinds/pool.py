@@ -19,6 +19,7 @@ from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.form import Form, pool_form
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.run.taking_over import held_floor
 from inference_rollouts.core.serving.adapters import nameable
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.core.serving.way_back import kept_share
@@ -27,9 +28,11 @@ from inference_rollouts.preflight import (
     capacity,
     creation,
     hardware,
+    like_stable,
     policies,
     pools,
     routing,
+    takeover,
     trial,
 )
 from inference_rollouts.rollout import serving
@@ -73,11 +76,15 @@ class PoolRollout:
         routing.warn_of_writers(moved, began)
         pools.check_stable(cluster, self.plan, parents)
         pools.check_canary(cluster, self.plan)
-        plan = adapters.with_adapters(clients, self.plan)
-        manifests = creation.manifests(cluster, plan, pools.routed_pool(cluster, plan, targets))
+        stable = takeover.survey(cluster, self.plan, pools.routed_pool(cluster, self.plan, targets))
+        plan = adapters.with_adapters(clients, like_stable.resolved_for(clients, self.plan, stable))
+        taken = creation.manifests(cluster, self.plan, plan, stable)
         previews = trial.previews(cluster, plan, run, targets)
+        creation.check(cluster, plan, [*taken.manifests, *previews])
+        manifests = [*taken.manifests, *creation.accepted_copies(cluster, plan, taken)]
         policies.check(cluster, plan, manifests)
-        creation.check(cluster, plan, [*manifests, *previews])
+        taken.findings += takeover.backends(moved, plan.stable, self.places)
+        takeover.check(taken.findings, plan)
         trial.check_mirror(cluster, plan, parents, targets)
         hardware.check_nodes(clients, plan, run, manifests)
         frozen = Frozen(
@@ -92,6 +99,7 @@ class PoolRollout:
             shared=routing.others(cluster, plan, targets),
             previews=tuple(previews),
             began=began,
+            findings=tuple(taken.findings),
         )
         measuring.check_metrics(clients, frozen)
         capacity.check(clients, frozen)
@@ -120,7 +128,11 @@ class PoolRollout:
         return ttfts
 
     def floors(self, run: Run) -> tuple[Floor, ...]:
-        return capacity.floors(run.cluster, self.plan, run.frozen.stable_pods)
+        mine = (held_floor(each) for each in run.frozen.manifests)
+        return (
+            *capacity.floors(run.cluster, self.plan, run.frozen.stable_pods),
+            *(floor for floor in mine if floor is not None),
+        )
 
     def room(self, run: Run, step: Step) -> Readiness:
         return pool_room(run.cluster, run.clients.prometheus, run.frozen, step)

@@ -39,7 +39,10 @@ class Report(BaseOperator):
             text = first_line(_title(context), outcome, ended)
         else:
             outcome, ended = _ended(context, run)
-            text = markdown(run.plan, outcome, ended, judgements(context), run.frozen.calendar.override)
+            frozen = run.frozen
+            text = markdown(
+                run.plan, outcome, ended, judgements(context), frozen.calendar.override, frozen.findings
+            )
             self._leave(context, run, outcome, text)
         for key, value in (("outcome", outcome.value), ("reason", ended.why), ("report", text)):
             context["ti"].xcom_push(key=key, value=value)

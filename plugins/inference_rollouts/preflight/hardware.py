@@ -26,7 +26,7 @@ def check_nodes(clients: Clients, plan: PoolPlan, run: str, manifests: list[K8sO
     provisioner_of(clients, plan, plan.canary, run).check()
     if plan.kind is Kind.NODE:
         _check_model(clients, plan)
-        for difference in _differences(clients.cluster, plan, manifests):
+        for difference in _differences(clients.cluster, plan, manifests) if _is_template(plan) else ():
             log.warning("%s; a node rollout should change only the nodes", difference)
 
 
@@ -48,7 +48,9 @@ def _differences(cluster: Cluster, plan: PoolPlan, manifests: list[K8sObject]) -
     live = cluster.find(WORKLOAD_API, "Deployment", plan.stable)
     if live is None:
         return [f"there is no Deployment {plan.stable} to compare with"]
-    wanted = next(each for each in manifests if _is_server(each, plan))
+    wanted = next((each for each in manifests if _is_server(each, plan)), None)
+    if wanted is None:
+        return [f"no manifest is of a Deployment {plan.canary}, to be compared with {plan.stable}"]
     today, new = _container(live), _container(wanted)
     differences = []
     if today.get("image") != new.get("image"):
@@ -67,6 +69,11 @@ def _differences(cluster: Cluster, plan: PoolPlan, manifests: list[K8sObject]) -
 def _spelled(options: Iterable[tuple[str, tuple[str, ...]]]) -> str:
     """Options as a command line has them."""
     return " ".join(" ".join(filter(None, (flag, *values))) for flag, values in sorted(options))
+
+
+def _is_template(plan: PoolPlan) -> bool:
+    """Whether servers are made otherwise than as a copy of today's."""
+    return plan.workload.like == "template"
 
 
 def _is_server(manifest: K8sObject, plan: PoolPlan) -> bool:

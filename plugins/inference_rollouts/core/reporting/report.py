@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.objects.takeover import Finding
 from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.reporting.takeover import summary
 from inference_rollouts.core.reporting.text import inert
 from inference_rollouts.core.routing.claim import Standing
 
@@ -74,9 +76,17 @@ def outcome_of(standings: Sequence[Standing], *, attached: bool) -> Outcome:
 
 
 def markdown(
-    plan: Plan, outcome: Outcome, cause: Cause, judgements: Sequence[Mapping[str, Any]], override: str = ""
+    plan: Plan,
+    outcome: Outcome,
+    cause: Cause,
+    judgements: Sequence[Mapping[str, Any]],
+    override: str = "",
+    findings: Sequence[Finding] = (),
 ) -> str:
-    """A summary that reads well in a log and in a note; `override` is why windows did not hold."""
+    """A summary that reads well in a log and in a note.
+
+    `override` is why windows did not hold; `findings` what the canary has of all that stable has.
+    """
     lines = [
         first_line(f"{plan.stable} -> {plan.canary}", outcome, cause),
         *(["", f"Windows and blackouts did not hold for this run: {inert(override)}"] if override else []),
@@ -90,6 +100,8 @@ def markdown(
     ]
     if outcome in (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.UNCONFIRMED) or judgements:
         lines += ["", _left(plan, outcome)]
+    if findings:
+        lines += ["", summary(findings)]
     return "\n".join(lines)
 
 

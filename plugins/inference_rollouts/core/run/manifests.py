@@ -21,6 +21,7 @@ from inference_rollouts.core.plan.plan import PoolPlan
 Serves = Callable[[str, str], bool]
 
 APPLY = "inference-rollouts.dev/apply"
+UNLESS_TAKEN_OVER = "unless-taken-over"
 
 _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
 
@@ -70,20 +71,21 @@ def manifest_values(plan: PoolPlan, stable: Mapping[str, Any]) -> dict[str, Any]
 def is_wanted(manifest: Mapping[str, Any], stable: Mapping[str, Any], serves: Serves) -> bool:
     """Whether a manifest is for a cluster that `serves` these kinds, beside the InferencePool `stable`.
 
-    `where-served` is for clusters that have its kind (GKE's policies, say). Of those that are `like-stable`
+    `where-served` is for clusters that have its kind (GKE's policies, say), `unless-taken-over` too, where
+    nothing of that kind is copied from stable. Of those that are `like-stable`
     only the one in stable's own API version is applied, since a route names both pools in one API group.
     """
     match (manifest["metadata"].get("annotations") or {}).get(APPLY):
         case None:
             return True
-        case "where-served":
+        case "where-served" | "unless-taken-over":
             return serves(manifest["apiVersion"], manifest["kind"])
         case "like-stable":
             return bool(manifest["apiVersion"] == stable["apiVersion"])
         case other:
             raise PlanInvalid(
                 f"{manifest['kind']} has the annotation {APPLY} {other!r}; "
-                "known are where-served, like-stable."
+                "known are where-served, unless-taken-over, like-stable."
             )
 
 
