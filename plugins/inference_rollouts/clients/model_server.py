@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import requests
@@ -47,10 +47,15 @@ class ModelServers(Protocol):
 
 
 class HttpModelServers:
-    """Model servers over HTTP. `timeout`: seconds for a request that is no completion, in total."""
+    """Model servers over HTTP, or HTTPS with certificates that nobody verifies, as kubelets' probes do.
 
-    def __init__(self, timeout: float = MODEL_SERVER_TIMEOUT) -> None:
+    They are asked at the addresses of pods, for which no certificate is. `timeout`: seconds for a request
+    that is no completion, in total. `key` gives what they want as bearer token, empty where they want none.
+    """
+
+    def __init__(self, timeout: float = MODEL_SERVER_TIMEOUT, key: Callable[[], str] = lambda: "") -> None:
         self._timeout = timeout
+        self._key = key
 
     def models(self, base_url: str) -> list[Served]:
         url = base_url + vllm.MODELS
@@ -92,7 +97,7 @@ class HttpModelServers:
         try:
             with (
                 session() as connections,
-                opened(connections, "POST", url, TimeLeft(timeout), json=body) as answer,
+                opened(connections, "POST", url, TimeLeft(timeout), json=body, **self._access) as answer,
             ):
                 if answer.status_code != 200:
                     reply = Reply(
@@ -103,12 +108,18 @@ class HttpModelServers:
         except bodies.NETWORK_ERRORS as error:
             return Failure(0, bodies.words_of(error, timeout))
 
+    @property
+    def _access(self) -> dict[str, Any]:
+        """How every request is made."""
+        key = self._key()
+        return {"verify": False, "headers": {"Authorization": f"Bearer {key}"} if key else {}}
+
     def _exchange(self, method: str, url: str, **request: Any) -> Reply:
         try:
             with session() as connections:
-                return exchange(
-                    connections, method, url, TimeLeft(self._timeout), MODEL_SERVER_BYTES, **request
-                )
+                left = TimeLeft(self._timeout)
+                asked = request | self._access
+                return exchange(connections, method, url, left, MODEL_SERVER_BYTES, **asked)
         except requests.RequestException as error:
             raise ServerUnavailable(f"{url} does not answer: {error}") from error
 

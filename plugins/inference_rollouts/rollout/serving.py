@@ -17,6 +17,10 @@ from inference_rollouts.core.serving.adapters import Adapter, Seen, Served
 from inference_rollouts.core.serving.golden import findings
 from inference_rollouts.core.serving.warm_up import Answer, Completion, mistake
 
+GIVE_KEY = (
+    "if the servers want an API key, name a connection that has it as password in `connections.model_servers`"
+)
+
 T = TypeVar("T")
 Urls = Mapping[str, str]
 
@@ -40,8 +44,9 @@ def listed(servers: ModelServers, pod: str, url: str) -> list[Served]:
     try:
         return servers.models(url)
     except ServerRefused as error:
+        todo = f"; {GIVE_KEY}" if error.status in (401, 403) else ""
         raise ClusterRefused(
-            f"Pod {pod} does not list what it answers for: /v1/models is {error}."
+            f"Pod {pod} does not list what it answers for: /v1/models is {error}{todo}."
         ) from error
     except ServerUnavailable as error:
         raise ServerUnavailable(f"Pod {pod} does not list what it answers for: {error}.") from error
