@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference_rollouts.clients import Clients
@@ -12,14 +12,16 @@ from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import WarmUpFailed
 from inference_rollouts.core.judging.policy import Health, Step, StepContext
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.objects.readiness import Readiness
+from inference_rollouts.core.objects.takeover import Finding, Verdict
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.retirement.retirement import Retirement
 from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.form import Form, pool_form
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.core.run.taking_over import held_floor
+from inference_rollouts.core.run.taking_over import Takeover, held_floor
 from inference_rollouts.core.serving.adapters import nameable
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.core.serving.way_back import kept_share
@@ -75,18 +77,18 @@ class PoolRollout:
         parents = routing.parents(cluster, self.plan, targets)
         routing.warn_of_writers(moved, began)
         pools.check_stable(cluster, self.plan, parents)
-        pools.check_canary(cluster, self.plan)
-        stable = takeover.survey(cluster, self.plan, pools.routed_pool(cluster, self.plan, targets))
-        plan = adapters.with_adapters(clients, like_stable.resolved_for(clients, self.plan, stable))
-        taken = creation.manifests(cluster, self.plan, plan, stable)
-        previews = trial.previews(cluster, plan, run, targets)
-        creation.check(cluster, plan, [*taken.manifests, *previews])
-        manifests = [*taken.manifests, *creation.accepted_copies(cluster, plan, taken)]
-        policies.check(cluster, plan, manifests)
+        adopted = pools.is_adopted(cluster, self.plan, moved)
+        pools.check_canary(cluster, self.plan, adopted=adopted)
+        pool = pools.routed_pool(cluster, self.plan, targets)
+        plan, taken = self._adopt(clients, parents) if adopted else self._create(clients, pool)
         taken.findings += takeover.backends(moved, plan.stable, self.places)
         takeover.check(taken.findings, plan)
+        previews = trial.previews(cluster, plan, run, targets)
+        creation.check(cluster, plan, previews)
         trial.check_mirror(cluster, plan, parents, targets)
-        hardware.check_nodes(clients, plan, run, manifests)
+        if not adopted:
+            policies.check(cluster, plan, taken.manifests)
+            hardware.check_nodes(clients, plan, run, taken.manifests)
         frozen = Frozen(
             run=run,
             token=secrets.token_hex(16),
@@ -94,17 +96,37 @@ class PoolRollout:
             parents=parents,
             targets=targets,
             metric_set=metric_set,
-            manifests=tuple(manifests),
+            manifests=tuple(taken.manifests),
             stable_pods=capacity.count_stable(cluster, plan),
             shared=routing.others(cluster, plan, targets),
             previews=tuple(previews),
             began=began,
             findings=tuple(taken.findings),
+            adopted=adopted,
         )
         measuring.check_metrics(clients, frozen)
         capacity.check(clients, frozen)
         capacity.floors(cluster, plan, frozen.stable_pods)
         return frozen
+
+    def _create(self, clients: Clients, pool: K8sObject) -> tuple[PoolPlan, Takeover]:
+        """The plan with all that it leaves to what serves today, and all that a rollout would create."""
+        cluster = clients.cluster
+        stable = takeover.survey(cluster, self.plan, pool)
+        plan = adapters.with_adapters(clients, like_stable.resolved_for(clients, self.plan, stable))
+        taken = creation.manifests(cluster, self.plan, plan, stable)
+        creation.check(cluster, plan, taken.manifests)
+        taken.manifests += creation.accepted_copies(cluster, plan, taken)
+        return plan, taken
+
+    def _adopt(self, clients: Clients, parents: Sequence[Parent]) -> tuple[PoolPlan, Takeover]:
+        """The plan for a canary that is there already, and of which nothing is changed."""
+        pools.check_pool(clients.cluster, self.plan, self.plan.canary, parents, "The canary pool")
+        title = f"InferencePool {self.plan.canary}"
+        row = Finding(
+            title, "", self.plan.stable, "as it is", Verdict.TAKEN_OVER, "it was there, and is adopted"
+        )
+        return like_stable.adopted(clients, self.plan), Takeover([], findings=[row])
 
     def targets(self, cluster: Cluster) -> list[tuple[Target, K8sObject]]:
         return routes_of(cluster, self.plan)

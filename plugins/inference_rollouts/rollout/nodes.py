@@ -59,6 +59,24 @@ def provisioner_of(
             return _Existing(clients.cluster, plan, pool, run, tolerations)
 
 
+class Present:
+    """The nodes of a pool that runs on them already."""
+
+    def check(self) -> None:
+        """Nothing is needed."""
+
+    def request(self) -> None:
+        """Nothing is needed."""
+
+    def readiness(self) -> Readiness:
+        """They are there."""
+        return Readiness(Phase.READY, "the pool has its nodes already")
+
+    def take_back(self) -> Readiness:
+        """Nothing was created."""
+        return Readiness(Phase.READY, "no nodes were created")
+
+
 @dataclass(frozen=True, slots=True)
 class _Existing:
     """Nodes that are there, or that somebody else provisions."""

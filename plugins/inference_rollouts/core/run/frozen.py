@@ -27,6 +27,7 @@ class Frozen:
     with one run id, are two rollouts. `link` leads people to the run. `stable_path` is where pods have the
     old adapter from; empty: nobody has to load it, or nobody knows. `calendar` says when it may be given
     more traffic. `findings` are what the canary has of all that stable has.
+    `adopted`: the canary is a pool that was there, of which nothing is changed.
     """
 
     run: str
@@ -44,6 +45,7 @@ class Frozen:
     stable_path: str = ""
     calendar: Calendar = field(default_factory=Calendar)
     findings: tuple[Finding, ...] = ()
+    adopted: bool = False
 
     @property
     def digest(self) -> str:
@@ -79,6 +81,7 @@ class Frozen:
             "began": self.began,
             "stable_path": self.stable_path,
             "calendar": self.calendar.model_dump(mode="json"),
+            "adopted": self.adopted,
             "findings": [asdict(each) for each in self.findings],
         }
 
@@ -103,6 +106,7 @@ class Frozen:
             link=value.get("link", ""),
             stable_path=value.get("stable_path", ""),
             calendar=Calendar.model_validate(value.get("calendar", {})),
+            adopted=value.get("adopted", False),
             findings=tuple(
                 Finding(**{**each, "verdict": Verdict(each["verdict"])}) for each in value.get("findings", ())
             ),
