@@ -29,6 +29,9 @@ class ModelServers(Protocol):
     def models(self, base_url: str) -> list[Served]:
         """All names that a server answers for now. Raises ServerRefused."""
 
+    def version(self, base_url: str) -> str:
+        """What the server says of its version; empty where it says nothing."""
+
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         """Load an adapter by the runtime API; one that is loaded from this path already is fine.
 
@@ -66,6 +69,11 @@ class HttpModelServers:
             return served_from(_accepted(reply).json)
         except ValueError as error:
             raise ServerRefused(reply.status, str(error)) from error
+
+    def version(self, base_url: str) -> str:
+        reply = self._exchange("GET", base_url + vllm.VERSION)
+        said = reply.object.get("version") if reply.status == 200 else None
+        return bodies.one_line(said) if isinstance(said, str) else ""
 
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         body = {"lora_name": name, "lora_path": path}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.taking_over import Takeover, held_floor
 from inference_rollouts.core.serving.adapters import nameable
 from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.core.serving.client_view import CLIENTS, CONTEXT
 from inference_rollouts.core.serving.way_back import kept_share
 from inference_rollouts.preflight import (
     adapters,
@@ -48,6 +50,10 @@ from inference_rollouts.rollout.run import ReconcilePods, Run
 from inference_rollouts.rollout.sizes import bring_back_size
 from inference_rollouts.rollout.targets import route_places, routes_of
 from inference_rollouts.rollout.warm_up import Warming, warming_up
+
+log = logging.getLogger(__name__)
+
+CONTEXT_ACCEPTED = f"{CLIENTS}.{CONTEXT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +188,22 @@ class PoolRollout:
     def _require_alike(self, servers: AskedServers, stable: serving.Urls, canary: serving.Urls) -> None:
         """Every new server answers for each name of stable's, and as one of them does."""
         work, how, model = self.plan.workload, self.plan.warm_up, self.plan.workload.served_model_name
-        names = nameable(serving.seen_by(servers, stable), {})
+        today = serving.seen_by(servers, stable)
+        names = nameable(today, {})
+        known = [each for served in today.values() for each in served]
+        self._tell_versions(servers, stable, canary)
         answers = serving.references(servers, *next(iter(stable.items())), model, how)
 
         def require(pod: str, url: str) -> None:
             serving.require_adapters(servers, pod, url, work, how)
             serving.require_names(servers, pod, url, names)
+            if CONTEXT_ACCEPTED not in self.plan.accept_differences:
+                serving.require_context(servers, pod, url, known)
             serving.require_alike(servers, pod, url, model, how, answers)
 
         serving.on_each(canary, require)
+
+    def _tell_versions(self, servers: AskedServers, stable: serving.Urls, canary: serving.Urls) -> None:
+        """Which versions of their servers the two pools run, for people."""
+        before, after = (sorted(set(serving.versions(servers, urls).values())) for urls in (stable, canary))
+        log.info("servers of version %s, and now %s", ", ".join(before), ", ".join(after))

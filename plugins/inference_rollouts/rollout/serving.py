@@ -14,6 +14,7 @@ from inference_rollouts.core.errors import ClusterRefused, ServerRefused, Server
 from inference_rollouts.core.limits import ANSWER_ATTEMPTS, SERVERS_AT_ONCE
 from inference_rollouts.core.plan.workload import WarmUp, Workload
 from inference_rollouts.core.serving.adapters import Adapter, Seen, Served
+from inference_rollouts.core.serving.client_view import CLIENTS, CONTEXT, shorter_context
 from inference_rollouts.core.serving.golden import findings
 from inference_rollouts.core.serving.warm_up import Answer, Completion, mistake
 
@@ -37,6 +38,18 @@ def seen_by(servers: ModelServers, urls: Urls) -> Seen:
     ServerUnavailable when one does not answer.
     """
     return on_each(urls, lambda pod, url: listed(servers, pod, url))
+
+
+def versions(servers: ModelServers, urls: Urls) -> dict[str, str]:
+    """What each pod says of its version; `unknown` where it does not answer that."""
+
+    def ask(pod: str, url: str) -> str:
+        try:
+            return servers.version(url) or "unknown"
+        except ServerUnavailable:
+            return "unknown"
+
+    return on_each(urls, ask)
 
 
 def listed(servers: ModelServers, pod: str, url: str) -> list[Served]:
@@ -98,6 +111,15 @@ def require_names(servers: ModelServers, pod: str, url: str, names: Mapping[str,
     known = {served.name for served in listed(servers, pod, url)}
     if lacking := [f"{name} ({who})" for name, who in sorted(names.items()) if name not in known]:
         raise WarmUpFailed(f"Pod {pod} does not answer for {', '.join(lacking)}")
+
+
+def require_context(servers: ModelServers, pod: str, url: str, today: Sequence[Served]) -> None:
+    """A server takes texts as long as those of `today` do. Raises WarmUpFailed."""
+    if shorter := shorter_context(today, listed(servers, pod, url)):
+        raise WarmUpFailed(
+            f"Pod {pod} {shorter}; if that is meant, say `accept_differences: [{CLIENTS}.{CONTEXT}]` in the "
+            "plan"
+        )
 
 
 def _ask(servers: ModelServers, url: str, model: str, prompt: Prompt, max_tokens: int, how: WarmUp) -> Answer:

@@ -71,7 +71,7 @@ def promoted(weight: int | None = 0) -> FakeCluster:
     return cluster
 
 
-BACK = {"stable": "llm-pool-2", "canary": "llm-pool"}
+BACK: dict[str, Any] = {"stable": "llm-pool-2", "canary": "llm-pool"}
 
 
 @pytest.mark.parametrize("nodes", [{"provisioner": "compute-class", "name": "spot"}, None])

@@ -389,3 +389,30 @@ def test_policies_of_gke_are_made_where_stable_has_none() -> None:
             del cluster.objects[key]
     policy = made(frozen(cluster))["GCPBackendPolicy", CANARY]
     assert (policy["apiVersion"], policy["spec"]["default"]["timeoutSec"]) == (GKE_API, 300)
+
+
+# What clients notice.
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["--max-model-len=16k"], "Clients.context-length"),
+        (["--tokenizer=other/tokenizer"], "Clients.tokenizer"),
+        (["--chat-template=/templates/other.jinja"], "Clients.chat-template"),
+        (["--enable-auto-tool-choice", "--tool-call-parser=llama3_json"], "Clients.tool-parser"),
+        (["--reasoning-parser", "qwen3"], "Clients.reasoning-parser"),
+        (["--quantization=fp8"], "Clients.quantization"),
+    ],
+)
+def test_what_clients_would_notice_is_refused_unless_the_plan_accepts_it(args: list[str], name: str) -> None:
+    work = {"like": "stable", "args": args}
+    plan = parse_plan({"name": "chat"} | SIX_LINES | {"workload": work})
+    words = f"say `accept_differences: [{name}]` in the plan"
+    refused(ClusterRefused, words, real_pool(), plan, servers=servers())
+    assert frozen(workload=work, accept_differences=[name])
+
+
+def test_longer_texts_harm_nobody() -> None:
+    run = frozen(workload={"like": "stable", "args": ["--max-model-len", "64K"]})
+    assert "Clients context-length" in rows(run, Verdict.DIFFERS)

@@ -25,6 +25,7 @@ from inference_rollouts.core.routing.claim import Floor
 from inference_rollouts.core.routing.floors import SCALERS
 from inference_rollouts.core.run import like_stable
 from inference_rollouts.core.run.manifests import APPLY, UNLESS_TAKEN_OVER
+from inference_rollouts.core.serving.client_view import client_findings
 from inference_rollouts.core.serving.engines import vllm
 
 FLOOR = "inference-rollouts.dev/floor"
@@ -278,6 +279,13 @@ def _serving_findings(
         name = succession.names["Deployment", old["metadata"]["name"]]
         new = next(each for each in made if _is(each, "Deployment", name))
         yield from _workload_findings(old, new, succession)
+        yield from _client_findings(old, new)
+
+
+def _client_findings(old: K8sObject, new: K8sObject) -> Iterator[Finding]:
+    today, then = (vllm.server_options(like_stable.server_of(each)) for each in (old, new))
+    if today:  # else nobody knows how it is started
+        yield from client_findings(today, then)
 
 
 def _workload_findings(old: K8sObject, new: K8sObject, succession: Succession) -> Iterator[Finding]:

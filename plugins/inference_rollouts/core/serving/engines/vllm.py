@@ -12,6 +12,7 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.objects.k8s import K8sObject
 
 COMPLETIONS, CHAT_COMPLETIONS, MODELS = "/v1/completions", "/v1/chat/completions", "/v1/models"
+VERSION = "/version"
 LOAD_ADAPTER, UNLOAD_ADAPTER = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
 RUNTIME_ADAPTERS = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
 """The environment variable without which the two endpoints for adapters do not exist."""
