@@ -86,7 +86,14 @@ def _serve(cluster: FakeCluster) -> None:
             "containers": [logs, server],
             "initContainers": [proxy],
             "volumes": [{"name": "weights", "persistentVolumeClaim": {"claimName": "weights"}}],
-            "topologySpreadConstraints": [{"labelSelector": {"matchLabels": {"app": "vllm-llama"}}}],
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "topology.kubernetes.io/zone",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": {"app": "vllm-llama"}},
+                }
+            ],
         },
     }
     spec = {"replicas": 2, "selector": {"matchLabels": {"app": "vllm-llama"}}, "template": template}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable
-from inference_rollouts.core.objects.api_groups import ATTACHED, BOUND_KINDS, POOL_APIS, WORKLOAD_API
+from inference_rollouts.core.objects.api_groups import ATTACHED, NOT_ATTACHED, POOL_APIS, WORKLOAD_API
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, labels_of, title_of
 from inference_rollouts.core.objects.readiness import picker_reference
@@ -25,8 +27,6 @@ from inference_rollouts.core.run.taking_over import Stable
 from inference_rollouts.rollout.pods import pods_of
 from inference_rollouts.rollout.traffic import SelectPlaces
 
-# What moves, what is cloned for its own sake, and what is attached to nothing.
-ELSEWHERE = frozenset({"HTTPRoute", "InferencePool", "Gateway", "ReferenceGrant", *BOUND_KINDS})
 REPLICA_LABEL = "pod-template-hash"
 
 log = logging.getLogger(__name__)
@@ -85,9 +85,10 @@ def backends(
 def check(findings: Sequence[Finding], plan: PoolPlan) -> None:
     """Log the table. Raises ClusterRefused for what matters to security or clients and is not accepted."""
     log.info("what the canary has of all that stable has:\n%s", table(findings))
-    for each in findings:
-        if each.differs:
-            log.warning("%s", each)
+    for _, rows in groupby(sorted(filter(_differs, findings), key=_object), key=_object):
+        first, *rest = rows
+        more = ", ".join(each.field for each in rest)
+        log.warning("%s%s", first, f"; as do {more}" if more else "")
     if wrong := problems(findings, plan.accept_differences):
         shown = "; ".join(map(str, wrong[:3])) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         names = ", ".join(dict.fromkeys(each.name for each in wrong))
@@ -98,11 +99,14 @@ def check(findings: Sequence[Finding], plan: PoolPlan) -> None:
     log.info("%s", summary(findings))
 
 
+_differs, _object = attrgetter("differs"), attrgetter("object")
+
+
 def _listed(cluster: Cluster) -> tuple[tuple[K8sObject, ...], tuple[str, ...]]:
     """All objects that may name something of stable's, and the kinds of which nobody says which there are."""
     extensions = cluster.extensions()
     kinds = [each for each in ATTACHED if cluster.serves(*each)]
-    kinds += [each for each in extensions.kinds if each[1] not in ELSEWHERE]
+    kinds += [each for each in extensions.kinds if each[1] not in NOT_ATTACHED]
     objects, unseen = [], [f"all of {group}" for group in extensions.silent]
     for api, kind in kinds:
         try:

@@ -19,7 +19,7 @@ from inference_rollouts.core.errors import (
     RetirementRefused,
 )
 from inference_rollouts.core.limits import WRITE_ATTEMPTS
-from inference_rollouts.core.objects.api_groups import ATTACHED, GATEWAY_API
+from inference_rollouts.core.objects.api_groups import ATTACHED, GATEWAY_API, NOT_ATTACHED
 from inference_rollouts.core.objects.inference_pool import ports
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import owner_labels
@@ -176,7 +176,8 @@ class PoolSubject(_Subject[PoolPlan]):
         """Everything in the cluster that carries the labels of this plan and pool."""
         labels = owner_labels(self.plan.name, self.name)
         templates = [(template["apiVersion"], template["kind"]) for template in load_manifests()]
-        kinds = dict.fromkeys([*templates, *ATTACHED, *self.cluster.extensions().kinds])
+        extensions = [each for each in self.cluster.extensions().kinds if each[1] not in NOT_ATTACHED]
+        kinds = dict.fromkeys([*templates, *ATTACHED, *extensions])
         applied = [obj for api, kind in kinds for obj in self._of_kind(api, kind, labels)]
         bound = {(obj["kind"], obj["metadata"]["name"]): obj for obj in bound_to(self.cluster, self.name)}
         return [*applied, *(obj for key, obj in bound.items() if key not in _titles(applied))]

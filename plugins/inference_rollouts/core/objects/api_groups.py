@@ -21,3 +21,5 @@ ATTACHED = (
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
 )
 """The kinds of Kubernetes itself that may be attached to a pool, its pods or its workload."""
+NOT_ATTACHED = frozenset({"HTTPRoute", "InferencePool", "Gateway", "ReferenceGrant", *BOUND_KINDS})
+"""The kinds of extensions that are not: what moves, pools, and what is bound to one by a field of its own."""

@@ -64,11 +64,24 @@ class Finding:
 
 
 def finding(
-    obj: K8sObject, verdict: Verdict, canary: str, field: str = WHOLE, stable: str = "", why: str = ""
+    obj: K8sObject,
+    verdict: Verdict,
+    canary: str,
+    field: str = WHOLE,
+    stable: str | None = None,
+    why: str = "",
 ) -> Finding:
     """A row about an object of stable's, or a field of it."""
     essential = bool(_SECURITY_KINDS.search(obj["kind"]) or _SECURITY_FIELDS.search(field))
-    return Finding(title_of(obj), field, stable or obj["metadata"]["name"], canary, verdict, why, essential)
+    return Finding(
+        title_of(obj),
+        field,
+        obj["metadata"]["name"] if stable is None else stable,
+        canary,
+        verdict,
+        why,
+        essential,
+    )
 
 
 def compared(

@@ -120,7 +120,8 @@ def succession_of(
     servers = [each for each in deployments if selects({"matchLabels": selector}, template_labels(each))]
     if not selector or not servers:
         raise ClusterRefused(
-            f"No manifest is of a Deployment whose pods InferencePool {plan.canary} selects."
+            f"No manifest is of a Deployment whose pods InferencePool {plan.canary} selects; StatefulSets "
+            "and LeaderWorkerSets are not waited for."
         )
     service = next((each for each in manifests if reference and _is(each, "Service", reference[0])), None)
     chosen = service_labels(service).items() if service else None
@@ -290,7 +291,11 @@ def _client_findings(old: K8sObject, new: K8sObject) -> Iterator[Finding]:
 
 def _workload_findings(old: K8sObject, new: K8sObject, succession: Succession) -> Iterator[Finding]:
     before, after = (dict(_workload_fields(each)) for each in (succession.copy_of(old), new))
-    differing = [each for each in dict.fromkeys([*before, *after]) if before.get(each) != after.get(each)]
+    differing = [
+        each
+        for each in dict.fromkeys([*before, *after])
+        if (before.get(each) or None) != (after.get(each) or None)
+    ]
     for each in differing:
         planned = any(word in each.replace("]", ".").replace("[", ".").split(".") for word in _PLANNED)
         secret = ".env[" in each
