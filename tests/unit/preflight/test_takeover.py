@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.clients.discovery import Extensions
-from inference_rollouts.core.errors import ClusterRefused, Forbidden, PatchRefused
+from inference_rollouts.core.errors import ClusterRefused, Forbidden, PatchRefused, PlanInvalid
 from inference_rollouts.core.objects.api_groups import GKE_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.succession import Succession, renamed
@@ -373,6 +374,44 @@ def test_nothing_changed_at_all_is_said_in_a_word() -> None:
     assert Frozen.from_json(run.to_json()) == run
 
 
+def test_several_deployments_behind_a_pool_are_copied_each_at_its_size() -> None:
+    cluster = real_pool()
+    other = copy.deepcopy(cluster.objects["Deployment", STABLE])
+    spec = other["spec"]
+    spec |= {"replicas": 1, "selector": {"matchLabels": {"app": "vllm-llama", "role": "decode"}}}
+    spec["template"]["metadata"]["labels"] = {"app": "vllm-llama", "role": "decode"}
+    put(cluster, "apps/v1", "Deployment", "decoders", spec)
+    run = frozen(cluster)
+    new = made(run)["Deployment", f"decoders-{CANARY}"]["spec"]
+    assert new["selector"]["matchLabels"] == {"app": CANARY, "role": "decode"}
+    assert (new["replicas"], made(run)["Deployment", CANARY]["spec"]["replicas"]) == (1, 2)
+    assert run.plan.as_pool_plan.workload.replicas == 3
+    plan = parse_plan({"name": "chat"} | SIX_LINES | {"workload": {"like": "stable", "replicas": 4}})
+    refused(
+        PlanInvalid,
+        "says nothing of chat's several Deployments (chat, decoders)",
+        cluster,
+        plan,
+        servers=servers(),
+    )
+
+
+def test_a_server_in_a_shell_script_keeps_its_arguments() -> None:
+    cluster = real_pool()
+    live = cluster.objects["Deployment", STABLE]
+    server = live["spec"]["template"]["spec"]["containers"][1]
+    server |= {
+        "command": ["/bin/sh", "-c"],
+        "args": ["exec vllm serve x --served-model-name llama-3.1-8b llama"],
+    }
+    cluster.put("apps/v1", "Deployment", live)
+    assert frozen(cluster)
+    plan = parse_plan(
+        {"name": "chat"} | SIX_LINES | {"workload": {"like": "stable", "args": ["--max-num-seqs=8"]}}
+    )
+    refused(PlanInvalid, "starts its server in a shell script", cluster, plan, servers=servers())
+
+
 def test_what_is_no_deployment_is_refused_in_a_sentence() -> None:
     cluster = real_pool()
     del cluster.objects["Deployment", STABLE]
@@ -416,3 +455,11 @@ def test_what_clients_would_notice_is_refused_unless_the_plan_accepts_it(args: l
 def test_longer_texts_harm_nobody() -> None:
     run = frozen(workload={"like": "stable", "args": ["--max-model-len", "64K"]})
     assert "Clients context-length" in rows(run, Verdict.DIFFERS)
+
+
+def test_a_monitor_of_both_pools_makes_none_of_templates_scrape_the_canary_twice() -> None:
+    cluster = real_pool()
+    cluster.objects["PodMonitoring", STABLE]["spec"]["selector"] = {"matchLabels": {"team": "chat-team"}}
+    assert [kind for kind, _ in made(frozen(cluster)) if kind == "PodMonitoring"] == []
+    del cluster.objects["PodMonitoring", STABLE]
+    assert ("PodMonitoring", CANARY) in made(frozen(cluster))

@@ -235,7 +235,8 @@ def _named(reference: Any) -> Any:
 def _is_spare(manifest: K8sObject, result: Takeover) -> bool:
     """Whether a template is for clusters where stable has nothing of its kind."""
     spare = annotations_of(manifest).get(APPLY) == UNLESS_TAKEN_OVER
-    return spare and any(copy["kind"] == manifest["kind"] for _, copy in result.copies)
+    taken = (each.object for each in result.findings if each.verdict is Verdict.TAKEN_OVER)
+    return spare and any(title.startswith(f"{manifest['kind']} ") for title in taken)
 
 
 def _hold(obj: K8sObject, copy: dict[str, Any], replicas: int) -> Iterator[Finding]:
