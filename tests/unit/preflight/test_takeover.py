@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from inference_rollouts.clients.discovery import Extensions
-from inference_rollouts.core.errors import ClusterRefused, Forbidden, PatchRefused, PlanInvalid
+from inference_rollouts.core.errors import (
+    ClusterRefused,
+    ClusterUnavailable,
+    Forbidden,
+    PatchRefused,
+    PlanInvalid,
+)
 from inference_rollouts.core.objects.api_groups import GKE_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.succession import Succession, renamed
@@ -18,6 +24,7 @@ from inference_rollouts.core.objects.takeover import Verdict
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.reporting.changes import changes
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.serving.engines import vllm
 from tests.support.fake_cluster import FakeCluster
 from tests.support.freezing import freeze, refused
 from tests.support.include import copy_of_include
@@ -94,7 +101,8 @@ def test_a_plan_of_six_lines_changes_the_image_alone() -> None:
         "+ spec.template.spec.containers[1].image: vllm/vllm-openai:v0.32.0",
     ]
     rest = [line for line in differing if line not in images]
-    assert [line for line in rest if "minReplicas" not in line and "labels" not in line] == []
+    ours = ("minReplicas", "labels", "progressDeadlineSeconds")  # what a rollout itself needs
+    assert [line for line in rest if not any(word in line for word in ours)] == []
     assert rows(run, Verdict.CHANGED) == [
         "Deployment chat containers[1].image",
         "HorizontalPodAutoscaler chat spec.minReplicas",
@@ -216,6 +224,20 @@ def test_what_may_not_be_listed_is_said(
     frozen(cluster)
     words = "all of broken.example.com, NetworkPolicy (networking.k8s.io), TeapotPolicy (brew.example.com)"
     assert f"kinds that may not be listed cannot be taken over: {words}" in caplog.text
+
+
+def test_what_cannot_be_listed_for_a_moment_is_not_taken_for_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = real_pool()
+    select = cluster.select
+
+    def unavailable(api: str, kind: str, labels: Any = None) -> Any:
+        if kind == "NetworkPolicy":
+            raise ClusterUnavailable("GET", f"/{kind}", 503, "not now")
+        return select(api, kind, labels)
+
+    monkeypatch.setattr(cluster, "select", unavailable)
+    with pytest.raises(ClusterUnavailable):
+        frozen(cluster)
 
 
 def test_a_copy_that_the_cluster_refuses_is_said_and_refused_where_it_is_for_security(
@@ -384,6 +406,7 @@ def test_several_deployments_behind_a_pool_are_copied_each_at_its_size() -> None
     run = frozen(cluster)
     new = made(run)["Deployment", f"decoders-{CANARY}"]["spec"]
     assert new["selector"]["matchLabels"] == {"app": CANARY, "role": "decode"}
+    assert new["progressDeadlineSeconds"] == 2400, "as long as the rollout waits"
     assert (new["replicas"], made(run)["Deployment", CANARY]["spec"]["replicas"]) == (1, 2)
     assert run.plan.as_pool_plan.workload.replicas == 3
     plan = parse_plan({"name": "chat"} | SIX_LINES | {"workload": {"like": "stable", "replicas": 4}})
@@ -410,6 +433,27 @@ def test_a_server_in_a_shell_script_keeps_its_arguments() -> None:
         {"name": "chat"} | SIX_LINES | {"workload": {"like": "stable", "args": ["--max-num-seqs=8"]}}
     )
     refused(PlanInvalid, "starts its server in a shell script", cluster, plan, servers=servers())
+
+
+@pytest.mark.parametrize("kind", ["base-model", "node"])
+def test_templates_without_a_deployment_are_refused_in_a_sentence(include: Path, kind: str) -> None:
+    path = include / "manifests" / "10-deployment.yaml"
+    path.write_text(path.read_text().replace("kind: Deployment", "kind: StatefulSet"))
+    with pytest.raises(ClusterRefused) as caught:
+        of_templates(real_pool(), kind=kind)
+    assert str(caught.value).startswith(
+        "No manifest is of a Deployment whose pods InferencePool chat-v2 selects"
+    )
+
+
+def test_the_templates_drain_pods_before_they_end(include: Path) -> None:
+    """They take requests until proxies have heard, then finish what they have, all within the grace."""
+    pod = made(of_templates(real_pool()))["Deployment", CANARY]["spec"]["template"]["spec"]
+    [server] = pod["containers"]
+    [timeout] = vllm.server_options(server)["--shutdown-timeout"]
+    pause = server["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pause >= 10
+    assert pod["terminationGracePeriodSeconds"] > pause + int(timeout)
 
 
 def test_what_is_no_deployment_is_refused_in_a_sentence() -> None:

@@ -21,6 +21,7 @@ from inference_rollouts.core.objects.succession import POOL_LABEL as METRICS_LAB
 from inference_rollouts.core.objects.succession import Succession
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.plan.workload import AS_STABLE, Accelerator
+from inference_rollouts.core.run.manifests import progress_deadline
 from inference_rollouts.core.serving.adapters import Served
 from inference_rollouts.core.serving.engines import vllm
 
@@ -104,6 +105,8 @@ def workload_copy(
     template = _relabelled(made["spec"]["template"], succession)
     template["metadata"]["labels"][METRICS_LABEL] = plan.canary
     made["spec"]["template"] = template
+    before = made["spec"].get("progressDeadlineSeconds") or 0
+    made["spec"]["progressDeadlineSeconds"] = max(before, progress_deadline(plan))
     if alone:
         made["spec"]["replicas"] = plan.workload.replicas
     name, pod = server_of(workload).get("name"), template["spec"]

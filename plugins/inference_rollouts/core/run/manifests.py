@@ -62,10 +62,13 @@ def manifest_values(plan: PoolPlan, stable: Mapping[str, Any]) -> dict[str, Any]
         "accelerator_resource": work.accelerator.resource,
         "accelerators": {work.accelerator.resource: str(work.accelerator.per_replica)},
         "ready_deadline": int(plan.deadlines.ready),
-        "progress_deadline": int(
-            plan.deadlines.ready + (plan.deadlines.nodes if plan.pods_bring_nodes else 0)
-        ),
+        "progress_deadline": progress_deadline(plan),
     }
+
+
+def progress_deadline(plan: PoolPlan) -> int:
+    """How long a new Deployment may make no progress, in seconds: as long as the rollout waits for it."""
+    return int(plan.deadlines.ready + (plan.deadlines.nodes if plan.pods_bring_nodes else 0))
 
 
 def is_wanted(manifest: Mapping[str, Any], stable: Mapping[str, Any], serves: Serves) -> bool:
