@@ -250,7 +250,8 @@ def _hold(obj: K8sObject, copy: dict[str, Any], replicas: int) -> Iterator[Findi
             continue
         copy["metadata"].setdefault("annotations", {})[FLOOR] = "" if found is None else str(found)
         spec[kind.floor] = replicas
-        spec[kind.ceiling] = max(most, replicas)
+        if most < replicas:
+            spec[kind.ceiling] = replicas
         why = "while the rollout runs, so that it keeps its size"
         before = "unset" if found is None else str(found)
         yield finding(obj, Verdict.CHANGED, str(replicas), f"spec.{kind.floor}", before, why)
