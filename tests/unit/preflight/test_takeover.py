@@ -409,6 +409,7 @@ def test_several_deployments_behind_a_pool_are_copied_each_at_its_size() -> None
     assert new["progressDeadlineSeconds"] == 2400, "as long as the rollout waits"
     assert (new["replicas"], made(run)["Deployment", CANARY]["spec"]["replicas"]) == (1, 2)
     assert run.plan.as_pool_plan.workload.replicas == 3
+    assert made(run)["HorizontalPodAutoscaler", CANARY]["spec"]["minReplicas"] == 2, "of its own Deployment"
     plan = parse_plan({"name": "chat"} | SIX_LINES | {"workload": {"like": "stable", "replicas": 4}})
     refused(
         PlanInvalid,

@@ -173,7 +173,7 @@ def take_over(plan: PoolPlan, stable: Stable, made: Sequence[K8sObject], success
         parts_of_stable.add(title_of(stable.service))
     for obj in sorted(stable.objects, key=title_of):
         if title_of(obj) not in parts_of_stable:
-            _take_over_one(plan, obj, succession, result)
+            _take_over_one(obj, succession, result)
     result.manifests = [each for each in result.manifests if not _is_spare(each, result)]
     result.findings += _serving_findings(plan, stable, made, succession)
     if stable.unseen:
@@ -186,7 +186,7 @@ def _changed(labels: Labels, changes: Mapping[tuple[str, str], str]) -> dict[str
     return {key: changes.get((key, value), value) for key, value in labels.items()}
 
 
-def _take_over_one(plan: PoolPlan, obj: K8sObject, succession: Succession, result: Takeover) -> None:
+def _take_over_one(obj: K8sObject, succession: Succession, result: Takeover) -> None:
     if not succession.is_attached(obj):
         if succession.covers_both(obj):
             result.findings.append(finding(obj, Verdict.TAKEN_OVER, "the same object"))
@@ -203,7 +203,7 @@ def _take_over_one(plan: PoolPlan, obj: K8sObject, succession: Succession, resul
         result.findings += compared(obj, counterpart, succession)
         return
     result.findings.append(finding(obj, Verdict.TAKEN_OVER, copy["metadata"]["name"]))
-    result.findings += _hold(obj, copy, plan.workload.replicas)
+    result.findings += _hold(obj, copy, _size_of(part(copy, "spec", "scaleTargetRef"), result.manifests))
     result.copies.append((obj, copy))
 
 
@@ -237,6 +237,13 @@ def _is_spare(manifest: K8sObject, result: Takeover) -> bool:
     spare = annotations_of(manifest).get(APPLY) == UNLESS_TAKEN_OVER
     taken = (each.object for each in result.findings if each.verdict is Verdict.TAKEN_OVER)
     return spare and any(title.startswith(f"{manifest['kind']} ") for title in taken)
+
+
+def _size_of(reference: K8sObject, manifests: Sequence[K8sObject]) -> int:
+    """How many pods the workload that an autoscaler means begins with; 0 where it means none of ours."""
+    name = str(reference.get("name"))
+    workload = next((each for each in manifests if _is(each, "Deployment", name)), None)
+    return int(part(workload, "spec").get("replicas", 1)) if workload else 0
 
 
 def _hold(obj: K8sObject, copy: dict[str, Any], replicas: int) -> Iterator[Finding]:
