@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from inference_rollouts.clients.discovery import Extensions, is_own
 from inference_rollouts.clients.kubernetes import FIELD_MANAGER
 from inference_rollouts.core.errors import ClusterUnavailable, NotFound, PatchRefused
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, labels_of
@@ -173,6 +174,10 @@ class FakeCluster:
 
     def serves(self, api_version: str, kind: str) -> bool:
         return (api_version, kind) in self.served
+
+    def extensions(self) -> Extensions:
+        served = [(api, kind) for api, kind in sorted(self.served) if kind not in CLUSTER_SCOPED]
+        return Extensions(tuple(each for each in served if not is_own(each[0].rpartition("/")[0])))
 
     def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> Object:
         api_version, kind, name = manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]

@@ -45,6 +45,9 @@ class FakeServers:
         adapters = self.on(base_url).items()
         return [*self.models_of_all, *(Served(name, path, BASE) for name, path in adapters)]
 
+    def version(self, base_url: str) -> str:
+        return ""
+
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         self.heard("load_adapter")
         if base_url in self.refusing:

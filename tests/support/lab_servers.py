@@ -114,6 +114,9 @@ class LabServers:
     def models(self, base_url: str) -> list[Served]:
         return self._http.models(self._listening[base_url])
 
+    def version(self, base_url: str) -> str:
+        return self._http.version(self._listening[base_url])
+
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         self._http.load_adapter(self._listening[base_url], name, path)
 

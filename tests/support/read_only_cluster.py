@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+from inference_rollouts.clients.discovery import Extensions
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import NotFound
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -54,6 +55,9 @@ class Objects:
 
     def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
         return self.select(api_version, kind)
+
+    def extensions(self) -> Extensions:
+        return Extensions(())
 
     def serves(self, api_version: str, kind: str) -> bool:
         return any((each["apiVersion"], each["kind"]) == (api_version, kind) for each in self.objects)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from inference_rollouts.clients.discovery import Extensions
 from inference_rollouts.core.objects.k8s import K8sObject
 from tests.support.fake_cluster import CLUSTER_SCOPED, FakeCluster
 
@@ -95,6 +96,9 @@ class GuardedCluster:
 
     def serves(self, api_version: str, kind: str) -> bool:
         return self.cluster.serves(api_version, kind)
+
+    def extensions(self) -> Extensions:
+        return self.cluster.extensions()
 
     def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> Any:
         api, kind, name = manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]

@@ -115,3 +115,16 @@ def test_a_folder_of_that_name_is_no_plan(tmp_path: Path) -> None:
     (tmp_path / "llm.yaml").mkdir()
     with pytest.raises(PlanInvalid, match="cannot be read"):
         include.load_plan(tmp_path / "llm.yaml")
+
+
+def test_a_plan_that_says_no_name_has_its_file_s(tmp_path: Path) -> None:
+    (path := tmp_path / "chat.yaml").write_text(
+        """
+kind: base-model
+stable: chat
+canary: chat-v2
+workload: {like: stable, image: "vllm/vllm-openai:v0.32.0"}
+steps: [{weight: 5, bake: 5m}, {weight: 100, bake: 5m}]
+"""
+    )
+    assert include.load_plan(path).name == "chat"

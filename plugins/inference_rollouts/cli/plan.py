@@ -61,6 +61,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--prometheus-token-file", type=Path, metavar="FILE", help="what it gets as bearer token"
     )
+    parser.add_argument(
+        "--model-server-key-file", type=Path, metavar="FILE", help="the model servers' API key"
+    )
     add_arguments(parser)
     parser.set_defaults(run=run, namespace=None)
 
@@ -95,13 +98,13 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
 
 def clients_of(arguments: argparse.Namespace) -> Clients:
     """Everything that the arguments lead to; GKE is asked as the identity of this machine."""
-    file = arguments.prometheus_token_file
+    file, key = arguments.prometheus_token_file, arguments.model_server_key_file
     store = Access(arguments.prometheus.rstrip("/"), file.read_text().strip() if file else "")
     google = Access(API, metadata_server=METADATA_SERVER, name="this machine's identity")
     return Clients(
         cluster=cluster_of(arguments),
         prometheus=PrometheusClient(lambda: store),
-        servers=HttpModelServers(),
+        servers=HttpModelServers(key=lambda: key.read_text().strip() if key else ""),
         storage=LocalFiles(),
         gke=lambda cluster: GkeClient(lambda: google, cluster),
     )

@@ -25,6 +25,8 @@ class Delta(Part):
     """What comes next of a chat's answer."""
 
     content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
 
 
 class Choice(Part):
@@ -38,6 +40,12 @@ class Choice(Part):
     def words(self) -> str:
         """The text itself."""
         return self.text or (self.delta and self.delta.content) or ""
+
+    @property
+    def thoughts(self) -> str:
+        """What a model that reasons thinks before its text; servers spell the field in two ways."""
+        delta = self.delta or Delta()
+        return delta.reasoning or delta.reasoning_content or ""
 
 
 class Usage(Part):
@@ -60,18 +68,21 @@ def assemble(lines: Iterable[str], started: float) -> Completion:
 
     Raises ValueError for what is no stream of events of a completion, and for a failure that comes in one.
     """
-    ttft, text, finish, model, usage = 0.0, [], "", "", Usage()
+    ttft, finish, model, usage = 0.0, "", "", Usage()
+    text: list[str] = []
+    thoughts: list[str] = []
     for event in _events(lines):
         ttft = ttft or time.monotonic() - started
         model = event.model or model
         usage = event.usage or usage
         for choice in event.choices or ():
             text.append(choice.words)
+            thoughts.append(choice.thoughts)
             finish = choice.finish_reason or finish
     if not ttft:
         raise ValueError("a stream without events")
     counts = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    return Completion(model, "".join(text), finish, *counts, ttft)
+    return Completion(model, "".join(text), finish, *counts, ttft, "".join(thoughts))
 
 
 def _events(lines: Iterable[str]) -> Iterator[Event]:

@@ -139,6 +139,13 @@ class _Pool(HTTPConnectionPool):
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsLimited
 
+    def _validate_conn(self, conn: Any) -> None:
+        """Who asks not to verify means it: nobody is warned at each request."""
+        if self.cert_reqs != "CERT_NONE":
+            super()._validate_conn(conn)
+        elif conn.is_closed:
+            conn.connect()
+
 
 class _Response(client.HTTPResponse):
     """An answer that is read until a point in time, headers and all."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_rollouts.clients.api_server import Answer, Request, require
-from inference_rollouts.core.errors import ClusterUnavailable
+from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable
 from inference_rollouts.core.limits import DISCOVERY_NO_TTL
 from inference_rollouts.core.objects.k8s import K8sObject
 
@@ -23,6 +23,17 @@ class _Document:
 
     at: float
     resources: dict[str, K8sObject]
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """The namespaced kinds that a cluster serves beside Kubernetes' own, by API version.
+
+    `silent` are the groups of which nobody can tell now which kinds they have.
+    """
+
+    kinds: tuple[tuple[str, str], ...]
+    silent: tuple[str, ...] = ()
 
 
 class Discovery:
@@ -38,14 +49,38 @@ class Discovery:
 
         Raises ClusterUnavailable when nobody can tell now.
         """
-        known = self._documents.get(api_version)
-        if known is None or (kind not in known.resources and self._now() - known.at >= DISCOVERY_NO_TTL):
-            known = self._documents[api_version] = _Document(self._now(), self._read(api_version))
-        return known.resources.get(kind)
+        return self._remember(api_version, kind).resources.get(kind)
+
+    def extensions(self) -> Extensions:
+        """Each kind once, in the version that its group names first."""
+        request = Request("GET", "/apis")
+        groups = require(request, self._ask(request)).get("groups")
+        found: dict[tuple[str, str], str] = {}
+        silent: dict[str, None] = {}
+        for group in groups if isinstance(groups, list) else ():
+            name = str(group.get("name")) if isinstance(group, dict) else ""
+            for version in _versions([group]) if name and not is_own(name) else ():
+                try:
+                    self._remember(str(version))
+                except (ClusterUnavailable, ClusterRefused):
+                    silent[name] = None
+                    continue
+                for kind, resource in self._documents[str(version)].resources.items():
+                    if resource["namespaced"] and "list" in (resource.get("verbs") or ("list",)):
+                        found.setdefault((name, kind), str(version))
+        return Extensions(tuple((version, kind) for (_, kind), version in found.items()), tuple(silent))
 
     def forget(self, api_version: str) -> None:
         """Ask again: what was listed is not there."""
         self._documents.pop(api_version, None)
+
+    def _remember(self, api_version: str, kind: str | None = None) -> _Document:
+        """What is known of a version; asked anew where that is not enough to know of `kind`."""
+        known = self._documents.get(api_version)
+        lacks = known is None or (kind is not None and kind not in known.resources)
+        if known is None or (lacks and self._now() - known.at >= DISCOVERY_NO_TTL):
+            known = self._documents[api_version] = _Document(self._now(), self._read(api_version))
+        return known
 
     def _read(self, api_version: str) -> dict[str, K8sObject]:
         request = Request("GET", root(api_version))
@@ -82,7 +117,23 @@ def _is_resource(value: Any) -> bool:
     )
 
 
-def _versions(groups: Iterable[Any]) -> set[Any]:
+def is_own(group: str) -> bool:
+    """Whether an API group is one of Kubernetes itself."""
+    return "." not in group or group in _OWN_GROUPS
+
+
+_OWN_GROUPS = frozenset(
+    f"{name}.k8s.io"
+    for name in (
+        "admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization",
+        "certificates", "coordination", "discovery", "events", "flowcontrol.apiserver", "internal.apiserver",
+        "metrics", "custom.metrics", "external.metrics", "networking", "node", "rbac.authorization",
+        "resource", "scheduling", "storage", "storagemigration",
+    )
+)  # fmt: skip
+
+
+def _versions(groups: Iterable[Any]) -> list[Any]:
     listed = (group.get("versions") for group in groups if isinstance(group, dict))
     versions = (version for versions in listed if isinstance(versions, list) for version in versions)
-    return {version.get("groupVersion") for version in versions if isinstance(version, dict)}
+    return [version.get("groupVersion") for version in versions if isinstance(version, dict)]

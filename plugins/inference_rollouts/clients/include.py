@@ -64,7 +64,7 @@ def load_plan(path: Path) -> Plan:
     Whatever a parser stumbles over is the mistake of this file, and of no other.
     """
     try:
-        plan = _plan_of(path.read_text(encoding="utf-8"))
+        plan = _plan_of(path.read_text(encoding="utf-8"), path.stem)
         if plan.name != path.stem:
             raise PlanInvalid(f"the file of plan {plan.name!r} must be named {plan.name}.yaml.")
         return plan
@@ -77,9 +77,15 @@ def load_plan(path: Path) -> Plan:
 
 
 @lru_cache(maxsize=4096)
-def _plan_of(text: str) -> Plan:
-    """Kept for the life of a process: a plan depends on its text alone. Raises what `load_plan` explains."""
-    return parse_plan(safe_load(text))
+def _plan_of(text: str, name: str) -> Plan:
+    """Kept for the life of a process: a plan depends on its text and its file's name alone.
+
+    Raises what `load_plan` explains.
+    """
+    value = safe_load(text)
+    if isinstance(value, dict) and "name" not in value:
+        value = {"name": name, **value}
+    return parse_plan(value)
 
 
 def load_metric_set(*names: str) -> MetricSet:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from inference_rollouts.clients.api_server import APPLY, JSON, JSON_PATCH, ApiServer, Request, require
-from inference_rollouts.clients.discovery import Discovery, root
+from inference_rollouts.clients.discovery import Discovery, Extensions, root
 from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable, NotFound
 from inference_rollouts.core.faults import field_owners
 from inference_rollouts.core.limits import EVENT_TIMEOUT, KUBERNETES_TIMEOUT, LIST_TIMEOUT
@@ -57,6 +57,9 @@ class Cluster(Reader, Protocol):
 
     def time(self) -> float:
         """What time it is by the API server's clock (Unix seconds), as its newest answer said."""
+
+    def extensions(self) -> Extensions:
+        """The namespaced kinds that the cluster serves beside Kubernetes' own."""
 
     def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
         """All objects of a namespaced kind in all namespaces; Forbidden where that may not be read."""
@@ -144,6 +147,9 @@ class KubernetesCluster:
 
     def serves(self, api_version: str, kind: str) -> bool:
         return self._discovery.find(api_version, kind) is not None
+
+    def extensions(self) -> Extensions:
+        return self._discovery.extensions()
 
     def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> K8sObject:
         name = manifest["metadata"]["name"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import requests
@@ -29,6 +29,9 @@ class ModelServers(Protocol):
     def models(self, base_url: str) -> list[Served]:
         """All names that a server answers for now. Raises ServerRefused."""
 
+    def version(self, base_url: str) -> str:
+        """What the server says of its version; empty where it says nothing."""
+
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         """Load an adapter by the runtime API; one that is loaded from this path already is fine.
 
@@ -47,10 +50,15 @@ class ModelServers(Protocol):
 
 
 class HttpModelServers:
-    """Model servers over HTTP. `timeout`: seconds for a request that is no completion, in total."""
+    """Model servers over HTTP, or HTTPS with certificates that nobody verifies, as kubelets' probes do.
 
-    def __init__(self, timeout: float = MODEL_SERVER_TIMEOUT) -> None:
+    They are asked at the addresses of pods, for which no certificate is. `timeout`: seconds for a request
+    that is no completion, in total. `key` gives what they want as bearer token, empty where they want none.
+    """
+
+    def __init__(self, timeout: float = MODEL_SERVER_TIMEOUT, key: Callable[[], str] = lambda: "") -> None:
         self._timeout = timeout
+        self._key = key
 
     def models(self, base_url: str) -> list[Served]:
         url = base_url + vllm.MODELS
@@ -61,6 +69,11 @@ class HttpModelServers:
             return served_from(_accepted(reply).json)
         except ValueError as error:
             raise ServerRefused(reply.status, str(error)) from error
+
+    def version(self, base_url: str) -> str:
+        reply = self._exchange("GET", base_url + vllm.VERSION)
+        said = reply.object.get("version") if reply.status == 200 else None
+        return bodies.one_line(said) if isinstance(said, str) else ""
 
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         body = {"lora_name": name, "lora_path": path}
@@ -92,7 +105,7 @@ class HttpModelServers:
         try:
             with (
                 session() as connections,
-                opened(connections, "POST", url, TimeLeft(timeout), json=body) as answer,
+                opened(connections, "POST", url, TimeLeft(timeout), json=body, **self._access) as answer,
             ):
                 if answer.status_code != 200:
                     reply = Reply(
@@ -103,12 +116,18 @@ class HttpModelServers:
         except bodies.NETWORK_ERRORS as error:
             return Failure(0, bodies.words_of(error, timeout))
 
+    @property
+    def _access(self) -> dict[str, Any]:
+        """How every request is made."""
+        key = self._key()
+        return {"verify": False, "headers": {"Authorization": f"Bearer {key}"} if key else {}}
+
     def _exchange(self, method: str, url: str, **request: Any) -> Reply:
         try:
             with session() as connections:
-                return exchange(
-                    connections, method, url, TimeLeft(self._timeout), MODEL_SERVER_BYTES, **request
-                )
+                left = TimeLeft(self._timeout)
+                asked = request | self._access
+                return exchange(connections, method, url, left, MODEL_SERVER_BYTES, **asked)
         except requests.RequestException as error:
             raise ServerUnavailable(f"{url} does not answer: {error}") from error
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from airflow.sdk.bases.hook import BaseHook
+
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import KubernetesCluster
@@ -34,7 +36,7 @@ def clients_at(connections: Connections, namespace: str) -> Clients:
     return Clients(
         cluster=cluster,
         prometheus=PrometheusHook(connections.prometheus).get_conn(),
-        servers=HttpModelServers(),
+        servers=HttpModelServers(key=partial(_key_of, connections.model_servers)),
         storage=ObjectStorage(),
         gke=partial(GkeClient, partial(gke_access_of, connections.google)),
         view=ClusterView(cluster),
@@ -44,6 +46,11 @@ def clients_at(connections: Connections, namespace: str) -> Clients:
 def open_run(frozen: Frozen) -> Run:
     """A run as preflight froze it, with its clients."""
     return Run(frozen, clients_of(frozen.plan), kind_of(frozen.plan))
+
+
+def _key_of(conn_id: str | None) -> str:
+    """The password of a connection; empty where none is named."""
+    return (BaseHook.get_connection(conn_id).password or "") if conn_id else ""
 
 
 def _connect(conn_id: str) -> ApiClient:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference_rollouts.clients import Clients
@@ -12,24 +13,30 @@ from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import WarmUpFailed
 from inference_rollouts.core.judging.policy import Health, Step, StepContext
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.objects.readiness import Readiness
+from inference_rollouts.core.objects.takeover import Finding, Verdict
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.retirement.retirement import Retirement
 from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.form import Form, pool_form
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.run.taking_over import Takeover, held_floor
 from inference_rollouts.core.serving.adapters import nameable
 from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.core.serving.client_view import CLIENTS, CONTEXT
 from inference_rollouts.core.serving.way_back import kept_share
 from inference_rollouts.preflight import (
     adapters,
     capacity,
     creation,
     hardware,
+    like_stable,
     policies,
     pools,
     routing,
+    takeover,
     trial,
 )
 from inference_rollouts.rollout import serving
@@ -43,6 +50,10 @@ from inference_rollouts.rollout.run import ReconcilePods, Run
 from inference_rollouts.rollout.sizes import bring_back_size
 from inference_rollouts.rollout.targets import route_places, routes_of
 from inference_rollouts.rollout.warm_up import Warming, warming_up
+
+log = logging.getLogger(__name__)
+
+CONTEXT_ACCEPTED = f"{CLIENTS}.{CONTEXT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +83,18 @@ class PoolRollout:
         parents = routing.parents(cluster, self.plan, targets)
         routing.warn_of_writers(moved, began)
         pools.check_stable(cluster, self.plan, parents)
-        pools.check_canary(cluster, self.plan)
-        plan = adapters.with_adapters(clients, self.plan)
-        manifests = creation.manifests(cluster, plan, pools.routed_pool(cluster, plan, targets))
+        adopted = pools.is_adopted(cluster, self.plan, moved)
+        pools.check_canary(cluster, self.plan, adopted=adopted)
+        pool = pools.routed_pool(cluster, self.plan, targets)
+        plan, taken = self._adopt(clients, parents) if adopted else self._create(clients, pool)
+        taken.findings += takeover.backends(moved, plan.stable, self.places)
+        takeover.check(taken.findings, plan)
         previews = trial.previews(cluster, plan, run, targets)
-        policies.check(cluster, plan, manifests)
-        creation.check(cluster, plan, [*manifests, *previews])
+        creation.check(cluster, plan, previews)
         trial.check_mirror(cluster, plan, parents, targets)
-        hardware.check_nodes(clients, plan, run, manifests)
+        if not adopted:
+            policies.check(cluster, plan, taken.manifests)
+            hardware.check_nodes(clients, plan, run, taken.manifests)
         frozen = Frozen(
             run=run,
             token=secrets.token_hex(16),
@@ -87,16 +102,37 @@ class PoolRollout:
             parents=parents,
             targets=targets,
             metric_set=metric_set,
-            manifests=tuple(manifests),
+            manifests=tuple(taken.manifests),
             stable_pods=capacity.count_stable(cluster, plan),
             shared=routing.others(cluster, plan, targets),
             previews=tuple(previews),
             began=began,
+            findings=tuple(taken.findings),
+            adopted=adopted,
         )
         measuring.check_metrics(clients, frozen)
         capacity.check(clients, frozen)
         capacity.floors(cluster, plan, frozen.stable_pods)
         return frozen
+
+    def _create(self, clients: Clients, pool: K8sObject) -> tuple[PoolPlan, Takeover]:
+        """The plan with all that it leaves to what serves today, and all that a rollout would create."""
+        cluster = clients.cluster
+        stable = takeover.survey(cluster, self.plan, pool)
+        plan = adapters.with_adapters(clients, like_stable.resolved_for(clients, self.plan, stable))
+        taken = creation.manifests(cluster, self.plan, plan, stable)
+        creation.check(cluster, plan, taken.manifests)
+        taken.manifests += creation.accepted_copies(cluster, plan, taken)
+        return plan, taken
+
+    def _adopt(self, clients: Clients, parents: Sequence[Parent]) -> tuple[PoolPlan, Takeover]:
+        """The plan for a canary that is there already, and of which nothing is changed."""
+        pools.check_pool(clients.cluster, self.plan, self.plan.canary, parents, "The canary pool")
+        title = f"InferencePool {self.plan.canary}"
+        row = Finding(
+            title, "", self.plan.stable, "as it is", Verdict.TAKEN_OVER, "it was there, and is adopted"
+        )
+        return like_stable.adopted(clients, self.plan), Takeover([], findings=[row])
 
     def targets(self, cluster: Cluster) -> list[tuple[Target, K8sObject]]:
         return routes_of(cluster, self.plan)
@@ -120,7 +156,11 @@ class PoolRollout:
         return ttfts
 
     def floors(self, run: Run) -> tuple[Floor, ...]:
-        return capacity.floors(run.cluster, self.plan, run.frozen.stable_pods)
+        mine = (held_floor(each) for each in run.frozen.manifests)
+        return (
+            *capacity.floors(run.cluster, self.plan, run.frozen.stable_pods),
+            *(floor for floor in mine if floor is not None),
+        )
 
     def room(self, run: Run, step: Step) -> Readiness:
         return pool_room(run.cluster, run.clients.prometheus, run.frozen, step)
@@ -148,12 +188,22 @@ class PoolRollout:
     def _require_alike(self, servers: AskedServers, stable: serving.Urls, canary: serving.Urls) -> None:
         """Every new server answers for each name of stable's, and as one of them does."""
         work, how, model = self.plan.workload, self.plan.warm_up, self.plan.workload.served_model_name
-        names = nameable(serving.seen_by(servers, stable), {})
+        today = serving.seen_by(servers, stable)
+        names = nameable(today, {})
+        known = [each for served in today.values() for each in served]
+        self._tell_versions(servers, stable, canary)
         answers = serving.references(servers, *next(iter(stable.items())), model, how)
 
         def require(pod: str, url: str) -> None:
             serving.require_adapters(servers, pod, url, work, how)
             serving.require_names(servers, pod, url, names)
+            if CONTEXT_ACCEPTED not in self.plan.accept_differences:
+                serving.require_context(servers, pod, url, known)
             serving.require_alike(servers, pod, url, model, how, answers)
 
         serving.on_each(canary, require)
+
+    def _tell_versions(self, servers: AskedServers, stable: serving.Urls, canary: serving.Urls) -> None:
+        """Which versions of their servers the two pools run, for people."""
+        before, after = (sorted(set(serving.versions(servers, urls).values())) for urls in (stable, canary))
+        log.info("servers of version %s, and now %s", ", ".join(before), ", ".join(after))

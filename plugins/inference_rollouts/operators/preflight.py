@@ -15,6 +15,7 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.limits import REFLEX_DEADLINE
 from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.plan.plan import Plan, parse_plan
+from inference_rollouts.core.reporting import takeover
 from inference_rollouts.core.reporting.forecast import markdown, summary
 from inference_rollouts.core.reporting.report import Cause, Outcome, first_line
 from inference_rollouts.core.run.parameters import apply_parameters, override_of
@@ -81,6 +82,7 @@ class Preflight(BaseOperator):
         for sentence in missed:
             self.log.warning("%s", sentence)
         context["ti"].xcom_push(key="power", value=table)
+        context["ti"].xcom_push(key="takeover", value=takeover.table(frozen.findings))
         context["ti"].xcom_push(key="openings", value=openings(when, now) if when.restricts else [])
         weights = [step.weight for step in plan.steps]
         moved = ", ".join(map(str, frozen.targets))

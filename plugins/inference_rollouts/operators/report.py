@@ -40,14 +40,15 @@ class Report(BaseOperator):
             text = first_line(_title(context), outcome, ended)
         else:
             outcome, ended = _ended(context, run)
-            given = commands_to(run.cluster, run.frozen.targets, run.frozen.token)
+            frozen = run.frozen
             text = markdown(
                 run.plan,
                 outcome,
                 ended,
                 judgements(context),
-                run.frozen.calendar.override,
-                given,
+                frozen.calendar.override,
+                commands_to(run.cluster, frozen.targets, frozen.token),
+                frozen.findings,
             )
             self._leave(context, run, outcome, text)
         for key, value in (("outcome", outcome.value), ("reason", ended.why), ("report", text)):

@@ -228,7 +228,8 @@ class Rollback(BaseOperator):
             return str(restored)
         confirmed = await_confirmation(run.confirmation)
         self.log.info("weights: %s; %s: %s", restored, confirmed.phase, confirmed.message)
-        announce_rollback(context, run.plan.name, run.plan.canary)
+        if not run.frozen.adopted:  # what was there before stays
+            announce_rollback(context, run.plan.name, run.plan.canary)
         return str(restored)
 
     def _announce(self, run: Run, ended: Cause) -> None:

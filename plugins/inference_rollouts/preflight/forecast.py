@@ -20,6 +20,7 @@ def forecast(run: Run, now: float) -> Forecast:
     for target in frozen.targets:
         obj = cluster.get(target.api, target.kind, target.name)
         moved.append(shares(target, obj, run.kind.places(obj), frozen.plan))
+    made_here = {(each["kind"], each["metadata"]["name"]) for each in frozen.manifests}
     floors = [
         Change(
             f"{floor.kind} {floor.name}",
@@ -27,11 +28,19 @@ def forecast(run: Run, now: float) -> Forecast:
             (f"- {floor.path}: {floor.found}", f"+ {floor.path}: {floor.raised}"),
         )
         for floor in run.kind.floors(run)
+        if (floor.kind, floor.name) not in made_here
     ]
     missed += outlook(frozen.calendar, pace_of(frozen.plan), now)
     made = [change for change in applied if change.lines]
     return Forecast(
-        frozen.plan, now, (*made, *moved, *floors), tuple(_stays(run)), power, tuple(missed), frozen.calendar
+        frozen.plan,
+        now,
+        (*made, *moved, *floors),
+        tuple(_stays(run)),
+        power,
+        tuple(missed),
+        frozen.calendar,
+        frozen.findings,
     )
 
 

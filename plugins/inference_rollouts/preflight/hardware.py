@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inference_rollouts.clients import Clients
@@ -13,8 +13,9 @@ from inference_rollouts.core.objects.api_groups import WORKLOAD_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.plan.plan import Kind, PoolPlan
+from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.rollout.nodes import provisioner_of
-from inference_rollouts.rollout.pods import base_url, pods_of
+from inference_rollouts.rollout.pods import base_url, pods_of, port_of
 from inference_rollouts.rollout.serving import listed
 
 log = logging.getLogger(__name__)
@@ -25,14 +26,16 @@ def check_nodes(clients: Clients, plan: PoolPlan, run: str, manifests: list[K8sO
     provisioner_of(clients, plan, plan.canary, run).check()
     if plan.kind is Kind.NODE:
         _check_model(clients, plan)
-        for difference in _differences(clients.cluster, plan, manifests):
+        for difference in _differences(clients.cluster, plan, manifests) if _is_template(plan) else ():
             log.warning("%s; a node rollout should change only the nodes", difference)
 
 
 def _check_model(clients: Clients, plan: PoolPlan) -> None:
     """Raises PlanInvalid unless the stable pods serve this very model under this name."""
     work, pod = plan.workload, ready_pods(pods_of(clients.cluster, plan.stable))[0]
-    served = listed(clients.servers, pod["metadata"]["name"], base_url(pod, work.port))
+    served = listed(
+        clients.servers, pod["metadata"]["name"], base_url(pod, port_of(clients.cluster, plan.stable))
+    )
     now = {each.name: each.path for each in served if each.parent is None}
     if now.get(work.served_model_name) != work.model:
         today = ", ".join(f"{name} ({path})" for name, path in now.items()) or "nothing"
@@ -47,22 +50,32 @@ def _differences(cluster: Cluster, plan: PoolPlan, manifests: list[K8sObject]) -
     live = cluster.find(WORKLOAD_API, "Deployment", plan.stable)
     if live is None:
         return [f"there is no Deployment {plan.stable} to compare with"]
-    wanted = next(each for each in manifests if _is_server(each, plan))
+    wanted = next((each for each in manifests if _is_server(each, plan)), None)
+    if wanted is None:
+        return [f"no manifest is of a Deployment {plan.canary}, to be compared with {plan.stable}"]
     today, new = _container(live), _container(wanted)
     differences = []
     if today.get("image") != new.get("image"):
         differences.append(f"image {new.get('image')} in place of {today.get('image')}")
-    before, after = (_arguments(each) - {f"--port={plan.workload.port}"} for each in (today, new))
+    before, after = (
+        {each for each in vllm.server_options(container).items() if each[0] != "--port"}
+        for container in (today, new)
+    )
     if missing := before - after:
-        differences.append(f"without arguments {' '.join(sorted(missing))}")
+        differences.append(f"without arguments {_spelled(missing)}")
     if added := after - before:
-        differences.append(f"with arguments {' '.join(sorted(added))}")
+        differences.append(f"with arguments {_spelled(added)}")
     return differences
 
 
-def _arguments(container: Mapping[str, Any]) -> set[str]:
-    """A server's arguments, with the model as `vllm serve` takes it: without the flag of before."""
-    return {each.removeprefix("--model=") for each in container.get("args") or ()} - {"--model"}
+def _spelled(options: Iterable[tuple[str, tuple[str, ...]]]) -> str:
+    """Options as a command line has them."""
+    return " ".join(" ".join(filter(None, (flag, *values))) for flag, values in sorted(options))
+
+
+def _is_template(plan: PoolPlan) -> bool:
+    """Whether servers are made otherwise than as a copy of today's."""
+    return plan.workload.like == "template"
 
 
 def _is_server(manifest: K8sObject, plan: PoolPlan) -> bool:

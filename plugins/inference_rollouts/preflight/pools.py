@@ -16,22 +16,27 @@ from inference_rollouts.core.routing.route import carries, named_groups
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.preview import is_preview_of
 from inference_rollouts.rollout.availability import availability_of
-from inference_rollouts.rollout.targets import find_pool
+from inference_rollouts.rollout.targets import find_pool, route_places
 
 
 def check_stable(cluster: Cluster, plan: Plan, parents: Sequence[Parent]) -> None:
     """The pool that serves today exists, can take traffic, and the gateways of `parents` accept it."""
-    name = plan.pool_of(plan.stable)
+    check_pool(cluster, plan, plan.pool_of(plan.stable), parents, "The stable pool")
+
+
+def check_pool(cluster: Cluster, plan: Plan, name: str, parents: Sequence[Parent], what: str) -> None:
+    """A pool, in a sentence `what`, exists and can take traffic. Raises ClusterRefused."""
     pool = find_pool(cluster, name)
     if pool is None:
         raise ClusterRefused(f"There is no InferencePool {name} in namespace {plan.namespace}.")
     if parents and (seen := pool_readiness(pool, parents)).phase is not Phase.READY:
-        raise ClusterRefused(f"The stable pool does not work as it is: {seen.message}.")
+        raise ClusterRefused(f"{what} does not work as it is: {seen.message}.")
+    then = "back" if name == plan.pool_of(plan.stable) else "over"
     now = availability_of(cluster, name)
     if not now.pods:
-        raise ClusterRefused(f"InferencePool {name} has no ready pod, so it could not take traffic back.")
+        raise ClusterRefused(f"InferencePool {name} has no ready pod, so it could not take traffic {then}.")
     if now.sentence:
-        raise ClusterRefused(f"The stable pool does not work as it is. {now.sentence}")
+        raise ClusterRefused(f"{what} does not work as it is. {now.sentence}")
 
 
 def routed_pool(cluster: Cluster, plan: PoolPlan, routes: Sequence[Target]) -> K8sObject:
@@ -49,8 +54,19 @@ def routed_pool(cluster: Cluster, plan: PoolPlan, routes: Sequence[Target]) -> K
     return pool
 
 
-def check_canary(cluster: Cluster, plan: PoolPlan) -> None:
-    """The canary pool serves nobody yet, and what bears its name is a former rollout's of this plan."""
+def is_adopted(cluster: Cluster, plan: PoolPlan, moved: Sequence[tuple[Target, K8sObject]]) -> bool:
+    """Whether the canary is a pool of somebody else's that stands, without weight, in every rule that moves.
+
+    So a promotion leaves the pool that it came from: going back to it by a rollout changes nothing of it.
+    """
+    pool = find_pool(cluster, plan.canary)
+    places = [place for _, obj in moved for place in route_places(plan, obj)]
+    beside = all(plan.canary in [each["name"] for each in place.found] for place in places)
+    return pool is not None and not is_ours(pool, plan.name) and beside
+
+
+def check_canary(cluster: Cluster, plan: PoolPlan, *, adopted: bool) -> None:
+    """The canary pool serves nobody yet, and what bears its name is a former rollout's, or `adopted`."""
     for route in cluster.select(GATEWAY_API, "HTTPRoute"):
         if carries(route, plan.canary) and not is_preview_of(route, plan.name):
             raise RouteRefused(
@@ -58,8 +74,9 @@ def check_canary(cluster: Cluster, plan: PoolPlan) -> None:
                 "a canary must be a pool that serves nobody yet."
             )
     for existing in (cluster.find(WORKLOAD_API, "Deployment", plan.canary), find_pool(cluster, plan.canary)):
-        if existing is not None and not is_ours(existing, plan.name):
+        if existing is not None and not is_ours(existing, plan.name) and not adopted:
             raise ClusterRefused(
                 f"{existing['kind']} {plan.canary} exists and was not created by a rollout of plan "
-                f"{plan.name}; choose another name for the canary."
+                f"{plan.name}; choose another name for the canary, or put that pool into the routes with "
+                "weight 0, and it is adopted as it is."
             )

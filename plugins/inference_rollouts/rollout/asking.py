@@ -26,6 +26,11 @@ class AskedServers:
         self._left()
         return self.servers.models(base_url)
 
+    def version(self, base_url: str) -> str:
+        """As of ModelServers."""
+        self._left()
+        return self.servers.version(base_url)
+
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         """As of ModelServers."""
         self._left()

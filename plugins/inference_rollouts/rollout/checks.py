@@ -22,7 +22,7 @@ from inference_rollouts.core.objects.workloads import demand_of, workload_readin
 from inference_rollouts.core.routing.claim import Phase as ClaimPhase
 from inference_rollouts.core.routing.control import aborted
 from inference_rollouts.rollout.control import Control
-from inference_rollouts.rollout.nodes import Provisioner, provisioner_of
+from inference_rollouts.rollout.nodes import Present, Provisioner, provisioner_of
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.switch import read_switch
 from inference_rollouts.rollout.targets import find_pool
@@ -47,7 +47,9 @@ def check_now(run: Run, check: str) -> Readiness:
 def nodes_of(run: Run) -> Provisioner:
     """How this run provisions the canary's nodes."""
     plan = run.plan.as_pool_plan
-    return provisioner_of(run.clients, plan, plan.canary, run.frozen.run)
+    if run.frozen.adopted:
+        return Present()
+    return provisioner_of(run.clients, plan, plan.canary, run.frozen.run, run.frozen.manifests)
 
 
 def nodes(run: Run) -> Readiness:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,9 +14,9 @@ from inference_rollouts.core.errors import ClusterRefused, GkeBusy
 from inference_rollouts.core.nodes import gke
 from inference_rollouts.core.nodes.provisioners import ComputeClass, NodePool
 from inference_rollouts.core.objects.api_groups import COMPUTE_CLASS_API
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, parts
 from inference_rollouts.core.objects.ownership import RUN_LABEL, is_ours, run_label
-from inference_rollouts.core.objects.readiness import Phase, Readiness, nodes_readiness
+from inference_rollouts.core.objects.readiness import Phase, Readiness, Replicas, nodes_readiness
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.run.manifests import owned
 
@@ -38,15 +39,42 @@ class Provisioner(Protocol):
         """Delete what was created for the pool; ready when it is gone."""
 
 
-def provisioner_of(clients: Clients, plan: PoolPlan, pool: str, run: str | None) -> Provisioner:
-    """How the plan provisions nodes for `pool`. `take_back` deletes what `run` created; None: any run."""
+def provisioner_of(
+    clients: Clients, plan: PoolPlan, pool: str, run: str | None, manifests: Sequence[K8sObject] = ()
+) -> Provisioner:
+    """How the plan provisions nodes for `pool`. `take_back` deletes what `run` created; None: any run.
+
+    `manifests` are those of the pods for which there is to be room.
+    """
+    tolerations = tuple(
+        each for made in manifests for each in parts(made, "spec", "template", "spec", "tolerations")
+    )
     match plan.nodes:
         case ComputeClass():
-            return _ComputeClass(clients.cluster, plan, pool, run)
+            return _ComputeClass(clients.cluster, plan, pool, run, tolerations)
         case NodePool() as nodes:
-            return _NodePool(clients.cluster, plan, pool, run, clients.gke(nodes.cluster), nodes)
+            api = clients.gke(nodes.cluster)
+            return _NodePool(clients.cluster, plan, pool, run, tolerations, api, nodes)
         case _:
-            return _Existing(clients.cluster, plan, pool, run)
+            return _Existing(clients.cluster, plan, pool, run, tolerations)
+
+
+class Present:
+    """The nodes of a pool that runs on them already."""
+
+    def check(self) -> None:
+        """Nothing is needed."""
+
+    def request(self) -> None:
+        """Nothing is needed."""
+
+    def readiness(self) -> Readiness:
+        """They are there."""
+        return Readiness(Phase.READY, "the pool has its nodes already")
+
+    def take_back(self) -> Readiness:
+        """Nothing was created."""
+        return Readiness(Phase.READY, "no nodes were created")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +85,7 @@ class _Existing:
     plan: PoolPlan
     pool: str
     run: str | None
+    tolerations: tuple[K8sObject, ...]
 
     def check(self) -> None:
         pass
@@ -68,8 +97,11 @@ class _Existing:
         plan = self.plan
         nodes = self.cluster.select("v1", "Node", plan.nodes.selector_for(self.pool))
         pods = self.cluster.select_everywhere("v1", "Pod")
-        resource = plan.workload.accelerator.resource
-        return nodes_readiness(nodes, pods, resource, plan.accelerators_needed, plan.pod_labels(self.pool))
+        work = plan.workload
+        wanted = Replicas(
+            work.replicas, work.accelerator.per_replica, work.accelerator.resource, self.tolerations
+        )
+        return nodes_readiness(nodes, pods, wanted, plan.pod_labels(self.pool))
 
     def take_back(self) -> Readiness:
         return Readiness(Phase.READY, "no nodes were created")
@@ -153,6 +185,7 @@ class _NodePool:
     plan: PoolPlan
     pool: str
     run: str | None
+    tolerations: tuple[K8sObject, ...]
     api: GkeClient
     nodes: NodePool
 
@@ -182,7 +215,7 @@ class _NodePool:
             self.request()
         if answer.phase is not Phase.READY:
             return answer
-        nodes = _Existing(self.cluster, self.plan, self.pool, self.run).readiness()
+        nodes = _Existing(self.cluster, self.plan, self.pool, self.run, self.tolerations).readiness()
         return Readiness(nodes.phase, f"{answer.message}; {nodes.message}")
 
     def take_back(self) -> Readiness:

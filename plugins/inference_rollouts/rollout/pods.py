@@ -7,9 +7,11 @@ from ipaddress import ip_address
 from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.core.errors import ClusterRefused, ServerUnavailable
 from inference_rollouts.core.objects.inference_pool import pod_labels, ports
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, part, parts
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.rollout.targets import find_pool
+
+PROBES = ("readinessProbe", "startupProbe", "livenessProbe")
 
 
 def pods_of(cluster: Reader, pool: str) -> list[K8sObject]:
@@ -22,13 +24,26 @@ def pods_of(cluster: Reader, pool: str) -> list[K8sObject]:
 
 
 def base_url(pod: K8sObject, port: int) -> str:
-    """Where a pod's model server listens. Raises ServerUnavailable for a pod that has no address yet."""
+    """Where a pod's model server listens, by HTTPS if that is how its probes ask it.
+
+    Raises ServerUnavailable for a pod that has no address yet.
+    """
     try:
         address = ip_address(pod["status"]["podIP"])
     except (KeyError, ValueError):
         raise ServerUnavailable(f"Pod {pod['metadata']['name']} has no IP address yet.") from None
     host = f"[{address}]" if address.version == 6 else str(address)
-    return f"http://{host}:{port}"
+    return f"{'https' if _is_probed_by_tls(pod, port) else 'http'}://{host}:{port}"
+
+
+def _is_probed_by_tls(pod: K8sObject, port: int) -> bool:
+    """Whether the kubelet asks the container that has this port by HTTPS."""
+    for container in parts(pod, "spec", "containers"):
+        probes = [part(container, probe, "httpGet") for probe in PROBES]
+        names = {each.get("name") for each in parts(container, "ports") if each.get("containerPort") == port}
+        if any(each.get("scheme") == "HTTPS" and each.get("port") in {port, *names} for each in probes):
+            return True
+    return False
 
 
 def port_of(cluster: Reader, pool: str) -> int:

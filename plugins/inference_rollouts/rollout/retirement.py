@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from inference_rollouts.clients import Clients
@@ -19,7 +19,7 @@ from inference_rollouts.core.errors import (
     RetirementRefused,
 )
 from inference_rollouts.core.limits import WRITE_ATTEMPTS
-from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.objects.api_groups import ATTACHED, GATEWAY_API, NOT_ATTACHED
 from inference_rollouts.core.objects.inference_pool import ports
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import owner_labels
@@ -43,11 +43,13 @@ from inference_rollouts.core.retirement.retirement import (
     user_of_pool,
     uses_accelerator,
 )
+from inference_rollouts.core.routing.floors import SCALERS
 from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.pods import base_url, pods_of
 from inference_rollouts.rollout.targets import bound_to, find_pool
 
 WORKLOAD = ("Deployment", "Service")
+AUTOSCALERS = frozenset(each.kind for each in SCALERS)
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +144,9 @@ class PoolSubject(_Subject[PoolPlan]):
             for obj in self.objects:
                 if obj.kind not in WORKLOAD:
                     self._delete(obj)
+        for obj in self.objects:
+            if obj.kind in AUTOSCALERS:  # which would scale it up again; the next rollout copies them anew
+                self._delete(obj)
         for obj, deployment in self._deployments():
             self._scale_down(obj, deployment)
         if pods := self._pods():
@@ -170,10 +175,22 @@ class PoolSubject(_Subject[PoolPlan]):
     def _created(self) -> list[K8sObject]:
         """Everything in the cluster that carries the labels of this plan and pool."""
         labels = owner_labels(self.plan.name, self.name)
-        kinds = dict.fromkeys((template["apiVersion"], template["kind"]) for template in load_manifests())
-        served = [(api, kind) for api, kind in kinds if self.cluster.serves(api, kind)]
-        applied = [obj for api, kind in served for obj in self.cluster.select(api, kind, labels)]
-        return [*applied, *bound_to(self.cluster, self.name)]
+        templates = [(template["apiVersion"], template["kind"]) for template in load_manifests()]
+        extensions = [each for each in self.cluster.extensions().kinds if each[1] not in NOT_ATTACHED]
+        kinds = dict.fromkeys([*templates, *ATTACHED, *extensions])
+        applied = [obj for api, kind in kinds for obj in self._of_kind(api, kind, labels)]
+        bound = {(obj["kind"], obj["metadata"]["name"]): obj for obj in bound_to(self.cluster, self.name)}
+        return [*applied, *(obj for key, obj in bound.items() if key not in _titles(applied))]
+
+    def _of_kind(self, api: str, kind: str, labels: Mapping[str, str]) -> list[K8sObject]:
+        """The objects of a kind with these labels; what may not be listed was not created either."""
+        if not self.cluster.serves(api, kind):
+            return []
+        try:
+            return self.cluster.select(api, kind, labels)
+        except Forbidden as error:
+            log.info("%s", error)
+            return []
 
     def _pods(self) -> list[str]:
         return [
@@ -248,6 +265,10 @@ class PoolSubject(_Subject[PoolPlan]):
         """The object, None when it is gone or another one has its name now."""
         live = self.cluster.find(obj.api, obj.kind, obj.name)
         return live if live is not None and live["metadata"]["uid"] == obj.uid else None
+
+
+def _titles(objects: Iterable[K8sObject]) -> set[tuple[str, str]]:
+    return {(obj["kind"], obj["metadata"]["name"]) for obj in objects}
 
 
 class AdapterSubject(_Subject[AdapterPlan]):

@@ -14,8 +14,13 @@ from inference_rollouts.core.errors import ClusterRefused, ServerRefused, Server
 from inference_rollouts.core.limits import ANSWER_ATTEMPTS, SERVERS_AT_ONCE
 from inference_rollouts.core.plan.workload import WarmUp, Workload
 from inference_rollouts.core.serving.adapters import Adapter, Seen, Served
+from inference_rollouts.core.serving.client_view import CLIENTS, CONTEXT, shorter_context
 from inference_rollouts.core.serving.golden import findings
 from inference_rollouts.core.serving.warm_up import Answer, Completion, mistake
+
+GIVE_KEY = (
+    "if the servers want an API key, name a connection that has it as password in `connections.model_servers`"
+)
 
 T = TypeVar("T")
 Urls = Mapping[str, str]
@@ -35,13 +40,26 @@ def seen_by(servers: ModelServers, urls: Urls) -> Seen:
     return on_each(urls, lambda pod, url: listed(servers, pod, url))
 
 
+def versions(servers: ModelServers, urls: Urls) -> dict[str, str]:
+    """What each pod says of its version; `unknown` where it does not answer that."""
+
+    def ask(pod: str, url: str) -> str:
+        try:
+            return servers.version(url) or "unknown"
+        except ServerUnavailable:
+            return "unknown"
+
+    return on_each(urls, ask)
+
+
 def listed(servers: ModelServers, pod: str, url: str) -> list[Served]:
     """What one pod answers for now. Raises as `seen_by`."""
     try:
         return servers.models(url)
     except ServerRefused as error:
+        todo = f"; {GIVE_KEY}" if error.status in (401, 403) else ""
         raise ClusterRefused(
-            f"Pod {pod} does not list what it answers for: /v1/models is {error}."
+            f"Pod {pod} does not list what it answers for: /v1/models is {error}{todo}."
         ) from error
     except ServerUnavailable as error:
         raise ServerUnavailable(f"Pod {pod} does not list what it answers for: {error}.") from error
@@ -93,6 +111,15 @@ def require_names(servers: ModelServers, pod: str, url: str, names: Mapping[str,
     known = {served.name for served in listed(servers, pod, url)}
     if lacking := [f"{name} ({who})" for name, who in sorted(names.items()) if name not in known]:
         raise WarmUpFailed(f"Pod {pod} does not answer for {', '.join(lacking)}")
+
+
+def require_context(servers: ModelServers, pod: str, url: str, today: Sequence[Served]) -> None:
+    """A server takes texts as long as those of `today` do. Raises WarmUpFailed."""
+    if shorter := shorter_context(today, listed(servers, pod, url)):
+        raise WarmUpFailed(
+            f"Pod {pod} {shorter}; if that is meant, say `accept_differences: [{CLIENTS}.{CONTEXT}]` in the "
+            "plan"
+        )
 
 
 def _ask(servers: ModelServers, url: str, model: str, prompt: Prompt, max_tokens: int, how: WarmUp) -> Answer:

@@ -130,6 +130,18 @@ def scaled(cluster: FakeCluster) -> FakeCluster:
     return cluster
 
 
+def guarded(cluster: FakeCluster) -> FakeCluster:
+    """Stable has a budget and a network policy."""
+    labels = {"matchLabels": {"inference-pool": STABLE}}
+    for api, kind, field in (
+        ("policy/v1", "PodDisruptionBudget", "selector"),
+        ("networking.k8s.io/v1", "NetworkPolicy", "podSelector"),
+    ):
+        cluster.served.add((api, kind))
+        cluster.put(api, kind, {"metadata": {"name": STABLE}, "spec": {field: labels}})
+    return cluster
+
+
 def google(cluster: FakeCluster) -> FakeCluster:
     """GKE, with all that plans may ask of it."""
     cluster.served |= {(GKE_API, kind) for kind in POLICY_KINDS}
@@ -142,7 +154,7 @@ def google(cluster: FakeCluster) -> FakeCluster:
 
 def new_cluster() -> FakeCluster:
     """With a rewrite that is bound to the stable pool."""
-    cluster = scaled(google(FakeCluster()))
+    cluster = guarded(scaled(google(FakeCluster())))
     cluster.served.add((OBJECTIVE_API, "InferenceModelRewrite"))
     cluster.put(OBJECTIVE_API, "InferenceModelRewrite", _rewrite(OBJECTIVE_API))
     return cluster

@@ -100,3 +100,32 @@ def test_a_kind_that_lost_its_handler_is_looked_up_anew(
     server.fixed[GROUP], server.fixed["/apis"] = replies(404, b""), replies_json(200, {"groups": []})
     with pytest.raises(NotFound, match="does not serve"):
         get(cluster)
+
+
+def test_all_kinds_of_extensions_are_found_each_once_and_what_is_silent_is_named(
+    server: ScriptedApi, cluster: KubernetesCluster
+) -> None:
+    """Kubernetes' own groups are not looked through; kinds that nobody can list, or without namespace, go."""
+
+    def resource(kind: str, **more: object) -> dict[str, object]:
+        return {"name": f"{kind.lower()}s", "kind": kind, "namespaced": True, "verbs": ["list"], **more}
+
+    def group(name: str, *versions: str) -> dict[str, object]:
+        return {"name": name, "versions": [{"groupVersion": f"{name}/{each}"} for each in versions]}
+
+    groups = [
+        group("apps", "v1"),
+        group("networking.k8s.io", "v1"),
+        group("policies.example.com", "v1", "v1alpha1"),
+        group("broken.example.com", "v1"),
+    ]
+    server.fixed["/apis"] = replies_json(200, {"groups": groups})
+    new = [resource("Limit"), resource("Review", verbs=["create"]), resource("Zone", namespaced=False)]
+    server.fixed["/apis/policies.example.com/v1"] = replies_json(200, {"resources": new})
+    old = [resource("Limit"), resource("Teapot")]
+    server.fixed["/apis/policies.example.com/v1alpha1"] = replies_json(200, {"resources": old})
+    server.fixed["/apis/broken.example.com/v1"] = status(503, "")
+    found = cluster.extensions()
+    assert found.kinds == (("policies.example.com/v1", "Limit"), ("policies.example.com/v1alpha1", "Teapot"))
+    assert found.silent == ("broken.example.com",)
+    assert server.count("/apis/apps/v1") == 0

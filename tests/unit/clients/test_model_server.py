@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inference_rollouts.clients.model_server import HttpModelServers, Prompt
-from inference_rollouts.core.errors import ServerRefused, ServerUnavailable
+from inference_rollouts.core.errors import ClusterRefused, ServerRefused, ServerUnavailable
 from inference_rollouts.core.serving.adapters import Served
 from inference_rollouts.core.serving.warm_up import Answer, Completion, Failure, mistake
+from inference_rollouts.rollout.serving import listed
 from tests.support.odd_server import (
     BROKEN,
     PACE,
@@ -93,6 +97,21 @@ def test_a_chat_is_asked_and_put_together_as_one() -> None:
         [{"role": "user", "content": "x"}],
         True,
     )
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+@pytest.mark.parametrize("content", [None, "", "Four."])
+def test_a_model_that_reasons_has_answered_also_where_its_thoughts_took_all_tokens(
+    field: str, content: str | None
+) -> None:
+    think = {"model": "m", "choices": [{"delta": {field: "Two and two", "content": None}}]}
+    end = {"model": "m", "choices": [{"delta": {"content": content}, "finish_reason": "length"}]}
+    counts = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+    with choosing_server(lambda *_: stream(think, end, counts)) as url:
+        answer = HttpModelServers().complete(url, "m", [{"role": "user", "content": "x"}], 16, 20)
+    assert isinstance(answer, Completion)
+    assert (answer.text, answer.reasoning) == (content or "", "Two and two")
+    assert mistake(answer, "m") is None
 
 
 def test_the_time_to_the_first_token_is_not_that_to_the_last() -> None:
@@ -329,3 +348,49 @@ def test_what_is_loaded_and_unloaded_already_is_fine() -> None:
             servers.load_adapter(url, "sql", "/elsewhere")
         with pytest.raises(ServerRefused, match="404: no"):
             servers.unload_adapter(url, "sql")
+
+
+KEY = "sk-of-the-servers"
+CARDS = json.dumps({"data": [{"id": "m", "root": "r"}]}).encode()
+
+
+class AsksForKey(BaseHTTPRequestHandler):
+    """Answers whoever has the key."""
+
+    def do_GET(self) -> None:
+        has = self.headers.get("Authorization") == f"Bearer {KEY}"
+        self.send_response(200 if has else 401)
+        self.end_headers()
+        self.wfile.write(CARDS if has else b'{"error": "Unauthorized"}')
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_servers_behind_an_api_key_get_the_key_of_the_connection() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), AsksForKey) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert HttpModelServers(key=lambda: KEY).models(url) == [Served("m", "r")]
+        with pytest.raises(ServerRefused, match="401"):
+            HttpModelServers().models(url)
+        with pytest.raises(ClusterRefused, match="name a connection that has it as password"):
+            listed(HttpModelServers(), "llm-0", url)
+        server.shutdown()
+
+
+@pytest.mark.filterwarnings("error")
+def test_servers_that_speak_https_need_no_certificate_for_their_pod_s_address(tmp_path: Path) -> None:
+    from lab.apiserver.endpoints.certificates import ensure
+
+    _, public, key = ensure(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, key)
+    with odd_server(replies(200, CARDS), context) as url:
+        assert url.startswith("https://127.0.0.1")
+        assert HttpModelServers().models(url) == [Served("m", "r")]
+    with odd_server(replies(200, CARDS)) as url, pytest.raises(ServerUnavailable) as caught:
+        HttpModelServers(2.0).models(url.replace("http:", "https:"))
+    assert "does not answer: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "HTTPSConnectionPool" not in str(caught.value)

@@ -168,3 +168,31 @@ def test_a_failure_is_not_held_against_a_pod_at_once(
         warm_up(servers, warm_up={"golden": [TEXT]})
     else:
         fails(servers, f"{failure}", warm_up={"golden": [TEXT]})
+
+
+SHORT = ("--max-model-len", "4096")
+
+
+def test_a_new_pod_that_takes_shorter_texts_is_refused_before_it_gets_traffic(servers: LabServers) -> None:
+    servers.start(STABLE, "--max-model-len", "8192")
+    servers.start(CANARY, *SHORT)
+    words = "takes 4096 tokens at most, where stable takes 8192: long prompts would fail"
+    fails(servers, words)
+
+
+LONG = ("--max-model-len", "8192")
+
+
+@pytest.mark.parametrize(
+    ("stable", "accepted"),
+    [(SHORT, []), (LONG, ["Clients.context-length"]), (("--max-model-len", "2048"), [])],
+)
+def test_texts_as_long_as_before_or_as_a_plan_accepts_are_enough(
+    servers: LabServers, stable: tuple[str, ...], accepted: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    servers.start(STABLE, *stable)
+    servers.start(CANARY, *SHORT)
+    with caplog.at_level("INFO"):
+        warm_up(servers, accept_differences=accepted)
+    assert "servers of version " in caplog.text
+    assert "unknown" not in caplog.text

@@ -69,7 +69,7 @@ def test_what_differs_from_todays_servers_is_told(
     preflight(cluster, kind="node", servers=serving(TODAY))
     assert "image vllm/vllm-openai:v0.32.0 in place of vllm/vllm-openai:v0.31.0" in caplog.text
     assert "without arguments --enforce-eager" in caplog.text
-    assert "with arguments --served-model-name=llama-3.1-8b" in caplog.text
+    assert "with arguments --served-model-name llama-3.1-8b" in caplog.text
     assert MODEL not in caplog.text
     assert "--max-num-seqs" not in caplog.text
     assert "--port" not in caplog.text

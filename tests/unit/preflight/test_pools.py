@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.errors import (
     ClusterRefused,
     RouteRefused,
 )
+from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.checks import check_now, nodes_of
 from tests.support.fake_cluster import FakeCluster
-from tests.support.freezing import refused
+from tests.support.freezing import refused, run_on
 from tests.support.other_clusters import old_cluster
 from tests.support.routes import ref, route
 
@@ -56,3 +61,51 @@ def test_the_status_of_an_old_pool_counts() -> None:
     for condition in cluster.objects["InferencePool", "llm-pool"]["status"]["parent"][0]["conditions"]:
         condition["status"] = "False"
     refused(ClusterRefused, "Accepted is False", cluster)
+
+
+def promoted(weight: int | None = 0) -> FakeCluster:
+    """What a promotion leaves: the pool that it came from has no traffic, and stands in the route."""
+    old, new = ref("llm-pool", weight), ref("llm-pool-2", 100)
+    cluster = FakeCluster([new] if weight is None else [old, new])
+    cluster.put_pool("llm-pool-2")
+    return cluster
+
+
+BACK: dict[str, Any] = {"stable": "llm-pool-2", "canary": "llm-pool"}
+
+
+@pytest.mark.parametrize("nodes", [{"provisioner": "compute-class", "name": "spot"}, None])
+def test_going_back_to_the_pool_of_before_adopts_it_and_changes_nothing_of_it(nodes: Any) -> None:
+    cluster = promoted()
+    run = run_on(cluster, **BACK, **({"nodes": nodes} if nodes else {}))
+    frozen = Frozen.from_json(run.frozen.to_json())
+    assert (frozen.adopted, frozen.manifests) == (True, ())
+    assert frozen.plan.as_pool_plan.workload.replicas == 3
+    assert [str(each.verdict) for each in frozen.findings] == ["taken over"]
+    for check in ("nodes", "workloads", "attachment", "nodes_gone", "placement"):
+        assert check_now(run, check).phase is Phase.READY, check
+    nodes_of(run).request()
+    assert not cluster.writes
+    run.attach()
+    assert set(cluster.writes) == {("HTTPRoute", "routes-to-llm"), *lease_writes(cluster)}
+    assert cluster.weights() == {"llm-pool": 0, "llm-pool-2": 100}
+
+
+def lease_writes(cluster: FakeCluster) -> set[tuple[str, str]]:
+    return {each for each in cluster.writes if each[0] == "Lease"}
+
+
+def test_a_pool_of_others_that_no_route_names_is_not_adopted() -> None:
+    words = "put that pool into the routes with weight 0, and it is adopted as it is"
+    refused(ClusterRefused, words, promoted(None), **BACK)
+
+
+def test_a_pool_that_is_gone_to_nothing_is_not_adopted() -> None:
+    cluster = promoted()
+    cluster.scale("llm-pool", 0)
+    refused(
+        ClusterRefused,
+        "InferencePool llm-pool has no ready pod, so it could not take traffic over",
+        cluster,
+        **BACK,
+    )

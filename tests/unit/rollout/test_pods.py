@@ -26,6 +26,22 @@ def test_an_address_of_either_family_makes_a_url(address: str, url: str) -> None
     assert base_url(pod(podIP=address), 8000) == url
 
 
+@pytest.mark.parametrize(
+    ("probe", "scheme"),
+    [
+        ({"readinessProbe": {"httpGet": {"scheme": "HTTPS", "port": 8000}}}, "https"),
+        ({"livenessProbe": {"httpGet": {"scheme": "HTTPS", "port": "api"}}}, "https"),
+        ({"livenessProbe": {"httpGet": {"scheme": "HTTPS", "port": 9000}}}, "http"),
+        ({"readinessProbe": {"httpGet": {"port": 8000}}}, "http"),
+        ({"readinessProbe": {"exec": {}}}, "http"),
+    ],
+)
+def test_a_pod_that_is_probed_by_https_is_asked_by_https(probe: dict[str, Any], scheme: str) -> None:
+    container = {"name": "vllm", "ports": [{"name": "api", "containerPort": 8000}], **probe}
+    live = pod(podIP="10.0.0.7") | {"spec": {"containers": [container]}}
+    assert base_url(live, 8000) == f"{scheme}://10.0.0.7:8000"
+
+
 @pytest.mark.parametrize("status", [{}, {"podIP": ""}, {"podIP": None}, {"podIP": "soon"}])
 def test_a_pod_without_an_address_is_named_and_may_have_one_later(status: dict[str, Any]) -> None:
     with pytest.raises(ServerUnavailable, match="Pod llm-0 has no IP address yet"):

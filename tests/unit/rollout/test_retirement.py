@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inference_rollouts.core.errors import Forbidden, RetirementRefused
+from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.plan.plan import AdapterPlan
 from inference_rollouts.core.plan.retention import Action
@@ -78,6 +79,41 @@ def test_nodes_on_which_others_work_stay(stage: Stage) -> None:
     answer = stage.subject(stage.found()).reconcile()
     assert answer == Readiness(Phase.READY, "the nodes stay: of-others run there")
     assert stage.cluster.left() == []
+
+
+def attach(stage: Stage) -> None:
+    """What was copied for the pool, and what of it somebody else has."""
+    mine = owner_labels("llm", OLD)
+    for api, kind in (
+        ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        ("policy/v1", "PodDisruptionBudget"),
+        ("brew.example.com/v1", "TeapotPolicy"),
+    ):
+        stage.cluster.served.add((api, kind))
+        for name, labels in ((OLD, mine), ("of-others", {})):
+            stage.cluster.put(api, kind, {"metadata": {"name": name, "labels": labels}, "spec": {}})
+
+
+@pytest.mark.parametrize(
+    ("action", "gone"),
+    [
+        (Action.REMOVE, {"HorizontalPodAutoscaler", "PodDisruptionBudget", "TeapotPolicy"}),
+        (Action.SCALE_DOWN, {"HorizontalPodAutoscaler"}),
+    ],
+)
+def test_copies_go_with_their_pool_and_an_autoscaler_before_it_could_scale_it_up(
+    stage: Stage, action: Action, gone: set[str]
+) -> None:
+    attach(stage)
+    retirement = Retirement(stage.found().plan, OLD, action, stage.found().objects)
+    order: list[tuple[str, str]] = []
+    stage.cluster.before = lambda verb, kind, name: order.append((verb, kind))
+    stage.subject(retirement).reconcile()
+    kinds = {"HorizontalPodAutoscaler", "PodDisruptionBudget", "TeapotPolicy"}
+    assert {kind for kind in kinds if (kind, OLD) not in stage.cluster.objects} == gone
+    assert {kind for kind in kinds if (kind, "of-others") in stage.cluster.objects} == kinds
+    scaled = [each for each in order if each[1] in ("HorizontalPodAutoscaler", "Deployment")]
+    assert scaled[0] == ("delete", "HorizontalPodAutoscaler")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def node_pool_body(nodes: NodePool, name: str, accelerators: int, plan: str, run
     each_zone = -(-accelerators // (machine.count * zones))
     config: dict[str, Any] = {
         "machineType": machine.machine_type,
-        "accelerators": [_accelerators(nodes)],
+        **({} if machine.is_tpu else {"accelerators": [_accelerators(nodes)]}),
         "labels": {OWNER_LABEL: OWNER, PLAN_LABEL: plan, RUN_LABEL: run},
         "resourceLabels": {CLOUD_PLAN_LABEL: plan},
     }
@@ -44,6 +44,8 @@ def node_pool_body(nodes: NodePool, name: str, accelerators: int, plan: str, run
         "locations": list(machine.zones),
         "config": config,
     }
+    if machine.is_tpu:  # the machine type says how many chips a machine has
+        pool["placementPolicy"] = {"type": "COMPACT", "tpuTopology": machine.topology}
     if nodes.max_nodes:
         sizes = {"totalMinNodeCount": each_zone * zones, "totalMaxNodeCount": nodes.max_nodes}
         pool["autoscaling"] = {"enabled": True, **sizes}
@@ -64,6 +66,9 @@ def is_of_run(pool: GkeObject, plan: str, run: str) -> bool:
 def has_machines(pool: GkeObject, nodes: NodePool) -> bool:
     """Whether a node pool consists of the machines that a plan asks for."""
     config, wanted = pool.get("config", {}), _accelerators(nodes)
+    if nodes.machine.is_tpu:
+        joined = (pool.get("placementPolicy") or {}).get("tpuTopology") == nodes.machine.topology
+        return joined and config.get("machineType") == nodes.machine.machine_type
     present = [
         {key: str(each.get(key)) for key in ("acceleratorCount", "acceleratorType")}
         for each in config.get("accelerators") or ()

@@ -12,6 +12,8 @@ from inference_rollouts.core.objects.api_groups import COMPUTE_CLASS_API
 from inference_rollouts.core.values import Model, Name, Text
 
 ACCELERATOR_LABEL = "cloud.google.com/gke-accelerator"
+TPU_LABEL = "cloud.google.com/gke-tpu-accelerator"
+TPU = "tpu"  # the accelerators that GKE names so, such as tpu-v6e-slice, are asked for in another way
 CLASS_LABEL = "cloud.google.com/compute-class"
 POOL_LABEL = "cloud.google.com/gke-nodepool"
 MACHINE_LABEL = "node.kubernetes.io/instance-type"
@@ -20,7 +22,12 @@ NODE_POOL_NAME = re.compile(r"[a-z][-a-z0-9]{0,38}[a-z0-9]|[a-z]")
 
 # As condition codes and as autoscalers write them.
 _SHORTAGES = {
-    StockOut: re.compile(r"stock[ _-]?out|RESOURCE_POOL_EXHAUSTED", re.IGNORECASE),
+    StockOut: re.compile(
+        r"stock[ _-]?out|RESOURCE_POOL_EXHAUSTED|out[ .]of[ .]resources"
+        r"|not have enough resources|insufficient capacity|currently unavailable"
+        r"|reservation\b.*\b(exhausted|fully|insufficient|not (have )?enough|no (more )?capacity)",
+        re.IGNORECASE | re.DOTALL,
+    ),
     QuotaExceeded: re.compile(r"quota", re.IGNORECASE),
 }
 
@@ -34,6 +41,8 @@ class Machine(Model):
     """Accelerators of one machine."""
     machine_type: Text | None = None
     """The machine type, such as a3-ultragpu-8g. Default: any that has the accelerators."""
+    topology: Annotated[str, Field(pattern=r"^\d+x\d+(x\d+)?$")] | None = None
+    """How the chips of a slice of TPUs are joined, such as 2x4; TPUs alone have one, and need it."""
     spot: bool = False
     """Whether machines may be taken away at any time, at a lower price. Default: no, as clients depend on
     them."""
@@ -42,10 +51,28 @@ class Machine(Model):
     zones: tuple[Text, ...] = ()
     """Where machines may come from. Default: GKE chooses."""
 
-    def on(self, accelerator: str | None, machine_type: str | None) -> Machine:
-        """The same with other hardware; a machine type goes with its accelerator."""
+    @model_validator(mode="after")
+    def _joined(self) -> Self:
+        if self.is_tpu != bool(self.topology):
+            raise ValueError(f"{self.accelerator} {'needs a' if self.is_tpu else 'has no'} topology")
+        return self
+
+    @property
+    def is_tpu(self) -> bool:
+        return self.accelerator.startswith(TPU)
+
+    def on(self, accelerator: str | None, machine_type: str | None) -> Self:
+        """The same with other hardware; a machine type goes with its accelerator.
+
+        Raises PlanInvalid where TPUs would get another topology, which only a plan can say.
+        """
         accelerator = accelerator or self.accelerator
-        kept = self.machine_type if accelerator == self.accelerator else None
+        same = accelerator == self.accelerator
+        if not same and (self.is_tpu or accelerator.startswith(TPU)):
+            raise PlanInvalid(
+                f"{accelerator} in place of {self.accelerator} needs another plan, as to topology."
+            )
+        kept = self.machine_type if same else None
         return self.model_copy(update={"accelerator": accelerator, "machine_type": machine_type or kept})
 
 
@@ -67,7 +94,7 @@ class ExistingNodes(Provisioning):
 
     @property
     def accelerator(self) -> str | None:
-        return self.selector.get(ACCELERATOR_LABEL)
+        return self.selector.get(ACCELERATOR_LABEL) or self.selector.get(TPU_LABEL)
 
     def selector_for(self, pool: str) -> dict[str, str]:
         """The labels of the nodes that the pods of `pool` run on."""
@@ -75,7 +102,8 @@ class ExistingNodes(Provisioning):
 
     def on(self, accelerator: str | None, machine_type: str | None) -> ExistingNodes:
         """The same with other hardware."""
-        wanted = {ACCELERATOR_LABEL: accelerator, MACHINE_LABEL: machine_type}
+        label = TPU_LABEL if (accelerator or "").startswith(TPU) else ACCELERATOR_LABEL
+        wanted = {label: accelerator, MACHINE_LABEL: machine_type}
         changes = {label: value for label, value in wanted.items() if value}
         return self.model_copy(update={"selector": self.selector | changes})
 
@@ -186,8 +214,12 @@ def shortage(message: str) -> type[NotReady]:
 
 
 def _priority(machine: Machine) -> dict[str, Any]:
-    gpu = {"type": machine.accelerator, "count": machine.count, "driverVersion": "latest"}
-    rule: dict[str, Any] = {"gpu": gpu}
+    chips = {"type": machine.accelerator, "count": machine.count}
+    rule: dict[str, Any] = (
+        {"tpu": chips | {"topology": machine.topology}}
+        if machine.is_tpu
+        else {"gpu": chips | {"driverVersion": "latest"}}
+    )
     if machine.machine_type:
         rule["machineType"] = machine.machine_type
     if machine.spot:

@@ -14,3 +14,12 @@ SPLITTING_KINDS = ("InferenceModelRewrite", "InferenceModel")
 GKE_API = "networking.gke.io/v1"
 POLICY_KINDS = frozenset({"HealthCheckPolicy", "GCPBackendPolicy"})  # GKE: each pool needs its own
 COMPUTE_CLASS_API = "cloud.google.com/v1"
+ATTACHED = (
+    ("v1", "Service"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+)
+"""The kinds of Kubernetes itself that may be attached to a pool, its pods or its workload."""
+NOT_ATTACHED = frozenset({"HTTPRoute", "InferencePool", "Gateway", "ReferenceGrant", *BOUND_KINDS})
+"""The kinds of extensions that are not: what moves, pools, and what is bound to one by a field of its own."""

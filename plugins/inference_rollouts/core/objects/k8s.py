@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +41,19 @@ def parts(obj: Any, *keys: str) -> list[K8sObject]:
     """The objects of the list at these keys; what else stands there, or in place of the list, is nothing."""
     values = part(obj, *keys[:-1]).get(keys[-1])
     return [each for each in values if isinstance(each, Mapping)] if isinstance(values, list | tuple) else []
+
+
+def fields_of(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field that holds no others, by its path: `spec.ports[0].port`."""
+    match value:
+        case Mapping() if value:
+            for key, each in value.items():
+                yield from fields_of(each, f"{path}.{key}" if path else str(key))
+        case Sequence() if value and not isinstance(value, str):
+            for place, each in enumerate(value):
+                yield from fields_of(each, f"{path}[{place}]")
+        case _:
+            yield path, value
 
 
 def conditions_of(obj: Any) -> dict[str, K8sObject]:

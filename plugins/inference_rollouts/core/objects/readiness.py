@@ -52,29 +52,73 @@ def worst(answers: Iterable[Readiness]) -> Readiness:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """So many pods, `each` of which takes so many units of `resource` of one node, and tolerates this."""
+
+    count: int
+    each: int
+    resource: str
+    tolerations: Sequence[K8sObject] = ()
+
+
 def nodes_readiness(
-    nodes: Sequence[K8sObject], pods: Sequence[K8sObject], resource: str, needed: int, own: Mapping[str, str]
+    nodes: Sequence[K8sObject], pods: Sequence[K8sObject], wanted: Replicas, own: Mapping[str, str]
 ) -> Readiness:
-    """Whether Ready, schedulable `nodes` have `needed` units of `resource` free.
+    """Whether Ready, schedulable `nodes` have room for the replicas, each on one node that they tolerate.
 
     `pods` are all pods of the cluster that may run there; those with labels `own` are the canary's and
     count as free, so that a retry after the pool was deployed gives the same answer.
     """
     usable = [node for node in nodes if is_true(node, "Ready") and not node["spec"].get("unschedulable")]
-    names = {node["metadata"]["name"] for node in usable}
-    total = sum(int(node["status"].get("allocatable", {}).get(resource, 0)) for node in usable)
-    used = sum(
-        _requested(pod, resource)
-        for pod in pods
-        if pod["spec"].get("nodeName") in names
-        and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-        and not own.items() <= pod["metadata"].get("labels", {}).items()
+    tolerated = [node for node in usable if not _repelling(node, wanted)]
+    resource = wanted.resource
+    total = {
+        node["metadata"]["name"]: int(node["status"].get("allocatable", {}).get(resource, 0))
+        for node in tolerated
+    }
+    free = dict(total)
+    for pod in pods:
+        name, ended = (
+            pod["spec"].get("nodeName"),
+            pod.get("status", {}).get("phase") in ("Succeeded", "Failed"),
+        )
+        if name in free and not ended and not own.items() <= (pod["metadata"].get("labels") or {}).items():
+            free[name] -= _requested(pod, resource)
+    fitting = sum(max(0, units) // wanted.each for units in free.values())
+    words = (
+        f"{len(usable)} of {len(nodes)} nodes ready, {sum(free.values())} of {sum(total.values())} "
+        f"{resource} free, {wanted.count * wanted.each} needed"
     )
-    free = total - used
-    return Readiness.when(
-        free >= needed,
-        f"{len(usable)} of {len(nodes)} nodes ready, {free} of {total} {resource} free, {needed} needed",
+    if tainted := len(usable) - len(tolerated):
+        words += f"; {tainted} of them are tainted for others"
+    if fitting < wanted.count <= sum(free.values()) // wanted.each:
+        words += (
+            f"; they lie apart: only {fitting} of {wanted.count} pods with {wanted.each} each fit on a node"
+        )
+    return Readiness.when(fitting >= wanted.count, words)
+
+
+def _repelling(node: K8sObject, wanted: Replicas) -> bool:
+    """Whether a taint keeps the pods off a node.
+
+    That of the resource itself does not: Kubernetes' ExtendedResourceToleration gives pods that toleration.
+    """
+    return any(
+        taint.get("effect") in ("NoSchedule", "NoExecute")
+        and taint.get("key") != wanted.resource
+        and not any(_tolerates(each, taint) for each in wanted.tolerations)
+        for taint in parts(node, "spec", "taints")
     )
+
+
+def _tolerates(toleration: K8sObject, taint: K8sObject) -> bool:
+    if toleration.get("effect") not in (None, "", taint.get("effect")):
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in (None, "", taint.get("key"))
+    same = toleration.get("key") == taint.get("key")
+    return same and (toleration.get("value") or "") == (taint.get("value") or "")
 
 
 def pool_readiness(pool: K8sObject, parents: Sequence[Parent]) -> Readiness:

@@ -26,6 +26,8 @@ class Connections(Model):
     """The cluster."""
     prometheus: str = "prometheus_default"
     """The metrics store."""
+    model_servers: str | None = None
+    """The model servers: its password is the API key that they want. Default: none, for those without."""
     google: str = "google_cloud_default"
     """GKE's API, asked only by the provisioner gke-node-pool. Where there is no such connection, workload
     identity is used."""

@@ -13,10 +13,16 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.metrics import MetricSetNames
 from inference_rollouts.core.judging.policy import Step
-from inference_rollouts.core.nodes.provisioners import NODE_POOL_NAME, ComputeClass, NodePool, Nodes
+from inference_rollouts.core.nodes.provisioners import (
+    NODE_POOL_NAME,
+    ComputeClass,
+    ExistingNodes,
+    NodePool,
+    Nodes,
+)
 from inference_rollouts.core.plan.common import CommonPlan
 from inference_rollouts.core.plan.trial import Mirror, Preview
-from inference_rollouts.core.plan.workload import Picker, Workload
+from inference_rollouts.core.plan.workload import AS_STABLE, LIKE_STABLE, Picker, Workload
 from inference_rollouts.core.serving.capacity import Capacity
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.values import Model, ModelName, Name, Text, mistakes, unstorable
@@ -42,6 +48,12 @@ class RouteRef(Model):
     """The HTTPRoute's name."""
     rules: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of its rules to move. Default: all that send traffic to the stable pool."""
+
+
+def _or_like_stable(schema: dict[str, Any]) -> None:
+    """Editors know the short form too."""
+    if reference := schema.pop("$ref", None):
+        schema["anyOf"] = [{"$ref": reference}, {"const": LIKE_STABLE}]
 
 
 class Rollout(CommonPlan):
@@ -81,12 +93,16 @@ class PoolPlan(Rollout):
     begins."""
     canary: Name
     """The InferencePool that the rollout creates."""
-    workload: Workload
-    """What runs in it."""
-    picker: Picker
-    """Its endpoint picker."""
-    nodes: Nodes
-    """Where it runs, and how it comes to its nodes."""
+    workload: Annotated[Workload, Field(json_schema_extra=_or_like_stable)]
+    """What runs in it; `like-stable`: what runs in stable, unchanged."""
+    picker: Picker = Picker()
+    """Its endpoint picker. Default: a copy of stable's, where the workload is like stable's."""
+    nodes: Nodes = ExistingNodes(selector={})
+    """Where it runs, and how it comes to its nodes. Default: where stable runs, if the workload is like
+    stable's."""
+    accept_differences: tuple[Text, ...] = ()
+    """The differences from stable with which a rollout may begin though they matter to security or to
+    clients, by the names that preflight gives them, such as `GCPBackendPolicy.default.iap`. Default: none."""
     capacity: Capacity = Capacity()
     """What pods can carry, asked before each raise."""
     preview: Preview | None = None
@@ -121,6 +137,18 @@ class PoolPlan(Rollout):
                 f"stable: {CURRENT} is the pool that has the traffic of `routes`; name them, as `all` are "
                 "those of a pool"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.workload.like == "template":
+            unsaid = isinstance(self.nodes, ExistingNodes) and not self.nodes.selector
+            lacking = [
+                *(["picker.image"] if self.picker.image == AS_STABLE else []),
+                *(["nodes"] if unsaid else []),
+            ]
+            if lacking:
+                raise ValueError(f"{', '.join(lacking)}: needed, unless the workload is `like: stable`")
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,6 +12,11 @@ from inference_rollouts.core.serving.adapters import Adapter, Lora
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.golden import Golden
 from inference_rollouts.core.values import Model, Text
+
+AS_STABLE = "as-stable"
+"""A field that is left as it is on stable, where the workload is like stable's."""
+LIKE_STABLE = "like-stable"
+"""As a plan's `workload`: stable's own, and nothing changed."""
 
 
 class Accelerator(Model):
@@ -23,27 +29,52 @@ class Accelerator(Model):
 
 
 class Workload(Model):
-    """The new model server: what runs in the canary pool."""
+    """The new model server: what runs in the canary pool.
 
-    image: Text
+    With `like: stable` it is stable's own, and what is left out is as it is there.
+    """
+
+    like: Literal["template", "stable"] = "template"
+    """What it is made of: the templates of include/manifests (`template`), or pool, Deployments and endpoint
+    picker of stable (`stable`). Default: `template`."""
+    image: Text = AS_STABLE
     """The server's container image."""
-    model: Text
+    model: Text = AS_STABLE
     """The model that the server loads: a name on a hub, or a path in the container."""
-    served_model_name: Text
+    served_model_name: Text = AS_STABLE
     """What clients ask for; stays as it is in every rollout."""
-    replicas: Annotated[int, Field(ge=1, le=1000)]
-    """How many pods the canary gets. They must carry all requests in the end."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 0
+    """How many pods the canary gets; 0: as many as stable has. They must carry all requests in the end."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    """The port on which a server answers. Default: vLLM's."""
+    """The port on which a server answers. Default: vLLM's; with `like: stable`, its pool's."""
     args: tuple[str, ...] = ()
-    """Further arguments of the server. Adapters do not belong here but under `adapters`."""
+    """Further arguments of the server; with `like: stable` they take the place of the same flags there.
+    Adapters do not belong here but under `adapters`."""
     accelerator: Accelerator = Accelerator()
-    """The accelerators of one replica. Default: one of NVIDIA's."""
+    """The accelerators of one replica. Default: one of NVIDIA's; with `like: stable`, as there."""
     adapters: tuple[Adapter, ...] | Literal["as-stable"] = "as-stable"
     """LoRA adapters that the new servers answer for. Default: `as-stable`, all that today's pods answer for,
     with their paths, so that no client loses a name."""
     lora: Lora = Lora()
     """How the new servers take adapters."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, value: Any) -> Any:
+        """`like-stable` is all as on stable."""
+        if value == LIKE_STABLE:
+            value = {"like": "stable"}
+        if isinstance(value, Mapping) and value.get("like") == "stable":
+            return {"accelerator": {"resource": AS_STABLE}, **value}
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.like == "template":
+            names = ("image", "model", "served_model_name", "replicas")
+            if lacking := [name for name in names if getattr(self, name) in (AS_STABLE, 0)]:
+                raise ValueError(f"{', '.join(lacking)}: needed, unless the workload is `like: stable`")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -90,8 +121,9 @@ class Workload(Model):
 class Picker(Model):
     """The endpoint picker that the canary pool gets."""
 
-    image: Text
-    """The picker's container image."""
+    image: Text = AS_STABLE
+    """The picker's container image. With a workload `like: stable` the picker is a copy of stable's, and
+    this may be left out."""
     failure_mode: Literal["FailOpen", "FailClose"] = "FailOpen"
     """What the gateway does while the picker does not answer: choose a pod itself (`FailOpen`), or refuse
     requests. Default: `FailOpen`, as an uneven load is better than an outage."""

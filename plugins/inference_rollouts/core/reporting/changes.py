@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, fields_of
 
 SERVERS = frozenset(
     {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"}
@@ -15,7 +14,7 @@ SERVERS = frozenset(
 
 def changes(before: K8sObject | None, after: K8sObject) -> list[str]:
     """Lines `- field: value` and `+ field: value`; of an object that is not there yet, all of its fields."""
-    old, new = (dict(_fields(_wanted(obj))) if obj else {} for obj in (before, after))
+    old, new = (dict(fields_of(_wanted(obj))) if obj else {} for obj in (before, after))
     lines = []
     for field in dict.fromkeys([*old, *new]):
         if old.get(field) == new.get(field):
@@ -29,15 +28,3 @@ def _wanted(obj: K8sObject) -> dict[str, Any]:
     """An object without what the API server and controllers say of it."""
     meta = {key: value for key, value in obj["metadata"].items() if key not in SERVERS}
     return {key: meta if key == "metadata" else value for key, value in obj.items() if key != "status"}
-
-
-def _fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    match value:
-        case Mapping() if value:
-            for key, each in value.items():
-                yield from _fields(each, f"{path}.{key}" if path else str(key))
-        case Sequence() if value and not isinstance(value, str):
-            for place, each in enumerate(value):
-                yield from _fields(each, f"{path}[{place}]")
-        case _:
-            yield path, value

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 from inference_rollouts.core.durations import spoken
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.takeover import Finding
 from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.reporting import takeover
 from inference_rollouts.core.routing.claim import Place
 from inference_rollouts.core.routing.rules import spelling_of
 from inference_rollouts.core.routing.weights import Target, at_percent, describe
@@ -32,6 +34,7 @@ class Forecast:
 
     `stays` are sentences about what is not touched, `power` is a table of what the steps can detect, and
     `missed` what they may miss. `calendar` is when it may be raised.
+    `findings` are what the canary has of all that stable has.
     """
 
     plan: Plan
@@ -41,6 +44,7 @@ class Forecast:
     power: str
     missed: tuple[str, ...]
     calendar: Calendar = field(default_factory=Calendar)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def expected(self) -> float:
@@ -98,9 +102,13 @@ def _summary(forecast: Forecast) -> Iterator[str]:
         yield f"| {number} | {step} | {spoken(delay)} | {spoken(bake)} | {within} |"
     yield from ("", forecast.power)
     yield from (f"Warning: {sentence}" for sentence in forecast.missed)
+    if forecast.findings:
+        yield from ("", takeover.summary(forecast.findings))
 
 
 def _changes(forecast: Forecast) -> Iterator[str]:
+    if forecast.findings:
+        yield from ("", takeover.table(forecast.findings))
     for change in forecast.changes:
         yield from ("", f"{change.title}, {change.what}:", "```diff", *change.lines, "```")
     yield ""

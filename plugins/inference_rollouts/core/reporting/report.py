@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.objects.takeover import Finding
 from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.reporting.takeover import summary
 from inference_rollouts.core.reporting.text import inert
 from inference_rollouts.core.routing.claim import Command, Standing
 
@@ -80,8 +82,12 @@ def markdown(
     judgements: Sequence[Mapping[str, Any]],
     override: str = "",
     commands: Sequence[Command] = (),
+    findings: Sequence[Finding] = (),
 ) -> str:
-    """A summary that reads well in a log and in a note; `override` is why windows did not hold."""
+    """A summary that reads well in a log and in a note.
+
+    `override` is why windows did not hold; `findings` what the canary has of all that stable has.
+    """
     lines = [
         first_line(f"{plan.stable} -> {plan.canary}", outcome, cause),
         *(["", f"Windows and blackouts did not hold for this run: {inert(override)}"] if override else []),
@@ -100,6 +106,8 @@ def markdown(
         ]
     if outcome in (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.UNCONFIRMED) or judgements:
         lines += ["", _left(plan, outcome)]
+    if findings:
+        lines += ["", summary(findings)]
     return "\n".join(lines)
 
 

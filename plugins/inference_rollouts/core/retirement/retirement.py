@@ -12,6 +12,7 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.core.plan.workload import AS_STABLE
 from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.core.routing.rules import entries_of, rules_of, spelling_of
 from inference_rollouts.core.routing.weights import SPELLINGS, weights_of
@@ -135,11 +136,14 @@ def detach_patch(route: K8sObject, pool: str, namespace: str) -> Patch:
 
 
 def uses_accelerator(pod: K8sObject, nodes: Container[str], resource: str) -> bool:
-    """Whether a pod works with accelerators of one of these nodes."""
+    """Whether a pod works with accelerators of one of these nodes, of any kind if `resource` names none."""
     spec = pod["spec"]
     asked = (each.get("resources", {}).get("limits") or {} for each in spec.get("containers") or ())
     ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-    return spec.get("nodeName") in nodes and not ended and any(resource in limits for limits in asked)
+    wanted = any(
+        name == resource or (resource == AS_STABLE and "/" in name) for limits in asked for name in limits
+    )
+    return spec.get("nodeName") in nodes and not ended and wanted
 
 
 def by_hand(plan: Plan, pool: str) -> str:

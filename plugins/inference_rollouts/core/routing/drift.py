@@ -99,8 +99,10 @@ def expected_filters(place: Place, claim: Claim) -> list[dict[str, Any]] | None:
     """What a rule's filters must be while the rollout owns them: while it mirrors. Else None."""
     if not claim.mirror:
         return None
-    group = next(entry["group"] for entry in place.found if entry["name"] == claim.stable)
-    backend = {"group": group, "kind": "InferencePool", "name": claim.canary}
+    stable = next(entry for entry in place.found if entry["name"] == claim.stable)
+    # A mirror's backend is a plain reference, without what else a weighted one has.
+    backend = {key: value for key, value in stable.items() if key not in ("weight", "filters")}
+    backend["name"] = claim.canary
     mirror = {
         "type": "RequestMirror",
         "requestMirror": {"backendRef": backend, "percent": claim.mirror},

@@ -105,12 +105,11 @@ def _beside_others(
 
 
 def _with(canary: str, found: Entries, stable: str, spelling: Spelling) -> list[Entry]:
-    """The list with an entry for the canary, of the same kind as stable's, if it has none."""
+    """The list with an entry for the canary, if it has none: stable's but for the name, filters and all."""
     if canary in _names(found, spelling):
         return list(found)
     like = next(entry for entry in found if entry[spelling.name] == stable)
-    alike = {key: like[key] for key in like if key in ("group", "kind")}
-    return [*found, {**alike, spelling.name: canary, "weight": 0}]
+    return [*found, {**like, spelling.name: canary, "weight": 0}]
 
 
 def describe(entries: Entries, spelling: Spelling) -> str:

@@ -10,6 +10,7 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent
+from inference_rollouts.core.objects.takeover import Finding, Verdict
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.manifests import digest
@@ -25,7 +26,8 @@ class Frozen:
     `began` is when it was decided (Unix seconds). `token` is random: two tries of one run, or two Airflows
     with one run id, are two rollouts. `link` leads people to the run. `stable_path` is where pods have the
     old adapter from; empty: nobody has to load it, or nobody knows. `calendar` says when it may be given
-    more traffic.
+    more traffic. `findings` are what the canary has of all that stable has.
+    `adopted`: the canary is a pool that was there, of which nothing is changed.
     """
 
     run: str
@@ -42,6 +44,8 @@ class Frozen:
     link: str = ""
     stable_path: str = ""
     calendar: Calendar = field(default_factory=Calendar)
+    findings: tuple[Finding, ...] = ()
+    adopted: bool = False
 
     @property
     def digest(self) -> str:
@@ -77,6 +81,8 @@ class Frozen:
             "began": self.began,
             "stable_path": self.stable_path,
             "calendar": self.calendar.model_dump(mode="json"),
+            "adopted": self.adopted,
+            "findings": [asdict(each) for each in self.findings],
         }
 
     @classmethod
@@ -100,6 +106,10 @@ class Frozen:
             link=value.get("link", ""),
             stable_path=value.get("stable_path", ""),
             calendar=Calendar.model_validate(value.get("calendar", {})),
+            adopted=value.get("adopted", False),
+            findings=tuple(
+                Finding(**{**each, "verdict": Verdict(each["verdict"])}) for each in value.get("findings", ())
+            ),
         )
 
 

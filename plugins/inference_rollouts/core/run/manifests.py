@@ -21,6 +21,7 @@ from inference_rollouts.core.plan.plan import PoolPlan
 Serves = Callable[[str, str], bool]
 
 APPLY = "inference-rollouts.dev/apply"
+UNLESS_TAKEN_OVER = "unless-taken-over"
 
 _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
 
@@ -58,31 +59,36 @@ def manifest_values(plan: PoolPlan, stable: Mapping[str, Any]) -> dict[str, Any]
         "adapter_env": work.adapter_env,
         "node_selector": plan.node_selector,
         "node_tolerations": plan.nodes.tolerations_for(plan.canary),
+        "accelerator_resource": work.accelerator.resource,
         "accelerators": {work.accelerator.resource: str(work.accelerator.per_replica)},
         "ready_deadline": int(plan.deadlines.ready),
-        "progress_deadline": int(
-            plan.deadlines.ready + (plan.deadlines.nodes if plan.pods_bring_nodes else 0)
-        ),
+        "progress_deadline": progress_deadline(plan),
     }
+
+
+def progress_deadline(plan: PoolPlan) -> int:
+    """How long a new Deployment may make no progress, in seconds: as long as the rollout waits for it."""
+    return int(plan.deadlines.ready + (plan.deadlines.nodes if plan.pods_bring_nodes else 0))
 
 
 def is_wanted(manifest: Mapping[str, Any], stable: Mapping[str, Any], serves: Serves) -> bool:
     """Whether a manifest is for a cluster that `serves` these kinds, beside the InferencePool `stable`.
 
-    `where-served` is for clusters that have its kind (GKE's policies, say). Of those that are `like-stable`
+    `where-served` is for clusters that have its kind (GKE's policies, say), `unless-taken-over` too, where
+    nothing of that kind is copied from stable. Of those that are `like-stable`
     only the one in stable's own API version is applied, since a route names both pools in one API group.
     """
     match (manifest["metadata"].get("annotations") or {}).get(APPLY):
         case None:
             return True
-        case "where-served":
+        case "where-served" | "unless-taken-over":
             return serves(manifest["apiVersion"], manifest["kind"])
         case "like-stable":
             return bool(manifest["apiVersion"] == stable["apiVersion"])
         case other:
             raise PlanInvalid(
                 f"{manifest['kind']} has the annotation {APPLY} {other!r}; "
-                "known are where-served, like-stable."
+                "known are where-served, unless-taken-over, like-stable."
             )
 
 

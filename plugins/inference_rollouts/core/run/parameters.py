@@ -63,8 +63,10 @@ class PoolParameters(Parameters):
             plan["workload"][name] = getattr(self, name) or plan["workload"][name]
         if self.bake is not None and plan.get("mirror"):
             plan["mirror"]["bake"] = self.bake
-        nodes = _NODES.validate_python(plan["nodes"]).on(self.accelerator, self.machine_type)
-        plan["nodes"] = nodes.model_dump(mode="json")
+        nodes = _NODES.validate_python(plan["nodes"])
+        # The form's default is the accelerator that is tried first: it changes none of those after it.
+        accelerator = None if self.accelerator == nodes.accelerator else self.accelerator
+        plan["nodes"] = nodes.on(accelerator, self.machine_type).model_dump(mode="json")
 
 
 class AdapterParameters(Parameters):

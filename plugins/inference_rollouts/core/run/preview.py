@@ -68,7 +68,7 @@ def _rule(route: K8sObject, place: Place, plan: PoolPlan, preview: Preview) -> d
     if place.filters:
         rule["filters"] = list(place.filters)
     stable = next(entry for entry in place.found if entry["name"] == plan.stable)
-    backend = {"group": stable["group"], "kind": stable["kind"], "name": plan.canary}
+    backend = {key: value for key, value in stable.items() if key != "weight"} | {"name": plan.canary}
     live_matches: Sequence[K8sObject] = live.get("matches") or ({},)
     matches = [_match(route, place, match, preview) for match in live_matches]
     return {**rule, "matches": matches, "backendRefs": [backend]}

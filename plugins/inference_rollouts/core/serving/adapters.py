@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -46,17 +46,21 @@ class Lora(Model):
 class Served:
     """A name that a model server answers for; an adapter has the base model's name as `parent`.
 
-    `path` is where it was loaded from.
+    `path` is where it was loaded from, `max_model_len` how many tokens prompt and answer may have together,
+    as far as the server says.
     """
 
     name: str
     path: str
     parent: str | None = None
+    max_model_len: int | None = field(default=None, compare=False)
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Served:
         """An entry of `/v1/models`."""
-        return cls(card["id"], card.get("root") or "", card.get("parent") or None)
+        most = card.get("max_model_len")
+        length = most if isinstance(most, int) and most > 0 else None
+        return cls(card["id"], card.get("root") or "", card.get("parent") or None, length)
 
 
 def served_from(body: Any) -> list[Served]:

@@ -12,6 +12,7 @@ QUOTED = 100  # characters of a value that a sentence quotes
 class Completion:
     """A whole completion: as which model, with which text, why it ended there; seconds to its first token.
 
+    `reasoning` is what a model that reasons thought before, which may take all tokens that it was given.
     Empty, or 0, is what the server did not say.
     """
 
@@ -21,6 +22,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     ttft: float
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,11 @@ def mistake(answer: Answer, model: str) -> str | None:
         return str(answer)
     if answer.model != model:
         return f"answered as model {_brief(answer.model)} instead of {model!r}"
-    if not answer.text.strip():
+    text = answer.text if answer.text.strip() else answer.reasoning
+    if not text.strip():
         return "answered with an empty text"
-    if _is_garbled(answer.text):
-        return f"answered with unreadable text ({answer.text[:20]!r})"
+    if _is_garbled(text):
+        return f"answered with unreadable text ({text[:20]!r})"
     if answer.finish_reason not in ("stop", "length"):
         return f"finished with reason {_brief(answer.finish_reason)}"
     if not answer.completion_tokens:

@@ -74,6 +74,10 @@ def test_pods_on_their_way_out_need_no_node() -> None:
         ("ZONE_RESOURCE_POOL_EXHAUSTED: none", StockOut),
         ("failed: GCE quota exceeded.", QuotaExceeded),
         ("GCE_QUOTA_EXCEEDED", QuotaExceeded),
+        ("The zone 'us-a' does not have enough resources available to fulfill the request.", StockOut),
+        ("Reservation r1 does not have enough capacity left: GCE_RESERVATION", StockOut),
+        ("resources are currently unavailable in the requested zone", StockOut),
+        ("GCE out of resources", StockOut),
         (NO_ROOM, NotReady),
     ],
 )

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.nodes.gke import has_machines, node_pool_body
 from inference_rollouts.core.nodes.provisioners import (
     CLASS_LABEL,
     POOL_LABEL,
+    TPU_LABEL,
     ComputeClass,
     ExistingNodes,
     NodePool,
@@ -44,6 +46,27 @@ def test_a_run_may_take_other_hardware() -> None:
     assert existing.selector == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
 
 
+TPU = {"accelerator": "tpu-v6e-slice", "count": 4, "machine_type": "ct6e-standard-4t", "topology": "2x4"}
+
+
+def test_tpus_are_asked_for_as_tpus_with_their_topology() -> None:
+    made = planned(CLASS | {"machines": [TPU]}).nodes
+    assert isinstance(made, ComputeClass)
+    [rule] = made.manifest(CANARY)["spec"]["priorities"]
+    assert rule == {
+        "tpu": {"type": "tpu-v6e-slice", "count": 4, "topology": "2x4"},
+        "machineType": "ct6e-standard-4t",
+    }
+    pool = planned(NODE_POOL | {"machine": TPU | {"zones": ["us-east5-a"]}}).nodes
+    assert isinstance(pool, NodePool)
+    body = node_pool_body(pool, CANARY, 8, "llm", "run")["nodePool"]
+    assert "accelerators" not in body["config"]
+    assert body["placementPolicy"] == {"type": "COMPACT", "tpuTopology": "2x4"}
+    assert has_machines(body, pool)
+    assert not has_machines(body | {"placementPolicy": {"tpuTopology": "4x4"}}, pool)
+    assert ExistingNodes(selector={TPU_LABEL: "tpu-v6e-slice"}).accelerator == "tpu-v6e-slice"
+
+
 @pytest.mark.parametrize(
     ("nodes", "params", "words"),
     [
@@ -54,6 +77,9 @@ def test_a_run_may_take_other_hardware() -> None:
         (NODE_POOL | {"cluster": "prod"}, {}, "cluster"),
         (NODE_POOL | {"machine": MACHINE | {"zones": []}}, {}, "zones"),
         ({"provisioner": "magic"}, {}, "magic"),
+        (CLASS | {"machines": [TPU | {"topology": None}]}, {}, "tpu-v6e-slice needs a topology"),
+        (CLASS | {"machines": [MACHINE | {"topology": "2x4"}]}, {}, "has no topology"),
+        (CLASS | {"machines": [TPU]}, {"accelerator": "nvidia-l4"}, "needs another plan, as to topology"),
     ],
 )
 def test_hardware_that_makes_no_sense_is_refused(nodes: Any, params: dict[str, Any], words: str) -> None:

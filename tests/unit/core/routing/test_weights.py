@@ -52,10 +52,11 @@ def test_a_list_at_a_share(spelling: Any, found: dict[str, Any], percent: int, t
     assert at_percent(listed(spelling, **found), "old", "new", percent, spelling) == listed(spelling, **then)
 
 
-def test_a_new_entry_is_of_the_kind_of_the_stable_one() -> None:
-    entries = [{"group": "g", "kind": "InferencePool", "name": "old", "namespace": "ns", "weight": 3}]
-    new = at_percent(entries, "old", "new", 5, ROUTE)[1]
-    assert new == {"group": "g", "kind": "InferencePool", "name": "new", "weight": 5}
+def test_a_new_entry_is_the_stable_one_but_for_its_name() -> None:
+    old = {"group": "g", "kind": "InferencePool", "name": "old", "namespace": "ns", "weight": 3, "port": 8000}
+    old["filters"] = [{"type": "URLRewrite"}, {"type": "RequestHeaderModifier"}]
+    new = at_percent([old], "old", "new", 5, ROUTE)[1]
+    assert new == old | {"name": "new", "weight": 5}
 
 
 def test_unweighted_targets_beside_weighted_ones_carry_nothing() -> None:

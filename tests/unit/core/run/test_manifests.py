@@ -64,7 +64,7 @@ def test_directives_choose_what_a_cluster_gets(directive: str | None, api: str, 
 
 def test_an_unknown_directive_is_refused() -> None:
     manifest = {"kind": "K", "metadata": {"annotations": {"inference-rollouts.dev/apply": "sometimes"}}}
-    with pytest.raises(PlanInvalid, match="'sometimes'; known are where-served, like-stable"):
+    with pytest.raises(PlanInvalid, match="'sometimes'; known are where-served, unless-taken-over, like"):
         is_wanted(manifest, {"apiVersion": V1}, lambda *_: True)
 
 

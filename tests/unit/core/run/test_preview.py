@@ -60,6 +60,14 @@ def test_only_the_rules_that_move_are_previewed_and_only_header_and_backend_diff
     assert live["spec"]["rules"][1]["matches"] == matches
 
 
+def test_the_backend_of_a_preview_is_stable_s_with_its_port_and_filters() -> None:
+    whole = ref("llm-pool", 3) | {"port": 8000, "filters": [{"type": "RequestHeaderModifier"}]}
+    (rule,) = preview(route([whole]))["spec"]["rules"]
+    assert rule["backendRefs"] == [
+        ref("llm-pool-version-2") | {key: whole[key] for key in ("port", "filters")}
+    ]
+
+
 def test_a_rule_without_matches_is_previewed_by_the_header_alone() -> None:
     live = route([ref("llm-pool")])
     del live["spec"]["rules"][0]["matches"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.objects.k8s import K8sObject
 
 COMPLETIONS, CHAT_COMPLETIONS, MODELS = "/v1/completions", "/v1/chat/completions", "/v1/models"
+VERSION = "/version"
 LOAD_ADAPTER, UNLOAD_ADAPTER = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
 RUNTIME_ADAPTERS = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
 """The environment variable without which the two endpoints for adapters do not exist."""
@@ -62,14 +66,115 @@ def arguments_of(pod: K8sObject) -> list[str]:
     return [part for each in containers for key in ("command", "args") for part in each.get(key) or ()]
 
 
-def _pairs(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Every value in a command line with the flag before it."""
+Options = Mapping[str, tuple[str, ...]]
+"""A server's command line as parsed: the values of each flag, those without a flag under the empty name."""
+
+NAMES_FLAG = "--served-model-name"
+MODEL_FLAG = "--model"  # deprecated: `vllm serve` takes the model without a flag
+_SHORT = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size", "-dp": "--data-parallel-size"}
+_SHELLS = ("sh", "bash")
+_NEGATIVE = re.compile(r"-\d")  # a number, no flag
+
+
+def server_options(container: K8sObject) -> Options:
+    """The options with which a container starts a server, also where a shell starts it."""
+    words = [str(each) for key in ("command", "args") for each in container.get(key) or ()]
+    if words and words[0].rpartition("/")[2] in _SHELLS:
+        words = shlex.split(words[-1], comments=True)
+    for place, word in enumerate(words):
+        if word == "serve" or word.endswith("api_server"):
+            return options(words[place + 1 :])
+    return options(words)
+
+
+def options(arguments: Iterable[str]) -> Options:
+    """Arguments as parsed: two spellings of one command are equal. Of a flag given twice the last counts."""
+    found: dict[str, list[str]] = {}
+    for flag, value in _tokens(arguments):
+        if value is None:
+            found[flag] = []
+        else:
+            found.setdefault(flag, []).append(_canonical(value))
+    if model := found.pop(MODEL_FLAG, None):
+        found[""] = model
+    return {flag: tuple(values) for flag, values in found.items()}
+
+
+def spelled(wanted: Options) -> list[str]:
+    """Options as arguments; the model first."""
+    words = list(wanted.get("", ()))
+    for flag, values in wanted.items():
+        if flag and len(values) == 1:
+            words.append(f"{flag}={values[0]}")
+        elif flag:
+            words += [flag, *values]
+    return words
+
+
+def with_options(container: K8sObject, wanted: Options) -> dict[str, list[str]]:
+    """The command line of a container with other options: what changes of `command` and `args`.
+
+    Raises PlanInvalid where a shell starts the server: a script is not ours to rewrite.
+    """
+    if not wanted:
+        return {}
+    command, args = (list(map(str, container.get(key) or ())) for key in ("command", "args"))
+    if command and command[0].rpartition("/")[2] in _SHELLS:
+        raise PlanInvalid(
+            f"The plan is invalid: container {container.get('name')} starts its server in a shell script, "
+            "where arguments cannot be changed; start the server itself, or use templates."
+        )
+    model, flags = wanted.get(""), {flag: values for flag, values in wanted.items() if flag}
+    sides = {"command": command, "args": args}
+    for key, words in sides.items():
+        sides[key] = list(_without(words, flags, model if key == "args" or not args else None))
+    placed = model is None or any(model[0] in words for words in sides.values())
+    last = "args" if args or not command else "command"
+    sides[last] += spelled(flags if placed else {"": model or (), **flags})
+    return {key: words for key, words in sides.items() if words}
+
+
+def _without(words: Sequence[str], flags: Collection[str], model: tuple[str, ...] | None) -> Iterator[str]:
+    """Words without these flags and their values, and with another model."""
+    flag, begun = "", not any(word == "serve" for word in words)
+    for word in words:
+        if word.startswith("-") and not _NEGATIVE.match(word):
+            name, equals, _ = word.partition("=")
+            flag = _SHORT.get(name, name.replace("_", "-"))
+            if flag in flags:
+                continue
+            yield f"{name}={model[0]}" if model and equals and flag == MODEL_FLAG else word
+        elif model and begun and flag in ("", MODEL_FLAG):
+            yield model[0]
+        elif flag not in flags:
+            yield word
+        begun = begun or word == "serve"
+
+
+def _tokens(arguments: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """Each flag (its value None), and each value with the flag before it."""
     flag = ""
     for argument in arguments:
-        if argument.startswith("--"):
-            flag, equals, value = argument.partition("=")
-            flag = flag.replace("_", "-")
+        if argument.startswith("-") and not _NEGATIVE.match(argument):
+            name, equals, value = argument.partition("=")
+            flag = _SHORT.get(name, name.replace("_", "-"))
+            yield flag, None
             if equals:
                 yield flag, value
         else:
             yield flag, argument
+
+
+def _canonical(value: str) -> str:
+    """JSON without what means nothing."""
+    if not value.startswith(("{", "[")):
+        return value
+    try:
+        return json.dumps(json.loads(value), sort_keys=True, separators=(",", ":"))
+    except ValueError:
+        return value
+
+
+def _pairs(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Every value in a command line with the flag before it."""
+    return ((flag, value) for flag, value in _tokens(arguments) if value is not None)

@@ -1,0 +1,208 @@
+"""`workload: like-stable`: the canary's pool, servers and picker are stable's, with the plan's changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
+from inference_rollouts.core.nodes.provisioners import (
+    ACCELERATOR_LABEL,
+    CLASS_LABEL,
+    MACHINE_LABEL,
+    POOL_LABEL,
+    TPU_LABEL,
+    ExistingNodes,
+)
+from inference_rollouts.core.objects.inference_pool import ports
+from inference_rollouts.core.objects.k8s import K8sObject, part, parts
+from inference_rollouts.core.objects.succession import POOL_LABEL as METRICS_LABEL
+from inference_rollouts.core.objects.succession import Succession
+from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.plan.workload import AS_STABLE, Accelerator
+from inference_rollouts.core.run.manifests import progress_deadline
+from inference_rollouts.core.serving.adapters import Served
+from inference_rollouts.core.serving.engines import vllm
+
+# The labels of nodes that say what hardware they are: other nodes in a plan take their place.
+HARDWARE = (
+    ACCELERATOR_LABEL,
+    TPU_LABEL,
+    "cloud.google.com/gke-tpu-topology",
+    CLASS_LABEL,
+    POOL_LABEL,
+    MACHINE_LABEL,
+)
+
+
+def resolved(
+    plan: PoolPlan, pool: K8sObject, workloads: Sequence[K8sObject], served: Sequence[Served]
+) -> PoolPlan:
+    """The plan with all that it leaves as on stable, whose InferencePool and Deployments these are.
+
+    `served` is what one of its pods answers for. Raises ClusterRefused or PlanInvalid where that cannot be.
+    """
+    work = plan.workload
+    if not workloads:
+        raise ClusterRefused(
+            f"No Deployment has the pods of InferencePool {plan.stable}; `like: stable` takes over "
+            "Deployments alone: put what runs there, with placeholders, into include/manifests."
+        )
+    bases = [each for each in served if each.parent is None]
+    if not bases:
+        raise ClusterRefused(f"The pods of {plan.stable} do not say which model they serve.")
+    today = [int(part(each, "spec").get("replicas", 1)) for each in workloads]
+    if work.replicas and len(workloads) > 1:
+        names = ", ".join(each["metadata"]["name"] for each in workloads)
+        raise PlanInvalid(
+            f"The plan is invalid: workload.replicas says nothing of {plan.stable}'s several Deployments "
+            f"({names}), which keep their sizes; leave it out."
+        )
+    container = server_of(workloads[0])
+    options: dict[str, tuple[str, ...]] = dict(vllm.server_options(container))
+    options |= vllm.options(work.args)
+    # Names that clients know stay theirs, whatever model is loaded.
+    options.setdefault(vllm.NAMES_FLAG, tuple(dict.fromkeys(each.name for each in bases)))
+    for given in ("", "--lora-modules", "--enable-lora"):
+        options.pop(given, None)
+    update = {
+        "image": _given(work.image, str(container.get("image"))),
+        "model": _given(work.model, bases[0].path),
+        "served_model_name": _given(work.served_model_name, bases[0].name),
+        "replicas": work.replicas or sum(today),
+        "port": (ports(pool) or [work.port])[0],
+        "args": tuple(vllm.spelled(options)),
+        "accelerator": _accelerator(work.accelerator, container),
+    }
+    nodes = plan.nodes
+    if is_unsaid(plan):
+        selector = part(workloads[0], "spec", "template", "spec", "nodeSelector")
+        nodes = ExistingNodes(selector={str(key): str(value) for key, value in selector.items()})
+    return plan.model_copy(update={"workload": work.model_copy(update=update), "nodes": nodes})
+
+
+def is_unsaid(plan: PoolPlan) -> bool:
+    """Whether a plan leaves the nodes as stable's are."""
+    return isinstance(plan.nodes, ExistingNodes) and not plan.nodes.selector
+
+
+def server_of(workload: K8sObject) -> K8sObject:
+    """The container of a workload that is the model server: it has accelerators, or else it is the first."""
+    containers = parts(workload, "spec", "template", "spec", "containers")
+    first: K8sObject = containers[0] if containers else {}
+    return next((each for each in containers if any(True for _ in _extended(each))), first)
+
+
+def workload_copy(
+    workload: K8sObject, succession: Succession, given: PoolPlan, plan: PoolPlan, *, alone: bool
+) -> K8sObject:
+    """A Deployment of stable's servers for the canary, with what a plan, as `given`, changes.
+
+    `plan` is the same as it was resolved; `alone`: it has all pods of the pool.
+    """
+    made = succession.copy_of(workload)
+    template = _relabelled(made["spec"]["template"], succession)
+    template["metadata"]["labels"][METRICS_LABEL] = plan.canary
+    made["spec"]["template"] = template
+    before = made["spec"].get("progressDeadlineSeconds") or 0
+    made["spec"]["progressDeadlineSeconds"] = max(before, progress_deadline(plan))
+    if alone:
+        made["spec"]["replicas"] = plan.workload.replicas
+    name, pod = server_of(workload).get("name"), template["spec"]
+    pod["containers"] = [
+        _changed(each, given, plan) if each.get("name") == name else each for each in pod["containers"]
+    ]
+    if not is_unsaid(given):
+        kept = {key: value for key, value in (pod.get("nodeSelector") or {}).items() if key not in HARDWARE}
+        pod["nodeSelector"] = {**kept, **plan.node_selector}
+        wanted = plan.nodes.tolerations_for(plan.canary)
+        pod["tolerations"] = [*(pod.get("tolerations") or ()), *wanted]
+    return made
+
+
+def picker_copy(obj: K8sObject, succession: Succession, image: str) -> K8sObject:
+    """The Deployment or Service of stable's endpoint picker for the canary: its arguments name that pool."""
+    made = succession.copy_of(obj)
+    if obj["kind"] == "Service":
+        return made
+    template = _relabelled(made["spec"]["template"], succession)
+    pod = template["spec"]
+    for container in pod["containers"]:
+        for field in ("command", "args"):
+            if field in container:
+                container[field] = [_argument(str(word), succession) for word in container[field]]
+    if image != AS_STABLE:
+        pod["containers"][0]["image"] = image
+    made["spec"]["template"] = template
+    return made
+
+
+def _relabelled(template: K8sObject, succession: Succession) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(json.dumps(template))
+    meta = made.setdefault("metadata", {})
+    meta.pop("creationTimestamp", None)
+    labels = meta.get("labels") or {}
+    meta["labels"] = {key: succession.labels.get((key, value), value) for key, value in labels.items()}
+    return made
+
+
+def _argument(word: str, succession: Succession) -> str:
+    flag, equals, value = word.rpartition("=")
+    return f"{flag}{equals}{succession.canary}" if value == succession.stable else word
+
+
+def _changed(container: K8sObject, given: PoolPlan, plan: PoolPlan) -> dict[str, Any]:
+    """A server with the plan's image, model, arguments, adapters and accelerators."""
+    work, made = plan.workload, dict(container)
+    if given.workload.image != AS_STABLE:
+        made["image"] = work.image
+    before = vllm.server_options(container)
+    wanted: dict[str, tuple[str, ...]] = dict(vllm.options(given.workload.args))
+    if given.workload.model != AS_STABLE and before.get("") != (work.model,):
+        wanted[""] = (work.model,)
+        wanted.setdefault(vllm.NAMES_FLAG, tuple(vllm.flag_values(work.args, vllm.NAMES_FLAG)))
+    wanted |= _adapters(before, plan)
+    made |= vllm.with_options(container, {flag: v for flag, v in wanted.items() if before.get(flag) != v})
+    if given.workload.accelerator.resource != AS_STABLE:
+        units = {work.accelerator.resource: str(work.accelerator.per_replica)}
+        made["resources"] = {
+            **(container.get("resources") or {}),
+            **{side: {**_without_extended(container, side), **units} for side in ("requests", "limits")},
+        }
+    if plan.workload.adapter_env:
+        names = {each["name"] for each in plan.workload.adapter_env}
+        kept = [each for each in container.get("env") or () if each.get("name") not in names]
+        made["env"] = [*kept, *plan.workload.adapter_env]
+    return made
+
+
+def _adapters(before: Mapping[str, tuple[str, ...]], plan: PoolPlan) -> dict[str, tuple[str, ...]]:
+    """The flags of adapters that the server lacks: those that stable loaded since it started."""
+    wanted = vllm.options(plan.workload.adapter_args)
+    if set(wanted.get("--lora-modules", ())) == set(before.get("--lora-modules", ())):
+        return {}
+    return dict(wanted)
+
+
+def _accelerator(given: Accelerator, container: K8sObject) -> Accelerator:
+    if given.resource != AS_STABLE:
+        return given
+    resource, units = next(_extended(container), ("nvidia.com/gpu", 1))
+    return Accelerator(resource=resource, per_replica=units)
+
+
+def _extended(container: K8sObject) -> Iterator[tuple[str, int]]:
+    """The extended resources of a container, such as nvidia.com/gpu, with their units."""
+    for side in ("limits", "requests"):
+        for name, units in part(container, "resources", side).items():
+            if "/" in name and str(units).isdecimal() and int(units):
+                yield name, int(units)
+
+
+def _without_extended(container: K8sObject, side: str) -> dict[str, Any]:
+    return {name: units for name, units in part(container, "resources", side).items() if "/" not in name}
+
+
+def _given(value: str, today: str) -> str:
+    return today if value == AS_STABLE else value

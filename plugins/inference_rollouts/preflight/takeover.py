@@ -1,0 +1,142 @@
+"""Everything that names stable is found, and the canary gets the same of it, or it is said why not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+
+from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable, Forbidden
+from inference_rollouts.core.objects.api_groups import ATTACHED, NOT_ATTACHED, POOL_APIS, WORKLOAD_API
+from inference_rollouts.core.objects.inference_pool import pod_labels
+from inference_rollouts.core.objects.k8s import K8sObject, labels_of, title_of
+from inference_rollouts.core.objects.readiness import picker_reference
+from inference_rollouts.core.objects.selectors import (
+    Labels,
+    match_labels,
+    service_labels,
+    template_labels,
+)
+from inference_rollouts.core.objects.takeover import Finding, Overlap, Verdict, overlaps, problems
+from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.reporting.takeover import summary, table
+from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.run.taking_over import Stable
+from inference_rollouts.rollout.pods import pods_of
+from inference_rollouts.rollout.traffic import SelectPlaces
+
+REPLICA_LABEL = "pod-template-hash"
+
+log = logging.getLogger(__name__)
+
+
+def survey(cluster: Cluster, plan: PoolPlan, pool: K8sObject) -> Stable:
+    """All that stable, the InferencePool `pool`, consists of, and all that may name it."""
+    deployments = cluster.select(WORKLOAD_API, "Deployment")
+    workloads = _chosen(deployments, pod_labels(pool))
+    reference = picker_reference(pool)
+    service = cluster.find("v1", "Service", reference[0]) if reference else None
+    pods = [labels_of(pod) for pod in pods_of(cluster, plan.stable)]
+    objects, unseen = _listed(cluster)
+    return Stable(
+        pool=pool,
+        workloads=workloads,
+        service=service,
+        pickers=_chosen(deployments, service_labels(service) if service else {}),
+        pods=_distinct([*(template_labels(each) for each in workloads), *pods]),
+        objects=objects,
+        unseen=unseen,
+    )
+
+
+def check_overlaps(cluster: Cluster, plan: PoolPlan, stable: Stable, manifests: Sequence[K8sObject]) -> None:
+    """Raises ClusterRefused where a selector chooses both stable's pods and the canary's."""
+    pools = [
+        each
+        for api in POOL_APIS
+        if cluster.serves(api, "InferencePool")
+        for each in cluster.select(api, "InferencePool")
+        if each["metadata"]["name"] != plan.canary
+    ]
+    made = [each for each in manifests if each["kind"] in ("InferencePool", "Deployment")]
+    new = [template_labels(each) for each in made if each["kind"] == "Deployment"]
+    found = [
+        *overlaps(map(_choosing, (*pools, *stable.workloads)), new, plan.canary),
+        *overlaps(map(_choosing, made), stable.pods, plan.stable),
+    ]
+    if found:
+        raise ClusterRefused(found[0])
+
+
+def backends(
+    moved: Sequence[tuple[Target, K8sObject]], stable: str, places: SelectPlaces
+) -> Iterator[Finding]:
+    """What the backendRef of stable has beside its name and weight, in each rule that moves."""
+    for target, obj in moved:
+        for place in places(obj):
+            entry = next(each for each in place.found if each["name"] == stable)
+            rest = ", ".join(key for key in entry if key not in ("group", "kind", "name", "weight"))
+            if rest:
+                yield Finding(str(target), f"{place.path}.backendRefs", rest, rest, Verdict.TAKEN_OVER)
+
+
+def check(findings: Sequence[Finding], plan: PoolPlan) -> None:
+    """Log the table. Raises ClusterRefused for what matters to security or clients and is not accepted."""
+    log.info("what the canary has of all that stable has:\n%s", table(findings))
+    for _, rows in groupby(sorted(filter(_differs, findings), key=_object), key=_object):
+        first, *rest = rows
+        more = ", ".join(each.field for each in rest)
+        log.warning("%s%s", first, f"; as do {more}" if more else "")
+    if wrong := problems(findings, plan.accept_differences):
+        shown = "; ".join(map(str, wrong[:3])) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        names = ", ".join(dict.fromkeys(each.name for each in wrong))
+        raise ClusterRefused(
+            f"{plan.canary} would not be as {plan.stable} in what matters: {shown}. Make them alike, or say "
+            f"`accept_differences: [{names}]` in the plan."
+        )
+    log.info("%s", summary(findings))
+
+
+_differs, _object = attrgetter("differs"), attrgetter("object")
+
+
+def _listed(cluster: Cluster) -> tuple[tuple[K8sObject, ...], tuple[str, ...]]:
+    """All objects that may name something of stable's, and the kinds of which nobody says which there are."""
+    extensions = cluster.extensions()
+    kinds = [each for each in ATTACHED if cluster.serves(*each)]
+    kinds += [each for each in extensions.kinds if each[1] not in NOT_ATTACHED]
+    objects, unseen = [], [f"all of {group}" for group in extensions.silent]
+    for api, kind in kinds:
+        try:
+            objects += cluster.select(api, kind)
+        except (ClusterUnavailable, ClusterRefused) as error:
+            if (api, kind) in ATTACHED and not isinstance(error, Forbidden):
+                raise  # it passes; of others a broken webhook must not keep all rollouts from beginning
+            log.info("%s", error)
+            unseen.append(f"{kind} ({api.partition('/')[0]})")
+    return tuple(objects), tuple(unseen)
+
+
+def _choosing(obj: K8sObject) -> Overlap:
+    """How a pool or a Deployment chooses its pods."""
+    return Overlap(title_of(obj), match_labels(obj) if obj["kind"] == "Deployment" else pod_labels(obj))
+
+
+def _chosen(deployments: Iterable[K8sObject], labels: Labels) -> tuple[K8sObject, ...]:
+    """The Deployments whose pods these labels select."""
+    return tuple(each for each in deployments if labels and labels.items() <= template_labels(each).items())
+
+
+def _distinct(labels: Iterable[Labels]) -> tuple[Labels, ...]:
+    """Each set of labels once, without what tells replicas apart."""
+    return tuple(_unique({k: v for k, v in each.items() if k != REPLICA_LABEL} for each in labels))
+
+
+def _unique(labels: Iterable[Labels]) -> Iterator[Labels]:
+    seen: list[Labels] = []
+    for each in labels:
+        if each not in seen:
+            seen.append(each)
+            yield each
