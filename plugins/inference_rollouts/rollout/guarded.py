@@ -13,6 +13,8 @@ from inference_rollouts.rollout.way_back import Restored
 def guarded(seen: Round) -> Iterator[Transition]:
     """What people are to hear of a round: rollouts that only this guardian watches, and those it ended."""
     for claim, namespace in seen.taken:
+        if claim.undo:  # which nobody but a guardian ever watches
+            continue
         why = "Nobody of Airflow watches it: a guardian does, by its guardrails alone."
         yield of_claim(claim, namespace, Occasion.UNWATCHED, why)
     for ended in seen.ended:

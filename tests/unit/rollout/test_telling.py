@@ -112,7 +112,8 @@ def _in_a_process_of_its_own(world: World, send: object) -> None:
 
 
 def test_what_no_later_task_would_tell_is_tried_again_for_a_while() -> None:
-    world, slept = World(fails=True), []
+    world = World(fails=True)
+    slept: list[float] = []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)

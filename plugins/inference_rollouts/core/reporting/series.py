@@ -203,7 +203,7 @@ def closed_by_claim(claim: Claim, namespace: str, ending: Ending | None, at: flo
     """
     match ending:
         case Ending.PROMOTED:
-            outcome, reason = Outcome.PROMOTED, Reason.PASSED
+            outcome, reason = Outcome.PROMOTED, Reason.PERSON if claim.undo else Reason.PASSED
         case Ending.RESTORED:
             outcome, reason = Outcome.ROLLED_BACK, Reason.ALARM if claim.alarm else why
         case None:
@@ -218,6 +218,7 @@ def closed_by_claim(claim: Claim, namespace: str, ending: Ending | None, at: flo
 
 CLOSINGS = (
     (Outcome.PROMOTED, Reason.PASSED),
+    (Outcome.PROMOTED, Reason.PERSON),
     (Outcome.ROLLED_BACK, Reason.ALARM),
     (Outcome.ROLLED_BACK, Reason.ABANDONED),
     (Outcome.ROLLED_BACK, Reason.OTHER),
