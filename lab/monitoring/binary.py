@@ -39,6 +39,14 @@ def find_prometheus(cache: Path | None = None) -> Path:
     return binary
 
 
+def find_promtool(cache: Path | None = None) -> Path:
+    """The tool beside Prometheus that checks and tests rules. Raises PrometheusNotFound."""
+    tool = find_prometheus(cache).with_name("promtool")
+    if not tool.exists():
+        raise PrometheusNotFound(f"There is no promtool beside {tool.with_name('prometheus')}. {ADVICE}")
+    return tool
+
+
 def _unpack(home: Path) -> None:
     missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
     if missing:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
+from airflow.sdk import (
+    DAG,
+    BaseOperator,
+    CronTriggerTimetable,
+    Param,
+    TaskGroup,
+    TriggerRule,
+    chain,
+)
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.definitions.param import ParamsDict
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.files import Refused
+from inference_rollouts.core.plan.notifications import Occasion
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.form import Form
+from inference_rollouts.core.run.pace import lingers_after
 from inference_rollouts.core.schedule.schedule import Schedule
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.adapter import LoadAdapter
@@ -22,12 +35,14 @@ from inference_rollouts.operators.assets import ended
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.judge import Judge
+from inference_rollouts.operators.notify import LAST_WORDS, telling
 from inference_rollouts.operators.preflight import InvalidPlan, Preflight
 from inference_rollouts.operators.preview import EndPreview
 from inference_rollouts.operators.ready import ProvisionNodes
 from inference_rollouts.operators.report import Report
 from inference_rollouts.operators.traffic import Promote, Rollback, ShiftWeight
 from inference_rollouts.operators.warm_up import WarmUp
+from inference_rollouts.triggers.lingering import lingers
 
 PREPARATION = {
     "provision_nodes": ProvisionNodes,
@@ -36,14 +51,17 @@ PREPARATION = {
     "warm_up": WarmUp,
 }
 START = datetime(2026, 1, 1)
-ENDINGS = {"end_preview": EndPreview, "report": Report}
+ENDINGS: dict[str, Callable[..., BaseOperator]] = {
+    "end_preview": EndPreview,
+    "report": partial(Report, **LAST_WORDS),
+}
 
 
 def build_dag(plan: Plan) -> DAG:
     """The DAG of one plan. It has as many steps as the plan; a run with fewer weights skips the rest."""
     kind = kind_of(plan)
     with _without_tasks(plan) as dag:
-        preflight = Preflight(task_id=PREFLIGHT, plan=plan.model_dump(mode="json"))
+        preflight = Preflight(task_id=PREFLIGHT, plan=plan.model_dump(mode="json"), **telling(plan))
         promote = Promote(
             task_id="promote",
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
@@ -86,6 +104,18 @@ def _without_tasks(plan: Plan) -> DAG:
         tags=["inference-rollout", plan.kind.value],
         render_template_as_native_obj=True,
         auto_register=False,  # the DAG file names its DAGs: one that was begun and failed is none
+        deadline=_linger(plan),
+    )
+
+
+def _linger(plan: Plan) -> DeadlineAlert | None:
+    """What Airflow calls when a run takes too long; nothing where nobody wants to hear of it."""
+    if not any(Occasion.LINGERS in notification.of for notification in plan.notifications):
+        return None
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(seconds=lingers_after(plan)),
+        callback=AsyncCallback(lingers, kwargs={"plan": plan.model_dump(mode="json")}),
     )
 
 
@@ -145,12 +175,12 @@ def _step(plan: Plan, step: int, previous: Sequence[BaseOperator]) -> list[BaseO
     with TaskGroup(f"step_{step}", group_display_name=f"step {step}: {plan.all_steps[step - 1]} by plan"):
         # A question that is not asked is skipped.
         rule = TriggerRule.ALL_SUCCESS if step == 1 else TriggerRule.NONE_FAILED
-        shift = ShiftWeight(task_id="shift", step=step, trigger_rule=rule)
-        judge = Judge(task_id="judge", step=step)
+        shift = ShiftWeight(task_id="shift", step=step, trigger_rule=rule, **telling(plan))
+        judge = Judge(task_id="judge", step=step, **telling(plan))
         previous >> shift >> judge
         if not plan.can_ask:
             return [judge]
-        ask = Ask(task_id="ask", judge=judge.task_id)
+        ask = Ask(task_id="ask", judge=judge.task_id, **telling(plan))
         judge >> ask
     return [judge, ask]
 

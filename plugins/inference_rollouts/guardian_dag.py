@@ -33,7 +33,14 @@ def build_guardian_dag(plans: Sequence[Plan]) -> DAG:
         tags=["inference-rollout", "guardian"],
     ) as dag:
         names = [plan.name for plan in plans]
-        Guard(task_id="guard", places=_places(plans), plans=names, outlets=list(map(ended, names)))
+        told = {plan.name: [each.model_dump(mode="json") for each in plan.notifications] for plan in plans}
+        Guard(
+            task_id="guard",
+            places=_places(plans),
+            plans=names,
+            notifications={name: several for name, several in told.items() if several},
+            outlets=list(map(ended, names)),
+        )
     return dag
 
 

@@ -1,7 +1,7 @@
-"""What the installed package adds to Airflow: the connection type `prometheus`, with its form.
+"""What the installed package adds to Airflow: two types of connections, with their forms.
 
 Airflow asks for this in every process and imports the hook only where somebody uses it, so nothing is
-imported here. It asks installed packages only: from a plugins folder there is no such type to choose.
+imported here. It asks installed packages only: from a plugins folder there are no such types to choose.
 """
 
 from __future__ import annotations
@@ -38,6 +38,16 @@ def provider_info() -> dict[str, Any]:
                         "runs as, which Google Managed Prometheus takes.",
                         "schema": {"type": ["boolean", "null"]},
                     },
+                },
+            },
+            {
+                "connection-type": "cloudevents",
+                "hook-name": "CloudEvents",
+                "hook-class-name": "inference_rollouts.hooks.cloudevents.CloudEventsHook",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port"],
+                    "relabeling": {"host": "Address", "password": "Password, or bearer token"},
+                    "placeholders": {"host": "https://example.com/hooks/rollouts"},
                 },
             },
         ],

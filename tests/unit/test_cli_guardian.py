@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +15,18 @@ import requests
 
 from inference_rollouts.cli import guardian, main, watch
 from inference_rollouts.cli.get import listing
+from inference_rollouts.cli.herald import Herald
 from inference_rollouts.cli.probes import Probes
+from inference_rollouts.clients.webhook import Receiver
 from inference_rollouts.core.limits import GUARDIAN_STALLED
 from inference_rollouts.core.limits import LEASE_SECONDS as BEYOND
+from inference_rollouts.core.reporting.series import Closed, Reading, Reason
+from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.rollout.guardian import Ended, Round
 from inference_rollouts.rollout.overview import overview
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.plans import CANARY, STABLE
+from tests.support.receiver import receiving
 from tests.support.steps import Step
 
 LEASE_SECONDS = BEYOND + 1  # with the plan's interval
@@ -88,15 +94,63 @@ class TestProbes:
         claim: Any = None
         ended = Ended(claim, Restored.DONE, "why")
         with Probes("127.0.0.1", 0) as probes:
-            probes.tell(Round(rollouts=3, watching=1, unwatched=2.5, ended=(ended, ended)))
+            common = {"plan": "llm", "kind": "lora", "namespace": "default"}
+            reading = Reading("llm", "lora", "default", "a", "b", Phase.PAUSED, 20, None, unwatched=2.5)
+            closed = Closed(common, "rolled-back", Reason.ALARM, 90.0)
+            seen = Round(3, 1, 2.5, (ended, ended), readings=(reading,), closed=(closed,))
+            probes.tell(seen)
             probes.tell(None)
             lines = self.get(probes, "/metrics").text.splitlines()
             assert self.get(probes, "/").status_code == 404
         assert "inference_rollouts_claimed 3" in lines
         assert "inference_rollouts_guarded 1" in lines
-        assert "inference_rollout_unwatched_seconds 2.5" in lines
+        own = 'plan="llm",kind="lora",namespace="default"'
+        assert f"inference_rollout_unwatched_seconds{{{own}}} 2.5" in lines
+        assert f'inference_rollout_outcomes_total{{{own},outcome="rolled-back",reason="alarm"}} 1' in lines
+        assert f'inference_rollout_outcomes_total{{{own},outcome="promoted",reason="passed"}} 0' in lines
+        assert f'inference_rollout_phase{{{own},phase="paused"}} 1' in lines
         assert 'inference_rollouts_ended_total{how="done"} 2' in lines
         assert all(line.startswith("#") or line.count(" ") == 1 for line in lines)
+
+
+class TestTelling:
+    """Of a rollout that an alarm has ended, to a receiver of CloudEvents."""
+
+    def test_once_tells_what_it_did_and_ends(self, step: Step, tmp_path: Path) -> None:
+        address, token = tmp_path / "address", tmp_path / "token"
+        token.write_text("t\n")
+        with receiving() as receiver:
+            address.write_text(f"{receiver.url}\n")
+            command = [
+                "guardian",
+                "--once",
+                "--webhook-file",
+                str(address),
+                "--webhook-token-file",
+                str(token),
+            ]
+            assert main(command) == 0
+        assert receiver.occasions == ["rolled-back"]
+        assert receiver.headers[0]["Authorization"] == "Bearer t"
+
+    def test_what_is_no_address_is_refused_at_once(self, step: Step, tmp_path: Path) -> None:
+        (tmp_path / "address").write_text("example.com")
+        assert main(["guardian", "--once", "--webhook-file", str(tmp_path / "address")]) == 2
+
+    def test_a_round_waits_for_no_receiver_and_nothing_is_lost(self, step: Step) -> None:
+        [claim] = step.run.traffic.claims()
+        seen = Round(taken=((claim, "default"),))
+        with receiving() as receiver:
+            receiver.hangs = True
+            herald = Herald(Receiver(receiver.url))
+            herald.tell(seen)
+            assert receiver.came.wait(30)
+            herald.tell(seen)
+            receiver.hangs = False
+            receiver.let_go.set()
+            herald.tell(None, wait=True)
+            herald.tell(seen, wait=True)
+        assert receiver.occasions == ["unwatched"]
 
     def test_a_request_that_does_not_end_is_left_at_its_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("inference_rollouts.cli.probes.PROBE_TIMEOUT", 0.1)

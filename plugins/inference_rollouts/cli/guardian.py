@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
+from inference_rollouts.cli.herald import Herald
 from inference_rollouts.cli.probes import Probes
 from inference_rollouts.clients.bearer import METADATA_SERVER, Access
 from inference_rollouts.clients.prometheus import PrometheusClient
+from inference_rollouts.clients.webhook import Receiver
 from inference_rollouts.core.limits import GUARDIAN_POLL
 from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.watching import holder
@@ -45,6 +47,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--once", action="store_true", help="make one round and end")
     parser.add_argument("--port", type=int, metavar="N", help="serve /healthz and /metrics there")
     parser.add_argument("--address", default="127.0.0.1", help="where --port listens (127.0.0.1)")
+    parser.add_argument(
+        "--webhook-file",
+        type=Path,
+        metavar="FILE",
+        help="tell people by CloudEvents of what it has to do, to the address in FILE",
+    )
+    parser.add_argument(
+        "--webhook-token-file", type=Path, metavar="FILE", help="what that receiver gets as bearer token"
+    )
     add_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -54,22 +65,27 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     name = f"guardian {os.environ['POD_NAME']}" if "POD_NAME" in os.environ else holder("guardian")
     guardian = Guardian(cluster_of(arguments), _prometheus(arguments), name)
+    herald = _herald(arguments)
     if arguments.once:
-        return 0 if _round(guardian) else 1
+        seen = _round(guardian)
+        herald.tell(seen, wait=True)
+        return 0 if seen else 1
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     log.info("%s watches namespace %s", name, arguments.namespace)
     with Probes(arguments.address, arguments.port) as probes:
-        _watch(guardian, probes, stop)
+        _watch(guardian, probes, herald, stop)
     return 0
 
 
-def _watch(guardian: Guardian, probes: Probes, stop: threading.Event) -> None:
+def _watch(guardian: Guardian, probes: Probes, herald: Herald, stop: threading.Event) -> None:
     """Round after round until told to stop. A round that is late is not made up for."""
     while not stop.is_set():
         began = time.monotonic()
-        probes.tell(_round(guardian))
+        seen = _round(guardian)
+        probes.tell(seen)
+        herald.tell(seen)
         stop.wait(max(0.0, began + GUARDIAN_POLL - time.monotonic()))
 
 
@@ -79,6 +95,17 @@ def _round(guardian: Guardian) -> Round | None:
     except Exception as error:
         log.warning("nothing is known of the rollouts: %s", error)
         return None
+
+
+def _herald(arguments: argparse.Namespace) -> Herald:
+    """Raises PlanInvalid where the file has no address."""
+    if arguments.webhook_file is None:
+        return Herald(None)
+    token = arguments.webhook_token_file
+    headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token else {}
+    receiver = Receiver(arguments.webhook_file.read_text().strip(), headers, name="--webhook-file")
+    receiver.check()
+    return Herald(receiver)
 
 
 def _prometheus(arguments: argparse.Namespace) -> PrometheusClient | None:

@@ -7,10 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
 from inference_rollouts.core.limits import GUARDIAN_STALLED, PROBE_TIMEOUT
+from inference_rollouts.core.reporting.series import (
+    CLAIMED,
+    ENDED,
+    GUARDED,
+    Sample,
+    Tally,
+    exposition,
+    samples,
+)
 from inference_rollouts.rollout.guardian import Round
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -24,6 +34,7 @@ class Probes:
         self._told = elapsed()
         self._round = Round()
         self._ended: Counter[str] = Counter()
+        self._tally = Tally()
         self._server = None if port is None else ThreadingHTTPServer((address, port), _handler(self))
 
     @property
@@ -37,6 +48,10 @@ class Probes:
         if seen:
             self._round = seen
             self._ended.update(ended.how.value for ended in seen.ended)
+            for reading in seen.readings:
+                self._tally.expect(reading)
+            for closed in seen.closed:
+                self._tally.add(closed)
 
     def is_alive(self) -> bool:
         """Whether rounds end."""
@@ -45,21 +60,13 @@ class Probes:
     def metrics(self) -> str:
         """In Prometheus' text format."""
         seen = self._round
-        lines = [
-            *_gauge("inference_rollouts_claimed", "Rollouts in flight.", seen.rollouts),
-            *_gauge(
-                "inference_rollouts_guarded", "Rollouts that this guardian watches itself.", seen.watching
-            ),
-            *_gauge(
-                "inference_rollout_unwatched_seconds",
-                "For how long the rollout that waits longest has been watched by nobody.",
-                seen.unwatched,
-            ),
-            "# HELP inference_rollouts_ended_total Rollouts that this guardian ended.",
-            "# TYPE inference_rollouts_ended_total counter",
-            *(f'inference_rollouts_ended_total{{how="{how}"}} {n}' for how, n in sorted(self._ended.items())),
+        gauges = [
+            Sample(CLAIMED, {}, seen.rollouts),
+            Sample(GUARDED, {}, seen.watching),
+            *chain.from_iterable(map(samples, seen.readings)),
         ]
-        return "\n".join(lines) + "\n"
+        ended = [Sample(ENDED, {"how": how}, count) for how, count in sorted(self._ended.items())]
+        return exposition([*gauges, *ended, *self._tally.samples()])
 
     def __enter__(self) -> Self:
         if self._server:
@@ -72,10 +79,6 @@ class Probes:
         if self._server:
             self._server.shutdown()
             self._server.server_close()
-
-
-def _gauge(name: str, about: str, value: float) -> list[str]:
-    return [f"# HELP {name} {about}", f"# TYPE {name} gauge", f"{name} {value:g}"]
 
 
 def _handler(probes: Probes) -> type[BaseHTTPRequestHandler]:

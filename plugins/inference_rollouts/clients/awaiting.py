@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Generic, TypeVar
@@ -47,3 +48,16 @@ class OneAtATime(Generic[T]):
 def within(seconds: float, act: Callable[[], T]) -> T:
     """What `act` returns, or raises. Raises TimeoutError, and leaves it to itself, when it takes longer."""
     return OneAtATime(act).result(seconds)
+
+
+def all_within(seconds: float, acts: Sequence[Callable[[], None]]) -> int:
+    """Do all at once, for `seconds` together; how many did not end, and are left to themselves."""
+    until = time.monotonic() + seconds
+    threads = [
+        threading.Thread(target=copy_context().run, args=(act,), name="awaited", daemon=True) for act in acts
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return sum(thread.is_alive() for thread in threads)

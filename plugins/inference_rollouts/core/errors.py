@@ -24,6 +24,7 @@ PassingError                an accident: worth trying again
 +-- ClusterUnavailable      the API server did not answer, or did not do it now
 |   +-- Forbidden           it does not allow it: now, or because a right is missing
 +-- ServerUnavailable       a model server did not answer
++-- ReceiverUnavailable     a notification was not taken
 +-- GkeBusy                 GKE's API cannot do it now
 +-- StableUnavailable       going back would lose traffic now
 """
@@ -154,6 +155,10 @@ class Forbidden(ClusterUnavailable):
 
 class ServerUnavailable(PassingError):
     """A model server did not answer, or there is no address to ask it at."""
+
+
+class ReceiverUnavailable(PassingError):
+    """Whoever was to be told of something did not take the message. It is sent again later."""
 
 
 class GkeBusy(PassingError):

@@ -54,6 +54,9 @@ STATUS_EVERY = 10.0  # between two publications of a status that differ by time 
 STATUS_BUDGET = 10.0  # publications a second by all triggers of a process; what brings no news waits
 PUBLISH_PATIENCE = 2.0  # for one publication; an observation waits no longer for it
 SWITCH_SEEN = 2.0  # for which observers believe what they saw of the switch; whoever raises reads it
+NOTIFIER_PATIENCE = 10.0  # for all messages of a moment together; what hangs is left to itself
+TELLING_ATTEMPTS = 5  # of a message that no later task would send again
+TELLING_FORGOTTEN = 30.0  # after which a message that was begun and not taken is sent again
 GUARDIAN_POLL = 5.0  # between two rounds of a guardian
 GUARDIAN_STALLED = 120.0  # after which a guardian that ended no round is not alive
 

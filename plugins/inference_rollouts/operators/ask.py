@@ -23,6 +23,7 @@ from inference_rollouts.operators.history import ANSWERED_BY, keep_person
 from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.triggers.event import error_of
 
 OPTIONS = [GO_ON, ROLL_BACK]
 
@@ -82,7 +83,7 @@ class Ask(BaseOperator):
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Raises RolloutError when the route was lost to others meanwhile."""
         if "error" in event:
-            raise RolloutError(event["error"])
+            raise error_of(event)
         if "judgement" in event:
             for key in ("record", "points"):
                 context["ti"].xcom_push(key=key, value=event[key])

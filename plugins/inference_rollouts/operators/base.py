@@ -13,7 +13,7 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
-from inference_rollouts.core.errors import PassingError, RolloutError
+from inference_rollouts.core.errors import PassingError, RolloutError, RouteDrift
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
@@ -25,6 +25,7 @@ from inference_rollouts.triggers.publishing import STATUS
 
 PREFLIGHT = "preflight"
 FAILURE = "failure"  # the XCom that says why a task failed
+DRIFT = "drift"  # and the one that says what somebody else changed
 FORECAST = "forecast"  # the XCom of a dry run: all that it would do
 SUMMARY = "summary"  # and the one with the most important of it
 TOKEN = "token"  # the XCom that says for which try of the run objects were claimed
@@ -67,6 +68,8 @@ def records_failure(act: Callable[..., T]) -> Callable[..., T]:
             return act(self, context, *args, **kwargs)
         except (RolloutError, PassingError) as error:
             context["ti"].xcom_push(key=FAILURE, value=str(error))
+            if isinstance(error, RouteDrift):
+                context["ti"].xcom_push(key=DRIFT, value=str(error))
             if isinstance(error, RolloutError):
                 rule_out(following(self))
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -21,19 +21,30 @@ WATCH = 3600.0  # seconds that one run of the DAG watches, so that Airflow's his
 class Guard(BaseOperator):
     """Watches `places` (see GuardTrigger) for a while; ends earlier with what it ended.
 
-    It announces the ends of rollouts of `plans`; nobody waits for those of others.
+    It announces the ends of rollouts of `plans`; nobody waits for those of others. People hear of them by the
+    plans' `notifications`.
     """
 
     ui_color = "#e8f0fe"
 
-    def __init__(self, *, places: Sequence[dict[str, str]], plans: Sequence[str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        places: Sequence[dict[str, str]],
+        plans: Sequence[str],
+        notifications: Mapping[str, list[dict[str, Any]]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.notifications = dict(notifications or {})
         self.places = places
         self.plans = plans
 
     def execute(self, context: Context) -> None:
         self.defer(
-            trigger=GuardTrigger(places=self.places, deadline=time.time() + WATCH),
+            trigger=GuardTrigger(
+                places=self.places, deadline=time.time() + WATCH, notifications=self.notifications
+            ),
             method_name="seen",
             timeout=timedelta(seconds=WATCH) + TRIGGER_GRACE,
         )

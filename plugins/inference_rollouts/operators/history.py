@@ -11,12 +11,19 @@ from inference_rollouts.core.judging.judgement import Verdict
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.reporting.chart import Point
 from inference_rollouts.core.reporting.report import Cause, Outcome, outcome_of
-from inference_rollouts.operators.base import CLAIMING, FAILURE, PREFLIGHT
+from inference_rollouts.core.reporting.transition import Course, is_alarm
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.operators.base import CLAIMING, DRIFT, FAILURE, PREFLIGHT
 from inference_rollouts.rollout.run import Run
 
+ENDED = frozenset({"success", "failed", "skipped"})
 DEAD = frozenset({"failed", "upstream_failed"})
 RESTORED = "restored"  # XCom of task rollback: what it restored
+ALARM = "alarm"  # XCom of a task that shifts: the judgement that took the traffic away while it waited
 ANSWERED_BY = "answered_by"  # XCom of a task whose end a person decided: whose answer, or command, it was
+
+JUDGING = {"judge": "return_value", "ask": "return_value", "shift": ALARM}
+"""The tasks of a step that leave judgements, and under which key."""
 
 
 def task_states(context: Context) -> dict[str, str]:
@@ -60,6 +67,31 @@ def _by_step(context: Context, key: str) -> list[list[Any]]:
     names = [[f"step_{n}.judge", f"step_{n}.ask"] for n in range(1, steps + 1)]
     pulled = [[context["ti"].xcom_pull(task_ids=t, key=key) for t in step if t in tasks] for step in names]
     return [[value for value in step if value] for step in pulled]
+
+
+def course(context: Context, frozen: Frozen) -> Course:
+    """What the tasks that have ended in this try of the run left; earlier tries' may still be there."""
+    ti, states, steps = context["ti"], task_states(context), len(frozen.plan.all_steps)
+    failed = [*(task for task, state in states.items() if state == "failed"), ti.task_id]
+    states[ti.task_id] = "success"  # it has ended: its state is only being told
+
+    def left(task: str, key: str = "return_value") -> Any:
+        return ti.xcom_pull(task_ids=task, key=key) if states.get(task) in ENDED else None
+
+    tasks = [(f"step_{n}.{task}", key) for n in range(1, steps + 1) for task, key in JUDGING.items()]
+    tasks.append(("promote", ALARM))
+    judged = [(left(task, key), left(task, ANSWERED_BY)) for task, key in tasks]
+    final = [(judgement, person) for judgement, person in judged if judgement]
+    ended = left("report", "outcome")
+    return Course(
+        frozen=frozen,
+        raised=tuple(n for n in range(1, steps + 1) if left(f"step_{n}.shift")),
+        passed={each["step"]: each for each, _ in final if each["verdict"] == Verdict.ADVANCE.value},
+        alarms=tuple(each for each, person in final if is_alarm(each) and not person),
+        declined=any(is_alarm(each) and person for each, person in final),
+        drift=next(filter(None, (left(task, DRIFT) for task in failed)), ""),
+        ended=(Outcome(ended), str(left("report", "reason"))) if ended else None,
+    )
 
 
 def is_refused(context: Context) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
-from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.core.limits import JUDGE_GRACE, LONGEST_HOLD
 from inference_rollouts.core.reporting.approval import question
@@ -16,6 +15,7 @@ from inference_rollouts.operators.base import frozen_plan, records_failure, resu
 from inference_rollouts.operators.branching import pass_on
 from inference_rollouts.operators.history import keep_person
 from inference_rollouts.operators.links import GraphLink, RecordLink, StatusLink
+from inference_rollouts.triggers.event import error_of
 
 
 class Judge(BaseOperator):
@@ -63,7 +63,7 @@ class Judge(BaseOperator):
     def decided(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Raises RolloutError when the route was lost to others while it was judged."""
         if "error" in event:
-            raise RolloutError(event["error"])
+            raise error_of(event)
         judgement: dict[str, Any] = event["judgement"]
         context["ti"].xcom_push(key="record", value=event["record"])
         context["ti"].xcom_push(key="points", value=event["points"])

@@ -21,6 +21,7 @@ from inference_rollouts.core.reporting.report import Cause, Outcome, first_line
 from inference_rollouts.core.run.parameters import apply_parameters, override_of
 from inference_rollouts.core.schedule.outlook import openings
 from inference_rollouts.hooks.clients import clients_of
+from inference_rollouts.hooks.notifiers import check_notifications
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.base import (
     FORECAST,
@@ -59,6 +60,7 @@ class Preflight(BaseOperator):
         from inference_rollouts.preflight.measuring import check_power
 
         plan = apply_parameters(parse_plan(self.plan), context["params"])
+        check_notifications(plan)
         clients = clients_of(plan)
         if token := earlier_token(context):
             confirmed = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)

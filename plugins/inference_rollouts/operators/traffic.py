@@ -35,7 +35,14 @@ from inference_rollouts.operators.base import (
     run_of,
     tell,
 )
-from inference_rollouts.operators.history import RESTORED, cause, is_refused, keep_person, task_states
+from inference_rollouts.operators.history import (
+    ALARM,
+    RESTORED,
+    cause,
+    is_refused,
+    keep_person,
+    task_states,
+)
 from inference_rollouts.operators.links import ReportLink, StatusLink
 from inference_rollouts.rollout.bring_back import bring_back
 from inference_rollouts.rollout.by_claims import end_by_claims
@@ -45,6 +52,7 @@ from inference_rollouts.rollout.confirmation import await_confirmation
 from inference_rollouts.rollout.retrying import until, without_end
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.way_back import Restored
+from inference_rollouts.triggers.event import error_of
 
 
 class _Forward(BaseOperator):
@@ -54,10 +62,13 @@ class _Forward(BaseOperator):
     @resumes
     def decided(self, context: Context, event: dict[str, Any]) -> Any:
         """Raises NotReady when what was waited for did not come in time, or the canary an alarm meanwhile."""
+        if event.get("drift"):
+            raise error_of(event)
         if "error" in event:
             raise _refusal(event["error"])
         if "judgement" in event:
             context["ti"].xcom_push(key="record", value=event["record"])
+            context["ti"].xcom_push(key=ALARM, value=event["judgement"])
             keep_person(context, event)
             raise _refusal(event["judgement"]["reason"])
         if event["phase"] != Phase.READY:

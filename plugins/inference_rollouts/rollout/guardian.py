@@ -22,6 +22,7 @@ from inference_rollouts.core.judging.policy import STORM_WINDOWS
 from inference_rollouts.core.limits import GUARDIAN_POLL, LEASE_SECONDS
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.reporting.series import Closed, Reading, reading_of
 from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.core.routing.claim import Claim, Guard, read_ending
 from inference_rollouts.core.routing.duty import Duty, duty, why_ended
@@ -29,6 +30,7 @@ from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, ren
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.guard import limits_of, read_storm_watch
 from inference_rollouts.rollout.by_claims import end_by_claims, kept_by_claims
+from inference_rollouts.rollout.census import Census
 from inference_rollouts.rollout.claims import Claimed, by_token, claimable_objects, claims_on
 from inference_rollouts.rollout.control import obey_all
 from inference_rollouts.rollout.floors import settle_floors
@@ -68,6 +70,21 @@ class Guarded:
         """The most that the canary has of one object's traffic, or of copies of it."""
         return max((max(claim.percent, claim.mirror) for claim in self.claims), default=0)
 
+    @property
+    def known(self) -> tuple[Claim, str]:
+        """One of its claims, that which is behind the others, and the namespace."""
+        behind = min(self.claims, key=lambda claim: (claim.step, claim.percent))
+        return behind, self.namespace
+
+    @property
+    def namespace(self) -> str:
+        return str(self.objects[0]["metadata"].get("namespace", ""))
+
+    def reading(self, now: float) -> Reading:
+        """What metrics say of it."""
+        progress = next((watch.progress for watch in self.watches if watch and watch.progress), None)
+        return reading_of(*self.known, progress, self.unwatched(now))
+
     def unwatched(self, now: float) -> float:
         """Seconds since the lease of one of its objects expired; 0 while all are watched."""
         ends = [watch.until if watch else now for watch in self.watches]
@@ -80,21 +97,30 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A rollout that a guardian has ended."""
+    """A rollout that a guardian has ended, after an alarm of its own or not."""
 
     claim: Claim
     how: Restored
     why: str
+    namespace: str = ""
+    alarm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round saw and did: rollouts, those it watches itself, the longest time unwatched (seconds)."""
+    """What one round saw and did: rollouts, those it watches itself, the longest time unwatched (seconds).
+
+    `readings` are of all in flight, `closed` have ended since the last round, whoever ended them; `taken` are
+    claims of those with traffic that only this guardian watches, with their namespaces.
+    """
 
     rollouts: int = 0
     watching: int = 0
     unwatched: float = 0.0
     ended: tuple[Ended, ...] = ()
+    readings: tuple[Reading, ...] = field(default=(), compare=False)
+    closed: tuple[Closed, ...] = field(default=(), compare=False)
+    taken: tuple[tuple[Claim, str], ...] = field(default=(), compare=False)
 
 
 @dataclass(slots=True)
@@ -110,6 +136,7 @@ class Guardian:
     now: Callable[[], float] = time.time
     at_once: int = AT_ONCE
     _told: set[str] = field(default_factory=set)
+    _census: Census = field(default_factory=Census)
     _seen: ReadOnce = field(init=False)
 
     def round(self) -> Round:
@@ -126,11 +153,21 @@ class Guardian:
         self._settle(objects, {each.token for each in rollouts})
         self._seen = ReadOnce(self.cluster)
         done = self._look_after_all(rollouts)
+        for rollout, (_, ended) in zip(rollouts, done, strict=True):
+            if ended:
+                self._census.ended(rollout.token, alarm=ended.alarm)
         return Round(
             rollouts=len(rollouts),
             watching=sum(watches for watches, _ in done),
             unwatched=max((each.unwatched(now) for each in rollouts), default=0.0),
             ended=tuple(ended for _, ended in done if ended),
+            readings=tuple(each.reading(now) for each in rollouts),
+            closed=self._census.take({each.token: each.known for each in rollouts}, objects),
+            taken=tuple(
+                each.known
+                for each, (watches, _) in zip(rollouts, done, strict=True)
+                if watches and each.percent
+            ),
         )
 
     def __post_init__(self) -> None:
@@ -236,7 +273,7 @@ class Guardian:
         why = alarm or why_ended(claims, now)
         done = end_by_claims(self.cluster, way_back, f"{why} ({self.holder})", self.now())
         log.warning("%s: %s, because %s", rollout, done, why)
-        return Ended(rollout.claims[0], done, why)
+        return Ended(rollout.claims[0], done, why, rollout.namespace, bool(alarm))
 
     def _way_back(self, rollout: Guarded) -> WayBack:
         return WayBack(Writer(self.cluster), rollout.targets, rollout.token)

@@ -36,6 +36,7 @@ from inference_rollouts.core.reporting.chart import Point, Points
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
 from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.core.routing.control import aborted, is_held, skipped, went_on_at
+from inference_rollouts.core.routing.watch import Progress
 from inference_rollouts.core.schedule.moves import require_stay
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.beside import Beside
@@ -70,10 +71,17 @@ class StepObserver:
 
     What is asked beside is asked in `threads`, of its own where others share none with it. Who shares a
     process with many calls `begin`, waits for what is `asked`, and then calls `count` and `conclude`.
+    `asks`: a person is asked about the step meanwhile.
     """
 
     def __init__(
-        self, run: Run, context: StepContext, carried: Carried, threads: Executor | None = None
+        self,
+        run: Run,
+        context: StepContext,
+        carried: Carried,
+        threads: Executor | None = None,
+        *,
+        asks: bool = False,
     ) -> None:
         plan, metric_set = run.plan, run.frozen.metric_set
         self.run = run
@@ -99,6 +107,8 @@ class StepObserver:
         self._watcher = Watcher(run.cluster, holder("triggerer"))
         self.helm = Helm(run.cluster, run.frozen)
         self._pace = Pace(run.plan.analysis.interval)
+        self._asks = asks
+        self._observed: float | None = None
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
@@ -174,7 +184,7 @@ class StepObserver:
         self.points.add(_point(judgement))
         if cluster:
             self._tell_smaller(cluster)
-            progress = progress_of(self.run.plan, judgement)
+            progress = self._progress(judgement)
             self._watcher.renew(cluster.moved, self.run.frozen.token, progress)
         return self.helm.commanded(judgement)
 
@@ -203,7 +213,10 @@ class StepObserver:
         """Where the rollout is with this judgement; None before its claims were seen."""
         if not self.helm.claims:
             return None
-        return status_of(self.helm.claims, progress_of(self.run.plan, judgement), self._watcher.holder, doing)
+        return status_of(self.helm.claims, self._progress(judgement), self._watcher.holder, doing)
+
+    def _progress(self, judgement: Judgement) -> Progress:
+        return progress_of(self.run.plan, judgement, self._observed, asks=self._asks)
 
     def finish(self, judgement: Judgement, name: str) -> dict[str, Any]:
         """Act on a final judgement, store the record as `name`, and return all of it.
@@ -288,6 +301,7 @@ class StepObserver:
         sent, least = frozen.metric_set.sent, frozen.plan.analysis.min_requests
         windows = self.latest.windows
         split = observed_split(windows, sent, self.context.share, least, shared=bool(frozen.shared))
+        self._observed = split.observed
         blockers = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
         if windows and not split.matches:
             blockers.append(f"The weights are not in force: {split}.")

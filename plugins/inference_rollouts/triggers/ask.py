@@ -14,9 +14,11 @@ from airflow.triggers.base import TriggerEvent
 from inference_rollouts.core.judging.judge import Judgement
 from inference_rollouts.core.reporting.approval import GO_ON
 from inference_rollouts.core.routing.claim import Command
+from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.triggers.herald import Herald
 from inference_rollouts.triggers.publishing import Publisher
-from inference_rollouts.triggers.watch import first, unless_alarmed
+from inference_rollouts.triggers.watch import ASKED, first, unless_alarmed
 
 
 class Patience:
@@ -53,8 +55,11 @@ class AskTrigger(HITLTrigger):
         return path, {**kwargs, "frozen": self.frozen, "judgement": self.judgement}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        publisher, commanded = Publisher(self), asyncio.Queue[Command]()
+        frozen = Frozen.from_json(self.frozen)
+        publisher, herald = Publisher(self, frozen=frozen), Herald(frozen)
+        commanded = asyncio.Queue[Command]()
         patience, looked = Patience(self.timeout_datetime), asyncio.Event()
+        asking = asyncio.create_task(herald.ask(Judgement.from_json(self.judgement)))
 
         async def tell(observer: StepObserver, judgement: Judgement) -> None:
             self.timeout_datetime = patience.until(observer.helm.paused_for(time.time()))
@@ -64,7 +69,10 @@ class AskTrigger(HITLTrigger):
             await publisher.publish(observer.status(judgement, "a person is asked"))
 
         awaited = first(self._answer(looked), self._command(commanded))
-        yield await unless_alarmed(awaited, self.frozen, self.judgement, "asked", tell)
+        try:
+            yield await unless_alarmed(awaited, self.frozen, self.judgement, ASKED, tell)
+        finally:
+            asking.cancel()
 
     async def _command(self, commanded: asyncio.Queue[Command]) -> TriggerEvent:
         """A command to raise is an answer."""

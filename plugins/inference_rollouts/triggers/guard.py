@@ -3,34 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from inference_rollouts.core.limits import GUARDIAN_POLL
 from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.core.plan.notifications import Notification
+from inference_rollouts.core.reporting.transition import Transition
 from inference_rollouts.hooks.clients import clients_at
+from inference_rollouts.hooks.notifiers import send
+from inference_rollouts.rollout.guarded import guarded
 from inference_rollouts.rollout.guardian import Ended, Guardian
+from inference_rollouts.rollout.telling import insist
 from inference_rollouts.rollout.watching import holder
+from inference_rollouts.triggers.marks import XComMarks
 
 
 class GuardTrigger(BaseTrigger):
     """Watches `places`: each has connections `kubernetes` and `prometheus`, and a `namespace`.
 
+    People hear of what it had to do by `notifications`, by the name of the plan.
+
     Its event has `ended`, what it ended in a round, each with `plan`, `run`, `stable`, `canary`, `how` and
     `why`; nothing when it ended nothing until `deadline` (Unix time).
     """
 
-    def __init__(self, *, places: Sequence[dict[str, str]], deadline: float) -> None:
+    def __init__(
+        self,
+        *,
+        places: Sequence[dict[str, str]],
+        deadline: float,
+        notifications: Mapping[str, list[dict[str, Any]]] | None = None,
+    ) -> None:
         super().__init__()
+        self.notifications = dict(notifications or {})
+        self._begun: set[str] = set()
         self.places = list(places)
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return path, {"places": self.places, "deadline": self.deadline}
+        return path, {
+            "places": self.places,
+            "deadline": self.deadline,
+            "notifications": self.notifications,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         guardians = [self._guardian(place) for place in self.places]
@@ -49,10 +71,24 @@ class GuardTrigger(BaseTrigger):
 
     def _round(self, guardian: Guardian) -> tuple[Ended, ...]:
         try:
-            return guardian.round().ended
+            seen = guardian.round()
+            for transition in guarded(seen):
+                self._tell(transition)
+            return seen.ended
         except Exception as error:
             self.log.warning("nothing is known of the rollouts: %s", error)
             return ()
+
+    def _tell(self, transition: Transition) -> None:
+        """Tell of a transition once, in a thread of its own, by the notifications of its plan."""
+        wanted = self.notifications.get(transition.plan, [])
+        if transition.id in self._begun or not wanted:
+            return
+        self._begun.add(transition.id)
+        dag, _, run = transition.run.partition("/")
+        notifications = [Notification.model_validate(each) for each in wanted]
+        act = partial(insist, [transition], notifications, XComMarks(dag, run), send)
+        threading.Thread(target=act, name="herald", daemon=True).start()
 
 
 def _told(ended: Ended) -> dict[str, str]:

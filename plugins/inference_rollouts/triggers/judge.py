@@ -15,7 +15,7 @@ from inference_rollouts.core.limits import OBSERVATION_PAUSE
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.sharing import Shared, sharing
 from inference_rollouts.rollout.step_observer import StepObserver
-from inference_rollouts.triggers.event import event_of
+from inference_rollouts.triggers.event import event_of, failure
 from inference_rollouts.triggers.publishing import Publisher
 
 LOG_EVERY = 10.0  # seconds between two log lines that say the same
@@ -55,12 +55,12 @@ class JudgeTrigger(BaseTrigger):
                 judgement = await self._judge(shared, observer)
                 event = await asyncio.to_thread(observer.finish, judgement, f"step_{self.step}.jsonl")
             except (RolloutError, PassingError) as error:
-                event = {"error": str(error)}
+                event = failure(error)
         yield event_of(frozen, event)
 
     async def _judge(self, shared: Shared, observer: StepObserver) -> Judgement:
         """The first final judgement."""
-        publisher = Publisher(self)
+        publisher = Publisher(self, frozen=observer.run.frozen)
         opinion: tuple[Verdict, str | None] | None = None
         logged = 0.0
         while True:

@@ -45,7 +45,7 @@ class RoomTrigger(ReadyTrigger):
         if self.judgement is None:
             yield await self._room()
         else:
-            publisher = Publisher(self)
+            publisher = Publisher(self, frozen=Frozen.from_json(self.frozen))
 
             async def tell(observer: StepObserver, judgement: Judgement) -> None:
                 await publisher.publish(observer.status(judgement, self.waits_for))

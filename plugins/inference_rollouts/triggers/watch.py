@@ -16,9 +16,10 @@ from inference_rollouts.core.reporting.approval import watched
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.sharing import Shared, sharing
 from inference_rollouts.rollout.step_observer import StepObserver
-from inference_rollouts.triggers.event import event_of
+from inference_rollouts.triggers.event import event_of, failure
 from inference_rollouts.triggers.judge import pause
 
+ASKED = "asked"  # what is done meanwhile where a person is asked
 LEG = 120.0  # seconds after which a watch begins anew with the evidence so far, so that it stays small
 
 log = logging.getLogger(__name__)
@@ -61,9 +62,9 @@ async def alarm(
     with sharing(run) as shared:
         while True:
             try:
-                observer, last = await _leg(shared, run, last, tell)
+                observer, last = await _leg(shared, run, last, meanwhile, tell)
             except RolloutError as error:
-                return event_of(run, {"error": str(error)})
+                return event_of(run, failure(error))
             if last.verdict is Verdict.ROLLBACK:
                 break
         log.warning("step %d at %d %%: %s", last.step, last.weight, last.reason)
@@ -72,13 +73,14 @@ async def alarm(
 
 
 async def _leg(
-    shared: Shared, frozen: Frozen, judgement: Judgement, tell: Tell
+    shared: Shared, frozen: Frozen, judgement: Judgement, meanwhile: str, tell: Tell
 ) -> tuple[StepObserver, Judgement]:
     """Observe on from where a judgement ended, at most `LEG` ago, until an alarm or for `LEG` seconds."""
     begun = time.time()
     since = max(judgement.windows_end or judgement.time, begun - LEG)
     watching, context = watched(frozen, judgement.step, since)
-    observer = StepObserver(shared.run_of(watching), context, judgement.carried, shared.asking)
+    asks = meanwhile == ASKED
+    observer = StepObserver(shared.run_of(watching), context, judgement.carried, shared.asking, asks=asks)
     while True:
         judgement = await shared.observe(observer, time.time())
         if judgement.verdict is Verdict.ROLLBACK or judgement.time > begun + LEG:

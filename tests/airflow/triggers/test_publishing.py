@@ -127,3 +127,15 @@ def test_who_waits_says_for_what(published: list[dict[str, Any]], monkeypatch: p
     trigger._task_instance = TASK
     assert first_event(trigger)["phase"] == "ready"
     assert [each["headline"] for each in published] == ["0 % (before step 1 of 2) - 2 of 3 pods are ready"]
+
+
+def test_it_is_given_to_airflow_s_own_metrics(status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[str, float, dict[str, str]]] = []
+    gauge = "inference_rollouts.triggers.publishing.stats.gauge"
+    monkeypatch.setattr(gauge, lambda name, value, tags: given.append((name, value, tags)))
+    publisher = Publisher(SimpleNamespace(task_instance=TASK), frozen=Step().run.frozen)  # type: ignore[arg-type]
+    asyncio.run(publisher.publish(status))
+    common = {"plan": "llm", "namespace": "default"}
+    assert ("inference_rollout_weight_ratio", 0.5, common | {"kind": "asked"}) in given
+    phase = common | {"kind": "base-model", "phase": "progressing"}
+    assert ("inference_rollout_phase", 1.0, phase) in given

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.values import Model, Percent
@@ -16,6 +18,9 @@ class Approvals(Model):
     none."""
     timeout: Seconds = 12 * 3600.0
     """How long an answer is waited for. Default: 12h, so that a night passes."""
+    remind: Annotated[Seconds, Field(gt=0)] = 3600.0
+    """After how long without an answer people are reminded, once; after twice as long it is escalated.
+    Default: 1h."""
     on_timeout: Literal["rollback", "advance"] = "rollback"
     """What silence means; `advance` holds only where the judge had no doubt. Default: `rollback`, as silence
     is no yes."""

@@ -11,6 +11,7 @@ from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.judging.metrics import MetricSetNames
 from inference_rollouts.core.judging.policy import Policy, Step, StepContext
 from inference_rollouts.core.plan.approvals import Approvals
+from inference_rollouts.core.plan.notifications import Notification
 from inference_rollouts.core.plan.retention import Retention
 from inference_rollouts.core.plan.workload import WarmUp
 from inference_rollouts.core.schedule.calendar import AtWindowEnd
@@ -58,6 +59,10 @@ class Deadlines(Model):
     abandon: Annotated[Seconds, Field(gt=0)] = 300.0
     """How long after its next move was due a rollout counts as abandoned, and a guardian ends it. Default:
     5m, so that nothing that is only slow is ended."""
+    linger: Annotated[Seconds, Field(gt=0)] | None = None
+    """How long a run may take until people are told that it lingers, where a notification asks for that.
+    Default: as long as its phases may take together; windows and blackouts come on top of that, so say it
+    where the plan has some."""
 
 
 class CommonPlan(Model):
@@ -95,6 +100,8 @@ class CommonPlan(Model):
     """How it is judged."""
     approvals: Approvals = Approvals()
     """Where a person is asked."""
+    notifications: Annotated[tuple[Notification, ...], Field(max_length=20)] = ()
+    """Who is told of it, and of what. Default: nobody."""
     deadlines: Deadlines = Deadlines()
     """How long each phase may take."""
     schedule: Schedule | None = None

@@ -21,6 +21,11 @@ def xcom_page(base: str, dag: str, run: str, task: str) -> str:
     return f"{run_page(base, dag, run)}/tasks/{_quoted(task)}/xcom"
 
 
+def answer_page(run: str, task: str) -> str:
+    """Where people answer the question that a task of a run asks; `run` is the run's page, empty for none."""
+    return f"{run}/tasks/{_quoted(task)}/required_actions" if run else ""
+
+
 def graph_page(base: str, promql: str, seconds: int) -> str:
     """The page of Prometheus that shows an expression over the last `seconds`."""
     return f"{base.rstrip('/')}/graph?g0.tab=0&g0.range_input={seconds}s&g0.expr={_quoted(promql)}"

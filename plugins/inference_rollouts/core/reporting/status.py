@@ -15,7 +15,7 @@ from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.routing.claim import Claim, Phase
 from inference_rollouts.core.routing.control import aborted
 from inference_rollouts.core.routing.permission import permits
-from inference_rollouts.core.routing.watch import LONGEST_REASON, Progress
+from inference_rollouts.core.routing.watch import LONGEST_REASON, MetricEvidence, Progress
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.values import Value
 
@@ -110,8 +110,10 @@ def preparing(frozen: Frozen, doing: str) -> Status:
     )
 
 
-def progress_of(plan: Plan, judgement: Judgement) -> Progress:
-    """What a Lease remembers of a judgement."""
+def progress_of(
+    plan: Plan, judgement: Judgement, observed: float | None = None, *, asks: bool = False
+) -> Progress:
+    """What a Lease remembers of a judgement, of the observed split, and of a question."""
     bake = plan.all_steps[judgement.step - 1].bake
     following = plan.all_steps[judgement.step :]
     return Progress(
@@ -123,6 +125,11 @@ def progress_of(plan: Plan, judgement: Judgement) -> Progress:
         baked=judgement.progress * bake,
         bake=bake,
         following=following[0].weight if following else None,
+        observed=observed,
+        asks=asks,
+        metrics=tuple(
+            MetricEvidence(metric=row.metric, worse=row.evidence, good=row.goodness) for row in judgement.rows
+        ),
     )
 
 

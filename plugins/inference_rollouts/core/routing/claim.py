@@ -163,6 +163,7 @@ class Claim(_Part):
     is since when it is, `resumed` when it last went on (times of the API server's clock): no deadline counts
     what was before. `guard` is what those need who watch without the plan. `undo`: it undoes a promotion (the
     pool of before is its canary, with all traffic), and stays so at `next_move_by` unless there is an alarm.
+    `kind` is the plan's, and the rollout `began` then (0: nobody knows).
     """
 
     schema_: Annotated[int, Field(ge=0, alias="schema")] = SCHEMA
@@ -170,7 +171,9 @@ class Claim(_Part):
     epoch: Annotated[int, Field(ge=1)] = 1
     owner: Owner
     plan: str = ""
+    kind: str = ""
     digest: str = ""
+    began: Moment = 0.0
     stable: Annotated[str, Field(min_length=1)]
     canary: Annotated[str, Field(min_length=1)]
     steps: Annotated[int, Field(ge=1)]

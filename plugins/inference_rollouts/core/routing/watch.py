@@ -40,12 +40,24 @@ LONGEST_NAME = 253
 LONGEST_REASON = 400  # characters of the judge's reason that a Lease takes
 
 
+class MetricEvidence(Value):
+    """Evidence by one metric: that the canary is worse than stable, and that it is good enough (None: not
+    asked)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    metric: str
+    worse: float
+    good: float | None = None
+
+
 class Progress(Value):
     """How far the judge of a step is, as one observation saw it: what a Lease remembers of a judgement.
 
     `reason` is the judge's own. The `evidence` that the canary is worse raises the alarm at `alarm_at`.
     `baked` is how much of the `bake` time is over, in seconds; `following` the weight of the step after this
-    one, None where promotion follows.
+    one, None where promotion follows. `observed` is the share of the requests that the canary was seen to get
+    (None: nobody knows), `asks` whether a person is asked meanwhile, `metrics` the evidence by each.
     """
 
     model_config = ConfigDict(extra="ignore")  # a newer version may have written it
@@ -58,6 +70,9 @@ class Progress(Value):
     baked: float
     bake: float
     following: int | None
+    observed: float | None = None
+    asks: bool = False
+    metrics: tuple[MetricEvidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,17 @@ def pace_of(plan: Plan) -> Pace:
     )
 
 
+def lingers_after(plan: Plan) -> float:
+    """Seconds that a run may take until it lingers: what the plan says, else all its phases at their latest.
+
+    One question that nobody could foresee is allowed for where the plan can ask.
+    """
+    if plan.deadlines.linger is not None:
+        return plan.deadlines.linger
+    pace = pace_of(plan)
+    return pace.preparation + sum(pace.most) + until_answered(plan) * plan.can_ask
+
+
 def _opens(plan: Plan, calendar: Calendar, step: int, now: float) -> float:
     """When the next move may be made: at once, where it is no raise or can only be the way back."""
     try:
