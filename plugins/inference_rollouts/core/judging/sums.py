@@ -90,7 +90,8 @@ def _resumed(empty: Running, carried: Carried) -> Running:
     if alarm.shape != empty.alarm.shape or len(carried.good) != empty.good.size:
         raise ValueError("the evidence of the earlier steps is of another policy or metric set")
     good = np.array(carried.good).reshape(empty.good.shape)
-    return replace(empty, alarm=alarm, good=good, dispersion=dispersion)
+    counted = np.array(carried.counted, dtype=np.int64)
+    return replace(empty, alarm=alarm, good=good, counted=counted, dispersion=dispersion)
 
 
 def gamma(step: int, steps: int) -> float:
@@ -147,6 +148,7 @@ def carried_of(sums: Sums, crashes: int) -> Carried:
         steps=sums.begun,
         alarm=tuple(map(tuple, alarm)),
         good=tuple(state.good.round(6).ravel().tolist()),
+        counted=tuple(map(tuple, state.counted.tolist())),
         dispersion=kept(state.dispersion),
         unbegun=round(sums.unbegun, 12),
         baked=sums.earlier + sums.seconds,
