@@ -115,6 +115,9 @@ class Latency(_Metric):
     """The histogram, named without `_bucket`."""
     thresholds: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=16)]
     """Seconds; bounds of the histogram's buckets, some on each side of the median and in the tail."""
+    slowdown: Annotated[float, Field(ge=0, le=1)] = 0.08
+    """Times up to 1 + this longer are no regression either, whatever odds that is at a threshold. Default:
+    0.08, two standard deviations of the difference between two nodes whose pace varies by 3 %."""
 
     _renamed = renamed(edges="thresholds")
 

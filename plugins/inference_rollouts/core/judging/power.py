@@ -7,7 +7,7 @@ request; the alarm needs about 1.5 ln(steps / (alpha * weight in the mixture)) n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy, Step
 from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE
 from inference_rollouts.core.judging.running import SLACK
+from inference_rollouts.core.judging.tolerance import slower
 from inference_rollouts.core.values import Value
 
 OVERSHOOT = 1.5  # what mixing over alternatives costs, and waiting for the threshold to be crossed
@@ -55,8 +56,12 @@ def information(share: float, odds: float, weight: float, tolerance: float = 0.0
 
     `share` is stable's bad share, `weight` the canary's share of the requests (0 to 1).
     """
-    start, end = math.log1p(tolerance), math.log(odds)
-    return expected_nats(share, end, start, weight) if end > start else 0.0
+    return _beyond(share, math.log(odds), math.log1p(tolerance), weight)
+
+
+def _beyond(share: float, truth: float, null: float, weight: float) -> float:
+    """Expected nats a request that the log odds ratio is more than `null`, when it is `truth`."""
+    return expected_nats(share, truth, null, weight) if truth > null else 0.0
 
 
 def expected_nats(share: float, truth: float, null: float, weight: float) -> float:
@@ -82,20 +87,24 @@ def _canary_share(bad: float, weight: float, odds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Watch:
-    """One metric during one step: `nats` that the alarm needs, and `gain` nats/s per nat of information."""
+    """One metric at one threshold during one step: stable's bad `share`, the log odds that are `tolerated`,
+    `nats` that the alarm needs, and `gain` nats/s per nat of information."""
 
     weight: float
-    tolerance: float
+    share: float
+    tolerated: float
     nats: float
     gain: float
 
-    def seconds(self, share: float, odds: float) -> float:
+    def seconds(self, odds: float) -> float:
         """Time until the alarm, with middling luck; infinite when it cannot come.
 
         It must be shown that the canary is worse than stable, and, with SLACK, worse than is tolerated.
         """
-        needs = ((0.0, self.nats), (self.tolerance, max(self.nats - SLACK, 1.0)))
-        gains = [(self.gain * information(share, odds, self.weight, null), nats) for null, nats in needs]
+        needs = ((0.0, self.nats), (self.tolerated, max(self.nats - SLACK, 1.0)))
+        gains = [
+            (self.gain * _beyond(self.share, math.log(odds), null, self.weight), nats) for null, nats in needs
+        ]
         return max(nats / gain if gain > 0 else math.inf for gain, nats in gains)
 
 
@@ -165,46 +174,52 @@ def _time(seconds: float | None) -> str:
     return lasting(math.inf if seconds is None else seconds)
 
 
-def _watch(policy: Policy, metric: Rate | Latency, rate: float, step: Step, parts: float) -> _Watch:
-    """`rate`: events/s of stable alone. `parts`: into how many the evidence is divided before the metric's
-    own weight, and by thresholds.
+def _watches(
+    policy: Policy, metric: Rate | Latency, traffic: Traffic, step: Step, parts: float
+) -> Iterator[_Watch]:
+    """One for each threshold; `traffic` is of stable alone. `parts`: into how many the evidence is divided
+    before the metric's own weight, and by thresholds.
     """
-    share = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
+    part = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
     kappa = CALM_KAPPA if policy.kappa == "estimate" else policy.kappa
-    return _Watch(
-        weight=step.share,
-        tolerance=policy.tolerances.get(metric.name, metric.tolerance),
-        nats=OVERSHOOT * math.log(parts * len(metric.thresholds) / (policy.alpha * metric.weight * share)),
-        gain=kappa * rate * (1 + step.mirror / 100),
-    )
+    odds = math.log1p(policy.tolerances.get(metric.name, metric.tolerance))
+    shares = np.clip(traffic.shares, 1e-9, 1 - 1e-9)
+    times = slower(metric, np.log(shares / (1 - shares))) if isinstance(metric, Latency) else np.zeros(1)
+    for share, longer in zip(traffic.shares, times.tolist(), strict=True):
+        yield _Watch(
+            weight=step.share,
+            share=share,
+            tolerated=max(odds, longer),
+            nats=OVERSHOOT * math.log(parts * len(metric.thresholds) / (policy.alpha * metric.weight * part)),
+            gain=kappa * traffic.rate * (1 + step.mirror / 100),
+        )
 
 
 def _power_of(
     policy: Policy, metric: Rate | Latency, traffic: Traffic, indexed: tuple[int, Step], parts: float
 ) -> StepPower:
     index, step = indexed
-    watch = _watch(policy, metric, traffic.rate, step, parts)
-    times = [watch.seconds(share, policy.min_detectable_odds) for share in traffic.shares]
+    watches = list(_watches(policy, metric, traffic, step, parts))
+    times = [watch.seconds(policy.min_detectable_odds) for watch in watches]
     best = times.index(min(times))
-    share = traffic.shares[best]
     return StepPower(
         index=index,
         step=step,
         metric=metric.name,
         title=metric.label,
         threshold=metric.thresholds[best],
-        share=share,
-        odds=_smallest(watch, share, step.bake),
+        share=watches[best].share,
+        odds=_smallest(watches[best], step.bake),
         seconds=round(times[best], 1) if math.isfinite(times[best]) else None,
     )
 
 
-def _smallest(watch: _Watch, share: float, bake: float) -> float | None:
+def _smallest(watch: _Watch, bake: float) -> float | None:
     """The smallest odds ratio that shows within the bake time, to three digits."""
     low, high = 1.0, LARGEST
-    if watch.seconds(share, high) > bake:
+    if watch.seconds(high) > bake:
         return None
     while high / low > 1.001:
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if watch.seconds(share, middle) <= bake else (middle, high)
+        low, high = (low, middle) if watch.seconds(middle) <= bake else (middle, high)
     return round(high, 3)

@@ -17,7 +17,8 @@ from inference_rollouts.core.judging import evidence, overdispersion
 from inference_rollouts.core.judging.evidence import Array, Integers
 from inference_rollouts.core.judging.overdispersion import Dispersion
 from inference_rollouts.core.judging.rules import Rules
-from inference_rollouts.core.judging.running import Running
+from inference_rollouts.core.judging.running import Running, beyond_tolerance
+from inference_rollouts.core.judging.tolerance import tolerated
 
 DRIFT = 0.3  # sd of the log odds of a service between a step and the next
 MOST = 3.0 / 60.0  # nats/s by which evidence grows at most
@@ -41,11 +42,13 @@ class Reference:
         Both are (events, bad ones) x cells.
         """
         limited, (n, bad) = rules.objectives, window
-        effects = np.concatenate([rules.worse.effects, rules.beyond.null[:, None]], axis=-1)
+        no_worse = tolerated(rules, state.counted)[:, None]
+        effects = np.concatenate([rules.worse.effects, no_worse], axis=-1)
         gained = self._log_ratios(effects, *(before + window)) - self._log_ratios(effects, *before)
-        worse, tolerated = gained[:, :-1], gained[:, -1:]
+        worse = gained[:, :-1]
+        beyond = beyond_tolerance(rules, worse, gained[:, -1:], no_worse)
         breach = evidence.share_increments(n[limited], bad[limited], rules.breach.effects, rules.breach.null)
-        gains = np.concatenate([worse, worse - tolerated, breach])
+        gains = np.concatenate([worse, beyond, breach])
         kappa = np.concatenate([state.kappa, state.kappa, state.kappa[limited]])[:, None]
         return replace(state, alarm=state.alarm + np.minimum(gains * kappa, MOST * seconds))
 

@@ -40,9 +40,10 @@ class Rules:
     `places` are the cells of each metric, by name, and `tests` those with the metric's objective, if any;
     `compared` are the names of the metrics that promotion needs, `rates` those of them whose bad events may
     be shown together to be no more.
-    `weights` (of the comparisons, then the objectives) sum to 1. `worse` (than stable), `beyond` (what is
-    tolerated) and `breach` (of objectives) are the tests of the alarm, `close` (odds) and `small` (shares)
-    those of the promotion. `requests` is the cell that counts requests.
+    `weights` (of the comparisons, then the objectives) sum to 1. `worse` (than stable) and `breach` (of
+    objectives) are the tests of the alarm, `close` (odds) and `small` (shares) those of the promotion.
+    `tolerated` are the log odds that the policy tolerates at each cell. `requests` is the cell that counts
+    requests.
     """
 
     policy: Policy
@@ -54,7 +55,7 @@ class Rules:
     objectives: NDArray[np.int64]
     weights: Array
     worse: Test
-    beyond: Test
+    tolerated: Array
     breach: Test
     close: Test
     small: Test
@@ -89,7 +90,7 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
         objectives=np.array(limited, dtype=np.int64),
         weights=np.array(weights) / sum(weights),
         worse=_worse(tolerances),
-        beyond=_beyond(tolerances),
+        tolerated=np.log1p(np.array(tolerances)),
         breach=_breach([_limit(cells[i].metric) for i in limited]),
         close=_close(policy.margin, len(cells)),
         small=_small([cell.metric.negligible for cell in cells]),
@@ -131,22 +132,16 @@ def _limit(metric: Rate | Latency) -> float:
 
 
 def _worse(tolerances: list[float]) -> Test:
-    """Against "the odds are at most stable's"."""
-    effects = _effects(tolerances)
-    return Test(effects, np.zeros(len(tolerances)), evidence.log_prior(np.ones_like(effects, dtype=np.bool_)))
-
-
-def _beyond(tolerances: list[float]) -> Test:
-    """Against "the odds are at most 1 + tolerance": the same alternatives, as far as they are beyond."""
-    effects, null = _effects(tolerances), np.log1p(np.array(tolerances))
-    return Test(effects, null, evidence.log_prior(effects > null[:, None] + 1e-9))
-
-
-def _effects(tolerances: list[float]) -> Array:
-    """Log odds that are tried; where most of the usual ones would be tolerated, as many times what is."""
-    null = np.log1p(np.array(tolerances))[:, None]
+    """Against "the odds are at most stable's"; where most of the usual odds would be tolerated, these are
+    tried beyond what is."""
+    tolerated = np.log1p(np.array(tolerances))[:, None]
     odds = np.tile(np.log(evidence.WORSE_ODDS), (len(tolerances), 1))
-    return np.where(odds[:, -3:-2] <= null, odds + null, odds)
+    effects = np.where(odds[:, -3:-2] <= tolerated, odds + tolerated, odds)
+    return Test(effects, np.zeros(len(tolerances)), _worse_prior(len(tolerances)))
+
+
+def _worse_prior(cells: int) -> Array:
+    return np.tile(evidence.log(np.array(evidence.WORSE_PRIOR)), (cells, 1))
 
 
 def _breach(limits: list[float]) -> Test:
@@ -154,7 +149,7 @@ def _breach(limits: list[float]) -> Test:
     null = np.array(limits)
     odds = (null / (1 - null))[:, None] * np.array(evidence.WORSE_ODDS)
     effects = odds / (1 + odds)
-    return Test(effects, null, evidence.log_prior(np.ones_like(effects, dtype=np.bool_)))
+    return Test(effects, null, _worse_prior(len(limits)))
 
 
 def _close(margin: float | None, cells: int) -> Test:

@@ -4,8 +4,8 @@ For every test and alternative W = ln sum_k gamma_k exp L_k over the onsets k so
 discounted log likelihood ratio of all windows since onset k. A new onset adds its gamma_k to exp W, a window
 adds to W itself: that is the alarm's whole state, however long the rollout.
 
-Tests are the comparisons of all cells with stable's odds, then with what of these is tolerated, then the
-objectives. Leading axes are free: many rollouts may be folded at once.
+Tests are the comparisons of all cells with stable's odds, then with what is tolerated, then the objectives.
+Leading axes are free: many rollouts may be folded at once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ from inference_rollouts.core.judging import evidence, overdispersion
 from inference_rollouts.core.judging.evidence import Array, Integers
 from inference_rollouts.core.judging.overdispersion import Dispersion, Scattered
 from inference_rollouts.core.judging.rules import Rules
+from inference_rollouts.core.judging.tolerance import tolerated
 
-SLACK = 3.0  # nats by which evidence that the canary is worse may exceed that it is worse than tolerated
+SLACK = 4.0  # nats by which evidence that the canary is worse may exceed that it is worse than tolerated
+APART = (
+    0.14  # of the log odds (a factor of 1.15): closer to what is tolerated no counts tell one from the other
+)
 CREDIT = 2.0  # nats of the evidence for a canary that earlier steps may give at most
 FIRST_KAPPA = 0.5  # of tests of one arm's share, before any window
 
@@ -29,12 +33,13 @@ FIRST_KAPPA = 0.5  # of tests of one arm's share, before any window
 @dataclass(frozen=True, slots=True, eq=False)
 class Running:
     """`alarm` is W: tests x effects. `good` are the promotion's log likelihood ratios over the rollout,
-    `earlier` of the steps before: cells x (odds, canary's share, stable's share) x effects. `kappa`
-    discounted the last window."""
+    `earlier` of the steps before: cells x (odds, canary's share, stable's share) x effects. `counted` are
+    events and bad ones of both arms, over the rollout. `kappa` discounted the last window."""
 
     alarm: Array
     good: Array
     earlier: Array
+    counted: Integers
     dispersion: Dispersion
     kappa: Array
 
@@ -45,7 +50,8 @@ def nothing_seen(rules: Rules, *shape: int) -> Running:
     good = np.zeros((*shape, cells, 3, len(evidence.SHARE_RATIOS)))
     known = overdispersion.nothing_known(*shape, cells)
     alarm = np.full((*shape, tests, len(evidence.WORSE_ODDS)), -np.inf)
-    return Running(alarm, good, good, known, np.full((*shape, cells), _first_kappa(rules)))
+    counted = np.zeros((*shape, 2, cells), dtype=np.int64)
+    return Running(alarm, good, good, counted, known, np.full((*shape, cells), _first_kappa(rules)))
 
 
 def next_step(running: Running, rules: Rules) -> Running:
@@ -85,48 +91,54 @@ def fold(
         bounds = rules.policy.kappa_bounds
         requests = n[..., rules.requests].sum(axis=0)[..., None]
         now = overdispersion.kappa(known, n[0], n[1], bad.sum(axis=0), requests, seconds, bounds)
-    ratios = (_odds_ratios(rules, n, bad) if odds is None else odds) * now[..., None]
+    no_worse = tolerated(rules, running.counted)[..., None]
+    ratios = (_odds_ratios(rules, n, bad, no_worse) if odds is None else odds) * now[..., None]
     before = running.kappa[..., None]
     return Running(
-        alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, before),
+        alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, no_worse, before),
         good=running.good + _good_gains(rules, n, bad, ratios, before),
         earlier=running.earlier,
+        counted=running.counted + np.stack([n.sum(axis=0), bad.sum(axis=0)], axis=-2),
         dispersion=overdispersion.observe(known, n[0], bad[0], n[1], bad[1], scattered, seconds),
         kappa=now,
     )
 
 
-def _odds_ratios(rules: Rules, n: Integers, bad: Integers) -> Array:
+def _odds_ratios(rules: Rules, n: Integers, bad: Integers, no_worse: Array) -> Array:
     """Log likelihoods at all odds that are tried, over that of equal odds.
 
     Of those that are worse, of what is tolerated, of those that are good enough, of the margin.
     """
-    return _odds(n, bad, _tried(rules), rules.worse.null)
+    return _odds(n, bad, _tried(rules, no_worse), rules.worse.null)
 
 
-def _tried(rules: Rules) -> Array:
-    parts = rules.worse.effects, rules.beyond.null[:, None], rules.close.effects, rules.close.null[:, None]
-    return np.concatenate(parts, axis=-1)
+def _tried(rules: Rules, no_worse: Array) -> Array:
+    parts = rules.worse.effects, no_worse, rules.close.effects, rules.close.null[:, None]
+    shape = no_worse.shape[:-1]
+    return np.concatenate([np.broadcast_to(part, (*shape, part.shape[-1])) for part in parts], axis=-1)
 
 
-def odds_of_all(windows: Sequence[tuple[Rules, Integers, Integers]]) -> list[Array]:
+def odds_of_all(windows: Sequence[tuple[Rules, Integers, Integers, Integers]]) -> list[Array]:
     """Log likelihoods at all odds that are tried, of one window of each of several rollouts: in one go.
 
-    They are, to the last bit, what each rollout gets alone.
+    Of each its rules, what its `Running` has counted before, n and bad. They are, to the last bit, what each
+    rollout gets alone.
     """
     if not windows:
         return []
-    telling = [_telling(n[0], bad[0], n[1], bad[1]) for _, n, bad in windows]
-    columns = [
-        (n[0][rows], bad[0][rows], n[1][rows], bad[1][rows], _tried(rules)[rows], rules.worse.null[rows])
-        for (rules, n, bad), rows in zip(windows, telling, strict=True)
-    ]
+    telling = [_telling(n[0], bad[0], n[1], bad[1]) for *_, n, bad in windows]
+    columns = []
+    for (rules, counted, n, bad), rows in zip(windows, telling, strict=True):
+        tried = _tried(rules, tolerated(rules, counted)[..., None])
+        columns.append(
+            (n[0][rows], bad[0][rows], n[1][rows], bad[1][rows], tried[rows], rules.worse.null[rows])
+        )
     n_c, x_c, n_b, x_b, effects, null = (np.concatenate(column) for column in zip(*columns, strict=True))
     each = np.repeat(np.arange(len(telling)), [len(rows) for rows in telling])
     gains = evidence.odds_increments(n_c, x_c, n_b, x_b, effects, null, each)
     odds = []
     ends = np.cumsum([len(rows) for rows in telling])[:-1]
-    for (_, n, _), rows, gain in zip(windows, telling, np.split(gains, ends), strict=True):
+    for (*_, n, _), rows, gain in zip(windows, telling, np.split(gains, ends), strict=True):
         odds.append(np.zeros((n.shape[-1], effects.shape[-1])))
         odds[-1][rows] = gain
     return odds
@@ -138,13 +150,24 @@ def _telling(n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers) -> Inte
     return np.flatnonzero((both > 0) & (both < total) & (n_c > 0) & (n_b > 0))
 
 
-def _alarm_gains(rules: Rules, n: Integers, bad: Integers, ratios: Array, before: Array) -> Array:
+def _alarm_gains(
+    rules: Rules, n: Integers, bad: Integers, ratios: Array, no_worse: Array, before: Array
+) -> Array:
     limited, tried = rules.objectives, rules.worse.effects.shape[-1]
-    worse, tolerated = ratios[..., :tried], ratios[..., tried : tried + 1]
+    worse = ratios[..., :tried]
     shares = evidence.share_increments(
         n[0][..., limited], bad[0][..., limited], rules.breach.effects, rules.breach.null
     )
-    return np.concatenate([worse, worse - tolerated, shares * before[..., limited, :]], axis=-2)
+    beyond = beyond_tolerance(rules, worse, ratios[..., tried : tried + 1], no_worse)
+    return np.concatenate([worse, beyond, shares * before[..., limited, :]], axis=-2)
+
+
+def beyond_tolerance(rules: Rules, worse: Array, within: Array, no_worse: Array) -> Array:
+    """Log likelihoods of all alternatives over that of what is tolerated; for one that is not APART from it,
+    that of the least that is."""
+    near = (rules.worse.effects < no_worse + APART).sum(axis=-1, keepdims=True)
+    tried = np.maximum(np.arange(worse.shape[-1]), near)
+    return np.take_along_axis(worse, tried, axis=-1) - within
 
 
 def _good_gains(rules: Rules, n: Integers, bad: Integers, ratios: Array, before: Array) -> Array:
@@ -158,14 +181,15 @@ def _good_gains(rules: Rules, n: Integers, bad: Integers, ratios: Array, before:
 
 
 def _odds(n: Integers, bad: Integers, effects: Array, null: Array) -> Array:
-    """`evidence.odds_increments` with free leading axes; cells in which nothing is bad, or all, tell
-    nothing."""
+    """`evidence.odds_increments` with free leading axes of counts and effects; cells in which nothing is bad,
+    or all, tell nothing."""
     shape = n.shape[1:]
     telling = _telling(n[0].ravel(), bad[0].ravel(), n[1].ravel(), bad[1].ravel())
     places = telling % shape[-1]
     gains = np.zeros((n[0].size, effects.shape[-1]))
     n_c, x_c, n_b, x_b = (each.ravel()[telling] for each in (n[0], bad[0], n[1], bad[1]))
-    gains[telling] = evidence.odds_increments(n_c, x_c, n_b, x_b, effects[places], null[places])
+    tried = effects.reshape(n[0].size, -1)[telling]
+    gains[telling] = evidence.odds_increments(n_c, x_c, n_b, x_b, tried, null[places])
     return gains.reshape(*shape, -1)
 
 
@@ -176,7 +200,7 @@ def log_evidence(running: Running, rules: Rules, unbegun: float, *, alone: bool 
     objective counts only as far as the canary is worse than stable there; or by itself where there is no
     stable to compare with (`alone`).
     """
-    prior = np.concatenate([rules.worse.prior, rules.beyond.prior, rules.breach.prior])
+    prior = np.concatenate([rules.worse.prior, rules.worse.prior, rules.breach.prior])
     mixed = np.logaddexp(evidence.log_sum(running.alarm + prior), evidence.log(np.array(unbegun)))
     cells = len(rules.cells)
     worse, beyond, breach = np.split(mixed, [cells, 2 * cells], axis=-1)

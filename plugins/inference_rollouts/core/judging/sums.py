@@ -92,7 +92,8 @@ def _resumed(empty: Running, carried: Carried) -> Running:
     if alarm.shape != empty.alarm.shape or len(carried.good) != empty.good.size:
         raise ValueError("the evidence of the earlier steps is of another policy or metric set")
     good = np.array(carried.good).reshape(empty.good.shape)
-    return replace(empty, alarm=alarm, good=good, dispersion=dispersion)
+    counted = np.array(carried.counted, dtype=np.int64)
+    return replace(empty, alarm=alarm, good=good, counted=counted, dispersion=dispersion)
 
 
 def gamma(step: int, steps: int) -> float:
@@ -122,7 +123,13 @@ def absorb_all(windows: Sequence[tuple[Sums, WindowCounts]]) -> list[Sums]:
     """The sums of several rollouts, each after one more window: the same as of `absorb`, and quicker."""
     counted = [_arrays(sums.rules, window) for sums, window in windows]
     compared = [place for place, (sums, _) in enumerate(windows) if sums.reference is None]
-    odds = running.odds_of_all([(windows[place][0].rules, *counted[place][:2]) for place in compared])
+    odds = running.odds_of_all(
+        [
+            (sums.rules, sums.running.counted, *counted[place][:2])
+            for place in compared
+            for sums in [windows[place][0]]
+        ]
+    )
     known = dict(zip(compared, odds, strict=True))
     return [
         _absorbed(sums, window, each, known.get(place))
@@ -165,6 +172,7 @@ def carried_of(sums: Sums, crashes: int) -> Carried:
         steps=sums.begun,
         alarm=tuple(map(tuple, alarm)),
         good=tuple(state.good.round(6).ravel().tolist()),
+        counted=tuple(map(tuple, state.counted.tolist())),
         dispersion=kept(state.dispersion),
         unbegun=round(sums.unbegun, 12),
         baked=sums.earlier + sums.seconds,

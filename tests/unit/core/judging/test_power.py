@@ -82,11 +82,11 @@ def test_the_smallest_odds_take_the_whole_bake_time() -> None:
 
 def test_short_steps_are_named() -> None:
     words = shortfalls(
-        policy(min_detectable_odds=2.0),
-        step_powers(policy(min_detectable_odds=2.0), small_set(), STEPS, TRAFFIC),
+        policy(min_detectable_odds=2.5),
+        step_powers(policy(min_detectable_odds=2.5), small_set(), STEPS, TRAFFIC),
     )
     assert len(words) == 1
-    assert words[0].startswith("Step 1 (5 % for 5 min) may miss 2 times the odds of errors: that takes ")
+    assert words[0].startswith("Step 1 (5 % for 5 min) may miss 2.5 times the odds of errors: that takes ")
     lax = policy(min_detectable_odds=30.0)
     assert shortfalls(lax, step_powers(lax, small_set(), STEPS, TRAFFIC)) == []
 
@@ -132,5 +132,14 @@ def test_evidence_that_is_shared_by_more_thresholds_takes_longer() -> None:
     one_threshold = parse_metric_set(SMALL | {"metrics": [rate, latency | {"thresholds": [0.5]}]})
     traffic = {"ttft": Traffic(rate=20, shares=(0.4,))}
     (one,) = step_powers(policy(), one_threshold, STEPS[:1], traffic)
-    (two,) = step_powers(policy(), small_set(), STEPS[:1], {"ttft": Traffic(rate=20, shares=(0.4, 0.0))})
+    (two,) = step_powers(policy(), small_set(), STEPS[:1], {"ttft": Traffic(rate=20, shares=(0.4, 0.3))})
     assert (one.seconds or 0) < (two.seconds or 0)
+
+
+def test_times_that_are_nearly_alike_need_larger_odds() -> None:
+    """As where 98 % take longer than one threshold and 1 % than the next."""
+    spread, alike = (
+        step_powers(policy(), small_set(), STEPS[1:2], {"ttft": Traffic(rate=20, shares=shares)})[0]
+        for shares in ((0.4, 0.2), (0.98, 0.01))
+    )
+    assert (spread.odds or 0) < 1.6 < 2.4 < (alike.odds or 0)

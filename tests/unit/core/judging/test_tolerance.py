@@ -1,0 +1,89 @@
+"""What is tolerated: odds, and times that are a little longer."""
+
+import numpy as np
+import pytest
+
+from inference_rollouts.core.judging import judge
+from inference_rollouts.core.judging.counts import WindowCounts
+from inference_rollouts.core.judging.judge import Carried, Verdict
+from inference_rollouts.core.judging.metrics import Latency, MetricSet, parse_metric_set
+from inference_rollouts.core.judging.rules import rules_of
+from inference_rollouts.core.judging.tolerance import MOST, slower, tolerated
+from tests.support.judging import SMALL, counted, judged, policy, quiet, step, window
+
+STEEP = 12.0  # how fast log odds of being slow fall with log time: times within some 15 % of each other
+
+
+def with_thresholds(*thresholds: float, **changes: object) -> MetricSet:
+    rate, latency = SMALL["metrics"]
+    return parse_metric_set(SMALL | {"metrics": [rate, latency | {"thresholds": list(thresholds)} | changes]})
+
+
+def latency_of(metric_set: MetricSet) -> Latency:
+    metric = metric_set["ttft"]
+    assert isinstance(metric, Latency)
+    return metric
+
+
+def slow_share(threshold: float, longer: float = 1.0) -> float:
+    """Log-logistic times, of which 90 % take longer than half a second, stretched."""
+    odds = 9.0 * (longer * 0.5 / threshold) ** STEEP
+    return odds / (1 + odds)
+
+
+def stretched(count: int, longer: float, n: int = 4000) -> list[WindowCounts]:
+    """Windows of the small set whose canary takes so many times as long."""
+    canary, stable = (
+        {"errors": counted(n, 0), "ttft": counted(n, *(round(n * slow_share(b, each)) for b in (0.5, 1.0)))}
+        for each in (longer, 1.0)
+    )
+    return [window(10.0 * i, canary, stable) for i in range(count)]
+
+
+@pytest.mark.parametrize("slope", [1.0, 5.0])
+def test_where_log_odds_fall_evenly_the_odds_of_longer_times_are_exact(slope: float) -> None:
+    metric = latency_of(with_thresholds(1.0, 2.0, 5.0, slowdown=0.1))
+    log_odds = 1.0 - slope * np.log(np.array(metric.thresholds))
+    np.testing.assert_allclose(slower(metric, log_odds), slope * np.log(1.1))
+
+
+def test_the_steeper_side_counts_and_at_most_so_much() -> None:
+    metric = latency_of(with_thresholds(1.0, 2.0, 4.0, slowdown=0.1))
+    np.testing.assert_allclose(
+        slower(metric, np.array([0.0, -1.0, -4.0])), np.array([1.0, 3.0, 3.0]) * np.log(1.1) / np.log(2)
+    )
+    assert slower(metric, np.array([50.0, -50.0, -51.0]))[0] == MOST
+
+
+def test_a_lone_threshold_tells_no_slope() -> None:
+    assert slower(latency_of(with_thresholds(1.0)), np.array([0.3])).tolist() == [0]
+
+
+def test_the_larger_of_odds_and_times_is_tolerated() -> None:
+    rules = rules_of(policy(tolerances={"errors": 1.0}), with_thresholds(0.5, 1.0))
+    nothing = np.zeros((2, 3), dtype=np.int64)
+    np.testing.assert_allclose(tolerated(rules, nothing), np.log([2.0, 1.1, 1.1]))
+    alike = np.array([[1000, 1000, 1000], [10, 900, 2]])
+    odds, first, second = np.exp(tolerated(rules, alike))
+    assert odds == pytest.approx(2)
+    assert 2 < first == second < 5
+
+
+@pytest.mark.parametrize(("longer", "verdict"), [(1.05, Verdict.ADVANCE), (1.25, Verdict.ROLLBACK)])
+def test_times_within_the_slowdown_are_no_regression_whatever_the_odds(
+    longer: float, verdict: Verdict
+) -> None:
+    """1.05 times as long makes odds of 1.8 here, in 240,000 requests of each arm."""
+    windows = stretched(60, longer)
+    assert judged(windows, step=step(bake=600.0)).verdict is verdict
+    strict = judged(windows, step=step(bake=600.0), metric_set=with_thresholds(0.5, 1.0, slowdown=0.0))
+    assert strict.verdict is Verdict.ROLLBACK
+
+
+def test_what_was_counted_goes_from_step_to_step() -> None:
+    first = judged([quiet(0.0), quiet(10.0)], step=step(index=1, steps=2)).carried
+    assert first.counted == ((400, 400, 400), (0, 100, 20))
+    sums = judge.begin(policy(), with_thresholds(0.5, 1.0), step(index=2, steps=2), first)
+    again = judge.absorb(sums, quiet(0.0)).running.counted
+    assert again.tolist() == [[600, 600, 600], [0, 150, 30]]
+    assert Carried.from_json(first.to_json()) == first
