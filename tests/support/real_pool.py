@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from inference_rollouts.core.objects.api_groups import GKE_API
@@ -34,7 +35,7 @@ def servers() -> FakeServers:
 
 def real_pool() -> FakeCluster:
     """A cluster with such a pool, and nothing else that serves."""
-    cluster = FakeCluster([ref(STABLE) | {"port": 8000, "filters": FILTERS}])
+    cluster = FakeCluster([ref(STABLE) | {"port": 8000, "filters": copy.deepcopy(FILTERS)}])
     for key in [key for key in cluster.objects if key[1].startswith("llm-pool")]:
         del cluster.objects[key]
     kinds = (
@@ -55,7 +56,7 @@ def real_pool() -> FakeCluster:
 
 
 def _put(cluster: FakeCluster, api: str, kind: str, name: str, spec: dict[str, Any], **meta: Any) -> None:
-    cluster.put(api, kind, {"metadata": {"name": name, **meta}, "spec": spec})
+    cluster.put(api, kind, copy.deepcopy({"metadata": {"name": name, **meta}, "spec": spec}))
 
 
 def _serve(cluster: FakeCluster) -> None:
