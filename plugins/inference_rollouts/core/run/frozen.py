@@ -25,7 +25,7 @@ class Frozen:
     `began` is when it was decided (Unix seconds). `token` is random: two tries of one run, or two Airflows
     with one run id, are two rollouts. `link` leads people to the run. `stable_path` is where pods have the
     old adapter from; empty: nobody has to load it, or nobody knows. `calendar` says when it may be given
-    more traffic.
+    more traffic. `version` is what was chosen where the plan has versions, as text; empty where not.
     """
 
     run: str
@@ -42,6 +42,7 @@ class Frozen:
     link: str = ""
     stable_path: str = ""
     calendar: Calendar = field(default_factory=Calendar)
+    version: str = ""
 
     @property
     def digest(self) -> str:
@@ -77,6 +78,7 @@ class Frozen:
             "began": self.began,
             "stable_path": self.stable_path,
             "calendar": self.calendar.model_dump(mode="json"),
+            "version": self.version,
         }
 
     @classmethod
@@ -100,6 +102,7 @@ class Frozen:
             link=value.get("link", ""),
             stable_path=value.get("stable_path", ""),
             calendar=Calendar.model_validate(value.get("calendar", {})),
+            version=value.get("version", ""),
         )
 
 
