@@ -18,12 +18,14 @@ RolloutError                a decision: trying again changes nothing
 +-- WarmUpFailed            a pod of the canary answered wrongly, or never became steady
 +-- ServerRefused           a model server did not do what it was asked
 +-- PrometheusUnavailable   the metrics store did not answer
++-- SourceRefused           a source of versions has none to show, or not to us
 +-- RetirementRefused       what was to be taken away is in use, or not a rollout's
 +-- DecisionRecordBroken    lines that are not a whole decision record
 PassingError                an accident: worth trying again
 +-- ClusterUnavailable      the API server did not answer, or did not do it now
 |   +-- Forbidden           it does not allow it: now, or because a right is missing
 +-- ServerUnavailable       a model server did not answer
++-- SourceUnavailable       a source of versions did not answer
 +-- GkeBusy                 GKE's API cannot do it now
 +-- StableUnavailable       going back would lose traffic now
 """
@@ -115,6 +117,10 @@ class PrometheusUnavailable(RolloutError):
     """Prometheus did not answer a query. Nothing is known; nothing is concluded."""
 
 
+class SourceRefused(RolloutError):
+    """A source of versions has none to show, or shows them to others. Nothing was written."""
+
+
 class RetirementRefused(RolloutError):
     """What was to be taken away is in use, or was not created by a rollout. It stays."""
 
@@ -154,6 +160,10 @@ class Forbidden(ClusterUnavailable):
 
 class ServerUnavailable(PassingError):
     """A model server did not answer, or there is no address to ask it at."""
+
+
+class SourceUnavailable(PassingError):
+    """A source of versions did not answer, or cannot now."""
 
 
 class GkeBusy(PassingError):

@@ -10,7 +10,8 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.reporting.chart import chart
 from inference_rollouts.core.reporting.report import Cause, Outcome, first_line, markdown
 from inference_rollouts.core.reporting.text import inert
-from inference_rollouts.operators.base import PREFLIGHT, SUMMARY, earlier_token, run_of
+from inference_rollouts.operators.assets import announce_good_end
+from inference_rollouts.operators.base import PREFLIGHT, SUMMARY, WELL, earlier_token, run_of
 from inference_rollouts.operators.history import RESTORED, cause, ending, is_refused, judgements, points
 from inference_rollouts.operators.links import ReportLink
 from inference_rollouts.rollout.run import Run
@@ -29,6 +30,8 @@ class Report(BaseOperator):
     def execute(self, context: Context) -> None:
         if seen := context["ti"].xcom_pull(task_ids=PREFLIGHT, key=SUMMARY):
             context["ti"].xcom_push(key="report", value=seen)
+            if plan := context["ti"].xcom_pull(task_ids=PREFLIGHT, key=WELL):
+                announce_good_end(context, plan)
             return
         try:
             run = run_of(context)
@@ -46,6 +49,7 @@ class Report(BaseOperator):
         self.log.info("%s", text)
         if outcome is not Outcome.PROMOTED:
             raise AirflowFailException(f"The canary was not promoted; {outcome.sentence}: {ended.why}")
+        announce_good_end(context, run.plan.name)
 
     def _leave(self, context: Context, run: Run, outcome: Outcome, text: str) -> None:
         """The chart, and both in the plan's storage."""

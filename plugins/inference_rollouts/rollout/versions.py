@@ -48,9 +48,9 @@ def read_memory(cluster: Cluster, plan: str, objects: Iterable[K8sObject] = ()) 
     return (_memory_of(stored) if stored else Memory()).with_(told)
 
 
-def allow(cluster: Cluster, plan: str, version: Version, allowed: Allowed) -> None:
-    """Let a version that was rolled back be rolled out again."""
-    _change(Writer(cluster), plan, lambda memory: memory.allow(version, allowed))
+def allow(cluster: Cluster, plan: str, known: Memory, version: Version, allowed: Allowed) -> None:
+    """Let a version that was rolled back be rolled out again; `known` is all that is known of the plan's."""
+    _change(Writer(cluster), plan, lambda memory: memory.with_(known.fates).allow(version, allowed))
 
 
 def settle_version(writer: Writer, target: Target) -> None:

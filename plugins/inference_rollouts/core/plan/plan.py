@@ -63,6 +63,10 @@ class Rollout(CommonPlan):
     def retire_dag_id(self) -> str:
         return dag_id_of(self.name, "retire")
 
+    @property
+    def turn_dag_id(self) -> str:
+        return dag_id_of(self.name, "turn")
+
 
 class PoolPlan(Rollout):
     """A rollout to a second InferencePool: new nodes under the same model, or a new model or server."""
