@@ -20,6 +20,7 @@ from inference_rollouts.clients.include import load_plan, plan_files
 from inference_rollouts.core.errors import PlanInvalid, RouteDrift, StableUnavailable
 from inference_rollouts.dag import build_dag
 from inference_rollouts.dags import all_dags
+from inference_rollouts.digest_dag import DAG_ID as DIGEST
 from inference_rollouts.guardian_dag import DAG_ID
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.calendars import NIGHTS, blackout
@@ -183,7 +184,8 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
     (folder / "other-name.yaml").write_text(yaml.safe_dump(plan | {"name": "chat"}))
     monkeypatch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(tmp_path))
     bag = DagBag(str(ROOT / "dags"))
-    assert {Path(dag.fileloc).name for dag in bag.dags.values() if dag.dag_id != DAG_ID} == {
+    ours = {DAG_ID, DIGEST}
+    assert {Path(dag.fileloc).name for dag in bag.dags.values() if dag.dag_id not in ours} == {
         "inference_rollouts.py"
     }
     [(file, error)] = bag.import_errors.items()
@@ -192,7 +194,7 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
     assert "no-hour.yaml: Airflow does not take it" in error
     rollouts = {f"rollout_{name}" for name in ("chat", "same_pool", "not_yaml", "other_name")}
     crons = {f"rollout_{name.replace('-', '_')}" for name in CRONS}
-    assert {dag for dag in bag.dags if "long" not in dag} == {*rollouts, *crons, "retire_chat", DAG_ID}
+    assert {dag for dag in bag.dags if "long" not in dag} == {*rollouts, *crons, "retire_chat", *ours}
     for name in crons:
         assert "Airflow does not take it" in (bag.dags[name].description or "")
     assert "must be named" in (bag.dags["rollout_other_name"].description or "")

@@ -17,6 +17,7 @@ from inference_rollouts.core.limits import REFLEX_DEADLINE
 from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.plan.versions import Event, Versions
+from inference_rollouts.core.reporting.digest import Ended
 from inference_rollouts.core.reporting.forecast import markdown, summary
 from inference_rollouts.core.reporting.report import Cause, Outcome, first_line
 from inference_rollouts.core.run.parameters import VERSION, apply_parameters, override_of
@@ -25,6 +26,7 @@ from inference_rollouts.core.schedule.outlook import openings
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.base import (
+    ENDED,
     FORECAST,
     PREFLIGHT,
     SUMMARY,
@@ -71,7 +73,7 @@ class Preflight(BaseOperator):
             self.log.info("what an earlier try of this run claimed is as it was: %s", confirmed.message)
         now = time.time()
         if why := not_now(context, plan, now):
-            self._end(context, _not_begun(plan, why, "its schedule"))
+            self._not_begun(context, plan, why, "its schedule")
         plan, version = self._versioned(context, clients, plan)
         if (named := with_current(clients.cluster, plan)) is None:
             self._nothing_new(context, plan, f"{plan.canary} has all traffic already: there is nothing new")
@@ -130,7 +132,26 @@ class Preflight(BaseOperator):
         """The same for a plan that is where it should be: what comes after it may start."""
         if not context["params"].get("dry_run"):
             context["ti"].xcom_push(key=WELL, value=plan.name)
-        self._end(context, _not_begun(plan, why, "preflight"))
+        self._not_begun(context, plan, why, "preflight", nothing_new=True)
+
+    def _not_begun(
+        self, context: Context, plan: Plan, why: str, by: str, *, nothing_new: bool = False
+    ) -> NoReturn:
+        """The same for a run that ends before it begins, as it should."""
+        now = time.time()
+        ended = Ended(
+            stable=plan.stable,
+            canary=plan.canary,
+            version="",
+            began=now,
+            ended=now,
+            outcome=Outcome.NOT_STARTED.value,
+            why=why,
+            nothing_new=nothing_new,
+        )
+        context["ti"].xcom_push(key=ENDED, value=ended.to_json())
+        title = f"{plan.stable} -> {plan.canary}"
+        self._end(context, first_line(title, Outcome.NOT_STARTED, Cause(why, by)))
 
     def _end(self, context: Context, text: str) -> NoReturn:
         """End the run as a success, with nothing written, and a report that is `text`."""
@@ -139,11 +160,6 @@ class Preflight(BaseOperator):
         raise DownstreamTasksSkipped(
             tasks=[task for task in context["dag"].task_ids if task not in (PREFLIGHT, "begin", "report")]
         )
-
-
-def _not_begun(plan: Plan, why: str, by: str) -> str:
-    """What people are told of a run that ends before it begins, as it should."""
-    return first_line(f"{plan.stable} -> {plan.canary}", Outcome.NOT_STARTED, Cause(why, by))
 
 
 def _events(context: Context, versions: Versions) -> list[Told]:

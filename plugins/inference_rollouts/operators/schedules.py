@@ -20,11 +20,23 @@ def schedule_of(plan: Plan) -> Any:
     wakes = AssetAny(*assets) if len(assets) > 1 else next(iter(assets), None)
     if plan.schedule is None:
         return wakes
-    timetable = _timetable(plan.schedule)
+    timetable = timetable_of(plan.schedule)
     return AssetOrTimeSchedule(timetable=timetable, assets=wakes) if wakes else timetable
 
 
-def _timetable(schedule: Schedule) -> CronTriggerTimetable:
+def next_start(schedule: Schedule, now: float) -> float | None:
+    """When a schedule comes next after a moment (both Unix seconds)."""
+    from airflow.timetables.base import TimeRestriction
+    from airflow.timetables.trigger import CronTriggerTimetable as Parser
+    from pendulum import from_timestamp
+
+    after = TimeRestriction(earliest=from_timestamp(now), latest=None, catchup=True)
+    parser = Parser(schedule.cron, timezone=schedule.timezone)
+    info = parser.next_dagrun_info(last_automated_data_interval=None, restriction=after)
+    return info.run_after.timestamp() if info else None
+
+
+def timetable_of(schedule: Schedule) -> CronTriggerTimetable:
     """Raises ValueError for what Airflow's own parser does not take, or a time that never comes."""
     from airflow.timetables.base import TimeRestriction
     from airflow.timetables.trigger import CronTriggerTimetable as Parser

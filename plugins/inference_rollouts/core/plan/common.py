@@ -139,6 +139,8 @@ class CommonPlan(Model):
                 f"stable and canary are both {self.stable!r}; the canary needs a name of its own"
             )
         self._check_versions()
+        if self.name == "digest":
+            raise ValueError("name: `digest` is the morning report's")
         if self.name in self.after or (self.versions and self.versions.after == self.name):
             raise ValueError("after: a plan cannot come after itself")
         weights = [step.weight for step in self.steps]
