@@ -49,7 +49,7 @@ def well(plan: str) -> AssetAlias:
 def announce_good_end(context: Context, plan: str) -> None:
     """Say that a rollout ended well, and when it was due (Unix seconds)."""
     due = context["dag_run"].run_after.timestamp()
-    extra = {"due": due, "run": run_identity(context)}
+    extra: dict[str, Any] = {"due": due, "run": run_identity(context)}
     context["outlet_events"][well(plan)].add(ended_well(plan), extra=extra)
 
 

@@ -6,9 +6,10 @@ import time
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from airflow.sdk import NEVER_EXPIRE, Asset, BaseOperator
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Cluster
@@ -167,7 +168,7 @@ def _events(context: Context, versions: Versions) -> list[Told]:
     if not isinstance(versions.source, Event):
         return []
     events = context["inlet_events"][Asset(versions.source.asset)].ascending(False).limit(EVENTS)
-    return [Told(event.extra, event.timestamp.timestamp()) for event in events]
+    return [Told(event.extra or {}, event.timestamp.timestamp()) for event in events]
 
 
 def _bring_back(cluster: Cluster, token: str) -> Readiness:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.plan.plan import Plan
@@ -26,5 +29,6 @@ def _waits(context: Context, plan: Plan, now: float) -> str:
     for name in plan.after:
         events = context["inlet_events"][ended_well(name)].ascending(False).limit(1)
         for event in events:
-            dues[name] = float(event.extra["due"])
+            extra: Mapping[str, Any] = event.extra or {}
+            dues[name] = float(extra["due"])
     return waits_for(plan.after, dues, plan.after_within, now)

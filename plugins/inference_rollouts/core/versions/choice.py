@@ -50,8 +50,12 @@ def choose(newest_first: Iterable[Version], rules: Rules, now: float) -> Choice:
     Nothing that is older than what this plan promoted last: `newest_first` is read no further.
     """
     passed: list[str] = []
+    seen: set[str] = set()
     last = rules.memory.last_promoted
     for version in newest_first:
+        if version.identity in seen:
+            continue
+        seen.add(version.identity)
         if last and version.identity == last.identity:
             return Choice(None, (*passed, f"{version.short} was promoted already"))
         if why := obstacle(version, rules, now):
