@@ -16,7 +16,9 @@ from tests.support.plans import llm_plan
 
 A, B = llm_plan(name="a", canary="pool-a"), llm_plan(name="b", canary="pool-b")
 OTHER = llm_plan(
-    name="c", canary="pool-c", nodes={"selector": {"cloud.google.com/gke-accelerator": "nvidia-l4"}}
+    name="c",
+    canary="pool-c",
+    nodes={"provisioner": "existing", "selector": {"cloud.google.com/gke-accelerator": "nvidia-l4"}},
 )
 
 

@@ -74,10 +74,14 @@ def test_one_line_says_from_where_to_where_when_how_long_why_and_at_what_cost() 
     report = digest(Service("llm", (ended(cost=cost),), next="starts tonight"))
     [line] = [line for line in markdown(report).splitlines() if line.startswith("| llm |")]
     assert line.count("|") == len(COLUMNS) + 1
-    assert line == (
-        "| llm | llm-pool | llm-v2 (v2@sha256:12345678) "
-        "| Wed 2026-11-25 22:01 Europe/Berlin (2026-11-25 21:01Z) | 1 h 30 min | promoted: the step is good | 4.50 + 3.00 accelerator-hours, 7 requests badly served |"
-    )
+    assert line.split(" | ")[1:] == [
+        "llm-pool",
+        "llm-v2 (v2@sha256:12345678)",
+        "Wed 2026-11-25 22:01 Europe/Berlin (2026-11-25 21:01Z)",
+        "1 h 30 min",
+        "promoted: the step is good",
+        "4.50 + 3.00 accelerator-hours, 7 requests badly served |",
+    ]
     assert "1 promoted" in markdown(report).splitlines()[0]
     assert "- llm: starts tonight" in markdown(report)
     assert "4.50 + 3.00 accelerator-hours, 7 requests badly served" in Page(page(report)).cells
