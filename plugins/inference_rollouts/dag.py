@@ -72,11 +72,12 @@ def check_dag(plan: Plan) -> None:
 
 
 def _without_tasks(plan: Plan) -> DAG:
+    schedule = schedule_of(plan)
     return DAG(
         dag_id=plan.dag_id,
         description=_description(plan),
         doc_md=_doc(plan),
-        schedule=None if plan.pool else schedule_of(plan),  # with a pool, another DAG starts it
+        schedule=None if plan.pool else schedule,  # with a pool, another DAG starts it
         start_date=START,
         catchup=False,
         max_active_runs=1,
