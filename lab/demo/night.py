@@ -31,7 +31,8 @@ from lab.lifecycle.up import Startup
 NIGHT = "night"
 DIGEST = "rollout_digest"
 RATE = 20.0  # requests a second of each service
-PREPARATION = 25.0  # seconds that canaries take to be ready, at least
+APART = 6.0  # seconds between two announcements, as two cores do not start three rollouts at once
+PREPARATION = 35.0  # seconds that canaries take to be ready, at least
 LONGEST = 420.0
 LOOK = 2.0
 
@@ -71,8 +72,9 @@ class _Night:
             self.opens = math.ceil((time.time() + PREPARATION) / MINUTE) * MINUTE
             _write(self.plans, self.opens)
             self._say("evening: each service gets a new version; an event says so, and wakes its rollout")
-            for service in SERVICES:
+            for service in reversed(SERVICES):  # the one with the shortest window first
                 await asyncio.to_thread(self.airflow.tell, service.asset, service.version)
+                await asyncio.sleep(APART)
             await self._watch(kube, [service.name for service in SERVICES if len(service.nights) == 1])
             self._say("the next evening: the same versions are announced once more")
             for service in SERVICES:

@@ -55,14 +55,16 @@ def pooled(**changes: Any) -> PoolPlan:
 
 
 def start(plan: PoolPlan, seen: Any) -> None:
-    build_turn_dag(plan).task_dict["rollout"].execute(seen)
+    task: Any = build_turn_dag(plan).task_dict["rollout"]
+    task.execute(seen)
 
 
 def test_a_plan_with_a_pool_is_started_by_a_dag_that_keeps_a_slot_of_it() -> None:
     plan = pooled(schedule=NIGHTLY)
     dag = build_turn_dag(plan)
     task: Any = dag.task_dict["rollout"]
-    assert dag.timetable.expression == "0 22 * * *"  # type: ignore[attr-defined]
+    times: Any = dag.timetable
+    assert times.expression == "0 22 * * *"
     assert (task.pool, task.trigger_dag_id) == ("rollouts", "rollout_llm")
     assert task.deferrable
     assert task.wait_for_completion

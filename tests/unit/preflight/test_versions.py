@@ -25,7 +25,13 @@ EVENT = {"from": "event", "asset": "llm-versions"}
 
 
 def asked(**changes: Any) -> Asked:
-    values = {"run": "rollout_llm/r1", "named": "", "kept": "", "events": (), "cluster_of": lambda plan: None}
+    values: dict[str, Any] = {
+        "run": "rollout_llm/r1",
+        "named": "",
+        "kept": "",
+        "events": (),
+        "cluster_of": lambda plan: None,
+    }
     return Asked(**values | changes)
 
 

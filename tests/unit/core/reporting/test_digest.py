@@ -140,7 +140,7 @@ def test_what_the_next_night_brings() -> None:
 
 
 def test_what_a_rollout_costs_is_both_arms_while_it_ran_and_what_the_canary_failed() -> None:
-    judged = [
+    judged: list[dict[str, Any]] = [
         {"canary": {"requests": 200, "errors": 0.05}},
         {"canary": {"requests": 10, "errors": None}},
     ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from inference_rollouts.core.versions.choice import Rules, choose, choose_named
 from inference_rollouts.core.versions.memory import LONGEST, Allowed, Became, Memory
+from inference_rollouts.core.versions.version import Version
 from tests.support.versions import fate, memory, version
 
 NOW, DAY = 1_000_000.0, 86400.0
@@ -57,7 +60,7 @@ def test_nothing_older_than_what_was_promoted_is_ever_taken() -> None:
 
 
 def test_a_source_is_read_no_further_than_it_must_be() -> None:
-    def source():  # type: ignore[no-untyped-def]
+    def source() -> Iterator[Version]:
         yield NEWEST[0]
         raise AssertionError("asked for the next")
 
