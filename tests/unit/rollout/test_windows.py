@@ -149,6 +149,6 @@ def test_a_claim_says_when_a_rollout_leaves_because_its_window_closes(
     """So that whoever ends it then does not hold that against the version."""
     night = Night(at_window_end)
     night.pass_(START + 100)
-    night.raise_(START + 200)
+    night.raise_(START + 150)
     [claim] = night.traffic.claims()
     assert claim.leave_by == leaves
