@@ -57,6 +57,10 @@ class AirflowClient:
         runs = self.get(f"/dags/{quote(dag_id)}/dagRuns", limit=100)["dag_runs"]
         return sorted(runs, key=lambda run: str(run["run_after"]))
 
+    def make_pool(self, name: str, slots: int) -> None:
+        """Create a pool that counts deferred tasks."""
+        self._call("POST", "/pools", json={"name": name, "slots": slots, "include_deferred": True})
+
     def tell(self, asset: str, extra: Mapping[str, Any]) -> None:
         """Create an event of the asset with this name, as whoever made what it stands for does."""
         [found] = self.get("/assets", name_pattern=asset)["assets"]

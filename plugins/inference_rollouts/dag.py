@@ -175,7 +175,7 @@ def _times(plan: Plan) -> str:
     """When it runs, and moves, by itself: a list in Markdown."""
     lines = [f"Starts at `{plan.schedule}`"] if plan.schedule else []
     lines += [f"Starts by itself only after `{name}` of the same night" for name in plan.after]
-    lines += [f"Keeps a slot of pool `{plan.pool}`, by DAG `{plan.turn_dag_id}`"] if plan.pool else []
+    lines += [f"Keeps a slot of pool `{plan.pool}`, by DAG `{plan.start_dag_id}`"] if plan.pool else []
     lines += [f"Raises weights only in the window {window}" for window in plan.windows]
     lines += [f"Raises none from {blackout}" for blackout in plan.blackouts]
     lines += [f"Raises none on the days of the calendar `{name}`" for name in plan.calendars]

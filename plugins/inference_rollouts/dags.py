@@ -84,10 +84,10 @@ def _dags_of(wanted: str | None, plan: Plan) -> list[DAG]:
         from inference_rollouts.retire_dag import build_retire_dag
 
         dags.append(build_retire_dag(plan))
-    if plan.pool and wanted in (None, plan.turn_dag_id):
-        from inference_rollouts.turn_dag import build_turn_dag
+    if plan.pool and wanted in (None, plan.start_dag_id):
+        from inference_rollouts.start_dag import build_start_dag
 
-        dags.append(build_turn_dag(plan))
+        dags.append(build_start_dag(plan))
     return dags
 
 

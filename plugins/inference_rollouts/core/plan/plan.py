@@ -64,8 +64,8 @@ class Rollout(CommonPlan):
         return dag_id_of(self.name, "retire")
 
     @property
-    def turn_dag_id(self) -> str:
-        return dag_id_of(self.name, "turn")
+    def start_dag_id(self) -> str:
+        return dag_id_of(self.name, "start")
 
 
 class PoolPlan(Rollout):

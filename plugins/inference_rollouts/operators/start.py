@@ -1,4 +1,4 @@
-"""Starts a plan's rollout when it is its turn, and keeps a slot of an Airflow pool until that has ended."""
+"""Starts a plan's rollout, and keeps a slot of an Airflow pool until that has ended."""
 
 from __future__ import annotations
 

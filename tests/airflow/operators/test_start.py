@@ -1,4 +1,4 @@
-"""Whose turn it is: a pool's slot, the plans that come before, and the state in place of the event."""
+"""When a rollout starts: a pool's slot, the plans before it, and the state in place of the event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.dag import build_dag
 from inference_rollouts.operators.assets import ended_well
 from inference_rollouts.operators.starting import NOT_NOW, not_now
-from inference_rollouts.turn_dag import build_turn_dag
+from inference_rollouts.start_dag import build_start_dag
 from tests.support.airflow import Told, context_of
 from tests.support.plans import llm_plan
 
@@ -46,8 +46,8 @@ def context(
     events: dict[Asset, Events] = {ended_well(name): Events() for name in plan.after}
     for name, due in (dues or {}).items():
         events[ended_well(name)] = Events([SimpleNamespace(extra={"due": due})])
-    run = SimpleNamespace(run_type=kind, run_after=datetime.now(UTC) - ago, dag_id="turn_llm", run_id="r1")
-    return context_of(Told(), build_turn_dag(plan)) | {"inlet_events": events, "dag_run": run}
+    run = SimpleNamespace(run_type=kind, run_after=datetime.now(UTC) - ago, dag_id="start_llm", run_id="r1")
+    return context_of(Told(), build_start_dag(plan)) | {"inlet_events": events, "dag_run": run}
 
 
 def pooled(**changes: Any) -> PoolPlan:
@@ -55,13 +55,13 @@ def pooled(**changes: Any) -> PoolPlan:
 
 
 def start(plan: PoolPlan, seen: Any) -> None:
-    task: Any = build_turn_dag(plan).task_dict["rollout"]
+    task: Any = build_start_dag(plan).task_dict["rollout"]
     task.execute(seen)
 
 
 def test_a_plan_with_a_pool_is_started_by_a_dag_that_keeps_a_slot_of_it() -> None:
     plan = pooled(schedule=NIGHTLY)
-    dag = build_turn_dag(plan)
+    dag = build_start_dag(plan)
     task: Any = dag.task_dict["rollout"]
     times: Any = dag.timetable
     assert times.expression == "0 22 * * *"
@@ -105,7 +105,7 @@ def test_who_starts_it_by_hand_waits_for_nobody() -> None:
 @pytest.mark.parametrize("pool", [None, "rollouts"])
 def test_the_ends_of_the_plans_before_it_wake_it(pool: str | None) -> None:
     plan = llm_plan(after=["a", "b"], pool=pool)
-    dag: DAG = build_turn_dag(plan) if pool else build_dag(plan)
+    dag: DAG = build_start_dag(plan) if pool else build_dag(plan)
     woken = DagSerialization.to_dict(dag)["dag"]["timetable"]["__var"]["asset_condition"]
     assert woken["__type"] == "asset_any"
     names = {each["name"] for each in woken["objects"]}
