@@ -46,10 +46,13 @@ def well(plan: str) -> AssetAlias:
     return AssetAlias(f"inference-rollouts/{plan}/well")
 
 
-def announce_good_end(context: Context, plan: str) -> None:
-    """Say that a rollout ended well, and when it was due (Unix seconds)."""
+def announce_good_end(context: Context, plan: str, rolled_back: float = 0.0) -> None:
+    """Say that a rollout ended well, and when it was due (Unix seconds).
+
+    It may have passed a version over that was `rolled_back` then (Unix seconds; 0: none).
+    """
     due = context["dag_run"].run_after.timestamp()
-    extra: dict[str, Any] = {"due": due, "run": run_identity(context)}
+    extra: dict[str, Any] = {"due": due, "rolled_back": rolled_back, "run": run_identity(context)}
     context["outlet_events"][well(plan)].add(ended_well(plan), extra=extra)
 
 

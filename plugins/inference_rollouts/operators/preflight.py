@@ -115,7 +115,7 @@ class Preflight(BaseOperator):
         )
         choice = latest(plan, plan.versions, clients, asked, time.time())
         if choice.version is None:
-            self._nothing_new(context, plan, choice.sentence)
+            self._nothing_new(context, plan, choice.sentence, choice.rolled_back)
         context["task_state_store"].set(VERSION, str(choice.version), retention=NEVER_EXPIRE)
         self.log.info("rolls out %s. %s", choice.version, choice.sentence)
         return with_version(plan, choice.version), str(choice.version)
@@ -129,10 +129,13 @@ class Preflight(BaseOperator):
         self.log.info("%s", markdown(seen))
         self._end(context, summary(seen))
 
-    def _nothing_new(self, context: Context, plan: Plan, why: str) -> NoReturn:
-        """The same for a plan that is where it should be: what comes after it may start."""
+    def _nothing_new(self, context: Context, plan: Plan, why: str, rolled_back: float = 0.0) -> NoReturn:
+        """The same for a plan that is where it should be: what comes after it may start.
+
+        Unless a version was `rolled_back` (Unix seconds) in the same night.
+        """
         if not context["params"].get("dry_run"):
-            context["ti"].xcom_push(key=WELL, value=plan.name)
+            context["ti"].xcom_push(key=WELL, value={"plan": plan.name, "rolled_back": rolled_back})
         self._not_begun(context, plan, why, "preflight", nothing_new=True)
 
     def _not_begun(

@@ -35,8 +35,8 @@ class Report(BaseOperator):
             context["ti"].xcom_push(key="report", value=seen)
             if ended := context["ti"].xcom_pull(task_ids=PREFLIGHT, key=ENDED):
                 context["ti"].xcom_push(key=ENDED, value=ended)
-            if plan := context["ti"].xcom_pull(task_ids=PREFLIGHT, key=WELL):
-                announce_good_end(context, plan)
+            if well := context["ti"].xcom_pull(task_ids=PREFLIGHT, key=WELL):
+                announce_good_end(context, well["plan"], well["rolled_back"])
             return
         try:
             run = run_of(context)

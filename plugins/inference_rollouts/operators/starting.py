@@ -30,5 +30,6 @@ def _waits(context: Context, plan: Plan, now: float) -> str:
         events = context["inlet_events"][ended_well(name)].ascending(False).limit(1)
         for event in events:
             extra: Mapping[str, Any] = event.extra or {}
-            dues[name] = float(extra["due"])
+            if now - float(extra.get("rolled_back") or 0.0) > plan.after_within:
+                dues[name] = float(extra["due"])
     return waits_for(plan.after, dues, plan.after_within, now)

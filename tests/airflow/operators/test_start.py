@@ -97,6 +97,14 @@ def test_it_waits_for_all_that_it_comes_after_whichever_event_woke_it() -> None:
     assert "comes after a and b" in not_now(context(plan, {"a": now - 86400, "b": now - 50_000}), plan, now)
 
 
+def test_what_was_rolled_back_in_the_same_night_stops_it_though_a_later_run_found_nothing_new() -> None:
+    plan, now = pooled(after=["a"]), time.time()
+    for ago, waits in ((3600.0, True), (plan.after_within + 60, False)):
+        seen = context(plan, {"a": now - 60})
+        seen["inlet_events"][ended_well("a")][0].extra["rolled_back"] = now - ago
+        assert bool(not_now(seen, plan, now)) is waits
+
+
 def test_who_starts_it_by_hand_waits_for_nobody() -> None:
     plan = pooled(after=["a"])
     assert not_now(context(plan, kind="manual"), plan, time.time()) == ""

@@ -201,11 +201,13 @@ def _spent(cost: Cost) -> str:
 
 
 def _went_well(ended: Mapping[str, Sequence[Ended]], name: str) -> bool:
-    return any(each.outcome == PROMOTED or each.nothing_new for each in ended.get(name, ()))
+    told = worth_telling(ended.get(name, ()))
+    return bool(told) and (told[-1].outcome == PROMOTED or told[-1].nothing_new)
 
 
 def _fared(ended: Sequence[Ended]) -> str:
-    return f"ended {ended[-1].outcome}" if ended else "has not ended"
+    told = worth_telling(ended)
+    return f"ended {told[-1].outcome}" if told else "has not ended"
 
 
 def _row(cells: Iterable[str], written: Any) -> str:

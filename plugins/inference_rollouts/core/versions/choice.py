@@ -30,10 +30,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The version that was chosen, None where none may be; and what was passed over, with the reasons."""
+    """The version that was chosen, None where none may be; and what was passed over, with the reasons.
+
+    `rolled_back` is when the last of those was that had been rolled back (Unix seconds); 0: none had.
+    """
 
     version: Version | None
     passed_over: tuple[str, ...] = ()
+    rolled_back: float = 0.0
 
     @property
     def sentence(self) -> str:
@@ -51,18 +55,21 @@ def choose(newest_first: Iterable[Version], rules: Rules, now: float) -> Choice:
     """
     passed: list[str] = []
     seen: set[str] = set()
+    rolled_back = 0.0
     last = rules.memory.last_promoted
     for version in newest_first:
         if version.identity in seen:
             continue
         seen.add(version.identity)
         if last and version.identity == last.identity:
-            return Choice(None, (*passed, f"{version.short} was promoted already"))
+            return Choice(None, (*passed, f"{version.short} was promoted already"), rolled_back)
+        if fate := rules.memory.refused(version, but=rules.run):
+            rolled_back = max(rolled_back, fate.at)
         if why := obstacle(version, rules, now):
             passed.append(why)
         else:
-            return Choice(version, tuple(passed))
-    return Choice(None, tuple(passed))
+            return Choice(version, tuple(passed), rolled_back)
+    return Choice(None, tuple(passed), rolled_back)
 
 
 def choose_named(version: Version, rules: Rules, now: float) -> Choice:

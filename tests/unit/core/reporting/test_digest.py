@@ -118,6 +118,8 @@ def test_nothing_that_others_wrote_is_markup() -> None:
 def test_what_waits_for_whom() -> None:
     nothing_new = ended("not started", nothing_new=True)
     night = {"a": [ended()], "b": [ended("rolled back")], "c": [nothing_new], "d": []}
+    again = {"b": [ended("rolled back"), nothing_new]}
+    assert waiting(["b"], again) == "it comes after b, which ended rolled back"
     assert waiting(["a", "c"], night) == ""
     assert waiting(["a", "b"], night) == "it comes after b, which ended rolled back"
     assert waiting(["d", "e"], night) == "it comes after d, which has not ended and e, which has not ended"

@@ -22,6 +22,12 @@ def test_the_newest_is_taken() -> None:
     assert choice.sentence == ""
 
 
+def test_it_is_told_when_the_last_one_that_was_passed_over_was_rolled_back() -> None:
+    known = memory(fate("v3.0.0", at=5.0), fate("v2.0.0", at=9.0))
+    assert choose(NEWEST, Rules(memory=known), NOW).rolled_back == 9.0
+    assert choose(NEWEST, Rules(), NOW).rolled_back == 0.0
+
+
 def test_nothing_is_found_where_there_is_nothing() -> None:
     choice = choose([], Rules(), NOW)
     assert choice.version is None
