@@ -23,7 +23,7 @@ def not_now(context: Context, plan: Plan, now: float) -> str:
 
 def _waits(context: Context, plan: Plan, now: float) -> str:
     """What it still waits for: the state counts, whatever event has started the run."""
-    if context["dag_run"].run_type not in BY_ITSELF:
+    if not plan.after or context["dag_run"].run_type not in BY_ITSELF:
         return ""
     dues: dict[str, float] = {}
     for name in plan.after:
