@@ -31,6 +31,7 @@ from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.hooks.storage import ObjectStorage
 from inference_rollouts.operators.base import ENDED
 from inference_rollouts.operators.schedules import next_start
+from inference_rollouts.operators.starting import NOT_NOW
 from inference_rollouts.preflight.calendar import calendar_of
 from inference_rollouts.rollout.overview import overview
 
@@ -70,7 +71,7 @@ class ReportNight(BaseOperator):
                     name=plan.name,
                     ended=worth_telling(ended[plan.name]),
                     doing=doing.get(plan.name, ""),
-                    waits=waiting(plan.after, ended) if idle else "",
+                    waits=(_not_now(context, plan, since) or waiting(plan.after, ended)) if idle else "",
                     next=_next(plan, until),
                 )
             )
@@ -92,12 +93,24 @@ class ReportNight(BaseOperator):
 
 def _ended(context: Context, plan: Plan, since: float) -> Iterator[Ended]:
     """How the plan's runs ended that did since then, in the order in which they did."""
-    ti = context["ti"]
-    states: Mapping[str, Any] = ti.get_task_states(dag_id=plan.dag_id, task_ids=["report"])
-    recent = [run for run in states if _began(run) >= since - REACH]
-    told = (ti.xcom_pull(dag_id=plan.dag_id, task_ids="report", key=ENDED, run_id=run) for run in recent)
-    found = [each for value in told if value and (each := _read(value))]
+    told = _left(context, plan.dag_id, "report", ENDED, since - REACH)
+    found = [each for value in told if (each := _read(value))]
     yield from sorted((each for each in found if each.ended >= since), key=lambda each: each.ended)
+
+
+def _not_now(context: Context, plan: Plan, since: float) -> str:
+    """Why the DAG that starts the plan's rollouts, if there is one, started none the last time since then."""
+    told = list(_left(context, plan.start_dag_id, "rollout", NOT_NOW, since)) if plan.pool else []
+    return str(told[-1]) if told else ""
+
+
+def _left(context: Context, dag_id: str, task: str, key: str, since: float) -> Iterator[Any]:
+    """What a task left in the runs of a DAG that began since then, the oldest first."""
+    ti = context["ti"]
+    states: Mapping[str, Any] = ti.get_task_states(dag_id=dag_id, task_ids=[task])
+    for run in sorted((run for run in states if _began(run) >= since), key=_began):
+        if value := ti.xcom_pull(dag_id=dag_id, task_ids=task, key=key, run_id=run):
+            yield value
 
 
 def _read(value: Any) -> Ended | None:

@@ -14,6 +14,7 @@ from inference_rollouts.core.reporting.digest import Ended
 from inference_rollouts.digest_dag import build_digest_dag
 from inference_rollouts.operators.base import ENDED
 from inference_rollouts.operators.digest import ReportNight
+from inference_rollouts.operators.starting import NOT_NOW
 from tests.support.airflow import Told, use
 from tests.support.calendars import NIGHTS
 from tests.support.clients import fake_clients
@@ -34,6 +35,9 @@ def ended(outcome: str, ago: float, why: str = "so it is") -> dict[str, Any]:
     return told.to_json()
 
 
+TASKS = {"rollout": ("report", ENDED), "start": ("rollout", NOT_NOW)}
+
+
 class Night(Told):
     """What each DAG's runs left, by the run's id."""
 
@@ -42,11 +46,11 @@ class Night(Told):
         self.runs = {f"rollout_{plan}": told for plan, told in runs.items()}
 
     def get_task_states(self, *, dag_id: str, task_ids: list[str]) -> dict[str, Any]:  # type: ignore[override]
-        assert task_ids == ["report"]
-        return {run: {"report": "failed"} for run in self.runs.get(dag_id, {})}
+        assert task_ids == [TASKS[dag_id.partition("_")[0]][0]]
+        return {run: {task_ids[0]: "failed"} for run in self.runs.get(dag_id, {})}
 
     def xcom_pull(self, *, dag_id: str, task_ids: str, key: str, run_id: str) -> Any:  # type: ignore[override]
-        assert (task_ids, key) == ("report", ENDED)
+        assert (task_ids, key) == TASKS[dag_id.partition("_")[0]]
         return self.runs[dag_id][run_id]
 
 
@@ -109,6 +113,16 @@ def test_a_rollout_that_still_goes_on_is_told_with_its_share(
     told = report(Night())
     assert "(step 1 of" in lines(told)["llm"]
     assert "1 still going on" in told.splitlines()[0]
+
+
+def test_one_that_was_not_started_is_told_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named_plans(tmp_path, monkeypatch, chat={"pool": "rollouts"})
+    use(fake_clients(FakeCluster()), monkeypatch)
+    night = Night()
+    night.runs["start_chat"] = {run_id(7200): "It was due at noon.", run_id(9000): "earlier"}
+    assert "not started: It was due at noon." in lines(report(night))["chat"]
 
 
 @pytest.mark.usefixtures("cluster")
