@@ -68,7 +68,8 @@ def _fate(last: LastEnding) -> Fate | None:
     version = parse_version(last.version)
     if version is None or not last.plan:
         return None
-    return Fate(version=version, became=_BECAME[last.ending], run=last.run, at=last.at, why=last.why[:WORDS])
+    became = Became.ROLLED_BACK if last.undone else _BECAME[last.ending]
+    return Fate(version=version, became=became, run=last.run, at=last.at, why=last.why[:WORDS])
 
 
 def _change(writer: Writer, plan: str, change: Change) -> None:

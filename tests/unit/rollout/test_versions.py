@@ -119,3 +119,16 @@ def test_the_end_of_a_window_says_nothing_of_a_version(
 def test_nor_does_a_claim_that_another_object_refused() -> None:
     claim = claim_on(FakeCluster().route).with_(version=str(V1), plan="llm")
     assert not ending_of(claim, Ending.RESTORED, 100.0, untried=True).version
+
+
+@pytest.mark.parametrize(
+    ("ending", "became"), [(Ending.PROMOTED, [Became.ROLLED_BACK]), (Ending.RESTORED, [])]
+)
+def test_a_promotion_that_was_undone_is_a_version_that_was_rolled_back(
+    ending: Ending, became: list[Became]
+) -> None:
+    """And one whose undoing was taken back stays promoted."""
+    cluster = FakeCluster()
+    claim = claim_on(cluster.route).with_(version=str(V1), plan="llm", undo=True)
+    cluster.put(GATEWAY_API, "HTTPRoute", _noted(cluster, ending_of(claim, ending, 100.0)))
+    assert [fate.became for fate in settled(cluster).fates] == became

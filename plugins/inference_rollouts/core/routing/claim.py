@@ -162,8 +162,8 @@ class Claim(_Part):
     when it last went on (times of the API server's clock): no deadline counts what was before. `guard` is
     what those need who watch without the plan. `undo`: it undoes a promotion (the pool of before is its
     canary, with all traffic), and stays so at `next_move_by` unless there is an alarm.
-    `version` is what is rolled out, where the plan chose it. A rollout that goes back at the end of its window
-    does so at `leave_by` (Unix seconds), which is not held against the version.
+    `version` is what is rolled out, where the plan chose it. A rollout that goes back at the end of its
+    window does so at `leave_by` (Unix seconds), which is not held against the version.
     """
 
     schema_: Annotated[int, Field(ge=0, alias="schema")] = SCHEMA
@@ -233,7 +233,7 @@ class LastEnding(_Part):
 
     `floors` are still to be put back. `claim` is the last one of a promotion, from which it can be undone.
     `version` is what the rollout of `plan` was of; empty where the plan chose none, or where the end says
-    nothing of it.
+    nothing of it. `undone`: it had been promoted, and no longer is.
     """
 
     token: str
@@ -245,6 +245,7 @@ class LastEnding(_Part):
     claim: Claim | None = None
     plan: str = ""
     version: str = ""
+    undone: bool = False
 
 
 class Standing(StrEnum):

@@ -139,7 +139,7 @@ def ending_of(
     """
     undoable = ending is Ending.PROMOTED and len(claim.to_json()) <= LARGEST_UNDO
     left = claim.leave_by is not None and now >= claim.leave_by and not claim.alarm
-    told = ending is Ending.PROMOTED or not (left or untried)
+    told = ending is Ending.PROMOTED or not (left or untried or claim.undo)
     return LastEnding(
         token=claim.token,
         ending=ending,
@@ -150,6 +150,7 @@ def ending_of(
         claim=claim.with_(floors=()) if undoable else None,
         plan=claim.plan,
         version=claim.version if told else "",
+        undone=claim.undo and told,
     )
 
 
