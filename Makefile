@@ -14,7 +14,7 @@ PY := .venv/bin/python
 help: ## List these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
-demo: venv ## Two rollouts in a local cluster, live; KIND=node|base-model|lora, ARGS=--exit ends by itself
+demo: venv ## Rollouts in a local cluster, live; KIND=node|base-model|lora|night, ARGS=--exit ends by itself
 	@$(PY) -m lab.demo --kind $(or $(KIND),base-model) $(ARGS)
 
 test: venv ## The whole test suite; ARGS="-k route" runs a part of it

@@ -1,7 +1,7 @@
 """The few calls of Airflow's REST API that a person at the UI would make."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -51,6 +51,20 @@ class AirflowClient:
         body = {"logical_date": None, "conf": conf or {}}
         run = self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)
         return str(run["dag_run_id"])
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """The DAG's runs, the oldest first: `dag_run_id`, `state`, `run_type`..."""
+        runs = self.get(f"/dags/{quote(dag_id)}/dagRuns", limit=100)["dag_runs"]
+        return sorted(runs, key=lambda run: str(run["run_after"]))
+
+    def make_pool(self, name: str, slots: int) -> None:
+        """Create a pool that counts deferred tasks."""
+        self._call("POST", "/pools", json={"name": name, "slots": slots, "include_deferred": True})
+
+    def tell(self, asset: str, extra: Mapping[str, Any]) -> None:
+        """Create an event of the asset with this name, as whoever made what it stands for does."""
+        [found] = self.get("/assets", name_pattern=asset)["assets"]
+        self._call("POST", "/assets/events", json={"asset_id": found["id"], "extra": dict(extra)})
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """The DAG run: `state`, `start_date`, `end_date`, `conf`..."""

@@ -1,15 +1,19 @@
-"""`python -m lab.demo [--kind KIND] [--exit]`: two rollouts of a kind in a lab of its own, live."""
+"""`python -m lab.demo [--kind KIND] [--exit]`: rollouts of a kind, or a night of them, in their own lab."""
 
 import argparse
 import asyncio
 import os
 import shutil
 import sys
+from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lab.airflow.client import AirflowError
 from lab.cli import EXPECTED, run_until_signalled
-from lab.demo.play import Failed, play
+from lab.demo.night import NIGHT, play_night
+from lab.demo.play import Failed, play, tell_rollouts
 from lab.demo.screen import Screen
 from lab.demo.story import STORIES
 from lab.host.state import StateDirectory
@@ -24,7 +28,7 @@ def main() -> int:
     screen = Screen(live=live, colours=colours, width=shutil.get_terminal_size((100, 30)).columns)
     directory = StateDirectory(arguments.dir.absolute())
     try:
-        run_until_signalled(play(screen, directory, STORIES[arguments.kind], arguments.rate, arguments.exit))
+        run_until_signalled(_play(screen, directory, arguments))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
     except (Failed, AirflowError, KubeError, *EXPECTED) as error:
@@ -33,9 +37,18 @@ def main() -> int:
     return 0
 
 
+def _play(
+    screen: Screen, directory: StateDirectory, arguments: argparse.Namespace
+) -> Coroutine[Any, Any, None]:
+    if arguments.kind == NIGHT:
+        return play_night(screen, directory, arguments.exit)
+    tell = partial(tell_rollouts, STORIES[arguments.kind])
+    return play(screen, directory, tell, arguments.rate, arguments.exit)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
-    parser.add_argument("--kind", choices=STORIES, default="base-model", help="what is rolled out")
+    parser.add_argument("--kind", choices=[*STORIES, NIGHT], default="base-model", help="what is rolled out")
     parser.add_argument("--exit", action="store_true", help="end after the rollouts instead of staying up")
     parser.add_argument("--rate", type=float, default=80.0, help="client requests a second (default 80)")
     parser.add_argument("--dir", type=Path, default=Path(".lab"), help="state directory (default .lab)")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -36,8 +36,21 @@ class Failed(Exception):
     """A rollout did not end as the story promises."""
 
 
-async def play(screen: Screen, directory: StateDirectory, story: Story, rate: float, leave: bool) -> None:
+Tell = Callable[[Screen, Startup, Airflow], Coroutine[Any, Any, str]]
+"""Tells a story in a lab that is up; what was not as promised, empty if all was."""
+
+
+async def play(
+    screen: Screen,
+    directory: StateDirectory,
+    tell: Tell,
+    rate: float,
+    leave: bool,
+    extra: Mapping[str, str] | None = None,
+) -> None:
     """The whole story; ends by itself if `leave`, else when cancelled. Nothing is left running.
+
+    `extra` are environment variables of Airflow.
 
     Raises Failed when a rollout ended otherwise than promised, and what the lab and Airflow raise.
     """
@@ -51,7 +64,7 @@ async def play(screen: Screen, directory: StateDirectory, story: Story, rate: fl
     lab = Startup(directory, rate, prometheus, report)
     airflow = Airflow(
         directory.airflow_home,
-        connections(directory.limited_kubeconfig, lab.record["prometheus"]["url"]),
+        {**connections(directory.limited_kubeconfig, lab.record["prometheus"]["url"]), **(extra or {})},
         report,
     )
     try:
@@ -59,7 +72,7 @@ async def play(screen: Screen, directory: StateDirectory, story: Story, rate: fl
         await _start(lab, airflow)
         await asyncio.to_thread(grant, directory.kubeconfig, directory.limited_kubeconfig)
         await asyncio.to_thread(start_guardian, directory, lab.record["prometheus"]["url"])
-        failure = await _while_alive(lab, airflow, _tell(screen, lab, airflow, story))
+        failure = await _while_alive(lab, airflow, tell(screen, lab, airflow))
         if not leave:
             _invite(screen, lab, airflow)
             with suppress(asyncio.CancelledError):
@@ -81,7 +94,7 @@ async def _start(lab: Startup, airflow: Airflow) -> None:
         raise errors.exceptions[0] from errors
 
 
-async def _tell(screen: Screen, lab: Startup, airflow: Airflow, story: Story) -> str:
+async def tell_rollouts(story: Story, screen: Screen, lab: Startup, airflow: Airflow) -> str:
     """All its rollouts; what was not as promised, empty if all was."""
     client = airflow.client()
     await asyncio.to_thread(client.wait_for_dag, story.dag_id)

@@ -42,6 +42,14 @@ def main() -> None:
         metavar="NAME=SHARE",
         help="another name to ask for, and by which share of the requests",
     )
+    parser.add_argument(
+        "--header",
+        type=header,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="sent with each request",
+    )
     parser.add_argument("--rate", type=rate, default=60.0, help="requests a second (default 60)")
     parser.add_argument("--dir", type=Path, required=True, help="the log is written to DIR/loadgen")
     parser.add_argument("--port", type=int, default=0, help="control port on 127.0.0.1")
@@ -62,7 +70,8 @@ def main() -> None:
 
 async def _run(arguments: argparse.Namespace, trace: list[Traced] | None) -> None:
     log = RequestLog(arguments.dir / "loadgen")
-    async with Client(arguments.url, arguments.model, arguments.patience) as client:
+    headers = dict(arguments.header)
+    async with Client(arguments.url, arguments.model, arguments.patience, headers) as client:
         options = (arguments.rate, arguments.stream_share, arguments.seed, dict(arguments.also))
         generator = Generator(client, log, *options)
         runner = web.AppRunner(control(generator), access_log=None)
@@ -142,6 +151,14 @@ def alias(text: str) -> tuple[str, float]:
     if not name or not 0 <= float(share) <= 1:
         raise ValueError(f"want NAME=SHARE with a share of at most 1: {text}")
     return name, float(share)
+
+
+def header(text: str) -> tuple[str, str]:
+    """`name=value` as a pair; ValueError for what is none."""
+    name, found, value = text.partition("=")
+    if not name or not found:
+        raise ValueError(f"want NAME=VALUE: {text}")
+    return name, value
 
 
 def rate(value: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -28,18 +29,21 @@ class StreamError(Exception):
 class Client:
     """Clients of one service, who leave without their whole answer after `patience` seconds.
 
-    Use as an asynchronous context manager.
+    `headers` are sent with each request. Use as an asynchronous context manager.
     """
 
-    def __init__(self, url: str, model: str, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, url: str, model: str, patience: float = PATIENCE, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.patience = patience
         self._url = url.rstrip("/") + PATH
         self._model = model
+        self._headers = {**_HEADERS, **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
-        self._session = aiohttp.ClientSession(connector=connector, headers=_HEADERS)
+        self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
         return self
 
     async def __aexit__(self, *_: object) -> None:

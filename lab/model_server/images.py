@@ -90,8 +90,8 @@ class Catalogue:
     accelerators: Mapping[str, Accelerator] = field(default_factory=dict)
 
     def image(self, name: str) -> Image | None:
-        """The image of that name, or None: it cannot be pulled."""
-        return _first(self.images, name)
+        """The image of that name, or None: it cannot be pulled. A digest after the tag is not looked at."""
+        return _first(self.images, name.partition("@")[0])
 
     def accelerator(self, name: str) -> Accelerator:
         """The accelerator of that name; one that is not known is like nvidia-h100-80gb."""

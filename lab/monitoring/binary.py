@@ -32,10 +32,15 @@ def find_prometheus(cache: Path | None = None) -> Path:
     """
     if installed := shutil.which("prometheus"):
         return Path(installed)
-    home = (cache or cache_directory()) / "prometheus"
-    binary = home / "usr" / "bin" / "prometheus"
+    return unpacked("prometheus", cache)
+
+
+def unpacked(package: str, cache: Path | None = None) -> Path:
+    """The program of a Debian package that is named after it, unpacked once. Raises PrometheusNotFound."""
+    home = (cache or cache_directory()) / package
+    binary = home / "usr" / "bin" / package
     if not binary.exists():
-        _unpack(home)
+        _unpack(home, package)
     return binary
 
 
@@ -47,38 +52,38 @@ def find_promtool(cache: Path | None = None) -> Path:
     return tool
 
 
-def _unpack(home: Path) -> None:
+def _unpack(home: Path, name: str) -> None:
     missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
     if missing:
         raise PrometheusNotFound(f"Prometheus is not on PATH and this system has no {missing[0]}. {ADVICE}")
     home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent) as name:
-        scratch = Path(name)
+    with tempfile.TemporaryDirectory(dir=home.parent) as folder:
+        scratch = Path(folder)
         try:
-            package = _download(scratch)
-            unpacked = scratch / "unpacked"
-            _run(["dpkg-deb", "-x", str(package), str(unpacked)], scratch)
-            _run([str(unpacked / "usr" / "bin" / "prometheus"), "--version"], scratch)
+            package = _download(scratch, name)
+            content = scratch / "unpacked"
+            _run(["dpkg-deb", "-x", str(package), str(content)], scratch)
+            _run([str(content / "usr" / "bin" / name), "--version"], scratch)
         except (OSError, subprocess.SubprocessError, LookupError) as error:
             reason = _reason(error)
             message = f"Prometheus is not on PATH and Debian's package cannot be unpacked: {reason}. {ADVICE}"
             raise PrometheusNotFound(message) from error
         if not home.exists():
-            unpacked.rename(home)
+            content.rename(home)
 
 
-def _download(scratch: Path) -> Path:
+def _download(scratch: Path, name: str) -> Path:
     """The package's file, with the system's package lists or, where it has none, with lists of our own."""
     try:
-        _run(["apt-get", "download", "prometheus"], scratch)
+        _run(["apt-get", "download", name], scratch)
     except subprocess.CalledProcessError:
         for part in ("lists", "cache/archives"):
             (scratch / part / "partial").mkdir(parents=True)
         own = ["-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}/cache"]
         patience = ["-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=15"]
         _run(["apt-get", *own, *patience, "update"], scratch)
-        _run(["apt-get", *own, *patience, "download", "prometheus"], scratch)
-    packages = list(scratch.glob("prometheus_*.deb"))
+        _run(["apt-get", *own, *patience, "download", name], scratch)
+    packages = list(scratch.glob(f"{name}_*.deb"))
     if not packages:
         raise LookupError("apt-get downloaded nothing")
     return packages[0]

@@ -8,15 +8,7 @@ from functools import partial
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import (
-    DAG,
-    BaseOperator,
-    CronTriggerTimetable,
-    Param,
-    TaskGroup,
-    TriggerRule,
-    chain,
-)
+from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, TriggerRule, chain
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.definitions.param import ParamsDict
@@ -27,11 +19,10 @@ from inference_rollouts.core.plan.notifications import Occasion
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.form import Form
 from inference_rollouts.core.run.pace import lingers_after
-from inference_rollouts.core.schedule.schedule import Schedule
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.adapter import LoadAdapter
 from inference_rollouts.operators.ask import Ask
-from inference_rollouts.operators.assets import ended
+from inference_rollouts.operators.assets import ended, heard, well
 from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.judge import Judge
@@ -40,6 +31,7 @@ from inference_rollouts.operators.preflight import InvalidPlan, Preflight
 from inference_rollouts.operators.preview import EndPreview
 from inference_rollouts.operators.ready import ProvisionNodes
 from inference_rollouts.operators.report import Report
+from inference_rollouts.operators.schedules import schedule_of
 from inference_rollouts.operators.traffic import Promote, Rollback, ShiftWeight
 from inference_rollouts.operators.warm_up import WarmUp
 from inference_rollouts.triggers.lingering import lingers
@@ -61,7 +53,9 @@ def build_dag(plan: Plan) -> DAG:
     """The DAG of one plan. It has as many steps as the plan; a run with fewer weights skips the rest."""
     kind = kind_of(plan)
     with _without_tasks(plan) as dag:
-        preflight = Preflight(task_id=PREFLIGHT, plan=plan.model_dump(mode="json"), **telling(plan))
+        preflight = Preflight(
+            task_id=PREFLIGHT, plan=plan.model_dump(mode="json"), inlets=heard(plan), **telling(plan)
+        )
         promote = Promote(
             task_id="promote",
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
@@ -90,12 +84,12 @@ def check_dag(plan: Plan) -> None:
 
 
 def _without_tasks(plan: Plan) -> DAG:
-    schedule = plan.schedule
+    schedule = schedule_of(plan)
     return DAG(
         dag_id=plan.dag_id,
         description=_description(plan),
         doc_md=_doc(plan),
-        schedule=_timetable(schedule) if schedule else None,
+        schedule=None if plan.pool else schedule,  # with a pool, another DAG starts it
         start_date=START,
         catchup=False,
         max_active_runs=1,
@@ -117,19 +111,6 @@ def _linger(plan: Plan) -> DeadlineAlert | None:
         interval=timedelta(seconds=lingers_after(plan)),
         callback=AsyncCallback(lingers, kwargs={"plan": plan.model_dump(mode="json")}),
     )
-
-
-def _timetable(schedule: Schedule) -> CronTriggerTimetable:
-    """Raises ValueError for what Airflow's own parser does not take, or a time that never comes."""
-    from airflow.timetables.base import TimeRestriction
-    from airflow.timetables.trigger import CronTriggerTimetable as Parser
-
-    parser = Parser(schedule.cron, timezone=schedule.timezone)
-    parser.validate()
-    ever = TimeRestriction(earliest=None, latest=None, catchup=False)
-    if parser.next_dagrun_info(last_automated_data_interval=None, restriction=ever) is None:
-        raise ValueError(f"the schedule {schedule.cron} has no next time")
-    return CronTriggerTimetable(schedule.cron, timezone=schedule.timezone)
 
 
 def build_invalid_dag(refused: Refused) -> DAG:
@@ -164,7 +145,11 @@ def _end(preflight: Any, last: Any, plan: str, endings: Sequence[str]) -> None:
     begin = EmptyOperator(task_id="begin")
     begin >> preflight
     rollback = Rollback(task_id="rollback", outlets=[ended(plan)], **ROLLBACK_RETRIES)
-    teardowns = [rollback, *(ENDINGS[name](task_id=name) for name in endings)]
+    outlets = {"report": [well(plan)]}
+    teardowns = [
+        rollback,
+        *(ENDINGS[name](task_id=name, outlets=outlets.get(name, [])) for name in endings),
+    ]
     chain(last, *teardowns)
     for teardown in teardowns:
         teardown.as_teardown(setups=[begin, preflight], on_failure_fail_dagrun=True)
@@ -213,6 +198,8 @@ def _doc(plan: Plan) -> str:
 def _times(plan: Plan) -> str:
     """When it runs, and moves, by itself: a list in Markdown."""
     lines = [f"Starts at `{plan.schedule}`"] if plan.schedule else []
+    lines += [f"Starts by itself only after `{name}` of the same night" for name in plan.after]
+    lines += [f"Keeps a slot of pool `{plan.pool}`, by DAG `{plan.start_dag_id}`"] if plan.pool else []
     lines += [f"Raises weights only in the window {window}" for window in plan.windows]
     lines += [f"Raises none from {blackout}" for blackout in plan.blackouts]
     lines += [f"Raises none on the days of the calendar `{name}`" for name in plan.calendars]

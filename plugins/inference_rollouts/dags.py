@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def all_dags() -> list[DAG]:
-    """Two DAGs of each plan; of one that is refused a DAG that says so, and ends what is in flight.
+    """The DAGs of each plan; of one that is refused a DAG that says so, and ends what is in flight.
 
     Where Airflow asks for one DAG, as for each task that starts, only files that concern it are read. Raising
     here would take away the DAGs of all other plans, and with them the rollbacks of their runs.
@@ -74,7 +74,7 @@ def _made(
 
 
 def _dags_of(wanted: str | None, plan: Plan) -> list[DAG]:
-    """The two DAGs of a plan; the `wanted` one alone, if one is."""
+    """The DAGs of a plan; the `wanted` one alone, if one is."""
     dags = []
     if wanted in (None, plan.dag_id):
         from inference_rollouts.dag import build_dag
@@ -84,6 +84,10 @@ def _dags_of(wanted: str | None, plan: Plan) -> list[DAG]:
         from inference_rollouts.retire_dag import build_retire_dag
 
         dags.append(build_retire_dag(plan))
+    if plan.pool and wanted in (None, plan.start_dag_id):
+        from inference_rollouts.start_dag import build_start_dag
+
+        dags.append(build_start_dag(plan))
     return dags
 
 

@@ -21,11 +21,12 @@ from inference_rollouts.clients.include import load_plan, plan_files
 from inference_rollouts.core.errors import PlanInvalid, RouteDrift, StableUnavailable
 from inference_rollouts.dag import build_dag
 from inference_rollouts.dags import all_dags
+from inference_rollouts.digest_dag import DAG_ID as DIGEST
 from inference_rollouts.retire_dag import build_retire_dag
 from tests.support.calendars import NIGHTS, blackout
 from tests.support.plans import ROOT, llm, llm_plan
 
-OF_ALL = {control_dag.DAG_ID, guardian_dag.DAG_ID}  # of all plans together
+OF_ALL = {control_dag.DAG_ID, guardian_dag.DAG_ID, DIGEST}  # of all plans together
 CRONS = {  # the schedules of plans that are otherwise valid
     "no-hour": "99 99 * * *",
     "no-word": "@nightly",

@@ -48,7 +48,8 @@ class Run:
 def _announced(run_id: str) -> list[tuple[str, str]]:
     with create_session() as session:
         events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run_id)).all()
-        return [(event.name.rpartition("/")[2], str(event.extra["name"])) for event in events]
+        left = [event for event in events if "name" in event.extra]
+        return [(event.name.rpartition("/")[2], str(event.extra["name"])) for event in left]
 
 
 Rollout = Callable[..., Run]

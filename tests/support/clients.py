@@ -8,6 +8,7 @@ from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.clients.model_server import ModelServers
 from inference_rollouts.clients.prometheus import Prometheus
+from inference_rollouts.clients.registry import RegistryAccess, RegistryClient
 from inference_rollouts.clients.storage import Storage
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_gke import FakeGke
@@ -23,6 +24,7 @@ def fake_clients(
     servers: ModelServers | None = None,
     storage: Storage | None = None,
     gke: FakeGke | None = None,
+    registry_url: str = "",
 ) -> Clients:
     """Clients of these, and of fakes for the rest; GKE's API is spoken to where one is given.
 
@@ -39,4 +41,5 @@ def fake_clients(
         assert gke is not None, "nothing here is GKE"
         return GkeClient(lambda: Access(gke.url, gke.token), name)
 
-    return Clients(cluster, prometheus, servers, storage or FakeStorage(), gke_client)
+    registry = RegistryClient(lambda: RegistryAccess(registry_url))
+    return Clients(cluster, prometheus, servers, storage or FakeStorage(), gke_client, registry)

@@ -18,12 +18,28 @@ from inference_rollouts.cli import (
     restore,
     schema,
     stop,
+    versions,
     watch,
     windows,
 )
 from inference_rollouts.core.errors import PassingError, RolloutError
 
-COMMANDS = (get, watch, control, stop, go, restore, guardian, plan, power, windows, replay, rejudge, schema)
+COMMANDS = (
+    get,
+    watch,
+    control,
+    stop,
+    go,
+    restore,
+    guardian,
+    plan,
+    power,
+    windows,
+    versions,
+    replay,
+    rejudge,
+    schema,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from inference_rollouts.clients.gke import API, GkeClient
 from inference_rollouts.clients.include import load_plan
 from inference_rollouts.clients.model_server import HttpModelServers
 from inference_rollouts.clients.prometheus import PrometheusClient
+from inference_rollouts.clients.registry import RegistryAccess, RegistryClient
 from inference_rollouts.core.errors import (
     PassingError,
     PlanInvalid,
@@ -30,6 +31,8 @@ from inference_rollouts.core.errors import (
     RouteRefused,
 )
 from inference_rollouts.core.reporting.forecast import Forecast, markdown
+from inference_rollouts.core.run.versioned import with_version
+from inference_rollouts.core.versions.version import Version, parse_version
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.preflight import calendar
 from inference_rollouts.preflight.current import with_current
@@ -64,6 +67,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--model-server-key-file", type=Path, metavar="FILE", help="the model servers' API key"
     )
+    parser.add_argument("--candidate", metavar="VERSION", help="of a plan with versions: the one to look at")
     add_arguments(parser)
     parser.set_defaults(run=run, namespace=None)
 
@@ -87,6 +91,8 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
         plan = plan.model_copy(update={"namespace": arguments.namespace})
     arguments.namespace = plan.namespace
     clients = clients_of(arguments)
+    if plan.versions:
+        plan = with_version(plan, _candidate(arguments.candidate))
     named, now = with_current(clients.cluster, plan), time.time()
     if named is None:
         raise RouteRefused(f"{plan.canary} has all traffic already: there is nothing new.")
@@ -94,6 +100,13 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
     calendar.check(named, when, now)
     frozen = replace(kind_of(named).freeze(clients, f"{named.dag_id}/dry-run"), calendar=when)
     return forecast(Run(frozen, clients, kind_of(frozen.plan)), now)
+
+
+def _candidate(text: str | None) -> Version:
+    """The version that a person wants to know of."""
+    if version := parse_version(text or ""):
+        return version
+    raise PlanInvalid("The plan has versions: name one with --candidate NAME@sha256:... .")
 
 
 def clients_of(arguments: argparse.Namespace) -> Clients:
@@ -107,4 +120,5 @@ def clients_of(arguments: argparse.Namespace) -> Clients:
         servers=HttpModelServers(key=lambda: key.read_text().strip() if key else ""),
         storage=LocalFiles(),
         gke=lambda cluster: GkeClient(lambda: google, cluster),
+        registry=RegistryClient(lambda: RegistryAccess("")),
     )

@@ -9,6 +9,7 @@ from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import Cluster, Reader
 from inference_rollouts.clients.model_server import ModelServers
 from inference_rollouts.clients.prometheus import Prometheus
+from inference_rollouts.clients.registry import RegistryClient
 from inference_rollouts.clients.storage import Storage
 from inference_rollouts.clients.view import ClusterView
 
@@ -26,6 +27,7 @@ class Clients:
     servers: ModelServers
     storage: Storage
     gke: Callable[[str], GkeClient]
+    registry: RegistryClient
     view: ClusterView | None = None
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import requests
@@ -13,12 +14,16 @@ from inference_rollouts.clients.connections import TimeLeft
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: HTTP's status and reason, the body, and when that was by the server's clock (`Date`)."""
+    """An answer: HTTP's status and reason, the body, and when that was by the server's clock (`Date`).
+
+    `headers` are found in whatever case.
+    """
 
     status: int
     reason: str
     body: bytes
     date: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def json(self) -> Any:
@@ -41,17 +46,25 @@ def opened(
 
 
 def exchange(
-    session: requests.Session, method: str, url: str, left: TimeLeft, most: int, **request: Any
+    session: requests.Session,
+    method: str,
+    url: str,
+    left: TimeLeft,
+    most: int,
+    *,
+    redirected: bool = False,
+    **request: Any,
 ) -> Reply:
     """What `url` answers in the time that is left, with at most `most` bytes.
 
-    `session` is one of `connections.session`. Raises requests.ConnectionError, whose message is one phrase.
+    `session` is one of `connections.session`. Where it is led elsewhere is an answer only if `redirected`.
+    Raises requests.ConnectionError, whose message is one phrase.
     """
     try:
         with opened(session, method, url, left, **request) as answer:
-            if answer.is_redirect:
+            if answer.is_redirect and not redirected:
                 raise requests.ConnectionError(f"it redirects to {answer.headers['Location']}")
             body, date = bodies.read(answer.raw, most), answer.headers.get("Date")
-            return Reply(answer.status_code, str(answer.reason), body, date)
+            return Reply(answer.status_code, str(answer.reason), body, date, answer.headers)
     except bodies.NETWORK_ERRORS as error:
         raise requests.ConnectionError(bodies.words_of(error, left.seconds)) from error

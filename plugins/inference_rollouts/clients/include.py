@@ -76,6 +76,13 @@ def load_plan(path: Path) -> Plan:
         raise PlanInvalid(f"{printable(path.name)}: {what}") from error
 
 
+def plan_named(name: str) -> Plan:
+    """The plan of this name, which another one names. Raises PlanInvalid where there is no valid one."""
+    if (path := plans_folder() / f"{name}.yaml") not in plan_files():
+        raise PlanInvalid(f"There is no plan {name!r}; known are {_known(path.parent)}.")
+    return load_plan(path)
+
+
 @lru_cache(maxsize=4096)
 def _plan_of(text: str, name: str) -> Plan:
     """Kept for the life of a process: a plan depends on its text and its file's name alone.

@@ -18,6 +18,7 @@ RolloutError                a decision: trying again changes nothing
 +-- WarmUpFailed            a pod of the canary answered wrongly, or never became steady
 +-- ServerRefused           a model server did not do what it was asked
 +-- PrometheusUnavailable   the metrics store did not answer
++-- SourceRefused           a source of versions has none to show, or not to us
 +-- RetirementRefused       what was to be taken away is in use, or not a rollout's
 +-- DecisionRecordBroken    lines that are not a whole decision record
 PassingError                an accident: worth trying again
@@ -25,6 +26,7 @@ PassingError                an accident: worth trying again
 |   +-- Forbidden           it does not allow it: now, or because a right is missing
 +-- ServerUnavailable       a model server did not answer
 +-- ReceiverUnavailable     a notification was not taken
++-- SourceUnavailable       a source of versions did not answer
 +-- GkeBusy                 GKE's API cannot do it now
 +-- StableUnavailable       going back would lose traffic now
 """
@@ -116,6 +118,10 @@ class PrometheusUnavailable(RolloutError):
     """Prometheus did not answer a query. Nothing is known; nothing is concluded."""
 
 
+class SourceRefused(RolloutError):
+    """A source of versions has none to show, or shows them to others. Nothing was written."""
+
+
 class RetirementRefused(RolloutError):
     """What was to be taken away is in use, or was not created by a rollout. It stays."""
 
@@ -159,6 +165,10 @@ class ServerUnavailable(PassingError):
 
 class ReceiverUnavailable(PassingError):
     """Whoever was to be told of something did not take the message. It is sent again later."""
+
+
+class SourceUnavailable(PassingError):
+    """A source of versions did not answer, or cannot now."""
 
 
 class GkeBusy(PassingError):

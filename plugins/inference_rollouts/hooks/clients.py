@@ -11,12 +11,14 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.clients.model_server import HttpModelServers
+from inference_rollouts.clients.registry import RegistryClient
 from inference_rollouts.clients.view import ClusterView
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.gke import gke_access_of
 from inference_rollouts.hooks.prometheus import PrometheusHook
+from inference_rollouts.hooks.registry import registry_access_of
 from inference_rollouts.hooks.storage import ObjectStorage
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
@@ -39,6 +41,7 @@ def clients_at(connections: Connections, namespace: str) -> Clients:
         servers=HttpModelServers(key=partial(_key_of, connections.model_servers)),
         storage=ObjectStorage(),
         gke=partial(GkeClient, partial(gke_access_of, connections.google)),
+        registry=RegistryClient(partial(registry_access_of, connections.registry)),
         view=ClusterView(cluster),
     )
 

@@ -31,6 +31,8 @@ SUMMARY = "summary"  # and the one with the most important of it
 TOKEN = "token"  # the XCom that says for which try of the run objects were claimed
 PLACE = "place"  # and the one that says where
 BY_SCHEDULE = frozenset({"scheduled", "backfill"})  # types of runs that nobody started
+ENDED = "ended"  # the XCom of task report: how the run ended, for the morning report
+WELL = "well"  # the XCom of a run that found nothing new: of which plan, and what was rolled back when
 CLAIMING = frozenset({"deploy_pool", "load_adapter"})
 
 T = TypeVar("T")

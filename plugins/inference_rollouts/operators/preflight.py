@@ -6,40 +6,50 @@ import time
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
+from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.limits import REFLEX_DEADLINE
 from inference_rollouts.core.objects.readiness import Readiness
 from inference_rollouts.core.plan.plan import Plan, parse_plan
+from inference_rollouts.core.plan.versions import Event, Versions
 from inference_rollouts.core.reporting import takeover
+from inference_rollouts.core.reporting.digest import Ended
 from inference_rollouts.core.reporting.forecast import markdown, summary
 from inference_rollouts.core.reporting.report import Cause, Outcome, first_line
-from inference_rollouts.core.run.parameters import apply_parameters, override_of
+from inference_rollouts.core.run.parameters import VERSION, apply_parameters, override_of
+from inference_rollouts.core.run.versioned import with_version
 from inference_rollouts.core.schedule.outlook import openings
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.hooks.notifiers import check_notifications
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.operators.base import (
+    ENDED,
     FORECAST,
     PREFLIGHT,
     SUMMARY,
+    WELL,
     earlier_token,
     records_failure,
     run_identity,
-    too_late,
 )
 from inference_rollouts.operators.links import page_of_run
+from inference_rollouts.operators.starting import not_now
 from inference_rollouts.preflight import calendar
 from inference_rollouts.preflight.current import with_current
+from inference_rollouts.preflight.versions import Asked, Told, latest
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.claims import way_back_of
 from inference_rollouts.rollout.confirmation import await_confirmation, confirmation
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
+
+EVENTS = 100  # of an asset that are looked at, the newest
 
 
 class Preflight(BaseOperator):
@@ -66,17 +76,19 @@ class Preflight(BaseOperator):
             confirmed = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
             self.log.info("what an earlier try of this run claimed is as it was: %s", confirmed.message)
         now = time.time()
-        if why := too_late(context, plan, now):
-            self._end(context, _not_begun(plan, why, "its schedule"))
+        if why := not_now(context, plan, now):
+            self._not_begun(context, plan, why, "its schedule")
+        plan, version = self._versioned(context, clients, plan)
         if (named := with_current(clients.cluster, plan)) is None:
-            why = f"{plan.canary} has all traffic already: there is nothing new"
-            self._end(context, _not_begun(plan, why, "preflight"))
+            self._nothing_new(context, plan, f"{plan.canary} has all traffic already: there is nothing new")
         plan = named
         when = calendar.calendar_of(plan, override_of(context["params"]))
         calendar.check(plan, when, now)
         run = context["dag_run"]
         link = page_of_run(run.dag_id, run.run_id)
-        frozen = replace(kind_of(plan).freeze(clients, run_identity(context)), link=link, calendar=when)
+        frozen = replace(
+            kind_of(plan).freeze(clients, run_identity(context)), link=link, calendar=when, version=version
+        )
         if context["params"].get("dry_run"):
             self._forecast(context, Run(frozen, clients, kind_of(frozen.plan)))
         table, missed = check_power(clients.prometheus, frozen, time.time())
@@ -91,6 +103,27 @@ class Preflight(BaseOperator):
         self.log.info("%s -> %s on %s: weights %s", plan.stable, plan.canary, moved, weights)
         return frozen.to_json()
 
+    def _versioned(self, context: Context, clients: Clients, plan: Plan) -> tuple[Plan, str]:
+        """The plan with the version that this run rolls out, and that; as it is where it names one itself.
+
+        What an earlier try has chosen stays chosen: Airflow keeps it when a run is tried again or cleared.
+        """
+        if plan.versions is None:
+            return plan, ""
+        asked = Asked(
+            run=run_identity(context),
+            named=str(context["params"].get(VERSION) or ""),
+            kept=str(context["task_state_store"].get(VERSION) or ""),
+            events=_events(context, plan.versions),
+            cluster_of=lambda other: clients_of(other).cluster,
+        )
+        choice = latest(plan, plan.versions, clients, asked, time.time())
+        if choice.version is None:
+            self._nothing_new(context, plan, choice.sentence, choice.rolled_back)
+        context["task_state_store"].set(VERSION, str(choice.version), retention=NEVER_EXPIRE)
+        self.log.info("rolls out %s. %s", choice.version, choice.sentence)
+        return with_version(plan, choice.version), str(choice.version)
+
     def _forecast(self, context: Context, run: Run) -> NoReturn:
         """Leave what the run would do as XCom, and skip everything but the report of it."""
         from inference_rollouts.preflight.forecast import forecast
@@ -99,6 +132,34 @@ class Preflight(BaseOperator):
         ti.xcom_push(key=FORECAST, value=markdown(seen))
         self.log.info("%s", markdown(seen))
         self._end(context, summary(seen))
+
+    def _nothing_new(self, context: Context, plan: Plan, why: str, rolled_back: float = 0.0) -> NoReturn:
+        """The same for a plan that is where it should be: what comes after it may start.
+
+        Unless a version was `rolled_back` (Unix seconds) in the same night.
+        """
+        if not context["params"].get("dry_run"):
+            context["ti"].xcom_push(key=WELL, value={"plan": plan.name, "rolled_back": rolled_back})
+        self._not_begun(context, plan, why, "preflight", nothing_new=True)
+
+    def _not_begun(
+        self, context: Context, plan: Plan, why: str, by: str, *, nothing_new: bool = False
+    ) -> NoReturn:
+        """The same for a run that ends before it begins, as it should."""
+        now = time.time()
+        ended = Ended(
+            stable=plan.stable,
+            canary=plan.canary,
+            version="",
+            began=now,
+            ended=now,
+            outcome=Outcome.NOT_STARTED.value,
+            why=why,
+            nothing_new=nothing_new,
+        )
+        context["ti"].xcom_push(key=ENDED, value=ended.to_json())
+        title = f"{plan.stable} -> {plan.canary}"
+        self._end(context, first_line(title, Outcome.NOT_STARTED, Cause(why, by)))
 
     def _end(self, context: Context, text: str) -> NoReturn:
         """End the run as a success, with nothing written, and a report that is `text`."""
@@ -109,9 +170,12 @@ class Preflight(BaseOperator):
         )
 
 
-def _not_begun(plan: Plan, why: str, by: str) -> str:
-    """What people are told of a run that ends before it begins, as it should."""
-    return first_line(f"{plan.stable} -> {plan.canary}", Outcome.NOT_STARTED, Cause(why, by))
+def _events(context: Context, versions: Versions) -> list[Told]:
+    """The events of the asset that versions come from, the newest first."""
+    if not isinstance(versions.source, Event):
+        return []
+    events = context["inlet_events"][Asset(versions.source.asset)].ascending(False).limit(EVENTS)
+    return [Told(event.extra or {}, event.timestamp.timestamp()) for event in events]
 
 
 def _bring_back(cluster: Cluster, token: str) -> Readiness:

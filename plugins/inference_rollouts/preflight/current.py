@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.plan.plan import CURRENT, Plan, parse_plan
+from inference_rollouts.core.plan.common import CURRENT
+from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.rollout.targets import serving_today
 
 

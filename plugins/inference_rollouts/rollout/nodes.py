@@ -19,6 +19,7 @@ from inference_rollouts.core.objects.ownership import RUN_LABEL, is_ours, run_la
 from inference_rollouts.core.objects.readiness import Phase, Readiness, Replicas, nodes_readiness
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.run.manifests import owned
+from inference_rollouts.rollout.turn import take_turn
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class _Existing:
-    """Nodes that are there, or that somebody else provisions."""
+    """Nodes that are there, or that somebody else provisions; whoever wants the same takes turns."""
 
     cluster: Cluster
     plan: PoolPlan
@@ -94,6 +95,14 @@ class _Existing:
         pass
 
     def readiness(self) -> Readiness:
+        nodes = self.nodes_readiness()
+        if nodes.phase is not Phase.READY:
+            return nodes
+        turn = take_turn(self.cluster, self.plan, self.pool)
+        return Readiness(turn.phase, f"{nodes.message}; {turn.message}")
+
+    def nodes_readiness(self) -> Readiness:
+        """Whether there are enough free accelerators, for whomever."""
         plan = self.plan
         nodes = self.cluster.select("v1", "Node", plan.nodes.selector_for(self.pool))
         pods = self.cluster.select_everywhere("v1", "Pod")
@@ -143,7 +152,7 @@ class _ComputeClass(_Existing):
                 return Readiness(
                     Phase.WAITING, f"ComputeClass {live['metadata']['name']} is unhealthy: {why}"
                 )
-        nodes = super().readiness().message
+        nodes = self.nodes_readiness().message
         name = live["metadata"]["name"]
         return Readiness(
             Phase.READY, f"ComputeClass {name} will bring nodes for pods that need them ({nodes})"
@@ -215,7 +224,7 @@ class _NodePool:
             self.request()
         if answer.phase is not Phase.READY:
             return answer
-        nodes = _Existing(self.cluster, self.plan, self.pool, self.run, self.tolerations).readiness()
+        nodes = _Existing(self.cluster, self.plan, self.pool, self.run, self.tolerations).nodes_readiness()
         return Readiness(nodes.phase, f"{answer.message}; {nodes.message}")
 
     def take_back(self) -> Readiness:

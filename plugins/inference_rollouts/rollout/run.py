@@ -22,6 +22,7 @@ from inference_rollouts.rollout.confirmation import confirmation
 from inference_rollouts.rollout.floors import raise_floors, settle_floors
 from inference_rollouts.rollout.retirement import Subject
 from inference_rollouts.rollout.traffic import Traffic
+from inference_rollouts.rollout.versions import settle_version
 
 ReconcilePods = Callable[[Sequence[K8sObject]], list[str]]
 """Sees to the canary's ready pods; answers with a sentence for each that may not be sent requests yet."""
@@ -103,6 +104,7 @@ class Run:
         traffic = self.traffic
         for target in self.frozen.targets:
             settle_floors(traffic.writer, target)
+            settle_version(traffic.writer, target)
         traffic.attach(self.kind.floors(self))
         claims = traffic.claims()
         raise_floors(self.cluster, dict.fromkeys(floor for claim in claims for floor in claim.floors))

@@ -9,6 +9,7 @@ those before it are put back, so that all move or none. The way back is `rollout
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from inference_rollouts.clients.kubernetes import Cluster
@@ -41,7 +42,7 @@ from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.guard import guard_of
 from inference_rollouts.core.run.pace import judged_by, raised_by, until_warm
-from inference_rollouts.core.schedule.moves import require_open
+from inference_rollouts.core.schedule.moves import leave_by, require_open
 from inference_rollouts.rollout.switch import read_switch
 from inference_rollouts.rollout.watching import Watcher, holder
 from inference_rollouts.rollout.way_back import WayBack
@@ -88,7 +89,7 @@ class Traffic:
                 if self._attach(target, floors):
                     claimed.append(target)  # noqa: PERF401  (must be known when a later one fails)
         except Exception:
-            self._undo(claimed, lambda target: self.way_back.restore_one(target, "another was not claimed"))
+            self._undo(claimed, self._unattach)
             raise
         finally:
             self.writer.tell_all()
@@ -167,6 +168,9 @@ class Traffic:
             self._tell(written.obj, "CanaryAttached", text)
         return written.wrote
 
+    def _unattach(self, target: Target) -> object:
+        return self.way_back.restore_one(target, "another was not claimed", untried=True)
+
     def _permit(self, obj: K8sObject, step: int, now: float) -> Patch:
         claim = self._own(obj)
         require_progressing(obj, claim)
@@ -204,6 +208,7 @@ class Traffic:
                 mirror=step.mirror,
                 since=now,
                 next_move_by=judged_by(self.plan, self.frozen.calendar, index, begun),
+                leave_by=None if math.isinf(leave := leave_by(self.frozen.calendar, begun)) else leave,
             )
             return patches.shift_patch(obj, claim, moved)
 
@@ -280,6 +285,7 @@ class Traffic:
             next_move_by=self._in(until_warm(plan)),
             abandon_after=plan.deadlines.abandon,
             guard=guard_of(frozen),
+            version=frozen.version,
         )
 
     def _watch(self) -> None:

@@ -23,6 +23,7 @@ from inference_rollouts.core.routing.drift import in_order, is_as_found
 from inference_rollouts.core.routing.patches import Patch, ending_of
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.rollout.floors import settle_floors
+from inference_rollouts.rollout.versions import settle_version
 from inference_rollouts.rollout.watching import Watcher, end_watch, holder
 from inference_rollouts.rollout.writer import Writer
 
@@ -123,8 +124,8 @@ class WayBack:
         finally:
             self.writer.tell_all()
 
-    def restore_one(self, target: Target, why: str, now: float = 0.0) -> Restored:
-        """The same for one object that no other depends on."""
+    def restore_one(self, target: Target, why: str, now: float = 0.0, *, untried: bool = False) -> Restored:
+        """The same for one object that no other depends on; `untried`: the canary has not begun."""
         done = Restored.NOTHING
 
         def decide(obj: K8sObject) -> Patch:
@@ -133,7 +134,7 @@ class WayBack:
             if claim is None:
                 done = _ENDED[ended(obj, self.token)]
                 return []
-            last = ending_of(claim, Ending.RESTORED, now, why)
+            last = ending_of(claim, Ending.RESTORED, now, why, untried=untried)
             done = Restored.DONE
             if _may_restore(obj, claim):
                 return patches.restore_patch(obj, claim, last)
@@ -240,6 +241,7 @@ class WayBack:
         end_watch(self.writer.cluster, self.targets, self.token)
         for target in self.targets:
             settle_floors(self.writer, target)
+            settle_version(self.writer, target)
 
     def _due(self, claim: Claim) -> Claim:
         """The claim when the way back begins: its end is due from now on."""

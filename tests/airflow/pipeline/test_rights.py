@@ -15,6 +15,7 @@ from airflow.sdk import get_current_context
 
 from inference_rollouts.clients.include import load_plan
 from inference_rollouts.core.objects.api_groups import GKE_API, POLICY_KINDS
+from inference_rollouts.core.versions.version import canary_name
 from inference_rollouts.dag import build_dag
 from inference_rollouts.guardian_dag import build_guardian_dag
 from inference_rollouts.retire_dag import build_retire_dag
@@ -31,6 +32,7 @@ from tests.support.nodes import CLASS
 from tests.support.other_clusters import OLD, bound, old_cluster, out_of_stock
 from tests.support.plans import CANARY, ROOT, STABLE, food_review
 from tests.support.rights import GuardedCluster, Rights, table
+from tests.support.versions import version, versioned
 
 OPERATIONS = ROOT / "docs" / "operations.md"
 QUICK = {
@@ -66,10 +68,11 @@ class Installation:
     def __init__(self, include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.include, self.monkeypatch, self.rights = include, monkeypatch, Rights(running)
 
-    def roll_out(self, cluster: FakeCluster, prometheus: Any = None, **changes: Any) -> Run:
-        """One run of the plan llm."""
+    def roll_out(self, cluster: FakeCluster, prometheus: Any = None, conf: Any = None, **changes: Any) -> Run:
+        """One run of the plan llm, with these parameters."""
         with edited(self.include, **changes):
-            return self._run(cluster, prometheus or FakePrometheus(cluster), build_dag, self.include)
+            store = prometheus or FakePrometheus(cluster)
+            return self._run(cluster, store, build_dag, self.include, conf)
 
     def roll_out_adapter(self, cluster: FakeCluster) -> Run:
         path = self.include.with_name("food-review.yaml")
@@ -181,6 +184,12 @@ def test_each_right_is_used_by_the_tasks_that_docs_name_and_none_is_missing(
     run = installed.roll_out(new, **tried)
     assert run.state == "success", (run.note, installed.rights.refused)
     assert installed.retire(new, CANARY).state == "failed", "it serves"
+    named, what = versioned(source={"from": "parameter"}), {"version": str(version("v1"))}
+    run = installed.roll_out(new_cluster(), conf=what, **named)
+    assert run.state == "success", (run.note, installed.rights.refused)
+    bad = new_cluster()
+    failing = FakePrometheus(bad, failing={canary_name("llm-{version}", version("v1")): 0.2})
+    assert installed.roll_out(bad, failing, what, **named).states["rollback"] == "success"
     bad_ones: list[tuple[FakeCluster, dict[str, Any]]] = [
         (new_cluster(), {"nodes": CLASS}),
         (older_cluster(), {}),

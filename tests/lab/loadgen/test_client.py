@@ -8,7 +8,7 @@ import socket
 import pytest
 from aiohttp import web
 
-from lab.loadgen.__main__ import alias
+from lab.loadgen.__main__ import alias, header
 from lab.loadgen.arrivals import Lengths
 from lab.loadgen.client import Client
 from lab.loadgen.record import Record
@@ -127,3 +127,21 @@ def test_an_alias_is_answered_by_what_stands_behind_it(asked: str, answered: str
 def test_what_is_no_alias(text: str) -> None:
     with pytest.raises(ValueError, match=r"NAME=SHARE|could not convert"):
         alias(text)
+
+
+def test_headers_are_sent_with_each_request() -> None:
+    seen: list[str | None] = []
+
+    async def named(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers.get("x-service"))
+        return web.Response(status=500)
+
+    async def scenario() -> None:
+        headers = dict([header("x-service=code")])
+        async with serving(named) as url, Client(url, MODEL, headers=headers) as client:
+            await client.send("hello", Lengths(3, 5), stream=False)
+
+    asyncio.run(scenario())
+    assert seen == ["code"]
+    with pytest.raises(ValueError, match="NAME=VALUE"):
+        header("x-service")

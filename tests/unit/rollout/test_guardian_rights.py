@@ -47,7 +47,9 @@ def pool_rollout(scaler: str) -> FakeCluster:
 
 def adapter_rollout(cluster: FakeCluster, api: str, kind: str) -> FakeCluster:
     """One that has claimed what splits the alias, and is returning."""
-    frozen = replace(frozen_food_review(), token="t", targets=(Target(api, kind, "food-review"),))
+    frozen = replace(
+        frozen_food_review(), token="t", version="v1", targets=(Target(api, kind, "food-review"),)
+    )
     run = Run(frozen, fake_clients(cluster), kind_of(frozen.plan))
     run.attach()
     run.traffic.way_back.retreat("an alarm")

@@ -138,3 +138,17 @@ def test_where_the_plan_goes_back_then_nobody_observes_on_and_nobody_needs_to_dr
     assert night.next_move_by <= CLOSES
     assert len(night.look(CLOSES + night.abandon + 1).ended) == 1
     assert night.cluster.weights() == AS_FOUND
+
+
+@pytest.mark.parametrize(
+    ("at_window_end", "leaves"), [("stay", None), ("finish", None), ("rollback", CLOSES)]
+)
+def test_a_claim_says_when_a_rollout_leaves_because_its_window_closes(
+    at_window_end: str, leaves: float | None
+) -> None:
+    """So that whoever ends it then does not hold that against the version."""
+    night = Night(at_window_end)
+    night.pass_(START + 100)
+    night.raise_(START + 150)
+    [claim] = night.traffic.claims()
+    assert claim.leave_by == leaves

@@ -13,11 +13,16 @@ from inference_rollouts.core.judging.policy import Policy, Step, StepContext
 from inference_rollouts.core.plan.approvals import Approvals
 from inference_rollouts.core.plan.notifications import Notification
 from inference_rollouts.core.plan.retention import Retention
+from inference_rollouts.core.plan.versions import Versions
 from inference_rollouts.core.plan.workload import WarmUp
 from inference_rollouts.core.schedule.calendar import AtWindowEnd
 from inference_rollouts.core.schedule.schedule import Schedule
 from inference_rollouts.core.schedule.windows import Blackout, Window
-from inference_rollouts.core.values import Model, ModelName, Name, Percent, renamed
+from inference_rollouts.core.values import Model, ModelName, Name, NewModelName, Percent, Text, renamed
+from inference_rollouts.core.versions.version import VERSION
+
+CURRENT = "current"
+"""As a plan's `stable`: whatever has the traffic when a run begins."""
 
 
 class Connections(Model):
@@ -32,6 +37,8 @@ class Connections(Model):
     google: str = "google_cloud_default"
     """GKE's API, asked only by the provisioner gke-node-pool. Where there is no such connection, workload
     identity is used."""
+    registry: str = "registry_default"
+    """The OCI registry whose tags are versions. It is asked only by plans that say so."""
 
 
 class WeightStep(Model):
@@ -81,8 +88,11 @@ class CommonPlan(Model):
     """The Airflow connections that it uses."""
     stable: ModelName
     """What serves today; `current`: what has the traffic when a run begins."""
-    canary: ModelName
-    """What is new."""
+    canary: NewModelName
+    """What is new. With `versions` it ends with `{version}`, which stands for a part of a name that no other
+    version has."""
+    versions: Versions | None = None
+    """Where the version comes from that a run rolls out. Default: the plan names what is new itself."""
     warm_up: WarmUp = WarmUp()
     """What new pods must answer before any weight leaves 0."""
     steps: Annotated[tuple[WeightStep, ...], Field(min_length=1, max_length=20)]
@@ -106,6 +116,14 @@ class CommonPlan(Model):
     """How long each phase may take."""
     schedule: Schedule | None = None
     """When it runs by itself. Default: when a person starts it."""
+    after: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
+    """Plans whose rollouts of the same night must have ended well before this one starts by itself. Their
+    ends start it. Default: none."""
+    after_within: Seconds = 8 * 3600.0
+    """How long after those were due it may still start. Default: 8h, a night."""
+    pool: Annotated[Text, Field(max_length=256)] | None = None
+    """An Airflow pool, one slot of which is kept while a rollout that starts by itself runs. Default: none;
+    rollouts of several plans run at once."""
     windows: tuple[Window, ...] = ()
     """The only times at which weights are raised. Default: none, which is any time."""
     blackouts: tuple[Blackout, ...] = ()
@@ -129,6 +147,11 @@ class CommonPlan(Model):
             raise ValueError(
                 f"stable and canary are both {self.stable!r}; the canary needs a name of its own"
             )
+        self._check_versions()
+        if self.name == "digest":
+            raise ValueError("name: `digest` is the morning report's")
+        if self.name in self.after or (self.versions and self.versions.after == self.name):
+            raise ValueError("after: a plan cannot come after itself")
         weights = [step.weight for step in self.steps]
         if any(later <= earlier for earlier, later in pairwise(weights)) or weights[-1] != 100:
             raise ValueError(f"weights {weights} must rise step by step and end at 100")
@@ -144,6 +167,17 @@ class CommonPlan(Model):
                 "and a person is asked after a step; begin with a smaller one"
             )
         return self
+
+    def _check_versions(self) -> None:
+        """Raises ValueError where the plan does not say what becomes of a version."""
+        if self.versions is None:
+            if VERSION in self.canary:
+                raise ValueError(f"canary {self.canary!r} names a version, and the plan has no `versions`")
+        elif not self.canary.endswith(VERSION) or self.stable != CURRENT:
+            raise ValueError(
+                f"with `versions` each run has another canary: its name must end with {VERSION}, and stable "
+                f"must be {CURRENT}"
+            )
 
     @property
     def can_ask(self) -> bool:

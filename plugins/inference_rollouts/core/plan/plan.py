@@ -20,17 +20,15 @@ from inference_rollouts.core.nodes.provisioners import (
     NodePool,
     Nodes,
 )
-from inference_rollouts.core.plan.common import CommonPlan
+from inference_rollouts.core.plan.common import CURRENT, CommonPlan
 from inference_rollouts.core.plan.trial import Mirror, Preview
 from inference_rollouts.core.plan.workload import AS_STABLE, LIKE_STABLE, Picker, Workload
 from inference_rollouts.core.serving.capacity import Capacity
 from inference_rollouts.core.serving.engines import vllm
-from inference_rollouts.core.values import Model, ModelName, Name, Text, mistakes, unstorable
+from inference_rollouts.core.values import Model, ModelName, Name, NewName, Text, mistakes, unstorable
+from inference_rollouts.core.versions.version import PINNED, VERSION
 
 T = TypeVar("T")
-
-CURRENT = "current"
-"""As a plan's `stable`: whatever has the traffic when a run begins."""
 
 
 class Kind(StrEnum):
@@ -77,6 +75,10 @@ class Rollout(CommonPlan):
     def retire_dag_id(self) -> str:
         return dag_id_of(self.name, "retire")
 
+    @property
+    def start_dag_id(self) -> str:
+        return dag_id_of(self.name, "start")
+
 
 class PoolPlan(Rollout):
     """A rollout to a second InferencePool: new nodes under the same model, or a new model or server."""
@@ -91,8 +93,9 @@ class PoolPlan(Rollout):
     stable: Name
     """The InferencePool that serves today; `current`: the one to which `routes` send their traffic when a run
     begins."""
-    canary: Name
-    """The InferencePool that the rollout creates."""
+    canary: NewName
+    """The InferencePool that the rollout creates. With `versions` it ends with `{version}`, which stands for
+    a part of a name that no other version has."""
     workload: Annotated[Workload, Field(json_schema_extra=_or_like_stable)]
     """What runs in it; `like-stable`: what runs in stable, unchanged."""
     picker: Picker = Picker()
@@ -152,8 +155,18 @@ class PoolPlan(Rollout):
         return self
 
     @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.versions and not self.workload.image.endswith("@" + PINNED):
+            raise ValueError(
+                f"with `versions` workload.image must end with @{PINNED}, as a tag may mean another image "
+                f"tomorrow: registry.example/server:{VERSION}@{PINNED}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _nameable(self) -> Self:
-        if isinstance(self.nodes, NodePool) and not NODE_POOL_NAME.fullmatch(self.canary):
+        made = isinstance(self.nodes, NodePool) and not self.versions
+        if made and not NODE_POOL_NAME.fullmatch(self.canary):
             raise ValueError(
                 f"the node pool is named after the canary, and {self.canary!r} is no name for one: "
                 "at most 40 characters, a letter first"
@@ -220,6 +233,12 @@ class AdapterPlan(Rollout):
     def _alias_is_no_adapter(self) -> Self:
         if self.alias in (self.stable, self.canary):
             raise ValueError(f"alias {self.alias!r} must not be the name of an adapter; clients ask for it")
+        return self
+
+    @model_validator(mode="after")
+    def _versioned(self) -> Self:
+        if self.versions and VERSION not in self.path and PINNED not in self.path:
+            raise ValueError(f"with `versions` path must hold {VERSION} or {PINNED}")
         return self
 
     @property

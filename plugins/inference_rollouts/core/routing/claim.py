@@ -164,6 +164,8 @@ class Claim(_Part):
     what was before. `guard` is what those need who watch without the plan. `undo`: it undoes a promotion (the
     pool of before is its canary, with all traffic), and stays so at `next_move_by` unless there is an alarm.
     `kind` is the plan's, and the rollout `began` then (0: nobody knows).
+    `version` is what is rolled out, where the plan chose it. A rollout that goes back at the end of its
+    window does so at `leave_by` (Unix seconds), which is not held against the version.
     """
 
     schema_: Annotated[int, Field(ge=0, alias="schema")] = SCHEMA
@@ -195,6 +197,8 @@ class Claim(_Part):
     floors: tuple[Floor, ...] = ()
     guard: Guard | None = None
     undo: bool = False
+    version: str = ""
+    leave_by: Moment | None = None
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -238,7 +242,9 @@ class LastEnding(_Part):
     """What is left on an object: how the last rollout (its `token`) let it go, when, and why.
 
     `floors` are still to be put back. `claim` is the last one of a promotion, from which it can be undone;
-    `commands` are what people, and the switch, commanded.
+    `commands` are what people, and the switch, commanded. `version` is what the rollout of `plan` was of;
+    empty where the plan chose none, or where the end says nothing of it. `undone`: it had been promoted, and
+    no longer is.
     """
 
     token: str
@@ -249,6 +255,9 @@ class LastEnding(_Part):
     floors: tuple[Floor, ...] = ()
     claim: Claim | None = None
     commands: tuple[Command, ...] = ()
+    plan: str = ""
+    version: str = ""
+    undone: bool = False
 
 
 class Standing(StrEnum):

@@ -129,12 +129,17 @@ def release_patch(obj: K8sObject, last: LastEnding) -> Patch:
     return [*_still_claimed(obj), *_release(obj, last)]
 
 
-def ending_of(claim: Claim, ending: Ending, now: float, why: str = "") -> LastEnding:
+def ending_of(
+    claim: Claim, ending: Ending, now: float, why: str = "", *, untried: bool = False
+) -> LastEnding:
     """What is left on an object that a rollout lets go.
 
-    A promotion of rules that are too large to stand there for long is not to be undone.
+    A promotion of rules that are too large to stand there for long is not to be undone. That a window has
+    closed says nothing of a version, nor does one that was `untried`.
     """
     undoable = ending is Ending.PROMOTED and len(claim.to_json()) <= LARGEST_UNDO
+    left = claim.leave_by is not None and now >= claim.leave_by and not claim.alarm
+    told = ending is Ending.PROMOTED or not (left or untried or claim.undo)
     return LastEnding(
         token=claim.token,
         ending=ending,
@@ -144,6 +149,9 @@ def ending_of(claim: Claim, ending: Ending, now: float, why: str = "") -> LastEn
         floors=claim.floors,
         claim=claim.with_(floors=(), earlier=()) if undoable else None,
         commands=claim.commands,
+        plan=claim.plan,
+        version=claim.version if told else "",
+        undone=claim.undo and told,
     )
 
 

@@ -109,6 +109,7 @@ def undoing(old: Promoted, command: Command, token: str, pods: int) -> Claim:
         command=command,
         guard=swapped,
         undo=True,
+        version=was.version,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan
-from inference_rollouts.core.run.parameters import OVERRIDE
+from inference_rollouts.core.run.parameters import OVERRIDE, VERSION
 
 _TEXT = {"type": "string"}
 _OPTIONAL_TEXT = {"type": ["null", "string"]}
@@ -85,7 +85,22 @@ def _steps_form(plan: Plan) -> Form:
         "dry_run": Parameter(
             "Dry run", "Only check all of it and say what would be done.", False, {"type": "boolean"}
         ),
+        **_version_form(plan),
         **_override_form(plan),
+    }
+
+
+def _version_form(plan: Plan) -> Form:
+    """Only where there are versions to choose from."""
+    if plan.versions is None:
+        return {}
+    return {
+        VERSION: Parameter(
+            "Version",
+            "The one to roll out, NAME or NAME@sha256:... Empty: the newest that may be.",
+            None,
+            _OPTIONAL_TEXT,
+        )
     }
 
 

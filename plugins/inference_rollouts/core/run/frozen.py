@@ -28,6 +28,7 @@ class Frozen:
     old adapter from; empty: nobody has to load it, or nobody knows. `calendar` says when it may be given
     more traffic. `findings` are what the canary has of all that stable has.
     `adopted`: the canary is a pool that was there, of which nothing is changed.
+    more traffic. `version` is what was chosen where the plan has versions, as text; empty where not.
     """
 
     run: str
@@ -46,6 +47,7 @@ class Frozen:
     calendar: Calendar = field(default_factory=Calendar)
     findings: tuple[Finding, ...] = ()
     adopted: bool = False
+    version: str = ""
 
     @property
     def digest(self) -> str:
@@ -83,6 +85,7 @@ class Frozen:
             "calendar": self.calendar.model_dump(mode="json"),
             "adopted": self.adopted,
             "findings": [asdict(each) for each in self.findings],
+            "version": self.version,
         }
 
     @classmethod
@@ -110,6 +113,7 @@ class Frozen:
             findings=tuple(
                 Finding(**{**each, "verdict": Verdict(each["verdict"])}) for each in value.get("findings", ())
             ),
+            version=value.get("version", ""),
         )
 
 

@@ -11,9 +11,11 @@ from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.nodes.provisioners import Nodes
 from inference_rollouts.core.plan.plan import Kind, Plan, parse_plan, validated
-from inference_rollouts.core.values import Model, ModelName, Percent, Text
+from inference_rollouts.core.values import Model, ModelName, NewModelName, Percent, Text
+from inference_rollouts.core.versions.version import DIGEST, NAME
 
 OVERRIDE = "override_windows"
+VERSION = "version"
 
 _NODES: TypeAdapter[Nodes] = TypeAdapter(Nodes)
 
@@ -22,16 +24,20 @@ class Parameters(Model):
     """What one run may change; None keeps the plan's own value."""
 
     stable: ModelName | None = None
-    canary: ModelName | None = None
+    canary: NewModelName | None = None
     weights: Annotated[tuple[Percent, ...], Field(min_length=1)] | None = None
     bake: Seconds | None = None
     override_windows: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """Why the run may move outside of its plan's windows; that changes nothing of its plan."""
+    version: Annotated[str, Field(pattern=rf"^{NAME}(@{DIGEST})?$")] | None = None
+    """The version to roll out, in place of the newest that may be."""
     dry_run: bool = False
     """Whether the run only says what it would do; that changes nothing of its plan."""
 
     def apply_to(self, plan: dict[str, Any]) -> None:
         """Change the JSON value of a plan. Raises PlanInvalid when it cannot be changed so."""
+        if self.version and not plan.get("versions"):
+            raise PlanInvalid("The parameters are invalid: version: this plan names what is new itself.")
         for name in ("stable", "canary"):
             plan[name] = getattr(self, name) or plan[name]
         plan["steps"] = self._steps(plan["steps"])

@@ -27,7 +27,7 @@ def latency_of(metric_set: MetricSet) -> Latency:
 
 def slow_share(threshold: float, longer: float = 1.0) -> float:
     """Log-logistic times, of which 90 % take longer than half a second, stretched."""
-    odds = 9.0 * (longer * 0.5 / threshold) ** STEEP
+    odds: float = 9.0 * (longer * 0.5 / threshold) ** STEEP
     return odds / (1 + odds)
 
 

@@ -1,0 +1,69 @@
+"""Shows what became of a plan's versions, and lets one that was rolled back be rolled out again.
+
+The cluster remembers it, so this needs neither Airflow nor the plan's file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from inference_rollouts.cli.cluster import add_arguments, cluster_of
+from inference_rollouts.core.errors import NotFound
+from inference_rollouts.core.versions.memory import Allowed, Became, Fate, Memory
+from inference_rollouts.core.versions.version import Version
+from inference_rollouts.preflight.versions import memory_of
+from inference_rollouts.rollout.versions import allow
+
+
+def add_parser(commands: Any) -> None:
+    """Add `versions PLAN` to the commands, as `ArgumentParser.add_subparsers` gives them."""
+    parser = commands.add_parser("versions", help="what became of a plan's versions", description=__doc__)
+    parser.add_argument("plan", metavar="PLAN", help="the plan's name")
+    parser.add_argument(
+        "--allow", metavar="VERSION", help="a version that was rolled back, by its name or digest"
+    )
+    parser.add_argument("--because", metavar="REASON", help="why it may be rolled out again")
+    parser.add_argument("--by", metavar="NAME", default=getpass.getuser(), help="who says so (you)")
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0. Raises NotFound for a version that nobody has rolled back; ClusterRefused."""
+    cluster = cluster_of(arguments)
+    memory = memory_of(cluster, arguments.plan)
+    if not arguments.allow:
+        print(*(_line(fate) for fate in reversed(memory.fates)), sep="\n")
+        return 0
+    if not (arguments.because or "").strip():
+        print("Say why, for those who come after you: --because REASON", file=sys.stderr)
+        return 2
+    for version in _refused(memory, arguments.allow):
+        allowed = Allowed(by=arguments.by, because=arguments.because.strip(), at=cluster.time())
+        allow(cluster, arguments.plan, memory, version, allowed)
+        print(f"{version.short} may be rolled out again.")
+    return 0
+
+
+def _refused(memory: Memory, named: str) -> list[Version]:
+    """The versions of this name or digest that were rolled back. Raises NotFound where there is none."""
+    refusing = [fate.version for fate in memory.fates if memory.refused(fate.version)]
+    found = {each.identity: each for each in refusing if named in (each.name, each.digest, str(each))}
+    if not found:
+        raise NotFound(f"No version {named!r} is passed over because it was rolled back.")
+    return list(found.values())
+
+
+def _line(fate: Fate) -> str:
+    """One fate: when, which version, what became of it, in which run, why, and who allowed it again."""
+    when = datetime.fromtimestamp(fate.at, UTC)
+    line = f"{when:%Y-%m-%d %H:%M}Z  {fate.version.short}  {fate.became.value}  by {fate.run}"
+    if fate.became is Became.ROLLED_BACK and fate.why:
+        line += f": {fate.why}"
+    if fate.allowed:
+        line += f"  (allowed again by {fate.allowed.by}: {fate.allowed.because})"
+    return line

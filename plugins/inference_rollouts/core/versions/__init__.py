@@ -1,0 +1,1 @@
+"""Which version a run rolls out: the newest that may be, of all that a source has."""

@@ -1,0 +1,136 @@
+"""The morning report: gathers how last night's runs ended and says so once, for all plans."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.context import Context
+from pydantic import ValidationError
+
+from inference_rollouts.clients.include import load_plans
+from inference_rollouts.core.plan.files import accept
+from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.reporting.digest import (
+    Digest,
+    Ended,
+    Service,
+    following,
+    markdown,
+    page,
+    waiting,
+    worth_telling,
+)
+from inference_rollouts.core.schedule.outlook import openings
+from inference_rollouts.hooks.clients import clients_of
+from inference_rollouts.hooks.storage import ObjectStorage
+from inference_rollouts.operators.base import ENDED
+from inference_rollouts.operators.schedules import next_start
+from inference_rollouts.operators.starting import NOT_NOW
+from inference_rollouts.preflight.calendar import calendar_of
+from inference_rollouts.rollout.overview import overview
+
+_BEGAN = re.compile(r"__(\d{4}-\d{2}-\d{2}T[^_]+)")  # in a run's id, as Airflow makes it
+REACH = 8 * 86400.0  # seconds before the night in which a run that ended in it may have begun
+
+
+class ReportNight(BaseOperator):
+    """Pushes XComs `report` (Markdown, the run's note) and `html`, and writes both below `storage`, if given.
+
+    Parameters: `hours` that the report reaches back, `timezone` in which it speaks, `storage`.
+    """
+
+    ui_color = "#f1f3f4"
+
+    def execute(self, context: Context) -> None:
+        params, now = context["params"], time.time()
+        digest = self._digest(context, now - float(params["hours"]) * 3600.0, now, str(params["timezone"]))
+        text, html = markdown(digest), page(digest)
+        for key, value in (("report", text), ("html", html)):
+            context["ti"].xcom_push(key=key, value=value)
+        self.log.info("%s", text)
+        if folder := params.get("storage"):
+            storage = ObjectStorage()
+            storage.write(folder, "digest.md", [text])
+            storage.write(folder, "digest.html", [html])
+
+    def _digest(self, context: Context, since: float, until: float, zone: str) -> Digest:
+        plans, _ = accept(load_plans())
+        ended = {plan.name: tuple(_ended(context, plan, since)) for plan in plans}
+        doing = self._doing(plans)
+        services = []
+        for plan in plans:
+            idle = not ended[plan.name] and plan.name not in doing
+            services.append(
+                Service(
+                    name=plan.name,
+                    ended=worth_telling(ended[plan.name]),
+                    doing=doing.get(plan.name, ""),
+                    waits=(_not_now(context, plan, since) or waiting(plan.after, ended)) if idle else "",
+                    next=_next(plan, until),
+                )
+            )
+        return Digest(tuple(services), since, until, zone)
+
+    def _doing(self, plans: list[Plan]) -> dict[str, str]:
+        """Where each rollout is that still goes on; each cluster and namespace is asked once."""
+        places = {(plan.connections.kubernetes, plan.namespace): plan for plan in plans}
+        doing: dict[str, str] = {}
+        for plan in places.values():
+            try:
+                statuses = overview(clients_of(plan).cluster).statuses
+            except Exception as error:
+                self.log.warning("nobody knows what goes on in namespace %s: %s", plan.namespace, error)
+                continue
+            doing |= {status.plan: status.headline for status in statuses}
+        return doing
+
+
+def _ended(context: Context, plan: Plan, since: float) -> Iterator[Ended]:
+    """How the plan's runs ended that did since then, in the order in which they did."""
+    told = _left(context, plan.dag_id, "report", ENDED, since - REACH)
+    found = [each for value in told if (each := _read(value))]
+    yield from sorted((each for each in found if each.ended >= since), key=lambda each: each.ended)
+
+
+def _not_now(context: Context, plan: Plan, since: float) -> str:
+    """Why the DAG that starts the plan's rollouts, if there is one, started none the last time since then."""
+    told = list(_left(context, plan.start_dag_id, "rollout", NOT_NOW, since)) if plan.pool else []
+    return str(told[-1]) if told else ""
+
+
+def _left(context: Context, dag_id: str, task: str, key: str, since: float) -> Iterator[Any]:
+    """What a task left in the runs of a DAG that began since then, the oldest first."""
+    ti = context["ti"]
+    states: Mapping[str, Any] = ti.get_task_states(dag_id=dag_id, task_ids=[task])
+    for run in sorted((run for run in states if _began(run) >= since), key=_began):
+        if value := ti.xcom_pull(dag_id=dag_id, task_ids=task, key=key, run_id=run):
+            yield value
+
+
+def _read(value: Any) -> Ended | None:
+    try:
+        return Ended.from_json(value)
+    except ValidationError:
+        return None
+
+
+def _began(run_id: str) -> float:
+    """When a run began, by its id (Unix seconds); one with an id of its own may have begun just now."""
+    found = _BEGAN.search(run_id)
+    try:
+        return datetime.fromisoformat(found[1]).timestamp() if found else math.inf
+    except ValueError:
+        return math.inf
+
+
+def _next(plan: Plan, now: float) -> str:
+    calendar = calendar_of(plan)
+    due = next_start(plan.schedule, now) if plan.schedule else None
+    first = openings(calendar, max(now, due or now))[:1] if calendar.restricts else []
+    return following(plan, due, first[0] if first else "")
