@@ -48,6 +48,4 @@ def _with_failures(sums: Sums, last: WindowCounts, failed: int) -> WindowCounts:
     )
     worse = counts.model_copy(update={"canary": canary})
     length = last.end - last.start
-    return WindowCounts(
-        start=last.end, end=last.end + length, counts={**last.counts, name: worse}
-    )
+    return WindowCounts(start=last.end, end=last.end + length, counts={**last.counts, name: worse})

@@ -153,7 +153,7 @@ def _read(line: dict[str, Any]) -> Seen:
 
 
 def windows_in(lines: Iterable[str]) -> list[WindowCounts]:
-    """The windows of a record, also of one that was shortened. Raises DecisionRecordBroken for other lines."""
+    """The windows of a record, also of a shortened one. Raises DecisionRecordBroken for other lines."""
     try:
         read_lines = [json.loads(line) for line in lines]
         windows = [window for line in read_lines for window in line.get("windows", ())]

@@ -101,7 +101,7 @@ def _quantile(metric_set: MetricSet, events: Events, share: float) -> float | No
 
 
 def quantile(thresholds: Sequence[float], n: int, slower: Sequence[int], share: float) -> float | None:
-    """The time (s) within which this share of `n` events was over, of which `slower` were above each threshold.
+    """The time (s) within which this share of `n` events was over; `slower` were above each threshold.
 
     Interpolated between the thresholds, as Prometheus does; the largest threshold when it lies beyond. None
     without events.

@@ -28,6 +28,4 @@ def cost_of(plan: Plan, metric_set: MetricSet, windows: Sequence[WindowCounts], 
     requests, failed = sum(c.canary.n for c in counts), sum(c.canary.bad[0] for c in counts)
     expected = sum(c.canary.n * c.stable.bad[0] / c.stable.n for c in counts if c.stable.n)
     own = plan.accelerators_needed * seconds / 3600 if isinstance(plan, PoolPlan) else None
-    return Cost(
-        requests=requests, failed=failed, excess=max(0.0, failed - expected), accelerator_hours=own
-    )
+    return Cost(requests=requests, failed=failed, excess=max(0.0, failed - expected), accelerator_hours=own)

@@ -30,7 +30,10 @@ class SeenQuestion:
 
 @dataclass(frozen=True, slots=True)
 class SeenRun:
-    """A DAG run: `by` is who triggered it, empty for nobody; `xcoms` are what tasks left, by task and key."""
+    """A DAG run: `by` is who triggered it, empty for nobody; `xcoms` are what tasks left, by task and key.
+
+    `frozen` is when preflight froze what later tasks read (Unix seconds); None: it has not.
+    """
 
     dag: str
     run: str
@@ -38,6 +41,7 @@ class SeenRun:
     began: float | None = None
     ended: float | None = None
     by: str = ""
+    frozen: float | None = None
     tasks: Mapping[str, SeenTask] = field(default_factory=dict)
     xcoms: Mapping[tuple[str, str], Any] = field(default_factory=dict)
     question: SeenQuestion | None = None
