@@ -9,8 +9,8 @@ from inference_rollouts import listener
 
 VIEW = {
     "name": "Rollouts",
-    "icon": "inference-rollouts/bundle/icon.svg",
-    "icon_dark_mode": "inference-rollouts/bundle/icon-dark.svg",
+    "icon": "inference-rollouts/icon.svg",
+    "icon_dark_mode": "inference-rollouts/icon-dark.svg",
 }
 
 

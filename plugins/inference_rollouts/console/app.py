@@ -69,7 +69,7 @@ def _add_pages(app: FastAPI) -> None:
     def page(request: Request) -> Response:
         return file("index.html", request)
 
-    @app.get("/bundle/{name}")
+    @app.get("/{name}")
     def bundle(name: str, request: Request) -> Response:
         return file(name, request)
 

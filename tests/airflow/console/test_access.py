@@ -41,7 +41,7 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
 
     mounts = [route for route in app.routes if getattr(route, "path", "") == PREFIX]
     [console] = [mount.app for mount in mounts]  # type: ignore[attr-defined]
-    names = {"dag_id": DAG, "run_id": "r1", "name": "index.html"}
+    names = {"dag_id": DAG, "run_id": "r1", "name": "console.js"}
     for route in console.routes:
         assert isinstance(route, APIRoute), f"{route} would answer without asking who somebody is"
         path = re.sub(r"\{(\w+)\}", lambda match: names[match[1]], route.path)
@@ -124,6 +124,6 @@ def test_the_bundle_is_sent_once(app: FastAPI, root_path: str) -> None:
     from tests.support.console import client
 
     viewer = client(app, "VIEWER", root_path)
-    tag = viewer.get("/bundle/index.html").headers["etag"]
-    assert viewer.get("/bundle/index.html", headers={"if-none-match": tag}).status_code == 304
-    assert viewer.get("/bundle/..%2f..%2fplugin.py").status_code == 404
+    tag = viewer.get("/console.js").headers["etag"]
+    assert viewer.get("/console.js", headers={"if-none-match": tag}).status_code == 304
+    assert viewer.get("/..%2fplugin.py").status_code == 404
