@@ -37,6 +37,8 @@ class InferenceRolloutsPlugin(AirflowPlugin):
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
         """Made where Airflow asks for it, which only its API server does: no task starts with it."""
         from inference_rollouts.console.app import PREFIX, create_app
-        from inference_rollouts.console.source import AirflowSource
+        from inference_rollouts.console.source import RolloutSource
+        from inference_rollouts.console.world import AirflowWorld
 
-        return [{"app": create_app(AirflowSource()), "url_prefix": PREFIX, "name": "Rollouts"}]
+        app = create_app(RolloutSource(AirflowWorld()))
+        return [{"app": app, "url_prefix": PREFIX, "name": "Rollouts"}]

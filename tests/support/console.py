@@ -59,5 +59,3 @@ class FakeSource:
 
     def plan(self, dag: str) -> dict[str, Any] | None:
         return self.one(dag, "")
-
-

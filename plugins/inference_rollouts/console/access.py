@@ -6,7 +6,7 @@ a permission on its DAG, and whoever is not known, or not allowed, gets nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -33,11 +33,11 @@ def may(method: Literal["GET", "PUT"]) -> Any:
     return Depends(allowed)
 
 
-def seen_by(user: BaseUser) -> set[str]:
+def seen_by(user: BaseUser) -> Collection[str]:
     """The ids of the DAGs that a user may see."""
-    return set(get_auth_manager().get_authorized_dag_ids(user=user, method="GET"))
+    return get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
 
 
-def edited_by(user: BaseUser) -> set[str]:
+def edited_by(user: BaseUser) -> Collection[str]:
     """The ids of the DAGs whose runs a user may edit."""
-    return set(get_auth_manager().get_authorized_dag_ids(user=user, method="PUT"))
+    return get_auth_manager().get_authorized_dag_ids(user=user, method="PUT")

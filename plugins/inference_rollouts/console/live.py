@@ -27,6 +27,9 @@ from inference_rollouts.core.reporting.turning import turning_points
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import snapshots
 
+BY_COUNTS = Health(ready_canary=1, ready_stable=1)
+"""All that is not seen here counts as well: the verdict is that of the counts alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
@@ -70,7 +73,7 @@ class LiveStep:
                     if (window := self._counters.observe(seen)) is not None:
                         self._absorb(window)
                 self._done = self._grid.passed(now)
-            judgement = conclude(self._sums, Health(), now)
+            judgement = conclude(self._sums, BY_COUNTS, now)
             return LiveView(
                 tuple(self._windows),
                 tuple(self._evidence),
@@ -94,5 +97,5 @@ class LiveStep:
         for window in self._windows:
             sums = absorb(sums, window)
         at = self._windows[-1].end if self._windows else time.time()
-        judgement = conclude(sums, Health(), at).to_json()
-        yield Seen(tuple(self._windows), Health(), judgement)
+        judgement = conclude(sums, BY_COUNTS, at).to_json()
+        yield Seen(tuple(self._windows), BY_COUNTS, judgement)

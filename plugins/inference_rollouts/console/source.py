@@ -12,24 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from inference_rollouts.clients.include import load_plans
-from inference_rollouts.console.cluster import (
-    Claims,
-    Surroundings,
-    claims_in,
-    clients_in,
-    place_of,
-    surroundings_of,
-)
+from inference_rollouts.clients import Clients
+from inference_rollouts.console.cluster import Claims, Place, Surroundings, place_of
 from inference_rollouts.console.kept import Kept
 from inference_rollouts.console.live import LiveStep, LiveView
-from inference_rollouts.console.runs import (
-    frozen_of,
-    plan_dags,
-    runs_in_flight,
-    runs_that_ended,
-    whole_run,
-)
+from inference_rollouts.console.runs import PlanDag
 from inference_rollouts.core.errors import (
     DecisionRecordBroken,
     PassingError,
@@ -83,16 +70,48 @@ class Source(Protocol):
         """A plan, and the latest look ahead at what it would do."""
 
 
-class AirflowSource:
-    """The Source beside Airflow."""
+class World(Protocol):
+    """Where the answers come from. What is not there raises what its clients raise."""
 
-    def __init__(self) -> None:
+    def dags(self) -> list[PlanDag]:
+        """The DAGs of all plans."""
+
+    def plans(self) -> dict[str, Plan]:
+        """Plans that are valid, by the ids of their DAGs."""
+
+    def in_flight(self) -> list[SeenRun]:
+        """Every run that is not over."""
+
+    def ended(self, dags: Sequence[str] | None = None) -> list[SeenRun]:
+        """The latest that are, of these DAGs or of all."""
+
+    def whole(self, dag: str, run: str) -> SeenRun | None:
+        """One run, with all that its tasks left."""
+
+    def frozen(self, dag: str, run: str) -> Frozen:
+        """What preflight froze."""
+
+    def claims(self, place: Place) -> Claims:
+        """What is claimed on a cluster."""
+
+    def surroundings(self, frozen: Frozen) -> Surroundings:
+        """Pods and Events."""
+
+    def clients(self, frozen: Frozen) -> Clients:
+        """The clients of a run."""
+
+
+class RolloutSource:
+    """The Source of a World."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
         self._frozen: Kept[Frozen | None] = Kept(FOREVER, most=1024)
         self._lists: Kept[dict[str, Any]] = Kept(FRESH)
         self._runs: Kept[SeenRun | None] = Kept(FRESH)
         self._ones: Kept[dict[str, Any] | None] = Kept(FRESH)
         self._charts: Kept[dict[str, Any] | None] = Kept(FRESH)
-        self._views: Kept[LiveView | None] = Kept(FRESH)
+        self._views: Kept[LiveView] = Kept(FRESH, patience=WAIT)
         self._steps: Kept[LiveStep] = Kept(FOREVER, most=64)
         self._claims: Kept[Claims] = Kept(FRESH, patience=WAIT)
         self._around: Kept[Surroundings] = Kept(SLOW, patience=WAIT)
@@ -116,27 +135,26 @@ class AirflowSource:
         return self._again.get((dag, run, closest), lambda: self._judged_again(seen, frozen, closest))
 
     def plan(self, dag: str) -> dict[str, Any] | None:
-        named = next((each for each in plan_dags() if each.dag == dag), None)
+        named = next((each for each in self._world.dags() if each.dag == dag), None)
         if named is None:
             return None
-        looked = [run for run in (*runs_in_flight(), *runs_that_ended([dag])) if run.dag == dag]
+        looked = [run for run in (*self._world.in_flight(), *self._world.ended([dag])) if run.dag == dag]
         return {
             **asdict(named),
-            "plan": _fields(_plans().get(dag)),
+            "plan": _fields(self._world.plans().get(dag)),
             "forecast": next(filter(None, map(self._forecast, looked[:5])), None),
             "in_flight": next((run.run for run in looked if not run.is_over), None),
         }
 
     def _overview(self) -> dict[str, Any]:
-        now, plans = time.time(), _plans()
-        running = runs_in_flight()
-        lines = [self._line(run, now) for run in running]
-        ended = [self._line(run, now) for run in runs_that_ended()]
+        now, plans = time.time(), self._world.plans()
+        lines = [self._line(run, now) for run in self._world.in_flight()]
+        ended = [self._line(run, now) for run in self._world.ended()]
         return {
             "now": now,
             "rollouts": [each.to_json() for each in in_order(lines)],
             "history": [each.to_json() for each in ended],
-            "plans": [{**asdict(each), "plan": _fields(plans.get(each.dag))} for each in plan_dags()],
+            "plans": [{**asdict(each), "plan": _fields(plans.get(each.dag))} for each in self._world.dags()],
         }
 
     def _line(self, run: SeenRun, now: float) -> Line:
@@ -151,21 +169,21 @@ class AirflowSource:
         if run.is_over or frozen is None:
             return status, None
         try:
-            claims = self._claims.get(place_of(frozen), lambda: claims_in(place_of(frozen)))
+            claims = self._claims.get(place_of(frozen), lambda: self._world.claims(place_of(frozen)))
         except Exception as error:
             log.debug("nothing is known of the claims of %s: %s", run.run, error)
             return status, None
         return claims.statuses.get(frozen.token, status), claims.watched.get(frozen.token)
 
     def _run(self, dag: str, run: str) -> SeenRun | None:
-        return self._runs.get((dag, run), lambda: whole_run(dag, run))
+        return self._runs.get((dag, run), lambda: self._world.whole(dag, run))
 
     def _plan_of(self, run: SeenRun) -> Frozen | None:
         """What preflight froze; None while it has not, or where nobody can read it."""
 
         def freeze() -> Frozen | None:
             try:
-                return Frozen.from_json(frozen_of(run.dag, run.run) or {})
+                return self._world.frozen(run.dag, run.run)
             except (PlanInvalid, KeyError) as error:
                 log.info("what preflight froze for %s is unreadable: %s", run.run, error)
                 return None
@@ -217,7 +235,7 @@ class AirflowSource:
         if seen.is_over:
             return None, "The rollout is over."
         try:
-            return self._around.get(frozen.token, lambda: surroundings_of(frozen)), ""
+            return self._around.get(frozen.token, lambda: self._world.surroundings(frozen)), ""
         except TimeoutError:
             return None, "The cluster has not answered yet."
         except (RolloutError, PassingError) as error:
@@ -227,7 +245,7 @@ class AirflowSource:
         """The page of the metrics store; empty where it is asked with credentials that people do not have."""
         plan = frozen.plan
         try:
-            access = clients_in(place_of(frozen)).prometheus.access  # type: ignore[attr-defined]
+            access = self._world.clients(frozen).prometheus.access  # type: ignore[attr-defined]
             shares = bad_shares(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
             return graph_page(access.url, shares, round(max(600.0, now - frozen.began)))
         except Exception:
@@ -237,11 +255,11 @@ class AirflowSource:
         """The step that stands, counted; None where none does, or the metrics store does not answer."""
         if seen.is_over or (step := self._standing_step(seen, frozen)) is None:
             return None
-        prometheus = clients_in(place_of(frozen)).prometheus
+        prometheus = self._world.clients(frozen).prometheus
         try:
             return self._views.get((frozen.token, id(step)), lambda: step.look(prometheus, time.time()))
-        except PrometheusUnavailable as error:
-            log.info("%s", error)
+        except (PrometheusUnavailable, TimeoutError) as error:
+            log.info("the step that stands is not counted: %s", error)
             return None
 
     def _standing_step(self, seen: SeenRun, frozen: Frozen) -> LiveStep | None:
@@ -310,11 +328,6 @@ class AirflowSource:
         if whole is None or not (text or failed):
             return None
         return {"run": run.run, "at": run.began, "text": text, "refused": failed}
-
-
-def _plans() -> dict[str, Plan]:
-    """Plans that are valid, by the ids of their DAGs; empty where this process has none."""
-    return {plan.dag_id: plan for _, plan in load_plans() if not isinstance(plan, PlanInvalid)}
 
 
 def _fields(plan: Plan | None) -> dict[str, Any] | None:

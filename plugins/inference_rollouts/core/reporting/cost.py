@@ -11,7 +11,7 @@ from inference_rollouts.core.values import Value
 
 
 class Cost(Value):
-    """`requests` that the canary got, `failed` of them, and `excess`: how many more than stable's share.
+    """`requests` that the canary got, `failed` of them, and `excess`: how many more than by stable's share.
 
     `accelerator_hours` are those that the canary's pods held; None where it has no pods of its own.
     """
@@ -26,6 +26,7 @@ def cost_of(plan: Plan, metric_set: MetricSet, windows: Sequence[WindowCounts], 
     """Of the windows of all steps; `seconds` is for how long the canary's pods were there."""
     counts = [window.counts[metric_set.errors] for window in windows if metric_set.errors in window.counts]
     requests, failed = sum(c.canary.n for c in counts), sum(c.canary.bad[0] for c in counts)
-    expected = sum(c.canary.n * c.stable.bad[0] / c.stable.n for c in counts if c.stable.n)
+    compared, usual = sum(c.stable.n for c in counts), sum(c.stable.bad[0] for c in counts)
+    expected = requests * usual / compared if compared else 0.0
     own = plan.accelerators_needed * seconds / 3600 if isinstance(plan, PoolPlan) else None
     return Cost(requests=requests, failed=failed, excess=max(0.0, failed - expected), accelerator_hours=own)

@@ -62,7 +62,8 @@ def _rung(plan: Plan, run: SeenRun, status: Status | None, number: int) -> Rung:
         values["until"] = judgement["time"]
     elif status and status.step == number and (progress := status.progress):
         values |= {key: getattr(progress, key) for key in ("verdict", "reason", "evidence")}
-    return Rung(**values, state=_state(run, shifted, judgement))
+    asked = run.question is not None and run.question.task == f"step_{number}.ask"
+    return Rung(**values, state=NOW if asked else _state(run, shifted, judgement))
 
 
 def _state(run: SeenRun, shifted: dict[str, Any], judgement: dict[str, Any] | None) -> str:
