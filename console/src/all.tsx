@@ -116,7 +116,7 @@ function Verdict({ line }: { line: Line }) {
 
 // `triggerer host/123 since 12:00:00Z`: the process is of no use in a list.
 export function watcher(words: string): string {
-  return words.replace(/\/\d+/, "").replace(/ since .*$/, "") || "–";
+  return words.replace(/\/\d+/, "").replace(/,? since .*$/, "") || "–";
 }
 
 function Ended({ lines, now }: { lines: Line[]; now: number }) {

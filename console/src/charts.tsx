@@ -174,8 +174,14 @@ function options(width: number, latest: Latest): uPlot.Options {
         : { range: (_, __, high) => [0, chart.most ?? (Math.max(high ?? 0, 0) * 1.15 || 1)] },
     },
     axes: [
-      { ...axis, size: 26, space: 70, values: (_, splits) => splits.map((time) => clock(time)) },
-      { ...axis, size: 58, space: 28, values: (_, splits) => splits.map((value) => (value === null || (chart.log && !isPower(value)) ? "" : chart.unit(value))) },
+      { ...axis, size: 26, space: 64, values: (_, splits) => splits.map((time) => shortClock(time, latest.current.range)) },
+      {
+        ...axis,
+        size: 58,
+        space: 28,
+        values: (_, splits) => splits.map((value) => chart.unit(value)),
+        ...(chart.log ? { splits: (_: uPlot, __: number, low: number, high: number) => powers(low, high) } : {}),
+      },
     ],
     series: [
       {},
@@ -194,7 +200,16 @@ function options(width: number, latest: Latest): uPlot.Options {
   };
 }
 
-const isPower = (value: number) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6;
+// Powers of ten, at most six of them.
+export function powers(low: number, high: number): number[] {
+  const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
+  const stride = Math.max(1, Math.ceil((last - first) / 5));
+  return Array.from({ length: Math.floor((last - first) / stride) + 1 }, (_, place) => 10 ** (first + place * stride));
+}
+
+function shortClock(time: number, [from, to]: [number, number]): string {
+  return to - from > 480 ? clock(time).slice(0, 5) : clock(time);
+}
 
 const MARKS: Record<string, string> = {
   raise: "fg-faint", question: "ask", answer: "ask", alarm: "bad", restored: "bad", promoted: "good", restart: "warn", warning: "warn",

@@ -194,6 +194,7 @@ export interface Rejudged {
 export interface Outcome { verdict: string; reason: string; seconds: number }
 
 export interface PlanPage extends PlanDag {
+  now: number;
   forecast: { run: string; at: number | null; text: string | null; refused: string | null } | null;
   in_flight: string | null;
 }

@@ -75,7 +75,7 @@ function Headline({ rollout }: { rollout: Rollout }) {
     ? [["Began", moment(line.began)], ["Took", line.began ? duration(line.ended - line.began) : "–"], ["Started by", line.by || "its schedule"]]
     : [
         ["At this share for", ago(line.since ?? line.began, now)],
-        ["Next", next ? `${next.mirror ? `${next.mirror} % mirrored` : `${next.weight} %`}` : "promotion"],
+        ["Next", line.standing === "alarm" ? `all traffic back on ${line.stable}` : next ? (next.mirror ? `${next.mirror} % mirrored` : `${next.weight} %`) : "promotion"],
         ["Ends about", line.ends_about ? `${until(line.ends_about, now)}` : "–"],
         ["Watched by", (line.watcher || "nobody yet").replace(/\/\d+/, "")],
       ];
@@ -133,7 +133,7 @@ function Asked({ dag, run, rollout, choose }: { dag: string; run: string; rollou
         <h2>{question.subject}</h2>
         <span class="muted">asked {ago(question.asked, rollout.now)} ago</span>
       </header>
-      <Markdown text={question.body} />
+      <Body text={question.body} />
       {rollout.may_edit ? (
         <footer>
           {question.options.map((option) => (
@@ -155,6 +155,20 @@ function Asked({ dag, run, rollout, choose }: { dag: string; run: string; rollou
         </footer>
       ) : <p class="muted">Who may edit runs of this DAG can answer.</p>}
     </section>
+  );
+}
+
+// The figures of a question stand below as well, so that here they can be opened.
+function Body({ text }: { text: string }) {
+  const lines = text.split("\n");
+  const [from, to] = [lines.findIndex((line) => line.startsWith("Figures")), lines.findIndex((line) => line.startsWith("- **"))];
+  if (from < 0 || to < from) return <Markdown text={text} />;
+  return (
+    <>
+      <Markdown text={lines.slice(0, from).join("\n")} />
+      <details><summary>Figures when it was asked</summary><Markdown text={lines.slice(from, to).join("\n")} /></details>
+      <Markdown text={lines.slice(to).join("\n")} />
+    </>
   );
 }
 

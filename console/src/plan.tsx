@@ -19,7 +19,7 @@ export function PlanView({ dag }: { dag: string }) {
     return error ? <main class="page"><Empty title="No plan here">{error.message}</Empty></main> : <Loading />;
   }
   const { plan, forecast } = value;
-  const now = Date.now() / 1000;
+  const now = value.now;
   const waits = looking !== null && forecast?.run !== looking;
 
   const look = async () => {

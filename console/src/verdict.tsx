@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api } from "./api";
 import type { Judgement, Rejudged, Rollout, Row } from "./model";
 import { Panel, Trouble } from "./parts";
-import { count, duration, figure, percent, VERDICTS } from "./words";
+import { duration, figure, percent, VERDICTS } from "./words";
 
 export function Why({ rollout }: { rollout: Rollout }) {
   const judgement = rollout.judgement;
@@ -44,8 +44,8 @@ function Evidence({ judgement }: { judgement: Judgement }) {
         <tbody>
           {judgement.rows.map((row) => <Figures key={row.metric} row={row} />)}
           <tr class="all">
-            <th scope="row">All together</th>
-            <td class="right">{count(judgement.canary.requests, "request")}</td>
+            <th scope="row">Of all requests</th>
+            <td class="right">{judgement.canary.requests.toLocaleString("en")}</td>
             <td class="right">{judgement.stable.requests.toLocaleString("en")}</td>
             <td><Gauge value={judgement.evidence} alarm={judgement.alarm_at} /></td>
           </tr>

@@ -1,9 +1,10 @@
 // Looks at every page and state in a real browser: what is on it, that it can be used by keyboard, and axe's rules.
 // `--screenshots FOLDER` takes a picture of each, light and dark; `--readme FOLDER` the two of the README.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { chromium } from "playwright-core";
 
 const { CONSOLE, TOKEN, CHROMIUM } = process.env;
@@ -35,7 +36,9 @@ async function open(where, hash, { theme = "light", width = 1440, height = 1000,
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   await page.goto(`${CONSOLE}/${where}/inference-rollouts/${hash}`);
   await page.waitForSelector("main, .trouble");
-  if (settle) await page.waitForTimeout(hash.startsWith("#/rollouts") ? 1200 : 150);
+  if (settle) await page.waitForTimeout(150);
+  if (settle && (await page.locator(".alpha").count())) await page.waitForSelector(".alpha dd");
+  if (settle && (await page.locator(".ladder").count())) await page.waitForSelector("canvas, .charts, .pad.muted");
   return { page, context, errors };
 }
 
@@ -139,12 +142,14 @@ for (const [standing, words, plan] of STATES) {
   await page.waitForSelector(".alpha dd");
   check((await page.textContent(".alpha dl")).includes("worse after"), "judged again");
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save as HTML" }).click()]);
-  const path = await download.path();
+  const path = join(await mkdtemp(join(tmpdir(), "console-")), "saved.html");
+  await download.saveAs(path);
   const saved = await (await browser.newContext()).newPage();
   await saved.goto(`file://${path}`);
   check((await saved.locator("img").count()) > 3 && (await saved.locator("button").count()) === 0, "the saved page has its charts and no buttons");
   check((await saved.textContent("body")).includes("Rolled back"), "the saved page says how it ended");
   await picture(saved, "saved");
+  await rm(dirname(path), { recursive: true });
   await context.close();
 }
 

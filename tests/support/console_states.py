@@ -6,7 +6,7 @@ from inference_rollouts.console.source import RolloutSource
 from inference_rollouts.core.errors import ClusterUnavailable
 from inference_rollouts.core.reporting.report import Outcome
 from inference_rollouts.core.routing.claim import Phase
-from tests.support.console_world import STEP_SECONDS, Played, PlayedWorld
+from tests.support.console_world import NOW, STEP_SECONDS, Played, PlayedWorld
 
 IN_STEP = [60 + STEP_SECONDS * step + 110 for step in range(4)]
 WHOLE = 60 + 4 * STEP_SECONDS + 10
@@ -16,6 +16,9 @@ def busy(forecast: str = "") -> RolloutSource:
     """One rollout in each state."""
     return RolloutSource(
         PlayedWorld(
+            Played(
+                "llm", "llm-pool-version-0", "llm-pool", WHOLE, over=Outcome.PROMOTED, ended=92000, seed=11, by=""
+            ),
             Played("llm", "llm-pool", "llm-pool-version-2", IN_STEP[2], seed=3),
             Played("search-rerank", "rerank-7b", "rerank-7b-fp8", IN_STEP[1] + 150, asks=True, seed=4),
             Played(
@@ -30,17 +33,15 @@ def busy(forecast: str = "") -> RolloutSource:
                 "moderation", "guard-2", "guard-3", IN_STEP[1], failing=0.05, slower=1.3,
                 over=Outcome.ROLLED_BACK, ended=5400, seed=10,
             ),
-            Played(
-                "llm", "llm-pool-version-0", "llm-pool", WHOLE, over=Outcome.PROMOTED, ended=92000, seed=11, by=""
-            ),
             forecast=forecast,
-        )
+        ),
+        lambda: NOW,
     )  # fmt: skip
 
 
 def empty() -> RolloutSource:
     """Nothing has been rolled out yet."""
-    return RolloutSource(PlayedWorld())
+    return RolloutSource(PlayedWorld(), lambda: NOW)
 
 
 def many(rollouts: int = 200) -> RolloutSource:
@@ -53,4 +54,4 @@ def many(rollouts: int = 200) -> RolloutSource:
     kinds = [bad if number % 41 == 7 else new if number % 9 == 4 else good for number in range(rollouts)]
     flying = (kind.called(f"service-{number:03d}", number) for number, kind in enumerate(kinds))
     broken = ClusterUnavailable("GET", "/apis", 0, "the lab is away")
-    return RolloutSource(PlayedWorld(*flying, broken=broken))
+    return RolloutSource(PlayedWorld(*flying, broken=broken), lambda: NOW)

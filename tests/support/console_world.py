@@ -33,7 +33,8 @@ from inference_rollouts.core.reporting.pods import SeenPod
 from inference_rollouts.core.reporting.report import Cause, Outcome, markdown
 from inference_rollouts.core.reporting.seen import SeenQuestion, SeenRun, SeenTask
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
-from inference_rollouts.core.routing.claim import Claim, Command, Owner, Phase, Place as Rule
+from inference_rollouts.core.routing.claim import Claim, Command, Owner, Phase
+from inference_rollouts.core.routing.claim import Place as Rule
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import snapshots
 from tests.support.plans import plan_file
@@ -41,6 +42,7 @@ from tests.support.plans import plan_file
 RATE, PODS, DELAY, BAKE, EVERY = 90.0, 3, 15.0, 150.0, 7.5
 STEPS = (5, 20, 50, 100)
 HEALTHY = Health(ready_canary=PODS, ready_stable=PODS)
+NOW = 1795718400.0  # 2026-11-26 18:40 UTC, when all of this happens
 STEP_SECONDS = DELAY + BAKE + 5.0
 
 
@@ -146,7 +148,7 @@ class Played:
     ended: float = 0.0  # seconds ago
 
     def __post_init__(self) -> None:
-        self.now = time.time() - self.ended
+        self.now = NOW - self.ended
         self.began = self.now - self.age
         self.run_id = f"manual__2026-11-26T{self.seed % 24:02d}:14:07+00:00"
         self.plan = plan_of(self.name, self.stable, self.canary, asks=self.asks)
@@ -176,7 +178,9 @@ class Played:
     def _steps(self) -> None:
         first = self.began + 60
         starts = [first + STEP_SECONDS * place for place in range(len(STEPS))]
-        shares = [(at, STEPS[place] / 100) for place, at in enumerate(starts) if at < self.now]
+        most = 20 if self.asks else 100
+        given = [share for share in STEPS if share <= most]
+        shares = [(at, share / 100) for at, share in zip(starts, given, strict=False) if at < self.now]
         self.traffic = Traffic(
             self.frozen.metric_set,
             (self.canary, self.stable),
@@ -367,7 +371,7 @@ class PlayedWorld:
                 dag,
                 plan.description,
                 place == 3,
-                time.time() + 3600 * (place + 2) if place % 2 else None,
+                NOW + 3600 * (place + 2) if place % 2 else None,
                 False,
             )
             for place, (dag, plan) in enumerate(plans.items())
@@ -429,7 +433,7 @@ def _pods(pool: str, version: str, since: float, *, died: bool = False) -> Itera
             restarts=2 if ill else 0,
             version=version,
             since=since,
-            died=time.time() - 40 if ill else None,
+            died=NOW - 40 if ill else None,
         )
 
 

@@ -7,7 +7,6 @@ It writes nothing. It knows what the metrics store knows; of what the judge sees
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -96,6 +95,6 @@ class LiveStep:
         sums: Sums = begin(self._frozen.plan.analysis, self._frozen.metric_set, self._step, self._carried)
         for window in self._windows:
             sums = absorb(sums, window)
-        at = self._windows[-1].end if self._windows else time.time()
+        at = self._windows[-1].end if self._windows else self._step.started_at
         judgement = conclude(sums, BY_COUNTS, at).to_json()
         yield Seen(tuple(self._windows), BY_COUNTS, judgement)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ from inference_rollouts.core.errors import (
 from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.decision_record import StepRecord, read, windows_in
-from inference_rollouts.core.judging.judgement import Judgement
+from inference_rollouts.core.judging.judgement import Judgement, Verdict
 from inference_rollouts.core.judging.rejudge import Outcome, recorded, rejudged
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.approval import watched as watched_step
@@ -104,8 +104,9 @@ class World(Protocol):
 class RolloutSource:
     """The Source of a World."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, now: Callable[[], float] = time.time) -> None:
         self._world = world
+        self._now = now
         self._frozen: Kept[Frozen | None] = Kept(FOREVER, most=1024)
         self._lists: Kept[dict[str, Any]] = Kept(FRESH)
         self._runs: Kept[SeenRun | None] = Kept(FRESH)
@@ -140,6 +141,7 @@ class RolloutSource:
             return None
         looked = [run for run in (*self._world.in_flight(), *self._world.ended([dag])) if run.dag == dag]
         return {
+            "now": self._now(),
             **asdict(named),
             "plan": _fields(self._world.plans().get(dag)),
             "forecast": next(filter(None, map(self._forecast, looked[:5])), None),
@@ -147,7 +149,7 @@ class RolloutSource:
         }
 
     def _overview(self) -> dict[str, Any]:
-        now, plans = time.time(), self._world.plans()
+        now, plans = self._now(), self._world.plans()
         lines = [self._line(run, now) for run in self._world.in_flight()]
         ended = [self._line(run, now) for run in self._world.ended()]
         return {
@@ -195,7 +197,7 @@ class RolloutSource:
         seen = self._run(dag, run)
         if seen is None:
             return None
-        now, frozen = time.time(), self._plan_of(seen)
+        now, frozen = self._now(), self._plan_of(seen)
         status, watched = self._status(seen, frozen)
         shown = line(seen, frozen.plan if frozen else None, status, watched, now)
         whole: dict[str, Any] = {
@@ -257,7 +259,7 @@ class RolloutSource:
             return None
         prometheus = self._world.clients(frozen).prometheus
         try:
-            return self._views.get((frozen.token, id(step)), lambda: step.look(prometheus, time.time()))
+            return self._views.get((frozen.token, id(step)), lambda: step.look(prometheus, self._now()))
         except (PrometheusUnavailable, TimeoutError) as error:
             log.info("the step that stands is not counted: %s", error)
             return None
@@ -292,7 +294,7 @@ class RolloutSource:
         live = self._live(seen, frozen)
         policy = frozen.plan.analysis
         return {
-            "now": time.time(),
+            "now": self._now(),
             **curves(frozen.metric_set, list(self._windows(seen, frozen, live))),
             "evidence": [*_evidence(seen, frozen), *(live.evidence if live else ())],
             "alarm_at": 1 / policy.alpha,
@@ -395,6 +397,7 @@ def _asked(seen: SeenRun, frozen: Frozen) -> list[tuple[float, float]]:
     """When the canary was given which share (0 to 1), to the end of the run."""
     rungs = ladder(frozen.plan, seen, None)
     asked = [(rung.since, (rung.percent or 0) / 100) for rung in rungs if rung.since is not None]
+    asked += [(rung.until, 0.0) for rung in rungs if rung.verdict == Verdict.ROLLBACK and rung.until]
     if seen.is_over and asked and seen.ended is not None:
         promoted = seen.left("report", "outcome") == "promoted"
         asked.append((seen.ended, 1.0 if promoted else 0.0))

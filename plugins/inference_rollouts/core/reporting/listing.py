@@ -10,6 +10,7 @@ from inference_rollouts.core.reporting.ladder import Rung, ladder
 from inference_rollouts.core.reporting.seen import SeenRun
 from inference_rollouts.core.reporting.standing import Standing, standing_of
 from inference_rollouts.core.reporting.status import Status
+from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.core.values import Value
 
 _ORDER = {standing: place for place, standing in enumerate(Standing)}
@@ -100,6 +101,8 @@ def _end(
 ) -> float | None:
     """About when it ends, if every step passes at its first chance; None where that is not to be said."""
     if plan is None or run.is_over or status is None or run.question:
+        return None
+    if status.phase is not Phase.PROGRESSING:
         return None
     done = status.step
     current = status.since + plan.initial_delay + plan.all_steps[done - 1].bake if done else now
