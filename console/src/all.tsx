@@ -2,20 +2,44 @@
 
 import { useMemo, useState } from "preact/hooks";
 import { api, usePolled } from "./api";
+import { Confirm, type Deed } from "./dialog";
 import type { Line, Lists, PlanDag } from "./model";
 import { Arms, Badge, Empty, Loading, Panel, ShareBar, Trouble } from "./parts";
 import { toPlan, toRun } from "./place";
 import { ago, count, duration, moment, STANDINGS, until, VERDICTS } from "./words";
 
 const EVERY = 3000;
+const FEW = 15;
 
 type Filter = "all" | "person" | "flight";
 
+// The DAG with which all rollouts are stopped, and go on: Airflow's permission to run it says who may.
+const STOPPING = "rollout_control";
+
+function everything(title: string, command: string, effect: string): Deed {
+  return {
+    title,
+    effect: <p>{effect}</p>,
+    button: title,
+    tone: command === "go" ? "good" : "bad",
+    reason: true,
+    act: async (reason) => {
+      await api.trigger(STOPPING, { rollout: "everything", command, reason, lasts: "4h" });
+      return `${title}: Airflow runs ${STOPPING}, which says what became of it.`;
+    },
+  };
+}
+
+const STOP = everything("Stop everything", "stop", "All rollouts keep their shares, and none is raised, for four hours or until somebody lets them go on. They are watched, and alarm, as ever.");
+const GO = everything("Let them go on", "go", "What was stopped goes on from where it stands.");
+
 export function All() {
-  const { value, error } = usePolled<Lists>(api.lists, EVERY);
+  const { value, error, again } = usePolled<Lists>(api.lists, EVERY);
   const [text, setText] = useState("");
   const [filter, setFilter] = useState<Filter>("all");
   const [outcome, setOutcome] = useState("");
+  const [deed, setDeed] = useState<Deed | null>(null);
+  const [done, setDone] = useState<string | null>(null);
   if (!value) return error ? <Trouble error={error} /> : <Loading />;
   const wanted = (each: Line) => matches(each, text);
   const person = value.rollouts.filter((each) => each.wants_a_person);
@@ -40,9 +64,13 @@ export function All() {
               Wants a person <b>{person.length}</b>
             </button>
           </span>
+          {value.may_stop && value.rollouts.length > 0 && (value.stops?.length
+            ? <button type="button" onClick={() => setDeed(GO)}>Let them go on</button>
+            : <button type="button" class="bad" onClick={() => setDeed(STOP)}>Stop everything</button>)}
         </div>
       </header>
       <Trouble error={error} stale />
+      {done && <p class="done" role="status"><span aria-hidden="true">✓</span> {done}</p>}
       {(value.stops ?? []).map((stop) => <p class="stop" role="status"><span aria-hidden="true">■</span> {stop.words} <span class="muted">({stop.namespace})</span></p>)}
       <section class="panel wide" aria-label="In flight">
         {shown.length ? <Flight lines={shown} now={value.now} /> : (
@@ -59,6 +87,7 @@ export function All() {
           {value.plans.length ? <Plans plans={value.plans} now={value.now} /> : <p class="muted pad">There is no plan that you may see.</p>}
         </Panel>
       </div>
+      {deed && <Confirm deed={deed} close={(words) => { setDeed(null); if (words !== null) { setDone(words); again(); } }} />}
     </main>
   );
 }
@@ -161,9 +190,11 @@ function Outcomes({ lines, chosen, choose }: { lines: Line[]; chosen: string; ch
 }
 
 function Plans({ plans, now }: { plans: PlanDag[]; now: number }) {
+  const [all, setAll] = useState(false);
   return (
+    <>
     <ul class="plans">
-      {plans.map((each) => (
+      {(all ? plans : plans.slice(0, FEW)).map((each) => (
         <li key={each.dag}>
           <div>
             <a class="row" href={toPlan(each.dag)}>{each.plan?.name ?? each.dag.replace(/^rollout_/, "")}</a>
@@ -177,5 +208,7 @@ function Plans({ plans, now }: { plans: PlanDag[]; now: number }) {
         </li>
       ))}
     </ul>
+    {plans.length > FEW && !all && <button class="more" type="button" onClick={() => setAll(true)}>Show all {plans.length}</button>}
+    </>
   );
 }

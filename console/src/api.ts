@@ -42,12 +42,14 @@ export const api = {
       body: JSON.stringify({ what, why }),
     }),
 
-  start: (dag: string, dryRun: boolean) =>
+  trigger: (dag: string, conf: object) =>
     answer<{ dag_run_id: string }>(`${AIRFLOW}/dags/${encodeURIComponent(dag)}/dagRuns`, {
       method: "POST",
       headers: HEADERS,
-      body: JSON.stringify({ logical_date: null, conf: dryRun ? { dry_run: true } : {} }),
+      body: JSON.stringify({ logical_date: null, conf }),
     }),
+
+  start: (dag: string, dryRun: boolean) => api.trigger(dag, dryRun ? { dry_run: true } : {}),
 
   answer: (dag: string, id: string, task: string, option: string) =>
     answer<unknown>(

@@ -180,6 +180,7 @@ function options(width: number, latest: Latest): uPlot.Options {
         size: 58,
         space: 28,
         values: (_, splits) => splits.map((value) => chart.unit(value)),
+        filter: (_, splits) => splits,
         ...(chart.log ? { splits: (_: uPlot, __: number, low: number, high: number) => powers(low, high) } : {}),
       },
     ],

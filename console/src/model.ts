@@ -64,6 +64,7 @@ export interface Lists {
   history: Line[];
   plans: PlanDag[];
   stops?: Stop[];
+  may_stop: boolean;
 }
 
 export interface Rung {
@@ -162,6 +163,7 @@ export interface Rollout {
   cost?: { requests: number; failed: number; excess: number; accelerator_hours: number | null };
   graph?: string;
   commands?: Command[];
+  record?: { step: number; time: number; verdict: string; reason: string; evidence: number }[];
 }
 
 export interface Command { what: string; title: string; effect: string }

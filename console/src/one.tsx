@@ -11,7 +11,7 @@ import { Arms, Away, Badge, Empty, Loading, Panel, Trouble } from "./parts";
 import { airflowRun, airflowTask, toAll } from "./place";
 import { save } from "./save";
 import { Alpha, Turning, Why } from "./verdict";
-import { ago, clock, count, duration, figure, moment, until } from "./words";
+import { ago, clock, count, duration, figure, moment, until, VERDICTS } from "./words";
 
 const EVERY = 2000;
 
@@ -48,6 +48,8 @@ export function One({ dag, run, theme }: { dag: string; run: string; theme: stri
             <Trouble error={charted.error} stale={charted.value !== null} />
             {charted.value ? <Charts series={charted.value} events={events} theme={theme} /> : value.plan ? <Loading /> : <p class="muted pad">Charts begin when preflight has frozen the plan.</p>}
           </Panel>
+          <Events events={events} dag={dag} run={run} />
+          <DecisionRecord rollout={value} />
           {value.report && <Panel title="Report"><div class="pad"><Markdown text={value.report} /></div></Panel>}
         </div>
         <div>
@@ -56,7 +58,6 @@ export function One({ dag, run, theme }: { dag: string; run: string; theme: stri
           <Alpha dag={dag} run={run} rollout={value} />
           <Pods rollout={value} />
           <Cost rollout={value} />
-          <Events events={events} dag={dag} run={run} />
         </div>
       </div>
       {deed && <Confirm deed={deed} close={(words) => { setDeed(null); if (words !== null) { setDone(words); again(); } }} />}
@@ -219,7 +220,29 @@ function Cost({ rollout }: { rollout: Rollout }) {
   );
 }
 
-const KINDS: Record<string, [string, string]> = {
+function DecisionRecord({ rollout }: { rollout: Rollout }) {
+  const record = rollout.record ?? [];
+  if (!record.length) return null;
+  return (
+    <Panel title="Decision record" extra={<span class="muted">{count(record.length, "line")}, of steps that were judged</span>}>
+      <details class="record">
+        <summary>Observation by observation</summary>
+        <div class="scroll">
+          <table>
+            <thead><tr><th scope="col">Time</th><th scope="col">Step</th><th scope="col">Verdict</th><th scope="col" class="right">Evidence</th><th scope="col">Why</th></tr></thead>
+            <tbody>
+              {record.map((line) => (
+                <tr><td class="nowrap">{clock(line.time)}</td><td>{line.step}</td><td class="nowrap">{VERDICTS[line.verdict] ?? line.verdict}</td><td class="right">{figure(line.evidence)}</td><td>{line.reason}</td></tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      </details>
+    </Panel>
+  );
+}
+
+const KINDS: { [kind: string]: [string, string] | undefined; event: [string, string] } = {
   start: ["▸", "run"], raise: ["↑", "run"], passed: ["✓", "good"], alarm: ["!", "bad"], question: ["?", "ask"], answer: ["?", "ask"],
   restored: ["↩", "back"], promoted: ["✓", "good"], restart: ["↻", "warn"], warning: ["△", "warn"], event: ["·", "still"],
 };
@@ -233,7 +256,7 @@ function Events({ events, dag, run }: { events: Happening[]; dag: string; run: s
     <Panel title="Events" extra={<Away href={airflowTask(dag, run, "report")}>Tasks</Away>}>
       <ol class="events">
         {shown.map((event) => {
-          const [sign, tone] = KINDS[event.kind] ?? KINDS.event!;
+          const [sign, tone] = KINDS[event.kind] ?? KINDS.event;
           return (
             <li>
               <time title={moment(event.time)}>{clock(event.time)}</time>

@@ -45,7 +45,7 @@ class FakeSource:
 
     def overview(self) -> dict[str, Any]:
         rows = [{"dag": dag, "run": "r1"} for dag in self.dags]
-        return {"now": 0.0, "rollouts": rows, "history": rows, "plans": rows}
+        return {"now": 0.0, "rollouts": rows, "history": rows, "plans": rows, "stops": rows}
 
     def one(self, dag: str, run: str) -> dict[str, Any] | None:
         return {"dag": dag, "run": run} if dag in self.dags else None
@@ -58,3 +58,7 @@ class FakeSource:
 
     def plan(self, dag: str) -> dict[str, Any] | None:
         return self.one(dag, "")
+
+    def command(self, dag: str, run: str, what: str, who: str, why: str) -> str:
+        self.commands.append((dag, run, what, who, why))
+        return f"{what}: done"

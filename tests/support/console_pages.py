@@ -20,8 +20,8 @@ from tests.support.plans import ROOT
 
 CONSOLE = ROOT / "console"
 SCRIPT = CONSOLE / "tests" / "pages.mjs"
-FORECAST = """**llm-pool -> llm-pool-version-2: dry run**, nothing was written. 5 objects to create, 1 to change. \
-The steps take 11 min if all goes well; it ends by 2026-11-26 23:40 UTC at the latest.
+FORECAST = """**llm-pool -> llm-pool-version-2: dry run**, nothing was written. \
+5 objects to create, 1 to change. The steps take 11 min if all goes well; it ends by 2026-11-26 23:40 UTC at the latest.
 
 | step | share | delay | bake | decided within |
 | ---: | --- | ---: | ---: | ---: |

@@ -17,7 +17,8 @@ def busy(forecast: str = "") -> RolloutSource:
     return RolloutSource(
         PlayedWorld(
             Played(
-                "llm", "llm-pool-version-0", "llm-pool", WHOLE, over=Outcome.PROMOTED, ended=92000, seed=11, by=""
+                "llm", "llm-pool-version-0", "llm-pool", WHOLE,
+                over=Outcome.PROMOTED, ended=92000, seed=11, by="",
             ),
             Played("llm", "llm-pool", "llm-pool-version-2", IN_STEP[2], seed=3),
             Played("search-rerank", "rerank-7b", "rerank-7b-fp8", IN_STEP[1] + 150, asks=True, seed=4),

@@ -357,7 +357,10 @@ def plan_of(name: str, stable: str, canary: str, *, asks: bool = False) -> PoolP
 class PlayedWorld:
     """A World of these rollouts; `broken` are what its clusters answer instead."""
 
-    def __init__(self, *played: Played, forecast: str = "", broken: Exception | None = None) -> None:
+    def __init__(
+        self, *played: Played, forecast: str = "", stop: str = "", broken: Exception | None = None
+    ) -> None:
+        self.stop = stop
         self.played = played
         self.forecast = forecast
         self.broken = broken
@@ -405,8 +408,10 @@ class PlayedWorld:
             raise self.broken
         flying = [each for each in self.played if each.over is None]
         return Claims(
+            {each.frozen.token: [each.claim] for each in flying if each.step},
             {each.frozen.token: each.status for each in flying},
             {each.frozen.token: each.watched for each in flying},
+            self.stop,
         )
 
     def surroundings(self, frozen: Frozen) -> Surroundings:

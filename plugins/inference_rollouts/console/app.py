@@ -10,12 +10,15 @@ from typing import Annotated, Any
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response, status
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from inference_rollouts.console.access import User, edited_by, may, own_page, seen_by
 from inference_rollouts.console.source import Source
-from inference_rollouts.core.errors import DecisionRecordBroken
+from inference_rollouts.core.errors import DecisionRecordBroken, PassingError, RolloutError
+from inference_rollouts.core.routing.claim import LONGEST_WHY
 
 PREFIX = "/inference-rollouts"
+STOPPING = "rollout_control"  # the DAG with which all rollouts are stopped, and go on
 BUNDLE = Path(__file__).parent / "bundle"
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 HEADERS = {
@@ -25,6 +28,15 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
+
+
+class Given(BaseModel):
+    """A command, and why: it stands on the claim, in Events and in the report."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    what: Annotated[str, Field(max_length=32)]
+    why: Annotated[str, Field(min_length=1, max_length=LONGEST_WHY)]
 
 
 def create_app(source: Source) -> FastAPI:
@@ -85,9 +97,10 @@ def _add_lists(app: FastAPI, source: Source) -> None:
                 for each in everything[name]
                 if each["dag"] in seen
             ]
-            for name in ("rollouts", "history", "plans")
+            for name in ("rollouts", "history", "plans", "stops")
         }
-        return JSONResponse({**everything, **lists, "user": user.get_name()})
+        may_stop = STOPPING in edited
+        return JSONResponse({**everything, **lists, "user": user.get_name(), "may_stop": may_stop})
 
 
 def _add_rollouts(app: FastAPI, source: Source) -> None:
@@ -105,6 +118,17 @@ def _add_rollouts(app: FastAPI, source: Source) -> None:
             return _json(source.rejudged(dag_id, run_id, alpha))
         except DecisionRecordBroken as error:
             return JSONResponse({"detail": str(error)}, status.HTTP_409_CONFLICT)
+
+    @app.post("/api/rollouts/{dag_id}/{run_id}/commands", dependencies=[may("PUT")])
+    def command(dag_id: str, run_id: str, given: Given, user: User) -> Response:
+        """Commands in the user's name. What makes no sense is refused in words, and changes nothing."""
+        try:
+            words = source.command(dag_id, run_id, given.what, user.get_name(), given.why)
+        except RolloutError as error:
+            return JSONResponse({"detail": str(error)}, status.HTTP_409_CONFLICT)
+        except PassingError as error:
+            return JSONResponse({"detail": str(error)}, status.HTTP_503_SERVICE_UNAVAILABLE)
+        return JSONResponse({"words": words})
 
     @app.get("/api/plans/{dag_id}", dependencies=[may("GET")])
     def plan(dag_id: str, user: User) -> Response:

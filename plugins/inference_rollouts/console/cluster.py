@@ -13,10 +13,12 @@ from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.reporting.ladder import Happening
 from inference_rollouts.core.reporting.pods import SeenPod, seen_pods
 from inference_rollouts.core.reporting.status import Status
+from inference_rollouts.core.routing.claim import Claim
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.rollout.overview import overview
 from inference_rollouts.rollout.pods import pods_of
+from inference_rollouts.rollout.switch import read_switch
 
 Place = tuple[Connections, str]
 """The connections to a cluster, and a namespace in it."""
@@ -24,10 +26,15 @@ Place = tuple[Connections, str]
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """By token of a rollout: its status, and whether somebody watches it (None: leases may not be read)."""
+    """By token of a rollout: its claims, its status, and whether somebody watches it (None: nobody knows).
 
+    `stop` says who stopped all rollouts here, and why; empty where they go on.
+    """
+
+    claims: Mapping[str, Sequence[Claim]]
     statuses: Mapping[str, Status]
     watched: Mapping[str, bool | None]
+    stop: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,8 @@ def place_of(frozen: Frozen) -> Place:
 
 def claims_in(place: Place) -> Claims:
     """Every rollout of a place. Raises what the cluster raises."""
-    seen = overview(clients_in(place).cluster)
+    cluster = clients_in(place).cluster
+    seen = overview(cluster)
     tokens = {each.target: each.claim.token for each in seen.claimed if each.claim}
     statuses = dict(zip(dict.fromkeys(tokens.values()), seen.statuses, strict=True))
     watched: dict[str, bool | None] = {}
@@ -59,7 +67,11 @@ def claims_in(place: Place) -> Claims:
         watch = seen.watches.get(target)
         fresh = None if not seen.leases else watch is not None and watch.is_fresh(seen.now)
         watched[token] = fresh if watched.get(token, True) else watched[token]
-    return Claims(statuses, watched)
+    claims = {
+        token: [c.claim for c in seen.claimed if c.claim and c.claim.token == token] for token in statuses
+    }
+    switch = read_switch(cluster) if seen.leases else None
+    return Claims(claims, statuses, watched, str(switch) if switch and switch.is_on(seen.now) else "")
 
 
 def surroundings_of(frozen: Frozen) -> Surroundings:

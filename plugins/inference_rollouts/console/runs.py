@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement, Select
 
 FINISHED = 60  # runs that are over, of which a list tells
+CONTROL = "control"  # the tag of the DAG with which people command
 RUNNING = ("running", "queued")
 RETIREMENTS = "retire\\_%"  # ids of DAGs that move nothing
 Key = tuple[str, str]  # a DAG's id, and a run's
@@ -49,8 +50,7 @@ def plan_dags() -> list[PlanDag]:
     """Those of all plans, whether they ever ran."""
     asked = (
         select(DagModel.dag_id, DagModel.description, DagModel.is_paused, DagModel.next_dagrun_create_after)
-        .where(DagModel.dag_id.in_(_tagged(TAG)), DagModel.is_stale.is_(False))
-        .where(DagModel.dag_id.not_like(RETIREMENTS, escape="\\"))
+        .where(*_moves(DagModel.dag_id), DagModel.is_stale.is_(False))
         .order_by(DagModel.dag_id)
     )
     with _session() as session:
@@ -114,6 +114,15 @@ def _tagged(tag: str) -> Select[Any]:
     return select(DagTag.dag_id).where(DagTag.name == tag)
 
 
+def _moves(dag_id: Any) -> tuple[ColumnElement[bool], ...]:
+    """That a DAG moves traffic: it neither retires what is left, nor commands others."""
+    return (
+        dag_id.in_(_tagged(TAG)),
+        dag_id.not_in(_tagged(CONTROL)),
+        dag_id.not_like(RETIREMENTS, escape="\\"),
+    )
+
+
 def _runs(which: ColumnElement[bool], most: int | None) -> Select[Any]:
     columns = (
         DagRun.id,
@@ -125,8 +134,7 @@ def _runs(which: ColumnElement[bool], most: int | None) -> Select[Any]:
         DagRun.triggering_user_name,
     )
     newest = func.coalesce(DagRun.end_date, DagRun.start_date, DagRun.queued_at).desc()
-    rollouts = DagRun.dag_id.in_(_tagged(TAG)), DagRun.dag_id.not_like(RETIREMENTS, escape="\\")
-    return select(*columns).where(which, *rollouts).order_by(newest).limit(most)
+    return select(*columns).where(which, *_moves(DagRun.dag_id)).order_by(newest).limit(most)
 
 
 def _left(session: Session, which: ColumnElement[bool]) -> dict[Key, dict[tuple[str, str], Any]]:

@@ -6,6 +6,7 @@ number of API servers may answer, and none of them writes.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from inference_rollouts.console.kept import Kept
 from inference_rollouts.console.live import LiveStep, LiveView
 from inference_rollouts.console.runs import PlanDag
 from inference_rollouts.core.errors import (
+    CommandRefused,
     DecisionRecordBroken,
     PassingError,
     PlanInvalid,
@@ -36,10 +38,12 @@ from inference_rollouts.core.reporting.curves import curves
 from inference_rollouts.core.reporting.ladder import Rung, happenings, judgement_of, ladder
 from inference_rollouts.core.reporting.links import bad_shares, graph_page
 from inference_rollouts.core.reporting.listing import Line, in_order, line
+from inference_rollouts.core.reporting.offers import offers
 from inference_rollouts.core.reporting.pods import deaths
 from inference_rollouts.core.reporting.seen import SeenRun
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.command import command
 from inference_rollouts.triggers.publishing import STATUS
 
 FRESH = 2.0  # seconds for which an answer is kept
@@ -68,6 +72,9 @@ class Source(Protocol):
 
     def plan(self, dag: str) -> dict[str, Any] | None:
         """A plan, and the latest look ahead at what it would do."""
+
+    def command(self, dag: str, run: str, what: str, who: str, why: str) -> str:
+        """Command a rollout; what happens to the traffic now. Raises what `rollout.command` raises."""
 
 
 class World(Protocol):
@@ -148,14 +155,35 @@ class RolloutSource:
             "in_flight": next((run.run for run in looked if not run.is_over), None),
         }
 
+    def command(self, dag: str, run: str, what: str, who: str, why: str) -> str:
+        seen = self._run(dag, run)
+        frozen = self._plan_of(seen) if seen else None
+        claims = self._claimed(frozen) if frozen else None
+        if frozen is None or claims is None or frozen.token not in claims.claims:
+            raise CommandRefused("This run claims nothing now, so there is nothing to command.")
+        log.info("%s: %s by %s: %s", run, what, who, why)
+        return command(self._world.clients(frozen).cluster, frozen.plan.name, what, who, why)
+
+    def _stops(self, runs: Sequence[SeenRun]) -> Iterator[dict[str, Any]]:
+        """Where all rollouts are stopped, by whom and why, once a namespace."""
+        told = set()
+        for run in runs:
+            frozen = self._plan_of(run)
+            claims = self._claimed(frozen) if frozen else None
+            if frozen and claims and claims.stop and place_of(frozen) not in told:
+                told.add(place_of(frozen))
+                yield {"dag": run.dag, "namespace": frozen.plan.namespace, "words": claims.stop}
+
     def _overview(self) -> dict[str, Any]:
         now, plans = self._now(), self._world.plans()
-        lines = [self._line(run, now) for run in self._world.in_flight()]
+        flying = self._world.in_flight()
+        lines = [self._line(run, now) for run in flying]
         ended = [self._line(run, now) for run in self._world.ended()]
         return {
             "now": now,
             "rollouts": [each.to_json() for each in in_order(lines)],
             "history": [each.to_json() for each in ended],
+            "stops": list(self._stops(flying)),
             "plans": [{**asdict(each), "plan": _fields(plans.get(each.dag))} for each in self._world.dags()],
         }
 
@@ -168,14 +196,18 @@ class RolloutSource:
         """The newest status of a run, and whether it is watched: the claims know it best."""
         left = run.left("", STATUS)
         status = Status.from_json(left) if left else None
-        if run.is_over or frozen is None:
-            return status, None
-        try:
-            claims = self._claims.get(place_of(frozen), lambda: self._world.claims(place_of(frozen)))
-        except Exception as error:
-            log.debug("nothing is known of the claims of %s: %s", run.run, error)
+        if run.is_over or frozen is None or (claims := self._claimed(frozen)) is None:
             return status, None
         return claims.statuses.get(frozen.token, status), claims.watched.get(frozen.token)
+
+    def _claimed(self, frozen: Frozen) -> Claims | None:
+        """What is claimed where a run is; None where nobody knows."""
+        place = place_of(frozen)
+        try:
+            return self._claims.get(place, lambda: self._world.claims(place))
+        except Exception as error:
+            log.debug("nothing is known of the claims in namespace %s: %s", place[1], error)
+            return None
 
     def _run(self, dag: str, run: str) -> SeenRun | None:
         return self._runs.get((dag, run), lambda: self._world.whole(dag, run))
@@ -230,8 +262,15 @@ class RolloutSource:
             "turning": list(live.turning) if live else [],
             "cost": cost_of(plan, frozen.metric_set, windows, _held(seen, now)).to_json(),
             "graph": self._graph(frozen, now),
+            "record": list(_observations(seen, plan)),
+            "commands": self._offers(seen, frozen, now),
             "tasks": {task: each.state for task, each in seen.tasks.items()},
         }
+
+    def _offers(self, seen: SeenRun, frozen: Frozen, now: float) -> list[dict[str, Any]]:
+        claims = None if seen.is_over else self._claimed(frozen)
+        held = claims.claims.get(frozen.token, ()) if claims else ()
+        return [offer.to_json() for offer in offers(held, now)]
 
     def _surroundings(self, seen: SeenRun, frozen: Frozen) -> tuple[Surroundings | None, str]:
         if seen.is_over:
@@ -385,6 +424,15 @@ def _evidence(seen: SeenRun, frozen: Frozen) -> Iterator[Sequence[float]]:
     for number in range(1, len(frozen.plan.all_steps) + 1):
         for task in ("judge", "ask"):
             yield from ((point[0], point[2]) for point in seen.left(f"step_{number}.{task}", "points") or ())
+
+
+def _observations(seen: SeenRun, plan: Plan) -> Iterator[dict[str, Any]]:
+    """What the decision records of the steps that were judged say, observation by observation."""
+    for number in range(1, len(plan.all_steps) + 1):
+        for task in ("judge", "ask"):
+            for text in seen.left(f"step_{number}.{task}", "record") or ():
+                if judgement := json.loads(text).get("judgement"):
+                    yield {key: judgement[key] for key in ("step", "time", "verdict", "reason", "evidence")}
 
 
 def _goodness(judgement: Judgement | None) -> float | None:

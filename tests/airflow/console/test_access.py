@@ -75,9 +75,7 @@ def test_a_viewer_sees_and_does_nothing(app: FastAPI, root_path: str, source: An
     assert source.commands == []
 
 
-def test_who_may_see_no_dag_sees_none(
-    app: FastAPI, root_path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_may_see_no_dag_sees_none(app: FastAPI, root_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.api_fastapi.app import get_auth_manager
 
     from tests.support.console import client
@@ -127,3 +125,30 @@ def test_the_bundle_is_sent_once(app: FastAPI, root_path: str) -> None:
     tag = viewer.get("/console.js").headers["etag"]
     assert viewer.get("/console.js", headers={"if-none-match": tag}).status_code == 304
     assert viewer.get("/..%2fplugin.py").status_code == 404
+
+
+def test_who_may_edit_runs_commands_in_their_own_name(app: FastAPI, root_path: str, source: Any) -> None:
+    from tests.support.console import client
+
+    path = f"/api/rollouts/{DAG}/r1/commands"
+    user = client(app, "USER", root_path)
+    answer = user.post(path, json={"what": "pause", "why": "a look first"}, headers=OURS)
+    assert (answer.status_code, answer.json()) == (200, {"words": "pause: done"})
+    assert source.commands == [(DAG, "r1", "pause", "user", "a look first")]
+    assert user.post(path, json={"what": "pause", "why": ""}, headers=OURS).status_code == 422
+
+
+def test_what_is_refused_is_refused_in_words(
+    app: FastAPI, root_path: str, source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from inference_rollouts.core.errors import CommandRefused
+    from tests.support.console import client
+
+    def refuse(*_: str) -> str:
+        raise CommandRefused("It is not paused. Nothing was changed.")
+
+    monkeypatch.setattr(source, "command", refuse)
+    answer = client(app, "USER", root_path).post(
+        f"/api/rollouts/{DAG}/r1/commands", json={"what": "resume", "why": "done"}, headers=OURS
+    )
+    assert (answer.status_code, answer.json()["detail"]) == (409, "It is not paused. Nothing was changed.")

@@ -11,8 +11,11 @@ from inference_rollouts.core.judging.sums import Sums
 
 
 def turning_points(sums: Sums, judgement: Judgement) -> list[str]:
-    """Of a step that is being judged; none where its verdict is final."""
-    return [] if judgement.verdict.final else [*_for_passing(sums, judgement), *_for_alarm(sums, judgement)]
+    """None where the verdict is final; of a step that has passed and is watched on, what would alarm."""
+    if judgement.verdict.final:
+        return []
+    passing = [] if sums.step.resumed else _for_passing(sums, judgement)
+    return [*passing, *_for_alarm(sums, judgement)]
 
 
 def _for_passing(sums: Sums, judgement: Judgement) -> Iterator[str]:
