@@ -1,6 +1,7 @@
 """The console in a browser: its app with rollouts in every state, and the script that looks at its pages.
 
-`python -m tests.support.console_pages [FOLDER]` takes a picture of each page and state into a folder.
+`python -m tests.support.console_pages [FOLDER]` takes a picture of each page and state into a folder; with
+`--readme` before it, the two of the README.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.support.plans import ROOT
 CONSOLE = ROOT / "console"
 SCRIPT = CONSOLE / "tests" / "pages.mjs"
 FORECAST = """**llm-pool -> llm-pool-version-2: dry run**, nothing was written. \
-5 objects to create, 1 to change. The steps take 11 min if all goes well; it ends by 2026-11-26 23:40 UTC at the latest.
+5 objects to create, 1 to change. The steps take 11 min if all goes well.
 
 | step | share | delay | bake | decided within |
 | ---: | --- | ---: | ---: | ---: |
@@ -132,7 +133,7 @@ def main() -> int:
 
     from lab.airflow.settings import settings
 
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".screenshots").resolve()
+    *options, folder = sys.argv[1:] or [".screenshots"]
     if missing := tools():
         print(missing, file=sys.stderr)
         return 1
@@ -142,7 +143,7 @@ def main() -> int:
         from airflow.utils.db import initdb
 
         initdb()
-        done = look("--screenshots", str(folder), *sys.argv[2:])
+        done = look(*(options or ["--screenshots"]), str(Path(folder).resolve()))
     print(done.stdout, done.stderr, sep="")
     return done.returncode
 
