@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from tests.support.plans import ROOT
 
@@ -82,11 +83,17 @@ class _Every(frozenset[str]):
         return True
 
 
+def everybody_sees_all(patch: pytest.MonkeyPatch) -> None:
+    """Airflow's database has none of the DAGs that are shown: who is known may see and edit them."""
+    from airflow.api_fastapi.app import get_auth_manager
+
+    patch.setattr(get_auth_manager(), "get_authorized_dag_ids", lambda user, method: _Every())
+
+
 @contextmanager
 def served() -> Iterator[tuple[str, str]]:
     """The address of three consoles (`/busy`, `/empty`, `/many`), and the token of somebody who may act."""
     import uvicorn
-    from airflow.api_fastapi.app import get_auth_manager
     from fastapi import FastAPI
 
     from lab.host.addresses import free_port
@@ -96,8 +103,8 @@ def served() -> Iterator[tuple[str, str]]:
     root = FastAPI()
     for name, source in (("busy", busy(FORECAST)), ("empty", empty()), ("many", many())):
         root.mount(f"/{name}", mounted(source))
-    manager: Any = get_auth_manager()
-    manager.get_authorized_dag_ids = lambda user, method: _Every()  # the database has none of these DAGs
+    patch = pytest.MonkeyPatch()
+    everybody_sees_all(patch)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(root, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -109,6 +116,7 @@ def served() -> Iterator[tuple[str, str]]:
     try:
         yield f"http://127.0.0.1:{port}", token("ADMIN")
     finally:
+        patch.undo()
         server.should_exit = True
         thread.join(10)
 
