@@ -221,11 +221,12 @@ class Played:
             Counters(metric_set, *arms, step.anchor),
             begin(plan.analysis, metric_set, step, carried),
         )
-        recorder = DecisionRecorder(plan.analysis, metric_set, step, carried, queries(metric_set, *arms))
+        asked = queries(metric_set, *arms)
+        recorder = DecisionRecorder(plan.analysis, metric_set, step, carried, asked)
         lines, points = [recorder.head], []
         ticks = np.arange(step.anchor, self.now, plan.analysis.interval).tolist()
         judgement = conclude(sums, HEALTHY, since)
-        for seen in snapshots(self.traffic, self.frozen, ticks) if len(ticks) > 1 else []:
+        for seen in snapshots(self.traffic, asked, ticks) if len(ticks) > 1 else []:
             if window := counters.observe(seen):
                 sums = absorb(sums, window)
                 recorder.window(window)

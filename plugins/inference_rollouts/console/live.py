@@ -19,6 +19,7 @@ from inference_rollouts.core.judging.decision_record import Seen, StepRecord
 from inference_rollouts.core.judging.judge import absorb, begin, conclude
 from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.core.judging.policy import Health, StepContext
+from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.rows import rounded
 from inference_rollouts.core.judging.sums import Sums
 from inference_rollouts.core.limits import CATCH_UP
@@ -57,6 +58,7 @@ class LiveStep:
         self._carried = carried
         self._grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
         arms = plan.arm(plan.canary), plan.arm(plan.stable)
+        self._queries = queries(frozen.metric_set, *arms)
         self._counters = Counters(frozen.metric_set, *arms, step.anchor)
         self._sums = begin(policy, frozen.metric_set, step, carried)
         self._windows: list[WindowCounts] = []
@@ -68,7 +70,7 @@ class LiveStep:
         """Raises PrometheusUnavailable."""
         with self._lock:
             if due := self._grid.missed(self._done, now, CATCH_UP):
-                for seen in snapshots(prometheus, self._frozen, due):
+                for seen in snapshots(prometheus, self._queries, due):
                     if (window := self._counters.observe(seen)) is not None:
                         self._absorb(window)
                 self._done = self._grid.passed(now)

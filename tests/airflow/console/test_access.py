@@ -55,7 +55,7 @@ def ask(app: FastAPI, who: str | None, method: str, path: str, root_path: str, *
     asked = client(app, who, root_path).request(
         method, path, params={"alpha": "0.05"}, headers=headers, **body
     )
-    return asked.status_code
+    return int(asked.status_code)
 
 
 def test_nobody_gets_anything(app: FastAPI, root_path: str) -> None:
