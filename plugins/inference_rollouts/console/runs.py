@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FINISHED = 60  # runs that are over, of which a list tells
 CONTROL = "control"  # the tag of the DAG with which people command
+POINTS = "points"
 RUNNING = ("running", "queued")
 RETIREMENTS = "retire\\_%"  # ids of DAGs that move nothing
 Key = tuple[str, str]  # a DAG's id, and a run's
@@ -147,11 +148,20 @@ def _left(session: Session, which: ColumnElement[bool]) -> dict[Key, dict[tuple[
     )
     left: dict[Key, dict[tuple[str, str], Any]] = defaultdict(dict)
     for row in session.execute(asked):
-        value = XComModel.deserialize_value(row)
+        value = (
+            _plain(XComModel.deserialize_value(row))
+            if row.key == POINTS
+            else XComModel.deserialize_value(row)
+        )
         left[row.dag_id, row.run_id][row.task_id, row.key] = value
         if row.key == STATUS:
             left[row.dag_id, row.run_id]["", STATUS] = value  # the newest of all tasks
     return left
+
+
+def _plain(points: Any) -> Any:
+    """A list of tuples as lists: Airflow keeps a tuple as what it is, and its data."""
+    return [point["__data__"] if isinstance(point, dict) else point for point in points or ()]
 
 
 def _tasks(session: Session, which: ColumnElement[bool]) -> dict[Key, dict[str, SeenTask]]:
