@@ -3,7 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast format lint types schema wheel lab lab-down lab-bench bench-judge bench-parsing bench-scale \
+.PHONY: help demo test test-fast format lint types schema console screenshots wheel lab lab-down lab-bench bench-judge \
+    bench-parsing bench-scale \
     bench-overhead bench-reflex chaos prove conformance-vllm lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
@@ -37,6 +38,13 @@ types: venv ## Only the types
 
 schema: venv ## Write docs/plan.schema.json anew
 	@PYTHONPATH=plugins $(PY) -m inference_rollouts schema > docs/plan.schema.json
+
+console: ## Build the console's bundle anew from console/ (needs Node.js); its tests first
+	@cd console && npm ci --no-audit --no-fund --silent && npm run --silent types && npm test --silent && npm run --silent build
+
+screenshots: venv ## Pictures of the console's pages in every state, in .screenshots/; the README's two (needs Node.js, Chromium)
+	@PYTHONPATH=.:plugins $(PY) -m tests.support.console_pages .screenshots
+	@PYTHONPATH=.:plugins $(PY) -m tests.support.console_pages --readme docs/pictures
 
 wheel: venv ## The wheel and the source distribution, in dist/
 	@$(PY) -m uv build --quiet --python $(PY) --no-build-isolation

@@ -153,6 +153,16 @@ def _read(line: dict[str, Any]) -> Seen:
     )
 
 
+def windows_in(lines: Iterable[str]) -> list[WindowCounts]:
+    """The windows of a record, also of a shortened one. Raises DecisionRecordBroken for other lines."""
+    try:
+        read_lines = [json.loads(line) for line in lines]
+        windows = [window for line in read_lines for window in line.get("windows", ())]
+        return [WindowCounts.from_json(window) for window in windows]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DecisionRecordBroken(f"this is not a decision record: {error}") from error
+
+
 def replay(lines: Iterable[str]) -> list[str]:
     """The record as it would be written today, from its rules, windows and health alone.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -93,13 +93,21 @@ def _totals(metric_set: MetricSet, seconds: float, events: Events) -> Totals:
 
 
 def _quantile(metric_set: MetricSet, events: Events, share: float) -> float | None:
-    """Interpolated between the thresholds, as Prometheus does; the largest threshold when it lies beyond."""
     if metric_set.latency is None or metric_set.latency not in events:
         return None
-    metric, (n, slower) = metric_set[metric_set.latency], events[metric_set.latency]
+    metric = metric_set[metric_set.latency]
     assert isinstance(metric, Latency)
+    return quantile(metric.thresholds, *events[metric_set.latency], share)
+
+
+def quantile(thresholds: Sequence[float], n: int, slower: Sequence[int], share: float) -> float | None:
+    """The time (s) within which this share of `n` events was over; `slower` were above each threshold.
+
+    Interpolated between the thresholds, as Prometheus does; the largest threshold when it lies beyond. None
+    without events.
+    """
     low, below = 0.0, 0
-    for threshold, count in zip(metric.thresholds, slower, strict=True):
+    for threshold, count in zip(thresholds, slower, strict=True):
         if n and n - count >= share * n:
             return low + (threshold - low) * (share * n - below) / max(n - count - below, 1)
         low, below = threshold, n - count

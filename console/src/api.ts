@@ -1,0 +1,99 @@
+// Speaks to our API, and to Airflow's own where a thing is Airflow's: to start a run, to answer a question.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+
+export class Refused extends Error {
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
+
+const AIRFLOW = "../api/v2";
+const HEADERS = { "Content-Type": "application/json", "X-Inference-Rollouts": "1" };
+
+async function answer<T>(path: string, init?: RequestInit): Promise<T> {
+  const reply = await fetch(path, { credentials: "same-origin", ...init });
+  const body = await reply.json().catch(() => ({}));
+  if (!reply.ok) throw new Refused(reply.status, words(body.detail) || `${reply.status} ${reply.statusText}`);
+  return body as T;
+}
+
+function words(detail: unknown): string {
+  if (typeof detail === "string") return detail;
+  if (Array.isArray(detail)) return detail.map((each) => each?.msg ?? String(each)).join("; ");
+  return "";
+}
+
+const run = (dag: string, id: string) => `${encodeURIComponent(dag)}/${encodeURIComponent(id)}`;
+
+export const api = {
+  lists: "api/rollouts",
+  rollout: (dag: string, id: string) => `api/rollouts/${run(dag, id)}`,
+  series: (dag: string, id: string) => `api/rollouts/${run(dag, id)}/series`,
+  rejudged: (dag: string, id: string, alpha: number) => `api/rollouts/${run(dag, id)}/rejudged?alpha=${alpha}`,
+  plan: (dag: string) => `api/plans/${encodeURIComponent(dag)}`,
+
+  get: <T>(path: string) => answer<T>(path),
+
+  command: (dag: string, id: string, what: string, why: string) =>
+    answer<{ words: string }>(`api/rollouts/${run(dag, id)}/commands`, {
+      method: "POST",
+      headers: HEADERS,
+      body: JSON.stringify({ what, why }),
+    }),
+
+  trigger: (dag: string, conf: object) =>
+    answer<{ dag_run_id: string }>(`${AIRFLOW}/dags/${encodeURIComponent(dag)}/dagRuns`, {
+      method: "POST",
+      headers: HEADERS,
+      body: JSON.stringify({ logical_date: null, conf }),
+    }),
+
+  start: (dag: string, dryRun: boolean) => api.trigger(dag, dryRun ? { dry_run: true } : {}),
+
+  answer: (dag: string, id: string, task: string, option: string) =>
+    answer<unknown>(
+      `${AIRFLOW}/dags/${encodeURIComponent(dag)}/dagRuns/${encodeURIComponent(id)}/taskInstances/${encodeURIComponent(task)}/-1/hitlDetails`,
+      { method: "PATCH", headers: HEADERS, body: JSON.stringify({ chosen_options: [option] }) },
+    ),
+};
+
+export interface Polled<T> {
+  value: T | null;
+  error: Refused | Error | null;
+  again: () => void;
+}
+
+// Asks again every so often while somebody looks; `every` null: once.
+export function usePolled<T>(path: string | null, every: number | null): Polled<T> {
+  const [state, set] = useState<{ path: string | null; value: T | null; error: Error | null }>({ path, value: null, error: null });
+  const ask = useRef<() => void>(() => {});
+  useEffect(() => {
+    if (path === null) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let gone = false;
+    const round = async () => {
+      clearTimeout(timer);
+      if (!document.hidden) {
+        try {
+          const value = await api.get<T>(path);
+          if (!gone) set({ path, value, error: null });
+        } catch (error) {
+          if (!gone) set((was) => ({ path, value: was.path === path ? was.value : null, error: error as Error }));
+        }
+      }
+      if (!gone && every !== null) timer = setTimeout(round, every);
+    };
+    ask.current = () => void round();
+    const seen = () => document.hidden || void round();
+    document.addEventListener("visibilitychange", seen);
+    void round();
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", seen);
+    };
+  }, [path, every]);
+  const mine = state.path === path;
+  return { value: mine ? state.value : null, error: mine ? state.error : null, again: () => ask.current() };
+}

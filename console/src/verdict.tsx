@@ -1,0 +1,134 @@
+// Why: what the judge says, the figures behind it, what would change it, and another alpha.
+
+import { useEffect, useState } from "preact/hooks";
+import { api } from "./api";
+import type { Judgement, Rejudged, Rollout, Row } from "./model";
+import { Panel, Trouble } from "./parts";
+import { duration, figure, percent, VERDICTS } from "./words";
+
+export function Why({ rollout }: { rollout: Rollout }) {
+  const judgement = rollout.judgement;
+  const said = rollout.status?.progress?.reason ?? judgement?.reason;
+  return (
+    <Panel title="Why">
+      {said ? <p class="reason">{said}</p> : <p class="muted pad">Nothing has been judged yet.</p>}
+      {rollout.failures.map((failure) => <p class="trouble">{failure}</p>)}
+      {judgement && <Evidence judgement={judgement} />}
+      {(judgement?.warnings ?? []).map((warning) => <p class="warning"><span aria-hidden="true">△</span> {warning}</p>)}
+    </Panel>
+  );
+}
+
+export function Turning({ rollout }: { rollout: Rollout }) {
+  if (!rollout.turning?.length) return null;
+  return (
+    <Panel title="What would change the verdict">
+      <ul class="turning">
+        {rollout.turning.map((sentence) => {
+          const [kind, ...rest] = sentence.split(": ");
+          return <li class={kind === "To alarm" ? "alarm" : "pass"}><b>{kind}</b><span>{rest.join(": ")}</span></li>;
+        })}
+      </ul>
+    </Panel>
+  );
+}
+
+function Evidence({ judgement }: { judgement: Judgement }) {
+  return (
+    <div class="scroll">
+      <table class="figures">
+        <caption class="visually-hidden">Figures by metric</caption>
+        <thead>
+          <tr><th scope="col">Bad requests</th><th scope="col" class="right">canary</th><th scope="col" class="right">stable</th><th scope="col">evidence of alarm</th></tr>
+        </thead>
+        <tbody>
+          {judgement.rows.map((row) => <Figures key={row.metric} row={row} />)}
+          <tr class="all">
+            <th scope="row">Of all requests</th>
+            <td class="right">{judgement.canary.requests.toLocaleString("en")}</td>
+            <td class="right">{judgement.stable.requests.toLocaleString("en")}</td>
+            <td><Gauge value={judgement.evidence} alarm={judgement.alarm_at} /></td>
+          </tr>
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Figures({ row }: { row: Row }) {
+  return (
+    <tr class={row.alarm_at === null ? "shown-only" : ""}>
+      <th scope="row">{row.title}{row.threshold !== null && <small> over {row.threshold} s</small>}</th>
+      <td class="right" title={`${row.canary.bad} of ${row.canary.n}`}>{percent(row.canary.share)}</td>
+      <td class="right" title={`${row.stable.bad} of ${row.stable.n}`}>{percent(row.stable.share)}</td>
+      <td>{row.alarm_at === null ? <span class="muted">shown only</span> : <Gauge value={row.evidence} alarm={row.alarm_at} />}</td>
+    </tr>
+  );
+}
+
+// Evidence on a log scale, from a tenth to the alarm.
+export function place(value: number, alarm: number): number {
+  const log = (each: number) => Math.log10(Math.max(each, 0.1)) + 1;
+  return Math.min(1, Math.max(0, log(value) / log(alarm)));
+}
+
+function Gauge({ value, alarm }: { value: number; alarm: number }) {
+  const part = place(value, alarm);
+  return (
+    <span class={`gauge ${part >= 1 ? "over" : value >= 10 ? "strong" : value >= Math.sqrt(10) ? "some" : ""}`}>
+      <span class="track" aria-hidden="true"><span style={{ width: `${100 * part}%` }} /></span>
+      <span>{figure(value)} <small>of {figure(alarm)}</small></span>
+    </span>
+  );
+}
+
+export function Alpha({ dag, run, rollout }: { dag: string; run: string; rollout: Rollout }) {
+  const [alphas, setAlphas] = useState([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]);
+  const plan = rollout.plan?.alpha ?? 0.01;
+  const [at, setAt] = useState(() => nearest(alphas, plan));
+  const [result, setResult] = useState<Rejudged | null>(null);
+  const [error, setError] = useState<Error | null>(null);
+  const judged = rollout.ladder.some((rung) => rung.since !== null);
+  const alpha = alphas[at] ?? plan;
+  useEffect(() => {
+    if (!judged) return;
+    let gone = false;
+    const timer = setTimeout(() => {
+      api.get<Rejudged>(api.rejudged(dag, run, alpha)).then(
+        (value) => gone || (setResult(value), setAlphas(value.alphas), setError(null)),
+        (problem) => gone || (setError(problem), setResult(null)),
+      );
+    }, 150);
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [dag, run, alpha, judged]);
+  if (!judged) return null;
+  return (
+    <Panel title="Judged again under another alpha">
+      <div class="alpha">
+        <label>
+          <span>False alarms in {Math.round(1 / alpha).toLocaleString("en")} good rollouts: at most 1</span>
+          <input type="range" min={0} max={alphas.length - 1} step={1} value={at} aria-valuetext={`alpha ${alpha}`} onInput={(event) => setAt(Number(event.currentTarget.value))} />
+          <span class="ends"><span>stricter proof</span><output>alpha {alpha}{alpha === plan ? " (the plan's)" : ""}</output><span>sooner alarms</span></span>
+        </label>
+        <Trouble error={error} />
+        {result && (
+          <dl>
+            <dt>As it was</dt><dd>{sentence(result.was)}</dd>
+            <dt>Would be</dt><dd class={result.would.verdict === result.was.verdict ? "" : "changed"}>{sentence(result.would)}</dd>
+          </dl>
+        )}
+      </div>
+    </Panel>
+  );
+}
+
+function nearest(values: number[], wanted: number): number {
+  return values.reduce((best, value, place) => (Math.abs(value - wanted) < Math.abs(values[best]! - wanted) ? place : best), 0);
+}
+
+function sentence(outcome: { verdict: string; reason: string; seconds: number }): string {
+  return `${VERDICTS[outcome.verdict] ?? outcome.verdict} after ${duration(outcome.seconds)}: ${outcome.reason}`;
+}

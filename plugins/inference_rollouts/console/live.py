@@ -1,0 +1,102 @@
+"""The step that stands, counted and judged again for whoever looks: by the judge's own queries and rules.
+
+It writes nothing. It knows what the metrics store knows; of what the judge sees in the cluster besides
+(crashes, conditions, room) the judge's own status tells.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inference_rollouts.clients.prometheus import Prometheus
+from inference_rollouts.core.judging.carried import Carried
+from inference_rollouts.core.judging.counterfactual import log_evidence_of
+from inference_rollouts.core.judging.counters import Counters
+from inference_rollouts.core.judging.counts import Grid, WindowCounts
+from inference_rollouts.core.judging.decision_record import Seen, StepRecord
+from inference_rollouts.core.judging.judge import absorb, begin, conclude
+from inference_rollouts.core.judging.judgement import Judgement
+from inference_rollouts.core.judging.policy import Health, StepContext
+from inference_rollouts.core.judging.queries import queries
+from inference_rollouts.core.judging.rows import rounded
+from inference_rollouts.core.judging.sums import Sums
+from inference_rollouts.core.limits import CATCH_UP
+from inference_rollouts.core.reporting.turning import turning_points
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.observation import snapshots
+
+BY_COUNTS = Health(ready_canary=1, ready_stable=1)
+"""All that is not seen here counts as well: the verdict is that of the counts alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """What was counted of a step so far: `evidence` after each window, and what would turn the verdict."""
+
+    windows: tuple[WindowCounts, ...]
+    evidence: tuple[tuple[float, float], ...]
+    judgement: Judgement
+    turning: tuple[str, ...]
+
+
+class LiveStep:
+    """One step of a run; each `look` counts what has passed since the last.
+
+    `is_judged`: its judge has not concluded. Else it is only watched on, as while a person thinks.
+    """
+
+    def __init__(
+        self, frozen: Frozen, step: StepContext, carried: Carried, *, is_judged: bool = True
+    ) -> None:
+        plan = frozen.plan
+        policy = plan.analysis
+        self.is_judged = is_judged
+        self._frozen = frozen
+        self._step = step
+        self._carried = carried
+        self._grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
+        arms = plan.arm(plan.canary), plan.arm(plan.stable)
+        self._queries = queries(frozen.metric_set, *arms)
+        self._counters = Counters(frozen.metric_set, *arms, step.anchor)
+        self._sums = begin(policy, frozen.metric_set, step, carried)
+        self._windows: list[WindowCounts] = []
+        self._evidence: list[tuple[float, float]] = []
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def look(self, prometheus: Prometheus, now: float) -> LiveView:
+        """Raises PrometheusUnavailable."""
+        with self._lock:
+            if due := self._grid.missed(self._done, now, CATCH_UP):
+                for seen in snapshots(prometheus, self._queries, due):
+                    if (window := self._counters.observe(seen)) is not None:
+                        self._absorb(window)
+                self._done = self._grid.passed(now)
+            judgement = conclude(self._sums, BY_COUNTS, now)
+            return LiveView(
+                tuple(self._windows),
+                tuple(self._evidence),
+                judgement,
+                tuple(turning_points(self._sums, judgement)),
+            )
+
+    def record(self) -> StepRecord:
+        """The step so far as a decision record, which can be judged again."""
+        policy, metric_set = self._frozen.plan.analysis, self._frozen.metric_set
+        with self._lock:
+            return StepRecord({}, policy, metric_set, self._step, self._carried, tuple(self._seen()))
+
+    def _absorb(self, window: WindowCounts) -> None:
+        self._sums = absorb(self._sums, window)
+        self._windows.append(window)
+        self._evidence.append((window.end, rounded(log_evidence_of(self._sums))))
+
+    def _seen(self) -> Iterator[Seen]:
+        sums: Sums = begin(self._frozen.plan.analysis, self._frozen.metric_set, self._step, self._carried)
+        for window in self._windows:
+            sums = absorb(sums, window)
+        at = self._windows[-1].end if self._windows else self._step.started_at
+        judgement = conclude(sums, BY_COUNTS, at).to_json()
+        yield Seen(tuple(self._windows), BY_COUNTS, judgement)
