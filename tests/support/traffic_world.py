@@ -12,27 +12,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
-from functools import cache, partial
-from typing import Any, cast
+from typing import Any
 
-from inference_rollouts.clients.include import load_metric_set, load_plan, plan_files
-from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClaimUnreadable, ClusterUnavailable, NotFound, PatchRefused
-from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.limits import RETURN_PATIENCE
-from inference_rollouts.core.objects.api_groups import GATEWAY_API, POOL_APIS
-from inference_rollouts.core.plan.plan import Plan, parse_plan
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.routing.claim import (
     CLAIM,
     ENDING,
     Claim,
     Ending,
     Phase,
-    What,
     read_claim,
     read_ending,
 )
-from inference_rollouts.core.routing.control import hurried
 from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.core.routing.rules import matches_of
 from inference_rollouts.core.routing.switch import SWITCH, switch_of
@@ -42,16 +35,14 @@ from inference_rollouts.core.serving.availability import Availability
 from inference_rollouts.core.serving.way_back import kept_share
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.bring_back import bring_back
-from inference_rollouts.rollout.control import Control
-from inference_rollouts.rollout.switch import read_switch
 from inference_rollouts.rollout.traffic import Traffic
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.interleaving import Interleaving
 from tests.support.json_patch import TestFailed, apply_patch
 from tests.support.route_objects import MemoryObjects, Objects
 from tests.support.routes import ref, route, service
-
-POOL_API, *_ = POOL_APIS
+from tests.support.traffic_people import Commanded
+from tests.support.traffic_plan import POOL_API, metric_set, plan_of, pod, pool
 
 STABLE, CANARY = "llm-pool", "new"
 WEB = service("web") | {"port": 80}  # what other rules send to
@@ -129,7 +120,7 @@ class World:
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         with self._call():
             if kind == "InferencePool" and api_version == POOL_API and name in self.pods:
-                return _pool(name)
+                return pool(name)
             if kind != "Lease":
                 return self._live(kind, name)
             if name not in self.leases:
@@ -165,7 +156,7 @@ class World:
                 return [copy.deepcopy(lease) for name, lease in self.leases.items() if name != SWITCH]
             if kind == "Pod":
                 return [
-                    _pod() for pool in self.pods if labels == {"pool": pool} for _ in range(self.pods[pool])
+                    pod() for pool in self.pods if labels == {"pool": pool} for _ in range(self.pods[pool])
                 ]
             return [self._live(kind, name) for name in self.objects] if kind == "HTTPRoute" else []
 
@@ -317,15 +308,6 @@ def readable(obj: dict[str, Any]) -> Claim | None:
         return None
 
 
-def _pool(name: str) -> dict[str, Any]:
-    spec = {"selector": {"matchLabels": {"pool": name}}, "targetPorts": [{"number": 8000}]}
-    return {"apiVersion": POOL_API, "kind": "InferencePool", "metadata": {"name": name}, "spec": spec}
-
-
-def _pod() -> dict[str, Any]:
-    return {"metadata": {"name": "pod"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-
-
 def _owned(obj: dict[str, Any]) -> Fraction:
     return shares(obj).get(CANARY, Fraction(0)) + shares(obj).get(STABLE, Fraction(0))
 
@@ -345,21 +327,8 @@ def foreign(obj: dict[str, Any], ours: set[str | None]) -> Any:
     return obj["spec"], notes, meta["name"], meta["uid"]
 
 
-@cache
-def _plan() -> Plan:
-    file = next(each for each in plan_files() if each.stem == "llm")
-    steps = [{"weight": weight, "bake": 1} for weight in WEIGHTS]
-    value = load_plan(file).model_dump(mode="json")
-    return parse_plan(value | {"steps": steps, "stable": STABLE, "canary": CANARY, "routes": "all"})
-
-
-@cache
-def _metric_set() -> MetricSet:
-    return load_metric_set("vllm")
-
-
 @dataclass
-class Run:
+class Run(Commanded):
     """One try of a run of some Airflow, whose tasks may run at any time, in any order, again and again."""
 
     world: World
@@ -367,14 +336,14 @@ class Run:
     name: str = "rollout_llm/r1"
 
     def __post_init__(self) -> None:
-        self.plan = _plan()
+        self.plan = plan_of(WEIGHTS, STABLE, CANARY)
         self.frozen = Frozen(
             run=self.name,
             token=self.token,
             plan=self.plan,
             parents=(),
             targets=self.world.targets,
-            metric_set=_metric_set(),
+            metric_set=metric_set(),
             manifests=(),
             stable_pods=PODS,
         )
@@ -411,37 +380,6 @@ class Run:
 
     def promote(self, step: int) -> None:
         self.traffic.promote(9.0)
-
-    @property
-    def wheel(self) -> Control:
-        return Control(cast(Cluster, self.world), self.world.targets, self.token)
-
-    def pause(self, step: int) -> None:
-        self.wheel.give("pause", "anna", "")
-
-    def resume(self, step: int) -> None:
-        self.wheel.give("resume", "anna", "")
-
-    def raise_now(self, step: int) -> None:
-        self.wheel.give("raise_now", "anna", "")
-
-    def promote_now(self, step: int) -> None:
-        self.wheel.give("promote_now", "anna", "")
-
-    def abort(self, step: int) -> None:
-        self.wheel.give("abort", "anna", "")
-        self.world.aborted.add(self.token)
-
-    def obey(self, step: int) -> None:
-        """Whoever watches looks, and lets a step pass where that is commanded."""
-        claims = self.wheel.obey(self.traffic.claims(), partial(read_switch, cast(Cluster, self.world)))
-        if not claims or (command := hurried(claims)) is None:
-            return
-        at = min(claim.step for claim in claims)
-        once = command.what is What.RAISE_NOW
-        if once and self.world.hurried.setdefault((self.token, command.sequence), at) != at:
-            self.world.broken.append(f"{command} let step {at} pass, too")
-        self.pass_(at)
 
     def rollback(self, step: int = 0) -> None:
         """What it says of its end must be so."""
