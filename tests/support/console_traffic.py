@@ -1,4 +1,4 @@
-"""A metrics store in memory for the console's pages: traffic of two pools, drawn at random with a fixed seed."""
+"""A metrics store in memory for the console: traffic of two pools, drawn at random with a fixed seed."""
 
 from __future__ import annotations
 
