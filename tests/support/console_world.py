@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,8 +23,7 @@ from inference_rollouts.core.judging.counters import Counters
 from inference_rollouts.core.judging.decision_record import DecisionRecorder
 from inference_rollouts.core.judging.judge import Health, absorb, begin, conclude
 from inference_rollouts.core.judging.judgement import Judgement, Verdict
-from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
-from inference_rollouts.core.judging.queries import queries, series
+from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.plan.plan import Plan, PoolPlan, parse_plan
 from inference_rollouts.core.reporting.approval import GO_ON, ROLL_BACK, question
 from inference_rollouts.core.reporting.chart import Point
@@ -37,96 +36,14 @@ from inference_rollouts.core.routing.claim import Claim, Command, Owner, Phase
 from inference_rollouts.core.routing.claim import Place as Rule
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import snapshots
+from tests.support.console_traffic import PODS, Traffic
 from tests.support.plans import plan_file
 
-RATE, PODS, DELAY, BAKE, EVERY = 90.0, 3, 15.0, 150.0, 7.5
+DELAY, BAKE, EVERY = 15.0, 150.0, 7.5
 STEPS = (5, 20, 50, 100)
 HEALTHY = Health(ready_canary=PODS, ready_stable=PODS)
 NOW = 1795718400.0  # 2026-11-26 18:40 UTC, when all of this happens
 STEP_SECONDS = DELAY + BAKE + 5.0
-
-
-@dataclass
-class Traffic:
-    """A metrics store in memory: both arms from `start` on, each second drawn once.
-
-    `shares` are when the canary was given which share; `failing` and `slower` are the canary's share of
-    failures, and the factor of its times.
-    """
-
-    metric_set: MetricSet
-    arms: tuple[str, str]
-    start: float
-    seconds: int
-    shares: Sequence[tuple[float, float]]
-    failing: float = 0.004
-    slower: float = 1.0
-    seed: int = 1
-    remarks: tuple[str, ...] = ()
-    _totals: dict[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        rng = np.random.default_rng(self.seed)
-        times = self.start + np.arange(self.seconds)
-        share = np.zeros(self.seconds)
-        for since, value in self.shares:
-            share[times >= since] = value
-        for arm in (0, 1):
-            part = share if arm == 0 else 1 - share
-            for pod in range(PODS):
-                self._totals[arm, pod] = self._drawn(rng, rng.poisson(RATE * part / PODS), arm)
-
-    def _drawn(self, rng: Any, n: Any, arm: int) -> dict[str, Any]:
-        """Cumulative counts by metric: all, bad ones, and those within each threshold."""
-        medians = {"ttft": 0.18, "inter_token": 0.032, "queue_time": 0.05, "e2e": 2.2}
-        drawn: dict[str, Any] = {"n": np.cumsum(n)}
-        for metric in self.metric_set.metrics:
-            if isinstance(metric, Latency):
-                median = medians.get(metric.name, 0.1) * (self.slower if arm == 0 else 1.0)
-                buckets = rng.multinomial(n, _buckets(metric.thresholds, median))
-                drawn[metric.name] = np.cumsum(np.cumsum(buckets, axis=1)[:, :-1], axis=0)
-            else:
-                bad = self.failing if arm == 0 else 0.004
-                odds = {"errors": bad, "refused": 0.003, "cut_at_length": 0.05}.get(metric.name, 0.0)
-                failed = rng.binomial(n, odds)
-                good_ends = metric.direction == "lower-is-worse"
-                drawn[metric.name] = np.cumsum(n - rng.binomial(n, 0.002) if good_ends else failed)
-        return drawn
-
-    def query(self, promql: str, at: float) -> list[dict[str, Any]]:
-        second = int(np.clip(at - self.start, 0, self.seconds - 1))
-        return [
-            sample for arm in (0, 1) for pod in range(PODS) for sample in self._samples(arm, pod, second, at)
-        ]
-
-    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
-        return [self.query(promql, each) for each in at]
-
-    def _samples(self, arm: int, pod: int, second: int, at: float) -> Iterator[dict[str, Any]]:
-        totals, pool = self._totals[arm, pod], self.arms[arm]
-
-        def sample(tag: str, value: float, le: str | None = None) -> dict[str, Any]:
-            labels = {"inference_pool": pool, "namespace": "default", "pod": f"{pool}-{pod}", SERIES: tag}
-            return {"metric": labels | ({"le": le} if le else {}), "value": [at, str(int(value))]}
-
-        yield sample(STARTED, 1)
-        n = totals["n"][second]
-        for metric in self.metric_set.metrics:
-            for tag, _ in series(metric):
-                if not tag.endswith("/0"):
-                    continue
-                if isinstance(metric, Rate):
-                    yield sample(tag, totals[metric.name][second] if "/bad/" in tag else n)
-                else:
-                    within = zip(metric.thresholds, totals[metric.name][second], strict=True)
-                    yield from (sample(tag, count, str(bound)) for bound, count in within)
-                    yield sample(tag, n, "+Inf")
-
-
-def _buckets(thresholds: Sequence[float], median: float, sigma: float = 0.75) -> Any:
-    """Of a logistic spread of the logarithm of times: the probability of each bucket."""
-    within = [1 / (1 + (bound / median) ** (-1.7 / sigma)) for bound in thresholds]
-    return np.diff([0.0, *within, 1.0])
 
 
 @dataclass

@@ -1,0 +1,97 @@
+"""A metrics store in memory for the console: traffic of two pools, drawn at random with a fixed seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
+from inference_rollouts.core.judging.queries import series
+
+RATE, PODS = 90.0, 3
+
+
+@dataclass
+class Traffic:
+    """A metrics store in memory: both arms from `start` on, each second drawn once.
+
+    `shares` are when the canary was given which share; `failing` and `slower` are the canary's share of
+    failures, and the factor of its times.
+    """
+
+    metric_set: MetricSet
+    arms: tuple[str, str]
+    start: float
+    seconds: int
+    shares: Sequence[tuple[float, float]]
+    failing: float = 0.004
+    slower: float = 1.0
+    seed: int = 1
+    remarks: tuple[str, ...] = ()
+    _totals: dict[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng(self.seed)
+        times = self.start + np.arange(self.seconds)
+        share = np.zeros(self.seconds)
+        for since, value in self.shares:
+            share[times >= since] = value
+        for arm in (0, 1):
+            part = share if arm == 0 else 1 - share
+            for pod in range(PODS):
+                self._totals[arm, pod] = self._drawn(rng, rng.poisson(RATE * part / PODS), arm)
+
+    def _drawn(self, rng: Any, n: Any, arm: int) -> dict[str, Any]:
+        """Cumulative counts by metric: all, bad ones, and those within each threshold."""
+        medians = {"ttft": 0.18, "inter_token": 0.032, "queue_time": 0.05, "e2e": 2.2}
+        drawn: dict[str, Any] = {"n": np.cumsum(n)}
+        for metric in self.metric_set.metrics:
+            if isinstance(metric, Latency):
+                median = medians.get(metric.name, 0.1) * (self.slower if arm == 0 else 1.0)
+                buckets = rng.multinomial(n, _buckets(metric.thresholds, median))
+                drawn[metric.name] = np.cumsum(np.cumsum(buckets, axis=1)[:, :-1], axis=0)
+            else:
+                bad = self.failing if arm == 0 else 0.004
+                odds = {"errors": bad, "refused": 0.003, "cut_at_length": 0.05}.get(metric.name, 0.0)
+                failed = rng.binomial(n, odds)
+                good_ends = metric.direction == "lower-is-worse"
+                drawn[metric.name] = np.cumsum(n - rng.binomial(n, 0.002) if good_ends else failed)
+        return drawn
+
+    def query(self, promql: str, at: float) -> list[dict[str, Any]]:
+        second = int(np.clip(at - self.start, 0, self.seconds - 1))
+        return [
+            sample for arm in (0, 1) for pod in range(PODS) for sample in self._samples(arm, pod, second, at)
+        ]
+
+    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+        return [self.query(promql, each) for each in at]
+
+    def _samples(self, arm: int, pod: int, second: int, at: float) -> Iterator[dict[str, Any]]:
+        totals, pool = self._totals[arm, pod], self.arms[arm]
+
+        def sample(tag: str, value: float, le: str | None = None) -> dict[str, Any]:
+            labels = {"inference_pool": pool, "namespace": "default", "pod": f"{pool}-{pod}", SERIES: tag}
+            return {"metric": labels | ({"le": le} if le else {}), "value": [at, str(int(value))]}
+
+        yield sample(STARTED, 1)
+        n = totals["n"][second]
+        for metric in self.metric_set.metrics:
+            for tag, _ in series(metric):
+                if not tag.endswith("/0"):
+                    continue
+                if isinstance(metric, Rate):
+                    yield sample(tag, totals[metric.name][second] if "/bad/" in tag else n)
+                else:
+                    within = zip(metric.thresholds, totals[metric.name][second], strict=True)
+                    yield from (sample(tag, count, str(bound)) for bound, count in within)
+                    yield sample(tag, n, "+Inf")
+
+
+def _buckets(thresholds: Sequence[float], median: float, sigma: float = 0.75) -> Any:
+    """Of a logistic spread of the logarithm of times: the probability of each bucket."""
+    within = [1 / (1 + (bound / median) ** (-1.7 / sigma)) for bound in thresholds]
+    return np.diff([0.0, *within, 1.0])
