@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable, Forbidden
+from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable
 from inference_rollouts.core.objects.api_groups import ATTACHED, NOT_ATTACHED, POOL_APIS, WORKLOAD_API
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, labels_of, title_of
@@ -112,7 +112,7 @@ def _listed(cluster: Cluster) -> tuple[tuple[K8sObject, ...], tuple[str, ...]]:
         try:
             objects += cluster.select(api, kind)
         except (ClusterUnavailable, ClusterRefused) as error:
-            if (api, kind) in ATTACHED and not isinstance(error, Forbidden):
+            if (api, kind) in ATTACHED and getattr(error, "status", 0) != 403:
                 raise  # it passes; of others a broken webhook must not keep all rollouts from beginning
             log.info("%s", error)
             unseen.append(f"{kind} ({api.partition('/')[0]})")
