@@ -4,8 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast format lint types schema console screenshots wheel lab lab-down lab-bench bench-judge \
-    bench-parsing bench-scale \
-    bench-overhead bench-reflex chaos prove conformance-vllm lock venv clean
+    bench-parsing bench-scale bench-overhead bench-reflex chaos prove conformance-vllm lock venv clean
 
 # Airflow imports for 2.5 s with bytecode and for 4.5 s without.
 unexport PYTHONDONTWRITEBYTECODE
