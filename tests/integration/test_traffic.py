@@ -9,7 +9,7 @@ from tests.support.lab.apiserver_process import ApiServer
 from tests.support.route_objects import LiveObjects, Objects
 from tests.support.traffic_machine import TrafficMachine, schedules
 
-SCHEDULES = 20
+SCHEDULES = 30
 
 
 def test_schedules_break_no_law_on_an_api_server(real: KubernetesCluster, server: ApiServer) -> None:

@@ -123,6 +123,43 @@ class GuardedCluster:
         self.cluster.event(about, reason, message, warning=warning)
 
 
+class GuardedView:
+    """What watches tell of a GuardedCluster: each kind is listed and watched; here it is read each time."""
+
+    def __init__(self, cluster: GuardedCluster) -> None:
+        self._cluster = cluster
+
+    def close(self) -> None:
+        pass
+
+    def age_of(self, api_version: str, kind: str) -> float:
+        return 0.0
+
+    def version_of(self, *key: object) -> object:
+        return object()
+
+    versions_of = version_of
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        return self._cluster.serves(api_version, kind)
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Any:
+        self._watch(api_version, kind)
+        return self._cluster.get(api_version, kind, name, namespace)
+
+    def find(self, api_version: str, kind: str, name: str) -> Any:
+        if self.serves(api_version, kind):
+            self._watch(api_version, kind)
+        return self._cluster.find(api_version, kind, name)
+
+    def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[K8sObject]:
+        self._watch(api_version, kind)
+        return self._cluster.select(api_version, kind, labels)
+
+    def _watch(self, api: str, kind: str) -> None:
+        self._cluster._use(api, kind, "list", "watch")
+
+
 def table(rights: Rights) -> str:
     """Rights by task, as docs/operations.md has them."""
     rows = [f"| `{task}` | {', '.join(_told(used))} |" for task, used in sorted(rights.used.items())]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -31,7 +32,7 @@ from tests.support.left_behind import Activity
 from tests.support.nodes import CLASS
 from tests.support.other_clusters import OLD, bound, old_cluster, out_of_stock
 from tests.support.plans import CANARY, ROOT, STABLE, food_review
-from tests.support.rights import GuardedCluster, Rights, table
+from tests.support.rights import GuardedCluster, GuardedView, Rights, table
 from tests.support.versions import version, versioned
 
 OPERATIONS = ROOT / "docs" / "operations.md"
@@ -105,7 +106,8 @@ class Installation:
         conf: dict[str, Any] | None = None,
     ) -> Run:
         guarded: Any = GuardedCluster(cluster, self.rights)
-        use(fake_clients(guarded, prometheus=prometheus, servers=FakeServers(FIRST)), self.monkeypatch)
+        clients = fake_clients(guarded, prometheus=prometheus, servers=FakeServers(FIRST))
+        use(replace(clients, view=cast(Any, GuardedView(guarded))), self.monkeypatch)
         return run_dag(build(load_plan(path)), conf)
 
 

@@ -12,17 +12,19 @@ import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Samples
 from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Sample
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.queries import series
-from inference_rollouts.core.judging.repeat import Repeat, found, parts_of
 from inference_rollouts.core.judging.scatter import Scatter
 from inference_rollouts.core.judging.spellings import bad_in, events_in
 from inference_rollouts.core.values import Value
+
+if TYPE_CHECKING:
+    from inference_rollouts.core.judging.repeat import Repeat
 
 NAMED = 5  # pods that are named where there may be many
 MOST = 10**9  # events of one pod in one window; more is no count but a broken counter
@@ -153,11 +155,14 @@ class Counter:
             return None
         strangers_alone = self.notes
         counts = dict(self._counts(arms))
-        if not over and self.notes == strangers_alone and (where := found(self._ledger, samples, pods, read)):
-            repeat = Repeat(
-                self._ledger, where, parts_of(self.metric_set, self._arms, read), samples, self._ahead
-            )
-            self._again = _Again(self.metric_set, self._arms, repeat, tuple(counts), shown, self.notes)
+        if not over and self.notes == strangers_alone:
+            # Imported on use, since numpy is: who counts once starts without it.
+            from inference_rollouts.core.judging.repeat import Repeat, found, parts_of
+
+            if where := found(self._ledger, samples, pods, read):
+                parts = parts_of(self.metric_set, self._arms, read)
+                repeat = Repeat(self._ledger, where, parts, samples, self._ahead)
+                self._again = _Again(self.metric_set, self._arms, repeat, tuple(counts), shown, self.notes)
         return WindowCounts(start=since, end=after.time, counts=counts)
 
     def silent(self, pods: Collection[str]) -> list[str]:
