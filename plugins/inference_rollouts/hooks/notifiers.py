@@ -1,4 +1,4 @@
-"""Airflow's notifiers, each made of one notification of a plan and one transition.
+"""Airflow's notifiers, each made of one notification of a plan and one message.
 
 They are called with texts that are ready: what others wrote is never rendered as a template, and is escaped
 for whoever shows it.
@@ -18,9 +18,9 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from inference_rollouts.clients.webhook import post
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.limits import NOTIFIER_PATIENCE
-from inference_rollouts.core.plan.notifications import Means, Notification, Occasion
+from inference_rollouts.core.plan.notifications import Means, Notification
 from inference_rollouts.core.plan.plan import Plan
-from inference_rollouts.core.reporting.transition import Transition
+from inference_rollouts.core.reporting.message import Message
 from inference_rollouts.hooks.cloudevents import CloudEventsHook
 
 PROVIDERS = {
@@ -34,8 +34,6 @@ PROVIDERS = {
     Means.APPRISE: ("apprise", "airflow.providers.apprise.notifications.apprise", "AppriseNotifier"),
 }
 """By means: Airflow's provider, and where its notifier is."""
-CRITICAL = {Occasion.ASTRAY, Occasion.ESCALATED, Occasion.UNWATCHED}
-BAD = {Occasion.ALARM, Occasion.ROLLED_BACK, Occasion.DRIFT, Occasion.REFUSED, Occasion.LINGERS}
 
 
 def check_notifications(plan: Plan) -> None:
@@ -54,20 +52,20 @@ def check_notifications(plan: Plan) -> None:
             CloudEventsHook(notification.connection).get_conn()
 
 
-def send(notification: Notification, transition: Transition) -> None:
+def send(notification: Notification, message: Message) -> None:
     """Send one message; raises whatever the notifier raises when it was not taken."""
-    connection, text = notification.connection, transition.text
+    connection, text = notification.connection, message.text
     match notification.by:
         case Means.WEBHOOK:
             receiver = CloudEventsHook(connection).get_conn()
-            post(receiver, transition.cloud_event(time.time()), NOTIFIER_PATIENCE)
+            post(receiver, message.cloud_event(time.time()), NOTIFIER_PATIENCE)
         case Means.EMAIL:
             _notify(
                 notification,
                 smtp_conn_id=connection,
                 to=list(notification.to),
-                subject=transition.headline,
-                html_content=html(transition),
+                subject=message.headline,
+                html_content=message.html,
             )
         case Means.SLACK:
             _notify(
@@ -77,30 +75,15 @@ def send(notification: Notification, transition: Transition) -> None:
             _notify(
                 notification,
                 pagerduty_events_conn_id=connection,
-                summary=transition.headline,
-                severity=severity(transition),
-                source=transition.plan,
-                dedup_key=transition.id,
-                custom_details=transition.to_json(),
-                links=[{"href": transition.link, "text": "The run"}] if transition.link else None,
+                summary=message.headline,
+                severity=message.severity,
+                source=message.source,
+                dedup_key=message.id,
+                custom_details=message.details(),
+                links=[{"href": message.link, "text": "The run"}] if message.link else None,
             )
         case Means.APPRISE:
-            _notify(notification, apprise_conn_id=connection, title=transition.headline, body=text)
-
-
-def severity(transition: Transition) -> str:
-    """How bad it is, in PagerDuty's words."""
-    if transition.occasion in CRITICAL:
-        return "critical"
-    return "error" if transition.occasion in BAD else "info"
-
-
-def html(transition: Transition) -> str:
-    """The text for a mail: each line a paragraph, the address a link."""
-    lines = [f"<p>{escape(line)}</p>" for line in transition.text.splitlines() if line != transition.link]
-    if transition.link:
-        lines.append(f'<p><a href="{escape(transition.link)}">{escape(transition.link)}</a></p>')
-    return "\n".join(lines)
+            _notify(notification, apprise_conn_id=connection, title=message.headline, body=text)
 
 
 def _notify(notification: Notification, **given: Any) -> None:

@@ -15,10 +15,12 @@ from pydantic import ValidationError
 
 from inference_rollouts.clients.include import load_plans
 from inference_rollouts.core.plan.files import accept
+from inference_rollouts.core.plan.notifications import Occasion
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.digest import (
     Digest,
     Ended,
+    MorningReport,
     Service,
     following,
     markdown,
@@ -28,8 +30,10 @@ from inference_rollouts.core.reporting.digest import (
 )
 from inference_rollouts.core.schedule.outlook import openings
 from inference_rollouts.hooks.clients import clients_of
+from inference_rollouts.hooks.notifiers import send
 from inference_rollouts.hooks.storage import ObjectStorage
 from inference_rollouts.operators.base import ENDED
+from inference_rollouts.operators.links import page_of_run
 from inference_rollouts.operators.schedules import next_start
 from inference_rollouts.operators.starting import NOT_NOW
 from inference_rollouts.preflight.calendar import calendar_of
@@ -40,7 +44,8 @@ REACH = 8 * 86400.0  # seconds before the night in which a run that ended in it 
 
 
 class ReportNight(BaseOperator):
-    """Pushes XComs `report` (Markdown, the run's note) and `html`, and writes both below `storage`, if given.
+    """Pushes XComs `report` (Markdown, the run's note) and `html`, writes both below `storage`, if given, and
+    sends them to whom plans name for it.
 
     Parameters: `hours` that the report reaches back, `timezone` in which it speaks, `storage`.
     """
@@ -49,7 +54,9 @@ class ReportNight(BaseOperator):
 
     def execute(self, context: Context) -> None:
         params, now = context["params"], time.time()
-        digest = self._digest(context, now - float(params["hours"]) * 3600.0, now, str(params["timezone"]))
+        plans, _ = accept(load_plans())
+        since, zone = now - float(params["hours"]) * 3600.0, str(params["timezone"])
+        digest = self._digest(context, plans, since, now, zone)
         text, html = markdown(digest), page(digest)
         for key, value in (("report", text), ("html", html)):
             context["ti"].xcom_push(key=key, value=value)
@@ -58,9 +65,26 @@ class ReportNight(BaseOperator):
             storage = ObjectStorage()
             storage.write(folder, "digest.md", [text])
             storage.write(folder, "digest.html", [html])
+        run = context["dag_run"]
+        link = page_of_run(run.dag_id, run.run_id)
+        self._tell(plans, MorningReport(digest, f"{run.dag_id}/{run.run_id}", link))
 
-    def _digest(self, context: Context, since: float, until: float, zone: str) -> Digest:
-        plans, _ = accept(load_plans())
+    def _tell(self, plans: list[Plan], report: MorningReport) -> None:
+        """Once to each address that a plan names. Best effort: the report stands here all the same."""
+        receivers = {
+            (each.by, each.connection, each.to): each
+            for plan in plans
+            for each in plan.notifications
+            if Occasion.DIGEST in each.of
+        }
+        for receiver in receivers.values():
+            try:
+                send(receiver, report)
+            except Exception as error:
+                what = f"{receiver.by.value} {receiver.connection}"
+                self.log.warning("the report was not taken by %s: %s", what, error)
+
+    def _digest(self, context: Context, plans: list[Plan], since: float, until: float, zone: str) -> Digest:
         ended = {plan.name: tuple(_ended(context, plan, since)) for plan in plans}
         doing = self._doing(plans)
         services = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.calendars import NIGHTS
 from tests.support.clients import fake_clients
 from tests.support.fake_cluster import FakeCluster
 from tests.support.include import named_plans
+from tests.support.receiver import receiving
 from tests.support.steps import Step
 
 NIGHTLY = {"cron": "0 22 * * *", "timezone": "Europe/Berlin"}
@@ -35,6 +37,7 @@ def ended(outcome: str, ago: float, why: str = "so it is") -> dict[str, Any]:
     return told.to_json()
 
 
+RUN = SimpleNamespace(dag_id="rollout_digest", run_id="of-today")
 TASKS = {"rollout": ("report", ENDED), "start": ("rollout", NOT_NOW)}
 
 
@@ -56,7 +59,7 @@ class Night(Told):
 
 def report(night: Night, hours: float = 24, storage: str | None = None) -> str:
     params = {"hours": hours, "timezone": "UTC", "storage": storage}
-    context: Any = {"ti": night, "params": params, "dag_run": SimpleNamespace(dag_id="rollout_digest")}
+    context: Any = {"ti": night, "params": params, "dag_run": RUN}
     ReportNight(task_id="report").execute(context)
     return str(night.pushed["report"])
 
@@ -123,6 +126,24 @@ def test_one_that_was_not_started_is_told_with_the_reason(
     night = Night()
     night.runs["start_chat"] = {run_id(7200): "It was due at noon.", run_id(9000): "earlier"}
     assert "not started: It was due at noon." in lines(report(night))["chat"]
+
+
+def test_whom_plans_name_for_it_gets_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here: dict[str, Any] = {"by": "webhook", "connection": "hooks"}
+    away: dict[str, Any] = {"by": "webhook", "connection": "away", "of": ["digest"]}
+    wanting = {"notifications": [away, here | {"of": ["digest", "alarm"]}]}
+    named_plans(tmp_path, monkeypatch, chat=wanting, code=wanting, docs={"notifications": [here]})
+    use(fake_clients(FakeCluster()), monkeypatch)
+    with receiving() as receiver:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_HOOKS", json.dumps({"conn_type": "cloudevents", "host": receiver.url})
+        )
+        told = report(Night(chat={run_id(60): ended("promoted", 60, "<b>")}))
+    [event] = receiver.events
+    assert (event["id"], event["type"]) == ("rollout_digest/of-today/digest", "dev.inference-rollouts.digest")
+    assert event["data"]["report"] == told
+    assert "1 promoted" in event["data"]["headline"]
+    assert event["data"]["link"].endswith("/rollout_digest/runs/of-today")
 
 
 @pytest.mark.usefixtures("cluster")

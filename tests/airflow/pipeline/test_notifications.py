@@ -22,7 +22,7 @@ from tests.support.receiver import FakeReceiver, receiving
 pytestmark = pytest.mark.usefixtures("database")
 
 # Of all but `lingers`: a DAG with a deadline ends in no `dag.test()`, which keeps none in the database.
-OCCASIONS = [occasion.value for occasion in Occasion if occasion is not Occasion.LINGERS]
+OCCASIONS = [occasion.value for occasion in Occasion if occasion not in (Occasion.LINGERS, Occasion.DIGEST)]
 WEBHOOK = {"by": "webhook", "connection": "hooks_test", "of": OCCASIONS}
 
 

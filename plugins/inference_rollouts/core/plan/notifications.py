@@ -41,6 +41,8 @@ class Occasion(StrEnum):
     """The route is as it was found."""
     ASTRAY = "astray"
     """It is neither promoted nor as it was found: a person has to see to it."""
+    DIGEST = "digest"
+    """The morning report of all plans, once to each address, whichever plans name it."""
 
 
 class Means(StrEnum):
@@ -68,8 +70,10 @@ class Notification(Model):
     """The id of Airflow's connection, where address and secrets are."""
     to: Annotated[tuple[Text, ...], Field(max_length=50)] = ()
     """Addresses of `email`, or the channel of `slack`. Default: none; the others' connections say it."""
-    of: Annotated[tuple[Occasion, ...], Field(min_length=1)] = tuple(Occasion)
-    """Of what. Default: of everything."""
+    of: Annotated[tuple[Occasion, ...], Field(min_length=1)] = tuple(
+        each for each in Occasion if each is not Occasion.DIGEST
+    )
+    """Of what. Default: of everything but the morning report."""
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from inference_rollouts.core.durations import spoken
 from inference_rollouts.core.plan.plan import Plan, PoolPlan
+from inference_rollouts.core.reporting.message import Severity
 from inference_rollouts.core.reporting.report import Outcome
 from inference_rollouts.core.reporting.text import inert
 from inference_rollouts.core.run.frozen import Frozen
@@ -16,6 +18,7 @@ from inference_rollouts.core.schedule.zones import local_and_utc
 from inference_rollouts.core.values import Value
 from inference_rollouts.core.versions.version import parse_version
 
+EVENT_TYPE = "dev.inference-rollouts.digest"  # of its CloudEvent
 HOUR = 3600.0
 PROMOTED, NOT_STARTED = Outcome.PROMOTED.value, Outcome.NOT_STARTED.value
 COLUMNS = ("service", "from", "to", "when", "how long", "what became of it, and why", "cost")
@@ -118,6 +121,62 @@ def following(plan: Plan, due: float | None, opening: str) -> str:
     after = [f"starts after {' and '.join(plan.after)}"] if plan.after else []
     moves = [f"moves {opening}"] if opening else []
     return ", ".join([*(starts + after or ["starts when somebody, or an event, starts it"]), *moves])
+
+
+@dataclass(frozen=True, slots=True)
+class MorningReport:
+    """The report as a message; `link` leads to the run that made it, whose id is `run`."""
+
+    digest: Digest
+    run: str
+    link: str
+
+    @property
+    def id(self) -> str:
+        """One of each run."""
+        return f"{self.run}/digest"
+
+    @property
+    def headline(self) -> str:
+        """How many rollouts ended how."""
+        return _headline(self.digest)
+
+    @property
+    def text(self) -> str:
+        """As Markdown, and where it stands."""
+        return "\n".join(filter(None, (markdown(self.digest), self.link)))
+
+    @property
+    def html(self) -> str:
+        """As a page."""
+        return page(self.digest)
+
+    @property
+    def severity(self) -> Severity:
+        """A report wakes nobody."""
+        return "info"
+
+    @property
+    def source(self) -> str:
+        """It is of all plans."""
+        return "inference-rollouts"
+
+    def details(self) -> dict[str, Any]:
+        """Its lines, by service."""
+        return {"report": markdown(self.digest)}
+
+    def cloud_event(self, now: float) -> dict[str, Any]:
+        """As CloudEvents 1.0 has it, told at `now` (Unix seconds)."""
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": f"/{self.source}",
+            "type": EVENT_TYPE,
+            "subject": self.run,
+            "time": datetime.fromtimestamp(now, UTC).isoformat(),
+            "datacontenttype": "application/json",
+            "data": {"headline": self.headline, "link": self.link, **self.details()},
+        }
 
 
 def markdown(digest: Digest) -> str:

@@ -10,11 +10,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
 
 from inference_rollouts.core.judging.judgement import Verdict
 from inference_rollouts.core.plan.notifications import Occasion
 from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.reporting.message import Severity
 from inference_rollouts.core.reporting.report import Outcome
 from inference_rollouts.core.reporting.series import Reason
 from inference_rollouts.core.reporting.status import where
@@ -52,6 +54,8 @@ _SAYS = {
     Occasion.ROLLED_BACK: "rolled back",
     Occasion.ASTRAY: "ENDED ASTRAY",
 }
+_CRITICAL = {Occasion.ASTRAY, Occasion.ESCALATED, Occasion.UNWATCHED}
+_BAD = {Occasion.ALARM, Occasion.ROLLED_BACK, Occasion.DRIFT, Occasion.REFUSED, Occasion.LINGERS}
 
 
 class Transition(Value):
@@ -85,6 +89,30 @@ class Transition(Value):
         """What happened to what, on one line of plain text."""
         share = f" - {where(self.percent, 0, self.step, self.steps)}" if self.step else ""
         return _line(f"{self.plan}: {self.stable} -> {self.canary} {_SAYS[self.occasion]}{share}")
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is."""
+        if self.occasion in _CRITICAL:
+            return "critical"
+        return "error" if self.occasion in _BAD else "info"
+
+    @property
+    def source(self) -> str:
+        """The plan's name."""
+        return self.plan
+
+    @property
+    def html(self) -> str:
+        """The text for a mail: each line a paragraph, the address a link."""
+        lines = [f"<p>{escape(line)}</p>" for line in self.text.splitlines() if line != self.link]
+        if self.link:
+            lines.append(f'<p><a href="{escape(self.link)}">{escape(self.link)}</a></p>')
+        return "\n".join(lines)
+
+    def details(self) -> dict[str, Any]:
+        """All of it, by name."""
+        return self.to_json()
 
     @property
     def text(self) -> str:

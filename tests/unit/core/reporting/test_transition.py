@@ -92,7 +92,9 @@ def test_it_is_a_cloud_event() -> None:
     assert json.loads(json.dumps(event)) == event
 
 
-@given(st.text(), st.sampled_from(Occasion), st.integers(0, 2))
+@given(
+    st.text(), st.sampled_from([each for each in Occasion if each is not Occasion.DIGEST]), st.integers(0, 2)
+)
 def test_words_of_others_stay_on_their_line(words: str, occasion: Occasion, step: int) -> None:
     told = of_run(FROZEN, occasion, step, words)
     assert "\n" not in told.headline
@@ -103,7 +105,8 @@ def test_words_of_others_stay_on_their_line(words: str, occasion: Occasion, step
 
 class TestNotifications:
     def test_everything_is_told_if_nothing_is_said(self) -> None:
-        assert Notification(by=Means.WEBHOOK, connection="x").of == tuple(Occasion)
+        told = Notification(by=Means.WEBHOOK, connection="x").of
+        assert set(Occasion) - set(told) == {Occasion.DIGEST}
 
     @pytest.mark.parametrize(
         ("notification", "words"),
