@@ -96,8 +96,8 @@ class _Night:
                 self.lab.add_clients(service.name, f"{HEADER}={service.name}", RATE)
         for service in SERVICES:
             await asyncio.to_thread(self.airflow.wait_for_dag, service.dag_id)
-            if service.pool_of_airflow:
-                await asyncio.to_thread(self.airflow.make_pool, service.pool_of_airflow, 1)
+            if service.airflow_pool:
+                await asyncio.to_thread(self.airflow.make_pool, service.airflow_pool, 1)
         await asyncio.to_thread(self.airflow.set_paused, DIGEST, False)
         while not all([await _serves(kube, service.pool) for service in SERVICES]):
             self._require_time()

@@ -26,7 +26,7 @@ class Service:
     """One service: its first version of the night, when it may move, and what must become of it.
 
     `nights` are the windows as minutes after the first one opens; `bakes` how long each step bakes (seconds).
-    `pool_of_airflow` lets so many rollouts run at once as it has slots.
+    `airflow_pool` lets so many rollouts run at once as it has slots.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Service:
     outcome: str
     bakes: tuple[int, ...]
     nights: tuple[tuple[int, int], ...] = ((0, 4),)
-    pool_of_airflow: str = ""
+    airflow_pool: str = ""
 
     @property
     def first(self) -> bool:
@@ -65,7 +65,7 @@ class Service:
 
 SERVICES = (
     Service("chat", "v0.32.0", "promoted", bakes=(6, 6)),
-    Service("code", "v0.32.0-slow", "rolled back", bakes=(10, 6), pool_of_airflow="rollouts"),
+    Service("code", "v0.32.0-slow", "rolled back", bakes=(10, 6), airflow_pool="rollouts"),
     Service("search", "v0.32.0", "promoted", bakes=(60, 6), nights=((0, 1), (2, 5))),
 )
 
@@ -106,7 +106,7 @@ def plan_of(service: Service, opens: float) -> dict[str, Any]:
         ],
         "windows": _windows(service.nights, opens),
         "at_window_end": "stay",
-        "pool": service.pool_of_airflow or None,
+        "airflow_pool": service.airflow_pool or None,
         # At so few requests a proof of being good enough, which promotion asks for, takes ten minutes.
         "analysis": {"interval": "2s", "margin": None},
     }

@@ -89,7 +89,7 @@ def _without_tasks(plan: Plan) -> DAG:
         dag_id=plan.dag_id,
         description=_description(plan),
         doc_md=_doc(plan),
-        schedule=None if plan.pool else schedule,  # with a pool, another DAG starts it
+        schedule=None if plan.airflow_pool else schedule,  # with a pool, another DAG starts it
         start_date=START,
         catchup=False,
         max_active_runs=1,
@@ -199,7 +199,11 @@ def _times(plan: Plan) -> str:
     """When it runs, and moves, by itself: a list in Markdown."""
     lines = [f"Starts at `{plan.schedule}`"] if plan.schedule else []
     lines += [f"Starts by itself only after `{name}` of the same night" for name in plan.after]
-    lines += [f"Keeps a slot of pool `{plan.pool}`, by DAG `{plan.start_dag_id}`"] if plan.pool else []
+    lines += (
+        [f"Keeps a slot of pool `{plan.airflow_pool}`, by DAG `{plan.start_dag_id}`"]
+        if plan.airflow_pool
+        else []
+    )
     lines += [f"Raises weights only in the window {window}" for window in plan.windows]
     lines += [f"Raises none from {blackout}" for blackout in plan.blackouts]
     lines += [f"Raises none on the days of the calendar `{name}`" for name in plan.calendars]

@@ -84,7 +84,7 @@ def _dags_of(wanted: str | None, plan: Plan) -> list[DAG]:
         from inference_rollouts.retire_dag import build_retire_dag
 
         dags.append(build_retire_dag(plan))
-    if plan.pool and wanted in (None, plan.start_dag_id):
+    if plan.airflow_pool and wanted in (None, plan.start_dag_id):
         from inference_rollouts.start_dag import build_start_dag
 
         dags.append(build_start_dag(plan))

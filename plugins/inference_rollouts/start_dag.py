@@ -16,10 +16,10 @@ def build_start_dag(plan: Plan) -> DAG:
     """It has the plan's schedule. A task that ran is not tried again: that would be another rollout."""
     with DAG(
         dag_id=plan.start_dag_id,
-        description=f"Starts rollouts of {plan.name}, each with a slot of pool {plan.pool}.",
+        description=f"Starts rollouts of {plan.name}, each with a slot of pool {plan.airflow_pool}.",
         doc_md=(
             f"Starts `{plan.dag_id}` at its time, after the plans that it comes after, and once pool "
-            f"`{plan.pool}` has a free slot. Let that pool count deferred tasks."
+            f"`{plan.airflow_pool}` has a free slot. Let that pool count deferred tasks."
         ),
         schedule=schedule_of(plan),
         start_date=datetime(2026, 1, 1),
@@ -33,7 +33,7 @@ def build_start_dag(plan: Plan) -> DAG:
             task_id="rollout",
             plan=plan.model_dump(mode="json"),
             trigger_dag_id=plan.dag_id,
-            pool=plan.pool,
+            pool=plan.airflow_pool,
             inlets=heard(plan),
             retries=0,
         )

@@ -124,7 +124,7 @@ def _ended(context: Context, plan: Plan, since: float) -> Iterator[Ended]:
 
 def _not_now(context: Context, plan: Plan, since: float) -> str:
     """Why the DAG that starts the plan's rollouts, if there is one, started none the last time since then."""
-    told = list(_left(context, plan.start_dag_id, "rollout", NOT_NOW, since)) if plan.pool else []
+    told = list(_left(context, plan.start_dag_id, "rollout", NOT_NOW, since)) if plan.airflow_pool else []
     return str(told[-1]) if told else ""
 
 

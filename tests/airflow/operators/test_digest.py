@@ -121,7 +121,7 @@ def test_a_rollout_that_still_goes_on_is_told_with_its_share(
 def test_one_that_was_not_started_is_told_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    named_plans(tmp_path, monkeypatch, chat={"pool": "rollouts"})
+    named_plans(tmp_path, monkeypatch, chat={"airflow_pool": "rollouts"})
     use(fake_clients(FakeCluster()), monkeypatch)
     night = Night()
     night.runs["start_chat"] = {run_id(7200): "It was due at noon.", run_id(9000): "earlier"}

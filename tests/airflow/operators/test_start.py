@@ -20,7 +20,7 @@ from inference_rollouts.operators.assets import ended_well
 from inference_rollouts.operators.starting import NOT_NOW, not_now
 from inference_rollouts.start_dag import build_start_dag
 from tests.support.airflow import Told, context_of
-from tests.support.plans import llm_plan
+from tests.support.plans import food_review_plan, llm_plan
 
 NIGHTLY = {"cron": "0 22 * * *", "timezone": "Europe/Berlin", "start_within": "1h"}
 
@@ -51,7 +51,7 @@ def context(
 
 
 def pooled(**changes: Any) -> PoolPlan:
-    return llm_plan(pool="rollouts", **changes)
+    return llm_plan(airflow_pool="rollouts", **changes)
 
 
 def start(plan: PoolPlan, seen: Any) -> None:
@@ -112,7 +112,7 @@ def test_who_starts_it_by_hand_waits_for_nobody() -> None:
 
 @pytest.mark.parametrize("pool", [None, "rollouts"])
 def test_the_ends_of_the_plans_before_it_wake_it(pool: str | None) -> None:
-    plan = llm_plan(after=["a", "b"], pool=pool)
+    plan = llm_plan(after=["a", "b"], airflow_pool=pool)
     dag: DAG = build_start_dag(plan) if pool else build_dag(plan)
     woken = DagSerialization.to_dict(dag)["dag"]["timetable"]["__var"]["asset_condition"]
     assert woken["__type"] == "asset_any"
@@ -124,3 +124,9 @@ def test_a_time_and_events_may_both_wake_it() -> None:
     dag = build_dag(llm_plan(after=["a"], schedule=NIGHTLY))
     assert type(dag.timetable).__name__ == "AssetOrTimeSchedule"
     DagSerialization.to_dict(dag)
+
+
+def test_the_inference_pool_of_an_adapter_is_no_pool_of_airflow() -> None:
+    plan = food_review_plan(schedule=NIGHTLY)
+    assert plan.airflow_pool is None
+    assert build_dag(plan).schedule is not None, "no other DAG starts it"

@@ -121,7 +121,7 @@ class CommonPlan(Model):
     ends start it. Default: none."""
     after_within: Seconds = 8 * 3600.0
     """How long after those were due it may still start. Default: 8h, a night."""
-    pool: Annotated[Text, Field(max_length=256)] | None = None
+    airflow_pool: Annotated[Text, Field(max_length=256)] | None = None
     """An Airflow pool, one slot of which is kept while a rollout that starts by itself runs. Default: none;
     rollouts of several plans run at once."""
     windows: tuple[Window, ...] = ()

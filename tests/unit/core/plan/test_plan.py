@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.plan.plan import parse_plan, plan_schema
+from inference_rollouts.core.plan.common import CommonPlan
+from inference_rollouts.core.plan.plan import AdapterPlan, PoolPlan, parse_plan, plan_schema
 from inference_rollouts.core.run.parameters import apply_parameters
 from tests.support.plans import ROLLOUTS, ROOT, llm
 
@@ -124,3 +125,9 @@ def test_every_number_has_bounds(changes: dict[str, Any]) -> None:
     with pytest.raises(PlanInvalid, match=field) as caught:
         parse_plan(llm(**changes))
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("kind", [PoolPlan, AdapterPlan])
+def test_a_field_that_all_plans_have_means_the_same_in_each_kind(kind: type[CommonPlan]) -> None:
+    again = set(CommonPlan.model_fields) & set(kind.__annotations__)
+    assert again <= {"stable", "canary", "metrics"}, "narrower types, or another default; nothing else"
