@@ -158,7 +158,7 @@ class Preflight(BaseOperator):
             nothing_new=nothing_new,
         )
         context["ti"].xcom_push(key=ENDED, value=ended.to_json())
-        title = f"{plan.stable} -> {plan.canary}"
+        title = f"a new version of {plan.name}" if plan.versions else f"{plan.stable} -> {plan.canary}"
         self._end(context, first_line(title, Outcome.NOT_STARTED, Cause(why, by)))
 
     def _end(self, context: Context, text: str) -> NoReturn:
