@@ -14,7 +14,7 @@ from unittest.mock import patch
 from bench.stage import PATIENCE, Stage, judgement, until
 from inference_rollouts.core.judging.judge import Judgement
 from inference_rollouts.rollout.run import Run
-from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.rollout.step_observer import Begun, StepObserver
 from inference_rollouts.triggers.judge import JudgeTrigger
 
 BAKE = DEADLINE = 120.0  # seconds, longer than anything takes: what ends a step before is an alarm
@@ -24,13 +24,13 @@ BAKE = DEADLINE = 120.0  # seconds, longer than anything takes: what ends a step
 def observed() -> Iterator[list[Judgement]]:
     """What observers in this process say, as they say it."""
     judgements: list[Judgement] = []
-    observe = StepObserver.observe
+    conclude = StepObserver.conclude
 
-    def recorded(observer: StepObserver, now: float) -> Judgement:
-        judgements.append(observe(observer, now))
+    def recorded(observer: StepObserver, begun: Begun) -> Judgement:
+        judgements.append(conclude(observer, begun))
         return judgements[-1]
 
-    with patch.object(StepObserver, "observe", recorded):
+    with patch.object(StepObserver, "conclude", recorded):
         yield judgements
 
 
