@@ -103,13 +103,15 @@ class Startup:
         self.report(f"lab up in {time.monotonic() - began:.1f} s")
 
     def add_clients(self, service: str, header: str, rate: float) -> None:
-        """More clients, of another service behind the gateway, who send `header` (`name=value`)."""
-        self._python_as(
-            f"clients-{service}",
-            "loadgen",
-            *("--url", self.record["gateway"]["url"], "--model", MODEL, "--rate", str(rate)),
-            *("--header", header, "--dir", self.directory.path / "clients" / service),
-        )
+        """More clients, of another service behind the gateway, who send `header` (`name=value`).
+
+        The lab is up, and others may have recorded processes beside it.
+        """
+        name, folder = f"clients-{service}", self.directory.path / "clients" / service
+        argv = [sys.executable, "-m", "lab.loadgen", "--url", self.record["gateway"]["url"]]
+        argv += ["--model", MODEL, "--rate", str(rate), "--header", header, "--dir", str(folder)]
+        log = self.directory.log(name)
+        self.directory.add(processes.start(name, argv, log, env=_environment(), cwd=CHECKOUT))
 
     async def _control_plane(self) -> None:
         """Start what needs nothing, then, once there is an API server, what works through it."""
@@ -200,10 +202,7 @@ class Startup:
         await asyncio.sleep(0.1)
 
     def _python(self, module: str, *arguments: str | Path) -> Process:
-        return self._python_as(module.rpartition(".")[2], module, *arguments)
-
-    def _python_as(self, name: str, module: str, *arguments: str | Path) -> Process:
-        return self._start(name, [sys.executable, "-m", f"lab.{module}", *arguments])
+        return self._start(module.rpartition(".")[2], [sys.executable, "-m", f"lab.{module}", *arguments])
 
     def _start(self, name: str, argv: Sequence[str | Path]) -> Process:
         process = processes.start(name, argv, self.directory.log(name), env=_environment(), cwd=CHECKOUT)

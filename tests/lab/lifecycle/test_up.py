@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from lab.cli import main
-from lab.host import addresses
+from lab.host import addresses, processes
+from lab.host.processes import Process
 from lab.host.state import CHECKOUT, StateDirectory
-from lab.lifecycle.up import urls
+from lab.lifecycle.up import Startup, urls
 
 LOOPBACK = re.compile("(0000000000000000FFFF0000)?.{6}7F")  # 127.x.y.z as the kernel writes it, also in IPv6
 KUBECTL = Path(sys.executable).with_name("kubectl")
@@ -159,3 +160,16 @@ def test_a_wounded_lab_is_broken_and_goes_down(
     assert run("status", directory) == 3
     for parts in map(urlsplit, urls(record)):
         assert not addresses.is_listening(str(parts.hostname), int(parts.port or 0))
+
+
+def test_clients_that_come_later_forget_nobody_who_works_beside_the_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = StateDirectory(tmp_path / "lab")
+    lab = Startup(directory, 1, Path("true"), lambda _: None)
+    lab.record["gateway"] = {"url": "http://127.0.0.1:1"}
+    directory.write(lab.record)
+    directory.add(Process("guardian", 1, 1, tmp_path / "log"))
+    monkeypatch.setattr(processes, "start", lambda name, argv, log, **_: Process(name, 2, 2, log))
+    lab.add_clients("chat", "x-service=chat", 5.0)
+    assert [process.name for process in directory.processes()] == ["guardian", "clients-chat"]
