@@ -7,45 +7,22 @@ from pathlib import Path
 import pytest
 
 from inference_rollouts.cli import main
-from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.core.errors import Held
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.routing.claim import Phase
-from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.guardian import Guardian
 from inference_rollouts.rollout.traffic import Traffic
 from tests.support.lab.apiserver_process import ApiServer
-from tests.support.plans import RUN, llm_plan
-from tests.support.routes import ref
+from tests.support.live_traffic import live_traffic
 
 
 @pytest.fixture
 def traffic(real: KubernetesCluster, server: ApiServer) -> Traffic:
     """A canary with its first share, whose step has passed."""
-    obj = {
-        "apiVersion": GATEWAY_API,
-        "kind": "HTTPRoute",
-        "metadata": {"name": "routes-to-llm", "namespace": real.namespace},
-        "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": [ref("llm-pool")]}]},
-    }
-    server.ok("POST", f"/apis/gateway.networking.k8s.io/v1/namespaces/{real.namespace}/httproutes", obj)
-    plan = llm_plan()
-    frozen = Frozen(
-        run=RUN,
-        token="5f3a",
-        plan=plan,
-        parents=(),
-        targets=(Target(GATEWAY_API, "HTTPRoute", "routes-to-llm"),),
-        metric_set=load_metric_set(*plan.metrics),
-        manifests=(),
-    )
-    traffic = Traffic(real, frozen, kind_of(plan).places)
-    traffic.attach()
+    traffic, _ = live_traffic(real, server)
     traffic.permit(0, 1.0)
-    traffic.shift(1, plan.all_steps[0], 1.0)
+    traffic.shift(1, traffic.plan.all_steps[0], 1.0)
     traffic.permit(1, 2.0)
     return traffic
 

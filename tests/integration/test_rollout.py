@@ -8,25 +8,20 @@ from typing import Any
 
 import pytest
 
-from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.kubernetes import KubernetesCluster, connect
 from inference_rollouts.core.errors import ClusterUnavailable, RaiseRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.routing.claim import ENDING, Standing
-from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.claims import claimed_objects
 from inference_rollouts.rollout.nodes import provisioner_of
-from inference_rollouts.rollout.traffic import Traffic
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.clients import fake_clients
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
 from tests.support.lab.apiserver_process import ApiServer
+from tests.support.live_traffic import live_traffic
 from tests.support.plans import RUN, llm_plan
-from tests.support.routes import ref
 
 
 def test_a_wrong_token_is_refused_with_a_sentence(kubeconfig: Path, tmp_path: Path) -> None:
@@ -39,33 +34,14 @@ def test_a_wrong_token_is_refused_with_a_sentence(kubeconfig: Path, tmp_path: Pa
 
 
 def test_a_route_goes_through_a_whole_rollout_and_back(real: KubernetesCluster, server: ApiServer) -> None:
-    obj = {
-        "apiVersion": GATEWAY_API,
-        "kind": "HTTPRoute",
-        "metadata": {"name": "routes-to-llm", "namespace": real.namespace},
-        "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": [ref("llm-pool")]}]},
-    }
-    path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{real.namespace}/httproutes"
-    before = server.ok("POST", f"{path}?fieldManager=somebody", obj)
-    plan = llm_plan()
-    frozen = Frozen(
-        run=RUN,
-        token="5f3a",
-        plan=plan,
-        parents=(),
-        targets=(Target(GATEWAY_API, "HTTPRoute", "routes-to-llm"),),
-        metric_set=load_metric_set(*plan.metrics),
-        manifests=(),
-    )
-    traffic = Traffic(real, frozen, kind_of(plan).places)
-    traffic.attach()
+    traffic, before = live_traffic(real, server)
     with pytest.raises(RaiseRefused):
-        traffic.shift(1, plan.all_steps[0], 1.0)
+        traffic.shift(1, traffic.plan.all_steps[0], 1.0)
     traffic.permit(0, 1.0)
-    assert traffic.shift(1, plan.all_steps[0], 1.0) == 1.0
+    assert traffic.shift(1, traffic.plan.all_steps[0], 1.0) == 1.0
     [claimed] = claimed_objects(real)
     assert claimed.claim is not None
-    assert (claimed.claim.token, claimed.claim.percent) == ("5f3a", plan.all_steps[0].weight)
+    assert (claimed.claim.token, claimed.claim.percent) == ("5f3a", traffic.plan.all_steps[0].weight)
     traffic.way_back.retreat("slow")
     assert traffic.way_back.restore("slow", 2.0) is Restored.DONE
     after = real.get(GATEWAY_API, "HTTPRoute", "routes-to-llm")

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from inference_rollouts.console.app import PREFIX, create_app
-from inference_rollouts.console.source import Source
+from inference_rollouts.console.protocols import Source
 
 
 def mounted(source: Source, root_path: str = "") -> FastAPI:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any
 
@@ -11,15 +12,16 @@ from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.switch import read_switch
 
 
-class Commanded:
+class Commanded(ABC):
     """The verbs of people, of a run of a `world` that keeps books of what they gave."""
 
     world: Any
     token: str
     traffic: Any
 
+    @abstractmethod
     def pass_(self, step: int) -> None:
-        raise NotImplementedError
+        """The judge lets a step pass."""
 
     @property
     def wheel(self) -> Control:

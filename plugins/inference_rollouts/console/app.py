@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from inference_rollouts.console.access import User, edited_by, may, own_page, seen_by
-from inference_rollouts.console.source import Source
+from inference_rollouts.console.protocols import Source
 from inference_rollouts.core.errors import DecisionRecordBroken, PassingError, RolloutError
 from inference_rollouts.core.routing.claim import LONGEST_WHY
 

@@ -10,6 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+FRESH = 2.0  # seconds for which an answer is kept
+SLOW = 5.0  # the same of what changes seldom
+FOREVER = float("inf")  # the same of what never changes
+WAIT = 1.5  # seconds for which a page waits for a cluster, or a store, that it has not heard of yet
+
 T = TypeVar("T")
 
 

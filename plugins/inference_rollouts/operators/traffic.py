@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
@@ -75,9 +76,9 @@ class _Forward(BaseOperator):
             raise _refusal(event["message"])
         return self._move(context, run_of(context))
 
+    @abstractmethod
     def _move(self, context: Context, run: Run) -> Any:
         """Move now, or wait on."""
-        raise NotImplementedError
 
     def _wait(self, context: Context, run: Run, check: str, before: int, opens: float) -> NoReturn:
         """Until `check` (of `CHECKS`) is ready, from `opens` (Unix time) on; step `before` is watched."""
