@@ -68,6 +68,7 @@ class Preflight(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         # Imported on use: no other task starts with it, and numpy.
         from inference_rollouts.preflight.measuring import check_power
+        from inference_rollouts.preflight.prospects import prospects
 
         plan = apply_parameters(parse_plan(self.plan), context["params"])
         check_notifications(plan)
@@ -93,7 +94,7 @@ class Preflight(BaseOperator):
             self._forecast(context, Run(frozen, clients, kind_of(frozen.plan)))
         table, missed = check_power(clients.prometheus, frozen, time.time())
         self.log.info("what each step can detect:\n%s", table)
-        for sentence in missed:
+        for sentence in [*missed, *prospects(clients, frozen, now)]:
             self.log.warning("%s", sentence)
         context["ti"].xcom_push(key="power", value=table)
         context["ti"].xcom_push(key="takeover", value=takeover.table(frozen.findings))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.plan.plan import Plan, PoolPlan
 from inference_rollouts.core.routing.claim import Floor
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.core.serving.capacity import Pool, rooms
+from inference_rollouts.core.serving.capacity import Pool, Room, rooms
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.rollout.capacity import requests_in_flight
 from inference_rollouts.rollout.floors import find_floors
@@ -41,15 +43,21 @@ def floors(cluster: Cluster, plan: PoolPlan, pods: int) -> tuple[Floor, ...]:
     return found
 
 
+def rooms_for(frozen: Frozen, ready: Sequence[K8sObject], load: float | None) -> tuple[Room, Room]:
+    """Room for so many requests in flight: in stable with these pods, and in the canary as planned."""
+    plan = frozen.plan.as_pool_plan
+    limits, work = plan.capacity, plan.workload
+    today = Pool.of(plan.stable, ready, limits.declared_stable)
+    planned = Pool(plan.canary, work.replicas, limits.per_pod or vllm.max_num_seqs(work.args))
+    return rooms(limits, today, planned, 100, load, frozen.stable_pods)
+
+
 def check(clients: Clients, frozen: Frozen) -> None:
     """Stable has room for all that is in flight now, and so would the canary's replicas."""
     plan = frozen.plan.as_pool_plan
-    limits, work = plan.capacity, plan.workload
+    work = plan.workload
     ready = ready_pods(pods_of(clients.cluster, plan.stable))
-    today = Pool.of(plan.stable, ready, limits.declared_stable)
-    planned = Pool(plan.canary, work.replicas, limits.per_pod or vllm.max_num_seqs(work.args))
-    load = requests_in_flight(clients.prometheus, frozen, ready)
-    stable, canary = rooms(limits, today, planned, 100, load, frozen.stable_pods)
+    stable, canary = rooms_for(frozen, ready, requests_in_flight(clients.prometheus, frozen, ready))
     log.info("%s", stable.message)
     if not stable.enough:
         raise ClusterRefused(

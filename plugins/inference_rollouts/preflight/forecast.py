@@ -8,6 +8,7 @@ from inference_rollouts.core.reporting.forecast import Change, Forecast, shares
 from inference_rollouts.core.run.pace import pace_of
 from inference_rollouts.core.schedule.outlook import outlook
 from inference_rollouts.preflight.measuring import check_power
+from inference_rollouts.preflight.prospects import prospects
 from inference_rollouts.rollout.run import Run
 
 
@@ -31,6 +32,7 @@ def forecast(run: Run, now: float) -> Forecast:
         if (floor.kind, floor.name) not in made_here
     ]
     missed += outlook(frozen.calendar, pace_of(frozen.plan), now)
+    missed += prospects(run.clients, frozen, now)
     made = [change for change in applied if change.lines]
     return Forecast(
         frozen.plan,

@@ -100,6 +100,23 @@ def requests_in_flight(prometheus: Prometheus, frozen: Frozen, ready: Sequence[K
     return load if math.isfinite(load) else None
 
 
+def load_over(prometheus: Prometheus, frozen: Frozen, until: float, seconds: int) -> float | None:
+    """Requests in flight in both pools, averaged over `seconds` until a time in the past (Unix seconds).
+
+    Which pods there were then is not known. None where none exported any, or the store does not answer.
+    """
+    plan, metric_set = frozen.plan, frozen.metric_set
+    if not metric_set.load:
+        return None
+    query = load_query(metric_set, plan.arm(plan.canary), plan.arm(plan.stable), seconds)
+    try:
+        load = [float(sample["value"][1]) for sample in prometheus.query(query, until)]
+    except PrometheusUnavailable as error:
+        log.warning("%s", error)
+        return None
+    return sum(load) if load and math.isfinite(sum(load)) else None
+
+
 def _rooms(cluster: Reader, prometheus: Prometheus, frozen: Frozen, percent: int) -> tuple[Room, Room]:
     plan = frozen.plan.as_pool_plan
     stable, canary = (ready_pods(pods_of(cluster, pool)) for pool in (plan.stable, plan.canary))

@@ -39,6 +39,20 @@ def promotion_seconds(
     return out
 
 
+def likely_bakes(
+    policy: Policy, metric_set: MetricSet, steps: Sequence[Step], traffic: Mapping[str, Traffic]
+) -> tuple[float, ...]:
+    """For how long each step bakes with a good canary (s): as long as it says; the last compared one until
+    the canary is shown to be good enough, or the deadline has come.
+    """
+    proof = max(promotion_seconds(policy, metric_set, steps, traffic).values(), default=0.0)
+    last = max((number for number, step in enumerate(steps) if step.compared), default=None)
+    return tuple(
+        min(max(step.bake, proof), step.bake + policy.progress_deadline) if number == last else step.bake
+        for number, step in enumerate(steps)
+    )
+
+
 def late(
     policy: Policy, metric_set: MetricSet, steps: Sequence[Step], traffic: Mapping[str, Traffic]
 ) -> list[str]:

@@ -101,6 +101,23 @@ def outlook(calendar: Calendar, pace: Pace, now: float) -> list[str]:
     ]
 
 
+def prospect(calendar: Calendar, likely: Sequence[float], at: float) -> str:
+    """When a rollout that is ready for its first raise at a moment is over, if its steps take so long (s)."""
+    takes = format_duration(round(sum(likely)))
+    try:
+        expected = course(calendar, likely, at)
+    except WindowClosed as error:
+        return f"it takes {takes} from the first raise on. {error}"
+    span = calendar.span(expected.raises[0])
+    assert span is not None
+    over = f"it takes {takes} from the first raise on and is over at about {_moment(calendar, expected.done)}"
+    if expected.done <= span.closes:
+        return f"{over}, before its window closes at {_moment(calendar, span.closes)}."
+    latest = latest_start(span, likely)
+    by = f" The latest first raise for it is at {_moment(calendar, latest)}." if latest else ""
+    return f"{over}, after its window closes at {_moment(calendar, span.closes)}.{by}"
+
+
 _THEN = {
     AtWindowEnd.STAY: "keeps its share until the next opening",
     AtWindowEnd.FINISH: "goes on",
