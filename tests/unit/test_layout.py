@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support.plans import ROOT
 TESTS = ROOT / "tests"
 MODULES = sorted(path for path in TESTS.rglob("*.py") if path.name != "__init__.py")
 LONGEST = 400  # lines
+CLOCKS = {"time.time", "time.monotonic", "datetime.now", "datetime.datetime.now"}
 WITHOUT_AIRFLOW = ("unit", "property", "integration")
 
 
@@ -47,6 +49,26 @@ def test_what_needs_no_airflow_imports_none() -> None:
             imports = imports_of(path)
             assert "airflow" not in {name.partition(".")[0] for name in imports}, path
             assert "tests.support.airflow" not in imports, path
+
+
+def calls_at_import(node: ast.AST) -> Iterator[str]:
+    """What a module calls when it is imported: not what its functions will, but their defaults."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        late = node.body if isinstance(node.body, list) else [node.body]
+        children = [each for each in ast.iter_child_nodes(node) if each not in late]
+    else:
+        children = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.Call):
+        yield ast.unparse(node.func)
+    for child in children:
+        yield from calls_at_import(child)
+
+
+def test_no_test_module_looks_at_the_clock_when_it_is_imported() -> None:
+    """All are imported first: by the time that the last test runs, such a now is long past."""
+    for path in MODULES:
+        clocks = set(calls_at_import(ast.parse(path.read_text()))) & CLOCKS
+        assert not clocks, f"{path} calls {clocks}"
 
 
 @pytest.mark.parametrize("side", ["unit", "airflow"])

@@ -21,7 +21,6 @@ from tests.support.routes import rewrite
 from tests.support.steps import Step
 
 SCALERS = {"HorizontalPodAutoscaler": "autoscaling/v2", "ScaledObject": "keda.sh/v1alpha1"}
-NOW = time.time()
 
 
 def pool_rollout(scaler: str) -> FakeCluster:
@@ -65,9 +64,9 @@ def older_rewrites() -> FakeCluster:
 
 def look(cluster: FakeCluster, rights: Rights) -> None:
     guarded: Any = GuardedCluster(cluster, rights)
-    guardian = Guardian(guarded, None, "guardian", at_once=1)
+    guardian, now = Guardian(guarded, None, "guardian", at_once=1), time.time()
     for later in (100.0, 1000.0):
-        cluster.clock = lambda later=later: NOW + later  # type: ignore[misc]
+        cluster.clock = lambda later=later: now + later  # type: ignore[misc]
         guardian.round()
 
 
