@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 FRESH = 2.0  # seconds for which an answer is kept
 SLOW = 5.0  # the same of what changes seldom
 FOREVER = float("inf")  # the same of what never changes
+STALE = 10.0  # seconds after which an answer is not given any more
 WAIT = 1.5  # seconds for which a page waits for a cluster, or a store, that it has not heard of yet
 
 T = TypeVar("T")
@@ -20,17 +21,17 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Entry(Generic[T]):
-    made: float
+    asked: float  # when `value` was
     value: Future[T]
-    next: Future[T] | None = None
+    next: _Entry[T] | None = None
 
 
 class Kept(Generic[T]):
     """Keeps each answer for `fresh` seconds, and the `most` latest asked for.
 
-    An older one is given once more while the next is being made, so that nobody waits for what is only slow;
-    one that failed is not, and is as good as none after that time. For what was never answered one waits for
-    `patience` seconds at most.
+    An older one is given once more while the next is being made, so that who looks all the time does not wait
+    for what is only slow. But nobody is told what was true `STALE` seconds ago, nor of a failure that is no
+    longer fresh: then, and for what was never asked, one waits, `patience` seconds at most.
     """
 
     def __init__(
@@ -52,27 +53,31 @@ class Kept(Generic[T]):
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The answer, which `make` gives. Raises what that raises, and TimeoutError."""
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None or (_failed(entry.value) and self._is_old(entry)):
-                entry = self._entries[key] = _Entry(self._now(), self._pool.submit(make))
-            else:
-                self._renew(entry, make)
+            entry = self._entries[key] = self._current(self._entries.get(key), make)
             self._entries.move_to_end(key)
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)
-            value = entry.value
+            value = self._given(entry)
         return value.result(self._patience)
 
-    def _renew(self, entry: _Entry[T], make: Callable[[], T]) -> None:
-        """The lock is held. A renewal that failed takes the place of the answer: it is not true any more."""
-        if entry.next is not None and entry.next.done():
-            entry.value, entry.next = entry.next, None
-        if self._is_old(entry) and entry.next is None and entry.value.done():
-            entry.made, entry.next = self._now(), self._pool.submit(make)
+    def _current(self, entry: _Entry[T] | None, make: Callable[[], T]) -> _Entry[T]:
+        """The latest that is answered, or else asked for; its successor is asked for when it is time."""
+        if entry is None:
+            return self._ask(make)
+        if entry.next is not None and entry.next.value.done():
+            entry = entry.next
+        if entry.next is None and entry.value.done() and self._age(entry) >= self._fresh:
+            entry.next = self._ask(make)
+        return entry
 
-    def _is_old(self, entry: _Entry[T]) -> bool:
-        return self._now() - entry.made >= self._fresh
+    def _given(self, entry: _Entry[T]) -> Future[T]:
+        if entry.next is None:
+            return entry.value
+        failed = entry.value.exception() is not None  # it is done: only then there is a next
+        return entry.next.value if failed or self._age(entry) >= max(self._fresh, STALE) else entry.value
 
+    def _ask(self, make: Callable[[], T]) -> _Entry[T]:
+        return _Entry(self._now(), self._pool.submit(make))
 
-def _failed(value: Future[T]) -> bool:
-    return value.done() and value.exception() is not None
+    def _age(self, entry: _Entry[T]) -> float:
+        return self._now() - entry.asked

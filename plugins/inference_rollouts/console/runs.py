@@ -17,6 +17,7 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import and_, func, select
 
+from inference_rollouts.core.plan.plan import Kind
 from inference_rollouts.core.reporting.seen import SeenQuestion, SeenRun, SeenTask
 from inference_rollouts.listener import TAG
 from inference_rollouts.operators.base import PREFLIGHT
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement, Select
 
 FINISHED = 60  # runs that are over, of which a list tells
-CONTROL = "control"  # the tag of the DAG with which people command
+INVALID = "invalid-plan"  # the tag of a DAG that only says what is wrong with its plan's file
+PLANS = (*(kind.value for kind in Kind), INVALID)  # tags of the DAGs of plans, which move traffic
 POINTS = "points"
 RUNNING = ("running", "queued")
-RETIREMENTS = "retire\\_%"  # ids of DAGs that move nothing
 Key = tuple[str, str]  # a DAG's id, and a run's
 
 _FROZEN = and_(XComModel.task_id == PREFLIGHT, XComModel.key == "return_value")
@@ -55,7 +56,7 @@ def plan_dags() -> list[PlanDag]:
         .order_by(DagModel.dag_id)
     )
     with _session() as session:
-        invalid = set(session.scalars(_tagged("invalid-plan")))
+        invalid = set(session.scalars(_tagged(INVALID)))
         rows = session.execute(asked).all()
     return [PlanDag(row[0], row[1] or "", bool(row[2]), _unix(row[3]), row[0] in invalid) for row in rows]
 
@@ -111,17 +112,13 @@ def _session() -> Iterator[Session]:
         yield session
 
 
-def _tagged(tag: str) -> Select[Any]:
-    return select(DagTag.dag_id).where(DagTag.name == tag)
+def _tagged(*tags: str) -> Select[Any]:
+    return select(DagTag.dag_id).where(DagTag.name.in_(tags))
 
 
 def _moves(dag_id: Any) -> tuple[ColumnElement[bool], ...]:
-    """That a DAG moves traffic: it neither retires what is left, nor commands others."""
-    return (
-        dag_id.in_(_tagged(TAG)),
-        dag_id.not_in(_tagged(CONTROL)),
-        dag_id.not_like(RETIREMENTS, escape="\\"),
-    )
+    """That a DAG is that of a plan: others of ours retire, command, start, guard or tell."""
+    return (dag_id.in_(_tagged(TAG)), dag_id.in_(_tagged(*PLANS)))
 
 
 def _runs(which: ColumnElement[bool], most: int | None) -> Select[Any]:
