@@ -134,8 +134,9 @@ def lasting(seconds: float) -> str:
 
 
 def figure(value: float) -> str:
-    """A number as people read it: three digits that matter."""
-    return f"{value:.3g}"
+    """A number as people read it: three digits that matter, and no power of ten below a million."""
+    short = f"{value:.3g}"
+    return f"{float(short):,.0f}" if 1000 <= value < 1e6 else short
 
 
 def percent(share: float | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -143,13 +144,14 @@ def traffic_of(metric_set: MetricSet, windows: Iterable[WindowCounts]) -> dict[s
 
 
 def shortfalls(policy: Policy, powers: Iterable[StepPower]) -> list[str]:
-    """One sentence for each step and metric that needs longer than its bake time to detect what it should."""
+    """One sentence for each step that needs longer than its bake time to detect what it should."""
     odds = f"{policy.min_detectable_odds:g} times the odds"
+    short = [power for power in powers if power.seconds is None or power.seconds > power.step.bake]
     return [
-        f"Step {power.index} ({power.step} for {_time(power.step.bake)}) may miss {odds} of {power.title}: "
-        f"that takes {_time(power.seconds)}."
-        for power in powers
-        if power.seconds is None or power.seconds > power.step.bake
+        f"Step {index} ({step} for {_time(step.bake)}) may miss {odds} of "
+        + ", ".join(f"{power.title} (that takes {_time(power.seconds)})" for power in missed)
+        + "."
+        for (index, step), missed in groupby(short, key=lambda power: (power.index, power.step))
     ]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from inference_rollouts.core.durations import roughly, spoken
+from inference_rollouts.core.durations import spoken
 from inference_rollouts.core.judging.counterfactual import failures_to_alarm
 from inference_rollouts.core.judging.judgement import Judgement, Row, figure
 from inference_rollouts.core.judging.sums import Sums
@@ -20,9 +21,9 @@ def turning_points(sums: Sums, judgement: Judgement) -> list[str]:
 
 def _for_passing(sums: Sums, judgement: Judgement) -> Iterator[str]:
     policy, step = sums.rules.policy, sums.step
-    left = (1 - judgement.progress) * step.bake
-    if left > 0:
-        yield f"To pass: {roughly(left)} more of {spoken(step.bake)} bake time."
+    if judgement.progress < 1:
+        baked = math.floor(judgement.progress * step.bake)
+        yield f"To pass: all of {spoken(step.bake)} bake time, {spoken(baked)} so far."
     for side, totals in (("the canary", judgement.canary), ("stable", judgement.stable)):
         missing = policy.min_requests - totals.requests
         if missing > 0 and (step.compared or side == "the canary"):

@@ -86,9 +86,17 @@ def test_short_steps_are_named() -> None:
         step_powers(policy(min_detectable_odds=2.5), small_set(), STEPS, TRAFFIC),
     )
     assert len(words) == 1
-    assert words[0].startswith("Step 1 (5 % for 5 min) may miss 2.5 times the odds of errors: that takes ")
+    assert words[0].startswith("Step 1 (5 % for 5 min) may miss 2.5 times the odds of errors (that takes ")
     lax = policy(min_detectable_odds=30.0)
     assert shortfalls(lax, step_powers(lax, small_set(), STEPS, TRAFFIC)) == []
+
+
+def test_what_a_step_may_miss_is_one_sentence() -> None:
+    strict = policy(min_detectable_odds=1.05)
+    powers = step_powers(strict, small_set(), STEPS, TRAFFIC)
+    words = shortfalls(strict, powers)
+    assert [sentence.partition(" (")[0] for sentence in words] == ["Step 1", "Step 2"]
+    assert all(sentence.count("that takes") == 2 for sentence in words)
 
 
 @pytest.mark.parametrize("shares", [(0.0,), (1.0,)])
