@@ -8,7 +8,8 @@ import { duration, figure, percent, VERDICTS } from "./words";
 
 export function Why({ rollout }: { rollout: Rollout }) {
   const judgement = rollout.judgement;
-  const said = rollout.status?.progress?.reason ?? judgement?.reason;
+  // The status tells what was so when it was last published, so that of a step that is judged its judgement comes first.
+  const said = judgement?.reason ?? rollout.status?.progress?.reason;
   return (
     <Panel title="Why">
       {said ? <p class="reason">{said}</p> : <p class="muted pad">Nothing has been judged yet.</p>}
@@ -89,6 +90,7 @@ export function Alpha({ dag, run, rollout }: { dag: string; run: string; rollout
   const [result, setResult] = useState<Rejudged | null>(null);
   const [error, setError] = useState<Error | null>(null);
   const judged = rollout.ladder.some((rung) => rung.since !== null);
+  const decided = rollout.ladder.filter((rung) => rung.state === "passed" || rung.state === "failed").length; // steps, whose records are there
   const alpha = alphas[at] ?? plan;
   useEffect(() => {
     if (!judged) return;
@@ -103,7 +105,7 @@ export function Alpha({ dag, run, rollout }: { dag: string; run: string; rollout
       gone = true;
       clearTimeout(timer);
     };
-  }, [dag, run, alpha, judged]);
+  }, [dag, run, alpha, judged, decided]);
   if (!judged) return null;
   return (
     <Panel title="Judged again under another alpha">
