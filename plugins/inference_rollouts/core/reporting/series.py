@@ -265,18 +265,22 @@ class Tally:
         common = tuple(reading.common[name] for name in COMMON)
         for outcome, reason in CLOSINGS:
             self._outcomes[*common, outcome_label(outcome), reason.value] += 0
+            self._durations(*common, outcome_label(outcome))
 
     def add(self, closed: Closed) -> None:
         """One more end."""
         common = tuple(closed.common[name] for name in COMMON)
         self._outcomes[*common, closed.outcome, closed.reason.value] += 1
         if closed.seconds is not None:
-            self._seconds.setdefault((*common, closed.outcome), [0.0] * (len(BUCKETS) + 2))
-            row = self._seconds[*common, closed.outcome]
+            row = self._durations(*common, closed.outcome)
             for place, bound in enumerate(BUCKETS):
                 row[place] += closed.seconds <= bound
             row[-2] += 1
             row[-1] += closed.seconds
+
+    def _durations(self, *labels: str) -> list[float]:
+        """Ends within each of BUCKETS, all ends, and their seconds."""
+        return self._seconds.setdefault(labels, [0.0] * (len(BUCKETS) + 2))
 
     def samples(self) -> Iterator[Sample]:
         """Counters and histograms as they stand."""

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from inference_rollouts.core.reporting.series import (
     COMMON,
+    DURATION,
     FAMILIES,
     INFO,
+    OUTCOMES,
     PHASE,
     Closed,
     Reading,
@@ -89,6 +91,7 @@ def test_ends_are_counted_from_nothing_on_and_timed() -> None:
     tally = Tally()
     tally.expect(reading())
     assert {sample.value for sample in tally.samples()} == {0}
+    assert {sample.family for sample in tally.samples()} == {OUTCOMES, DURATION}
     tally.add(Closed(LABELS, "rolled-back", Reason.ALARM, 400.0))
     tally.add(Closed(LABELS, "rolled-back", Reason.ALARM, None))
     tally.expect(reading())
