@@ -106,9 +106,7 @@ def cause(context: Context) -> Cause:
         return Cause(f"the plan {when}: {mistake}", "the plan's file")
     verdicts = judgements(context)
     if verdicts and verdicts[-1]["verdict"] == Verdict.ROLLBACK.value:
-        step = verdicts[-1]["step"]
-        person = _person(context, [f"step_{step}.ask", f"step_{step}.judge"])
-        return Cause(str(verdicts[-1]["reason"]), person or f"the judge of step {step}")
+        return verdict_of(context, verdicts[-1])
     failed = sorted(task for task, state in task_states(context).items() if state == "failed")
     if failed:
         reasons = [context["ti"].xcom_pull(task_ids=task, key=FAILURE) for task in failed]
@@ -117,6 +115,13 @@ def cause(context: Context) -> Cause:
     return Cause(
         "the run was stopped before it was decided", "whoever stopped the run, see Airflow's audit log"
     )
+
+
+def verdict_of(context: Context, judgement: Mapping[str, Any]) -> Cause:
+    """The last word on a step, and whose it was: a person's, by command or answer, or its judge's."""
+    step = judgement["step"]
+    person = _person(context, [f"step_{step}.ask", f"step_{step}.judge"])
+    return Cause(str(judgement["reason"]), person or f"the judge of step {step}")
 
 
 def keep_person(context: Context, event: Mapping[str, Any]) -> None:

@@ -15,7 +15,15 @@ from inference_rollouts.core.reporting.report import Cause, Outcome, first_line,
 from inference_rollouts.core.reporting.text import inert
 from inference_rollouts.operators.assets import announce_good_end
 from inference_rollouts.operators.base import ENDED, PREFLIGHT, SUMMARY, WELL, earlier_token, run_of
-from inference_rollouts.operators.history import RESTORED, cause, ending, is_refused, judgements, points
+from inference_rollouts.operators.history import (
+    RESTORED,
+    cause,
+    ending,
+    is_refused,
+    judgements,
+    points,
+    verdict_of,
+)
 from inference_rollouts.operators.links import ReportLink
 from inference_rollouts.rollout.claims import commands_to
 from inference_rollouts.rollout.run import Run
@@ -89,8 +97,7 @@ def _ended(context: Context, run: Run) -> tuple[Outcome, Cause]:
     outcome, late = ending(context, run)
     verdicts = judgements(context)
     if outcome is Outcome.PROMOTED and verdicts:
-        last = verdicts[-1]
-        return outcome, Cause(str(last["reason"]), f"the judge of step {last['step']}")
+        return outcome, verdict_of(context, verdicts[-1])
     ended = cause(context)
     return outcome, Cause(f"{ended.why} {late}".rstrip(), ended.by)
 
