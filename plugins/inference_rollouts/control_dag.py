@@ -53,7 +53,7 @@ def _parameters(plans: Sequence[str]) -> dict[str, Param]:
             examples=[*plans, EVERYTHING],
         ),
         "command": Param(
-            "", type="string", title="Command", description="See above.", examples=list(COMMANDS)
+            "", type="string", title="Command", description_md=_COMMANDS, examples=list(COMMANDS)
         ),
         "reason": Param(
             "", type="string", title="Reason", description="Why: it stands in status, Events and report."
@@ -67,8 +67,7 @@ def _parameters(plans: Sequence[str]) -> dict[str, Param]:
     }
 
 
-_DOC = f"""Each run leaves one command on the claims of a rollout; whoever watches it obeys within one look.
-
+_COMMANDS = f"""
 | command | what happens |
 | --- | --- |
 | `pause` | the share stays as it is until `resume`; it is watched, and an alarm takes it back |
@@ -82,3 +81,6 @@ _DOC = f"""Each run leaves one command on the claims of a rollout; whoever watch
 | `send_back` | with `{EVERYTHING}`: all rollouts go back, and none is raised, for as long as it lasts |
 | `go` | with `{EVERYTHING}`: what was stopped goes on |
 """
+
+_DOC = f"""Each run leaves one command on the claims of a rollout; whoever watches it obeys within one look.
+{_COMMANDS}"""

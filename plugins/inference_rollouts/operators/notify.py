@@ -20,7 +20,7 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.notifications import Notification
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.reporting.report import Outcome
-from inference_rollouts.core.reporting.series import DURATION, OUTCOMES, Closed, Reason, closed_by_run
+from inference_rollouts.core.reporting.series import DURATION, OUTCOMES, Closed, Reason, closed_by_run, tags
 from inference_rollouts.core.reporting.told import Mark
 from inference_rollouts.core.reporting.transition import Transition, reason_of, refusal, transitions
 from inference_rollouts.hooks.notifiers import send
@@ -62,7 +62,7 @@ def count(context: Context) -> None:
         if closed is None or marks.get(COUNTED):
             return
         marks.set(COUNTED, Mark(at=time.time(), taken=True))
-        labels = {**closed.common, "outcome": closed.outcome}
+        labels = tags({**closed.common, "outcome": closed.outcome})
         stats.incr(OUTCOMES.name, tags={**labels, "reason": closed.reason.value})
         if closed.seconds is not None:
             stats.timing(DURATION.name, timedelta(seconds=closed.seconds), tags=labels)

@@ -13,7 +13,7 @@ from airflow.sdk.observability import stats
 from airflow.triggers.base import BaseTrigger
 
 from inference_rollouts.core.limits import PUBLISH_PATIENCE, STATUS_BUDGET, STATUS_EVERY
-from inference_rollouts.core.reporting.series import reading_of_status, samples
+from inference_rollouts.core.reporting.series import reading_of_status, samples, tags
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.core.run.frozen import Frozen
@@ -98,6 +98,6 @@ class Publisher:
             return
         try:
             for sample in samples(reading_of_status(self._frozen.plan, status)):
-                stats.gauge(sample.family.name, float(sample.value), tags=dict(sample.labels))
+                stats.gauge(sample.family.name, float(sample.value), tags=tags(sample.labels))
         except Exception as error:
             log.warning("could not measure where the rollout is: %s", error)

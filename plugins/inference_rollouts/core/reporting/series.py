@@ -5,6 +5,8 @@ Labels name plan, kind and namespace, never a run: there are as many series as p
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +26,9 @@ ASKING = "asking"
 PHASES = (*(phase.value for phase in Phase), ASKING)
 BUCKETS = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 259200.0, 604800.0)
 """Upper bounds of durations in seconds: from a minute, as in a lab, to a week, with windows."""
+
+LONGEST_TAG = 40
+_NO_TAG = re.compile(r"[^A-Za-z0-9_.\-/]")
 
 
 class Type(StrEnum):
@@ -190,6 +195,22 @@ def outcome_label(outcome: Outcome) -> str:
     return known.value.replace(" ", "-")
 
 
+def tags(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels as Airflow's own metrics take them.
+
+    For StatsD it writes tags into the name, and drops a name that is longer than 250 characters or has others
+    than these, with a traceback in the task's log each time. A value that is too long keeps its beginning,
+    and a mark by which it is known from others that begin so.
+    """
+    return {name: _short(_NO_TAG.sub("_", value)) for name, value in labels.items()}
+
+
+def _short(value: str) -> str:
+    if len(value) <= LONGEST_TAG:
+        return value
+    return f"{value[: LONGEST_TAG - 7]}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
+
+
 def closed_by_run(plan: Plan, outcome: Outcome, reason: Reason, seconds: float | None) -> Closed:
     """How a run ended, as its own report has it."""
     common = {"plan": plan.name, "kind": plan.kind.value, "namespace": plan.namespace}
@@ -245,7 +266,8 @@ def samples(reading: Reading) -> Iterator[Sample]:
 
 def _judged(common: Mapping[str, str], progress: Progress) -> Iterator[Sample]:
     for verdict in Verdict:
-        yield Sample(VERDICT, {**common, "verdict": verdict.value}, verdict.value == progress.verdict)
+        label = verdict.value.replace(" ", "-")
+        yield Sample(VERDICT, {**common, "verdict": label}, verdict.value == progress.verdict)
     yield Sample(EVIDENCE, {**common, "metric": "all", "question": "worse"}, progress.evidence)
     for each in progress.metrics:
         yield Sample(EVIDENCE, {**common, "metric": each.metric, "question": "worse"}, each.worse)

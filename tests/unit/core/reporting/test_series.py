@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from inference_rollouts.core.reporting.series import (
     Type,
     exposition,
     samples,
+    tags,
 )
 from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.core.routing.watch import MetricEvidence, Progress
@@ -85,6 +87,24 @@ def test_no_series_names_a_run() -> None:
     assert not {"run", "token", "run_id"} & {label for family in FAMILIES for label in family.labels}
     for sample in samples(reading()):
         assert set(sample.labels) == set(sample.family.labels)
+
+
+LONGEST_NAME = 63  # of what Kubernetes names
+
+
+@pytest.mark.parametrize("name", ["llm", "n" * LONGEST_NAME, "odd name, with = and é"])
+def test_tags_are_such_as_airflow_takes(name: str) -> None:
+    """In the dialect in which they are part of a name it refuses the name for them."""
+    rollout = replace(reading(), plan=name, namespace=name, stable=name, canary=name)
+    for sample in samples(rollout):
+        stat = sample.family.name + "".join(f",{k}={v}" for k, v in tags(sample.labels).items())
+        assert len(stat) <= 250
+        assert re.fullmatch(r"[A-Za-z0-9_.\-/]+", stat.replace(",", "").replace("=", ""))
+
+
+def test_long_names_stay_apart_as_tags() -> None:
+    one, other = (tags({"plan": "n" * 50 + end}) for end in "ab")
+    assert one != other
 
 
 def test_ends_are_counted_from_nothing_on_and_timed() -> None:
