@@ -1,7 +1,7 @@
 // One rollout: where it is, why, what next; and, when it is over, its report.
 
 import { useMemo, useState } from "preact/hooks";
-import { api, usePolled } from "./api";
+import { api, CONTROL, usePolled } from "./api";
 import { Charts } from "./charts";
 import { Confirm, type Deed } from "./dialog";
 import { Ladder } from "./ladder";
@@ -39,6 +39,7 @@ export function One({ dag, run, theme }: { dag: string; run: string; theme: stri
       </header>
       <Trouble error={error} stale />
       {done && <p class="done" role="status"><span aria-hidden="true">✓</span> {done}</p>}
+      {value.aftermath?.undone && <p class="stop" role="status"><span aria-hidden="true">↩</span> This promotion: {value.aftermath.undone}</p>}
       <Headline rollout={value} />
       {value.question && <Asked dag={dag} run={run} rollout={value} choose={setDeed} />}
       {value.ladder.length > 0 && <section class="panel wide" aria-label="Steps"><Ladder rollout={value} series={charted.value} /></section>}
@@ -103,6 +104,7 @@ export function headline(rollout: Rollout): string {
 
 function Controls({ dag, run, rollout, choose }: { dag: string; run: string; rollout: Rollout; choose: (deed: Deed) => void }) {
   const commands = rollout.may_edit ? rollout.commands ?? [] : [];
+  const offer = rollout.may_control ? rollout.aftermath?.offer : "";
   return (
     <div class="tools">
       <span class="quiet"><Away href={airflowRun(dag, run)}>Airflow run</Away></span>
@@ -110,8 +112,23 @@ function Controls({ dag, run, rollout, choose }: { dag: string; run: string; rol
       {commands.map((command) => (
         <button type="button" class={command.what === "abort" ? "bad" : ""} onClick={() => choose(deedOf(dag, run, command))}>{command.title}</button>
       ))}
+      {offer && <button type="button" class="bad" onClick={() => choose(undoing(rollout, offer))}>Undo the promotion</button>}
     </div>
   );
+}
+
+function undoing(rollout: Rollout, offer: string): Deed {
+  return {
+    title: "Undo the promotion",
+    effect: <p>{offer}</p>,
+    button: "Undo the promotion",
+    tone: "bad",
+    reason: true,
+    act: async (reason) => {
+      await api.control({ rollout: rollout.line.plan, command: "undo", reason });
+      return `Airflow runs ${CONTROL}, which undoes it and watches it, or says why not.`;
+    },
+  };
 }
 
 function deedOf(dag: string, run: string, command: Command): Deed {
@@ -196,8 +213,9 @@ function PodList({ side, pods, now }: { side: "canary" | "stable"; pods: Pod[]; 
           <li>
             <span class={`dot ${pod.ready ? "good" : "warn"}`} aria-hidden="true">{pod.ready ? "●" : "○"}</span>
             <span class="name" title={pod.name}>{pod.name}</span>
-            <span class="muted">{pod.ready ? pod.version : pod.phase === "Running" ? "not ready" : pod.phase}</span>
-            <span class={pod.restarts ? "tone warn" : "muted"}>{pod.restarts ? count(pod.restarts, "restart") : ago(pod.since, now)}</span>
+            <span class="muted">{pod.version}</span>
+            <span class={pod.ready ? "muted" : "tone warn"}>{pod.ready ? `ready, ${ago(pod.since, now)}` : pod.phase === "Running" ? "not ready" : pod.phase}</span>
+            <span class={pod.restarts ? "tone warn" : "muted"}>{count(pod.restarts, "restart")}</span>
           </li>
         ))}
       </ul>
@@ -244,7 +262,7 @@ function DecisionRecord({ rollout }: { rollout: Rollout }) {
 
 const KINDS: { [kind: string]: [string, string] | undefined; event: [string, string] } = {
   start: ["▸", "run"], raise: ["↑", "run"], passed: ["✓", "good"], alarm: ["!", "bad"], question: ["?", "ask"], answer: ["?", "ask"],
-  restored: ["↩", "back"], promoted: ["✓", "good"], restart: ["↻", "warn"], warning: ["△", "warn"], event: ["·", "still"],
+  restored: ["↩", "back"], promoted: ["✓", "good"], restart: ["↻", "warn"], drift: ["≠", "bad"], warning: ["△", "warn"], event: ["·", "still"],
 };
 
 function Events({ events, dag, run }: { events: Happening[]; dag: string; run: string }) {

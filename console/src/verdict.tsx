@@ -117,7 +117,7 @@ export function Alpha({ dag, run, rollout }: { dag: string; run: string; rollout
         {result && (
           <dl>
             <dt>As it was</dt><dd>{sentence(result.was)}</dd>
-            <dt>Would be</dt><dd class={result.would.verdict === result.was.verdict ? "" : "changed"}>{sentence(result.would)}</dd>
+            <dt>Would be</dt><dd class={result.would.verdict === result.was.verdict ? "" : "changed"}>{sentence(result.would) === sentence(result.was) ? "the same" : sentence(result.would)}</dd>
           </dl>
         )}
       </div>
