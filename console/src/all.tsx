@@ -237,7 +237,7 @@ export function byStart(plans: PlanDag[], now: number): [when: string, plans: Pl
   const starts = plans.filter((each) => each.next !== null && !each.paused && !each.invalid).sort((a, b) => a.next! - b.next!);
   const rest = plans.filter((each) => !starts.includes(each));
   const soon = (each: PlanDag) => each.next! - now < 86400;
-  const groups: [string, PlanDag[]][] = [["Next 24 hours", starts.filter(soon)], ["Later", starts.filter((each) => !soon(each))], ["When somebody starts them", rest]];
+  const groups: [string, PlanDag[]][] = [["Next 24 hours", starts.filter(soon)], ["Later", starts.filter((each) => !soon(each))], ["Started by hand, or paused", rest]];
   return groups.filter(([, found]) => found.length);
 }
 
@@ -275,7 +275,6 @@ function PlanLine({ plan: each, now }: { plan: PlanDag; now: number }) {
         {each.next && <span title={each.plan?.schedule}>{moment(each.next)}</span>}
         {each.next && !each.paused && <small>{until(each.next, now)}</small>}
         {each.paused && <small class="tone warn">paused in Airflow</small>}
-        {!each.next && !each.paused && <span class="muted">by hand</span>}
       </span>
     </li>
   );

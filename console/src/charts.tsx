@@ -24,6 +24,7 @@ export interface ChartOf {
 }
 
 const HEIGHT = 132;
+const TALL = 168;
 const LEAST = 0.01; // evidence below that is drawn there
 const SYNC = "rollout";
 
@@ -136,7 +137,7 @@ function Chart({ chart, range, events }: { chart: ChartOf; range: [number, numbe
     const host = box.current!;
     const made = new uPlot(options(host.clientWidth, latest), data(latest.current.chart), host);
     plot.current = made;
-    const resized = new ResizeObserver(() => made.setSize({ width: host.clientWidth, height: HEIGHT }));
+    const resized = new ResizeObserver(() => made.setSize({ width: host.clientWidth, height: height(chart) }));
     resized.observe(host);
     return () => {
       resized.disconnect();
@@ -180,14 +181,14 @@ function options(width: number, latest: Latest): uPlot.Options {
   const axis = { stroke: colour("fg-muted"), font: "11px system-ui, sans-serif", ticks: { show: false }, grid: { stroke: faint, width: 1 } };
   return {
     width,
-    height: HEIGHT,
+    height: height(chart),
     padding: [chart.signs ? 20 : 10, 18, 0, 0],
     cursor: { sync: { key: SYNC }, points: { size: 6 }, drag: { x: false, y: false } },
     legend: { show: false },
     scales: {
       x: { time: true, range: () => latest.current.range },
       y: chart.log
-        ? { distr: 3, range: (_, low, high) => [Math.min(0.1, low || 0.1), Math.max(10 ** Math.ceil(Math.log10(1.01 * Math.max(...(chart.rules ?? []).map((rule) => rule.at), high || 1))), 10)] }
+        ? { distr: 3, range: (_, low) => [Math.min(0.1, low || 0.1), ceiling(latest.current.chart)] }
         : { range: (_, __, high) => [0, latest.current.chart.most ?? (Math.max(high ?? 0, 0) * 1.15 || 1)] },
     },
     axes: [
@@ -216,6 +217,15 @@ function options(width: number, latest: Latest): uPlot.Options {
     ],
     hooks: { drawClear: [(plot) => marks(plot, latest)], draw: [(plot) => rules(plot, latest)], setCursor: [(plot) => pointed(plot, latest)] },
   };
+}
+
+function height(chart: ChartOf): number {
+  return chart.log ? TALL : HEIGHT;
+}
+
+// The top of a logarithmic axis: a decade above all its lines, where what is beyond them leaves it.
+export function ceiling(chart: ChartOf): number {
+  return 10 ** (Math.ceil(Math.log10(Math.max(1, ...(chart.rules ?? []).map((rule) => rule.at))) - 1e-9) + 1);
 }
 
 // Powers of ten, at most six of them.

@@ -76,7 +76,7 @@ function Headline({ rollout }: { rollout: Rollout }) {
   const facts: [string, string][] = line.ended
     ? [["Began", moment(line.began)], ["Took", line.began ? duration(line.ended - line.began) : "–"], ["Started by", line.by || "its schedule"]]
     : [
-        ["At this share for", ago(line.since ?? line.began, now)],
+        [line.standing === "alarm" ? "This step began" : "At this share for", line.standing === "alarm" ? clock(line.since ?? line.began) : ago(line.since ?? line.began, now)],
         ["Next", line.standing === "alarm" ? `all traffic back on ${line.stable}` : next ? (next.mirror ? `${next.mirror} % mirrored` : `${next.weight} %`) : "promotion"],
         ["Ends about", line.ends_about ? `${until(line.ends_about, now)}` : "–"],
         ["Watched by", (line.watcher || "nobody yet").replace(/\/\d+/, "")],

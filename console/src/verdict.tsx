@@ -10,7 +10,7 @@ export function Why({ rollout }: { rollout: Rollout }) {
   const judgement = rollout.judgement;
   const said = rollout.status?.progress?.reason ?? judgement?.reason;
   return (
-    <Panel title="Why">
+    <Panel id="why" title="Why">
       {said ? <p class="reason">{said}</p> : <p class="muted pad">Nothing has been judged yet.</p>}
       {rollout.failures.map((failure) => <p class="trouble">{failure}</p>)}
       {judgement && <Evidence judgement={judgement} />}
@@ -22,7 +22,7 @@ export function Why({ rollout }: { rollout: Rollout }) {
 export function Turning({ rollout }: { rollout: Rollout }) {
   if (!rollout.turning?.length) return null;
   return (
-    <Panel title="What would change the verdict">
+    <Panel id="turning" title="What would change the verdict">
       <ul class="turning">
         {rollout.turning.map((sentence) => {
           const [kind, ...rest] = sentence.split(": ");

@@ -249,7 +249,7 @@ class RolloutSource:
         """None where the metrics store does not answer: it forgets, decision records do not."""
         prometheus = self._world.clients(frozen).prometheus
         try:
-            return self._loads.get(frozen.token, lambda: load_between(prometheus, frozen, start, end))
+            return self._loads.get((frozen.token, end), lambda: load_between(prometheus, frozen, start, end))
         except (PrometheusUnavailable, TimeoutError) as error:
             log.info("the load of both arms is not known: %s", error)
             return None
