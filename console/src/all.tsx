@@ -181,7 +181,7 @@ function Verdict({ line }: { line: Line }) {
   const said = line.words.split(" - ").slice(1).filter((part) => !part.startsWith("watched by")).join(" · ") || line.words;
   return (
     <span title={line.words}>
-      {line.verdict && <b>{VERDICTS[line.verdict] ?? line.verdict}</b>} {said}
+      {line.verdict && <><b>{VERDICTS[line.verdict] ?? line.verdict}</b> · </>}{said}
     </span>
   );
 }

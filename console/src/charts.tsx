@@ -305,9 +305,9 @@ function rules(plot: uPlot, latest: Latest): void {
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-    ctx.textAlign = "right";
+    ctx.textAlign = "left";
     ctx.textBaseline = "bottom";
-    ctx.fillText(rule.label, bbox.left + bbox.width - 4 * devicePixelRatio, y - 3 * devicePixelRatio);
+    ctx.fillText(rule.label, bbox.left + 6 * devicePixelRatio, y - 3 * devicePixelRatio);
     ctx.restore();
   }
 }

@@ -214,7 +214,7 @@ function PodList({ side, pods, now }: { side: "canary" | "stable"; pods: Pod[]; 
             <span class={`dot ${pod.ready ? "good" : "warn"}`} aria-hidden="true">{pod.ready ? "●" : "○"}</span>
             <span class="name" title={pod.name}>{pod.name}</span>
             <span class="muted">{pod.version}</span>
-            <span class={pod.ready ? "muted" : "tone warn"}>{pod.ready ? `ready, ${ago(pod.since, now)}` : pod.phase === "Running" ? "not ready" : pod.phase}</span>
+            <span class={pod.ready ? "muted" : "tone warn"}>{pod.ready ? <><span class="visually-hidden">ready for </span>{ago(pod.since, now)}</> : pod.phase === "Running" ? "not ready" : pod.phase}</span>
             <span class={pod.restarts ? "tone warn" : "muted"}>{count(pod.restarts, "restart")}</span>
           </li>
         ))}
