@@ -57,7 +57,7 @@ function Step({ rung, rollout, observed }: { rung: Rung; rollout: Rollout; obser
       <div class="text">
         <b>{share}</b>
         <span class="state">{SIGNS[rung.state]} {SAID[rung.state]}</span>
-        {task && <small><Away href={airflowTask(rollout.line.dag, rollout.line.run, task)}>task {task}</Away></small>}
+        {task && <small><Away href={airflowTask(rollout.line.dag, rollout.line.run, task)}>{task.replace(/^.*\./, "")} task</Away></small>}
         {changed && <small>plan: {rung.weight} %</small>}
         <small>{observed === null ? `bakes ${duration(rung.bake)}` : `observed ${percent(observed)}`}</small>
         {rung.verdict && <small title={rung.reason}>{VERDICTS[rung.verdict] ?? rung.verdict}, evidence {figure(rung.evidence)}</small>}

@@ -196,23 +196,28 @@ function Pods({ rollout }: { rollout: Rollout }) {
     <Panel title="Pods">
       {rollout.pods ? (
         <div class="pods">
-          {(["canary", "stable"] as const).map((side) => <PodList side={side} pods={rollout.pods![side]} now={rollout.now} />)}
+          {(["canary", "stable"] as const).map((side) => <PodList side={side} pool={rollout.line[side]} pods={rollout.pods![side]} now={rollout.now} />)}
         </div>
       ) : <p class="muted pad">{rollout.pods_unknown}</p>}
     </Panel>
   );
 }
 
-function PodList({ side, pods, now }: { side: "canary" | "stable"; pods: Pod[]; now: number }) {
+// What tells the pods of one pool apart is at the end of their names.
+export function tail(name: string, pool: string): string {
+  return name.startsWith(`${pool}-`) ? `…${name.slice(pool.length)}` : name;
+}
+
+function PodList({ side, pool, pods, now }: { side: "canary" | "stable"; pool: string; pods: Pod[]; now: number }) {
   const ready = pods.filter((pod) => pod.ready).length;
   return (
     <div>
-      <h3><i class={`key ${side}`} aria-hidden="true" /> {side} <small>{ready} of {pods.length} ready</small></h3>
+      <h3><i class={`key ${side}`} aria-hidden="true" /> {side} <small>{pool}, {ready} of {pods.length} ready</small></h3>
       <ul>
         {pods.map((pod) => (
           <li>
             <span class={`dot ${pod.ready ? "good" : "warn"}`} aria-hidden="true">{pod.ready ? "●" : "○"}</span>
-            <span class="name" title={pod.name}>{pod.name}</span>
+            <span class="name" title={pod.name}>{tail(pod.name, pool)}</span>
             <span class="muted">{pod.version}</span>
             <span class={pod.ready ? "muted" : "tone warn"}>{pod.ready ? <><span class="visually-hidden">ready for </span>{ago(pod.since, now)}</> : pod.phase === "Running" ? "not ready" : pod.phase}</span>
             <span class={pod.restarts ? "tone warn" : "muted"}>{count(pod.restarts, "restart")}</span>

@@ -3,7 +3,7 @@ import { byStart, joined, matches, watcher } from "../src/all";
 import { ceiling, evidenceOf, power, powers, said, stepped } from "../src/charts";
 import { observedIn, taskOf } from "../src/ladder";
 import type { Line, PlanDag, Rung, Series } from "../src/model";
-import { headline } from "../src/one";
+import { headline, tail } from "../src/one";
 import { airflowRun, placeOf, toRun } from "../src/place";
 import { place } from "../src/verdict";
 
@@ -45,6 +45,9 @@ describe("plans", () => {
 });
 
 describe("one rollout", () => {
+  it("shows of a pod what tells it from others", () => {
+    expect([tail("llm-new-5d9c7-k2x4p", "llm-new"), tail("other-1", "llm-new")]).toEqual(["…-5d9c7-k2x4p", "other-1"]);
+  });
   it("leads to the task that works on a step", () => {
     const tasks = { "step_1.shift": "success", "step_1.judge": "deferred", "step_1.ask": "none", "step_2.shift": "none" };
     expect([1, 2].map((step) => taskOf({ step } as Rung, tasks))).toEqual(["step_1.judge", undefined]);

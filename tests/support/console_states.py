@@ -12,6 +12,7 @@ from inference_rollouts.preflight.measuring import check_power
 from tests.support.console_world import NOW, STEP_SECONDS, Played, PlayedWorld
 
 IN_STEP = [60 + STEP_SECONDS * step + 110 for step in range(4)]
+PATIENCE = 60.0  # seconds: what is played here always answers
 WHOLE = 60 + 4 * STEP_SECONDS + 10
 
 
@@ -41,6 +42,7 @@ def busy(stop: str = "") -> RolloutSource:
             stop=stop,
         ),
         lambda: NOW,
+        PATIENCE,
     )  # fmt: skip
 
 
@@ -89,7 +91,7 @@ def forecast(played: Played) -> str:
 
 def empty() -> RolloutSource:
     """Nothing has been rolled out yet."""
-    return RolloutSource(PlayedWorld(), lambda: NOW)
+    return RolloutSource(PlayedWorld(), lambda: NOW, PATIENCE)
 
 
 def many(rollouts: int = 200) -> RolloutSource:
@@ -102,4 +104,4 @@ def many(rollouts: int = 200) -> RolloutSource:
     kinds = [bad if number % 41 == 7 else new if number % 9 == 4 else good for number in range(rollouts)]
     flying = (kind.called(f"service-{number:03d}", number) for number, kind in enumerate(kinds))
     broken = ClusterUnavailable("GET", "/apis", 0, "the lab is away")
-    return RolloutSource(PlayedWorld(*flying, broken=broken), lambda: NOW)
+    return RolloutSource(PlayedWorld(*flying, broken=broken), lambda: NOW, PATIENCE)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from inference_rollouts.console.cluster import Claims, Place, Surroundings, place_of
-from inference_rollouts.console.kept import FRESH, SLOW, WAIT, Kept
+from inference_rollouts.console.kept import FRESH, SLOW, Kept
 from inference_rollouts.console.protocols import World
 from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.reporting.report import Outcome
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 class Known:
     """What is known of the clusters of a world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, patience: float) -> None:
         self._world = world
-        self._claims: Kept[Claims] = Kept(FRESH, patience=WAIT)
-        self._around: Kept[Surroundings] = Kept(SLOW, patience=WAIT)
-        self._after: Kept[Aftermath] = Kept(SLOW, patience=WAIT)
+        self._claims: Kept[Claims] = Kept(FRESH, patience=patience)
+        self._around: Kept[Surroundings] = Kept(SLOW, patience=patience)
+        self._after: Kept[Aftermath] = Kept(SLOW, patience=patience)
 
     def claims(self, place: Place) -> Claims | None:
         """What is claimed there; None where nobody knows."""

@@ -52,7 +52,7 @@ def needs(plan: Plan) -> str:
 
 
 def judgement(seen: SeenRun, plan: Plan, live: LiveView | None) -> dict[str, Any] | None:
-    """The figures by metric: of the step that stands, else, as after an alarm, of the last that was judged."""
+    """The figures by metric: of the step that stands; else, and after an alarm, of the last one judged."""
     numbers = range(len(plan.all_steps), 0, -1)
     last = next((found for number in numbers if (found := judgement_of(seen, number))), None)
     if live and not (last and last["verdict"] == Verdict.ROLLBACK):

@@ -55,13 +55,13 @@ log = logging.getLogger(__name__)
 
 
 class RolloutSource:
-    """The Source of a World."""
+    """The Source of a World; `patience` (s) is for how long a page waits for what it has not heard of yet."""
 
-    def __init__(self, world: World, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, world: World, now: Callable[[], float] = time.time, patience: float = WAIT) -> None:
         self._world = world
         self._now = now
-        self._standing = Standing(world, now)
-        self._known = Known(world)
+        self._standing = Standing(world, now, patience)
+        self._known = Known(world, patience)
         self._frozen: Kept[Frozen | None] = Kept(FOREVER, most=1024)
         self._lists: Kept[dict[str, Any]] = Kept(FRESH)
         self._runs: Kept[SeenRun | None] = Kept(FRESH)
@@ -69,7 +69,7 @@ class RolloutSource:
         self._charts: Kept[dict[str, Any] | None] = Kept(FRESH)
         self._again: Kept[dict[str, Any]] = Kept(SLOW)
         self._older: Kept[dict[str, Any]] = Kept(SLOW)
-        self._loads: Kept[Load | None] = Kept(SLOW, patience=WAIT)
+        self._loads: Kept[Load | None] = Kept(SLOW, patience=patience)
 
     def overview(self) -> dict[str, Any]:
         return self._lists.get("all", self._overview)

@@ -21,9 +21,10 @@ def promoted() -> Any:
 
 def source(*played: Any, **more: Any) -> Any:
     from inference_rollouts.console.source import RolloutSource
+    from tests.support.console_states import PATIENCE
     from tests.support.console_world import NOW, PlayedWorld
 
-    return RolloutSource(PlayedWorld(*played, **more), lambda: NOW)
+    return RolloutSource(PlayedWorld(*played, **more), lambda: NOW, PATIENCE)
 
 
 def earlier(played: Any, seconds: int) -> Any:
@@ -45,16 +46,22 @@ def test_history_goes_on_beyond_its_first_page_and_has_each_run_once(promoted: A
 
 
 def test_proof_that_it_is_good_enough_is_drawn_where_it_is_asked_for() -> None:
+    from inference_rollouts.console.live import LiveStep
+    from inference_rollouts.core.judging.carried import Carried
     from tests.support.console_states import IN_STEP
-    from tests.support.console_world import Played
+    from tests.support.console_world import NOW, Played
 
     running = Played("llm", "llm-pool", "llm-pool-version-2", IN_STEP[2], seed=3)
-    shown = source(running)
-    series, one = (ask(running.dag, running.run_id) for ask in (shown.series, shown.one))
-    needed = [row for row in one["judgement"]["rows"] if row["goodness"] is not None]
-    assert series["goodness"][-1][1] == min(row["goodness"] for row in needed)
-    assert series["goodness"][0][0] > one["ladder"][2]["since"]
-    assert series["good_at"] == needed[0]["needed"]
+    before = [Carried(), Carried.from_json(running.xcoms["step_2.judge", "return_value"]["carried"])]
+    first, last = (
+        LiveStep(running.frozen, running.plan.step_context(step, running.since), carried).look(
+            running.traffic, NOW
+        )
+        for step, carried in zip((1, 3), before, strict=True)
+    )
+    assert first.goodness == ()
+    needed = [row.goodness for row in last.judgement.rows if row.goodness is not None]
+    assert last.goodness[-1][1] == min(needed)
 
 
 def test_what_was_proven_is_drawn_after_the_end_too_and_the_load_of_both_arms(promoted: Any) -> None:
@@ -92,11 +99,7 @@ def test_who_stopped_everything_is_told_though_nothing_is_in_flight(promoted: An
 
 
 def test_two_api_servers_say_the_same(promoted: Any) -> None:
-    from inference_rollouts.console.source import RolloutSource
-    from tests.support.console_world import NOW, PlayedWorld
-
-    world = PlayedWorld(promoted)
-    one, other = (RolloutSource(world, lambda: NOW) for _ in range(2))
+    one, other = source(promoted), source(promoted)
     run = promoted.dag, promoted.run_id
     assert one.overview() == other.overview()
     assert (one.one(*run), one.series(*run)) == (other.one(*run), other.series(*run))
