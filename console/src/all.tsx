@@ -1,9 +1,9 @@
 // All rollouts: those that want a person first; what ended; what could begin.
 
 import { useMemo, useState } from "preact/hooks";
-import { api, usePolled } from "./api";
+import { api, CONTROL, usePolled } from "./api";
 import { Confirm, type Deed } from "./dialog";
-import type { Line, Lists, PlanDag } from "./model";
+import type { History, Line, Lists, PlanDag } from "./model";
 import { Arms, Badge, Empty, Loading, Panel, ShareBar, Trouble } from "./parts";
 import { toPlan, toRun } from "./place";
 import { ago, count, duration, moment, STANDINGS, until, VERDICTS } from "./words";
@@ -13,25 +13,38 @@ const FEW = 15;
 
 type Filter = "all" | "person" | "flight";
 
-// The DAG with which all rollouts are stopped, and go on: Airflow's permission to run it says who may.
-const STOPPING = "rollout_control";
+const HOURS = [1, 2, 4, 8, 24, 72];
 
-function everything(title: string, command: string, effect: string): Deed {
+// The switch for all rollouts of all plans' namespaces, in the name of whoever throws it.
+function stopAll(user: string): Deed {
   return {
-    title,
-    effect: <p>{effect}</p>,
-    button: title,
-    tone: command === "go" ? "good" : "bad",
+    title: "Stop everything",
+    effect: <p>No rollout is raised any more, in any namespace of the plans, until the time is over or somebody lets them go on. They are watched, and alarm, as ever. It is done in your name, {user}.</p>,
+    button: "Stop everything",
+    tone: "bad",
     reason: true,
-    act: async (reason) => {
-      await api.trigger(STOPPING, { rollout: "everything", command, reason, lasts: "4h" });
-      return `${title}: Airflow runs ${STOPPING}, which says what became of it.`;
+    choices: [
+      { name: "command", label: "What is in flight", options: [["stop", "keeps the share that it has"], ["send_back", "goes back to stable"]] },
+      { name: "lasts", label: "For", options: HOURS.map((hours) => [`${hours}h`, duration(3600 * hours)]), first: "4h" },
+    ],
+    act: async (reason, { command, lasts }) => {
+      await api.control({ rollout: "everything", command: command!, reason, lasts: lasts! });
+      return `Stop everything: Airflow runs ${CONTROL}, which says what became of it.`;
     },
   };
 }
 
-const STOP = everything("Stop everything", "stop", "All rollouts keep their shares, and none is raised, for four hours or until somebody lets them go on. They are watched, and alarm, as ever.");
-const GO = everything("Let them go on", "go", "What was stopped goes on from where it stands.");
+const GO: Deed = {
+  title: "Let them go on",
+  effect: <p>What was stopped goes on from where it stands.</p>,
+  button: "Let them go on",
+  tone: "good",
+  reason: true,
+  act: async (reason) => {
+    await api.control({ rollout: "everything", command: "go", reason });
+    return `Let them go on: Airflow runs ${CONTROL}, which says what became of it.`;
+  },
+};
 
 export function All() {
   const { value, error, again } = usePolled<Lists>(api.lists, EVERY);
@@ -40,11 +53,13 @@ export function All() {
   const [outcome, setOutcome] = useState("");
   const [deed, setDeed] = useState<Deed | null>(null);
   const [done, setDone] = useState<string | null>(null);
-  if (!value) return error ? <Trouble error={error} /> : <Loading />;
+  const past = useHistory(value);
+  if (!value) return error ? <main class="page"><Trouble error={error} /></main> : <Loading />;
   const wanted = (each: Line) => matches(each, text);
   const person = value.rollouts.filter((each) => each.wants_a_person);
   const shown = (filter === "person" ? person : value.rollouts).filter(wanted);
-  const ended = value.history.filter((each) => wanted(each) && (!outcome || each.standing === outcome));
+  const ended = past.lines.filter((each) => wanted(each) && (!outcome || each.standing === outcome));
+  const stopped = Boolean(value.stops?.length);
   return (
     <main class="page">
       <header class="head">
@@ -64,9 +79,8 @@ export function All() {
               Wants a person <b>{person.length}</b>
             </button>
           </span>
-          {value.may_stop && value.rollouts.length > 0 && (value.stops?.length
-            ? <button type="button" onClick={() => setDeed(GO)}>Let them go on</button>
-            : <button type="button" class="bad" onClick={() => setDeed(STOP)}>Stop everything</button>)}
+          {value.may_stop && stopped && <button type="button" onClick={() => setDeed(GO)}>Let them go on</button>}
+          {value.may_stop && !stopped && (value.rollouts.length > 0 || value.plans.length > 0) && <button type="button" class="bad" onClick={() => setDeed(stopAll(value.user))}>Stop everything</button>}
         </div>
       </header>
       <Trouble error={error} stale />
@@ -80,8 +94,10 @@ export function All() {
         )}
       </section>
       <div class="columns">
-        <Panel title="Ended" extra={<Outcomes lines={value.history} chosen={outcome} choose={setOutcome} />}>
-          {ended.length ? <Ended lines={ended} now={value.now} /> : <p class="muted pad">None yet.</p>}
+        <Panel title="Ended" extra={<Outcomes lines={past.lines} chosen={outcome} choose={setOutcome} />}>
+          {ended.length ? <Ended lines={ended} now={value.now} /> : <p class="muted pad">{past.lines.length ? "None like that." : "None yet."}</p>}
+          <Trouble error={past.error} />
+          {past.older !== null && <button class="more" type="button" disabled={past.busy} onClick={past.more}>Older ones</button>}
         </Panel>
         <Panel title="Plans">
           {value.plans.length ? <Plans plans={value.plans} now={value.now} /> : <p class="muted pad">There is no plan that you may see.</p>}
@@ -90,6 +106,33 @@ export function All() {
       {deed && <Confirm deed={deed} close={(words) => { setDeed(null); if (words !== null) { setDone(words); again(); } }} />}
     </main>
   );
+}
+
+// What ended: the newest, which the list is polled with, and the older ones that somebody asked for.
+function useHistory(lists: Lists | null) {
+  const [pages, setPages] = useState<History[]>([]);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<Error | null>(null);
+  const older = pages.length ? pages[pages.length - 1]!.older : lists?.older ?? null;
+  const more = async () => {
+    setBusy(true);
+    try {
+      const page = await api.get<History>(api.history(older!));
+      setPages((was) => [...was, page]);
+      setError(null);
+    } catch (problem) {
+      setError(problem as Error);
+    }
+    setBusy(false);
+  };
+  return { lines: joined(lists?.history ?? [], pages), older, more: () => void more(), busy, error };
+}
+
+// Each run once: what ends while somebody looks moves the newest page on.
+export function joined(newest: Line[], pages: History[]): Line[] {
+  const found = new Map<string, Line>();
+  for (const line of [...pages.flatMap((page) => page.history), ...newest]) found.set(`${line.dag}/${line.run}`, line);
+  return [...found.values()].sort((a, b) => (b.ended ?? 0) - (a.ended ?? 0));
 }
 
 export function matches(line: Line, text: string): boolean {
@@ -138,7 +181,7 @@ function Verdict({ line }: { line: Line }) {
   const said = line.words.split(" - ").slice(1).filter((part) => !part.startsWith("watched by")).join(" · ") || line.words;
   return (
     <span title={line.words}>
-      {line.verdict && <b>{VERDICTS[line.verdict] ?? line.verdict}</b>} {said}
+      {line.verdict && <><b>{VERDICTS[line.verdict] ?? line.verdict}</b> · </>}{said}
     </span>
   );
 }
@@ -189,26 +232,50 @@ function Outcomes({ lines, chosen, choose }: { lines: Line[]; chosen: string; ch
   );
 }
 
+// In the order in which they start: tonight's, later ones, and those that somebody starts.
+export function byStart(plans: PlanDag[], now: number): [when: string, plans: PlanDag[]][] {
+  const starts = plans.filter((each) => each.next !== null && !each.paused && !each.invalid).sort((a, b) => a.next! - b.next!);
+  const rest = plans.filter((each) => !starts.includes(each));
+  const soon = (each: PlanDag) => each.next! - now < 86400;
+  const groups: [string, PlanDag[]][] = [["Next 24 hours", starts.filter(soon)], ["Later", starts.filter((each) => !soon(each))], ["Started by hand, or paused", rest]];
+  return groups.filter(([, found]) => found.length);
+}
+
 function Plans({ plans, now }: { plans: PlanDag[]; now: number }) {
   const [all, setAll] = useState(false);
+  let room = all ? plans.length : FEW;
   return (
     <>
-    <ul class="plans">
-      {(all ? plans : plans.slice(0, FEW)).map((each) => (
-        <li key={each.dag}>
-          <div>
-            <a class="row" href={toPlan(each.dag)}>{each.plan?.name ?? each.dag.replace(/^rollout_/, "")}</a>
-            {each.plan && <Arms stable={each.plan.stable} canary={each.plan.canary} />}
-            {each.invalid && <p class="tone bad">{each.description}</p>}
+      {byStart(plans, now).map(([when, found]) => {
+        const shown = found.slice(0, room);
+        room -= shown.length;
+        return shown.length > 0 && (
+          <div key={when}>
+            <h3 class="group">{when} <small>{found.length}</small></h3>
+            <ul class="plans">{shown.map((each) => <PlanLine key={each.dag} plan={each} now={now} />)}</ul>
           </div>
-          <span class="when">
-            {each.next ? <span title={moment(each.next)}>starts {until(each.next, now)}</span> : <span class="muted">by hand</span>}
-            {each.paused && <small>paused in Airflow</small>}
-          </span>
-        </li>
-      ))}
-    </ul>
-    {plans.length > FEW && !all && <button class="more" type="button" onClick={() => setAll(true)}>Show all {plans.length}</button>}
+        );
+      })}
+      {plans.length > FEW && !all && <button class="more" type="button" onClick={() => setAll(true)}>Show all {plans.length}</button>}
     </>
+  );
+}
+
+function PlanLine({ plan: each, now }: { plan: PlanDag; now: number }) {
+  const windows = each.plan?.windows ?? [];
+  return (
+    <li>
+      <div>
+        <a class="row" href={toPlan(each.dag)}>{each.plan?.name ?? each.dag.replace(/^rollout_/, "")}</a>
+        {each.plan && <Arms stable={each.plan.stable} canary={each.plan.canary} />}
+        {each.invalid && <p class="tone bad">{each.description}</p>}
+        {windows.length > 0 && <p class="muted"><small>moves {windows.join("; ")}</small></p>}
+      </div>
+      <span class="when">
+        {each.next && <span title={each.plan?.schedule}>{moment(each.next)}</span>}
+        {each.next && !each.paused && <small>{until(each.next, now)}</small>}
+        {each.paused && <small class="tone warn">paused in Airflow</small>}
+      </span>
+    </li>
   );
 }

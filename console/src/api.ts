@@ -9,6 +9,7 @@ export class Refused extends Error {
 }
 
 const AIRFLOW = "../api/v2";
+export const CONTROL = "rollout_control";
 const HEADERS = { "Content-Type": "application/json", "X-Inference-Rollouts": "1" };
 
 async function answer<T>(path: string, init?: RequestInit): Promise<T> {
@@ -28,6 +29,7 @@ const run = (dag: string, id: string) => `${encodeURIComponent(dag)}/${encodeURI
 
 export const api = {
   lists: "api/rollouts",
+  history: (before: number) => `api/history?before=${before}`,
   rollout: (dag: string, id: string) => `api/rollouts/${run(dag, id)}`,
   series: (dag: string, id: string) => `api/rollouts/${run(dag, id)}/series`,
   rejudged: (dag: string, id: string, alpha: number) => `api/rollouts/${run(dag, id)}/rejudged?alpha=${alpha}`,
@@ -48,6 +50,9 @@ export const api = {
       headers: HEADERS,
       body: JSON.stringify({ logical_date: null, conf }),
     }),
+
+  // By the DAG that commands all rollouts: who triggers it commands, and its run watches what it began.
+  control: (conf: { rollout: string; command: string; reason: string; lasts?: string }) => api.trigger(CONTROL, conf),
 
   start: (dag: string, dryRun: boolean) => api.trigger(dag, dryRun ? { dry_run: true } : {}),
 

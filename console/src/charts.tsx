@@ -12,16 +12,20 @@ interface Rule { at: number; label: string; colour: string }
 
 export interface ChartOf {
   title: string;
+  wide?: boolean;
   unit: (value: number | null | undefined) => string;
   times: number[];
   curves: Curve[];
   log?: boolean;
+  signs?: boolean;
   rules?: Rule[];
   most?: number;
   note?: string;
 }
 
 const HEIGHT = 132;
+const TALL = 168;
+const LEAST = 0.01; // evidence below that is drawn there
 const SYNC = "rollout";
 
 export function colour(name: string): string {
@@ -48,10 +52,11 @@ export function chartsOf(series: Series, quantile: "p50" | "p95" | "p99"): Chart
   const { times } = series;
   const all = [...new Set([...times, ...series.asked.flatMap(([at]) => [at - 0.001, at])])].sort((a, b) => a - b);
   const observed = new Map(times.map((time, place) => [time, series.observed[place]]));
-  const evidence = [...series.evidence].sort((a, b) => a[0] - b[0]);
   return [
     {
       title: "Share of the canary",
+      wide: true,
+      signs: true,
       unit: (value) => percent(value),
       times: all,
       most: 1,
@@ -60,17 +65,7 @@ export function chartsOf(series: Series, quantile: "p50" | "p95" | "p99"): Chart
         { label: "observed", values: all.map((time) => observed.get(time) ?? null), colour: colour("fg-muted"), dash: [2, 3] },
       ],
     },
-    {
-      title: "Evidence that the canary is worse",
-      unit: figure,
-      times: evidence.map(([time]) => time),
-      log: true,
-      curves: [{ label: "evidence", values: evidence.map(([, value]) => Math.max(value, 0.01)), colour: colour("canary"), width: 2 }],
-      rules: [
-        { at: series.alarm_at, label: `alarm at ${figure(series.alarm_at)}`, colour: colour("bad") },
-        { at: 1, label: "no sign", colour: colour("fg-faint") },
-      ],
-    },
+    evidenceOf(series),
     { title: "Requests a second", unit: figure, times, curves: arms(series.requests) },
     { title: `Failed requests (${series.failures_title})`, unit: (value) => percent(value), times, curves: arms(series.failures) },
     ...series.latencies.map((each) => ({
@@ -80,7 +75,30 @@ export function chartsOf(series: Series, quantile: "p50" | "p95" | "p99"): Chart
       curves: arms(each[quantile]),
       note: each[quantile].canary.some((value) => value !== null && value >= each.end) ? `${seconds(each.end)} stands for all above` : undefined,
     })),
+    ...(series.load ? [{ title: "Running or waiting in the servers", unit: figure, times: series.load.times, curves: arms(series.load) }] : []),
   ];
+}
+
+// Both kinds of evidence, each against its own line, on one logarithmic axis.
+export function evidenceOf(series: Series): ChartOf {
+  const [worse, good] = [new Map(series.evidence), new Map(series.goodness)];
+  const times = [...new Set([...worse.keys(), ...good.keys()])].sort((a, b) => a - b);
+  const values = (found: Map<number, number>) => times.map((time) => (found.has(time) ? Math.max(found.get(time)!, LEAST) : null));
+  const rules: Rule[] = [{ at: series.alarm_at, label: `alarm at ${figure(series.alarm_at)}`, colour: colour("bad") }];
+  if (series.good_at !== null) rules.push({ at: series.good_at, label: `good enough at ${figure(series.good_at)}`, colour: colour("good") });
+  return {
+    title: "Evidence",
+    wide: true,
+    unit: figure,
+    times,
+    log: true,
+    curves: [
+      { label: "that it is worse", values: values(worse), colour: colour("canary"), width: 2 },
+      ...(series.good_at !== null ? [{ label: "that it is good enough", values: values(good), colour: colour("good"), width: 2, dash: [8, 3] }] : []),
+    ],
+    rules,
+    note: series.good_at !== null && !good.size ? "proof that it is good enough is asked for in the last step with both arms" : undefined,
+  };
 }
 
 export function Charts({ series, events, theme }: { series: Series; events: Happening[]; theme: string }) {
@@ -94,7 +112,7 @@ export function Charts({ series, events, theme }: { series: Series; events: Happ
   return (
     <div>
       <div class="chart-head">
-        <span class="legend"><i class="key canary" /> canary <i class="key stable" /> stable</span>
+        <span class="legend"><i class="key canary" /> canary <i class="key stable" /> stable <Marks events={events} /></span>
         <span class="segments" role="group" aria-label="Percentile of times">
           {(["p50", "p95", "p99"] as const).map((each) => (
             <button type="button" aria-pressed={each === quantile} onClick={() => setQuantile(each)}>{each}</button>
@@ -119,7 +137,7 @@ function Chart({ chart, range, events }: { chart: ChartOf; range: [number, numbe
     const host = box.current!;
     const made = new uPlot(options(host.clientWidth, latest), data(latest.current.chart), host);
     plot.current = made;
-    const resized = new ResizeObserver(() => made.setSize({ width: host.clientWidth, height: HEIGHT }));
+    const resized = new ResizeObserver(() => made.setSize({ width: host.clientWidth, height: height(chart) }));
     resized.observe(host);
     return () => {
       resized.disconnect();
@@ -133,9 +151,9 @@ function Chart({ chart, range, events }: { chart: ChartOf; range: [number, numbe
   }, [chart]);
 
   return (
-    <figure class="chart">
+    <figure class={`chart ${chart.wide ? "wide" : ""}`}>
       <figcaption>
-        <span>{chart.title}</span>
+        <span>{chart.title}{chart.wide && chart.curves.map((curve) => <small class="legend"><i class="key" style={{ borderTopColor: curve.colour, borderTopStyle: curve.dash ? "dashed" : "solid" }} />{curve.label}</small>)}</span>
         <span class="latest">{chart.note ?? ""}</span>
       </figcaption>
       <div ref={box} role="img" aria-label={said(chart)} />
@@ -163,23 +181,23 @@ function options(width: number, latest: Latest): uPlot.Options {
   const axis = { stroke: colour("fg-muted"), font: "11px system-ui, sans-serif", ticks: { show: false }, grid: { stroke: faint, width: 1 } };
   return {
     width,
-    height: HEIGHT,
-    padding: [10, 10, 0, 0],
+    height: height(chart),
+    padding: [chart.signs ? 20 : 10, 18, 0, 0],
     cursor: { sync: { key: SYNC }, points: { size: 6 }, drag: { x: false, y: false } },
     legend: { show: false },
     scales: {
       x: { time: true, range: () => latest.current.range },
       y: chart.log
-        ? { distr: 3, range: (_, low, high) => [Math.min(0.1, low || 0.1), Math.max(10 ** Math.ceil(Math.log10(1.01 * Math.max(...(chart.rules ?? []).map((rule) => rule.at), high || 1))), 10)] }
-        : { range: (_, __, high) => [0, chart.most ?? (Math.max(high ?? 0, 0) * 1.15 || 1)] },
+        ? { distr: 3, range: (_, low) => [Math.min(0.1, low || 0.1), ceiling(latest.current.chart)] }
+        : { range: (_, __, high) => [0, latest.current.chart.most ?? (Math.max(high ?? 0, 0) * 1.15 || 1)] },
     },
     axes: [
-      { ...axis, size: 26, space: 64, values: (_, splits) => splits.map((time) => shortClock(time, latest.current.range)) },
+      { ...axis, size: 26, space: 72, incrs: INCREMENTS, values: (_, splits) => splits.map((time) => shortClock(time, latest.current.range)) },
       {
         ...axis,
         size: 58,
         space: 28,
-        values: (_, splits) => splits.map((value) => chart.unit(value)),
+        values: (_, splits) => splits.map((value) => (chart.log ? power(value) : chart.unit(value))),
         filter: (_, splits) => splits,
         ...(chart.log ? { splits: (_: uPlot, __: number, low: number, high: number) => powers(low, high) } : {}),
       },
@@ -201,6 +219,15 @@ function options(width: number, latest: Latest): uPlot.Options {
   };
 }
 
+function height(chart: ChartOf): number {
+  return chart.log ? TALL : HEIGHT;
+}
+
+// The top of a logarithmic axis: a decade above all its lines, where what is beyond them leaves it.
+export function ceiling(chart: ChartOf): number {
+  return 10 ** (Math.ceil(Math.log10(Math.max(1, ...(chart.rules ?? []).map((rule) => rule.at))) - 1e-9) + 1);
+}
+
 // Powers of ten, at most six of them.
 export function powers(low: number, high: number): number[] {
   const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
@@ -208,25 +235,52 @@ export function powers(low: number, high: number): number[] {
   return Array.from({ length: Math.floor((last - first) / stride) + 1 }, (_, place) => 10 ** (first + place * stride));
 }
 
+const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+// A power of ten as it stands on an axis.
+export function power(value: number): string {
+  const exponent = Math.round(Math.log10(value));
+  if (Math.abs(exponent) <= 4) return figure(value);
+  return `10${exponent < 0 ? "⁻" : ""}${[...String(Math.abs(exponent))].map((digit) => RAISED[Number(digit)]).join("")}`;
+}
+
+// Seconds between two labels of the time axis.
+const INCREMENTS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
+
 function shortClock(time: number, [from, to]: [number, number]): string {
   return to - from > 480 ? clock(time).slice(0, 5) : clock(time);
 }
 
-const MARKS: Record<string, string> = {
-  raise: "fg-faint", question: "ask", answer: "ask", alarm: "bad", restored: "bad", promoted: "good", restart: "warn", warning: "warn",
+// What is marked in the charts: its colour, its sign, and its words in the legend.
+const MARKS: Record<string, [colour: string, sign: string, words: string]> = {
+  raise: ["fg-muted", "↑", "raise"], question: ["ask", "?", "question"], answer: ["ask", "✎", "answer"], alarm: ["bad", "!", "alarm"],
+  restored: ["back", "↩", "went back"], promoted: ["good", "✓", "promoted"], restart: ["warn", "↻", "restart of a pod"], drift: ["bad", "≠", "drift"],
+  warning: ["warn", "△", "warning"],
 };
+
+function Marks({ events }: { events: Happening[] }) {
+  const found = Object.entries(MARKS).filter(([kind]) => events.some((event) => event.kind === kind));
+  return <>{found.map(([kind, [tone, sign, words]]) => <span key={kind} class="mark"><b style={{ color: `var(--${tone})` }} aria-hidden="true">{sign}</b> {words}</span>)}</>;
+}
 
 function marks(plot: uPlot, latest: Latest): void {
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.beginPath();
-  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.rect(bbox.left - 8 * devicePixelRatio, 0, bbox.width + 16 * devicePixelRatio, bbox.top + bbox.height);
   ctx.clip();
   for (const event of latest.current.events) {
-    const name = MARKS[event.kind];
-    if (!name) continue;
+    const mark = MARKS[event.kind];
+    const [from, to] = latest.current.range;
+    if (!mark || event.time < from || event.time > to) continue;
     const x = Math.round(plot.valToPos(event.time, "x", true));
-    ctx.strokeStyle = colour(name);
+    ctx.strokeStyle = ctx.fillStyle = colour(mark[0]);
+    if (latest.current.chart.signs) {
+      ctx.font = `600 ${12 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.textAlign = "center";
+      ctx.textBaseline = "bottom";
+      ctx.fillText(mark[1], x, bbox.top - 3 * devicePixelRatio);
+    }
     ctx.lineWidth = devicePixelRatio;
     ctx.setLineDash(event.kind === "raise" ? [2 * devicePixelRatio, 3 * devicePixelRatio] : []);
     ctx.beginPath();
@@ -251,8 +305,9 @@ function rules(plot: uPlot, latest: Latest): void {
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-    ctx.textAlign = "right";
-    ctx.fillText(rule.label, bbox.left + bbox.width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
+    ctx.textAlign = "left";
+    ctx.textBaseline = "bottom";
+    ctx.fillText(rule.label, bbox.left + 6 * devicePixelRatio, y - 3 * devicePixelRatio);
     ctx.restore();
   }
 }

@@ -3,18 +3,23 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
+export interface Choice { name: string; label: string; options: [value: string, words: string][]; first?: string }
+export type Chosen = Record<string, string>;
+
 export interface Deed {
   title: string;
   effect: ComponentChildren;
   button: string;
   tone?: "bad" | "good";
   reason: boolean;
-  act: (reason: string) => Promise<string>;
+  choices?: Choice[];
+  act: (reason: string, chosen: Chosen) => Promise<string>;
 }
 
 export function Confirm({ deed, close }: { deed: Deed; close: (done: string | null) => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [reason, setReason] = useState("");
+  const [chosen, setChosen] = useState<Chosen>(() => Object.fromEntries((deed.choices ?? []).map(({ name, options, first }) => [name, first ?? options[0]![0]])));
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState("");
   useEffect(() => dialog.current?.showModal(), []);
@@ -23,7 +28,7 @@ export function Confirm({ deed, close }: { deed: Deed; close: (done: string | nu
     event.preventDefault();
     setBusy(true);
     try {
-      close(await deed.act(reason.trim()));
+      close(await deed.act(reason.trim(), chosen));
     } catch (problem) {
       setError((problem as Error).message);
       setBusy(false);
@@ -35,6 +40,14 @@ export function Confirm({ deed, close }: { deed: Deed; close: (done: string | nu
       <form onSubmit={act}>
         <h2 id="deed">{deed.title}</h2>
         <div class="effect">{deed.effect}</div>
+        {(deed.choices ?? []).map(({ name, label, options }) => (
+          <label>
+            {label}
+            <select value={chosen[name]} onChange={(event) => setChosen({ ...chosen, [name]: event.currentTarget.value })}>
+              {options.map(([value, words]) => <option value={value}>{words}</option>)}
+            </select>
+          </label>
+        ))}
         {deed.reason && (
           <label>
             Why

@@ -1,6 +1,8 @@
 // The steps of a rollout from left to right: as high as their shares, filled as far as they came.
 
 import type { Rollout, Rung, Series } from "./model";
+import { Away } from "./parts";
+import { airflowTask } from "./place";
 import { duration, figure, percent, VERDICTS } from "./words";
 
 const SIGNS = { passed: "✓", now: "▸", next: "", failed: "✕", skipped: "–" } as const;
@@ -34,8 +36,14 @@ function baked(rung: Rung, rollout: Rollout): number {
   return 0;
 }
 
+// The task that does something for a step now, or did last.
+export function taskOf(rung: Rung, tasks: Record<string, string>): string | undefined {
+  return ["ask", "judge", "shift"].map((name) => `step_${rung.step}.${name}`).find((task) => tasks[task] && !["none", "skipped", "removed", "upstream_failed"].includes(tasks[task]!));
+}
+
 function Step({ rung, rollout, observed }: { rung: Rung; rollout: Rollout; observed: number | null }) {
   const done = baked(rung, rollout);
+  const task = taskOf(rung, rollout.tasks ?? {});
   const share = rung.mirror ? `${rung.mirror} % mirrored` : `${rung.percent ?? rung.weight} %`;
   const changed = rung.percent !== null && rung.percent !== rung.weight && !rung.mirror;
   return (
@@ -49,6 +57,7 @@ function Step({ rung, rollout, observed }: { rung: Rung; rollout: Rollout; obser
       <div class="text">
         <b>{share}</b>
         <span class="state">{SIGNS[rung.state]} {SAID[rung.state]}</span>
+        {task && <small><Away href={airflowTask(rollout.line.dag, rollout.line.run, task)}>{task.replace(/^.*\./, "")} task</Away></small>}
         {changed && <small>plan: {rung.weight} %</small>}
         <small>{observed === null ? `bakes ${duration(rung.bake)}` : `observed ${percent(observed)}`}</small>
         {rung.verdict && <small title={rung.reason}>{VERDICTS[rung.verdict] ?? rung.verdict}, evidence {figure(rung.evidence)}</small>}

@@ -26,12 +26,24 @@ export function blocks(text: string): VNode[] {
       const stop = after(lines, at, (each) => each.startsWith("- "));
       out.push(<ul>{lines.slice(at, stop).map((each) => <li>{inline(each.slice(2))}</li>)}</ul>);
       at = stop;
+    } else if (line.startsWith(WARNING)) {
+      const stop = after(lines, at, (each) => each.startsWith(WARNING));
+      out.push(warnings(lines.slice(at, stop).map((each) => each.slice(WARNING.length))));
+      at = stop;
     } else {
       if (line.trim()) out.push(<p>{inline(line.replace(/^#+ /, ""))}</p>);
       at += 1;
     }
   }
   return out;
+}
+
+const WARNING = "Warning: ";
+
+// Many are folded up: what they warn of stands in a table as well.
+function warnings(said: string[]): VNode {
+  const list = <ul class="warnings">{said.map((each) => <li>{inline(each)}</li>)}</ul>;
+  return said.length < 4 ? list : <details><summary class="warnings">△ {said.length} warnings</summary>{list}</details>;
 }
 
 function after(lines: string[], from: number, belongs: (line: string) => boolean): number {

@@ -41,6 +41,7 @@ export interface Plan {
   interval: number;
   alpha: number;
   schedule: string;
+  needs: string;
   windows: string[];
   blackouts: string[];
 }
@@ -63,9 +64,13 @@ export interface Lists {
   rollouts: Line[];
   history: Line[];
   plans: PlanDag[];
+  older: number | null;
   stops?: Stop[];
   may_stop: boolean;
 }
+
+// A page of what ended; `older` is what to ask for to see more.
+export interface History { now: number; history: Line[]; older: number | null }
 
 export interface Rung {
   step: number;
@@ -148,6 +153,7 @@ export interface Status {
 export interface Rollout {
   now: number;
   may_edit: boolean;
+  may_control: boolean;
   line: Line;
   status: Status | null;
   question: Question | null;
@@ -163,6 +169,8 @@ export interface Rollout {
   cost?: { requests: number; failed: number; excess: number; accelerator_hours: number | null };
   graph?: string;
   commands?: Command[];
+  aftermath?: { offer: string; undone: string };
+  tasks?: Record<string, string>;
   record?: { step: number; time: number; verdict: string; reason: string; evidence: number }[];
 }
 
@@ -181,8 +189,9 @@ export interface Series {
   latencies: { metric: string; title: string; end: number; p50: Lines; p95: Lines; p99: Lines }[];
   evidence: [number, number][];
   alarm_at: number;
+  goodness: [number, number][];
   good_at: number | null;
-  goodness: number | null;
+  load: { times: number[]; canary: (number | null)[]; stable: (number | null)[] } | null;
   asked: [number, number][];
 }
 

@@ -1,7 +1,7 @@
 // One rollout: where it is, why, what next; and, when it is over, its report.
 
 import { useMemo, useState } from "preact/hooks";
-import { api, usePolled } from "./api";
+import { api, CONTROL, usePolled } from "./api";
 import { Charts } from "./charts";
 import { Confirm, type Deed } from "./dialog";
 import { Ladder } from "./ladder";
@@ -39,6 +39,7 @@ export function One({ dag, run, theme }: { dag: string; run: string; theme: stri
       </header>
       <Trouble error={error} stale />
       {done && <p class="done" role="status"><span aria-hidden="true">✓</span> {done}</p>}
+      {value.aftermath?.undone && <p class="stop" role="status"><span aria-hidden="true">↩</span> This promotion: {value.aftermath.undone}</p>}
       <Headline rollout={value} />
       {value.question && <Asked dag={dag} run={run} rollout={value} choose={setDeed} />}
       {value.ladder.length > 0 && <section class="panel wide" aria-label="Steps"><Ladder rollout={value} series={charted.value} /></section>}
@@ -75,7 +76,7 @@ function Headline({ rollout }: { rollout: Rollout }) {
   const facts: [string, string][] = line.ended
     ? [["Began", moment(line.began)], ["Took", line.began ? duration(line.ended - line.began) : "–"], ["Started by", line.by || "its schedule"]]
     : [
-        ["At this share for", ago(line.since ?? line.began, now)],
+        [line.standing === "alarm" ? "This step began" : "At this share for", line.standing === "alarm" ? clock(line.since ?? line.began) : ago(line.since ?? line.began, now)],
         ["Next", line.standing === "alarm" ? `all traffic back on ${line.stable}` : next ? (next.mirror ? `${next.mirror} % mirrored` : `${next.weight} %`) : "promotion"],
         ["Ends about", line.ends_about ? `${until(line.ends_about, now)}` : "–"],
         ["Watched by", (line.watcher || "nobody yet").replace(/\/\d+/, "")],
@@ -103,6 +104,7 @@ export function headline(rollout: Rollout): string {
 
 function Controls({ dag, run, rollout, choose }: { dag: string; run: string; rollout: Rollout; choose: (deed: Deed) => void }) {
   const commands = rollout.may_edit ? rollout.commands ?? [] : [];
+  const offer = rollout.may_control ? rollout.aftermath?.offer : "";
   return (
     <div class="tools">
       <span class="quiet"><Away href={airflowRun(dag, run)}>Airflow run</Away></span>
@@ -110,8 +112,23 @@ function Controls({ dag, run, rollout, choose }: { dag: string; run: string; rol
       {commands.map((command) => (
         <button type="button" class={command.what === "abort" ? "bad" : ""} onClick={() => choose(deedOf(dag, run, command))}>{command.title}</button>
       ))}
+      {offer && <button type="button" class="bad" onClick={() => choose(undoing(rollout, offer))}>Undo the promotion</button>}
     </div>
   );
+}
+
+function undoing(rollout: Rollout, offer: string): Deed {
+  return {
+    title: "Undo the promotion",
+    effect: <p>{offer}</p>,
+    button: "Undo the promotion",
+    tone: "bad",
+    reason: true,
+    act: async (reason) => {
+      await api.control({ rollout: rollout.line.plan, command: "undo", reason });
+      return `Airflow runs ${CONTROL}, which undoes it and watches it, or says why not.`;
+    },
+  };
 }
 
 function deedOf(dag: string, run: string, command: Command): Deed {
@@ -179,25 +196,31 @@ function Pods({ rollout }: { rollout: Rollout }) {
     <Panel title="Pods">
       {rollout.pods ? (
         <div class="pods">
-          {(["canary", "stable"] as const).map((side) => <PodList side={side} pods={rollout.pods![side]} now={rollout.now} />)}
+          {(["canary", "stable"] as const).map((side) => <PodList side={side} pool={rollout.line[side]} pods={rollout.pods![side]} now={rollout.now} />)}
         </div>
       ) : <p class="muted pad">{rollout.pods_unknown}</p>}
     </Panel>
   );
 }
 
-function PodList({ side, pods, now }: { side: "canary" | "stable"; pods: Pod[]; now: number }) {
+// What tells the pods of one pool apart is at the end of their names.
+export function tail(name: string, pool: string): string {
+  return name.startsWith(`${pool}-`) ? `…${name.slice(pool.length)}` : name;
+}
+
+function PodList({ side, pool, pods, now }: { side: "canary" | "stable"; pool: string; pods: Pod[]; now: number }) {
   const ready = pods.filter((pod) => pod.ready).length;
   return (
     <div>
-      <h3><i class={`key ${side}`} aria-hidden="true" /> {side} <small>{ready} of {pods.length} ready</small></h3>
+      <h3><i class={`key ${side}`} aria-hidden="true" /> {side} <small>{pool}, {ready} of {pods.length} ready</small></h3>
       <ul>
         {pods.map((pod) => (
           <li>
             <span class={`dot ${pod.ready ? "good" : "warn"}`} aria-hidden="true">{pod.ready ? "●" : "○"}</span>
-            <span class="name" title={pod.name}>{pod.name}</span>
-            <span class="muted">{pod.ready ? pod.version : pod.phase === "Running" ? "not ready" : pod.phase}</span>
-            <span class={pod.restarts ? "tone warn" : "muted"}>{pod.restarts ? count(pod.restarts, "restart") : ago(pod.since, now)}</span>
+            <span class="name" title={pod.name}>{tail(pod.name, pool)}</span>
+            <span class="muted">{pod.version}</span>
+            <span class={pod.ready ? "muted" : "tone warn"}>{pod.ready ? <><span class="visually-hidden">ready for </span>{ago(pod.since, now)}</> : pod.phase === "Running" ? "not ready" : pod.phase}</span>
+            <span class={pod.restarts ? "tone warn" : "muted"}>{count(pod.restarts, "restart")}</span>
           </li>
         ))}
       </ul>
@@ -244,7 +267,7 @@ function DecisionRecord({ rollout }: { rollout: Rollout }) {
 
 const KINDS: { [kind: string]: [string, string] | undefined; event: [string, string] } = {
   start: ["▸", "run"], raise: ["↑", "run"], passed: ["✓", "good"], alarm: ["!", "bad"], question: ["?", "ask"], answer: ["?", "ask"],
-  restored: ["↩", "back"], promoted: ["✓", "good"], restart: ["↻", "warn"], warning: ["△", "warn"], event: ["·", "still"],
+  restored: ["↩", "back"], promoted: ["✓", "good"], restart: ["↻", "warn"], drift: ["≠", "bad"], warning: ["△", "warn"], event: ["·", "still"],
 };
 
 function Events({ events, dag, run }: { events: Happening[]; dag: string; run: string }) {

@@ -81,6 +81,7 @@ export function PlanView({ dag }: { dag: string }) {
                 {plan.description && <div class="whole"><dd>{plan.description}</dd></div>}
                 <div><dt>Kind</dt><dd>{plan.kind}</dd></div>
                 <div><dt>Namespace</dt><dd>{plan.namespace}</dd></div>
+                {plan.needs && <div><dt>The canary takes</dt><dd>{plan.needs}</dd></div>}
                 <div><dt>Judged by</dt><dd>{plan.metrics.join(", ")}</dd></div>
                 <div><dt>Observed every</dt><dd>{duration(plan.interval)}</dd></div>
                 <div><dt>False alarms</dt><dd>at most 1 in {Math.round(1 / plan.alpha)}</dd></div>

@@ -21,6 +21,7 @@ export async function whole(): Promise<string> {
     picture.style.width = `${canvas.clientWidth}px`;
     drawn[place]?.replaceWith(picture);
   });
+  copy.querySelectorAll("details").forEach((each) => each.setAttribute("open", ""));
   copy.querySelectorAll(LEFT_OUT).forEach((each) => each.remove());
   copy.querySelectorAll("a").forEach((link) => link.removeAttribute("href"));
   const styles = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules].map((rule) => rule.cssText)).join("\n");

@@ -11,7 +11,7 @@ export function Why({ rollout }: { rollout: Rollout }) {
   // The status tells what was so when it was last published, so that of a step that is judged its judgement comes first.
   const said = judgement?.reason ?? rollout.status?.progress?.reason;
   return (
-    <Panel title="Why">
+    <Panel id="why" title="Why">
       {said ? <p class="reason">{said}</p> : <p class="muted pad">Nothing has been judged yet.</p>}
       {rollout.failures.map((failure) => <p class="trouble">{failure}</p>)}
       {judgement && <Evidence judgement={judgement} />}
@@ -23,7 +23,7 @@ export function Why({ rollout }: { rollout: Rollout }) {
 export function Turning({ rollout }: { rollout: Rollout }) {
   if (!rollout.turning?.length) return null;
   return (
-    <Panel title="What would change the verdict">
+    <Panel id="turning" title="What would change the verdict">
       <ul class="turning">
         {rollout.turning.map((sentence) => {
           const [kind, ...rest] = sentence.split(": ");
@@ -119,7 +119,7 @@ export function Alpha({ dag, run, rollout }: { dag: string; run: string; rollout
         {result && (
           <dl>
             <dt>As it was</dt><dd>{sentence(result.was)}</dd>
-            <dt>Would be</dt><dd class={result.would.verdict === result.was.verdict ? "" : "changed"}>{sentence(result.would)}</dd>
+            <dt>Would be</dt><dd class={result.would.verdict === result.was.verdict ? "" : "changed"}>{sentence(result.would) === sentence(result.was) ? "the same" : sentence(result.would)}</dd>
           </dl>
         )}
       </div>

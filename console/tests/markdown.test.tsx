@@ -16,6 +16,10 @@ describe("markdown", () => {
     expect(shown).toContain('<span class="minus">- old\n</span><span class="plus">+ new\n</span>');
     expect(shown).toContain("<li>stays: <code>x</code></li>");
   });
+  it("folds many warnings up, and shows few", () => {
+    expect(html("Warning: one\nWarning: two")).toBe('<div class="markdown"><ul class="warnings"><li>one</li><li>two</li></ul></div>');
+    expect(html("Warning: a\nWarning: b\nWarning: c\nWarning: d")).toContain("<summary class=\"warnings\">△ 4 warnings</summary>");
+  });
   it("lets no markup of others in, and no link", () => {
     const shown = html("<img src=x onerror=alert(1)> [click](javascript:alert(1)) &lt;b&gt; \\[not a link\\]");
     expect(shown).not.toMatch(/<img|<a |<b>|href/);

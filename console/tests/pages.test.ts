@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { matches, watcher } from "../src/all";
-import { powers, said, stepped } from "../src/charts";
-import { observedIn } from "../src/ladder";
-import type { Line, Rung, Series } from "../src/model";
-import { headline } from "../src/one";
+import { byStart, joined, matches, watcher } from "../src/all";
+import { ceiling, evidenceOf, power, powers, said, stepped } from "../src/charts";
+import { observedIn, taskOf } from "../src/ladder";
+import type { Line, PlanDag, Rung, Series } from "../src/model";
+import { headline, tail } from "../src/one";
 import { airflowRun, placeOf, toRun } from "../src/place";
 import { place } from "../src/verdict";
 
@@ -28,7 +28,30 @@ describe("lists", () => {
   });
 });
 
+describe("history", () => {
+  const ended = (run: string, at: number) => ({ ...line, run, ended: at }) as Line;
+  it("has each run once, the newest first, whatever ends meanwhile", () => {
+    const older = [{ now: 0, history: [ended("b", 2), ended("a", 1)], older: null }];
+    expect(joined([ended("c", 3), ended("b", 2)], older).map((each) => each.run)).toEqual(["c", "b", "a"]);
+  });
+});
+
+describe("plans", () => {
+  const plan = (dag: string, next: number | null, paused = false) => ({ dag, next, paused, invalid: false }) as PlanDag;
+  it("stand in the order in which they start; what is paused does not", () => {
+    const groups = byStart([plan("by hand", null), plan("late", 90000), plan("second", 200), plan("first", 100), plan("paused", 50, true)], 0);
+    expect(groups.map(([, found]) => found.map((each) => each.dag))).toEqual([["first", "second"], ["late"], ["by hand", "paused"]]);
+  });
+});
+
 describe("one rollout", () => {
+  it("shows of a pod what tells it from others", () => {
+    expect([tail("llm-new-5d9c7-k2x4p", "llm-new"), tail("other-1", "llm-new")]).toEqual(["…-5d9c7-k2x4p", "other-1"]);
+  });
+  it("leads to the task that works on a step", () => {
+    const tasks = { "step_1.shift": "success", "step_1.judge": "deferred", "step_1.ask": "none", "step_2.shift": "none" };
+    expect([1, 2].map((step) => taskOf({ step } as Rung, tasks))).toEqual(["step_1.judge", undefined]);
+  });
   it("says in its headline what does not stand beside it", () => {
     expect(headline({ line } as never)).toBe("Baking 5 s of 1 min.");
   });
@@ -40,6 +63,17 @@ describe("one rollout", () => {
 });
 
 describe("charts", () => {
+  it("show both kinds of evidence, each against its line", () => {
+    const series = { evidence: [[10, 0.5], [20, 0.001]], goodness: [[20, 30]], alarm_at: 100, good_at: 20 } as unknown as Series;
+    const chart = evidenceOf(series);
+    expect(chart.curves.map((curve) => curve.values)).toEqual([[0.5, 0.01], [null, 30]]);
+    expect(chart.rules!.map((rule) => rule.label)).toEqual(["alarm at 100", "good enough at 20"]);
+    expect(ceiling(chart)).toBe(1000);
+    expect(evidenceOf({ ...series, good_at: null }).curves).toHaveLength(1);
+  });
+  it("write powers of ten", () => {
+    expect([0.1, 100, 1e15, 1e-7].map(power)).toEqual(["0.1", "100", "10¹⁵", "10⁻⁷"]);
+  });
   it("step where something was asked", () => {
     expect(stepped([[10, 0.05], [20, 0.2]], [5, 10, 19, 20])).toEqual([null, 0.05, 0.05, 0.2]);
   });

@@ -45,7 +45,10 @@ class FakeSource:
 
     def overview(self) -> dict[str, Any]:
         rows = [{"dag": dag, "run": "r1"} for dag in self.dags]
-        return {"now": 0.0, "rollouts": rows, "history": rows, "plans": rows, "stops": rows}
+        return {"now": 0.0, "rollouts": rows, "history": rows, "plans": rows, "stops": [{"dags": self.dags}]}
+
+    def history(self, before: float) -> dict[str, Any]:
+        return {"now": 0.0, "history": [{"dag": dag, "run": "r0"} for dag in self.dags], "older": None}
 
     def one(self, dag: str, run: str) -> dict[str, Any] | None:
         return {"dag": dag, "run": run} if dag in self.dags else None

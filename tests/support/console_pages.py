@@ -22,43 +22,6 @@ from tests.support.plans import ROOT
 
 CONSOLE = ROOT / "console"
 SCRIPT = CONSOLE / "tests" / "pages.mjs"
-FORECAST = """**llm-pool -> llm-pool-version-2: dry run**, nothing was written. \
-5 objects to create, 1 to change. The steps take 11 min if all goes well.
-
-| step | share | delay | bake | decided within |
-| ---: | --- | ---: | ---: | ---: |
-| 1 | 5 % | 15 s | 2 min 30 s | 37 min 45 s |
-| 2 | 20 % | 15 s | 2 min 30 s | 37 min 45 s |
-| 3 | 50 % | 15 s | 2 min 30 s | 37 min 45 s |
-| 4 | 100 % | 15 s | 2 min 30 s | 37 min 45 s |
-
-Detectable within the bake time, with 95 % probability, at 90 requests/s of which 0.4 % fail:
-
-| step | requests on the canary | failures from | times slower from |
-| ---: | ---: | ---: | ---: |
-| 1 | 675 | 2.1 % | 1.6 |
-| 2 | 2700 | 1.2 % | 1.3 |
-| 3 | 6750 | 0.9 % | 1.2 |
-Warning: Step 1 may miss a canary that fails twice as often as stable.
-
-Deployment llm-pool-version-2, to create:
-```diff
-+ spec.replicas: 3
-+ spec.template.spec.containers[0].image: vllm/vllm-openai:v0.32.0
-+ spec.template.spec.containers[0].args[0]: --shutdown-timeout=90
-```
-
-HTTPRoute routes-to-llm, to change:
-```diff
-- /spec/rules/0/backendRefs: llm-pool 1
-+ /spec/rules/0/backendRefs: llm-pool 95, llm-pool-version-2 5 (step 1)
-+ /spec/rules/0/backendRefs: llm-pool 80, llm-pool-version-2 20 (step 2)
-+ /spec/rules/0/backendRefs: llm-pool 50, llm-pool-version-2 50 (step 3)
-+ /spec/rules/0/backendRefs: llm-pool 0, llm-pool-version-2 100 (step 4)
-```
-
-- stays: InferencePool llm-pool, its pods and its nodes, also after a promotion, until retire_llm
-- stays: every other rule, filter and weight of the objects above"""
 
 
 def tools() -> str:
@@ -92,17 +55,17 @@ def everybody_sees_all(patch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def served() -> Iterator[tuple[str, str]]:
-    """The address of three consoles (`/busy`, `/empty`, `/many`), and the token of somebody who may act."""
+    """The address of consoles `/busy`, `/stopped`, `/empty`, `/many`; the token of somebody who may act."""
     import uvicorn
     from fastapi import FastAPI
 
     from lab.host.addresses import free_port
     from tests.support.console import mounted, token
-    from tests.support.console_states import busy, empty, many
+    from tests.support.console_states import busy, empty, many, stopped
 
     root = FastAPI()
-    for name, source in (("busy", busy(FORECAST)), ("empty", empty()), ("many", many())):
-        root.mount(f"/{name}", mounted(source))
+    for source in (busy, stopped, empty, many):
+        root.mount(f"/{source.__name__}", mounted(source()))
     patch = pytest.MonkeyPatch()
     everybody_sees_all(patch)
     port = free_port()
@@ -122,7 +85,7 @@ def served() -> Iterator[tuple[str, str]]:
 
 
 def look(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the script against the three consoles; what it found stands in its output."""
+    """Run the script against these consoles; what it found stands in its output."""
     with served() as (url, token):
         environment = os.environ | {"CONSOLE": url, "TOKEN": token, "CHROMIUM": browser() or ""}
         return subprocess.run(

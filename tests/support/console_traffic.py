@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ class Traffic:
     """A metrics store in memory: both arms from `start` on, each second drawn once.
 
     `shares` are when the canary was given which share; `failing` and `slower` are the canary's share of
-    failures, and the factor of its times.
+    failures, and the factor of its times. From `until` on the canary gets nothing.
     """
 
     metric_set: MetricSet
@@ -30,6 +31,7 @@ class Traffic:
     failing: float = 0.004
     slower: float = 1.0
     seed: int = 1
+    until: float = math.inf
     remarks: tuple[str, ...] = ()
     _totals: dict[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
 
@@ -62,20 +64,32 @@ class Traffic:
         return drawn
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
-        second = int(np.clip(at - self.start, 0, self.seconds - 1))
-        return [
-            sample for arm in (0, 1) for pod in range(PODS) for sample in self._samples(arm, pod, second, at)
-        ]
+        samples = self._inside if "avg_over_time" in promql else self._samples
+        return [sample for arm in (0, 1) for pod in range(PODS) for sample in samples(arm, pod, at)]
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         return [self.query(promql, each) for each in at]
 
-    def _samples(self, arm: int, pod: int, second: int, at: float) -> Iterator[dict[str, Any]]:
-        totals, pool = self._totals[arm, pod], self.arms[arm]
+    def _second(self, arm: int, at: float) -> int:
+        return int(np.clip(min(at, self.until if arm == 0 else at) - self.start, 0, self.seconds - 1))
 
-        def sample(tag: str, value: float, le: str | None = None) -> dict[str, Any]:
-            labels = {"inference_pool": pool, "namespace": "default", "pod": f"{pool}-{pod}", SERIES: tag}
-            return {"metric": labels | ({"le": le} if le else {}), "value": [at, str(int(value))]}
+    def _sample(self, arm: int, pod: int, at: float, tag: str, value: float, **more: str) -> dict[str, Any]:
+        pool = self.arms[arm]
+        labels = {"inference_pool": pool, "namespace": "default", "pod": f"{pool}-{pod}", SERIES: tag}
+        return {"metric": labels | more, "value": [at, str(int(value))]}
+
+    def _inside(self, arm: int, pod: int, at: float) -> Iterator[dict[str, Any]]:
+        """Requests that run and wait in a pod: those of the last two seconds, or so."""
+        n, second = self._totals[arm, pod]["n"], self._second(arm, at)
+        running = (n[second] - n[max(0, second - 10)]) / 10 * 2.2 * (self.slower if arm == 0 else 1.0)
+        yield self._sample(arm, pod, at, "0", running)
+        yield self._sample(arm, pod, at, "1", running / 12)
+
+    def _samples(self, arm: int, pod: int, at: float) -> Iterator[dict[str, Any]]:
+        totals, second = self._totals[arm, pod], self._second(arm, at)
+
+        def sample(tag: str, value: float, **more: str) -> dict[str, Any]:
+            return self._sample(arm, pod, at, tag, value, **more)
 
         yield sample(STARTED, 1)
         n = totals["n"][second]
@@ -87,8 +101,8 @@ class Traffic:
                     yield sample(tag, totals[metric.name][second] if "/bad/" in tag else n)
                 else:
                     within = zip(metric.thresholds, totals[metric.name][second], strict=True)
-                    yield from (sample(tag, count, str(bound)) for bound, count in within)
-                    yield sample(tag, n, "+Inf")
+                    yield from (sample(tag, count, le=str(bound)) for bound, count in within)
+                    yield sample(tag, n, le="+Inf")
 
 
 def _buckets(thresholds: Sequence[float], median: float, sigma: float = 0.75) -> Any:

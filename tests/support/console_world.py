@@ -17,7 +17,7 @@ import numpy as np
 
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.console.cluster import Claims, Place, Surroundings
-from inference_rollouts.console.runs import PlanDag
+from inference_rollouts.console.runs import FINISHED, PlanDag
 from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counters import Counters
 from inference_rollouts.core.judging.decision_record import DecisionRecorder
@@ -36,6 +36,7 @@ from inference_rollouts.core.routing.claim import Claim, Command, Owner, Phase
 from inference_rollouts.core.routing.claim import Place as Rule
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import snapshots
+from inference_rollouts.rollout.undo import Aftermath
 from tests.support.console_traffic import PODS, Traffic
 from tests.support.plans import plan_file
 
@@ -121,11 +122,18 @@ class Played:
                 "mirror": 0,
                 "since": at,
             }
+            self.tasks[f"step_{number}.shift"] = SeenTask("success", at - 3, at)
             judged = self._judged(number, at, carried)
+            final = judged.verdict.final
+            self.tasks[f"step_{number}.judge"] = (
+                SeenTask("success", at, judged.time) if final else SeenTask("deferred", at)
+            )
             self.judgement = judged
             if not judged.verdict.final:
                 break
             carried = judged.carried
+            if judged.verdict is Verdict.ROLLBACK:
+                self.traffic.until = judged.time
             if judged.verdict is not Verdict.ADVANCE or self._asked(number, judged):
                 break
 
@@ -165,6 +173,7 @@ class Played:
         asked = question(self.plan, judgement)
         if asked is None:
             return False
+        self.tasks[f"step_{number}.ask"] = SeenTask("awaiting_input", judgement.time + 1)
         self.question = SeenQuestion(
             f"step_{number}.ask", asked.subject, asked.body, (GO_ON, ROLL_BACK), asked.default, judgement.time
         )
@@ -219,7 +228,7 @@ class Played:
     @property
     def status(self) -> Status:
         progress = progress_of(self.plan, self.judgement) if self.judgement else None
-        watcher = f"triggerer airflow-0/71 since {time.strftime('%H:%M:%SZ', time.gmtime(self.since))}"
+        watcher = f"triggerer airflow-0/71 since {time.strftime('%H:%M:%SZ', time.gmtime(self.since or self.began))}"
         gone = "nobody, since triggerer airflow-0/71 was last seen 94 s ago"
         doing = "a person is asked" if self.question else ""
         return status_of([self.claim], progress, watcher if self.watched else gone, doing)
@@ -304,9 +313,13 @@ class PlayedWorld:
     def in_flight(self) -> list[SeenRun]:
         return [each.seen for each in self.played if each.over is None]
 
-    def ended(self, dags: Sequence[str] | None = None) -> list[SeenRun]:
-        over = [each for each in self.played if each.over and (dags is None or each.dag in dags)]
-        return [each.seen for each in sorted(over, key=lambda each: -each.now)]
+    def ended(self, dags: Sequence[str] | None = None, before: float | None = None) -> list[SeenRun]:
+        over = [
+            each
+            for each in self.played
+            if each.over and (dags is None or each.dag in dags) and (before is None or each.now < before)
+        ]
+        return [each.seen for each in sorted(over, key=lambda each: -each.now)[:FINISHED]]
 
     def whole(self, dag: str, run: str) -> SeenRun | None:
         played = self._by.get((dag, run))
@@ -340,6 +353,15 @@ class PlayedWorld:
             tuple(_pods(played.canary, "v0.32.0", played.began + 6, died=played.failing > 0.02)),
             tuple(_pods(played.stable, "v0.31.0", played.began - 86400 * 9)),
             tuple(_told(played)),
+        )
+
+    def aftermath(self, frozen: Frozen) -> Aftermath:
+        if self.broken:
+            raise self.broken
+        stable, canary = frozen.plan.stable, frozen.plan.canary
+        return Aftermath(
+            f"All traffic goes from {canary} back to {stable}. Guardrails watch it for 5 min: an alarm "
+            f"sends it to {canary} again, else it stays."
         )
 
     def clients(self, frozen: Frozen) -> Any:

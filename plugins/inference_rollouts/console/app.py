@@ -18,7 +18,8 @@ from inference_rollouts.core.errors import DecisionRecordBroken, PassingError, R
 from inference_rollouts.core.routing.claim import LONGEST_WHY
 
 PREFIX = "/inference-rollouts"
-STOPPING = "rollout_control"  # the DAG with which all rollouts are stopped, and go on
+STOPPING = "rollout_control"  # the DAG with which all rollouts are stopped, and go on, or one is undone
+LATEST = 2.0**33  # a time (Unix seconds) after all that is asked for
 BUNDLE = Path(__file__).parent / "bundle"
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 HEADERS = {
@@ -91,22 +92,34 @@ def _add_lists(app: FastAPI, source: Source) -> None:
     def rollouts(user: User) -> Response:
         """All rollouts, their history and plans, of the DAGs that the user may see."""
         seen, edited, everything = seen_by(user), edited_by(user), source.overview()
-        lists = {
+        lists: dict[str, Any] = {
             name: [
                 {**each, "may_edit": each["dag"] in edited}
                 for each in everything[name]
                 if each["dag"] in seen
             ]
-            for name in ("rollouts", "history", "plans", "stops")
+            for name in ("rollouts", "history", "plans")
         }
+        lists["stops"] = [
+            {key: value for key, value in each.items() if key != "dags"}
+            for each in everything["stops"]
+            if any(dag in seen for dag in each["dags"])
+        ]
         may_stop = STOPPING in edited
         return JSONResponse({**everything, **lists, "user": user.get_name(), "may_stop": may_stop})
+
+    @app.get("/api/history")
+    def history(user: User, before: Annotated[float, Query(ge=0, le=LATEST)]) -> Response:
+        """What ended before a time (Unix seconds), of the DAGs that the user may see: a page of it."""
+        seen, page = seen_by(user), source.history(before)
+        return JSONResponse({**page, "history": [each for each in page["history"] if each["dag"] in seen]})
 
 
 def _add_rollouts(app: FastAPI, source: Source) -> None:
     @app.get("/api/rollouts/{dag_id}/{run_id}", dependencies=[may("GET")])
     def rollout(dag_id: str, run_id: str, user: User) -> Response:
-        return _json(source.one(dag_id, run_id), may_edit=dag_id in edited_by(user))
+        edited = edited_by(user)
+        return _json(source.one(dag_id, run_id), may_edit=dag_id in edited, may_control=STOPPING in edited)
 
     @app.get("/api/rollouts/{dag_id}/{run_id}/series", dependencies=[may("GET")])
     def series(dag_id: str, run_id: str) -> Response:

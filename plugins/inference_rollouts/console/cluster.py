@@ -10,6 +10,7 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.core.objects.k8s import K8sObject, moment, part
 from inference_rollouts.core.objects.ownership import OWNER
 from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.ladder import Happening
 from inference_rollouts.core.reporting.pods import SeenPod, seen_pods
 from inference_rollouts.core.reporting.status import Status
@@ -19,6 +20,7 @@ from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.rollout.overview import overview
 from inference_rollouts.rollout.pods import pods_of
 from inference_rollouts.rollout.switch import read_switch
+from inference_rollouts.rollout.undo import Aftermath, aftermath_of
 
 Place = tuple[Connections, str]
 """The connections to a cluster, and a namespace in it."""
@@ -52,8 +54,8 @@ def clients_in(place: Place) -> Clients:
     return clients_at(*place)
 
 
-def place_of(frozen: Frozen) -> Place:
-    return frozen.plan.connections, frozen.plan.namespace
+def place_of(plan: Plan) -> Place:
+    return plan.connections, plan.namespace
 
 
 def claims_in(place: Place) -> Claims:
@@ -74,9 +76,15 @@ def claims_in(place: Place) -> Claims:
     return Claims(claims, statuses, watched, str(switch) if switch and switch.is_on(seen.now) else "")
 
 
+def aftermath_in(frozen: Frozen) -> Aftermath:
+    """What can become of the promotion by a run. Raises what the cluster raises."""
+    cluster = clients_in(place_of(frozen.plan)).cluster
+    return aftermath_of(cluster, frozen.plan.name, frozen.run, frozen.token)
+
+
 def surroundings_of(frozen: Frozen) -> Surroundings:
     """Raises what the cluster raises."""
-    plan, cluster = frozen.plan, clients_in(place_of(frozen)).cluster
+    plan, cluster = frozen.plan, clients_in(place_of(frozen.plan)).cluster
     canary, stable = (
         tuple(seen_pods(pods_of(cluster, plan.pool_of(side)))) for side in (plan.canary, plan.stable)
     )

@@ -20,7 +20,7 @@ from inference_rollouts.core.judging.judge import absorb, begin, conclude
 from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.core.judging.policy import Health, StepContext
 from inference_rollouts.core.judging.queries import queries
-from inference_rollouts.core.judging.rows import rounded
+from inference_rollouts.core.judging.rows import least_goodness, rounded
 from inference_rollouts.core.judging.sums import Sums
 from inference_rollouts.core.limits import CATCH_UP
 from inference_rollouts.core.reporting.turning import turning_points
@@ -33,10 +33,12 @@ BY_COUNTS = Health(ready_canary=1, ready_stable=1)
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
-    """What was counted of a step so far: `evidence` after each window, and what would turn the verdict."""
+    """What was counted of a step so far: after each window the `evidence` that the canary is worse, and the
+    `goodness`, that it is good enough, where that is asked for; and what would turn the verdict."""
 
     windows: tuple[WindowCounts, ...]
     evidence: tuple[tuple[float, float], ...]
+    goodness: tuple[tuple[float, float], ...]
     judgement: Judgement
     turning: tuple[str, ...]
 
@@ -63,6 +65,7 @@ class LiveStep:
         self._sums = begin(policy, frozen.metric_set, step, carried)
         self._windows: list[WindowCounts] = []
         self._evidence: list[tuple[float, float]] = []
+        self._goodness: list[tuple[float, float]] = []
         self._done = 0
         self._lock = threading.Lock()
 
@@ -78,6 +81,7 @@ class LiveStep:
             return LiveView(
                 tuple(self._windows),
                 tuple(self._evidence),
+                tuple(self._goodness),
                 judgement,
                 tuple(turning_points(self._sums, judgement)),
             )
@@ -92,6 +96,8 @@ class LiveStep:
         self._sums = absorb(self._sums, window)
         self._windows.append(window)
         self._evidence.append((window.end, rounded(log_evidence_of(self._sums))))
+        if (good := least_goodness(self._sums)) is not None:
+            self._goodness.append((window.end, good))
 
     def _seen(self) -> Iterator[Seen]:
         sums: Sums = begin(self._frozen.plan.analysis, self._frozen.metric_set, self._step, self._carried)

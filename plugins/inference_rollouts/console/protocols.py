@@ -11,6 +11,7 @@ from inference_rollouts.console.runs import PlanDag
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.seen import SeenRun
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.undo import Aftermath
 
 
 class Source(Protocol):
@@ -18,6 +19,9 @@ class Source(Protocol):
 
     def overview(self) -> dict[str, Any]:
         """All rollouts, their history and plans; each has the `dag` by which people may see it."""
+
+    def history(self, before: float) -> dict[str, Any]:
+        """The rollouts that ended before a time (Unix s), as far as one page of them goes."""
 
     def one(self, dag: str, run: str) -> dict[str, Any] | None:
         """One rollout: its line, steps, events, pods, verdict, question, report."""
@@ -47,8 +51,8 @@ class World(Protocol):
     def in_flight(self) -> list[SeenRun]:
         """Every run that is not over."""
 
-    def ended(self, dags: Sequence[str] | None = None) -> list[SeenRun]:
-        """The latest that are, of these DAGs or of all."""
+    def ended(self, dags: Sequence[str] | None = None, before: float | None = None) -> list[SeenRun]:
+        """The latest FINISHED that are: of these DAGs alone, and before a time (Unix seconds), if given."""
 
     def whole(self, dag: str, run: str) -> SeenRun | None:
         """One run, with all that its tasks left."""
@@ -61,6 +65,9 @@ class World(Protocol):
 
     def surroundings(self, frozen: Frozen) -> Surroundings:
         """Pods and Events."""
+
+    def aftermath(self, frozen: Frozen) -> Aftermath:
+        """What can become of the promotion by a run."""
 
     def clients(self, frozen: Frozen) -> Clients:
         """The clients of a run."""

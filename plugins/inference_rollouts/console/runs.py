@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.dag import DagModel, DagTag
@@ -34,6 +34,7 @@ POINTS = "points"
 RUNNING = ("running", "queued")
 Key = tuple[str, str]  # a DAG's id, and a run's
 
+_WHEN = func.coalesce(DagRun.end_date, DagRun.start_date, DagRun.queued_at)
 _FROZEN = and_(XComModel.task_id == PREFLIGHT, XComModel.key == "return_value")
 
 
@@ -67,11 +68,18 @@ def runs_in_flight() -> list[SeenRun]:
         return _listed(session, DagRun.state.in_(RUNNING), None)
 
 
-def runs_that_ended(dags: Sequence[str] | None = None, most: int = FINISHED) -> list[SeenRun]:
-    """The latest that are over, the newest first, with how they ended; of these DAGs alone, if any."""
-    over = DagRun.state.not_in(RUNNING)
+def runs_that_ended(
+    dags: Sequence[str] | None = None, before: float | None = None, most: int = FINISHED
+) -> list[SeenRun]:
+    """The latest that are over, the newest first, with how they ended; of these DAGs alone, if any, and of
+    those that ended before a time (Unix seconds)."""
+    over: list[ColumnElement[bool]] = [DagRun.state.not_in(RUNNING)]
+    if dags is not None:
+        over.append(DagRun.dag_id.in_(dags))
+    if before is not None:
+        over.append(datetime.fromtimestamp(before, UTC) > _WHEN)
     with _session() as session:
-        return _listed(session, over if dags is None else and_(over, DagRun.dag_id.in_(dags)), most)
+        return _listed(session, and_(*over), most)
 
 
 def whole_run(dag: str, run: str) -> SeenRun | None:
@@ -131,8 +139,7 @@ def _runs(which: ColumnElement[bool], most: int | None) -> Select[Any]:
         DagRun.end_date,
         DagRun.triggering_user_name,
     )
-    newest = func.coalesce(DagRun.end_date, DagRun.start_date, DagRun.queued_at).desc()
-    return select(*columns).where(which, *_moves(DagRun.dag_id)).order_by(newest).limit(most)
+    return select(*columns).where(which, *_moves(DagRun.dag_id)).order_by(_WHEN.desc()).limit(most)
 
 
 def _left(session: Session, which: ColumnElement[bool]) -> dict[Key, dict[tuple[str, str], Any]]:

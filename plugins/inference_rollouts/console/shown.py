@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inference_rollouts.console.live import LiveView
-from inference_rollouts.core.judging.judgement import Judgement, Verdict
+from inference_rollouts.core.judging.judgement import Verdict
 from inference_rollouts.core.judging.rejudge import Outcome
-from inference_rollouts.core.plan.plan import Plan
+from inference_rollouts.core.plan.plan import Plan, PoolPlan
 from inference_rollouts.core.reporting.ladder import judgement_of, ladder
 from inference_rollouts.core.reporting.seen import SeenRun
 from inference_rollouts.core.run.frozen import Frozen
@@ -33,14 +33,26 @@ def fields(plan: Plan | None) -> dict[str, Any] | None:
         "initial_delay": plan.initial_delay,
         "interval": plan.analysis.interval,
         "alpha": plan.analysis.alpha,
+        "needs": needs(plan),
         "schedule": str(plan.schedule) if plan.schedule else "",
         "windows": [str(window) for window in plan.windows],
         "blackouts": [str(blackout) for blackout in plan.blackouts],
     }
 
 
+def needs(plan: Plan) -> str:
+    """What the canary takes of the cluster; empty where it takes nothing of its own."""
+    if not isinstance(plan, PoolPlan):
+        return ""
+    if not plan.workload.replicas:
+        return "as many pods as stable has"
+    accelerator = plan.workload.accelerator
+    pods = f"{plan.workload.replicas} pods"
+    return f"{pods}, {plan.accelerators_needed} x {accelerator.resource}"
+
+
 def judgement(seen: SeenRun, plan: Plan, live: LiveView | None) -> dict[str, Any] | None:
-    """The figures by metric: of what alarmed, else of the step that stands, else of the last one judged."""
+    """The figures by metric: of the step that stands; else, and after an alarm, of the last one judged."""
     numbers = range(len(plan.all_steps), 0, -1)
     last = next((found for number in numbers if (found := judgement_of(seen, number))), None)
     if live and not (last and last["verdict"] == Verdict.ROLLBACK):
@@ -61,17 +73,24 @@ def evidence(seen: SeenRun, frozen: Frozen) -> Iterator[Sequence[float]]:
 
 def observations(seen: SeenRun, plan: Plan) -> Iterator[dict[str, Any]]:
     """What the decision records of the steps that were judged say, observation by observation."""
+    for judgement in _recorded(seen, plan):
+        yield {key: judgement[key] for key in ("step", "time", "verdict", "reason", "evidence")}
+
+
+def goodness(seen: SeenRun, plan: Plan) -> Iterator[Sequence[float]]:
+    """Time and the least evidence that the canary is good enough, of the metrics that promotion asks for."""
+    for judgement in _recorded(seen, plan):
+        asked = [row["goodness"] for row in judgement["rows"] if row.get("goodness") is not None]
+        if asked:
+            yield judgement["time"], min(asked)
+
+
+def _recorded(seen: SeenRun, plan: Plan) -> Iterator[dict[str, Any]]:
     for number in range(1, len(plan.all_steps) + 1):
         for task in ("judge", "ask"):
             for text in seen.left(f"step_{number}.{task}", "record") or ():
                 if judgement := json.loads(text).get("judgement"):
-                    yield {key: judgement[key] for key in ("step", "time", "verdict", "reason", "evidence")}
-
-
-def goodness(judgement: Judgement | None) -> float | None:
-    """The least evidence that the canary is good enough, of the metrics that promotion asks for."""
-    rows = judgement.rows if judgement else ()
-    return min((row.goodness for row in rows if row.goodness is not None), default=None)
+                    yield judgement
 
 
 def asked(seen: SeenRun, frozen: Frozen) -> list[tuple[float, float]]:

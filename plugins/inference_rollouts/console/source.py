@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from inference_rollouts.console.cluster import Claims, Surroundings, place_of
+from inference_rollouts.console.cluster import Place, place_of
 from inference_rollouts.console.kept import FOREVER, FRESH, SLOW, WAIT, Kept
+from inference_rollouts.console.known import Known
+from inference_rollouts.console.load import Load, load_between
 from inference_rollouts.console.protocols import World
+from inference_rollouts.console.runs import FINISHED
 from inference_rollouts.console.shown import (
     asked,
     evidence,
@@ -28,11 +31,11 @@ from inference_rollouts.console.shown import (
 from inference_rollouts.console.standing import Standing
 from inference_rollouts.core.errors import (
     CommandRefused,
-    PassingError,
     PlanInvalid,
-    RolloutError,
+    PrometheusUnavailable,
 )
 from inference_rollouts.core.judging.rejudge import recorded, rejudged
+from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.cost import cost_of
 from inference_rollouts.core.reporting.curves import curves
 from inference_rollouts.core.reporting.ladder import happenings, ladder
@@ -52,23 +55,27 @@ log = logging.getLogger(__name__)
 
 
 class RolloutSource:
-    """The Source of a World."""
+    """The Source of a World; `patience` (s) is for how long a page waits for what it has not heard of yet."""
 
-    def __init__(self, world: World, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, world: World, now: Callable[[], float] = time.time, patience: float = WAIT) -> None:
         self._world = world
         self._now = now
-        self._standing = Standing(world, now)
+        self._standing = Standing(world, now, patience)
+        self._known = Known(world, patience)
         self._frozen: Kept[Frozen | None] = Kept(FOREVER, most=1024)
         self._lists: Kept[dict[str, Any]] = Kept(FRESH)
         self._runs: Kept[SeenRun | None] = Kept(FRESH)
         self._ones: Kept[dict[str, Any] | None] = Kept(FRESH)
         self._charts: Kept[dict[str, Any] | None] = Kept(FRESH)
-        self._claims: Kept[Claims] = Kept(FRESH, patience=WAIT)
-        self._around: Kept[Surroundings] = Kept(SLOW, patience=WAIT)
         self._again: Kept[dict[str, Any]] = Kept(SLOW)
+        self._older: Kept[dict[str, Any]] = Kept(SLOW)
+        self._loads: Kept[Load | None] = Kept(SLOW, patience=patience)
 
     def overview(self) -> dict[str, Any]:
         return self._lists.get("all", self._overview)
+
+    def history(self, before: float) -> dict[str, Any]:
+        return self._older.get(before, lambda: self._history(before))
 
     def one(self, dag: str, run: str) -> dict[str, Any] | None:
         return self._ones.get((dag, run), lambda: self._one(dag, run))
@@ -100,34 +107,42 @@ class RolloutSource:
     def command(self, dag: str, run: str, what: str, who: str, why: str) -> str:
         seen = self._run(dag, run)
         frozen = self._plan_of(seen) if seen else None
-        claims = self._claimed(frozen) if frozen else None
-        if frozen is None or claims is None or frozen.token not in claims.claims:
+        if seen is None or frozen is None or not self._known.claims_of(seen, frozen):
             raise CommandRefused("This run claims nothing now, so there is nothing to command.")
         log.info("%s: %s by %s: %s", run, what, who, why)
         return command(self._world.clients(frozen).cluster, frozen.plan.name, what, who, why)
 
-    def _stops(self, runs: Sequence[SeenRun]) -> Iterator[dict[str, Any]]:
-        """Where all rollouts are stopped, by whom and why, once a namespace."""
-        told = set()
-        for run in runs:
-            frozen = self._plan_of(run)
-            claims = self._claimed(frozen) if frozen else None
-            if frozen and claims and claims.stop and place_of(frozen) not in told:
-                told.add(place_of(frozen))
-                yield {"dag": run.dag, "namespace": frozen.plan.namespace, "words": claims.stop}
+    def _stops(self, runs: Sequence[SeenRun], plans: Mapping[str, Plan]) -> Iterator[dict[str, Any]]:
+        """Where all rollouts are stopped, by whom and why: each namespace once, with its DAGs, running or
+        not."""
+        places: dict[Place, set[str]] = {}
+        running = [(run.dag, frozen.plan) for run in runs if (frozen := self._plan_of(run))]
+        for dag, plan in (*running, *plans.items()):
+            places.setdefault(place_of(plan), set()).add(dag)
+        for place, dags in places.items():
+            if (claims := self._known.claims(place)) and claims.stop:
+                yield {"dags": sorted(dags), "namespace": place[1], "words": claims.stop}
 
     def _overview(self) -> dict[str, Any]:
         now, plans = self._now(), self._world.plans()
         flying = self._world.in_flight()
         lines = [self._line(run, now) for run in flying]
-        ended = [self._line(run, now) for run in self._world.ended()]
         return {
             "now": now,
             "rollouts": [each.to_json() for each in in_order(lines)],
-            "history": [each.to_json() for each in ended],
-            "stops": list(self._stops(flying)),
+            **self._page(self._world.ended(), now),
+            "stops": list(self._stops(flying, plans)),
             "plans": [{**asdict(each), "plan": fields(plans.get(each.dag))} for each in self._world.dags()],
         }
+
+    def _history(self, before: float) -> dict[str, Any]:
+        now = self._now()
+        return {"now": now, **self._page(self._world.ended(before=before), now)}
+
+    def _page(self, ended: Sequence[SeenRun], now: float) -> dict[str, Any]:
+        """Runs that are over; `older`: what is to be asked for to see more, None where these are all."""
+        last = ended[-1].ended if len(ended) >= FINISHED else None
+        return {"history": [self._line(run, now).to_json() for run in ended], "older": last}
 
     def _line(self, run: SeenRun, now: float) -> Line:
         frozen = self._plan_of(run)
@@ -138,18 +153,9 @@ class RolloutSource:
         """The newest status of a run, and whether it is watched: the claims know it best."""
         left = run.left("", STATUS)
         status = Status.from_json(left) if left else None
-        if run.is_over or frozen is None or (claims := self._claimed(frozen)) is None:
+        if run.is_over or frozen is None or (claims := self._known.claims(place_of(frozen.plan))) is None:
             return status, None
         return claims.statuses.get(frozen.token, status), claims.watched.get(frozen.token)
-
-    def _claimed(self, frozen: Frozen) -> Claims | None:
-        """What is claimed where a run is; None where nobody knows."""
-        place = place_of(frozen)
-        try:
-            return self._claims.get(place, lambda: self._world.claims(place))
-        except Exception as error:
-            log.debug("nothing is known of the claims in namespace %s: %s", place[1], error)
-            return None
 
     def _run(self, dag: str, run: str) -> SeenRun | None:
         return self._runs.get((dag, run), lambda: self._world.whole(dag, run))
@@ -186,7 +192,7 @@ class RolloutSource:
 
     def _details(self, seen: SeenRun, frozen: Frozen, status: Status | None, now: float) -> dict[str, Any]:
         plan = frozen.plan
-        around, why = self._surroundings(seen, frozen)
+        around, why = self._known.surroundings(seen, frozen)
         live = self._standing.live(seen, frozen)
         windows = list(self._standing.windows(seen, frozen, live))
         events = happenings(plan, seen, status)
@@ -205,24 +211,10 @@ class RolloutSource:
             "cost": cost_of(plan, frozen.metric_set, windows, held(seen, now)).to_json(),
             "graph": self._graph(frozen, now),
             "record": list(observations(seen, plan)),
-            "commands": self._offers(seen, frozen, now),
+            "commands": [each.to_json() for each in offers(self._known.claims_of(seen, frozen), now)],
+            "aftermath": asdict(self._known.aftermath(seen, frozen)),
             "tasks": {task: each.state for task, each in seen.tasks.items()},
         }
-
-    def _offers(self, seen: SeenRun, frozen: Frozen, now: float) -> list[dict[str, Any]]:
-        claims = None if seen.is_over else self._claimed(frozen)
-        held = claims.claims.get(frozen.token, ()) if claims else ()
-        return [offer.to_json() for offer in offers(held, now)]
-
-    def _surroundings(self, seen: SeenRun, frozen: Frozen) -> tuple[Surroundings | None, str]:
-        if seen.is_over:
-            return None, "The rollout is over."
-        try:
-            return self._around.get(frozen.token, lambda: self._world.surroundings(frozen)), ""
-        except TimeoutError:
-            return None, "The cluster has not answered yet."
-        except (RolloutError, PassingError) as error:
-            return None, str(error)
 
     def _graph(self, frozen: Frozen, now: float) -> str:
         """The page of the metrics store; empty where it is asked with credentials that people do not have."""
@@ -240,16 +232,27 @@ class RolloutSource:
         if seen is None or frozen is None:
             return None
         live = self._standing.live(seen, frozen)
+        windows = list(self._standing.windows(seen, frozen, live))
         policy = frozen.plan.analysis
         return {
             "now": self._now(),
-            **curves(frozen.metric_set, list(self._standing.windows(seen, frozen, live))),
+            **curves(frozen.metric_set, windows),
+            "load": self._load(frozen, windows[0].start, windows[-1].end) if windows else None,
             "evidence": [*evidence(seen, frozen), *(live.evidence if live else ())],
             "alarm_at": 1 / policy.alpha,
             "good_at": 1 / policy.beta if policy.margin is not None else None,
-            "goodness": goodness(live.judgement if live else None),
+            "goodness": [*goodness(seen, frozen.plan), *(live.goodness if live else ())],
             "asked": asked(seen, frozen),
         }
+
+    def _load(self, frozen: Frozen, start: float, end: float) -> Load | None:
+        """None where the metrics store does not answer: it forgets, decision records do not."""
+        prometheus = self._world.clients(frozen).prometheus
+        try:
+            return self._loads.get((frozen.token, end), lambda: load_between(prometheus, frozen, start, end))
+        except (PrometheusUnavailable, TimeoutError) as error:
+            log.info("the load of both arms is not known: %s", error)
+            return None
 
     def _judged_again(self, seen: SeenRun, frozen: Frozen, alpha: float) -> dict[str, Any]:
         records = list(self._standing.records(seen, frozen))

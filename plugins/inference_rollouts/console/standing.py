@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from inference_rollouts.console.kept import FOREVER, FRESH, WAIT, Kept
+from inference_rollouts.console.kept import FOREVER, FRESH, Kept
 from inference_rollouts.console.live import LiveStep, LiveView
 from inference_rollouts.console.protocols import World
 from inference_rollouts.core.errors import DecisionRecordBroken, PrometheusUnavailable
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 class Standing:
     """The steps that stand, of the runs of a world."""
 
-    def __init__(self, world: World, now: Callable[[], float]) -> None:
+    def __init__(self, world: World, now: Callable[[], float], patience: float) -> None:
         self._world = world
         self._now = now
-        self._views: Kept[LiveView] = Kept(FRESH, patience=WAIT)
+        self._views: Kept[LiveView] = Kept(FRESH, patience=patience)
         self._steps: Kept[LiveStep] = Kept(FOREVER, most=STEPS)
 
     def live(self, seen: SeenRun, frozen: Frozen) -> LiveView | None:

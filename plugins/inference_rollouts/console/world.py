@@ -11,6 +11,7 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.seen import SeenRun
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.undo import Aftermath
 
 
 class AirflowWorld:
@@ -25,8 +26,8 @@ class AirflowWorld:
     def in_flight(self) -> list[SeenRun]:
         return runs.runs_in_flight()
 
-    def ended(self, dags: Sequence[str] | None = None) -> list[SeenRun]:
-        return runs.runs_that_ended(dags)
+    def ended(self, dags: Sequence[str] | None = None, before: float | None = None) -> list[SeenRun]:
+        return runs.runs_that_ended(dags, before)
 
     def whole(self, dag: str, run: str) -> SeenRun | None:
         return runs.whole_run(dag, run)
@@ -40,5 +41,8 @@ class AirflowWorld:
     def surroundings(self, frozen: Frozen) -> cluster.Surroundings:
         return cluster.surroundings_of(frozen)
 
+    def aftermath(self, frozen: Frozen) -> Aftermath:
+        return cluster.aftermath_in(frozen)
+
     def clients(self, frozen: Frozen) -> Clients:
-        return cluster.clients_in(cluster.place_of(frozen))
+        return cluster.clients_in(cluster.place_of(frozen.plan))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from functools import partial
 
 from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.core.errors import CommandRefused, RouteDrift
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.routing.claim import What, read_claim
+from inference_rollouts.core.reporting.status import status_of
+from inference_rollouts.core.routing.claim import Command, What, read_claim, read_ending
 from inference_rollouts.core.routing.control import command_of
 from inference_rollouts.core.routing.drift import own_claim
 from inference_rollouts.core.routing.patches import Patch, attach_patch, commit_patch
-from inference_rollouts.core.routing.undo import promoted, require_room, undoable, undoing, undone
+from inference_rollouts.core.routing.undo import (
+    Promoted,
+    promoted,
+    require_room,
+    undoable,
+    undoing,
+    undoing_of,
+    undone,
+)
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.claims import claimable_objects
 from inference_rollouts.rollout.watching import target_of
@@ -27,11 +38,7 @@ def undo(cluster: Cluster, name: str, who: str, why: str) -> str:
     """
     every = promoted(claimable_objects(cluster), name)
     [first, *_] = every
-    guard = first.claim.guard
-    before = availability_of(cluster, guard.stable_pool if guard else first.claim.stable)
-    require_room(first, before.pods, "" if before.available else before.sentence)
-    pods = availability_of(cluster, guard.canary_pool).pods if guard else 0
-    command = command_of(What.UNDO, who, why, [first.claim], cluster.time())
+    pods, command = _permitted(cluster, first, who, why)
     token, writer = secrets.token_hex(16), Writer(cluster)
     way_back = WayBack(writer, [target_of(each.obj) for each in every], token)
 
@@ -51,6 +58,50 @@ def undo(cluster: Cluster, name: str, who: str, why: str) -> str:
     finally:
         writer.tell_all()
     return undone(claim)
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What can become of a promotion, in sentences: `offer`, what an undo would do now, empty where it would
+    be refused; `undone`, that it was undone or is being, empty where nobody did."""
+
+    offer: str = ""
+    undone: str = ""
+
+
+def aftermath_of(cluster: Cluster, name: str, run: str, token: str) -> Aftermath:
+    """Of the promotion by the run with this token, of the plan `name`. Raises what the cluster raises."""
+    objects = claimable_objects(cluster)
+    told = next(filter(None, (_undone_by(obj, undoing_of(run)) for obj in objects)), "")
+    try:
+        [first, *_] = every = promoted(objects, name)
+        if first.claim.token != token:
+            return Aftermath(undone=told)
+        pods, command = _permitted(cluster, first, "somebody", "")
+        claims = [undoing(each, command, token, pods) for each in every]
+    except (CommandRefused, RouteDrift):
+        return Aftermath(undone=told)
+    return Aftermath(undone(claims[0]), told)
+
+
+def _permitted(cluster: Cluster, first: Promoted, who: str, why: str) -> tuple[int, Command]:
+    """The ready pods of the promoted pool, and the command. Raises CommandRefused, also where the pool of
+    before has no room."""
+    guard = first.claim.guard
+    before = availability_of(cluster, guard.stable_pool if guard else first.claim.stable)
+    require_room(first, before.pods, "" if before.available else before.sentence)
+    pods = availability_of(cluster, guard.canary_pool).pods if guard else 0
+    return pods, command_of(What.UNDO, who, why, [first.claim], cluster.time())
+
+
+def _undone_by(obj: K8sObject, run: str) -> str:
+    """How the undo that calls itself so stands, or ended, on this object; empty where it was not there."""
+    claim, last = read_claim(obj), read_ending(obj)
+    if claim and claim.owner.run == run:
+        return status_of([claim]).headline
+    if last and last.run == run:
+        return f"undone by {last.commands[-1]}" if last.undone else f"an undo was sent back: {last.why}"
+    return ""
 
 
 def complete(way_back: WayBack, now: float) -> None:

@@ -53,7 +53,7 @@ def ask(app: FastAPI, who: str | None, method: str, path: str, root_path: str, *
 
     body = {"json": {"what": "pause", "why": "a test"}} if method == "POST" else {}
     asked = client(app, who, root_path).request(
-        method, path, params={"alpha": "0.05"}, headers=headers, **body
+        method, path, params={"alpha": "0.05", "before": "1"}, headers=headers, **body
     )
     return int(asked.status_code)
 

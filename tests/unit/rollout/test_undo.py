@@ -16,6 +16,7 @@ from inference_rollouts.rollout.command import command
 from inference_rollouts.rollout.guardian import Guardian
 from inference_rollouts.rollout.overview import overview
 from inference_rollouts.rollout.switch import throw
+from inference_rollouts.rollout.undo import Aftermath, aftermath_of
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import START, Step
 
@@ -138,6 +139,39 @@ def test_it_is_undone_once(scene: Scene) -> None:
     assert last.ending is Ending.PROMOTED
     with pytest.raises(CommandRefused, match="was undone already"):
         scene.undo()
+
+
+def aftermath(scene: Scene, token: str = "") -> Aftermath:
+    frozen = scene.step.run.frozen
+    return aftermath_of(scene.cluster, "llm", frozen.run, token or frozen.token)
+
+
+def test_what_an_undo_would_do_is_told_and_then_that_it_was_done(scene: Scene) -> None:
+    before = scene.cluster.weights()
+    offered = aftermath(scene)
+    assert offered.offer.startswith(f"All traffic goes from {CANARY} back to {STABLE}.")
+    assert (offered.undone, scene.cluster.weights()) == ("", before)
+    scene.undo()
+    assert aftermath(scene).offer == ""
+    assert "undone by anna: it rambles, guardrails watch it" in aftermath(scene).undone
+    scene.after(UNDO_WATCH + 2.0)
+    assert aftermath(scene) == Aftermath(undone="undone by anna: it rambles")
+
+
+def test_an_undo_that_was_sent_back_is_told_too(scene: Scene) -> None:
+    scene.undo()
+    scene.cluster.scale(STABLE, 0)
+    scene.after(5.0)
+    assert aftermath(scene).undone.startswith("an undo was sent back: ")
+
+
+def test_no_undo_is_offered_that_would_be_refused(scene: Scene) -> None:
+    assert aftermath(scene, token="an earlier run's") == Aftermath()
+    scene.cluster.scale(STABLE, 1)
+    assert aftermath(scene) == Aftermath()
+    scene.cluster.scale(STABLE, 3)
+    scene.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 7
+    assert aftermath(scene) == Aftermath()
 
 
 def test_the_command_line_undoes(

@@ -25,9 +25,22 @@ def rounded(log_value: float) -> float:
 
 def rows_of(sums: Sums, log_e: Array) -> tuple[Row, ...]:
     """One row per metric, in the metric set's order; `log_e` is the `log_evidence` of each test."""
-    asked = sums.step.last_compared and sums.rules.policy.margin is not None
-    good = log_goodness(sums) if asked else {}
+    good = log_goodness(sums) if _asks_for_proof(sums) else {}
     return tuple(_row(sums, metric, log_e, good.get(metric.name)) for metric in sums.rules.metric_set.judged)
+
+
+def least_goodness(sums: Sums) -> float | None:
+    """The least evidence that the canary is good enough, of the metrics that promotion asks for.
+
+    None where it asks for none, as before the last step that is compared.
+    """
+    good = log_goodness(sums) if _asks_for_proof(sums) else {}
+    asked = [good[m.name] for m in sums.rules.metric_set.judged if m.name in good and _needed(sums, m)]
+    return rounded(min(asked)) if asked else None
+
+
+def _asks_for_proof(sums: Sums) -> bool:
+    return sums.step.last_compared and sums.rules.policy.margin is not None
 
 
 def _row(sums: Sums, metric: Rate | Latency, log_e: Array, goodness: float | None) -> Row:

@@ -77,7 +77,7 @@ def headline(forecast: Forecast) -> str:
     created, changed = counts.count("to create"), counts.count("to change")
     return (
         f"**{plan.stable} -> {plan.canary}: dry run**, nothing was written. "
-        f"{created} objects to create, {changed} to change. "
+        f"{created} {'object' if created == 1 else 'objects'} to create, {changed} to change. "
         f"The steps take {spoken(forecast.expected)} if all goes well; it ends by {_utc(forecast.latest)} "
         "at the latest."
     )

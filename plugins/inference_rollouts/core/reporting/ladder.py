@@ -88,7 +88,7 @@ class Happening(Value):
 def happenings(plan: Plan, run: SeenRun, status: Status | None) -> list[Happening]:
     """What Airflow remembers of a run, in order of time."""
     found = [*_begun(run), *(each for rung in ladder(plan, run, status) for each in _of(run, rung))]
-    return sorted([*found, *_ended(run)], key=lambda each: each.time)
+    return sorted([*found, *_drifted(run), *_ended(run)], key=lambda each: each.time)
 
 
 def _begun(run: SeenRun) -> Iterator[Happening]:
@@ -107,8 +107,18 @@ def _of(run: SeenRun, rung: Rung) -> Iterator[Happening]:
         yield Happening(time=judged["time"], kind=kind, text=f"step {rung.step}: {judged['reason']}")
     by = run.left(f"step_{rung.step}.ask", "answered_by")
     asked = run.tasks.get(f"step_{rung.step}.ask")
+    if judged and judged["verdict"] == Verdict.ADVANCE and asked and asked.began is not None:
+        yield Happening(time=asked.began, kind="question", text=f"step {rung.step}: a person is asked")
     if by and asked and asked.ended is not None:
         yield Happening(time=asked.ended, kind="answer", text=f"answered by {by}")
+
+
+def _drifted(run: SeenRun) -> Iterator[Happening]:
+    """What somebody else changed, as the task tells that met it."""
+    for (name, key), text in run.xcoms.items():
+        task = run.tasks.get(name)
+        if key == "drift" and task and task.ended is not None:
+            yield Happening(time=task.ended, kind="drift", text=str(text))
 
 
 def _ended(run: SeenRun) -> Iterator[Happening]:

@@ -92,7 +92,7 @@ def undoing(old: Promoted, command: Command, token: str, pods: int) -> Claim:
     )
     return Claim(
         token=token,
-        owner=Owner(run=f"undo of {was.owner.run}", dag=was.owner.dag, airflow=was.owner.airflow),
+        owner=Owner(run=undoing_of(was.owner.run), dag=was.owner.dag, airflow=was.owner.airflow),
         plan=was.plan,
         kind=was.kind,
         digest=was.digest,
@@ -111,6 +111,11 @@ def undoing(old: Promoted, command: Command, token: str, pods: int) -> Claim:
         undo=True,
         version=was.version,
     )
+
+
+def undoing_of(run: str) -> str:
+    """What the undo of a promotion by this run calls itself."""
+    return f"undo of {run}"
 
 
 def is_undone(claims: Sequence[Claim]) -> bool:

@@ -1,0 +1,106 @@
+"""What the console says of rollouts that the real judge played in memory."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture(scope="module")
+def promoted() -> Any:
+    from inference_rollouts.core.reporting.report import Outcome
+    from tests.support.console_states import WHOLE
+    from tests.support.console_world import Played
+
+    return Played("code", "code-34b", "code-34b-mtp", WHOLE, over=Outcome.PROMOTED, ended=1500, seed=9)
+
+
+def source(*played: Any, **more: Any) -> Any:
+    from inference_rollouts.console.source import RolloutSource
+    from tests.support.console_states import PATIENCE
+    from tests.support.console_world import NOW, PlayedWorld
+
+    return RolloutSource(PlayedWorld(*played, **more), lambda: NOW, PATIENCE)
+
+
+def earlier(played: Any, seconds: int) -> Any:
+    twin = played.called(f"service-{seconds}", seconds)
+    twin.now -= seconds
+    return twin
+
+
+def test_history_goes_on_beyond_its_first_page_and_has_each_run_once(promoted: Any) -> None:
+    from inference_rollouts.console.runs import FINISHED
+
+    ended = [earlier(promoted, seconds) for seconds in range(FINISHED + 5)]
+    shown = source(*ended)
+    first = shown.overview()
+    rest = shown.history(first["older"])
+    assert (len(first["history"]), len(rest["history"]), rest["older"]) == (FINISHED, 5, None)
+    plans = [line["plan"] for line in (*first["history"], *rest["history"])]
+    assert plans == [each.name for each in ended]
+
+
+def test_proof_that_it_is_good_enough_is_drawn_where_it_is_asked_for() -> None:
+    from inference_rollouts.console.live import LiveStep
+    from inference_rollouts.core.judging.carried import Carried
+    from tests.support.console_states import IN_STEP
+    from tests.support.console_world import NOW, Played
+
+    running = Played("llm", "llm-pool", "llm-pool-version-2", IN_STEP[2], seed=3)
+    before = [Carried(), Carried.from_json(running.xcoms["step_2.judge", "return_value"]["carried"])]
+    first, last = (
+        LiveStep(running.frozen, running.plan.step_context(step, running.since), carried).look(
+            running.traffic, NOW
+        )
+        for step, carried in zip((1, 3), before, strict=True)
+    )
+    assert first.goodness == ()
+    needed = [row.goodness for row in last.judgement.rows if row.goodness is not None]
+    assert last.goodness[-1][1] == min(needed)
+
+
+def test_what_was_proven_is_drawn_after_the_end_too_and_the_load_of_both_arms(promoted: Any) -> None:
+    series = source(promoted).series(promoted.dag, promoted.run_id)
+    assert series["goodness"][-1][1] >= series["good_at"]
+    load = series["load"]
+    assert len(load["times"]) == len(load["canary"]) == len(load["stable"]) > 10
+    assert load["canary"][-1] > load["stable"][-1] == 0
+
+
+def test_a_promotion_can_be_undone_from_its_page_while_the_cluster_says_so(promoted: Any) -> None:
+    from inference_rollouts.core.errors import ClusterUnavailable
+
+    one = source(promoted).one(promoted.dag, promoted.run_id)
+    assert one["aftermath"]["offer"].startswith("All traffic goes from code-34b-mtp back to code-34b.")
+    broken = source(promoted, broken=ClusterUnavailable("GET", "/apis", 0, "away"))
+    assert broken.one(promoted.dag, promoted.run_id)["aftermath"] == {"offer": "", "undone": ""}
+
+
+def test_nothing_else_can_be_undone(promoted: Any) -> None:
+    from inference_rollouts.core.reporting.report import Outcome
+
+    back = copy.copy(promoted)
+    back.xcoms = promoted.xcoms | {("report", "outcome"): Outcome.ROLLED_BACK.value}
+    assert source(back).one(back.dag, back.run_id)["aftermath"]["offer"] == ""
+
+
+def test_who_stopped_everything_is_told_though_nothing_is_in_flight(promoted: Any) -> None:
+    [stop] = source(promoted, stop="All rollouts are held by mara: a test").overview()["stops"]
+    assert stop == {
+        "dags": [promoted.dag],
+        "namespace": "default",
+        "words": "All rollouts are held by mara: a test",
+    }
+
+
+def test_two_api_servers_say_the_same(promoted: Any) -> None:
+    one, other = source(promoted), source(promoted)
+    run = promoted.dag, promoted.run_id
+    assert one.overview() == other.overview()
+    assert (one.one(*run), one.series(*run)) == (other.one(*run), other.series(*run))
+    assert one.rejudged(*run, 0.1) == other.rejudged(*run, 0.1)
