@@ -22,6 +22,7 @@ def after(seconds: float) -> str:
 
 def deployment(want: int = 3, available: int = 0, **conditions: str) -> dict[str, Any]:
     return {
+        "kind": "Deployment",
         "metadata": {"name": "d", "generation": 2},
         "spec": {"replicas": want},
         "status": {
