@@ -173,7 +173,8 @@ class FakeCluster:
             raise NotFound(f"{kind} {name} not found")
         if kind not in CLUSTER_SCOPED and obj["metadata"]["namespace"] != (namespace or self.namespace):
             raise NotFound(f"{kind} {name} not found in namespace {namespace or self.namespace}")
-        return copy.deepcopy(obj)
+        copied: Object = _copied(obj)
+        return copied
 
     def find(self, api_version: str, kind: str, name: str) -> Object | None:
         try:
@@ -184,17 +185,20 @@ class FakeCluster:
     def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[K8sObject]:
         wanted = (labels or {}).items()
         return [
-            obj
-            for obj in self.select_everywhere(api_version, kind)
+            _copied(obj)
+            for obj in self._stored(api_version, kind)
             if kind in CLUSTER_SCOPED or obj["metadata"]["namespace"] == self.namespace
             if wanted <= labels_of(obj).items()
         ]
 
     def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
+        return list(map(_copied, self._stored(api_version, kind)))
+
+    def _stored(self, api_version: str, kind: str) -> list[Object]:
         if not self.serves(api_version, kind):
             raise NotFound(f"The cluster does not serve {kind} of {api_version}.")
         stored: Iterable[Object] = self.told if kind == "Event" else self.objects.values()
-        return [copy.deepcopy(o) for o in stored if (o["apiVersion"], o["kind"]) == (api_version, kind)]
+        return [obj for obj in stored if (obj["apiVersion"], obj["kind"]) == (api_version, kind)]
 
     def serves(self, api_version: str, kind: str) -> bool:
         return (api_version, kind) in self.served
@@ -336,6 +340,13 @@ class FakeCluster:
                         "conditions": [{"type": "Ready", "status": "True"}],
                     },
                 })  # fmt: skip
+
+
+def _copied(value: Any) -> Any:
+    """A copy of JSON, some times faster than `copy.deepcopy`, which tests would spend their time with."""
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def deployment(name: str, replicas: int) -> Object:

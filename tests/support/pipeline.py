@@ -1,4 +1,4 @@
-"""A whole rollout as its tasks carry it out, one after the other and without Airflow, in a time of its own."""
+"""A whole rollout as its tasks carry it out, one after the other, in a time of its own."""
 
 from __future__ import annotations
 

@@ -45,7 +45,11 @@ def stateful_set(cluster: FakeCluster) -> None:
         "metadata": {"name": "cache"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "200Gi"}}},
     }
-    spec |= {"serviceName": "chat-headless", "podManagementPolicy": "Parallel", "volumeClaimTemplates": [claim]}
+    spec |= {
+        "serviceName": "chat-headless",
+        "podManagementPolicy": "Parallel",
+        "volumeClaimTemplates": [claim],
+    }
     cluster.put(WORKLOAD_API, "StatefulSet", {"metadata": {"name": STABLE}, "spec": spec})
     _scaled(cluster, WORKLOAD_API, "StatefulSet")
 

@@ -12,13 +12,13 @@ from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, GkeBusy
 from inference_rollouts.core.nodes import gke
-from inference_rollouts.core.nodes.demand import replicas_wanted
 from inference_rollouts.core.nodes.provisioners import ComputeClass, NodePool
 from inference_rollouts.core.objects.api_groups import COMPUTE_CLASS_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import RUN_LABEL, is_ours, run_label
 from inference_rollouts.core.objects.readiness import Phase, Readiness, Replicas, nodes_readiness
 from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.run.demand import replicas_wanted
 from inference_rollouts.core.run.manifests import owned
 from inference_rollouts.rollout.turn import take_turn
 

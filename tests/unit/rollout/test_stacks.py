@@ -22,9 +22,11 @@ QUICK = {"interval": "250ms", "scrape_delay": 0, "margin": None}
 
 @pytest.fixture
 def plan() -> Plan:
-    steps = [{"weight": 50, "bake": "2s"}, {"weight": 100, "bake": "2s"}]
+    steps = [{"weight": 50, "bake": "500ms"}, {"weight": 100, "bake": "250ms"}]
     return parse_plan(
-        {"name": "chat"} | SIX_LINES | {"steps": steps, "analysis": QUICK, "without_comparison": True}
+        {"name": "chat"}
+        | SIX_LINES
+        | {"steps": steps, "initial_delay": 0, "analysis": QUICK, "without_comparison": True}
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from inference_rollouts.core.objects.gateways import ALWAYS, WHERE_TOLD
 from inference_rollouts.core.objects.k8s import K8sObject, conditions_of, moment, part, parts
 from inference_rollouts.core.objects.parents import (
     Parent,
@@ -17,9 +18,6 @@ from inference_rollouts.core.objects.parents import (
     reports_of,
     route_statuses,
 )
-
-REQUIRED = ("Accepted", "ResolvedRefs")
-PROGRAMMED = ("Programmed", "Reconciled")  # only some gateways say it: GKE's controllers say Reconciled
 
 
 class Phase(StrEnum):
@@ -240,8 +238,8 @@ def _served(
 
 def _objection(conditions: Mapping[str, K8sObject], parent: str, generation: int) -> str | None:
     """What a parent has against an object, or does not say; None when it serves it as it is now."""
-    told = [kind for kind in PROGRAMMED if kind in conditions]
-    for kind in (*REQUIRED, *told):
+    told = [kind for kind in WHERE_TOLD if kind in conditions]
+    for kind in (*ALWAYS, *told):
         condition = conditions.get(kind)
         if condition is None:
             return f"{parent} has not reported {kind} yet"
