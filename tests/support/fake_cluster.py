@@ -10,8 +10,18 @@ from typing import Any
 from inference_rollouts.clients.discovery import Extensions, is_own
 from inference_rollouts.clients.kubernetes import FIELD_MANAGER
 from inference_rollouts.core.errors import ClusterUnavailable, NotFound, PatchRefused
+from inference_rollouts.core.objects.inference_pool import pod_labels, ports
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, labels_of
+from inference_rollouts.core.objects.workload_kinds import (
+    LEADERS,
+    WORKLOAD_KINDS,
+    group_size,
+    labels_of_sorts,
+    pod_templates,
+    replicas_of,
+)
 from inference_rollouts.core.routing.claim import ENDING, Ending, read_ending
+from inference_rollouts.rollout.pods import base_url
 from tests.support.json_patch import PathMissing, TestFailed, apply_patch
 from tests.support.routes import ref, route
 
@@ -26,6 +36,7 @@ SERVED = {
     ("v1", "Pod"),
     ("v1", "Service"),
     ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("coordination.k8s.io/v1", "Lease"),
     (GATEWAY_API, "Gateway"),
@@ -62,6 +73,7 @@ class FakeCluster:
         self.writes: list[tuple[str, str]] = []
         self.told: list[Object] = []
         self.clock = time.time  # the API server's
+        self.addresses = "127.0.{place}.{pod}"  # of pods
         self._owners: dict[tuple[str, str], dict[Path, str]] = {}
         self._version = 0
         self.put("v1", "Node", _node())
@@ -121,6 +133,18 @@ class FakeCluster:
         pods = [pod.rpartition("-") for pod in self.names("Pod")]
         return [f"{deployment}-{n}" for n in sorted(int(n) for owner, _, n in pods if owner == deployment)]
 
+    def endpoints_of(self, pool: str) -> list[str]:
+        """The names of the pods that an InferencePool selects."""
+        live = self.objects.get(("InferencePool", pool))
+        if live is None:
+            return self.pods_of(pool)
+        labels = pod_labels(live).items()
+        return [pod for pod in self.names("Pod") if labels <= labels_of(self.objects["Pod", pod]).items()]
+
+    def url(self, pod: str, pool: str) -> str:
+        """Where its model server listens."""
+        return base_url(self.objects["Pod", pod], ports(self.objects["InferencePool", pool])[0])
+
     def address(self, pod: str) -> str:
         """Of its own, whatever Deployment it is of."""
         address: str = self.objects["Pod", pod]["status"]["podIP"]
@@ -149,7 +173,8 @@ class FakeCluster:
             raise NotFound(f"{kind} {name} not found")
         if kind not in CLUSTER_SCOPED and obj["metadata"]["namespace"] != (namespace or self.namespace):
             raise NotFound(f"{kind} {name} not found in namespace {namespace or self.namespace}")
-        return copy.deepcopy(obj)
+        copied: Object = _copied(obj)
+        return copied
 
     def find(self, api_version: str, kind: str, name: str) -> Object | None:
         try:
@@ -160,17 +185,20 @@ class FakeCluster:
     def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[K8sObject]:
         wanted = (labels or {}).items()
         return [
-            obj
-            for obj in self.select_everywhere(api_version, kind)
+            _copied(obj)
+            for obj in self._stored(api_version, kind)
             if kind in CLUSTER_SCOPED or obj["metadata"]["namespace"] == self.namespace
             if wanted <= labels_of(obj).items()
         ]
 
     def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
+        return list(map(_copied, self._stored(api_version, kind)))
+
+    def _stored(self, api_version: str, kind: str) -> list[Object]:
         if not self.serves(api_version, kind):
             raise NotFound(f"The cluster does not serve {kind} of {api_version}.")
         stored: Iterable[Object] = self.told if kind == "Event" else self.objects.values()
-        return [copy.deepcopy(o) for o in stored if (o["apiVersion"], o["kind"]) == (api_version, kind)]
+        return [obj for obj in stored if (obj["apiVersion"], obj["kind"]) == (api_version, kind)]
 
     def serves(self, api_version: str, kind: str) -> bool:
         return (api_version, kind) in self.served
@@ -251,7 +279,7 @@ class FakeCluster:
         obj |= {"apiVersion": api_version, "kind": kind}
         if kind in ("HTTPRoute", "InferencePool"):
             obj["status"] = {"parents": [_parent(generation)]}
-        if kind == "Deployment":
+        if kind in WORKLOAD_KINDS:
             self._run(obj)
         self.objects[kind, meta["name"]] = obj
 
@@ -282,29 +310,43 @@ class FakeCluster:
         return copy.deepcopy(self.objects[key])
 
     def _run(self, live: Object) -> None:
-        count, template = live["spec"]["replicas"], live["spec"]["template"]
+        count, size, owner = replicas_of(live), group_size(live), live["metadata"]["name"]
         live["status"] = {
             "observedGeneration": live["metadata"]["generation"],
             "replicas": count,
             "updatedReplicas": count,
-            "availableReplicas": count,
+            "readyReplicas" if live["kind"] == LEADERS else "availableReplicas": count,
         }
-        deployments, owner = self.names("Deployment"), live["metadata"]["name"]
-        place = deployments.index(owner) if owner in deployments else len(deployments)
-        for pod in self.pods_of(owner)[count:]:
-            del self.objects["Pod", pod]
-        containers = template.get("spec", {}).get("containers", [])
+        running = [key for key in self.objects if key[0] in WORKLOAD_KINDS]
+        key = live["kind"], owner
+        place = running.index(key) if key in running else len(running)
+        for number, pod in enumerate(self.pods_of(owner)):
+            workers = self.pods_of(pod) if live["kind"] == LEADERS else []
+            for gone in [pod, *workers] if number >= count else ():
+                del self.objects["Pod", gone]
+        sorts = list(zip(pod_templates(live), labels_of_sorts(live), strict=True))
         for number in range(count):
-            name = f"{owner}-{number}"
-            self.put("v1", "Pod", {
-                "metadata": {"name": name, "labels": dict(template["metadata"]["labels"])},
-                "spec": {"nodeName": "gpu-node-1", "containers": containers},
-                "status": {
-                    "phase": "Running",
-                    "podIP": f"127.0.{place}.{number + 1}",
-                    "conditions": [{"type": "Ready", "status": "True"}],
-                },
-            })  # fmt: skip
+            for worker in range(size):
+                template, labels = sorts[min(worker, len(sorts) - 1)]
+                self.put("v1", "Pod", {
+                    "metadata": {
+                        "name": f"{owner}-{number}" + (f"-{worker}" if worker else ""),
+                        "labels": dict(labels),
+                    },
+                    "spec": {"nodeName": "gpu-node-1", **template.get("spec", {})},
+                    "status": {
+                        "phase": "Running",
+                        "podIP": self.addresses.format(place=place, pod=number * size + worker + 1),
+                        "conditions": [{"type": "Ready", "status": "True"}],
+                    },
+                })  # fmt: skip
+
+
+def _copied(value: Any) -> Any:
+    """A copy of JSON, some times faster than `copy.deepcopy`, which tests would spend their time with."""
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def deployment(name: str, replicas: int) -> Object:

@@ -96,7 +96,7 @@ class FakePrometheus:
         return self.cluster.names("InferencePool")
 
     def _pods(self, pool: str) -> list[str]:
-        return [pod for pod in self.cluster.pods_of(pool) if pod not in self.unscraped]
+        return [pod for pod in self.cluster.endpoints_of(pool) if pod not in self.unscraped]
 
     def _grow(self, at: float) -> None:
         weights, copies = self.cluster.weights(), self.cluster.copies()
@@ -108,7 +108,7 @@ class FakePrometheus:
             self.sent[pool] = self.sent.get(pool, 0.0) + sent
             grown = sent * (1 - self.lost.get(pool, 0.0))
             self.requests[pool] = self.requests.get(pool, 0.0) + grown
-            pods = self.cluster.pods_of(pool)
+            pods = self.cluster.endpoints_of(pool)
             for pod in pods:
                 mine = grown / len(pods)
                 self.served[pod] = self.served.get(pod, 0.0) + mine
@@ -135,7 +135,7 @@ class FakePrometheus:
         ]
 
     def _samples(self, pool: str, pod: str, at: float) -> list[dict[str, Any]]:
-        direct = self.answered.get(f"http://{self.cluster.address(pod)}:8000", 0)
+        direct = self.answered.get(self.cluster.url(pod, pool), 0)
         n = self.served.get(pod, 0.0) + direct
         new = not n and pool not in self.cluster.weights()
         failed = self.erred.get(pod, 0.0)

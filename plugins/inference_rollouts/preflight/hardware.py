@@ -8,10 +8,11 @@ from typing import Any
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
 from inference_rollouts.core.objects.api_groups import WORKLOAD_API
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, part, title_of
 from inference_rollouts.core.objects.readiness import ready_pods
+from inference_rollouts.core.objects.workload_kinds import pod_templates, servers_among
 from inference_rollouts.core.plan.plan import Kind, PoolPlan
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.rollout.nodes import provisioner_of
@@ -23,11 +24,23 @@ log = logging.getLogger(__name__)
 
 def check_nodes(clients: Clients, plan: PoolPlan, run: str, manifests: list[K8sObject]) -> None:
     """What the plan creates to have nodes would be accepted; a node rollout keeps the model."""
+    for each in servers_among(manifests):
+        _require_counted(each)
     provisioner_of(clients, plan, plan.canary, run).check()
     if plan.kind is Kind.NODE:
         _check_model(clients, plan)
         for difference in _differences(clients.cluster, plan, manifests) if _is_template(plan) else ():
             log.warning("%s; a node rollout should change only the nodes", difference)
+
+
+def _require_counted(workload: K8sObject) -> None:
+    """Raises ClusterRefused where pods get devices by claims, of which nobody here can say which are free."""
+    if any(part(each, "spec").get("resourceClaims") for each in pod_templates(workload)):
+        raise ClusterRefused(
+            f"{title_of(workload)} would get its devices by Dynamic Resource Allocation (resourceClaims), of "
+            "which nobody here can say how many are free: ask for an extended resource such as "
+            "nvidia.com/gpu, which a DeviceClass may offer by its extendedResourceName."
+        )
 
 
 def _check_model(clients: Clients, plan: PoolPlan) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
-from inference_rollouts.core.objects.api_groups import GATEWAY_API, WORKLOAD_API
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.k8s import K8sObject, group_of
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.objects.parents import Parent
@@ -17,6 +17,7 @@ from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.preview import is_preview_of
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.targets import find_pool, route_places
+from inference_rollouts.rollout.workloads import workloads_of
 
 
 def check_stable(cluster: Cluster, plan: Plan, parents: Sequence[Parent]) -> None:
@@ -73,7 +74,8 @@ def check_canary(cluster: Cluster, plan: PoolPlan, *, adopted: bool) -> None:
                 f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary}; "
                 "a canary must be a pool that serves nobody yet."
             )
-    for existing in (cluster.find(WORKLOAD_API, "Deployment", plan.canary), find_pool(cluster, plan.canary)):
+    running = [each for each in workloads_of(cluster)[0] if each["metadata"]["name"] == plan.canary]
+    for existing in (*running, find_pool(cluster, plan.canary)):
         if existing is not None and not is_ours(existing, plan.name) and not adopted:
             raise ClusterRefused(
                 f"{existing['kind']} {plan.canary} exists and was not created by a rollout of plan "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import RouteRefused
@@ -11,8 +11,9 @@ from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent, accepting, parents_of
 from inference_rollouts.core.objects.readiness import Phase, route_readiness
-from inference_rollouts.core.objects.writers import warnings
+from inference_rollouts.core.objects.writers import KSERVE, warnings, written_by_kserve
 from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.routing import stickiness
 from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.core.routing.route import rules_carrying
 from inference_rollouts.core.routing.weights import Target
@@ -64,6 +65,24 @@ def parents(cluster: Cluster, plan: PoolPlan, routes: tuple[Target, ...]) -> tup
         for target in routes
         for parent in _accepting(target, cluster.get(target.api, target.kind, target.name), plan.gateway)
     )
+
+
+def warn_of_stickiness(
+    moved: Sequence[tuple[Target, K8sObject]], places: SelectPlaces, policies: Iterable[K8sObject]
+) -> None:
+    """Say where clients are kept at the pool that they had, and what that does to a rollout."""
+    for _, obj in moved:
+        for sentence in stickiness.of_route(obj, [place.path for place in places(obj)]):
+            log.warning("%s", sentence)
+    for sentence in filter(None, map(stickiness.of_policy, policies)):
+        log.warning("%s", sentence)
+
+
+def check_owners(moved: Sequence[tuple[Target, K8sObject]], accepted: Sequence[str]) -> None:
+    """Raises RouteRefused for a route that KServe's controllers write, unless the plan accepts it."""
+    for _, obj in moved:
+        if (sentence := written_by_kserve(obj)) and KSERVE not in accepted:
+            raise RouteRefused(f"{sentence} Or say `accept_differences: [{KSERVE}]` in the plan.")
 
 
 def warn_of_writers(moved: Sequence[tuple[Target, K8sObject]], now: float) -> None:

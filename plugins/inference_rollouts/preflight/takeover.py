@@ -9,45 +9,45 @@ from operator import attrgetter
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable
-from inference_rollouts.core.objects.api_groups import ATTACHED, NOT_ATTACHED, POOL_APIS, WORKLOAD_API
+from inference_rollouts.core.objects.api_groups import ATTACHED, NOT_ATTACHED, POOL_APIS
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, labels_of, title_of
 from inference_rollouts.core.objects.readiness import picker_reference
-from inference_rollouts.core.objects.selectors import (
-    Labels,
-    match_labels,
-    service_labels,
-    template_labels,
-)
+from inference_rollouts.core.objects.selectors import Labels, service_labels
 from inference_rollouts.core.objects.takeover import Finding, Overlap, Verdict, overlaps, problems
+from inference_rollouts.core.objects.workload_kinds import (
+    NUMBERING,
+    is_workload,
+    labels_of_sorts,
+    match_labels,
+)
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.reporting.takeover import summary, table
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.taking_over import Stable
 from inference_rollouts.rollout.pods import pods_of
 from inference_rollouts.rollout.traffic import SelectPlaces
-
-REPLICA_LABEL = "pod-template-hash"
+from inference_rollouts.rollout.workloads import chosen_by, workloads_of
 
 log = logging.getLogger(__name__)
 
 
 def survey(cluster: Cluster, plan: PoolPlan, pool: K8sObject) -> Stable:
     """All that stable, the InferencePool `pool`, consists of, and all that may name it."""
-    deployments = cluster.select(WORKLOAD_API, "Deployment")
-    workloads = _chosen(deployments, pod_labels(pool))
+    running, unknown = workloads_of(cluster)
+    workloads = chosen_by(pod_labels(pool), running)
     reference = picker_reference(pool)
     service = cluster.find("v1", "Service", reference[0]) if reference else None
     pods = [labels_of(pod) for pod in pods_of(cluster, plan.stable)]
     objects, unseen = _listed(cluster)
     return Stable(
         pool=pool,
-        workloads=workloads,
+        workloads=tuple(workloads),
         service=service,
-        pickers=_chosen(deployments, service_labels(service) if service else {}),
-        pods=_distinct([*(template_labels(each) for each in workloads), *pods]),
+        pickers=tuple(chosen_by(service_labels(service) if service else {}, running)),
+        pods=_distinct([*(labels for each in workloads for labels in labels_of_sorts(each)), *pods]),
         objects=objects,
-        unseen=unseen,
+        unseen=(*unknown, *unseen),
     )
 
 
@@ -60,8 +60,8 @@ def check_overlaps(cluster: Cluster, plan: PoolPlan, stable: Stable, manifests: 
         for each in cluster.select(api, "InferencePool")
         if each["metadata"]["name"] != plan.canary
     ]
-    made = [each for each in manifests if each["kind"] in ("InferencePool", "Deployment")]
-    new = [template_labels(each) for each in made if each["kind"] == "Deployment"]
+    made = [each for each in manifests if each["kind"] == "InferencePool" or is_workload(each)]
+    new = [labels for each in made if is_workload(each) for labels in labels_of_sorts(each)]
     found = [
         *overlaps(map(_choosing, (*pools, *stable.workloads)), new, plan.canary),
         *overlaps(map(_choosing, made), stable.pods, plan.stable),
@@ -120,18 +120,13 @@ def _listed(cluster: Cluster) -> tuple[tuple[K8sObject, ...], tuple[str, ...]]:
 
 
 def _choosing(obj: K8sObject) -> Overlap:
-    """How a pool or a Deployment chooses its pods."""
-    return Overlap(title_of(obj), match_labels(obj) if obj["kind"] == "Deployment" else pod_labels(obj))
-
-
-def _chosen(deployments: Iterable[K8sObject], labels: Labels) -> tuple[K8sObject, ...]:
-    """The Deployments whose pods these labels select."""
-    return tuple(each for each in deployments if labels and labels.items() <= template_labels(each).items())
+    """How a pool or a workload chooses its pods."""
+    return Overlap(title_of(obj), match_labels(obj) if is_workload(obj) else pod_labels(obj))
 
 
 def _distinct(labels: Iterable[Labels]) -> tuple[Labels, ...]:
     """Each set of labels once, without what tells replicas apart."""
-    return tuple(_unique({k: v for k, v in each.items() if k != REPLICA_LABEL} for each in labels))
+    return tuple(_unique({k: v for k, v in each.items() if k not in NUMBERING} for each in labels))
 
 
 def _unique(labels: Iterable[Labels]) -> Iterator[Labels]:

@@ -8,7 +8,7 @@ from functools import partial
 
 from inference_rollouts.core.errors import ClusterRefused, RolloutError
 from inference_rollouts.core.nodes.placement import placement_readiness, unplaced
-from inference_rollouts.core.objects.api_groups import GATEWAY_API, POLICY_KINDS, WORKLOAD_API
+from inference_rollouts.core.objects.api_groups import GATEWAY_API, POLICY_KINDS
 from inference_rollouts.core.objects.k8s import created_at
 from inference_rollouts.core.objects.readiness import (
     Phase,
@@ -17,6 +17,12 @@ from inference_rollouts.core.objects.readiness import (
     pool_readiness,
     route_readiness,
     worst,
+)
+from inference_rollouts.core.objects.workload_kinds import (
+    is_workload,
+    match_labels,
+    pod_count,
+    servers_among,
 )
 from inference_rollouts.core.objects.workloads import demand_of, workload_readiness
 from inference_rollouts.core.routing.claim import Phase as ClaimPhase
@@ -64,20 +70,20 @@ def nodes_gone(run: Run) -> Readiness:
 
 def placement(run: Run) -> Readiness:
     """Every pod of the canary has a node."""
-    plan = run.plan.as_pool_plan
-    pods = run.cluster.select("v1", "Pod", plan.pod_labels(plan.canary))
+    servers = servers_among(run.frozen.manifests)
+    pods = [pod for each in servers for pod in run.cluster.select("v1", "Pod", match_labels(each))]
     waiting = unplaced(pods)
     events = run.cluster.events_about(waiting[0]) if waiting else []
-    return placement_readiness(pods, plan.workload.replicas, events)
+    return placement_readiness(pods, sum(map(pod_count, servers)), events)
 
 
 def workloads(run: Run) -> Readiness:
-    """Every Deployment that the rollout applied runs its current template with the pods that it needs."""
+    """Every workload that the rollout applied runs its current template with the pods that it needs."""
     frozen, now, answers = run.frozen, time.time(), []
     for manifest in frozen.manifests:
-        if manifest["kind"] == "Deployment":
-            live = run.cluster.get(WORKLOAD_API, "Deployment", manifest["metadata"]["name"])
-            pods = run.cluster.select("v1", "Pod", live["spec"]["selector"]["matchLabels"])
+        if is_workload(manifest):
+            live = run.cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+            pods = run.cluster.select("v1", "Pod", match_labels(live))
             since = max(frozen.began, created_at(live) or 0.0)
             demand = demand_of(manifest, frozen.manifests)
             answers.append(workload_readiness(live, pods, since, now, demand))

@@ -8,28 +8,35 @@ from functools import partial
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import NotFound
-from inference_rollouts.core.objects.api_groups import WORKLOAD_API
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.workload_kinds import replicas_of
 from inference_rollouts.core.routing import floors, patches
 from inference_rollouts.core.routing.claim import Floor, read_ending
 from inference_rollouts.core.routing.floors import SCALERS
 from inference_rollouts.core.routing.patches import Patch
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.rollout.targets import find_pool
+from inference_rollouts.rollout.workloads import chosen_by, workloads_of
 from inference_rollouts.rollout.writer import Decide, Writer
 
 log = logging.getLogger(__name__)
 
 
 def find_floors(cluster: Cluster, stable: str, pods: int) -> tuple[Floor, ...]:
-    """The floors that would let an autoscaler make pool `stable` smaller than `pods`."""
+    """The floors that would let an autoscaler make pool `stable` smaller than `pods`.
+
+    Of several workloads behind it each keeps the size that it has now.
+    """
     if not (scalers := list(_scalers(cluster))) or not (pool := find_pool(cluster, stable)):
         return ()
-    workloads = floors.workloads_of(pod_labels(pool), cluster.select(WORKLOAD_API, "Deployment"))
-    if len(workloads) != 1:
-        return ()
-    return floors.floors_to_raise(scalers, workloads[0], pods)
+    workloads = chosen_by(pod_labels(pool), workloads_of(cluster)[0])
+    alone = len(workloads) == 1
+    return tuple(
+        floor
+        for each in workloads
+        for floor in floors.floors_to_raise(scalers, each, pods if alone else replicas_of(each))
+    )
 
 
 def raise_floors(cluster: Cluster, wanted: Iterable[Floor]) -> None:

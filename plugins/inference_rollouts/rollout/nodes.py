@@ -14,10 +14,11 @@ from inference_rollouts.core.errors import ClusterRefused, GkeBusy
 from inference_rollouts.core.nodes import gke
 from inference_rollouts.core.nodes.provisioners import ComputeClass, NodePool
 from inference_rollouts.core.objects.api_groups import COMPUTE_CLASS_API
-from inference_rollouts.core.objects.k8s import K8sObject, parts
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import RUN_LABEL, is_ours, run_label
 from inference_rollouts.core.objects.readiness import Phase, Readiness, Replicas, nodes_readiness
 from inference_rollouts.core.plan.plan import PoolPlan
+from inference_rollouts.core.run.demand import replicas_wanted
 from inference_rollouts.core.run.manifests import owned
 from inference_rollouts.rollout.turn import take_turn
 
@@ -47,17 +48,15 @@ def provisioner_of(
 
     `manifests` are those of the pods for which there is to be room.
     """
-    tolerations = tuple(
-        each for made in manifests for each in parts(made, "spec", "template", "spec", "tolerations")
-    )
+    wanted = replicas_wanted(plan, manifests)
     match plan.nodes:
         case ComputeClass():
-            return _ComputeClass(clients.cluster, plan, pool, run, tolerations)
+            return _ComputeClass(clients.cluster, plan, pool, run, wanted)
         case NodePool() as nodes:
             api = clients.gke(nodes.cluster)
-            return _NodePool(clients.cluster, plan, pool, run, tolerations, api, nodes)
+            return _NodePool(clients.cluster, plan, pool, run, wanted, api, nodes)
         case _:
-            return _Existing(clients.cluster, plan, pool, run, tolerations)
+            return _Existing(clients.cluster, plan, pool, run, wanted)
 
 
 class Present:
@@ -86,7 +85,7 @@ class _Existing:
     plan: PoolPlan
     pool: str
     run: str | None
-    tolerations: tuple[K8sObject, ...]
+    wanted: tuple[Replicas, ...]
 
     def check(self) -> None:
         pass
@@ -98,7 +97,7 @@ class _Existing:
         nodes = self.nodes_readiness()
         if nodes.phase is not Phase.READY:
             return nodes
-        turn = take_turn(self.cluster, self.plan, self.pool)
+        turn = take_turn(self.cluster, self.plan, self.pool, sum(each.count for each in self.wanted))
         return Readiness(turn.phase, f"{nodes.message}; {turn.message}")
 
     def nodes_readiness(self) -> Readiness:
@@ -106,11 +105,7 @@ class _Existing:
         plan = self.plan
         nodes = self.cluster.select("v1", "Node", plan.nodes.selector_for(self.pool))
         pods = self.cluster.select_everywhere("v1", "Pod")
-        work = plan.workload
-        wanted = Replicas(
-            work.replicas, work.accelerator.per_replica, work.accelerator.resource, self.tolerations
-        )
-        return nodes_readiness(nodes, pods, wanted, plan.pod_labels(self.pool))
+        return nodes_readiness(nodes, pods, self.wanted, plan.pod_labels(self.pool))
 
     def take_back(self) -> Readiness:
         return Readiness(Phase.READY, "no nodes were created")
@@ -194,7 +189,7 @@ class _NodePool:
     plan: PoolPlan
     pool: str
     run: str | None
-    tolerations: tuple[K8sObject, ...]
+    wanted: tuple[Replicas, ...]
     api: GkeClient
     nodes: NodePool
 
@@ -224,7 +219,7 @@ class _NodePool:
             self.request()
         if answer.phase is not Phase.READY:
             return answer
-        nodes = _Existing(self.cluster, self.plan, self.pool, self.run, self.tolerations).nodes_readiness()
+        nodes = _Existing(self.cluster, self.plan, self.pool, self.run, self.wanted).nodes_readiness()
         return Readiness(nodes.phase, f"{answer.message}; {nodes.message}")
 
     def take_back(self) -> Readiness:
@@ -246,9 +241,9 @@ class _NodePool:
         return self.api.find_node_pool(self.pool), newest
 
     def _body(self) -> gke.GkeObject:
-        plan = self.plan
         label = run_label(self.run or "")
-        return gke.node_pool_body(self.nodes, self.pool, plan.accelerators_needed, plan.name, label)
+        needed = sum(each.count * each.each for each in self.wanted)
+        return gke.node_pool_body(self.nodes, self.pool, needed, self.plan.name, label)
 
     def _check_ours(self, pool: gke.GkeObject) -> None:
         if not gke.is_ours(pool, self.plan.name):

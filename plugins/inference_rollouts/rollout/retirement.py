@@ -24,6 +24,12 @@ from inference_rollouts.core.objects.inference_pool import ports
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.core.objects.readiness import Phase, Readiness, ready_pods
+from inference_rollouts.core.objects.workload_kinds import (
+    WORKLOAD_KINDS,
+    WORKLOADS,
+    match_labels,
+    replicas_of,
+)
 from inference_rollouts.core.plan.plan import AdapterPlan, PoolPlan
 from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.core.retirement.idle import (
@@ -48,7 +54,7 @@ from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.pods import base_url, pods_of
 from inference_rollouts.rollout.targets import bound_to, find_pool
 
-WORKLOAD = ("Deployment", "Service")
+PODS = WORKLOAD_KINDS | {"Service"}
 AUTOSCALERS = frozenset(each.kind for each in SCALERS)
 
 log = logging.getLogger(__name__)
@@ -142,13 +148,13 @@ class PoolSubject(_Subject[PoolPlan]):
         if self.action is Action.REMOVE:
             self._detach()
             for obj in self.objects:
-                if obj.kind not in WORKLOAD:
+                if obj.kind not in PODS:
                     self._delete(obj)
         for obj in self.objects:
             if obj.kind in AUTOSCALERS:  # which would scale it up again; the next rollout copies them anew
                 self._delete(obj)
-        for obj, deployment in self._deployments():
-            self._scale_down(obj, deployment)
+        for obj, workload in self._workloads():
+            self._scale_down(obj, workload)
         if pods := self._pods():
             return Readiness(Phase.WAITING, f"pods of {self.name} still end: {', '.join(pods)}")
         if self.action is Action.REMOVE:
@@ -177,7 +183,7 @@ class PoolSubject(_Subject[PoolPlan]):
         labels = owner_labels(self.plan.name, self.name)
         templates = [(template["apiVersion"], template["kind"]) for template in load_manifests()]
         extensions = [each for each in self.cluster.extensions().kinds if each[1] not in NOT_ATTACHED]
-        kinds = dict.fromkeys([*templates, *ATTACHED, *extensions])
+        kinds = dict.fromkeys([*templates, *WORKLOADS, *ATTACHED, *extensions])
         applied = [obj for api, kind in kinds for obj in self._of_kind(api, kind, labels)]
         bound = {(obj["kind"], obj["metadata"]["name"]): obj for obj in bound_to(self.cluster, self.name)}
         return [*applied, *(obj for key, obj in bound.items() if key not in _titles(applied))]
@@ -195,8 +201,8 @@ class PoolSubject(_Subject[PoolPlan]):
     def _pods(self) -> list[str]:
         return [
             pod["metadata"]["name"]
-            for _, deployment in self._deployments()
-            for pod in self.cluster.select("v1", "Pod", deployment["spec"]["selector"]["matchLabels"])
+            for _, workload in self._workloads()
+            for pod in self.cluster.select("v1", "Pod", match_labels(workload))
         ]
 
     def _release_nodes(self) -> Readiness:
@@ -243,12 +249,12 @@ class PoolSubject(_Subject[PoolPlan]):
         log.info("deleted %s", obj)
         self.cluster.event(live, "Retired", f"deleted: {self.name} of plan {self.plan.name} is retired")
 
-    def _scale_down(self, obj: RetiredObject, deployment: K8sObject) -> None:
-        before = deployment["spec"].get("replicas", 1)
+    def _scale_down(self, obj: RetiredObject, workload: K8sObject) -> None:
+        before = replicas_of(workload)
         if not before:
             return
         self._guard()
-        patch = [
+        patch: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": obj.uid},
             {"op": "test", "path": "/spec/replicas", "value": before},
             {"op": "replace", "path": "/spec/replicas", "value": 0},
@@ -256,9 +262,9 @@ class PoolSubject(_Subject[PoolPlan]):
         live = self.cluster.patch(obj.api, obj.kind, obj.name, patch)
         self.cluster.event(live, "ScaledDown", f"from {before} to 0 pods: {self.name} serves nobody")
 
-    def _deployments(self) -> Iterator[tuple[RetiredObject, K8sObject]]:
+    def _workloads(self) -> Iterator[tuple[RetiredObject, K8sObject]]:
         for obj in self.objects:
-            if obj.kind == "Deployment" and (live := self._live(obj)) is not None:
+            if obj.kind in WORKLOAD_KINDS and (live := self._live(obj)) is not None:
                 yield obj, live
 
     def _live(self, obj: RetiredObject) -> K8sObject | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.objects.api_groups import WORKLOAD_API
 from inference_rollouts.core.objects.inference_pool import pod_labels
-from inference_rollouts.core.objects.k8s import K8sObject, part
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import owner_labels
+from inference_rollouts.core.objects.workload_kinds import replicas_of
 from inference_rollouts.rollout.targets import find_pool
+from inference_rollouts.rollout.workloads import chosen_by, workloads_of
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def bring_back_size(cluster: Cluster, plan: str, stable: str, pods: int) -> None
 
 def _bring_back_size(cluster: Cluster, plan: str, stable: str, pods: int) -> None:
     servers = _servers(cluster, plan, stable)
-    replicas = [each["spec"].get("replicas", 1) for each in servers]
+    replicas = list(map(replicas_of, servers))
     if len(servers) != 1 or replicas[0] >= pods:
         return
     meta = servers[0]["metadata"]
@@ -36,15 +37,13 @@ def _bring_back_size(cluster: Cluster, plan: str, stable: str, pods: int) -> Non
         {"op": "test", "path": "/spec/replicas", "value": replicas[0]},
         {"op": "replace", "path": "/spec/replicas", "value": pods},
     ]
-    live = cluster.patch(WORKLOAD_API, "Deployment", meta["name"], patch)
+    live = cluster.patch(servers[0]["apiVersion"], servers[0]["kind"], meta["name"], patch)
     text = f"from {replicas[0]} to {pods} pods, which carried all traffic before the rollout"
     cluster.event(live, "ScaledUp", text)
 
 
 def _servers(cluster: Cluster, plan: str, stable: str) -> list[K8sObject]:
-    """The Deployments that a rollout created and whose pods the stable pool selects."""
+    """The workloads that a rollout created and whose pods the stable pool selects."""
     pool = find_pool(cluster, stable)
-    labels = pod_labels(pool) if pool else {}
-    created = cluster.select(WORKLOAD_API, "Deployment", owner_labels(plan, stable))
-    templates = [(each, part(each, "spec", "template", "metadata", "labels")) for each in created]
-    return [each for each, has in templates if labels and labels.items() <= has.items()]
+    created, _ = workloads_of(cluster, owner_labels(plan, stable))
+    return chosen_by(pod_labels(pool) if pool else {}, created)

@@ -19,8 +19,11 @@ from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.plan.plan import PoolPlan
 
 
-def take_turn(cluster: Cluster, plan: PoolPlan, pool: str) -> Readiness:
-    """Ready when it is this pool's turn, else who has it. May be repeated: a turn that is had stays."""
+def take_turn(cluster: Cluster, plan: PoolPlan, pool: str, pods: int) -> Readiness:
+    """Ready when it is this pool's turn, to place so many pods, else who has it.
+
+    May be repeated: a turn that is had stays.
+    """
     name = lease_of(plan.workload.accelerator.resource, plan.nodes.selector_for(pool))
     lease = _lease(cluster, name)
     now, held = cluster.time(), turn_of(lease)
@@ -33,7 +36,7 @@ def take_turn(cluster: Cluster, plan: PoolPlan, pool: str) -> Readiness:
     turn = Turn(
         plan=plan.name,
         pool=pool,
-        pods=plan.workload.replicas,
+        pods=pods,
         since=now,
         until=now + plan.deadlines.ready,
     )

@@ -26,11 +26,12 @@ from tests.support.clients import fake_clients
 from tests.support.fake_cluster import OBJECTIVE_API, FakeCluster
 from tests.support.fake_pickers import FakePickers
 from tests.support.fake_prometheus import FakePrometheus
-from tests.support.fake_servers import BASE, FIRST, FakeServers
+from tests.support.fake_servers import BASE, FIRST, MODEL, FakeServers
 from tests.support.include import edit
 from tests.support.left_behind import Activity
 from tests.support.nodes import CLASS
 from tests.support.other_clusters import OLD, bound, old_cluster, out_of_stock
+from tests.support.other_workloads import add
 from tests.support.plans import CANARY, ROOT, STABLE, food_review
 from tests.support.rights import GuardedCluster, GuardedView, Rights, table
 from tests.support.versions import version, versioned
@@ -147,6 +148,15 @@ def guarded(cluster: FakeCluster) -> FakeCluster:
     return cluster
 
 
+def of_sets(cluster: FakeCluster) -> FakeCluster:
+    """Stable's servers are of a StatefulSet and a LeaderWorkerSet."""
+    spec = cluster.objects.pop(("Deployment", STABLE))["spec"]
+    spec["template"]["spec"] = {"containers": [{"name": "vllm", "image": "vllm:1", "args": [MODEL]}]}
+    add(cluster, "StatefulSet", STABLE, spec)
+    add(cluster, "LeaderWorkerSet", f"{STABLE}-groups", spec)
+    return cluster
+
+
 def google(cluster: FakeCluster) -> FakeCluster:
     """GKE, with all that plans may ask of it."""
     cluster.served |= {(GKE_API, kind) for kind in POLICY_KINDS}
@@ -195,6 +205,7 @@ def test_each_right_is_used_by_the_tasks_that_docs_name_and_none_is_missing(
     bad_ones: list[tuple[FakeCluster, dict[str, Any]]] = [
         (new_cluster(), {"nodes": CLASS}),
         (older_cluster(), {}),
+        (of_sets(FakeCluster()), {"workload": "like-stable"}),
     ]
     for bad, changes in bad_ones:
         failing = FakePrometheus(bad, failing={CANARY: 0.2})

@@ -89,7 +89,7 @@ def test_several_deployments_behind_a_pool_are_copied_each_at_its_size() -> None
     plan = parse_plan({"name": "chat"} | SIX_LINES | {"workload": {"like": "stable", "replicas": 4}})
     refused(
         PlanInvalid,
-        "says nothing of chat's several Deployments (chat, decoders)",
+        "says nothing of chat's several workloads (chat, decoders)",
         cluster,
         plan,
         servers=servers(),
@@ -115,11 +115,11 @@ def test_a_server_in_a_shell_script_keeps_its_arguments() -> None:
 @pytest.mark.parametrize("kind", ["base-model", "node"])
 def test_templates_without_a_deployment_are_refused_in_a_sentence(include: Path, kind: str) -> None:
     path = include / "manifests" / "10-deployment.yaml"
-    path.write_text(path.read_text().replace("kind: Deployment", "kind: StatefulSet"))
+    path.write_text(path.read_text().replace("kind: Deployment", "kind: DaemonSet"))
     with pytest.raises(ClusterRefused) as caught:
         of_templates(real_pool(), kind=kind)
     assert str(caught.value).startswith(
-        "No manifest is of a Deployment whose pods InferencePool chat-v2 selects"
+        "No manifest is of a Deployment, StatefulSet or LeaderWorkerSet whose pods InferencePool chat-v2 "
     )
 
 
@@ -138,7 +138,11 @@ def test_what_is_no_deployment_is_refused_in_a_sentence() -> None:
     del cluster.objects["Deployment", STABLE]
     plan = parse_plan({"name": "chat"} | SIX_LINES)
     refused(
-        ClusterRefused, "No Deployment has the pods of InferencePool chat", cluster, plan, servers=servers()
+        ClusterRefused,
+        "No Deployment, StatefulSet or LeaderWorkerSet has the pods of InferencePool chat",
+        cluster,
+        plan,
+        servers=servers(),
     )
 
 

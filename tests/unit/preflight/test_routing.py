@@ -31,6 +31,45 @@ def test_routes_that_cannot_be_moved(rules: list[Any], words: str) -> None:
     refused(RouteRefused, words, FakeCluster(*rules))
 
 
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        (
+            ref("far") | {"namespace": "prod"},
+            "has InferencePools of other namespaces (prod/far), which a plan",
+        ),
+        (
+            ref("far") | {"kind": "InferencePoolImport", "group": "inference.networking.x-k8s.io"},
+            "has InferencePoolImports (far), pools of other clusters",
+        ),
+    ],
+)
+def test_pools_that_are_elsewhere(backend: dict[str, Any], words: str) -> None:
+    refused(RouteRefused, words, FakeCluster([ref("llm-pool"), backend]))
+
+
+KSERVE = {"apiVersion": "serving.kserve.io/v1alpha1", "kind": "LLMInferenceService", "name": "chat"}
+
+
+def test_a_route_that_kserve_writes_unless_the_plan_accepts_it(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = FakeCluster()
+    cluster.route["metadata"]["ownerReferences"] = [KSERVE | {"controller": True}]
+    refused(RouteRefused, "split by the fields of LLMInferenceService chat itself", cluster)
+    preflight(cluster, accept_differences=["HTTPRoute.kserve"])
+    assert "whose controller may undo the weights" in caplog.text
+
+
+STICKY = {"sessionName": "chat", "type": "Cookie", "absoluteTimeout": "1h"}
+
+
+def test_where_sessions_stick_it_is_said_what_that_does(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = FakeCluster()
+    cluster.route["spec"]["rules"][0]["sessionPersistence"] = STICKY
+    preflight(cluster)
+    assert "Rule 0 of HTTPRoute routes-to-llm has sessionPersistence (Cookie): clients stay" in caplog.text
+    assert "no independent evidence" in caplog.text
+
+
 def test_a_route_that_another_rollout_claims() -> None:
     cluster = FakeCluster()
     places = (Place(path="/spec/rules/0", found=(ref("llm-pool"),)),)

@@ -15,6 +15,7 @@ from tests.support.alias import OLD_API, alias_cluster, old_alias_cluster
 from tests.support.clients import fake_clients
 from tests.support.fake_cluster import OBJECTIVE_API, FakeCluster
 from tests.support.other_clusters import OLD
+from tests.support.other_workloads import become
 from tests.support.plans import CANARY, STABLE, frozen_food_review
 from tests.support.rights import GUARDIAN, GuardedCluster, Rights
 from tests.support.routes import rewrite
@@ -23,16 +24,20 @@ from tests.support.steps import Step
 SCALERS = {"HorizontalPodAutoscaler": "autoscaling/v2", "ScaledObject": "keda.sh/v1alpha1"}
 
 
-def pool_rollout(scaler: str) -> FakeCluster:
-    """A rollout at 50 % over a pool of our own, with a picker and an autoscaler, after an alarm."""
+def pool_rollout(scaler: str, kind: str = "Deployment") -> FakeCluster:
+    """A rollout at 50 % over a pool of our own, with a picker and an autoscaler, after an alarm.
+
+    Its servers are of this kind.
+    """
 
     def prepare(cluster: FakeCluster) -> None:
+        become(cluster, kind)
         cluster.served.add((SCALERS[scaler], scaler))
         bounds = {"minReplicas": 1, "maxReplicas": 8} if scaler != "ScaledObject" else {}
         reference = {"kind": "Deployment", "name": STABLE}
         obj = {"metadata": {"name": "scaler"}, "spec": {"scaleTargetRef": reference, **bounds}}
         cluster.put(SCALERS[scaler], scaler, obj)
-        cluster.objects["Deployment", STABLE]["metadata"]["labels"] = owner_labels("llm", STABLE)
+        cluster.objects[kind, STABLE]["metadata"]["labels"] = owner_labels("llm", STABLE)
 
     step = Step(before=prepare)
     picker = {"name": "picker", "kind": "Service", "port": {"number": 9002}, "failureMode": "FailOpen"}
@@ -40,7 +45,7 @@ def pool_rollout(scaler: str) -> FakeCluster:
     step.run.traffic.way_back.retreat("an alarm", 50)
     for number in range(2):
         del step.cluster.objects["Pod", f"{STABLE}-{number}"]
-    step.cluster.objects["Deployment", STABLE]["spec"]["replicas"] = 1
+    step.cluster.objects[kind, STABLE]["spec"]["replicas"] = 1
     return step.cluster
 
 
@@ -75,6 +80,8 @@ def test_none_is_missing_and_none_is_idle() -> None:
     scenes = [
         pool_rollout("HorizontalPodAutoscaler"),
         pool_rollout("ScaledObject"),
+        pool_rollout("HorizontalPodAutoscaler", "StatefulSet"),
+        pool_rollout("HorizontalPodAutoscaler", "LeaderWorkerSet"),
         adapter_rollout(alias_cluster(), OBJECTIVE_API, "InferenceModelRewrite"),
         adapter_rollout(older_rewrites(), OLD, "InferenceModelRewrite"),
         adapter_rollout(old_alias_cluster(), OLD_API, "InferenceModel"),

@@ -32,13 +32,13 @@ def cluster() -> FakeCluster:
 def turn(cluster: FakeCluster, plan: PoolPlan, at: float | None = None) -> Phase:
     if at is not None:
         cluster.clock = lambda: at
-    return take_turn(cluster, plan, plan.canary).phase
+    return take_turn(cluster, plan, plan.canary, plan.workload.replicas).phase
 
 
 def test_one_has_its_turn_and_the_other_waits(cluster: FakeCluster) -> None:
     assert turn(cluster, A) is Phase.READY
     assert turn(cluster, A) is Phase.READY, "a task that is repeated keeps it"
-    waits = take_turn(cluster, B, B.canary)
+    waits = take_turn(cluster, B, B.canary, B.workload.replicas)
     assert waits.phase is Phase.WAITING
     assert "plan a places pool pool-a" in waits.message
 

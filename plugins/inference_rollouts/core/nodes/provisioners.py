@@ -24,7 +24,7 @@ NODE_POOL_NAME = re.compile(r"[a-z][-a-z0-9]{0,38}[a-z0-9]|[a-z]")
 _SHORTAGES = {
     StockOut: re.compile(
         r"stock[ _-]?out|RESOURCE_POOL_EXHAUSTED|out[ .]of[ .]resources"
-        r"|not have enough resources|insufficient capacity|currently unavailable"
+        r"|not have enough resources|insufficient capacity|no more capacity|currently unavailable"
         r"|reservation\b.*\b(exhausted|fully|insufficient|not (have )?enough|no (more )?capacity)",
         re.IGNORECASE | re.DOTALL,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 WORKLOAD_API = "apps/v1"
+LEADERS_API = "leaderworkerset.x-k8s.io/v1"
 LEASE_API = "coordination.k8s.io/v1"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 POOL_APIS = ("inference.networking.k8s.io/v1", "inference.networking.x-k8s.io/v1alpha2")
@@ -21,5 +22,8 @@ ATTACHED = (
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
 )
 """The kinds of Kubernetes itself that may be attached to a pool, its pods or its workload."""
-NOT_ATTACHED = frozenset({"HTTPRoute", "InferencePool", "Gateway", "ReferenceGrant", *BOUND_KINDS})
-"""The kinds of extensions that are not: what moves, pools, and what is bound to one by a field of its own."""
+NOT_ATTACHED = frozenset(
+    {"HTTPRoute", "InferencePool", "Gateway", "ReferenceGrant", "LeaderWorkerSet", *BOUND_KINDS}
+)
+"""The kinds of extensions that are not: what moves, pools, what runs their servers, and
+what is bound to one by a field of its own."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from inference_rollouts.core.objects.gateways import ALWAYS, WHERE_TOLD
 from inference_rollouts.core.objects.k8s import K8sObject, conditions_of, moment, part, parts
 from inference_rollouts.core.objects.parents import (
     Parent,
@@ -17,9 +18,6 @@ from inference_rollouts.core.objects.parents import (
     reports_of,
     route_statuses,
 )
-
-REQUIRED = ("Accepted", "ResolvedRefs")
-PROGRAMMED = ("Programmed", "Reconciled")  # only some gateways say it: GKE's controllers say Reconciled
 
 
 class Phase(StrEnum):
@@ -63,16 +61,17 @@ class Replicas:
 
 
 def nodes_readiness(
-    nodes: Sequence[K8sObject], pods: Sequence[K8sObject], wanted: Replicas, own: Mapping[str, str]
+    nodes: Sequence[K8sObject], pods: Sequence[K8sObject], wanted: Sequence[Replicas], own: Mapping[str, str]
 ) -> Readiness:
     """Whether Ready, schedulable `nodes` have room for the replicas, each on one node that they tolerate.
 
-    `pods` are all pods of the cluster that may run there; those with labels `own` are the canary's and
-    count as free, so that a retry after the pool was deployed gives the same answer.
+    Several sorts of them want the same resource; the largest are placed first. `pods` are all pods of the
+    cluster that may run there; those with labels `own` are the canary's and count as free, so that a retry
+    after the pool was deployed gives the same answer.
     """
     usable = [node for node in nodes if is_true(node, "Ready") and not node["spec"].get("unschedulable")]
-    tolerated = [node for node in usable if not _repelling(node, wanted)]
-    resource = wanted.resource
+    tolerated = [node for node in usable if not all(_repelling(node, each) for each in wanted)]
+    resource = wanted[0].resource
     total = {
         node["metadata"]["name"]: int(node["status"].get("allocatable", {}).get(resource, 0))
         for node in tolerated
@@ -85,18 +84,33 @@ def nodes_readiness(
         )
         if name in free and not ended and not own.items() <= (pod["metadata"].get("labels") or {}).items():
             free[name] -= _requested(pod, resource)
-    fitting = sum(max(0, units) // wanted.each for units in free.values())
+    needed, units = sum(each.count for each in wanted), sum(each.count * each.each for each in wanted)
     words = (
         f"{len(usable)} of {len(nodes)} nodes ready, {sum(free.values())} of {sum(total.values())} "
-        f"{resource} free, {wanted.count * wanted.each} needed"
+        f"{resource} free, {units} needed"
     )
     if tainted := len(usable) - len(tolerated):
         words += f"; {tainted} of them are tainted for others"
-    if fitting < wanted.count <= sum(free.values()) // wanted.each:
-        words += (
-            f"; they lie apart: only {fitting} of {wanted.count} pods with {wanted.each} each fit on a node"
-        )
-    return Readiness.when(fitting >= wanted.count, words)
+    enough = units <= sum(free.values())
+    fitting = _placed(tolerated, free, wanted)
+    if fitting < needed and enough:
+        sizes = " or ".join(str(each) for each in sorted({each.each for each in wanted}))
+        words += f"; they lie apart: only {fitting} of {needed} pods with {sizes} each fit on a node"
+    return Readiness.when(fitting >= needed, words)
+
+
+def _placed(nodes: Sequence[K8sObject], free: Mapping[str, int], wanted: Sequence[Replicas]) -> int:
+    """How many of the replicas find a node, each the first that has room for it."""
+    left, placed = dict(free), 0
+    for sort in sorted(wanted, key=lambda each: each.each, reverse=True):
+        todo = sort.count
+        for node in (each for each in nodes if not _repelling(each, sort)):
+            name = node["metadata"]["name"]
+            here = min(todo, max(0, left[name]) // sort.each)
+            left[name] -= here * sort.each
+            todo -= here
+        placed += sort.count - todo
+    return placed
 
 
 def _repelling(node: K8sObject, wanted: Replicas) -> bool:
@@ -224,8 +238,8 @@ def _served(
 
 def _objection(conditions: Mapping[str, K8sObject], parent: str, generation: int) -> str | None:
     """What a parent has against an object, or does not say; None when it serves it as it is now."""
-    told = [kind for kind in PROGRAMMED if kind in conditions]
-    for kind in (*REQUIRED, *told):
+    told = [kind for kind in WHERE_TOLD if kind in conditions]
+    for kind in (*ALWAYS, *told):
         condition = conditions.get(kind)
         if condition is None:
             return f"{parent} has not reported {kind} yet"

@@ -65,20 +65,6 @@ def _holds(expression: K8sObject, labels: Labels) -> bool:
             return False
 
 
-def template_labels(workload: K8sObject) -> dict[str, str]:
-    """The labels of the pods that a workload makes."""
-    return _words(part(workload, "spec", "template", "metadata", "labels"))
-
-
-def match_labels(workload: K8sObject) -> dict[str, str]:
-    """The labels by which a workload knows its pods."""
-    return _words(part(workload, "spec", "selector", "matchLabels"))
-
-
 def service_labels(service: K8sObject) -> dict[str, str]:
     """The labels by which a Service chooses pods."""
-    return _words(part(service, "spec", "selector"))
-
-
-def _words(labels: K8sObject) -> dict[str, str]:
-    return {str(key): str(value) for key, value in labels.items()}
+    return {str(key): str(value) for key, value in part(service, "spec", "selector").items()}

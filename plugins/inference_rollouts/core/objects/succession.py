@@ -14,6 +14,7 @@ from typing import Any
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, labels_of, part, parts
 from inference_rollouts.core.objects.ownership import OWNER_LABEL
 from inference_rollouts.core.objects.selectors import FIELDS, TERMS, Labels, selector_of, selects
+from inference_rollouts.core.objects.workload_kinds import CONTROLLED
 
 POOL_LABEL = "inference-pool"
 """The label by which the metrics of two pools are told apart."""
@@ -138,6 +139,8 @@ class Succession:
             field = next(each for each in FIELDS if each in spec)
             bare = not TERMS & part(obj, "spec", field).keys()
             spec |= {field: dict(self.selector) if bare else {"matchLabels": dict(self.selector)}}
+        if (service := spec.get("serviceName")) and ("Service", service) in self.names:  # of a StatefulSet
+            spec |= {"serviceName": self.names["Service", service]}
         if isinstance(targets := part(obj, "spec").get("targetRefs"), list):
             ours = [each for each, old in zip(spec["targetRefs"], targets, strict=True) if each != old]
             spec |= {"targetRefs": ours or spec["targetRefs"]}
@@ -163,14 +166,19 @@ def renamed(name: str, stable: str, canary: str) -> str:
 
 
 def label_changes(
-    selectors: Iterable[Labels], stable: str, canary: str, pods: Iterable[Labels], otherwise: str
+    selectors: Iterable[Labels],
+    stable: str,
+    canary: str,
+    pods: Iterable[Labels],
+    otherwise: str,
+    given: Mapping[tuple[str, str], str] | None = None,
 ) -> dict[tuple[str, str], str]:
     """The labels that must be others on the canary's pods, so that none of stable's `selectors` chooses them.
 
     In each the labels that name stable; where none does, the one that says who the pods are becomes
-    `otherwise`.
+    `otherwise`. Those of `given` are decided, by a controller that sets them, and what numbers pods stays.
     """
-    changed = {
+    changed = dict(given or {}) | {
         (POOL_LABEL, labels[POOL_LABEL]): canary
         for labels in pods
         if labels.get(POOL_LABEL, canary) != canary
@@ -178,8 +186,9 @@ def label_changes(
     for labels in selectors:
         if changed.keys() & labels.items():
             continue
-        naming = [pair for pair in labels.items() if stable in pair[1]]
-        for key, value in naming or _identity(labels):
+        known = {key: value for key, value in labels.items() if key not in CONTROLLED}
+        naming = [pair for pair in known.items() if stable in pair[1]]
+        for key, value in naming or _identity(known):
             new = renamed(value, stable, canary) if stable in value else otherwise
             changed[key, value] = new if len(new) <= _LONGEST_LABEL else otherwise
     return changed

@@ -1,4 +1,4 @@
-"""Deployments: whether enough of their pods run, and whether those that do not still may."""
+"""Workloads: whether enough of their pods run, and whether those that do not still may."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from enum import StrEnum
 
 from inference_rollouts.core.limits import POD_START_GRACE
 from inference_rollouts.core.objects.inference_pool import pod_labels
-from inference_rollouts.core.objects.k8s import K8sObject, conditions_of, created_at, moment, part, parts
+from inference_rollouts.core.objects.k8s import (
+    K8sObject,
+    conditions_of,
+    created_at,
+    moment,
+    part,
+    parts,
+    title_of,
+)
 from inference_rollouts.core.objects.readiness import (
     Phase,
     Readiness,
@@ -18,6 +26,7 @@ from inference_rollouts.core.objects.readiness import (
     ready_pods,
     restarts,
 )
+from inference_rollouts.core.objects.workload_kinds import LEADERS, REVISIONS, replicas_of, template_labels
 
 MAX_RESTARTS = 3  # a container that died this often in a new pool will not serve
 HOPELESS = frozenset({"ErrImageNeverPull", "InvalidImageName"})
@@ -34,21 +43,20 @@ DOUBTFUL = frozenset(
 )
 # Pulls that failed on the way are tried again, and a large image takes longer than any short deadline.
 NETWORK_WORDS = ("timeout", "deadline", "connection", "eof", "reset", "too many requests", "unavailable")
-TEMPLATE_HASH = "pod-template-hash"
 
 
 class Demand(StrEnum):
-    """How many pods of a Deployment must be ready."""
+    """How many pods of a workload must be ready."""
 
     EVERY_POD = "every pod"  # model servers: the weights count on each
     AVAILABLE = "available"  # as many as its condition Available asks for
     ONE_POD = "one pod"  # endpoint pickers: with leader election one is ready by design
 
 
-def demand_of(deployment: K8sObject, manifests: Iterable[K8sObject]) -> Demand:
-    """What a Deployment among `manifests` is: of an InferencePool's servers, of its picker, or neither."""
+def demand_of(workload: K8sObject, manifests: Iterable[K8sObject]) -> Demand:
+    """What a workload among `manifests` is: of an InferencePool's servers, of its picker, or neither."""
     manifests = list(manifests)
-    labels = part(deployment, "spec", "template", "metadata", "labels").items()
+    labels = template_labels(workload).items()
     for pool in (each for each in manifests if each["kind"] == "InferencePool"):
         if (servers := pod_labels(pool)) and servers.items() <= labels:
             return Demand.EVERY_POD
@@ -62,51 +70,64 @@ def demand_of(deployment: K8sObject, manifests: Iterable[K8sObject]) -> Demand:
 
 
 def workload_readiness(
-    deployment: K8sObject,
+    workload: K8sObject,
     pods: Sequence[K8sObject],
     since: float,
     now: float,
     demand: Demand = Demand.EVERY_POD,
 ) -> Readiness:
-    """Whether a Deployment runs its current template with as many ready pods as `demand` says.
+    """Whether a workload runs its current template with as many ready pods as `demand` says.
 
-    What pods went through before `since`, when the rollout began, says nothing. Times are Unix seconds.
+    A group of a LeaderWorkerSet is ready when its leader and all its workers are. What pods went through
+    before `since`, when the rollout began, says nothing. Times are Unix seconds.
     """
-    spec, status, name = deployment["spec"], part(deployment, "status"), deployment["metadata"]["name"]
-    want = int(spec.get("replicas", 1))
-    current = _current_pods(deployment, pods)
-    done = _is_rolled_out(deployment, want) and _is_enough(deployment, current, want, demand)
+    name, want = workload["metadata"]["name"], replicas_of(workload)
+    current = _current_pods(workload, pods)
+    done = _is_rolled_out(workload, want) and _is_enough(workload, current, want, demand)
     if not (done and demand is Demand.ONE_POD):
-        failure = _pods_failure(current, since, now) or _progress_failure(deployment)
+        failure = _pods_failure(current, since, now) or _progress_failure(workload)
         if failure:
-            return Readiness(Phase.FAILED, f"Deployment {name}: {failure}")
-    available = min(int(status.get("availableReplicas", 0)), int(status.get("updatedReplicas", 0)))
+            return Readiness(Phase.FAILED, f"{title_of(workload)}: {failure}")
+    available = min(_available(workload), int(part(workload, "status").get("updatedReplicas", 0)))
+    units = "groups" if workload["kind"] == LEADERS else "pods"
     waiting = "" if done else "; ".join(dict.fromkeys(filter(None, map(_pod_wait, current))))
     return Readiness.when(
-        done, f"{available} of {want} pods of {name} available" + (f": {waiting}" if waiting else "")
+        done, f"{available} of {want} {units} of {name} available" + (f": {waiting}" if waiting else "")
     )
 
 
-def _is_rolled_out(deployment: K8sObject, want: int) -> bool:
-    """Whether there are as many pods as wanted, all of the current template."""
-    status, meta = part(deployment, "status"), deployment["metadata"]
-    if status.get("observedGeneration", 0) < meta.get("generation", 0):
+def _is_rolled_out(workload: K8sObject, want: int) -> bool:
+    """Whether there are as many replicas as wanted, all of the current template."""
+    status = part(workload, "status")
+    if not _is_observed(workload):
         return False
     return int(status.get("updatedReplicas", 0)) >= want and int(status.get("replicas", 0)) == want
 
 
-def _is_enough(deployment: K8sObject, pods: Sequence[K8sObject], want: int, demand: Demand) -> bool:
-    if int(part(deployment, "status").get("availableReplicas", 0)) >= want:
+def _is_observed(workload: K8sObject) -> bool:
+    """Whether the controller has seen the workload as it is; older ones of LeaderWorkerSets do not say."""
+    status, generation = part(workload, "status"), int(workload["metadata"].get("generation", 0))
+    unsaid = generation if workload["kind"] == LEADERS else 0
+    return int(status.get("observedGeneration", unsaid)) >= generation
+
+
+def _available(workload: K8sObject) -> int:
+    """How many replicas serve; of a LeaderWorkerSet how many groups are ready as a whole."""
+    field = "readyReplicas" if workload["kind"] == LEADERS else "availableReplicas"
+    return int(part(workload, "status").get(field, 0))
+
+
+def _is_enough(workload: K8sObject, pods: Sequence[K8sObject], want: int, demand: Demand) -> bool:
+    if _available(workload) >= want:
         return True
     if demand is Demand.EVERY_POD or not ready_pods(pods):
         return False
-    return demand is Demand.ONE_POD or is_true(deployment, "Available")
+    return demand is Demand.ONE_POD or is_true(workload, "Available")
 
 
-def _current_pods(deployment: K8sObject, pods: Sequence[K8sObject]) -> list[K8sObject]:
+def _current_pods(workload: K8sObject, pods: Sequence[K8sObject]) -> list[K8sObject]:
     """The pods of the current template; an earlier one's say nothing. None before its first is there."""
-    status, meta = part(deployment, "status"), deployment["metadata"]
-    if status.get("observedGeneration", 0) < meta.get("generation", 0) or not status.get("updatedReplicas"):
+    if not _is_observed(workload) or not part(workload, "status").get("updatedReplicas"):
         return []
     staying = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     newest = max(staying, key=lambda pod: created_at(pod) or -math.inf, default=None)
@@ -114,11 +135,12 @@ def _current_pods(deployment: K8sObject, pods: Sequence[K8sObject]) -> list[K8sO
 
 
 def _template(pod: K8sObject) -> str | None:
-    return part(pod, "metadata", "labels").get(TEMPLATE_HASH)
+    labels = part(pod, "metadata", "labels")
+    return next((str(labels[each]) for each in REVISIONS if each in labels), None)
 
 
-def _progress_failure(deployment: K8sObject) -> str | None:
-    progressing = conditions_of(deployment).get("Progressing", {})
+def _progress_failure(workload: K8sObject) -> str | None:
+    progressing = conditions_of(workload).get("Progressing", {})
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         return f"made no progress before its deadline ({progressing.get('message', '')})"
     return None

@@ -12,6 +12,9 @@ from inference_rollouts.core.objects.ownership import OWNER
 
 # The fields that say where requests go: of routes and rewrites, and of InferenceModels.
 MOVED_FIELDS = frozenset({"f:rules", "f:targetModels"})
+KSERVE = "HTTPRoute.kserve"
+"""By which a plan accepts that KServe's controllers write its routes too."""
+KSERVE_GROUP = "serving.kserve.io"
 PEOPLE = "kubectl"  # the managers of kubectl's commands begin so
 
 
@@ -45,6 +48,19 @@ _TOOLS = (
 def warnings(obj: K8sObject, now: float) -> list[str]:
     """One sentence for each that may undo our weights, with what to do. `now` is Unix time."""
     return [*_controllers(obj), *_managers(obj, now)]
+
+
+def written_by_kserve(obj: K8sObject) -> str:
+    """A sentence about the object of KServe whose controller writes this one's whole spec; else empty."""
+    for owner in parts(obj, "metadata", "ownerReferences"):
+        if str(owner.get("apiVersion")).startswith(f"{KSERVE_GROUP}/"):
+            who = f"{owner.get('kind')} {owner.get('name')}"
+            return (
+                f"{title_of(obj)} belongs to {who}, and KServe's controllers put its rules back as {who} "
+                f"says: split by the fields of {who} itself, or give it a route of your own "
+                "(`spec.router.route.http.refs`)."
+            )
+    return ""
 
 
 def _controllers(obj: K8sObject) -> Iterator[str]:

@@ -35,7 +35,7 @@ class Workload(Model):
     """
 
     like: Literal["template", "stable"] = "template"
-    """What it is made of: the templates of include/manifests (`template`), or pool, Deployments and endpoint
+    """What it is made of: the templates of include/manifests (`template`), or pool, workloads and endpoint
     picker of stable (`stable`). Default: `template`."""
     image: Text = AS_STABLE
     """The server's container image."""
@@ -44,7 +44,8 @@ class Workload(Model):
     served_model_name: Text = AS_STABLE
     """What clients ask for; stays as it is in every rollout."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 0
-    """How many pods the canary gets; 0: as many as stable has. They must carry all requests in the end."""
+    """How many pods, or groups of a LeaderWorkerSet, the canary gets; 0: as many as stable has. They must
+    carry all requests in the end."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """The port on which a server answers. Default: vLLM's; with `like: stable`, its pool's."""
     args: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.objects.api_groups import POOL_GROUPS
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import is_ours
+from inference_rollouts.core.objects.workload_kinds import WORKLOAD_KINDS
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.core.plan.workload import AS_STABLE
@@ -22,7 +23,7 @@ Patch = list[dict[str, Any]]
 
 # First goes what refers to the pool, then the pool, what else was created for it, and the pods last of all.
 _FIRST = ("InferenceObjective", "InferenceModelRewrite", "InferencePool")
-_LAST = ("Deployment", "Service")
+_LAST = (*sorted(WORKLOAD_KINDS), "Service")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ traffic back. What was found is on the claim, and goes back when the rollout end
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,23 +35,24 @@ SCALERS = (
 """Kubernetes' own and KEDA's, with the defaults of their APIs."""
 
 
-def floors_to_raise(scalers: Iterable[K8sObject], workload: str, pods: int) -> tuple[Floor, ...]:
-    """Of the autoscalers of the Deployment `workload`: those whose floor would let it shrink below `pods`.
+def floors_to_raise(scalers: Iterable[K8sObject], workload: K8sObject, replicas: int) -> tuple[Floor, ...]:
+    """Of the autoscalers of a workload: those whose floor would let it shrink below so many replicas.
 
     One that another autoscaler made, as KEDA makes its own, follows that.
     """
-    return tuple(_floors(scalers, workload, pods))
+    return tuple(_floors(scalers, workload, replicas))
 
 
-def _floors(scalers: Iterable[K8sObject], workload: str, pods: int) -> Iterator[Floor]:
+def _floors(scalers: Iterable[K8sObject], workload: K8sObject, replicas: int) -> Iterator[Floor]:
+    named = workload["kind"], workload["metadata"]["name"]
     for obj in scalers:
         kind, spec = _scaler(obj), part(obj, "spec")
         scaled = part(spec, "scaleTargetRef")
         made = any(owner.get("kind") == "ScaledObject" for owner in parts(obj, "metadata", "ownerReferences"))
-        if made or (scaled.get("kind") or "Deployment", scaled.get("name")) != ("Deployment", workload):
+        if made or (scaled.get("kind") or "Deployment", scaled.get("name")) != named:
             continue
         found, most = spec.get(kind.floor), spec.get(kind.ceiling) or kind.most
-        wanted = min(pods, most)
+        wanted = min(replicas, most)
         if wanted > (kind.least if found is None else found):
             name = obj["metadata"]["name"]
             yield Floor(
@@ -87,12 +88,6 @@ def lowered(obj: K8sObject, floor: Floor) -> str:
         return ""
     is_now = "unset" if now is None else str(now)
     return f"the floor of {title_of(obj)} is {is_now} where this rollout wants {floor.raised}"
-
-
-def workloads_of(labels: dict[str, str], deployments: Sequence[K8sObject]) -> list[str]:
-    """The names of the Deployments whose pods a selector chooses."""
-    templates = [(each, part(each, "spec", "template", "metadata", "labels")) for each in deployments]
-    return [each["metadata"]["name"] for each, has in templates if labels and labels.items() <= has.items()]
 
 
 def _scaler(obj: K8sObject) -> Scaler:

@@ -12,6 +12,7 @@ from inference_rollouts.core.routing.claim import Place, place_of
 from inference_rollouts.core.routing.rules import rules_of
 from inference_rollouts.core.routing.weights import MAX_WEIGHT, SPELLINGS, carrying, factor_for, weights_of
 
+IMPORT = "InferencePoolImport"
 MAX_BACKENDS = 16  # Gateway API: HTTPRouteRule.backendRefs maxItems
 
 _SPELLING = SPELLINGS["HTTPRoute"]
@@ -83,6 +84,18 @@ def check_place(route: K8sObject, place: Place, stable: str, canary: str) -> Non
     refs, where = place.found, f"Rule {place.path.rsplit('/', 1)[1]} of HTTPRoute {_name(route)}"
     pools = [pool_name(ref, _namespace(route)) for ref in refs]
     others = [ref["name"] for ref, pool in zip(refs, pools, strict=True) if pool is None]
+    if imported := [ref["name"] for ref in refs if ref.get("kind") == IMPORT]:
+        raise RouteRefused(
+            f"{where} has InferencePoolImports ({', '.join(imported)}), pools of other clusters, whose pods "
+            "nobody here sees: roll out in the cluster that exports them, and give the pools a rule of their "
+            "own."
+        )
+    if away := [f"{ref['namespace']}/{ref['name']}" for ref in refs if _is_away(ref, _namespace(route))]:
+        raise RouteRefused(
+            f"{where} has InferencePools of other namespaces ({', '.join(away)}), which a plan cannot move: "
+            f"have the route in the namespace of its pools, or give those of {_namespace(route)} a rule of "
+            "their own."
+        )
     if others:
         raise RouteRefused(
             f"{where} mixes InferencePools with other backends ({', '.join(others)}); gateways do not split "
@@ -104,6 +117,12 @@ def check_place(route: K8sObject, place: Place, stable: str, canary: str) -> Non
             f"{where} has weights too large to be split by percents beside other pools; "
             "divide them by a common number."
         )
+
+
+def _is_away(ref: Mapping[str, Any], namespace: str) -> bool:
+    """Whether a backendRef means an InferencePool of another namespace than its route's."""
+    elsewhere = ref.get("namespace", namespace) != namespace
+    return ref.get("kind") == "InferencePool" and ref.get("group") in POOL_GROUPS and elsewhere
 
 
 def _weight(rule: Mapping[str, Any], pool: str) -> int:

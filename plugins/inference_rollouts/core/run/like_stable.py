@@ -13,12 +13,20 @@ from inference_rollouts.core.nodes.provisioners import (
     MACHINE_LABEL,
     POOL_LABEL,
     TPU_LABEL,
+    ComputeClass,
     ExistingNodes,
+    Nodes,
 )
 from inference_rollouts.core.objects.inference_pool import ports
 from inference_rollouts.core.objects.k8s import K8sObject, part, parts
 from inference_rollouts.core.objects.succession import POOL_LABEL as METRICS_LABEL
 from inference_rollouts.core.objects.succession import Succession
+from inference_rollouts.core.objects.workload_kinds import (
+    endpoint_template,
+    replicas_of,
+    with_templates,
+    words,
+)
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.plan.workload import AS_STABLE, Accelerator
 from inference_rollouts.core.run.manifests import progress_deadline
@@ -39,24 +47,24 @@ HARDWARE = (
 def resolved(
     plan: PoolPlan, pool: K8sObject, workloads: Sequence[K8sObject], served: Sequence[Served]
 ) -> PoolPlan:
-    """The plan with all that it leaves as on stable, whose InferencePool and Deployments these are.
+    """The plan with all that it leaves as on stable, whose InferencePool and workloads these are.
 
     `served` is what one of its pods answers for. Raises ClusterRefused or PlanInvalid where that cannot be.
     """
     work = plan.workload
     if not workloads:
         raise ClusterRefused(
-            f"No Deployment has the pods of InferencePool {plan.stable}; `like: stable` takes over "
-            "Deployments alone: put what runs there, with placeholders, into include/manifests."
+            f"No Deployment, StatefulSet or LeaderWorkerSet has the pods of InferencePool {plan.stable}, and "
+            "`like: stable` takes over these alone: put what runs there, with placeholders, into "
+            "include/manifests."
         )
     bases = [each for each in served if each.parent is None]
     if not bases:
         raise ClusterRefused(f"The pods of {plan.stable} do not say which model they serve.")
-    today = [int(part(each, "spec").get("replicas", 1)) for each in workloads]
     if work.replicas and len(workloads) > 1:
         names = ", ".join(each["metadata"]["name"] for each in workloads)
         raise PlanInvalid(
-            f"The plan is invalid: workload.replicas says nothing of {plan.stable}'s several Deployments "
+            f"The plan is invalid: workload.replicas says nothing of {plan.stable}'s several workloads "
             f"({names}), which keep their sizes; leave it out."
         )
     container = server_of(workloads[0])
@@ -70,16 +78,23 @@ def resolved(
         "image": _given(work.image, str(container.get("image"))),
         "model": _given(work.model, bases[0].path),
         "served_model_name": _given(work.served_model_name, bases[0].name),
-        "replicas": work.replicas or sum(today),
+        "replicas": work.replicas or sum(map(replicas_of, workloads)),
         "port": (ports(pool) or [work.port])[0],
         "args": tuple(vllm.spelled(options)),
         "accelerator": _accelerator(work.accelerator, container),
     }
-    nodes = plan.nodes
+    nodes: Nodes = plan.nodes
     if is_unsaid(plan):
-        selector = part(workloads[0], "spec", "template", "spec", "nodeSelector")
-        nodes = ExistingNodes(selector={str(key): str(value) for key, value in selector.items()})
+        selector = words(part(endpoint_template(workloads[0]), "spec", "nodeSelector"))
+        nodes = _nodes_like(selector)
     return plan.model_copy(update={"workload": work.model_copy(update=update), "nodes": nodes})
+
+
+def _nodes_like(selector: Mapping[str, str]) -> ExistingNodes | ComputeClass:
+    """Where pods with this nodeSelector get their nodes: a class brings them once there are such pods."""
+    if name := selector.get(CLASS_LABEL):
+        return ComputeClass(provisioner="compute-class", name=name)
+    return ExistingNodes(selector=dict(selector))
 
 
 def is_unsaid(plan: PoolPlan) -> bool:
@@ -88,8 +103,16 @@ def is_unsaid(plan: PoolPlan) -> bool:
 
 
 def server_of(workload: K8sObject) -> K8sObject:
-    """The container of a workload that is the model server: it has accelerators, or else it is the first."""
-    containers = parts(workload, "spec", "template", "spec", "containers")
+    """The container of a workload's endpoints that is the model server."""
+    return server_in(endpoint_template(workload))
+
+
+def server_in(template: K8sObject) -> K8sObject:
+    """The container of a pod template that is the model server, or does a part of its work.
+
+    It has accelerators, or else it is the first.
+    """
+    containers = parts(template, "spec", "containers")
     first: K8sObject = containers[0] if containers else {}
     return next((each for each in containers if any(True for _ in _extended(each))), first)
 
@@ -97,21 +120,36 @@ def server_of(workload: K8sObject) -> K8sObject:
 def workload_copy(
     workload: K8sObject, succession: Succession, given: PoolPlan, plan: PoolPlan, *, alone: bool
 ) -> K8sObject:
-    """A Deployment of stable's servers for the canary, with what a plan, as `given`, changes.
+    """A workload of stable's servers for the canary, with what a plan, as `given`, changes.
 
     `plan` is the same as it was resolved; `alone`: it has all pods of the pool.
     """
-    made = succession.copy_of(workload)
-    template = _relabelled(made["spec"]["template"], succession)
-    template["metadata"]["labels"][METRICS_LABEL] = plan.canary
-    made["spec"]["template"] = template
-    before = made["spec"].get("progressDeadlineSeconds") or 0
-    made["spec"]["progressDeadlineSeconds"] = max(before, progress_deadline(plan))
+
+    copy = succession.copy_of(workload)
+    endpoints = endpoint_template(copy)
+
+    def changed(template: K8sObject) -> dict[str, Any]:
+        return _template(template, succession, given, plan, serves=template is endpoints)
+
+    made = with_templates(copy, changed)
+    if made["kind"] == "Deployment":  # others have no such deadline
+        before = made["spec"].get("progressDeadlineSeconds") or 0
+        made["spec"]["progressDeadlineSeconds"] = max(before, progress_deadline(plan))
     if alone:
         made["spec"]["replicas"] = plan.workload.replicas
-    name, pod = server_of(workload).get("name"), template["spec"]
+    return made
+
+
+def _template(
+    template: K8sObject, succession: Succession, given: PoolPlan, plan: PoolPlan, *, serves: bool
+) -> dict[str, Any]:
+    """A template of the canary's pods: of endpoints, or of workers, whose server may be but a part of one."""
+    made = _relabelled(template, succession)
+    made["metadata"].setdefault("labels", {})[METRICS_LABEL] = plan.canary
+    name, pod = server_in(template).get("name"), made["spec"]
     pod["containers"] = [
-        _changed(each, given, plan) if each.get("name") == name else each for each in pod["containers"]
+        _changed(each, given, plan, serves=serves) if each.get("name") == name else each
+        for each in pod["containers"]
     ]
     if not is_unsaid(given):
         kept = {key: value for key, value in (pod.get("nodeSelector") or {}).items() if key not in HARDWARE}
@@ -152,18 +190,16 @@ def _argument(word: str, succession: Succession) -> str:
     return f"{flag}{equals}{succession.canary}" if value == succession.stable else word
 
 
-def _changed(container: K8sObject, given: PoolPlan, plan: PoolPlan) -> dict[str, Any]:
-    """A server with the plan's image, model, arguments, adapters and accelerators."""
+def _changed(container: K8sObject, given: PoolPlan, plan: PoolPlan, *, serves: bool) -> dict[str, Any]:
+    """A server with the plan's image, model, arguments, adapters and accelerators.
+
+    Where it does not itself serve, as a worker that only joins its leader, its arguments are its own.
+    """
     work, made = plan.workload, dict(container)
     if given.workload.image != AS_STABLE:
         made["image"] = work.image
-    before = vllm.server_options(container)
-    wanted: dict[str, tuple[str, ...]] = dict(vllm.options(given.workload.args))
-    if given.workload.model != AS_STABLE and before.get("") != (work.model,):
-        wanted[""] = (work.model,)
-        wanted.setdefault(vllm.NAMES_FLAG, tuple(vllm.flag_values(work.args, vllm.NAMES_FLAG)))
-    wanted |= _adapters(before, plan)
-    made |= vllm.with_options(container, {flag: v for flag, v in wanted.items() if before.get(flag) != v})
+    if serves or vllm.starts_server(container):
+        made |= vllm.with_options(container, _new_options(vllm.server_options(container), given, plan))
     if given.workload.accelerator.resource != AS_STABLE:
         units = {work.accelerator.resource: str(work.accelerator.per_replica)}
         made["resources"] = {
@@ -175,6 +211,16 @@ def _changed(container: K8sObject, given: PoolPlan, plan: PoolPlan) -> dict[str,
         kept = [each for each in container.get("env") or () if each.get("name") not in names]
         made["env"] = [*kept, *plan.workload.adapter_env]
     return made
+
+
+def _new_options(before: vllm.Options, given: PoolPlan, plan: PoolPlan) -> vllm.Options:
+    """The options that a plan gives a server, as far as it has not had them `before`."""
+    work, wanted = plan.workload, dict(vllm.options(given.workload.args))
+    if given.workload.model != AS_STABLE and before.get("") != (work.model,):
+        wanted[""] = (work.model,)
+        wanted.setdefault(vllm.NAMES_FLAG, tuple(vllm.flag_values(work.args, vllm.NAMES_FLAG)))
+    wanted |= _adapters(before, plan)
+    return {flag: values for flag, values in wanted.items() if before.get(flag) != values}
 
 
 def _adapters(before: Mapping[str, tuple[str, ...]], plan: PoolPlan) -> dict[str, tuple[str, ...]]:

@@ -10,16 +10,23 @@ from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, fields_of, part, parts, title_of
 from inference_rollouts.core.objects.readiness import picker_reference
-from inference_rollouts.core.objects.selectors import (
-    Labels,
-    match_labels,
-    selector_of,
-    selects,
-    service_labels,
-    template_labels,
-)
+from inference_rollouts.core.objects.selectors import Labels, selector_of, selects, service_labels
 from inference_rollouts.core.objects.succession import REFERENCES, Succession, label_changes, renamed
 from inference_rollouts.core.objects.takeover import Finding, Verdict, compared, finding, not_copied, shown
+from inference_rollouts.core.objects.workload_kinds import (
+    CONTROLLED,
+    GROUPS_NAME,
+    LEADERS,
+    WORKER_INDEX,
+    WORKLOAD_KINDS,
+    is_workload,
+    labels_of_sorts,
+    match_labels,
+    pod_templates,
+    replicas_of,
+    servers_among,
+    template_labels,
+)
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.routing.claim import Floor
 from inference_rollouts.core.routing.floors import SCALERS
@@ -30,7 +37,7 @@ from inference_rollouts.core.serving.engines import vllm
 
 FLOOR = "inference-rollouts.dev/floor"
 """The annotation of a copied autoscaler with its floor as it is on stable, for when the rollout has ended."""
-SERVING_KINDS = ("Deployment", "InferencePool", "Service")
+SERVING_KINDS = (*WORKLOAD_KINDS, "InferencePool", "Service")
 # What a plan says of its workload; all else of a pod template that differs was not asked for.
 _PLANNED = ("replicas", "image", "args", "resources", "nodeSelector", "tolerations")
 
@@ -66,8 +73,10 @@ def like_stable_manifests(
 ) -> tuple[list[K8sObject], Succession]:
     """Stable's pool, servers and picker for the canary. `given` is the plan as it was before it was resolved.
 
-    Raises ClusterRefused where the picker cannot be copied.
+    Raises ClusterRefused where the picker cannot be copied, or workers would be sent requests.
     """
+    for each in stable.workloads:
+        _require_leaders_alone(each, stable.pool)
     old, new = plan.stable, plan.canary
     reference = picker_reference(stable.pool)
     if reference and not (stable.service and stable.pickers):
@@ -75,15 +84,16 @@ def like_stable_manifests(
             f"The endpoint picker {reference[0]} of {old} is no Service with a Deployment, which "
             "`like: stable` takes over; use templates, or a picker of that kind."
         )
+    service = stable.service["metadata"]["name"] if stable.service else None
     names = {
         (each["kind"], each["metadata"]["name"]) for each in (stable.pool, *stable.workloads, *stable.pickers)
     }
-    service = stable.service["metadata"]["name"] if stable.service else None
+    names |= {("Service", each) for each in (*_services_of(stable), *([service] if service else []))}
     mapped = {each: renamed(each[1], old, new) for each in names} | {("InferencePool", old): new}
-    if service:
-        mapped["Service", service] = renamed(service, old, new)
     selectors = [pod_labels(stable.pool), *map(match_labels, stable.workloads)]
-    labels = label_changes(selectors, old, new, stable.pods, new)
+    # A controller labels pods with the name of their set.
+    groups = {(GROUPS_NAME, name): made for (kind, name), made in mapped.items() if kind == LEADERS}
+    labels = label_changes(selectors, old, new, stable.pods, new, groups)
     picking = [*map(match_labels, stable.pickers), *map(service_labels, filter(None, [stable.service]))]
     unchanged = [each for each in picking if not labels.keys() & each.items()]
     labels |= label_changes(unchanged, old, new, (), f"{new}-epp")
@@ -112,29 +122,31 @@ def succession_of(
 ) -> Succession:
     """Who takes whose place, once it is known what is made; names and labels are those of templates, if any.
 
-    Raises ClusterRefused where no Deployment that is made has pods of the canary.
+    Raises ClusterRefused where no workload that is made has pods of the canary.
     """
     pool = _pool_of(plan, manifests)
     selector, reference = pod_labels(pool), picker_reference(pool)
-    deployments = [each for each in manifests if each["kind"] == "Deployment"]
-    servers = [each for each in deployments if selects({"matchLabels": selector}, template_labels(each))]
-    if not selector or not servers:
+    servers = servers_among([pool, *(each for each in manifests if is_workload(each))])
+    if not servers:
         raise ClusterRefused(
-            f"No manifest is of a Deployment whose pods InferencePool {plan.canary} selects; StatefulSets "
-            "and LeaderWorkerSets are not waited for."
+            f"No manifest is of a Deployment, StatefulSet or LeaderWorkerSet whose pods InferencePool "
+            f"{plan.canary} selects; give its template the labels of the pool's selector."
         )
+    for each in servers:
+        _require_leaders_alone(each, pool)
     service = next((each for each in manifests if reference and _is(each, "Service", reference[0])), None)
     chosen = service_labels(service).items() if service else None
-    pickers = [each for each in deployments if chosen and chosen <= template_labels(each).items()]
-    services = [each["metadata"]["name"] for each in stable.objects if _is_of_servers(each, stable)]
+    pickers = [
+        each for each in manifests if is_workload(each) and chosen and chosen <= template_labels(each).items()
+    ]
     return Succession(
         plan.stable,
         plan.canary,
-        {("Service", name): renamed(name, plan.stable, plan.canary) for name in services}
+        {("Service", name): renamed(name, plan.stable, plan.canary) for name in _services_of(stable)}
         | dict(names or _names_of_templates(plan, stable, servers, pickers, service)),
         labels or _labels_of_templates(stable, servers, pickers),
         servers=stable.pods,
-        new_servers=tuple(map(template_labels, servers)),
+        new_servers=tuple(labels for each in servers for labels in labels_of_sorts(each)),
         selector=selector,
         pickers=tuple(map(template_labels, stable.pickers)),
         new_pickers=tuple(map(template_labels, pickers)),
@@ -150,7 +162,11 @@ def _names_of_templates(
 ) -> dict[tuple[str, str], str]:
     names = {("InferencePool", plan.stable): plan.canary}
     for old, new in ((stable.workloads, servers), (stable.pickers, pickers)):
-        names |= {("Deployment", each["metadata"]["name"]): new[0]["metadata"]["name"] for each in old if new}
+        names |= {
+            (each["kind"], each["metadata"]["name"]): new[0]["metadata"]["name"]
+            for each in old
+            if new and new[0]["kind"] == each["kind"]
+        }
     if stable.service and service:
         names["Service", stable.service["metadata"]["name"]] = service["metadata"]["name"]
     return names
@@ -162,7 +178,12 @@ def _labels_of_templates(
     """The labels that the pods of templates have with other values than stable's."""
     pairs = [(each, template_labels(servers[0])) for each in stable.pods]
     pairs += [(template_labels(each), template_labels(pickers[0])) for each in stable.pickers if pickers]
-    return {(k, v): new[k] for old, new in pairs for k, v in old.items() if new.get(k, v) != v}
+    return {
+        (k, v): new[k]
+        for old, new in pairs
+        for k, v in old.items()
+        if new.get(k, v) != v and k not in CONTROLLED
+    }
 
 
 def take_over(plan: PoolPlan, stable: Stable, made: Sequence[K8sObject], succession: Succession) -> Takeover:
@@ -241,9 +262,9 @@ def _is_spare(manifest: K8sObject, result: Takeover) -> bool:
 
 def _size_of(reference: K8sObject, manifests: Sequence[K8sObject]) -> int:
     """How many pods the workload that an autoscaler means begins with; 0 where it means none of ours."""
-    name = str(reference.get("name"))
-    workload = next((each for each in manifests if _is(each, "Deployment", name)), None)
-    return int(part(workload, "spec").get("replicas", 1)) if workload else 0
+    kind, name = str(reference.get("kind") or "Deployment"), str(reference.get("name"))
+    workload = next((each for each in manifests if _is(each, kind, name)), None)
+    return replicas_of(workload) if workload and is_workload(workload) else 0
 
 
 def _hold(obj: K8sObject, copy: dict[str, Any], replicas: int) -> Iterator[Finding]:
@@ -286,10 +307,16 @@ def _serving_findings(
     """The pool, the pod templates and the picker."""
     yield from compared(stable.pool, _pool_of(plan, made), succession)
     for old in stable.workloads:
-        name = succession.names["Deployment", old["metadata"]["name"]]
-        new = next(each for each in made if _is(each, "Deployment", name))
+        new = _successor(old, made, succession)
         yield from _workload_findings(old, new, succession)
         yield from _client_findings(old, new)
+
+
+def _successor(old: K8sObject, made: Sequence[K8sObject], succession: Succession) -> K8sObject:
+    """The workload that takes the place of one of stable's; of another kind, where templates say so."""
+    servers = servers_among(made)
+    name = succession.names.get((old["kind"], old["metadata"]["name"]))
+    return next((each for each in servers if each["metadata"]["name"] == name), servers[0])
 
 
 def _client_findings(old: K8sObject, new: K8sObject) -> Iterator[Finding]:
@@ -315,9 +342,13 @@ def _workload_findings(old: K8sObject, new: K8sObject, succession: Succession) -
 
 
 def _workload_fields(workload: K8sObject) -> Iterator[tuple[str, Any]]:
-    """The fields of a pod template and the size, with command lines as they are parsed."""
-    yield "replicas", part(workload, "spec").get("replicas", 1)
-    pod = part(workload, "spec", "template", "spec")
+    """The fields of the pod templates and the size, with command lines as they are parsed."""
+    yield "replicas", replicas_of(workload)
+    for template, where in zip(pod_templates(workload), ("", "workers."), strict=False):
+        yield from ((f"{where}{field}", value) for field, value in _pod_fields(part(template, "spec")))
+
+
+def _pod_fields(pod: K8sObject) -> Iterator[tuple[str, Any]]:
     yield from fields_of({key: value for key, value in pod.items() if key != "containers"})
     for place, container in enumerate(parts(pod, "containers")):
         where = f"containers[{place}]"
@@ -325,6 +356,21 @@ def _workload_fields(workload: K8sObject) -> Iterator[tuple[str, Any]]:
         yield from fields_of(rest, where)
         for flag, values in vllm.server_options(container).items():
             yield f"{where}.args.{flag or 'model'}", " ".join(values)
+
+
+def _require_leaders_alone(workload: K8sObject, pool: K8sObject) -> None:
+    """Raises ClusterRefused where a pool selects the workers of a LeaderWorkerSet too."""
+    selector = {"matchLabels": pod_labels(pool)}
+    if any(selects(selector, labels) for labels in labels_of_sorts(workload)[1:]):
+        raise ClusterRefused(
+            f"{title_of(pool)} selects the workers of {title_of(workload)} too, which answer no requests; "
+            f"add {WORKER_INDEX}: '0' to its selector, which leaders alone have."
+        )
+
+
+def _services_of(stable: Stable) -> list[str]:
+    """The Services of stable's servers, each of which is copied under another name."""
+    return [each["metadata"]["name"] for each in stable.objects if _is_of_servers(each, stable)]
 
 
 def _is_of_servers(obj: K8sObject, stable: Stable) -> bool:

@@ -78,6 +78,7 @@ def test_pods_on_their_way_out_need_no_node() -> None:
         ("Reservation r1 does not have enough capacity left: GCE_RESERVATION", StockOut),
         ("resources are currently unavailable in the requested zone", StockOut),
         ("GCE out of resources", StockOut),
+        ('There is no more capacity in the zone "us-c"; you can try in another zone.', StockOut),
         (NO_ROOM, NotReady),
     ],
 )

@@ -68,6 +68,7 @@ def deployment(
     conditions: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     return {
+        "kind": "Deployment",
         "metadata": {"name": "d", "generation": generation},
         "spec": {"replicas": replicas},
         "status": {
@@ -94,15 +95,15 @@ def deployment(
     ],
 )
 def test_nodes_need_free_accelerators(nodes: list[Any], pods: list[Any], needed: int, phase: Phase) -> None:
-    assert nodes_readiness(nodes, pods, Replicas(needed, 1, GPU), {"inference-pool": "new"}).phase is phase
+    assert nodes_readiness(nodes, pods, [Replicas(needed, 1, GPU)], {"inference-pool": "new"}).phase is phase
 
 
 def test_accelerators_that_lie_apart_are_no_room_for_a_pod_that_needs_several_of_one_node() -> None:
     apart = [node(f"n{number}", gpus="1") for number in range(8)]
-    answer = nodes_readiness(apart, [], Replicas(1, 8, GPU), {})
+    answer = nodes_readiness(apart, [], [Replicas(1, 8, GPU)], {})
     assert answer.phase is Phase.WAITING
     assert "they lie apart: only 0 of 1 pods with 8 each fit on a node" in answer.message
-    assert nodes_readiness([*apart, node("whole")], [], Replicas(1, 8, GPU), {}).phase is Phase.READY
+    assert nodes_readiness([*apart, node("whole")], [], [Replicas(1, 8, GPU)], {}).phase is Phase.READY
 
 
 TEAM = {"key": "team", "value": "vision", "effect": "NoSchedule"}
@@ -123,7 +124,7 @@ TEAM = {"key": "team", "value": "vision", "effect": "NoSchedule"}
 def test_nodes_that_are_tainted_for_others_are_no_room(
     taint: dict[str, Any], tolerations: list[Any], phase: Phase
 ) -> None:
-    answer = nodes_readiness([node(taints=[taint])], [], Replicas(1, 1, GPU, tolerations), {})
+    answer = nodes_readiness([node(taints=[taint])], [], [Replicas(1, 1, GPU, tolerations)], {})
     assert answer.phase is phase
     assert ("tainted for others" in answer.message) is (phase is Phase.WAITING)
 

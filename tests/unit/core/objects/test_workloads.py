@@ -22,6 +22,7 @@ def after(seconds: float) -> str:
 
 def deployment(want: int = 3, available: int = 0, **conditions: str) -> dict[str, Any]:
     return {
+        "kind": "Deployment",
         "metadata": {"name": "d", "generation": 2},
         "spec": {"replicas": want},
         "status": {
@@ -238,3 +239,32 @@ pods = st.builds(
 @given(st.lists(pods, max_size=3), st.sampled_from(Demand))
 def test_no_pod_however_odd_raises_or_is_ready(odd_pods: list[dict[str, Any]], demand: Demand) -> None:
     assert answer(*odd_pods, demand=demand, at=1000).phase is not Phase.READY
+
+
+def groups(**status: Any) -> dict[str, Any]:
+    """A LeaderWorkerSet of two groups, as its controller reports on it."""
+    status = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2} | status
+    spec = {"replicas": 2, "leaderWorkerTemplate": {"size": 2, "workerTemplate": {}}}
+    return {
+        "kind": "LeaderWorkerSet",
+        "metadata": {"name": "d", "generation": 2},
+        "spec": spec,
+        "status": status,
+    }
+
+
+def test_a_group_is_ready_when_its_leader_and_all_workers_are() -> None:
+    """Older controllers say nothing of the generation that they saw."""
+    assert answer(live=groups()).phase is Phase.READY
+    partly = answer(live=groups(readyReplicas=1))
+    assert partly.phase is Phase.WAITING
+    assert partly.message == "1 of 2 groups of d available"
+    assert answer(live=groups(observedGeneration=1)).phase is Phase.WAITING
+    assert answer(live=groups(updatedReplicas=0)).phase is Phase.WAITING
+
+
+def test_a_worker_that_cannot_start_fails_its_set() -> None:
+    worker = pod("d-0-1", containerStatuses=[waiting("InvalidImageName")])
+    failed = answer(worker, live=groups(readyReplicas=0))
+    assert failed.phase is Phase.FAILED
+    assert "LeaderWorkerSet d: pod d-0-1 cannot start" in failed.message

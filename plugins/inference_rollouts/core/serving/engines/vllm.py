@@ -76,15 +76,26 @@ _SHELLS = ("sh", "bash")
 _NEGATIVE = re.compile(r"-\d")  # a number, no flag
 
 
+def starts_server(container: K8sObject) -> bool:
+    """Whether a container says that it starts a server, itself or in a shell script."""
+    return any(word == "serve" or word.endswith("api_server") for word in _words(container))
+
+
 def server_options(container: K8sObject) -> Options:
     """The options with which a container starts a server, also where a shell starts it."""
-    words = [str(each) for key in ("command", "args") for each in container.get(key) or ()]
-    if words and words[0].rpartition("/")[2] in _SHELLS:
-        words = shlex.split(words[-1], comments=True)
+    words = _words(container)
     for place, word in enumerate(words):
         if word == "serve" or word.endswith("api_server"):
             return options(words[place + 1 :])
     return options(words)
+
+
+def _words(container: K8sObject) -> list[str]:
+    """Command and arguments of a container; of a shell those that it is given to run."""
+    words = [str(each) for key in ("command", "args") for each in container.get(key) or ()]
+    if words and words[0].rpartition("/")[2] in _SHELLS:
+        return shlex.split(words[-1], comments=True)
+    return words
 
 
 def options(arguments: Iterable[str]) -> Options:
