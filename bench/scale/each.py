@@ -1,9 +1,9 @@
 """What one observation costs a process that watches many: `python -m bench.scale.each [--profile FILE]`.
 
-Rollouts are observed round after round, all of a round at once, as fast as it goes, along the way of a trigger:
-queries, counts, evidence, verdict, record, lease, status. Time is simulated, so leases and statuses come as
-often as they would. Times are CPU seconds of this process alone, the medians of its rounds; the stand-ins
-are another. With `--profile` everything is done in one thread, and its profile is written.
+Rollouts are observed round after round, all of a round at once, as fast as it goes, along the way of a
+trigger: queries, counts, evidence, verdict, record, lease, status. Time is simulated, so leases and statuses
+come as often as they would. Times are CPU seconds of this process alone, the medians of its rounds; the
+stand-ins are another. With `--profile` everything is done in one thread, and its profile is written.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Scatters:
         self._df = np.array([each.so_far[1] for each in scatters], dtype=np.int64)
 
     def add(self, n: Integers, bad: Integers) -> tuple[Array, Integers, Array, Integers]:
-        """As of `Scatter.add`, of each cell. `n` and `bad` are of each pod of the first cell, then the next."""
+        """As of `Scatter.add`, of each cell; `n` and `bad` are of each pod of the first, then of the next."""
         cells = len(self._scatters)
         for each in self._scatters:
             each.pods = {}
