@@ -45,11 +45,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: the status, the body's JSON value (None: it has none), and what it says in words."""
+    """What came back: the status and the body's JSON value (None: it has none); `said` is text in it."""
 
     status: int
     body: Any
-    words: str
+    said: str
+
+    @property
+    def words(self) -> str:
+        """What it says, for a sentence. Nobody asks it of most answers."""
+        return bodies.one_line(self.said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,5 +204,5 @@ def _read(answer: Any) -> Answer:
         answer.close()
     body = bodies.parse_or_none(data)
     message = body.get("message") if isinstance(body, dict) else None
-    words = message or data[: 2 * bodies.LONGEST_WORDS].decode("utf-8", "replace").strip() or answer.reason
-    return Answer(answer.status, body, bodies.one_line(words))
+    said = message or data[: 2 * bodies.LONGEST_WORDS].decode("utf-8", "replace").strip() or answer.reason
+    return Answer(answer.status, body, said)

@@ -102,10 +102,11 @@ class BearerApi:
     def _send(
         self, identity: _Identity, method: str, path: str, left: TimeLeft, request: dict[str, Any]
     ) -> Reply:
-        headers = {"Authorization": f"Bearer {identity.token}"} if identity.token else {}
+        bearer = {"Authorization": f"Bearer {identity.token}"} if identity.token else {}
+        request = {**request, "headers": {**request.get("headers", {}), **bearer}}
         url = f"{identity.access.url}{path}"
         began = self._now()
-        reply = exchange(self._session, method, url, left, ANSWER_BYTES, headers=headers, **request)
+        reply = exchange(self._session, method, url, left, ANSWER_BYTES, **request)
         self.clock.hear(reply.date, self._now() - began)
         return reply
 

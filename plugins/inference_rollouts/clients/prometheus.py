@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, Protocol, TypeVar
+from urllib.parse import quote_plus, urlencode
 
 import requests
 
@@ -16,6 +17,8 @@ from inference_rollouts.clients.exchanges import Reply
 from inference_rollouts.clients.vectors import VectorReader
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.limits import PROMETHEUS_TIMEOUT, STORE_SKEW
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 log = logging.getLogger(__name__)
 
@@ -59,23 +62,25 @@ class PrometheusClient:
 
     def query(self, promql: str, at: float) -> Sequence[dict[str, Any]]:
         read = partial(self._reader.vector, query=promql)
-        return self._asked("query", {"query": promql, "time": f"{at:.3f}"}, read)
+        return self._asked("query", promql, {"time": f"{at:.3f}"}, read)
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         start, step = at[0], (at[-1] - at[0]) / (len(at) - 1)
         times = {"start": f"{start:.3f}", "end": f"{at[-1] + step / 2:.3f}", "step": f"{step:.3f}"}
-        asked = {"query": promql, **times}
         read = partial(self._reader.vectors, start=start, step=step, count=len(at))
-        return self._asked("query_range", asked, read)
+        return self._asked("query_range", promql, times, read)
 
     @property
     def remarks(self) -> tuple[str, ...]:
         warnings = (each for warnings in list(self._warnings.values()) for each in warnings)
         return tuple(dict.fromkeys((*warnings, *_skew(self._api.access.url, self._api.clock.ahead))))
 
-    def _asked(self, path: str, asked: dict[str, str], read: Callable[[bytes], tuple[T, Any]]) -> T:
+    def _asked(
+        self, path: str, promql: str, times: Mapping[str, str], read: Callable[[bytes], tuple[T, Any]]
+    ) -> T:
+        form = f"query={_quoted(promql)}&{urlencode(times)}"
         try:
-            reply = self._api.ask("POST", f"/api/v1/{path}", data=asked)
+            reply = self._api.ask("POST", f"/api/v1/{path}", data=form, headers=FORM)
         except NoToken as error:
             raise PrometheusUnavailable(f"Prometheus cannot be asked: {error}") from error
         except requests.RequestException as error:
@@ -94,16 +99,25 @@ class PrometheusClient:
                 raise PrometheusUnavailable(refused + _words(reply, access)) from error
             raise PrometheusUnavailable(f"Prometheus at {base} answered nonsense: {error}") from error
         said = [bodies.one_line(each) for each in warnings] if isinstance(warnings, list) else []
-        self._warn(asked["query"], tuple(f"Prometheus at {base} warns: {words}." for words in said))
+        self._warn(promql, tuple(f"Prometheus at {base} warns: {words}." for words in said))
         return answer
 
     def _warn(self, promql: str, warnings: tuple[str, ...]) -> None:
         """Keep what the store says of its own answer, and log each sentence once."""
-        self._warnings[promql] = warnings
+        if warnings:
+            self._warnings[promql] = warnings
+        else:
+            self._warnings.pop(promql, None)
         for warning in warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
                 log.warning("%s", warning)
+
+
+@lru_cache(maxsize=2048)
+def _quoted(promql: str) -> str:
+    """Kept, since a rollout asks the same as long as it lasts, and it takes long to quote."""
+    return quote_plus(promql)
 
 
 def _skew(url: str, ahead: float) -> tuple[str, ...]:

@@ -50,17 +50,17 @@ _LABELS = msgspec.json.Decoder(dict[str, str])
 class Answered(Sequence[dict[str, Any]]):
     """The samples of an instant vector as Prometheus sends them; and as `samples`, for who needs no more."""
 
-    def __init__(self, labels: tuple[Labels, ...], values: list[tuple[float, str]]) -> None:
-        self.samples = Samples(labels, [float(text) for _, text in values])
-        self._values = values
+    def __init__(self, labels: tuple[Labels, ...], sent: list[_Sample]) -> None:
+        self.samples = Samples(labels, _numbers([each.value[1] for each in sent]))
+        self._sent = sent
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._sent)
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return list(self)[place]
-        return {"metric": self.samples.labels[place], "value": self._values[place]}
+        return {"metric": self.samples.labels[place], "value": self._sent[place].value}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -69,8 +69,8 @@ class Answered(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (
-            {"metric": labels, "value": value}
-            for labels, value in zip(self.samples.labels, self._values, strict=True)
+            {"metric": labels, "value": each.value}
+            for labels, each in zip(self.samples.labels, self._sent, strict=True)
         )
 
 
@@ -97,7 +97,7 @@ class VectorReader:
         """The samples of an instant vector, and the store's warnings. Raises ValueError for anything else."""
         answer = _decoded(_VECTOR, body, "vector")
         labels = self._of([each.metric for each in answer.data.result], query)
-        return Answered(labels, [_valid(each.value) for each in answer.data.result]), answer.warnings
+        return Answered(labels, answer.data.result), answer.warnings
 
     def vectors(
         self, body: bytes, start: float, step: float, count: int
@@ -111,16 +111,16 @@ class VectorReader:
                 place = round((value[0] - start) / step)
                 if not 0 <= place < count:
                     raise ValueError("a value at a time that was not asked for")
-                vectors[place].append({"metric": labels, "value": _valid(value)})
+                _require_number(value[1])
+                vectors[place].append({"metric": labels, "value": value})
         return vectors, answer.warnings
 
     def _of(self, metrics: list[msgspec.Raw], query: str) -> tuple[Labels, ...]:
         """The labels of series that a query shows now."""
-        now, texts = self._now(), [bytes(each) for each in metrics]
-        digest = blake2b(b"".join(texts), digest_size=16).digest()
+        now, digest = self._now(), blake2b(b"".join(metrics), digest_size=16).digest()
         known = self._shown.get(query)
         if known is None or known.digest != digest:
-            labels = tuple(map(_labels, texts))
+            labels = tuple(_labels(bytes(each)) for each in metrics)
             old = [each for each, shown in self._shown.items() if now - shown.at > KEPT]
             for each in old:
                 del self._shown[each]
@@ -150,8 +150,14 @@ def _decoded(decoder: msgspec.json.Decoder[_Answer[T]], body: bytes, kind: str) 
     return answer
 
 
-def _valid(value: tuple[float, str]) -> tuple[float, str]:
-    text = value[1]
-    if not (text.isdigit() and text.isascii()) and not NUMBER.fullmatch(text):
+def _numbers(texts: list[str]) -> list[float]:
+    """Raises ValueError where one is none."""
+    plain = "".join(texts).isascii()
+    for text in [each for each in texts if not (plain and each.isdigit())]:
+        _require_number(text)
+    return list(map(float, texts))
+
+
+def _require_number(text: str) -> None:
+    if not NUMBER.fullmatch(text):
         raise ValueError(f"a value that is no number: {text!r}")
-    return value

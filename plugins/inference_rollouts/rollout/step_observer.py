@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -25,10 +25,10 @@ from inference_rollouts.core.judging.judge import (
     begin,
     conclude,
 )
-from inference_rollouts.core.judging.own_picker import unasked_picker
+from inference_rollouts.core.judging.own_picker import served_and_picked, unasked_picker
 from inference_rollouts.core.judging.pace import Pace
 from inference_rollouts.core.judging.queries import queries
-from inference_rollouts.core.judging.split import Latest, observed_split
+from inference_rollouts.core.judging.split import Latest, enough_for, observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
 from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.objects.gateways import failures
@@ -92,7 +92,7 @@ class StepObserver:
         both = queries(metric_set, self.canary, self.stable)
         self.recorder = DecisionRecorder(plan.analysis, metric_set, context, carried, both)
         self.record = RecordFile(self.recorder.head, whole=bool(run.frozen.storage_folder))
-        self.latest = Latest(metric_set)
+        self.latest = Latest(metric_set, self._is_enough)
         self.points = Points()
         self._reconcile = run.kind.reconciler(run)
         self._exporters: frozenset[Exporter] = frozenset()  # also those that have gone since
@@ -309,6 +309,14 @@ class StepObserver:
         if unasked := unasked_picker(frozen.metric_set, windows, least):
             blockers.append(f"{unasked} {failures(frozen.parents)}".rstrip())
         return blockers
+
+    def _is_enough(self, requests: Mapping[str, tuple[int, int]]) -> bool:
+        """Whether windows with so many requests of canary and stable are all that blockers look back at."""
+        metric_set, least = self.run.frozen.metric_set, self.run.plan.analysis.min_requests
+        if self.run.frozen.shared or sum(requests[metric_set.sent]) < enough_for(self.context.share, least):
+            return False
+        both = served_and_picked(metric_set)
+        return both is None or requests[both[0]][0] >= least
 
     def _notes(self, cluster: ClusterObservation | None) -> list[str]:
         """What makes the comparison doubtful."""

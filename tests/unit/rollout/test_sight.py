@@ -118,7 +118,7 @@ def test_shared_or_alone_a_judge_says_the_same() -> None:
             judgements.append(observer.observe(now))
             now = observer.next_observation(now)
         windows = observer.latest.windows
-        told.append(([each.to_json() for each in judgements], [each.to_json() for each in windows]))
+        told.append(([each.to_json() for each in judgements], list(windows)))
         assert step.cluster.weights()[STABLE]
         made.view.close()
         made.told.release()

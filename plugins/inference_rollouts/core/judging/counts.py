@@ -24,6 +24,7 @@ from inference_rollouts.core.judging.spellings import bad_in, events_in
 from inference_rollouts.core.values import Value
 
 if TYPE_CHECKING:
+    from inference_rollouts.core.judging.pooled import Pooled
     from inference_rollouts.core.judging.repeat import Repeat
 
 NAMED = 5  # pods that are named where there may be many
@@ -134,11 +135,11 @@ class Counter:
         """
         samples = _joined(list(after.samples.values()))
         if again := self._again:
-            if (counts := again.observe(samples, pods, after.time, self._scatters)) is not None:
+            if (counts := again.observe(samples, pods, after.time)) is not None:
                 self._shown.append(again.shown)
                 self.notes, since, self._since = again.notes, self._since, after.time
                 return WindowCounts(start=since, end=after.time, counts=counts)
-            self._ahead.update(again.repeat.give_back())
+            self._ahead.update(again.give_back())
         read, shown = self._ledger.read(samples, pods)
         self._shown.append(shown)
         strangers = sorted(shown.difference(shown if pods is None else pods))
@@ -157,12 +158,16 @@ class Counter:
         counts = dict(self._counts(arms))
         if not over and self.notes == strangers_alone:
             # Imported on use, since numpy is: who counts once starts without it.
+            from inference_rollouts.core.judging.pooled import Pooled
             from inference_rollouts.core.judging.repeat import Repeat, found, parts_of
 
             if where := found(self._ledger, samples, pods, read):
                 parts = parts_of(self.metric_set, self._arms, read)
                 repeat = Repeat(self._ledger, where, parts, samples, self._ahead)
-                self._again = _Again(self.metric_set, self._arms, repeat, tuple(counts), shown, self.notes)
+                scatters = {name: self._scatters[name] for name in counts}
+                arms = [arm.value for arm in self._arms]
+                pooled = Pooled(arms, repeat.units, repeat.unit_of_cell, scatters)
+                self._again = _Again(repeat, pooled, shown, self.notes)
         return WindowCounts(start=since, end=after.time, counts=counts)
 
     def silent(self, pods: Collection[str]) -> list[str]:
@@ -210,51 +215,37 @@ def _joined(answers: Sequence[Sequence[Sample]]) -> Sequence[Sample]:
 class _Again:
     """What the last observation has shown, which the next one will most likely show again.
 
-    `counted` are the metrics that are exported; `shown` and `notes` are as they were.
+    `shown` and `notes` are as they were.
     """
 
-    def __init__(
-        self,
-        metric_set: MetricSet,
-        arms: Sequence[Arm],
-        repeat: Repeat,
-        counted: Sequence[str],
-        shown: frozenset[str],
-        notes: tuple[str, ...],
-    ) -> None:
+    def __init__(self, repeat: Repeat, pooled: Pooled, shown: frozenset[str], notes: tuple[str, ...]) -> None:
         self.repeat = repeat
+        self._pooled = pooled
         self.shown = shown
         self.notes = notes
-        self._metrics = [
-            (name, len(metric_set[name].thresholds), [repeat.of(arm.value, name) for arm in arms])
-            for name in counted
-        ]
 
     def observe(
-        self,
-        samples: Sequence[Sample],
-        pods: Collection[str] | None,
-        time: float,
-        scatters: Mapping[str, Sequence[Scatter]],
+        self, samples: Sequence[Sample], pods: Collection[str] | None, time: float
     ) -> dict[str, Counts] | None:
         """The counts of one more window; None where something else is shown."""
         seen = self.repeat.observe(samples, pods, time, MOST, AHEAD)
-        if seen is None:
-            return None
-        n, bad = seen
-        counts = {}
-        for name, cells, arms in self._metrics:
-            canary, stable = (
-                [
-                    _Counted(pod, events, each)
-                    for pod, events, each in zip(
-                        at.pods, n[at.units].tolist(), bad[at.cells].reshape(-1, cells).tolist(), strict=True
-                    )
-                ]
-                for at in arms
+        return seen and {
+            name: Counts(
+                canary=ArmCounts(n=each.n[0], bad=tuple(each.bad[0]), pods=each.pods[0]),
+                stable=ArmCounts(n=each.n[1], bad=tuple(each.bad[1]), pods=each.pods[1]),
+                chi2=tuple(each.chi2),
+                df=tuple(each.df),
+                lasting_chi2=tuple(each.lasting_chi2),
+                lasting_df=tuple(each.lasting_df),
             )
-            counts[name] = _summed(cells, canary, stable, scatters[name])
-        return counts
+            for name, each in self._pooled.sums(*seen)
+        }
+
+    def give_back(self) -> dict[tuple[str, str, str], int]:
+        """Tell ledger and scatters what was counted here, and the caller what is ahead, by unit."""
+        if ahead := dict(self.repeat.give_back()):
+            self._pooled.scatters.give_back()
+        return ahead
 
 
 def pods_in(snapshot: Snapshot, label: str, arm: str) -> frozenset[str]:

@@ -41,7 +41,14 @@ from inference_rollouts.core.judging.judgement import (
 )
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Guardrails, Health, Policy, StepContext
-from inference_rollouts.core.judging.rows import rounded, rows_of, share_of, step_totals, window_totals
+from inference_rollouts.core.judging.rows import (
+    Events,
+    rounded,
+    rows_of,
+    share_of,
+    step_totals,
+    window_totals,
+)
 from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.judging.running import log_total
 from inference_rollouts.core.judging.sums import (
@@ -176,11 +183,11 @@ def _both_fail(sums: Sums) -> Iterator[Opinion]:
     """An objective that stable breaks as well is no fault of the canary."""
     rules, cells = sums.rules, len(sums.rules.cells)
     broken = objectives_broken(sums) + log(rules.weights[cells:])
-    for place, cell in enumerate(rules.objectives.tolist()):
+    for place in np.flatnonzero(broken >= np.log(_alarm_at(sums))).tolist():
+        cell = int(rules.objectives[place])
         metric = rules.cells[cell].metric
         assert metric.objective is not None
-        shares = [share_of(sums, arm, cell).share or 0.0 for arm in (0, 1)]
-        if broken[place] >= np.log(_alarm_at(sums)) and min(shares) > metric.objective.share:
+        if min(share_of(sums, arm, cell).share or 0.0 for arm in (0, 1)) > metric.objective.share:
             allowed = percent(metric.objective.share)
             reason = (
                 f"Both arms break an objective: {_shares(sums, cell)}, {allowed} allowed. "
@@ -207,6 +214,7 @@ def _data(sums: Sums, health: Health, now: float) -> Iterator[Opinion]:
 def _missing(sums: Sums, metric_set: MetricSet, fresh: float, now: float) -> Iterator[Opinion]:
     """What a set that was counted should have shown since `fresh`, and has not, or next to nothing of it."""
     arms = ("canary", "stable") if sums.step.compared else ("canary",)
+    counted = [totals(sums, arm) for arm in range(len(arms))]
     for metric in metric_set.metrics:
         needed = metric.name in sums.rules.compared and not metric.optional
         for arm, pool in enumerate(arms if needed else ()):
@@ -218,13 +226,13 @@ def _missing(sums: Sums, metric_set: MetricSet, fresh: float, now: float) -> Ite
             elif seen < fresh:
                 what = f"{_of(metric_set, metric, pool)} for {now - seen:.0f} s"
                 yield _no_data(f"{_nobody(metric_set, pool)} has exported {what}.", metric.name)
-            elif few := _too_few(sums, metric_set, metric, arm):
+            elif few := _too_few(sums, metric_set, metric, counted[arm]):
                 yield _no_data(f"Too little is counted: {few} on the {pool} pool.", metric.name)
 
 
-def _too_few(sums: Sums, metric_set: MetricSet, metric: Rate | Latency, arm: int) -> str:
+def _too_few(sums: Sums, metric_set: MetricSet, metric: Rate | Latency, counts: Events) -> str:
     """The events of a metric after the bake, where there are too few for the requests that there were."""
-    least, counts = sums.rules.policy.min_requests, totals(sums, arm)
+    least = sums.rules.policy.min_requests
     events, requests = counts[metric.name][0], counts[metric_set.errors][0]
     baked = sums.last is not None and sums.last.end >= sums.step.baked_at
     return f"{events} of {least} events of {metric.label}" if baked and events < least <= requests else ""

@@ -102,15 +102,6 @@ def found(
     return Found(samples.labels, pods, targets)
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The pods of one arm that count a metric, and where their units and cells are."""
-
-    pods: tuple[str, ...]
-    units: slice
-    cells: slice
-
-
 class Repeat:
     """The series of both arms as they were `found`, and the `parts` that are counted of them."""
 
@@ -149,16 +140,6 @@ class Repeat:
         self._marked = np.array(marked, dtype=np.int64)
         self._rest = np.array([part.rest for part in parts], dtype=np.bool_)[self.unit_of_cell]
         self._lenient = np.array([part.lenient for part in parts], dtype=np.bool_)
-
-    def of(self, arm: str, metric: str) -> Stretch:
-        """Where one arm's part of a metric is."""
-        units = [place for place, unit in enumerate(self.units) if (unit[0], unit[2]) == (arm, metric)]
-        cells = [place for place, unit in enumerate(self.unit_of_cell.tolist()) if unit in units]
-        return Stretch(
-            tuple(self.units[place][1] for place in units),
-            slice(units[0], units[-1] + 1) if units else slice(0, 0),
-            slice(cells[0], cells[-1] + 1) if cells else slice(0, 0),
-        )
 
     def observe(
         self, samples: Sequence[Sample], pods: Collection[str] | None, time: float, most: int, share: float

@@ -26,7 +26,15 @@ def rounded(log_value: float) -> float:
 def rows_of(sums: Sums, log_e: Array) -> tuple[Row, ...]:
     """One row per metric, in the metric set's order; `log_e` is the `log_evidence` of each test."""
     good = log_goodness(sums) if _asks_for_proof(sums) else {}
-    return tuple(_row(sums, metric, log_e, good.get(metric.name)) for metric in sums.rules.metric_set.judged)
+    rows: dict[str, Row] = {}
+    for each in sums.rules.alike:
+        loudest = each.cells[np.arange(len(each.names)), np.argmax(log_e[each.cells], axis=1)].tolist()
+        log_es = evidence.log_sum(log_e[each.tests] + each.log_shares).tolist()
+        kappas = sums.running.kappa[each.cells].min(axis=1).tolist()
+        figures = zip(each.names, loudest, log_es, each.alarm_at, kappas, strict=True)
+        for name, cell, log_evidence, alarm_at, kappa in figures:
+            rows[name] = _row(sums, cell, rounded(log_evidence), alarm_at, good.get(name), kappa)
+    return tuple(rows[name] for name in sums.rules.places)
 
 
 def least_goodness(sums: Sums) -> float | None:
@@ -43,24 +51,27 @@ def _asks_for_proof(sums: Sums) -> bool:
     return sums.step.last_compared and sums.rules.policy.margin is not None
 
 
-def _row(sums: Sums, metric: Rate | Latency, log_e: Array, goodness: float | None) -> Row:
-    rules, policy = sums.rules, sums.rules.policy
-    cells, tests = rules.places[metric.name], rules.tests[metric.name]
-    weight = float(rules.weights[tests].sum())
-    shares = rules.weights[tests] / weight if weight else np.full(len(tests), 1 / len(tests))
-    loudest = cells.start + int(np.argmax(log_e[cells]))
+def _row(
+    sums: Sums,
+    loudest: int,
+    evidence: float,
+    alarm_at: float | None,
+    goodness: float | None,
+    kappa: float,
+) -> Row:
+    metric, place = sums.rules.cells[loudest].metric, sums.rules.cells[loudest].place
     asked = goodness is not None and _needed(sums, metric)
     return Row(
         metric=metric.name,
         title=metric.label,
-        threshold=metric.thresholds[rules.cells[loudest].place],
+        threshold=metric.thresholds[place],
         canary=share_of(sums, 0, loudest),
         stable=share_of(sums, 1, loudest),
-        evidence=rounded(float(evidence.log_sum(log_e[tests] + evidence.log(shares)))),
-        alarm_at=float(f"{1 / (policy.alpha * weight):.6g}") if weight else None,
+        evidence=evidence,
+        alarm_at=alarm_at,
         goodness=rounded(goodness) if goodness is not None and asked else None,
-        needed=1 / policy.beta if asked else None,
-        kappa=float(f"{np.min(sums.running.kappa[cells]):.6g}"),
+        needed=1 / sums.rules.policy.beta if asked else None,
+        kappa=float(f"{kappa:.6g}"),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,15 +35,33 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Alike:
+    """Metrics with as many cells and tests as each other, which can be worked out together.
+
+    `cells` and `tests` are metrics x their places; `log_shares` is how a metric's weight is spread over its
+    tests; `alarm_at` is the evidence at which one alone would raise the alarm (None: shown, not judged).
+    """
+
+    names: tuple[str, ...]
+    cells: NDArray[np.int64]
+    tests: NDArray[np.int64]
+    log_shares: Array
+    alarm_at: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """`cells` are compared between the arms; `objectives` are the cells with an absolute limit as well.
 
-    `places` are the cells of each metric, by name, and `tests` those with the metric's objective, if any;
+    `places` are the cells of each metric, by name; `alike` has them, and those with the metric's objective,
+    by metrics of one form;
     `compared` are the names of the metrics that promotion needs, `rates` those of them whose bad events may
     be shown together to be no more.
     `weights` (of the comparisons, then the objectives) sum to 1. `worse` (than stable) and `breach` (of
     objectives) are the tests of the alarm, `close` (odds) and `small` (shares) those of the promotion.
-    `tolerated` are the log odds that the policy tolerates at each cell. `requests` is the cell that counts
+    `tolerated` are the log odds that the policy tolerates at each cell; `gaps` in log time between the
+    threshold of a cell and the next (infinite where there is none), and `slowdown` in log time that each
+    tolerates. `requests` is the cell that counts
     requests.
     """
 
@@ -50,12 +69,14 @@ class Rules:
     metric_set: MetricSet
     cells: tuple[Cell, ...]
     places: Mapping[str, slice]
-    tests: Mapping[str, NDArray[np.int64]]
+    alike: tuple[Alike, ...]
     compared: frozenset[str]
     objectives: NDArray[np.int64]
     weights: Array
     worse: Test
     tolerated: Array
+    gaps: Array
+    slowdown: Array
     breach: Test
     close: Test
     small: Test
@@ -79,18 +100,21 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
         else 0.0
         for cell in cells
     ] + [cells[i].metric.weight * OBJECTIVE_SHARE for i in limited]
+    shares = np.array(weights) / sum(weights)
     tolerances = [policy.tolerances.get(cell.metric.name, cell.metric.tolerance) for cell in cells]
     return Rules(
         policy=policy,
         metric_set=metric_set,
         cells=cells,
         places=places,
-        tests={name: _tests(place, limited, len(cells)) for name, place in places.items()},
+        alike=_alike(policy, shares, {n: (p, _tests(p, limited, len(cells))) for n, p in places.items()}),
         compared=compared,
         objectives=np.array(limited, dtype=np.int64),
-        weights=np.array(weights) / sum(weights),
+        weights=shares,
         worse=_worse(tolerances),
         tolerated=np.log1p(np.array(tolerances)),
+        gaps=_gaps(cells, places),
+        slowdown=np.array([_slowdown(cell.metric) for cell in cells]),
         breach=_breach([_limit(cells[i].metric) for i in limited]),
         close=_close(policy.margin, len(cells)),
         small=_small([cell.metric.negligible for cell in cells]),
@@ -113,6 +137,48 @@ def problems(policy: Policy, metric_set: MetricSet) -> list[str]:
             rule = f"{margin:g} must be more than the tolerance {tolerance:g} of {metric.name!r}"
             mistakes.append(f"analysis.margin: {rule}.")
     return mistakes
+
+
+def _alike(
+    policy: Policy, weights: Array, places: Mapping[str, tuple[slice, NDArray[np.int64]]]
+) -> tuple[Alike, ...]:
+    forms: dict[tuple[int, int], list[str]] = {}
+    for name, (cells, tests) in places.items():
+        forms.setdefault((cells.stop - cells.start, len(tests)), []).append(name)
+    return tuple(
+        Alike(
+            names=tuple(names),
+            cells=np.array([range(places[name][0].start, places[name][0].stop) for name in names]),
+            tests=np.array([places[name][1] for name in names]),
+            log_shares=np.array([_log_shares(weights[places[name][1]]) for name in names]),
+            alarm_at=tuple(_alarm_at(policy, float(weights[places[name][1]].sum())) for name in names),
+        )
+        for names in forms.values()
+    )
+
+
+def _log_shares(weights: Array) -> Array:
+    """Of a metric's weight; all tests of one that is only shown are equal."""
+    weight = float(weights.sum())
+    return evidence.log(weights / weight if weight else np.full(len(weights), 1 / len(weights)))
+
+
+def _alarm_at(policy: Policy, weight: float) -> float | None:
+    return float(f"{1 / (policy.alpha * weight):.6g}") if weight else None
+
+
+def _gaps(cells: Sequence[Cell], places: Mapping[str, slice]) -> Array:
+    """In log time, between neighbours among the thresholds of one latency."""
+    gaps = np.full(len(cells) - 1, np.inf)
+    for place in places.values():
+        metric = cells[place.start].metric
+        if isinstance(metric, Latency):
+            gaps[place.start : place.stop - 1] = np.diff(np.log(metric.thresholds))
+    return gaps
+
+
+def _slowdown(metric: Rate | Latency) -> float:
+    return math.log1p(metric.slowdown) if isinstance(metric, Latency) else 0.0
 
 
 def _tests(place: slice, limited: list[int], cells: int) -> NDArray[np.int64]:

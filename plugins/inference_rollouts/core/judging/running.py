@@ -78,7 +78,7 @@ def fold(
     bad: Integers,
     scattered: Scattered,
     seconds: float,
-    odds: Array | None = None,
+    odds: tuple[Array, Array] | None = None,
 ) -> Running:
     """The evidence after one more window in which both arms count; `n`, `bad`: (canary, stable) x ... x
     cells. `odds` are the window's `odds_of_all`, where they are known already.
@@ -91,8 +91,10 @@ def fold(
         bounds = rules.policy.kappa_bounds
         requests = n[..., rules.requests].sum(axis=0)[..., None]
         now = overdispersion.kappa(known, n[0], n[1], bad.sum(axis=0), requests, seconds, bounds)
-    no_worse = tolerated(rules, running.counted)[..., None]
-    ratios = (_odds_ratios(rules, n, bad, no_worse) if odds is None else odds) * now[..., None]
+    if odds is None:
+        no_worse = tolerated(rules, running.counted)[..., None]
+        odds = no_worse, _odds_ratios(rules, n, bad, no_worse)
+    no_worse, ratios = odds[0], odds[1] * now[..., None]
     before = running.kappa[..., None]
     return Running(
         alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, no_worse, before),
@@ -118,8 +120,11 @@ def _tried(rules: Rules, no_worse: Array) -> Array:
     return np.concatenate([np.broadcast_to(part, (*shape, part.shape[-1])) for part in parts], axis=-1)
 
 
-def odds_of_all(windows: Sequence[tuple[Rules, Integers, Integers, Integers]]) -> list[Array]:
-    """Log likelihoods at all odds that are tried, of one window of each of several rollouts: in one go.
+def odds_of_all(
+    windows: Sequence[tuple[Rules, Integers, Integers, Integers]],
+) -> list[tuple[Array, Array]]:
+    """What is tolerated, and log likelihoods at all odds that are tried, of one window of each of several
+    rollouts: in one go.
 
     Of each its rules, what its `Running` has counted before, n and bad. They are, to the last bit, what each
     rollout gets alone.
@@ -127,9 +132,10 @@ def odds_of_all(windows: Sequence[tuple[Rules, Integers, Integers, Integers]]) -
     if not windows:
         return []
     telling = [_telling(n[0], bad[0], n[1], bad[1]) for *_, n, bad in windows]
+    no_worse = [tolerated(rules, counted)[..., None] for rules, counted, *_ in windows]
     columns = []
-    for (rules, counted, n, bad), rows in zip(windows, telling, strict=True):
-        tried = _tried(rules, tolerated(rules, counted)[..., None])
+    for (rules, _, n, bad), rows, within in zip(windows, telling, no_worse, strict=True):
+        tried = _tried(rules, within)
         columns.append(
             (n[0][rows], bad[0][rows], n[1][rows], bad[1][rows], tried[rows], rules.worse.null[rows])
         )
@@ -141,7 +147,7 @@ def odds_of_all(windows: Sequence[tuple[Rules, Integers, Integers, Integers]]) -
     for (*_, n, _), rows, gain in zip(windows, telling, np.split(gains, ends), strict=True):
         odds.append(np.zeros((n.shape[-1], effects.shape[-1])))
         odds[-1][rows] = gain
-    return odds
+    return list(zip(no_worse, odds, strict=True))
 
 
 def _telling(n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers) -> Integers:
@@ -229,22 +235,28 @@ def _goodness(good: Array, rules: Rules) -> dict[str, Array]:
     rates = [rules.places[name].start for name in rules.rates]
     together = evidence.log_sum(good[..., rates, 0, :].sum(axis=-2) + rules.close.prior[0])
     out = {}
-    for name, place in rules.places.items():
-        alone = _alone(good[..., place, :, :], rules.close.prior[place], rules.small.prior[place])
-        out[name] = np.maximum(alone, together) if name in rules.rates else alone
+    for each in rules.alike:
+        alone = _alone(
+            good[..., each.cells, :, :], rules.close.prior[each.cells], rules.small.prior[each.cells]
+        )
+        for place, name in enumerate(each.names):
+            own = alone[..., place]
+            out[name] = np.maximum(own, together) if name in rules.rates else own
     return out
 
 
 def _alone(good: Array, close: Array, small: Array) -> Array:
-    """The mean of two e-processes. One is against "worse by the margin at every threshold": the mean over the
-    thresholds. The other is against "at some threshold it matters": the least over the thresholds of the
-    evidence that the canary's bad share, or all that stable does better, is negligible.
+    """The mean of two e-processes, of each of several metrics: ... x metrics x thresholds x 3 x effects. One
+    is against "worse by the margin at every threshold": the mean over the thresholds. The other is against
+    "at some threshold it matters": the least over the thresholds of the evidence that the canary's bad share,
+    or all that stable does better, is negligible.
     """
-    odds = evidence.log_sum(evidence.log_sum(good[..., 0, :] + close)) - np.log(len(close))
-    if np.isneginf(small).all():
-        return np.asarray(odds)
-    shares = evidence.log_sum(evidence.log_sum(good[..., 1:, :] + small[:, None])).min(axis=-1) - np.log(2)
-    return np.asarray(np.logaddexp(odds, shares) - np.log(2))
+    odds = evidence.log_sum(evidence.log_sum(good[..., 0, :] + close)) - np.log(close.shape[-2])
+    shares = evidence.log_sum(evidence.log_sum(good[..., 1:, :] + small[..., None, :])).min(axis=-1) - np.log(
+        2
+    )
+    both = np.logaddexp(odds, shares) - np.log(2)
+    return np.where(np.isneginf(small).all(axis=(-2, -1)), odds, both)
 
 
 def objectives_broken(running: Running, rules: Rules, unbegun: float) -> NDArray[np.float64]:

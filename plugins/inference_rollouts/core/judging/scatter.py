@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class _Surprise:
+class Surprise:
     """How many more bad events than expected a pod has had so far, and the variance of that."""
 
     excess: float = 0.0
@@ -19,11 +19,12 @@ class Scatter:
     """One cell: pods in each window, and in all windows so far, which shows what lasts.
 
     What is expected of a pod is its events at the bad share that all pods had in the same window, so that
-    drift which they share leaves no trace.
+    drift which they share leaves no trace. `scatters` does the same in arrays, to the last bit: sums are in
+    the order of names.
     """
 
-    _pods: dict[str, _Surprise] = field(default_factory=dict)
-    _so_far: tuple[float, int] = (0.0, 0)
+    pods: dict[str, Surprise] = field(default_factory=dict)
+    so_far: tuple[float, int] = (0.0, 0)
 
     def add(self, pods: Mapping[str, tuple[int, int]]) -> tuple[float, int, float, int]:
         """Chi-square and its degrees of freedom of one window, and by what it changes those of all so far.
@@ -34,17 +35,20 @@ class Scatter:
         if not 0 < bad < n:
             return 0.0, 0, 0.0, 0
         share = bad / n
-        now = {name: _Surprise(x - m * share, m * share * (1 - share)) for name, (m, x) in pods.items() if m}
+        now = {name: Surprise(x - m * share, m * share * (1 - share)) for name, (m, x) in pods.items() if m}
         for name, surprise in now.items():
-            known = self._pods.setdefault(name, _Surprise())
+            known = self.pods.setdefault(name, Surprise())
             known.excess += surprise.excess
             known.variance += surprise.variance
-        before, self._so_far = self._so_far, _pearson(self._pods)
-        lasting = self._so_far[0] - before[0], self._so_far[1] - before[1]
+        before, self.so_far = self.so_far, _pearson(self.pods)
+        lasting = self.so_far[0] - before[0], self.so_far[1] - before[1]
         return *_pearson(now), *lasting
 
 
-def _pearson(pods: Mapping[str, _Surprise]) -> tuple[float, int]:
+def _pearson(pods: Mapping[str, Surprise]) -> tuple[float, int]:
     if len(pods) < 2:
         return 0.0, 0
-    return sum(pod.excess**2 / pod.variance for pod in pods.values()), len(pods) - 1
+    total = 0.0
+    for _, pod in sorted(pods.items()):
+        total += pod.excess * pod.excess / pod.variance
+    return total, len(pods) - 1

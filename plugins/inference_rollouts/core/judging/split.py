@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.metrics import MetricSet
@@ -76,34 +77,70 @@ def enough_for(share: float, least: int) -> int:
     return max(least, math.ceil(2 * math.log(2 / CHANCE) / told))
 
 
-class Latest:
-    """The latest windows of a step, WINDOWS at most: of their counts only how many requests there were."""
+class Requests(NamedTuple):
+    """How many requests canary and stable got between two times (Unix seconds), by the metric counting them.
 
-    def __init__(self, metric_set: MetricSet) -> None:
+    A metric that was not exported then is absent.
+    """
+
+    start: float
+    end: float
+    counts: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, window: WindowCounts, metrics: Iterable[str]) -> Requests:
+        """Those of a window, by these metrics."""
+        found = ((name, window.counts.get(name)) for name in metrics)
+        counts = {name: (each.canary.n, each.stable.n) for name, each in found if each}
+        return cls(window.start, window.end, counts)
+
+
+class Latest:
+    """The latest windows of a step: as many as are `enough` (requests by metric and arm), at most WINDOWS.
+
+    Those that came before have no say any more, and would fill the memory of who watches many.
+    """
+
+    def __init__(
+        self, metric_set: MetricSet, enough: Callable[[Mapping[str, tuple[int, int]]], bool]
+    ) -> None:
         self._names = [each.errors for each in metric_set.sets]
-        self._windows: deque[WindowCounts] = deque(maxlen=WINDOWS)
+        self._enough = enough
+        self._windows: deque[Requests] = deque()
+        self._totals = dict.fromkeys(self._names, (0, 0))
 
     def add(self, window: WindowCounts) -> None:
         """The next window."""
-        counts = {name: window.counts[name] for name in self._names if name in window.counts}
-        self._windows.append(window.model_copy(update={"counts": counts}))
+        self._windows.append(newest := Requests.of(window, self._names))
+        self._totals = self._after(newest, 1)
+        while len(self._windows) > 1:
+            without = self._after(self._windows[0], -1)
+            if len(self._windows) <= WINDOWS and not self._enough(without):
+                break
+            self._windows.popleft()
+            self._totals = without
+
+    def _after(self, window: Requests, sign: int) -> dict[str, tuple[int, int]]:
+        nothing = (0, 0)
+        pairs = ((name, total, window.counts.get(name, nothing)) for name, total in self._totals.items())
+        return {name: (c + sign * canary, s + sign * stable) for name, (c, s), (canary, stable) in pairs}
 
     @property
-    def windows(self) -> Sequence[WindowCounts]:
+    def windows(self) -> Sequence[Requests]:
         """In order of time."""
         return self._windows
 
 
 def observed_split(
-    windows: Sequence[WindowCounts], metric: str, declared: float, least: int, *, shared: bool = False
+    windows: Sequence[Requests], metric: str, declared: float, least: int, *, shared: bool = False
 ) -> Split:
     """The split over the latest windows that have enough requests together, `least` or more, by `metric`."""
     canary = stable = 0
     enough = enough_for(declared, least)
     for window in reversed(windows):
-        if (counts := window.counts.get(metric)) is not None:
-            canary += counts.canary.n
-            stable += counts.stable.n
+        if counts := window.counts.get(metric):
+            canary += counts[0]
+            stable += counts[1]
         if canary + stable >= enough and not shared:
             break
     total = canary + stable

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inference_rollouts.core.judging import running
 from inference_rollouts.core.judging.carried import Carried
-from inference_rollouts.core.judging.counts import Counts, WindowCounts
+from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.evidence import Array
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.overdispersion import Scattered, kept, resumed
@@ -137,7 +137,9 @@ def absorb_all(windows: Sequence[tuple[Sums, WindowCounts]]) -> list[Sums]:
     ]
 
 
-def _absorbed(sums: Sums, window: WindowCounts, counted: _Counted, odds: Array | None = None) -> Sums:
+def _absorbed(
+    sums: Sums, window: WindowCounts, counted: _Counted, odds: tuple[Array, Array] | None = None
+) -> Sums:
     rules, seconds = sums.rules, window.end - window.start
     n, bad, scattered = counted
     done = sums.earlier + sums.seconds
@@ -233,15 +235,23 @@ def _exported(window: WindowCounts) -> dict[tuple[int, str], float]:
 
 def _arrays(rules: Rules, window: WindowCounts) -> _Counted:
     """Events and bad events, (canary, stable) x cells, and how stable's pods scatter."""
-    n, bad = (np.zeros((2, len(rules.cells)), dtype=np.int64) for _ in range(2))
-    scattered = Scattered(*(np.zeros(len(rules.cells)) for _ in range(4)))
+    n: tuple[list[int], list[int]] = ([], [])
+    bad: tuple[list[int], list[int]] = ([], [])
+    scattered: tuple[list[float], ...] = ([], [], [], [])
     for name, place in rules.places.items():
-        if counts := window.counts.get(name):
-            n[:, place] = [[counts.canary.n], [counts.stable.n]]
-            bad[:, place] = counts.canary.bad, counts.stable.bad
-            scattered.chi2[place], scattered.df[place] = counts.chi2, counts.df
-            scattered.lasting_chi2[place], scattered.lasting_df[place] = (
-                counts.lasting_chi2,
-                counts.lasting_df,
-            )
-    return n, bad, scattered
+        width = place.stop - place.start
+        counts = window.counts.get(name) or _nothing(width)
+        for arm, each in enumerate((counts.canary, counts.stable)):
+            n[arm].extend([each.n] * width)
+            bad[arm].extend(each.bad)
+        sums = counts.chi2, counts.df, counts.lasting_chi2, counts.lasting_df
+        for values, each in zip(scattered, sums, strict=True):
+            values.extend(each)
+    floats = Scattered(*(np.array(values, dtype=np.float64) for values in scattered))
+    return np.array(n, dtype=np.int64), np.array(bad, dtype=np.int64), floats
+
+
+def _nothing(cells: int) -> Counts:
+    arm = ArmCounts(n=0, bad=(0,) * cells, pods=0)
+    zeros, none = (0.0,) * cells, (0,) * cells
+    return Counts(canary=arm, stable=arm, chi2=zeros, df=none, lasting_chi2=zeros, lasting_df=none)

@@ -24,12 +24,7 @@ def tolerated(rules: Rules, counted: Integers) -> Array:
     cells."""
     n, bad = counted[..., 0, :], counted[..., 1, :]
     log_odds = np.log((bad + 0.5) / (n - bad + 0.5))
-    out = np.broadcast_to(rules.tolerated, log_odds.shape).copy()
-    for name, place in rules.places.items():
-        metric = rules.metric_set[name]
-        if isinstance(metric, Latency):
-            out[..., place] = np.maximum(out[..., place], slower(metric, log_odds[..., place]))
-    return out
+    return np.maximum(rules.tolerated, _slower(log_odds, rules.gaps, rules.slowdown))
 
 
 def slower(metric: Latency, log_odds: Array) -> Array:
@@ -38,9 +33,13 @@ def slower(metric: Latency, log_odds: Array) -> Array:
     At each threshold by the steeper of the slopes to its neighbours, since log odds fall the faster the
     farther out they are; a lone threshold has none.
     """
-    if len(metric.thresholds) == 1:
-        return np.zeros(log_odds.shape)
-    slopes = np.abs(np.diff(log_odds)) / np.diff(np.log(metric.thresholds))
-    sides = np.concatenate([slopes[..., :1], slopes, slopes[..., -1:]], axis=-1)
-    steepest = np.maximum(sides[..., :-1], sides[..., 1:])
-    return np.asarray(np.minimum(steepest * math.log1p(metric.slowdown), MOST))
+    return _slower(log_odds, np.diff(np.log(metric.thresholds)), math.log1p(metric.slowdown))
+
+
+def _slower(log_odds: Array, gaps: Array, slowdown: Array | float) -> Array:
+    """`gaps` between neighbours, infinite between those that are none."""
+    slopes = np.abs(log_odds[..., 1:] - log_odds[..., :-1]) / gaps
+    steepest = np.zeros(log_odds.shape)
+    steepest[..., :-1] = slopes
+    np.maximum(steepest[..., 1:], slopes, out=steepest[..., 1:])
+    return np.asarray(np.minimum(steepest * slowdown, MOST))

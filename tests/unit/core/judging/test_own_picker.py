@@ -3,18 +3,17 @@ from __future__ import annotations
 import pytest
 
 from inference_rollouts.clients.include import load_metric_set
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.own_picker import unasked_picker
-from tests.support.judging import counted, window
+from inference_rollouts.core.judging.split import Requests
 
 BOTH = load_metric_set("vllm", "endpoint_picker")
 PICKED = "endpoint_picker_errors"
 
 
-def seen(answered: int, picked: int | None) -> WindowCounts:
+def seen(answered: int, picked: int | None) -> Requests:
     """A window of the canary; None: its picker exports nothing."""
-    canary = {"errors": counted(answered, 0)} | ({} if picked is None else {PICKED: counted(picked, 0)})
-    return window(0.0, canary, {name: counted(900, 0) for name in canary})
+    own = {} if picked is None else {PICKED: (picked, 900)}
+    return Requests(0.0, 5.0, {"errors": (answered, 900), **own})
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,21 @@
+from collections.abc import Mapping
+
 import pytest
 
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
-from inference_rollouts.core.judging.split import WINDOWS, Latest, Split, observed_split
+from inference_rollouts.core.judging.split import WINDOWS, Latest, Requests, Split, observed_split
 from tests.support.judging import with_gateway
 
 
-def window(canary: int, stable: int) -> WindowCounts:
+def window(canary: int, stable: int) -> Requests:
+    return Requests(0.0, 1.0, {"errors": (canary, stable)})
+
+
+def counts_of(canary: int, stable: int) -> Counts:
     arms = (ArmCounts(n=n, bad=(0,), pods=1) for n in (canary, stable))
-    counts = Counts(
+    return Counts(
         canary=next(arms), stable=next(arms), chi2=(0.0,), df=(0,), lasting_chi2=(0.0,), lasting_df=(0,)
     )
-    return WindowCounts(start=0.0, end=1.0, counts={"errors": counts})
 
 
 @pytest.mark.parametrize(
@@ -79,13 +84,26 @@ def test_without_requests_nothing_is_seen() -> None:
     assert observed_split([window(9, 9)], "other", 0.05, least=50).observed is None
 
 
+def never(requests: Mapping[str, tuple[int, int]]) -> bool:
+    return False
+
+
 def test_of_the_latest_windows_only_requests_are_kept() -> None:
-    metric_set = with_gateway()
-    latest = Latest(metric_set)
-    counts = window(5, 7).counts["errors"]
-    every = dict.fromkeys(("errors", "gateway_errors", "ttft"), counts)
+    latest = Latest(with_gateway(), never)
+    every = dict.fromkeys(("errors", "gateway_errors", "ttft"), counts_of(5, 7))
     for number in range(WINDOWS + 2):
         latest.add(WindowCounts(start=float(number), end=number + 1.0, counts=every))
     assert len(latest.windows) == WINDOWS
     assert latest.windows[-1].end == WINDOWS + 2
-    assert set(latest.windows[0].counts) == {"errors", "gateway_errors"}
+    assert latest.windows[0].counts == {"errors": (5, 7), "gateway_errors": (5, 7)}
+
+
+def test_no_more_windows_are_kept_than_are_looked_back_at() -> None:
+    """However long a step lasts: what was enough is enough."""
+    latest = Latest(with_gateway(), lambda requests: sum(requests["errors"]) >= 100)
+    for number in range(50):
+        counts = {} if number % 2 else {"errors": counts_of(10, 20)}
+        latest.add(WindowCounts(start=float(number), end=number + 1.0, counts=counts))
+        kept = latest.windows
+        assert sum(sum(each.counts.get("errors", ())) for each in kept) >= min(100, 30 * (number // 2 + 1))
+    assert [each.end for each in kept] == [43, 44, 45, 46, 47, 48, 49, 50]

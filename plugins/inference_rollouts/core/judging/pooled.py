@@ -1,0 +1,91 @@
+"""What pods counted, taken together by metric and arm, in arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inference_rollouts.core.judging.evidence import Integers
+from inference_rollouts.core.judging.scatter import Scatter
+from inference_rollouts.core.judging.scatters import Scatters
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """One metric in one window: of canary and stable events, bad ones by threshold, and how many pods
+    counted; and by threshold how stable's pods scatter.
+    """
+
+    n: list[int]
+    bad: list[list[int]]
+    pods: list[int]
+    chi2: list[float]
+    df: list[int]
+    lasting_chi2: list[float]
+    lasting_df: list[int]
+
+
+class Pooled:
+    """Of `units`, each a pod's part of a metric (arm, pod, metric), in the order of metrics, arms and pods.
+
+    `unit_of_cell`: the unit of each of its thresholds. `scatters` are those of the thresholds of each metric.
+    """
+
+    def __init__(
+        self,
+        arms: Sequence[str],
+        units: Sequence[tuple[str, str, str]],
+        unit_of_cell: Integers,
+        scatters: Mapping[str, Sequence[Scatter]],
+    ) -> None:
+        self._metrics = {name: len(each) for name, each in scatters.items()}
+        group = {
+            (name, arm): place for place, (name, arm) in enumerate((n, a) for n in scatters for a in arms)
+        }
+        self._group = np.array([group[metric, arm] for arm, _, metric in units], dtype=np.int64)
+        self._pods = np.bincount(self._group, minlength=len(group)).tolist()
+        widths = [thresholds for thresholds in self._metrics.values() for _ in arms]
+        begin = np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
+        first = np.searchsorted(unit_of_cell, unit_of_cell)  # the first cell of the same unit
+        self._column = begin[self._group[unit_of_cell]] + np.arange(len(unit_of_cell)) - first
+        self._columns = int(begin[-1])
+        self._unit_of_cell = unit_of_cell
+        is_stable = self._group[unit_of_cell] % len(arms) == 1
+        cells = np.flatnonzero(is_stable)
+        self._stable = cells[np.argsort(self._column[cells], kind="stable")]
+        pods: dict[int, list[str]] = {}
+        for cell in self._stable.tolist():
+            pods.setdefault(int(self._column[cell]), []).append(units[int(unit_of_cell[cell])][1])
+        stable = [
+            begin[group[name, arms[1]]] + j for name, width in self._metrics.items() for j in range(width)
+        ]
+        self.scatters = Scatters(
+            [each for of_metric in scatters.values() for each in of_metric],
+            [pods.get(int(column), []) for column in stable],
+        )
+
+    def sums(self, n: Integers, bad: Integers) -> Iterator[tuple[str, Sums]]:
+        """By metric, of the events of each unit and the bad ones of each cell in one window."""
+        events = np.bincount(self._group, n, len(self._pods)).astype(np.int64).tolist()
+        bad_ones = np.bincount(self._column, bad, self._columns).astype(np.int64).tolist()
+        stable = self._stable
+        tests = [each.tolist() for each in self.scatters.add(n[self._unit_of_cell[stable]], bad[stable])]
+        group = column = test = 0
+        for name, width in self._metrics.items():
+            middle, end, last = column + width, column + 2 * width, test + width
+            chi2, df, lasting_chi2, lasting_df = (each[test:last] for each in tests)
+            yield (
+                name,
+                Sums(
+                    n=events[group : group + 2],
+                    bad=[bad_ones[column:middle], bad_ones[middle:end]],
+                    pods=self._pods[group : group + 2],
+                    chi2=chi2,
+                    df=df,
+                    lasting_chi2=lasting_chi2,
+                    lasting_df=lasting_df,
+                ),
+            )
+            group, column, test = group + 2, end, last

@@ -1,0 +1,67 @@
+"""How the pods of many cells scatter, in arrays, as long as the same pods are counted in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from inference_rollouts.core.judging.evidence import Array, Integers
+from inference_rollouts.core.judging.scatter import Scatter, Surprise
+
+
+class Scatters:
+    """Cells whose `pods`, in the order of names, are counted: of each cell as many as it has.
+
+    It goes on from what `scatters` know; once it has, they are left empty until it is given back to them.
+    """
+
+    def __init__(self, scatters: Sequence[Scatter], pods: Sequence[Sequence[str]]) -> None:
+        self._scatters = scatters
+        known = [sorted({*each.pods, *names}) for each, names in zip(scatters, pods, strict=True)]
+        self._entries = [(cell, name) for cell, names in enumerate(known) for name in names]
+        place_of = {entry: place for place, entry in enumerate(self._entries)}
+        counted = [(cell, name) for cell, names in enumerate(pods) for name in names]
+        self._cell_of_entry = np.array([cell for cell, _ in self._entries], dtype=np.int64)
+        self._cell = np.array([cell for cell, _ in counted], dtype=np.int64)
+        self._entry = np.array([place_of[each] for each in counted], dtype=np.int64)
+        surprises = [scatters[cell].pods.get(name) or Surprise() for cell, name in self._entries]
+        self._excess = np.array([each.excess for each in surprises])
+        self._variance = np.array([each.variance for each in surprises])
+        self._chi2 = np.array([each.so_far[0] for each in scatters])
+        self._df = np.array([each.so_far[1] for each in scatters], dtype=np.int64)
+
+    def add(self, n: Integers, bad: Integers) -> tuple[Array, Integers, Array, Integers]:
+        """As of `Scatter.add`, of each cell; `n` and `bad` are of each pod of the first, then of the next."""
+        cells = len(self._scatters)
+        for each in self._scatters:
+            each.pods = {}
+        in_all, all_bad = (np.bincount(self._cell, each, cells) for each in (n, bad))
+        share = np.where((all_bad > 0) & (all_bad < in_all), all_bad / np.maximum(in_all, 1), 0.0)[self._cell]
+        telling = (share > 0) & (n > 0)
+        expected = n * share
+        excess, variance = (bad - expected)[telling], (expected * (1 - share))[telling]
+        cell, entry = self._cell[telling], self._entry[telling]
+        self._excess[entry] += excess
+        self._variance[entry] += variance
+        chi2, df = _pearson(excess, variance, cell, cells)
+        begun = self._variance > 0
+        before = self._chi2, self._df
+        so_far = self._excess[begun], self._variance[begun], self._cell_of_entry[begun]
+        self._chi2, self._df = _pearson(*so_far, cells)
+        return chi2, df, self._chi2 - before[0], self._df - before[1]
+
+    def give_back(self) -> None:
+        """Tell each cell what is known of it now."""
+        known = zip(self._entries, self._excess.tolist(), self._variance.tolist(), strict=True)
+        for (cell, name), excess, variance in known:
+            if variance:
+                self._scatters[cell].pods[name] = Surprise(excess, variance)
+        for each, chi2, df in zip(self._scatters, self._chi2.tolist(), self._df.tolist(), strict=True):
+            each.so_far = chi2, df
+
+
+def _pearson(excess: Array, variance: Array, cell: Integers, cells: int) -> tuple[Array, Integers]:
+    pods = np.bincount(cell, minlength=cells)
+    chi2 = np.bincount(cell, excess * excess / variance, cells)
+    return np.where(pods < 2, 0.0, chi2), np.maximum(pods - 1, 0)
