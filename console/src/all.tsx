@@ -200,7 +200,7 @@ function Ended({ lines, now }: { lines: Line[]; now: number }) {
           <li key={`${line.dag}/${line.run}`}>
             <Badge standing={line.standing} />
             <div>
-              <a class="row" href={toRun(line.dag, line.run)}>{line.plan}</a> <Arms stable={line.stable} canary={line.canary} />
+              <a class="row" href={toRun(line.dag, line.run)}>{line.plan}</a> {line.stable && <Arms stable={line.stable} canary={line.canary} />}
               <p title={line.words}>{line.words.replace(/\*\*/g, "")}</p>
             </div>
             <span class="when" title={moment(line.ended)}>

@@ -2,7 +2,7 @@
 
 export type Standing =
   | "astray" | "question" | "alarm" | "unwatched" | "paused" | "running" | "preparing"
-  | "rolled back" | "restored, not yet confirmed" | "let go" | "not started" | "promoted" | "over";
+  | "rolled back" | "restored, not yet confirmed" | "let go" | "not started" | "promoted" | "dry run" | "over";
 
 export interface Line {
   dag: string;

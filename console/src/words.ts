@@ -75,6 +75,7 @@ export const STANDINGS: Record<Standing, { words: string; sign: string; tone: st
   "rolled back": { words: "Rolled back", sign: "↩", tone: "back" },
   "restored, not yet confirmed": { words: "Unconfirmed", sign: "↩", tone: "warn" },
   "let go": { words: "Let go", sign: "○", tone: "warn" },
+  "dry run": { words: "Looked ahead", sign: "·", tone: "still" },
   "not started": { words: "Not started", sign: "·", tone: "still" },
   promoted: { words: "Promoted", sign: "✓", tone: "good" },
   over: { words: "Over", sign: "·", tone: "still" },

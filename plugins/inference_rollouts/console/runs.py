@@ -138,6 +138,7 @@ def _runs(which: ColumnElement[bool], most: int | None) -> Select[Any]:
         DagRun.start_date,
         DagRun.end_date,
         DagRun.triggering_user_name,
+        DagRun.conf,
     )
     return select(*columns).where(which, *_moves(DagRun.dag_id)).order_by(_WHEN.desc()).limit(most)
 
@@ -246,6 +247,7 @@ def _seen(
             began=_unix(row.start_date),
             ended=_unix(row.end_date),
             by=row.triggering_user_name or "",
+            dry=bool((row.conf or {}).get("dry_run")),
             frozen=frozen.get((row.dag_id, row.run_id)),
             tasks=tasks.get((row.dag_id, row.run_id), {}),
             xcoms=left.get((row.dag_id, row.run_id), {}),

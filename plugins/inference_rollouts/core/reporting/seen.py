@@ -32,7 +32,8 @@ class SeenQuestion:
 class SeenRun:
     """A DAG run: `by` is who triggered it, empty for nobody; `xcoms` are what tasks left, by task and key.
 
-    `frozen` is when preflight froze what later tasks read (Unix seconds); None: it has not.
+    `frozen` is when preflight froze what later tasks read (Unix seconds); None: it has not. `dry`: it is a dry
+    run, which only looks ahead.
     """
 
     dag: str
@@ -42,6 +43,7 @@ class SeenRun:
     ended: float | None = None
     by: str = ""
     frozen: float | None = None
+    dry: bool = False
     tasks: Mapping[str, SeenTask] = field(default_factory=dict)
     xcoms: Mapping[tuple[str, str], Any] = field(default_factory=dict)
     question: SeenQuestion | None = None

@@ -31,6 +31,8 @@ class Standing(StrEnum):
     LET_GO = "let go"
     NOT_STARTED = "not started"
     PROMOTED = "promoted"
+    DRY_RUN = "dry run"
+    """It only looked ahead."""
     OVER = "over"
     """It ended and left no word about how."""
 
@@ -61,6 +63,8 @@ def _alarmed(status: Status) -> bool:
 
 
 def _ended(run: SeenRun) -> Standing:
+    if run.dry:
+        return Standing.DRY_RUN
     outcome = run.left("report", "outcome")
     try:
         return Standing(Outcome(outcome).value)
