@@ -228,7 +228,8 @@ class Played:
     @property
     def status(self) -> Status:
         progress = progress_of(self.plan, self.judgement) if self.judgement else None
-        watcher = f"triggerer airflow-0/71 since {time.strftime('%H:%M:%SZ', time.gmtime(self.since or self.began))}"
+        since = time.strftime("%H:%M:%SZ", time.gmtime(self.since or self.began))
+        watcher = f"triggerer airflow-0/71 since {since}"
         gone = "nobody, since triggerer airflow-0/71 was last seen 94 s ago"
         doing = "a person is asked" if self.question else ""
         return status_of([self.claim], progress, watcher if self.watched else gone, doing)
