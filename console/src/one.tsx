@@ -247,7 +247,7 @@ function DecisionRecord({ rollout }: { rollout: Rollout }) {
   const record = rollout.record ?? [];
   if (!record.length) return null;
   return (
-    <Panel title="Decision record" extra={<span class="muted">{count(record.length, "line")}, of steps that were judged</span>}>
+    <Panel title="Decision record" extra={<span class="muted">{count(record.length, "observation")} of steps that were judged</span>}>
       <details class="record">
         <summary>Observation by observation</summary>
         <div class="scroll">
@@ -255,7 +255,7 @@ function DecisionRecord({ rollout }: { rollout: Rollout }) {
             <thead><tr><th scope="col">Time</th><th scope="col">Step</th><th scope="col">Verdict</th><th scope="col" class="right">Evidence</th><th scope="col">Why</th></tr></thead>
             <tbody>
               {record.map((line) => (
-                <tr><td class="nowrap">{clock(line.time)}</td><td>{line.step}</td><td class="nowrap">{VERDICTS[line.verdict] ?? line.verdict}</td><td class="right">{figure(line.evidence)}</td><td>{line.reason}</td></tr>
+                <tr><td class="nowrap">{clock(line.time)}</td><td>{line.step}</td><td class="nowrap">{VERDICTS[line.verdict] ?? line.verdict}</td><td class="right">{figure(line.evidence)}</td><td class={line.reason ? "" : "muted"}>{line.reason || "nothing changed"}</td></tr>
               ))}
             </tbody>
           </table>

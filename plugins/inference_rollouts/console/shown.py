@@ -64,17 +64,29 @@ def figures(judgement: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in judgement.items() if key != "carried"}
 
 
-def evidence(seen: SeenRun, frozen: Frozen) -> Iterator[Sequence[float]]:
+def evidence(seen: SeenRun, plan: Plan) -> Iterator[Sequence[float]]:
     """Time and evidence of each observation of the steps that were judged."""
-    for number in range(1, len(frozen.plan.all_steps) + 1):
+    for number in range(1, len(plan.all_steps) + 1):
         for task in ("judge", "ask"):
             yield from ((point[0], point[2]) for point in seen.left(f"step_{number}.{task}", "points") or ())
 
 
 def observations(seen: SeenRun, plan: Plan) -> Iterator[dict[str, Any]]:
-    """What the decision records of the steps that were judged say, observation by observation."""
-    for judgement in _recorded(seen, plan):
-        yield {key: judgement[key] for key in ("step", "time", "verdict", "reason", "evidence")}
+    """What was concluded of the steps that were judged, observation by observation.
+
+    A decision record has a line where something changed: between two of them the verdict stood, and of the
+    evidence the points tell. Such an observation has no `reason`.
+    """
+    lines = {judgement["time"]: judgement for judgement in _recorded(seen, plan)}
+    points = {time: value for time, value in evidence(seen, plan) if time not in lines}
+    latest: dict[str, Any] | None = None
+    for time in sorted({*lines, *points}):
+        latest = lines.get(time, latest)
+        if time in lines:
+            yield {key: lines[time][key] for key in ("step", "time", "verdict", "reason", "evidence")}
+        elif latest:
+            same = {"step": latest["step"], "verdict": latest["verdict"]}
+            yield {**same, "time": time, "reason": "", "evidence": points[time]}
 
 
 def goodness(seen: SeenRun, plan: Plan) -> Iterator[Sequence[float]]:

@@ -238,7 +238,7 @@ class RolloutSource:
             "now": self._now(),
             **curves(frozen.metric_set, windows),
             "load": self._load(frozen, windows[0].start, windows[-1].end) if windows else None,
-            "evidence": [*evidence(seen, frozen), *(live.evidence if live else ())],
+            "evidence": [*evidence(seen, frozen.plan), *(live.evidence if live else ())],
             "alarm_at": 1 / policy.alpha,
             "good_at": 1 / policy.beta if policy.margin is not None else None,
             "goodness": [*goodness(seen, frozen.plan), *(live.goodness if live else ())],

@@ -60,6 +60,7 @@ def test_a_rollout_that_was_promoted_is_seen_from_its_start_to_its_end(rollout: 
     series = source.series(line["dag"], line["run"])
     assert len(series["times"]) == len(series["requests"]["canary"]) > 1
     assert series["asked"][-1][1] == 1.0
+    assert {each["time"] for each in one["record"]} >= {time for time, _ in series["evidence"]}
     again = source.rejudged(line["dag"], line["run"], 0.2)
     assert (again["alpha"], again["was"]["verdict"]) == (0.2, "advance")
 
@@ -73,6 +74,12 @@ def test_a_rollout_that_went_back_says_why(rollout: Rollout, prometheus: FakePro
     assert one["ladder"][0]["verdict"] == "rollback"
     assert one["ladder"][0]["reason"] in line["words"]
     assert one["commands"] == []
+
+
+def test_who_only_looked_ahead_is_told_so(rollout: Rollout) -> None:
+    rollout(dry_run=True)
+    _, line, one = newest()
+    assert line["standing"] == one["line"]["standing"] == "dry run"
 
 
 def test_what_is_no_rollout_is_not_there(rollout: Rollout) -> None:

@@ -32,8 +32,8 @@ class SeenQuestion:
 class SeenRun:
     """A DAG run: `by` is who triggered it, empty for nobody; `xcoms` are what tasks left, by task and key.
 
-    `frozen` is when preflight froze what later tasks read (Unix seconds); None: it has not. `dry`: it is a dry
-    run, which only looks ahead.
+    `frozen` is when preflight froze what later tasks read (Unix seconds); None: it has not. `dry`: the run
+    only looks ahead.
     """
 
     dag: str
