@@ -62,11 +62,26 @@ def test_a_route_that_kserve_writes_unless_the_plan_accepts_it(caplog: pytest.Lo
 STICKY = {"sessionName": "chat", "type": "Cookie", "absoluteTimeout": "1h"}
 
 
-def test_where_sessions_stick_it_is_said_what_that_does(caplog: pytest.LogCaptureFixture) -> None:
+GKE_FILTER = {
+    "type": "ExtensionRef",
+    "extensionRef": {"group": "networking.gke.io", "kind": "GCPSessionAffinityFilter", "name": "f"},
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "what"),
+    [
+        ({"sessionPersistence": STICKY}, "sessionPersistence (Cookie)"),
+        ({"filters": [GKE_FILTER]}, "GCPSessionAffinityFilter"),
+    ],
+)
+def test_where_sessions_stick_it_is_said_what_that_does(
+    rule: dict[str, Any], what: str, caplog: pytest.LogCaptureFixture
+) -> None:
     cluster = FakeCluster()
-    cluster.route["spec"]["rules"][0]["sessionPersistence"] = STICKY
+    cluster.route["spec"]["rules"][0] |= rule
     preflight(cluster)
-    assert "Rule 0 of HTTPRoute routes-to-llm has sessionPersistence (Cookie): clients stay" in caplog.text
+    assert f"Rule 0 of HTTPRoute routes-to-llm has {what}: clients stay" in caplog.text
     assert "no independent evidence" in caplog.text
 
 

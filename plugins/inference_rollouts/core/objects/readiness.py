@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from inference_rollouts.core.objects.gateways import ALWAYS, WHERE_TOLD
@@ -52,12 +52,16 @@ def worst(answers: Iterable[Readiness]) -> Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """So many pods, `each` of which takes so many units of `resource` of one node, and tolerates this."""
+    """So many pods, `each` of which takes so many units of `resource` of one node, and tolerates this.
+
+    They run on nodes with the labels of `selector` alone.
+    """
 
     count: int
     each: int
     resource: str
     tolerations: Sequence[K8sObject] = ()
+    selector: Mapping[str, str] = field(default_factory=dict)
 
 
 def nodes_readiness(
@@ -70,7 +74,8 @@ def nodes_readiness(
     after the pool was deployed gives the same answer.
     """
     usable = [node for node in nodes if is_true(node, "Ready") and not node["spec"].get("unschedulable")]
-    tolerated = [node for node in usable if not all(_repelling(node, each) for each in wanted)]
+    meant = [node for node in usable if any(_is_chosen(node, each) for each in wanted)]
+    tolerated = [node for node in meant if any(_suits(node, each) for each in wanted)]
     resource = wanted[0].resource
     total = {
         node["metadata"]["name"]: int(node["status"].get("allocatable", {}).get(resource, 0))
@@ -89,7 +94,7 @@ def nodes_readiness(
         f"{len(usable)} of {len(nodes)} nodes ready, {sum(free.values())} of {sum(total.values())} "
         f"{resource} free, {units} needed"
     )
-    if tainted := len(usable) - len(tolerated):
+    if tainted := len(meant) - len(tolerated):
         words += f"; {tainted} of them are tainted for others"
     enough = units <= sum(free.values())
     fitting = _placed(tolerated, free, wanted)
@@ -104,13 +109,21 @@ def _placed(nodes: Sequence[K8sObject], free: Mapping[str, int], wanted: Sequenc
     left, placed = dict(free), 0
     for sort in sorted(wanted, key=lambda each: each.each, reverse=True):
         todo = sort.count
-        for node in (each for each in nodes if not _repelling(each, sort)):
+        for node in (each for each in nodes if _suits(each, sort)):
             name = node["metadata"]["name"]
             here = min(todo, max(0, left[name]) // sort.each)
             left[name] -= here * sort.each
             todo -= here
         placed += sort.count - todo
     return placed
+
+
+def _suits(node: K8sObject, wanted: Replicas) -> bool:
+    return _is_chosen(node, wanted) and not _repelling(node, wanted)
+
+
+def _is_chosen(node: K8sObject, wanted: Replicas) -> bool:
+    return wanted.selector.items() <= (node["metadata"].get("labels") or {}).items()
 
 
 def _repelling(node: K8sObject, wanted: Replicas) -> bool:

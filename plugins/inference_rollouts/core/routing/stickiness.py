@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from inference_rollouts.core.objects.k8s import K8sObject, part, title_of
+from inference_rollouts.core.objects.k8s import K8sObject, part, parts, title_of
 from inference_rollouts.core.routing.rules import rules_of
 
 EFFECT = (
@@ -14,18 +14,22 @@ EFFECT = (
     "and requests of a session are no independent evidence"
 )
 TODO = "Take it away while the rollout runs, or give steps a bake as long as sessions last"
+_GKE = "GCPSessionAffinity"  # GKE's kinds for it begin so
 _FIELDS = ("sessionAffinity", "sessionPersistence", "consistentHash", "stickySession")
 
 
 def of_route(route: K8sObject, paths: Iterable[str]) -> Iterator[str]:
-    """A sentence for each of these rules (by JSON pointer) that has `sessionPersistence`."""
+    """A sentence for each of these rules (by JSON pointer) with `sessionPersistence`, or GKE's filter."""
     rules = rules_of(route)
     for path in paths:
-        persistence = part(rules.get(path, {}), "sessionPersistence")
-        if persistence:
-            how = str(persistence.get("type") or "Cookie")
+        rule = rules.get(path, {})
+        filters = [str(part(each, "extensionRef").get("kind", "")) for each in parts(rule, "filters")]
+        found = [each for each in filters if each.startswith(_GKE)]
+        if persistence := part(rule, "sessionPersistence"):
+            found.append(f"sessionPersistence ({persistence.get('type') or 'Cookie'})")
+        if found:
             where = f"Rule {path.rsplit('/', 1)[1]} of {title_of(route)}"
-            yield f"{where} has sessionPersistence ({how}): {EFFECT}. {TODO}."
+            yield f"{where} has {' and '.join(found)}: {EFFECT}. {TODO}."
 
 
 def of_policy(policy: K8sObject) -> str:
@@ -35,7 +39,7 @@ def of_policy(policy: K8sObject) -> str:
     `consistentHash`, and BackendLBPolicy by `sessionPersistence`.
     """
     found = next(_sticky(part(policy, "spec")), "")
-    if policy["kind"].startswith("GCPSessionAffinity"):
+    if policy["kind"].startswith(_GKE):
         found = found or "its spec"
     if not found:
         return ""

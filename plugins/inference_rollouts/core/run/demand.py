@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from inference_rollouts.core.objects.k8s import K8sObject, part, parts
 from inference_rollouts.core.objects.readiness import Replicas
-from inference_rollouts.core.objects.workload_kinds import pods_of_sorts, servers_among
+from inference_rollouts.core.objects.workload_kinds import pods_of_sorts, servers_among, words
 from inference_rollouts.core.plan.plan import PoolPlan
 
 
@@ -16,7 +16,7 @@ def replicas_wanted(plan: PoolPlan, manifests: Sequence[K8sObject]) -> tuple[Rep
     templates = [sort for each in servers_among(manifests) for sort in pods_of_sorts(each)]
     resource = work.accelerator.resource
     wanted = tuple(
-        Replicas(count, units, resource, tolerations_of(template))
+        Replicas(count, units, resource, tolerations_of(template), selector_of(template))
         for template, count in templates
         if (units := sum(_units(template, resource)))
     )
@@ -26,6 +26,10 @@ def replicas_wanted(plan: PoolPlan, manifests: Sequence[K8sObject]) -> tuple[Rep
 
 def tolerations_of(template: K8sObject) -> list[K8sObject]:
     return parts(template, "spec", "tolerations")
+
+
+def selector_of(template: K8sObject) -> dict[str, str]:
+    return words(part(template, "spec", "nodeSelector"))
 
 
 def _units(template: K8sObject, resource: str) -> Iterator[int]:

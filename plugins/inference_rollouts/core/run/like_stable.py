@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
@@ -23,6 +23,7 @@ from inference_rollouts.core.objects.succession import POOL_LABEL as METRICS_LAB
 from inference_rollouts.core.objects.succession import Succession
 from inference_rollouts.core.objects.workload_kinds import (
     endpoint_template,
+    pod_templates,
     replicas_of,
     with_templates,
     words,
@@ -85,16 +86,20 @@ def resolved(
     }
     nodes: Nodes = plan.nodes
     if is_unsaid(plan):
-        selector = words(part(endpoint_template(workloads[0]), "spec", "nodeSelector"))
-        nodes = _nodes_like(selector)
+        nodes = _nodes_like([template for each in workloads for template in pod_templates(each)])
     return plan.model_copy(update={"workload": work.model_copy(update=update), "nodes": nodes})
 
 
-def _nodes_like(selector: Mapping[str, str]) -> ExistingNodes | ComputeClass:
-    """Where pods with this nodeSelector get their nodes: a class brings them once there are such pods."""
-    if name := selector.get(CLASS_LABEL):
+def _nodes_like(templates: Iterable[K8sObject]) -> ExistingNodes | ComputeClass:
+    """Where pods of these templates get their nodes: a class brings them once there are such pods.
+
+    Of nodes that are there already the labels that all of them want.
+    """
+    selectors = [words(part(each, "spec", "nodeSelector")) for each in templates]
+    if name := next((each[CLASS_LABEL] for each in selectors if CLASS_LABEL in each), None):
         return ComputeClass(provisioner="compute-class", name=name)
-    return ExistingNodes(selector=dict(selector))
+    common = set.intersection(*(set(each.items()) for each in selectors))
+    return ExistingNodes(selector=dict(sorted(common)))
 
 
 def is_unsaid(plan: PoolPlan) -> bool:

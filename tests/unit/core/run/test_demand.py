@@ -10,8 +10,9 @@ from inference_rollouts.core.objects.readiness import Phase, Replicas, nodes_rea
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.run.demand import replicas_wanted
 from tests.support.plans import llm_plan
-from tests.support.real_pool import SIX_LINES
+from tests.support.real_pool import CANARY, SIX_LINES, STABLE
 from tests.support.stacks import Change, leaders_and_workers, one_port, prefill_and_decode, stack
+from tests.support.taking_over import frozen
 
 GPU = "nvidia.com/gpu"
 
@@ -35,9 +36,9 @@ def test_without_manifests_it_is_as_the_plan_says() -> None:
     assert (one.count, one.each) == (plan.workload.replicas, plan.workload.accelerator.per_replica)
 
 
-def node(name: str, gpus: int) -> dict[str, Any]:
+def node(name: str, gpus: int, **labels: str) -> dict[str, Any]:
     ready = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {GPU: str(gpus)}}
-    return {"metadata": {"name": name}, "spec": {}, "status": ready}
+    return {"metadata": {"name": name, "labels": labels}, "spec": {}, "status": ready}
 
 
 @pytest.mark.parametrize(("sizes", "phase"), [((8, 4), Phase.READY), ((6, 6), Phase.WAITING)])
@@ -48,3 +49,23 @@ def test_several_sorts_are_placed_largest_first(sizes: tuple[int, ...], phase: P
     answer = nodes_readiness(nodes, [], wanted, {})
     assert answer.phase is phase
     assert ("only 2 of 3 pods with 2 or 8 each fit" in answer.message) is (phase is Phase.WAITING)
+
+
+def test_each_sort_has_room_on_its_own_nodes_alone() -> None:
+    """Prefillers and decoders of other hardware."""
+    nodes = [node("a", 8, gpu="h100"), node("b", 8, gpu="h200")]
+    wanted = [Replicas(1, 8, GPU, (), {"gpu": "h100"}), Replicas(1, 8, GPU, (), {"gpu": "h200"})]
+    assert nodes_readiness(nodes, [], wanted, {}).phase is Phase.READY
+    assert nodes_readiness(nodes, [], [wanted[0], wanted[0]], {}).phase is Phase.WAITING
+
+
+def test_where_roles_want_other_hardware_the_plan_s_nodes_are_those_of_both() -> None:
+    cluster = stack(prefill_and_decode)
+    live = cluster.objects["Deployment", f"{STABLE}-decode"]
+    label = {"cloud.google.com/gke-accelerator": "nvidia-h200-141gb"}
+    live["spec"]["template"]["spec"]["nodeSelector"] = label
+    cluster.put("apps/v1", "Deployment", live)
+    run = frozen(cluster)
+    assert run.plan.as_pool_plan.nodes.selector_for(CANARY) == {}
+    found = replicas_wanted(run.plan.as_pool_plan, run.manifests)
+    assert label in [each.selector for each in found]
