@@ -24,6 +24,7 @@ from bench.docs import write
 from lab.airflow.settings import connections
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+LONGEST = 120.0  # seconds that a watcher may take beside those that are measured
 HERE = {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'plugins'}", "NO_PROXY": "127.0.0.1"}
 
 
@@ -75,6 +76,7 @@ def measured(rollouts: int, seconds: float, quiet: bool) -> dict[str, Any]:
             stderr=subprocess.DEVNULL if quiet else None,
             text=True,
             check=True,
+            timeout=seconds + LONGEST,
         )
     told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return told

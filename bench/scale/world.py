@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import yaml
@@ -25,8 +26,7 @@ Object = dict[str, Any]
 
 def plan_of(number: int) -> PoolPlan:
     """The example plan, for pools of this rollout alone, with a bake that no benchmark sees the end of."""
-    value = yaml.safe_load((plans_folder() / "llm.yaml").read_text())
-    value |= {
+    value = _example() | {
         "name": f"llm-{number}",
         "stable": f"old-{number}",
         "canary": f"new-{number}",
@@ -39,6 +39,15 @@ def plan_of(number: int) -> PoolPlan:
     return parse_plan(value).as_pool_plan
 
 
+@cache
+def _example() -> Object:
+    value: Object = yaml.safe_load((plans_folder() / "llm.yaml").read_text())
+    return value
+
+
+_metrics = cache(ten_metrics)
+
+
 def frozen_of(number: int) -> Frozen:
     """As preflight would have frozen it."""
     return Frozen(
@@ -46,7 +55,7 @@ def frozen_of(number: int) -> Frozen:
         plan=plan_of(number),
         parents=(Parent(GATEWAY, NAMESPACE, controller=CONTROLLER),),
         targets=(Target(GATEWAY_API, "HTTPRoute", f"route-{number}"),),
-        metric_set=ten_metrics(),
+        metric_set=_metrics(),
         manifests=(),
         stable_pods=PODS,
         token=f"{number:032x}",
