@@ -83,7 +83,7 @@ function Headline({ rollout }: { rollout: Rollout }) {
       ];
   return (
     <section class={`headline ${line.standing.replace(/[ ,]+/g, "-")}`} aria-label="Where it is" aria-live="polite">
-      <div class="big"><b>{line.mirror || line.percent}<small> %</small></b><span>{line.mirror ? "mirrored to the canary" : "of the traffic on the canary"}</span></div>
+      <div class="big"><b>{line.mirror || line.percent}<small> %</small></b><span>{line.mirror ? "mirrored to the canary" : line.ended ? "on the canary when it ended" : "of the traffic on the canary"}</span></div>
       <div class="says">
         <Badge standing={line.standing} />
         <p>{headline(rollout)}</p>

@@ -9,7 +9,6 @@ from functools import partial
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import CommandRefused, RouteDrift
 from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.core.routing.claim import Command, What, read_claim, read_ending
 from inference_rollouts.core.routing.control import command_of
 from inference_rollouts.core.routing.drift import own_claim
@@ -98,7 +97,7 @@ def _undone_by(obj: K8sObject, run: str) -> str:
     """How the undo that calls itself so stands, or ended, on this object; empty where it was not there."""
     claim, last = read_claim(obj), read_ending(obj)
     if claim and claim.owner.run == run:
-        return status_of([claim]).headline
+        return f"undone by {claim.command}; guardrails watch it"
     if last and last.run == run:
         return f"undone by {last.commands[-1]}" if last.undone else f"an undo was sent back: {last.why}"
     return ""

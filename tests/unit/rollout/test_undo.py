@@ -153,7 +153,7 @@ def test_what_an_undo_would_do_is_told_and_then_that_it_was_done(scene: Scene) -
     assert (offered.undone, scene.cluster.weights()) == ("", before)
     scene.undo()
     assert aftermath(scene).offer == ""
-    assert "undone by anna: it rambles, guardrails watch it" in aftermath(scene).undone
+    assert aftermath(scene).undone == "undone by anna: it rambles; guardrails watch it"
     scene.after(UNDO_WATCH + 2.0)
     assert aftermath(scene) == Aftermath(undone="undone by anna: it rambles")
 

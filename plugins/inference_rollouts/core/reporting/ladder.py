@@ -107,6 +107,8 @@ def _of(run: SeenRun, rung: Rung) -> Iterator[Happening]:
         yield Happening(time=judged["time"], kind=kind, text=f"step {rung.step}: {judged['reason']}")
     by = run.left(f"step_{rung.step}.ask", "answered_by")
     asked = run.tasks.get(f"step_{rung.step}.ask")
+    if asked and asked.state == "skipped":  # Airflow says of these as well when they began
+        asked = None
     if judged and judged["verdict"] == Verdict.ADVANCE and asked and asked.began is not None:
         yield Happening(time=asked.began, kind="question", text=f"step {rung.step}: a person is asked")
     if by and asked and asked.ended is not None:

@@ -39,3 +39,11 @@ def test_a_judge_that_asks_is_told_once() -> None:
         {"step_1.ask": SeenTask("awaiting_input", 51.0)}, {("step_1.judge", "return_value"): judged("ask")}
     )
     assert [each[:2] for each in found] == [(1.0, "start"), (50.0, "question")]
+
+
+def test_nobody_is_asked_where_the_question_was_skipped() -> None:
+    found = told(
+        {"step_1.ask": SeenTask("skipped", 51.0, 51.0)},
+        {("step_1.judge", "return_value"): judged("advance")},
+    )
+    assert [each[:2] for each in found] == [(1.0, "start"), (50.0, "passed")]
