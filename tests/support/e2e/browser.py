@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,7 @@ def people(airflow: str, passwords: dict[str, str]) -> Iterator[dict[str, Person
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        process_group=0,
     )
     try:
         signed_in = {name: Person(name, airflow, driver) for name in passwords}
@@ -89,4 +91,8 @@ def people(airflow: str, passwords: dict[str, str]) -> Iterator[dict[str, Person
             person.sign_in(passwords[name])
         yield signed_in
     finally:
-        driver.communicate(timeout=ENDS)
+        try:
+            driver.communicate(timeout=ENDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(driver.pid, signal.SIGKILL)
+            driver.wait()
