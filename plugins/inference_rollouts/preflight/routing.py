@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.objects.gateways import failures
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent, accepting, parents_of
 from inference_rollouts.core.objects.readiness import Phase, route_readiness
@@ -60,11 +61,14 @@ def parents(cluster: Cluster, plan: PoolPlan, routes: tuple[Target, ...]) -> tup
 
     Raises RouteRefused unless each route works as it is on all of them.
     """
-    return tuple(
+    found = tuple(
         parent
         for target in routes
         for parent in _accepting(target, cluster.get(target.api, target.kind, target.name), plan.gateway)
     )
+    if sentence := failures(found):
+        log.warning("%s A rollout puts two pools into a rule.", sentence)
+    return found
 
 
 def warn_of_stickiness(

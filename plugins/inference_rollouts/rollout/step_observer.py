@@ -31,7 +31,7 @@ from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.split import Latest, enough_for, observed_split
 from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
 from inference_rollouts.core.objects.crashes import Crashes
-from inference_rollouts.core.objects.gateways import failures
+from inference_rollouts.core.objects.gateways import hints
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point, Points
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
@@ -305,9 +305,9 @@ class StepObserver:
         self._observed = split.observed
         blockers = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
         if windows and not split.matches:
-            blockers.append(f"The weights are not in force: {split}. {failures(frozen.parents)}".rstrip())
+            blockers.append(f"The weights are not in force: {split}. {hints(frozen.parents)}".rstrip())
         if unasked := unasked_picker(frozen.metric_set, windows, least):
-            blockers.append(f"{unasked} {failures(frozen.parents)}".rstrip())
+            blockers.append(f"{unasked} {hints(frozen.parents)}".rstrip())
         return blockers
 
     def _is_enough(self, requests: Mapping[str, tuple[int, int]]) -> bool:

@@ -41,6 +41,14 @@ def test_all_parents_that_accept_the_routes_are_found_on_several_gateways_too() 
     ]
 
 
+def test_how_a_gateway_is_known_to_fail_with_two_pools_is_said_before_there_are_two(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    live = routed([INFRA], says(INFRA) | {"controllerName": "istio.io/gateway-controller"})
+    found(live)
+    assert "This is Istio: releases that lack the fix of istio/istio#61594" in caplog.text
+
+
 def test_a_listener_that_refuses_the_route_is_told_and_not_asked(caplog: pytest.LogCaptureFixture) -> None:
     live = routed([HTTP, HTTPS], says(HTTP, Accepted="False"), says(HTTPS))
     with caplog.at_level(logging.WARNING):

@@ -5,7 +5,7 @@ A gateway is known by the name of its controller, with which it signs what it re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from inference_rollouts.core.objects.parents import Parent
@@ -16,13 +16,15 @@ class GatewayKind:
     """A gateway by the beginning of its `controller`'s name.
 
     `reports` are the conditions of a route that it is known to report, beside those of the Gateway API that
-    all do. `failure` is how it is known to fail with several InferencePools in a rule, with what to do.
+    all do. `failure` is how it is known to fail with several InferencePools in a rule, with what to do;
+    empty: nobody reports that it does. `habit` is what else may explain a split that is not as declared.
     """
 
     name: str
     controller: str
     reports: tuple[str, ...]
-    failure: str
+    failure: str = ""
+    habit: str = ""
 
 
 GATEWAYS = (
@@ -30,8 +32,7 @@ GATEWAYS = (
         "GKE Gateway",
         "networking.gke.io/gateway",
         ("Reconciled",),
-        "its load balancers take weights over some minutes after it has reported them; wait, and look at the "
-        "route's events. It is not known to fail with two pools in a rule",
+        habit="its load balancers take weights over some minutes after it has reported them",
     ),
     GatewayKind(
         "Istio",
@@ -45,14 +46,17 @@ GATEWAYS = (
         "kgateway",
         "kgateway.dev/kgateway",
         (),
-        "releases with kgateway-dev/kgateway#11667 answer 503 where a rule has two weighted pools. Use a "
-        "newer release",
+        "it is reported to answer 503 where a rule has two weighted pools (kgateway-dev/kgateway#11667); "
+        "try such a rule with pools that serve nobody first",
     ),
     GatewayKind(
         "Envoy Gateway",
         "gateway.envoyproxy.io/gatewayclass-controller",
         (),
-        "Envoy AI Gateway asks one picker a rule; several pools with weights belong into an AIGatewayRoute",
+        "releases of Envoy AI Gateway that know one pool a rule (1.0 and before) accept an HTTPRoute with two, "
+        'and from then on push nothing new to their proxies, for any route ("at most one inferencepool can be '
+        "referenced per route rule\" in Envoy Gateway's log). Use one whose HTTPRoutes split among pools; an "
+        "AIGatewayRoute takes one a rule",
     ),
 )
 """Those that rollouts are known to run on. None of the failures was looked for on a live cluster."""
@@ -69,6 +73,15 @@ def gateway_of(controller: str) -> GatewayKind | None:
 
 
 def failures(parents: Iterable[Parent]) -> str:
-    """A sentence about each known gateway among `parents`: how it fails with two pools; else empty."""
+    """How the known gateways among `parents` fail with two pools in a rule; empty where none does."""
+    return _sentences(parents, lambda gateway: gateway.failure)
+
+
+def hints(parents: Iterable[Parent]) -> str:
+    """What the known gateways among `parents` have to do with a split that is not as declared, if anything."""
+    return _sentences(parents, lambda gateway: gateway.failure or gateway.habit)
+
+
+def _sentences(parents: Iterable[Parent], says: Callable[[GatewayKind], str]) -> str:
     known = dict.fromkeys(filter(None, (gateway_of(each.controller) for each in parents)))
-    return " ".join(f"This is {each.name}: {each.failure}." for each in known)
+    return " ".join(f"This is {each.name}: {words}." for each in known if (words := says(each)))

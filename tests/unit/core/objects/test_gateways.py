@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference_rollouts.core.objects.gateways import GATEWAYS, failures, gateway_of
+from inference_rollouts.core.objects.gateways import GATEWAYS, failures, gateway_of, hints
 from inference_rollouts.core.objects.parents import Parent
 from tests.support.plans import ROOT
 
@@ -28,7 +28,13 @@ def test_a_gateway_is_known_by_its_controller(controller: str, name: str | None)
 def test_of_several_parents_of_a_gateway_its_failure_is_told_once() -> None:
     parents = [Parent("a", controller="istio.io/gateway-controller", section=each) for each in ("x", "y")]
     assert failures(parents).count("This is Istio:") == 1
-    assert not failures([Parent("a")])
+    assert not hints([Parent("a")])
+
+
+def test_what_is_no_failure_is_a_hint_beside_an_odd_split_alone() -> None:
+    gke = [Parent("a", controller="networking.gke.io/gateway")]
+    assert not failures(gke)
+    assert "take weights over some minutes" in hints(gke)
 
 
 def test_the_table_of_the_docs_has_each() -> None:
