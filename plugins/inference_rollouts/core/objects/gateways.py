@@ -53,10 +53,10 @@ GATEWAYS = (
         "Envoy Gateway",
         "gateway.envoyproxy.io/gatewayclass-controller",
         (),
-        "releases of Envoy AI Gateway that know one pool a rule (1.0 and before) accept an HTTPRoute with two, "
-        'and from then on push nothing new to their proxies, for any route ("at most one inferencepool can be '
-        "referenced per route rule\" in Envoy Gateway's log). Use one whose HTTPRoutes split among pools; an "
-        "AIGatewayRoute takes one a rule",
+        "releases of Envoy AI Gateway that know one pool a rule (1.0 and before) accept an HTTPRoute with "
+        "two, and from then on push nothing new to their proxies, for any route (`at most one inferencepool "
+        "can be referenced per route rule` in Envoy Gateway's log). Use one whose HTTPRoutes split among "
+        "pools; an AIGatewayRoute takes one a rule",
     ),
 )
 """Those that rollouts are known to run on. None of the failures was looked for on a live cluster."""
@@ -78,7 +78,7 @@ def failures(parents: Iterable[Parent]) -> str:
 
 
 def hints(parents: Iterable[Parent]) -> str:
-    """What the known gateways among `parents` have to do with a split that is not as declared, if anything."""
+    """What the known gateways among `parents` may have to do with a split that is not as declared."""
     return _sentences(parents, lambda gateway: gateway.failure or gateway.habit)
 
 
