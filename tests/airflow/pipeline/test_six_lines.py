@@ -27,7 +27,7 @@ kind: base-model
 stable: {STABLE}
 canary: {CANARY}
 workload: {{like: stable, image: "vllm/vllm-openai:v0.32.0"}}
-steps: [{{weight: 50, bake: 500ms}}, {{weight: 100, bake: 250ms}}]
+steps: [{{weight: 10, bake: 5m}}, {{weight: 100, bake: 5m}}]
 """
 QUICK: dict[str, Any] = {
     "initial_delay": 0,
@@ -47,17 +47,17 @@ def roll_out(include: Path, quick_runner: None, database: None, monkeypatch: pyt
     assert load_plan(path).name == "chat", "it is a whole plan"
     edit(path, **QUICK)
 
-    def run(cluster: FakeCluster, **failing: float) -> Run:
+    def run(cluster: FakeCluster, weights: list[int], **failing: float) -> Run:
         prometheus = FakePrometheus(cluster, failing=failing)
         use(fake_clients(cluster, prometheus=prometheus, servers=servers()), monkeypatch)
-        return run_dag(build_dag(load_plan(path)))
+        return run_dag(build_dag(load_plan(path)), {"weights": weights, "bake": "300ms"})
 
     return run
 
 
 def test_it_is_promoted_and_nothing_but_the_image_differs(roll_out: RollOut) -> None:
     cluster = real_pool()
-    run = roll_out(cluster)
+    run = roll_out(cluster, [100])
     assert run.state == "success", run.note
     stable, canary = cluster.route["spec"]["rules"][0]["backendRefs"]
     assert (stable.pop("weight"), canary.pop("weight")) == (0, 100)
@@ -79,7 +79,7 @@ def test_it_is_promoted_and_nothing_but_the_image_differs(roll_out: RollOut) -> 
 def test_it_is_rolled_back_and_all_of_stable_is_as_it_was(roll_out: RollOut) -> None:
     cluster = real_pool()
     before = copy.deepcopy(cluster.objects)
-    run = roll_out(cluster, **{CANARY: 0.2})
+    run = roll_out(cluster, [50, 100], **{CANARY: 0.2})
     assert run.states["rollback"] == "success", run.note
     assert {key: cluster.objects[key].get("spec") for key in before} == {
         key: obj.get("spec") for key, obj in before.items()
