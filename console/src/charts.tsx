@@ -97,7 +97,7 @@ export function evidenceOf(series: Series): ChartOf {
       ...(series.good_at !== null ? [{ label: "that it is good enough", values: values(good), colour: colour("good"), width: 2, dash: [8, 3] }] : []),
     ],
     rules,
-    note: series.good_at !== null && !good.size ? "proof that it is good enough is asked for in the last step with both arms" : undefined,
+    note: series.good_at !== null && !good.size ? "proof is asked for in the last step with both arms" : undefined,
   };
 }
 
@@ -182,7 +182,7 @@ function options(width: number, latest: Latest): uPlot.Options {
   return {
     width,
     height: height(chart),
-    padding: [chart.signs ? 20 : 10, 18, 0, 0],
+    padding: [chart.signs ? 20 : 10, 26, 0, 0],
     cursor: { sync: { key: SYNC }, points: { size: 6 }, drag: { x: false, y: false } },
     legend: { show: false },
     scales: {

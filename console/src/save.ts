@@ -14,11 +14,12 @@ export async function save(name: string): Promise<void> {
 export async function whole(): Promise<string> {
   const page = document.querySelector("main")!;
   const copy = page.cloneNode(true) as HTMLElement;
-  const drawn = copy.querySelectorAll("canvas");
-  page.querySelectorAll("canvas").forEach((canvas, place) => {
+  const drawn = copy.querySelectorAll(".uplot");
+  page.querySelectorAll(".uplot canvas").forEach((canvas, place) => {
     const picture = document.createElement("img");
-    picture.src = canvas.toDataURL("image/png");
-    picture.style.width = `${canvas.clientWidth}px`;
+    picture.src = (canvas as HTMLCanvasElement).toDataURL("image/png");
+    picture.style.width = "100%";
+    picture.alt = "";
     drawn[place]?.replaceWith(picture);
   });
   copy.querySelectorAll("details").forEach((each) => each.setAttribute("open", ""));

@@ -74,6 +74,12 @@ function spoilt(value, suffix, key = "") {
   return value;
 }
 
+// A page that asks again just then is not answered any more.
+async function close({ page, context }) {
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await context.close();
+}
+
 const chart = (page, title) => page.locator(`[role=img][aria-label^="${title}"]`).getAttribute("aria-label");
 
 if (pictures) await mkdir(pictures, { recursive: true });
@@ -98,7 +104,7 @@ for (const [name, hash, where] of [["all", "#/", "busy"], ["stopped", "#/", "sto
   const unexpected = errors.filter((error) => name !== "no-such" || !error.includes("404"));
   check(unexpected.length === 0, `${name}: ${unexpected.join("; ")}`);
   await accessible(page, name);
-  await context.close();
+  await close({ page, context });
 }
 
 for (const [standing, words, plan] of STATES) {
@@ -107,7 +113,7 @@ for (const [standing, words, plan] of STATES) {
   check((await page.textContent(".headline .badge")).includes(words), `${standing}: its badge`);
   check(errors.length === 0, `${standing}: ${errors.join("; ")}`);
   await accessible(page, standing);
-  await context.close();
+  await close({ page, context });
 }
 
 { // both kinds of evidence against their lines, the queue, and where to look further
@@ -120,7 +126,7 @@ for (const [standing, words, plan] of STATES) {
   const links = await page.locator("main a").evaluateAll((all) => all.map((link) => link.getAttribute("href")));
   check(links.some((href) => href?.endsWith("/tasks/step_3.judge")), "a link to the task of the step");
   await accessible(page, "running, dark");
-  await context.close();
+  await close({ page, context });
 }
 
 { // a promotion is undone, and everything stopped, by the DAG that commands, with a reason
@@ -145,7 +151,7 @@ for (const [standing, words, plan] of STATES) {
   await page.locator("dialog button.strong").click();
   await page.waitForSelector(".done");
   check(JSON.stringify(sent) === JSON.stringify([{ rollout: "code", command: "undo", reason: "it rambles" }, { rollout: "everything", command: "stop", reason: "incident 42", lasts: "8h" }]), `commanded: ${JSON.stringify(sent)}`);
-  await context.close();
+  await close({ page, context });
 }
 
 { // who stopped everything, why and until when; and the way on
@@ -153,7 +159,7 @@ for (const [standing, words, plan] of STATES) {
   check(/held until 2026-11-26 22:40:00 UTC by mara: the gateway/.test(await page.textContent(".stop")), "who stopped everything");
   check(await page.getByRole("button", { name: "Let them go on" }).isVisible(), "it can go on");
   await accessible(page, "stopped, dark");
-  await context.close();
+  await close({ page, context });
 }
 
 { // history goes on beyond its first page
@@ -164,7 +170,7 @@ for (const [standing, words, plan] of STATES) {
   await page.getByRole("button", { name: "Older ones" }).click();
   await page.waitForFunction((count) => document.querySelectorAll(".ended li").length === count, before + 1);
   check((await page.getByRole("button", { name: "Older ones" }).count()) === 0, "history ends");
-  await context.close();
+  await close({ page, context });
 }
 
 for (const [name, hash] of [["all", "#/"], ["question", hashOf("question")], ["promoted", hashOf("promoted", "code")], ["plan", "#/plans/rollout_llm"]]) {
@@ -172,14 +178,14 @@ for (const [name, hash] of [["all", "#/"], ["question", hashOf("question")], ["p
     const { page, context } = await open("busy", hash, { changed: (json) => spoilt(json, ' <img src=x onerror="document.title=1"><b>bold</b>') });
     check((await page.textContent("main")).includes("<img src=x"), `${name}: others' text is shown`);
     check((await page.locator("main img, main b:text-is('bold')").count()) === 0 && (await page.title()) !== "1", `${name}: others' text is no markup`);
-    await context.close();
+    await close({ page, context });
   }
   { // long names break, and nothing is beyond the edge of a narrow window
     const { page, context } = await open("busy", hash, { width: 420, changed: (json) => spoilt(json, `-${"very-long-name-".repeat(5)}end`) });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     check(wide <= 0, `${name}: ${wide} px beyond the edge`);
     await picture(page, `long-${name}`);
-    await context.close();
+    await close({ page, context });
   }
 }
 
@@ -195,7 +201,7 @@ for (const [name, hash] of [["all", "#/"], ["question", hashOf("question")], ["p
   await page.keyboard.press("Enter");
   await page.waitForSelector(".asked");
   check(page.url().includes("#/rollouts/"), "a rollout opens by keyboard");
-  await context.close();
+  await close({ page, context });
 }
 
 { // a question is answered by a click, through Airflow's own API
@@ -214,7 +220,7 @@ for (const [name, hash] of [["all", "#/"], ["question", hashOf("question")], ["p
   await page.locator("dialog button.strong").click();
   await page.waitForSelector(".done");
   check(JSON.stringify(sent) === '{"chosen_options":["Go on"]}', "the answer is sent");
-  await context.close();
+  await close({ page, context });
 }
 
 { // another alpha is asked of the server; the page is saved as one file
@@ -233,7 +239,7 @@ for (const [name, hash] of [["all", "#/"], ["question", hashOf("question")], ["p
   check((await saved.textContent("body")).includes("Rolled back"), "the saved page says how it ended");
   await picture(saved, "saved");
   await rm(dirname(path), { recursive: true });
-  await context.close();
+  await close({ page, context });
 }
 
 { // two hundred
@@ -241,25 +247,25 @@ for (const [name, hash] of [["all", "#/"], ["question", hashOf("question")], ["p
   if (pictures) await page.screenshot({ path: join(pictures, "many.png") });
   check(errors.length === 0, `many: ${errors.join("; ")}`);
   check((await page.locator(".flight tbody tr").count()) === 200, "200 rollouts");
-  await context.close();
+  await close({ page, context });
 }
 
 if (pictures) {
   for (const [name, hash] of [["all", "#/"], ["one-running", hashOf("running")], ["one-question", hashOf("question")], ["one-alarm", hashOf("alarm")], ["one-rolled-back", hashOf("rolled back")], ["one-promoted", hashOf("promoted", "code")], ["plan", "#/plans/rollout_llm"]]) {
     const { page, context } = await open("busy", hash, { theme: "dark" });
     await picture(page, `dark-${name}`);
-    await context.close();
+    await close({ page, context });
   }
   const { page, context } = await open("busy", hashOf("running"), { width: 700 });
   await picture(page, "narrow");
-  await context.close();
+  await close({ page, context });
 }
 
 { // how soon a page can be used
   const { page, context } = await open("busy", "#/", { settle: false });
   const ready = await page.evaluate(() => performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd);
   console.log(`all pages loaded and interactive after ${Math.round(ready)} ms`);
-  await context.close();
+  await close({ page, context });
 }
 
 await browser.close();

@@ -103,4 +103,3 @@ def test_two_api_servers_say_the_same(promoted: Any) -> None:
     run = promoted.dag, promoted.run_id
     assert one.overview() == other.overview()
     assert (one.one(*run), one.series(*run)) == (other.one(*run), other.series(*run))
-    assert one.rejudged(*run, 0.1) == other.rejudged(*run, 0.1)
