@@ -62,7 +62,7 @@ async def observed(shared: Shared, observer: StepObserver, now: float, *, publis
 
 async def rounds(rollouts: int, count: int, profile: cProfile.Profile | None) -> list[float]:
     """CPU milliseconds of an observation in each round."""
-    step_observer.SLOW_STORE = PATIENCE
+    step_observer.SLOW_STORE = PATIENCE  # type: ignore[attr-defined]
     began = now = time.time()
     frozen = [frozen_of(number) for number in range(rollouts)]
     with sharing(frozen[0]) as shared:

@@ -60,18 +60,40 @@ class JudgeTrigger(BaseTrigger):
 
     async def _judge(self, shared: Shared, observer: StepObserver) -> Judgement:
         """The first final judgement."""
-        publisher = Publisher(self, frozen=observer.run.frozen)
-        opinion: tuple[Verdict, str | None] | None = None
-        logged = 0.0
+        publisher, told = Publisher(self, frozen=observer.run.frozen), _Told(observer.context)
         while True:
-            judgement = await shared.observe(observer, time.time())
-            if (judgement.verdict, judgement.blame) != opinion or judgement.time >= logged + LOG_EVERY:
-                opinion, logged = (judgement.verdict, judgement.blame), judgement.time
-                self.log.info("%s", _sentence(observer.context, judgement))
-            if judgement.verdict.final:
-                return judgement
-            await publisher.publish(observer.status(judgement))
+            if final := await self._observed(shared, observer, publisher, told):
+                return final
             await asyncio.sleep(pause(observer))
+
+    async def _observed(
+        self, shared: Shared, observer: StepObserver, publisher: Publisher, told: _Told
+    ) -> Judgement | None:
+        """One observation: its judgement if that is final. Of others nothing is kept, as they are large."""
+        judgement = await shared.observe(observer, time.time())
+        if sentence := told.of(judgement):
+            self.log.info("%s", sentence)
+        if judgement.verdict.final:
+            return judgement
+        await publisher.publish(observer.status(judgement))
+        return None
+
+
+class _Told:
+    """What is logged of the judgements of a step: news, and what brings none every LOG_EVERY seconds."""
+
+    def __init__(self, step: StepContext) -> None:
+        self._step = step
+        self._opinion: tuple[Verdict, str | None] | None = None
+        self._at = 0.0
+
+    def of(self, judgement: Judgement) -> str:
+        """A sentence, or an empty one."""
+        opinion = judgement.verdict, judgement.blame
+        if opinion == self._opinion and judgement.time < self._at + LOG_EVERY:
+            return ""
+        self._opinion, self._at = opinion, judgement.time
+        return _sentence(self._step, judgement)
 
 
 def pause(observer: StepObserver) -> float:

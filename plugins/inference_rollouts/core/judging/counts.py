@@ -165,8 +165,8 @@ class Counter:
                 parts = parts_of(self.metric_set, self._arms, read)
                 repeat = Repeat(self._ledger, where, parts, samples, self._ahead)
                 scatters = {name: self._scatters[name] for name in counts}
-                arms = [arm.value for arm in self._arms]
-                pooled = Pooled(arms, repeat.units, repeat.unit_of_cell, scatters)
+                values = [arm.value for arm in self._arms]
+                pooled = Pooled(values, repeat.units, repeat.unit_of_cell, scatters)
                 self._again = _Again(repeat, pooled, shown, self.notes)
         return WindowCounts(start=since, end=after.time, counts=counts)
 

@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judge import absorb, begin, conclude
-from inference_rollouts.core.judging.judgement import Judgement
+from inference_rollouts.core.judging.judgement import Judgement, Verdict
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import Health, Policy, StepContext
 from inference_rollouts.core.judging.queries import Query
@@ -32,6 +32,14 @@ GAP = 64  # of them for the line that counts what is missing
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces, finite numbers only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+class _Said(NamedTuple):
+    """What decides whether a judgement is worth a line; all of one is large."""
+
+    verdict: Verdict
+    blame: str | None
+    time: float
 
 
 class DecisionRecorder:
@@ -56,7 +64,7 @@ class DecisionRecorder:
         }
         self.head = canonical(head)
         self._windows: list[WindowCounts] = []
-        self._last: Judgement | None = None
+        self._last: _Said | None = None
 
     def window(self, window: WindowCounts) -> None:
         """A window that the next judgement knows of."""
@@ -64,10 +72,11 @@ class DecisionRecorder:
 
     def observation(self, health: Health, judgement: Judgement) -> str | None:
         """The new line, or None when nothing changed and the last line is younger than a minute."""
-        if self._last and not _worth_a_line(self._last, judgement):
+        said = _Said(judgement.verdict, judgement.blame, judgement.time)
+        if self._last and not _worth_a_line(self._last, said):
             return None
         line = canonical(_observation(self._windows, health, judgement))
-        self._windows, self._last = [], judgement
+        self._windows, self._last = [], said
         return line
 
 
@@ -186,7 +195,7 @@ def _size(line: str) -> int:
     return len(line.encode()) + 1
 
 
-def _worth_a_line(last: Judgement, now: Judgement) -> bool:
+def _worth_a_line(last: _Said, now: _Said) -> bool:
     changed = (last.verdict, last.blame) != (now.verdict, now.blame)
     return changed or now.time - last.time >= EVERY
 

@@ -256,7 +256,7 @@ def _alone(good: Array, close: Array, small: Array) -> Array:
         2
     )
     both = np.logaddexp(odds, shares) - np.log(2)
-    return np.where(np.isneginf(small).all(axis=(-2, -1)), odds, both)
+    return np.asarray(np.where(np.isneginf(small).all(axis=(-2, -1)), odds, both))
 
 
 def objectives_broken(running: Running, rules: Rules, unbegun: float) -> NDArray[np.float64]:

@@ -241,9 +241,9 @@ def _arrays(rules: Rules, window: WindowCounts) -> _Counted:
     for name, place in rules.places.items():
         width = place.stop - place.start
         counts = window.counts.get(name) or _nothing(width)
-        for arm, each in enumerate((counts.canary, counts.stable)):
-            n[arm].extend([each.n] * width)
-            bad[arm].extend(each.bad)
+        for arm, own in enumerate((counts.canary, counts.stable)):
+            n[arm].extend([own.n] * width)
+            bad[arm].extend(own.bad)
         sums = counts.chi2, counts.df, counts.lasting_chi2, counts.lasting_df
         for values, each in zip(scattered, sums, strict=True):
             values.extend(each)
