@@ -82,9 +82,11 @@ def test_who_only_looked_ahead_is_told_so(rollout: Rollout) -> None:
     assert line["standing"] == one["line"]["standing"] == "dry run"
 
 
-def test_what_is_no_rollout_is_not_there(rollout: Rollout) -> None:
+def test_what_is_no_rollout_is_not_there_nor_what_ended_later(rollout: Rollout) -> None:
     rollout()
     source, line, _ = newest()
     assert source.one("rollout_llm", "no such run") is None
     assert source.series("other_dag", line["run"]) is None
     assert source.plan("other_dag") is None
+    for before, there in ((line["ended"] + 1, True), (line["ended"], False)):
+        assert (line["run"] in [each["run"] for each in source.history(before)["history"]]) is there
