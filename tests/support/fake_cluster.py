@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from inference_rollouts.clients.discovery import Extensions, is_own
@@ -22,6 +22,7 @@ from inference_rollouts.core.objects.workload_kinds import (
 )
 from inference_rollouts.core.routing.claim import ENDING, Ending, read_ending
 from inference_rollouts.rollout.pods import base_url
+from tests.support.field_owners import Object, Path, drop, leaves, managed, merge
 from tests.support.json_patch import PathMissing, TestFailed, apply_patch
 from tests.support.routes import ref, route
 
@@ -55,9 +56,6 @@ IDENTITY = {
     ("metadata", "namespace"),
     ("metadata", "resourceVersion"),
 }
-
-Object = dict[str, Any]
-Path = tuple[str, ...]
 
 
 class FakeCluster:
@@ -215,7 +213,7 @@ class FakeCluster:
         version = before["metadata"]["resourceVersion"] if before else ""
         if manifest["metadata"].get("resourceVersion", version) != version:
             raise ClusterUnavailable("PATCH", f"/{kind}/{name}", 409, "the object has been modified")
-        wanted = {path: value for path, value in _leaves(manifest) if path not in IDENTITY}
+        wanted = {path: value for path, value in leaves(manifest) if path not in IDENTITY}
         merged, owners = self._merged(before, manifest, wanted)
         if merged == before or dry_run:
             return merged
@@ -227,7 +225,7 @@ class FakeCluster:
             patched = apply_patch(before, patch)
         except (TestFailed, PathMissing) as error:
             raise PatchRefused(str(error)) from error
-        old, new = dict(_leaves(before)), dict(_leaves(patched))
+        old, new = dict(leaves(before)), dict(leaves(patched))
         ours = {path: FIELD_MANAGER for path, value in new.items() if old.get(path, ...) != value}
         kept = {path: who for path, who in self._owners.get((kind, name), {}).items() if path in new}
         return self._write(patched, kept | ours)
@@ -260,9 +258,9 @@ class FakeCluster:
     def write_as(self, manager: str, obj: Object) -> Object:
         """Somebody else creates an object, or applies fields of it by force."""
         key = obj["kind"], obj["metadata"]["name"]
-        owners = {path: manager for path, _ in _leaves(obj) if path not in IDENTITY}
+        owners = {path: manager for path, _ in leaves(obj) if path not in IDENTITY}
         live = self.objects.get(key)
-        merged = copy.deepcopy(obj) if live is None else _merge(copy.deepcopy(live), obj)
+        merged = copy.deepcopy(obj) if live is None else merge(copy.deepcopy(live), obj)
         return self._write(merged, self._owners.get(key, {}) | owners)
 
     def put(self, api_version: str, kind: str, obj: Object) -> None:
@@ -289,21 +287,21 @@ class FakeCluster:
         """The object as applied, and who owns its fields then. Raises PatchRefused on others' fields."""
         key = manifest["kind"], manifest["metadata"]["name"]
         owners = self._owners.get(key, {})
-        live = dict(_leaves(before)) if before else {}
+        live = dict(leaves(before)) if before else {}
         for path, value in wanted.items():
             owner = owners.get(path, FIELD_MANAGER)
             if owner != FIELD_MANAGER and live.get(path) != value:
                 raise PatchRefused(f'conflict with "{owner}": .{".".join(path)}')
-        merged: Object = _merge(copy.deepcopy(before or {}), manifest)
+        merged: Object = merge(copy.deepcopy(before or {}), manifest)
         dropped = [path for path, who in owners.items() if who == FIELD_MANAGER and path not in wanted]
         for path in dropped:
-            _drop(merged, path)
+            drop(merged, path)
         kept = {path: who for path, who in owners.items() if path not in dropped}
         return merged, kept | dict.fromkeys(wanted, FIELD_MANAGER)
 
     def _write(self, obj: Object, owners: dict[Path, str]) -> Object:
         key = obj["kind"], obj["metadata"]["name"]
-        obj["metadata"]["managedFields"] = _managed(owners)
+        obj["metadata"]["managedFields"] = managed(owners)
         self.writes.append(key)
         self._owners[key] = owners
         self.put(obj["apiVersion"], obj["kind"], obj)
@@ -357,41 +355,6 @@ def deployment(name: str, replicas: int) -> Object:
         "template": {"metadata": {"labels": labels}},
     }
     return {"metadata": {"name": name}, "spec": spec}
-
-
-def _leaves(obj: K8sObject, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The fields of an object; a list is one field."""
-    for key, value in obj.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, (*path, key))
-        elif (*path, key) != ("metadata", "managedFields"):
-            yield (*path, key), value
-
-
-def _merge(live: Object, wanted: K8sObject) -> Object:
-    """`live` with all fields of `wanted`."""
-    for key, value in wanted.items():
-        if isinstance(value, Mapping) and isinstance(live.get(key), dict):
-            _merge(live[key], value)
-        else:
-            live[key] = copy.deepcopy(value)
-    return live
-
-
-def _drop(obj: Object, path: Path) -> None:
-    parent: Any = obj
-    for key in path[:-1]:
-        parent = parent.get(key, {})
-    parent.pop(path[-1], None)
-
-
-def _managed(owners: Mapping[Path, str]) -> list[Object]:
-    """`metadata.managedFields`, as far as anybody reads it."""
-    fields: dict[str, Object] = {}
-    for path, manager in owners.items():
-        fields.setdefault(manager, {})[f"f:{path[0]}"] = {}
-    at = "2026-01-01T00:00:00Z"
-    return [{"manager": who, "time": at, "fieldsV1": parts} for who, parts in fields.items()]
 
 
 def _parent(generation: int) -> Object:
