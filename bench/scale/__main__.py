@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from bench.docs import write
+from bench.scale.world import CHURN
 from lab.airflow.settings import connections
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -29,9 +30,9 @@ HERE = {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'plugins'}", "NO_PR
 
 
 @contextmanager
-def stand_ins(rollouts: int, since: float) -> Iterator[str]:
+def stand_ins(rollouts: int, since: float, churn: float = CHURN) -> Iterator[str]:
     """Their address."""
-    argv = [sys.executable, "-m", "bench.scale.standins", str(rollouts), str(since)]
+    argv = [sys.executable, "-m", "bench.scale.standins", str(rollouts), str(since), str(churn)]
     with subprocess.Popen(argv, cwd=CHECKOUT, env=HERE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

@@ -2,8 +2,9 @@
 
 Rollouts are observed round after round, all of a round at once, as fast as it goes, along the way of a
 trigger: queries, counts, evidence, verdict, record, lease, status. Time is simulated, so leases and statuses
-come as often as they would. Times are CPU seconds of this process alone, the medians of its rounds; the
-stand-ins are another. With `--profile` everything is done in one thread, and its profile is written.
+come as often as they would; the cluster stands still, since its watches cost by the second. Times are CPU
+seconds of this process alone, the medians of its rounds; the stand-ins are another. With `--profile`
+everything is done in one thread, and its profile is written.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import yaml
 from bench.scale.__main__ import kubeconfig, stand_ins
 from bench.scale.watcher import resident
 from bench.scale.world import INTERVAL, SCRAPE_DELAY, context_of, frozen_of
+from inference_rollouts.clients import view
 from inference_rollouts.core.judging.judge import Carried
 from inference_rollouts.hooks.sharing import Shared, sharing
 from inference_rollouts.rollout import step_observer
@@ -32,7 +34,7 @@ from inference_rollouts.rollout.step_observer import StepObserver
 from lab.airflow.settings import connections
 
 STATUS_ROUNDS = 2  # rounds between two publications of what brings no news
-PATIENCE = 60.0  # seconds for an answer: what a busy machine takes is no part of the cost
+PATIENCE = 600.0  # seconds for an answer, and for a watch: what a busy machine takes is no part of the cost
 FIRST = 4  # rounds that are not measured: series are learnt
 
 P = ParamSpec("P")
@@ -62,7 +64,7 @@ async def observed(shared: Shared, observer: StepObserver, now: float, *, publis
 
 async def rounds(rollouts: int, count: int, profile: cProfile.Profile | None) -> list[float]:
     """CPU milliseconds of an observation in each round."""
-    step_observer.SLOW_STORE = PATIENCE  # type: ignore[attr-defined]
+    step_observer.SLOW_STORE = view.WATCH_SECONDS = view.VIEW_AGE = PATIENCE  # type: ignore[attr-defined]
     began = now = time.time()
     frozen = [frozen_of(number) for number in range(rollouts)]
     with sharing(frozen[0]) as shared:
@@ -94,7 +96,7 @@ def main() -> None:
     parser.add_argument("--profile", help="where to write the profile")
     args = parser.parse_args()
     profile = cProfile.Profile(time.thread_time) if args.profile else None
-    with stand_ins(args.rollouts, time.time()) as url, tempfile.TemporaryDirectory() as home:
+    with stand_ins(args.rollouts, time.time(), PATIENCE) as url, tempfile.TemporaryDirectory() as home:
         config = Path(home) / "kubeconfig"
         config.write_text(yaml.safe_dump(kubeconfig(url)))
         os.environ.update(connections(config, url))

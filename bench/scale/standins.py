@@ -1,7 +1,8 @@
-"""Stand-ins of an API server and a metrics store in one process: `python -m bench.scale.standins ROLLOUTS`.
+"""Stand-ins of an API server and a metrics store: `python -m bench.scale.standins ROLLOUTS SINCE CHURN`.
 
-They answer what a watcher asks, with full payloads, and count requests and bytes (`GET /counted`). Every pod
-counts requests; every `CHURN` seconds the status of some pod changes. The first line printed is the port.
+In one process they answer what a watcher asks, with full payloads, and count requests and bytes (`GET
+/counted`). Every pod counts requests; every CHURN seconds the status of some pod changes. The first line
+printed is the port.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from bench.scale.world import ARMS, NAMESPACE, PODS, Object, objects_of
 from inference_rollouts.core.objects.api_groups import GATEWAY_API, LEASE_API, POOL_APIS
 
 RATE = 10.0  # requests/s of each pod; 2 % fail
-CHURN = 0.5
 KINDS = {
     ("v1", "Pod"): "pods",
     ("v1", "Service"): "services",
@@ -66,9 +66,9 @@ class Cluster:
         key, _, value = selector.partition(",")[0].partition("=")
         return self.by_label[key, value]
 
-    async def churn(self) -> None:
+    async def churn(self, seconds: float) -> None:
         for name in itertools.cycle(self.objects["pods"]):
-            await asyncio.sleep(CHURN)
+            await asyncio.sleep(seconds)
             pod = self.objects["pods"][name]
             pod["status"]["conditions"][0]["lastProbeTime"] = f"{time.time()}"
             self.change("pods", pod)
@@ -89,7 +89,8 @@ class Counted:
 class StandIns:
     """Both servers."""
 
-    def __init__(self, rollouts: int, since: float) -> None:
+    def __init__(self, rollouts: int, since: float, churn: float) -> None:
+        self._churn = churn
         self.cluster = Cluster(each for number in range(rollouts) for each in objects_of(number, since))
         self.counted = Counted()
         self.begun = since
@@ -110,7 +111,7 @@ class StandIns:
         return app
 
     async def _start(self, app: web.Application) -> None:
-        app["churn"] = asyncio.create_task(self.cluster.churn())
+        app["churn"] = asyncio.create_task(self.cluster.churn(self._churn))
 
     async def _told(self, request: web.Request) -> web.Response:
         return web.json_response({"requests": self.counted.requests, "bytes": self.counted.bytes})
@@ -231,8 +232,8 @@ def _template(number: int) -> list[str]:
 
 
 def main() -> None:
-    rollouts, since = int(sys.argv[1]), float(sys.argv[2])
-    app = StandIns(rollouts, since).app()
+    rollouts, since, churn = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+    app = StandIns(rollouts, since, churn).app()
 
     async def serve() -> None:
         runner = web.AppRunner(app, access_log=None)

@@ -21,6 +21,7 @@ from inference_rollouts.core.run.guard import guard_of
 NAMESPACE, GATEWAY, CONTROLLER = "default", "inference-gateway", "example.com/gateway"
 PODS, INTERVAL, SCRAPE_DELAY = 8, 5.0, 0.5
 ARMS = ("old", "new")
+CHURN = 0.5  # seconds from one change of some pod's status to the next
 Object = dict[str, Any]
 
 
