@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -32,6 +32,9 @@ class Kept(Generic[T]):
     An older one is given once more while the next is being made, so that who looks all the time does not wait
     for what is only slow. But nobody is told what was true `STALE` seconds ago, nor of a failure that is no
     longer fresh: then, and for what was never asked, one waits, `patience` seconds at most.
+
+    `waits`: for so many seconds one waits for the next before the older one is given. Answers that others are
+    made of wait, as each that did not would make those older by its own age.
     """
 
     def __init__(
@@ -40,11 +43,13 @@ class Kept(Generic[T]):
         most: int = 256,
         workers: int = 4,
         patience: float | None = None,
+        waits: float = 0.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fresh = fresh
         self._most = most
         self._patience = patience
+        self._waits = waits
         self._now = now
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry[T]] = OrderedDict()
@@ -57,8 +62,15 @@ class Kept(Generic[T]):
             self._entries.move_to_end(key)
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)
-            value = self._given(entry)
+            value, newer = self._given(entry), entry.next.value if entry.next else None
+        if newer and newer is not value and newer in wait([newer], self._waits).done:
+            value = newer
         return value.result(self._patience)
+
+    def forget(self, key: Hashable) -> None:
+        """What is kept is not so any more: the next answer is made anew."""
+        with self._lock:
+            self._entries.pop(key, None)
 
     def _current(self, entry: _Entry[T] | None, make: Callable[[], T]) -> _Entry[T]:
         """The latest that is answered, or else asked for; its successor is asked for when it is time."""

@@ -23,7 +23,7 @@ class Known:
 
     def __init__(self, world: World, patience: float) -> None:
         self._world = world
-        self._claims: Kept[Claims] = Kept(FRESH, patience=patience)
+        self._claims: Kept[Claims] = Kept(FRESH, patience=patience, waits=patience)
         self._around: Kept[Surroundings] = Kept(SLOW, patience=patience)
         self._after: Kept[Aftermath] = Kept(SLOW, patience=patience)
 
@@ -34,6 +34,10 @@ class Known:
         except Exception as error:
             log.debug("nothing is known of the claims in namespace %s: %s", place[1], error)
             return None
+
+    def forget(self, place: Place) -> None:
+        """Somebody changed what is claimed there."""
+        self._claims.forget(place)
 
     def claims_of(self, seen: SeenRun, frozen: Frozen) -> Sequence[Claim]:
         """The claims of a run; none where it holds none, or nobody knows."""

@@ -64,7 +64,7 @@ class RolloutSource:
         self._known = Known(world, patience)
         self._frozen: Kept[Frozen | None] = Kept(FOREVER, most=1024)
         self._lists: Kept[dict[str, Any]] = Kept(FRESH)
-        self._runs: Kept[SeenRun | None] = Kept(FRESH)
+        self._runs: Kept[SeenRun | None] = Kept(FRESH, waits=patience)
         self._ones: Kept[dict[str, Any] | None] = Kept(FRESH)
         self._charts: Kept[dict[str, Any] | None] = Kept(FRESH)
         self._again: Kept[dict[str, Any]] = Kept(SLOW)
@@ -110,7 +110,11 @@ class RolloutSource:
         if seen is None or frozen is None or not self._known.claims_of(seen, frozen):
             raise CommandRefused("This run claims nothing now, so there is nothing to command.")
         log.info("%s: %s by %s: %s", run, what, who, why)
-        return command(self._world.clients(frozen).cluster, frozen.plan.name, what, who, why)
+        words = command(self._world.clients(frozen).cluster, frozen.plan.name, what, who, why)
+        self._known.forget(place_of(frozen.plan))
+        self._ones.forget((dag, run))
+        self._lists.forget("all")
+        return words
 
     def _stops(self, runs: Sequence[SeenRun], plans: Mapping[str, Plan]) -> Iterator[dict[str, Any]]:
         """Where all rollouts are stopped, by whom and why: each namespace once, with its DAGs, running or

@@ -30,7 +30,7 @@ class Standing:
     def __init__(self, world: World, now: Callable[[], float], patience: float) -> None:
         self._world = world
         self._now = now
-        self._views: Kept[LiveView] = Kept(FRESH, patience=patience)
+        self._views: Kept[LiveView] = Kept(FRESH, patience=patience, waits=patience)
         self._steps: Kept[LiveStep] = Kept(FOREVER, most=STEPS)
 
     def live(self, seen: SeenRun, frozen: Frozen) -> LiveView | None:

@@ -83,6 +83,28 @@ def test_an_answer_is_as_old_as_itself_not_as_the_next(asked: Asked) -> None:
     assert asked.get() == 7
 
 
+def test_what_others_are_made_of_is_waited_for(asked: Asked) -> None:
+    asked.kept._waits = 10.0
+    assert asked.get() == 1
+    asked.now += FRESH
+    assert asked.get() == 2
+
+
+def test_what_is_too_slow_for_them_is_given_as_it_was(asked: Asked) -> None:
+    asked.get()
+    hangs = threading.Event()
+    asked.kept._waits = 0.01
+    asked.now += FRESH
+    assert asked.kept.get("it", lambda: 7 * hangs.wait(10)) == 1
+    hangs.set()
+
+
+def test_what_is_forgotten_is_asked_anew(asked: Asked) -> None:
+    asked.get()
+    asked.kept.forget("it")
+    assert asked.get() == 2
+
+
 def test_a_failure_is_told_while_it_is_fresh_and_then_asked_again(asked: Asked) -> None:
     asked.broken = True
     for _ in range(2):
