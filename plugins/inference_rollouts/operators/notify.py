@@ -22,7 +22,7 @@ from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.reporting.report import Outcome
 from inference_rollouts.core.reporting.series import DURATION, OUTCOMES, Closed, Reason, closed_by_run, tags
 from inference_rollouts.core.reporting.told import Mark
-from inference_rollouts.core.reporting.transition import Transition, reason_of, refusal, transitions
+from inference_rollouts.core.reporting.transition import Transition, as_asked, reason_of, refusal, transitions
 from inference_rollouts.hooks.notifiers import send
 from inference_rollouts.operators.base import FAILURE, PREFLIGHT, frozen_plan, run_identity
 from inference_rollouts.operators.history import course, is_refused
@@ -106,7 +106,8 @@ def _refusals(context: Context, plan: Plan) -> Iterator[Transition]:
     if why or is_refused(context):
         run = context["dag_run"]
         link = page_of_run(run.dag_id, run.run_id)
-        yield refusal(plan, run_identity(context), link, why or "the run was stopped before it began")
+        asked = as_asked(plan, context.get("params") or {})
+        yield refusal(asked, run_identity(context), link, why or "the run was stopped before it began")
 
 
 def _plan(context: Context) -> Plan | None:

@@ -11,7 +11,7 @@ from inference_rollouts.core.plan.notifications import Occasion
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.reporting.links import run_page
 from inference_rollouts.core.reporting.told import Mark
-from inference_rollouts.core.reporting.transition import of_plan
+from inference_rollouts.core.reporting.transition import as_asked, of_plan
 from inference_rollouts.hooks.notifiers import send
 from inference_rollouts.rollout.telling import deliver
 
@@ -28,7 +28,8 @@ async def lingers(plan: dict[str, Any], context: dict[str, Any]) -> None:
     name = f"{run['dag_id']}/{run['dag_run_id']}"
     link = run_page(conf.get("api", "base_url", fallback="") or "", run["dag_id"], run["dag_run_id"])
     why = f"It has been in the queue or running since {since}."
-    told = of_plan(parsed, Occasion.LINGERS, name, name, link, why)
+    asked = as_asked(parsed, run.get("conf") or {})
+    told = of_plan(asked, Occasion.LINGERS, name, name, link, why)
     await asyncio.to_thread(deliver, [told], parsed.notifications, Forgetful(), send)
 
 

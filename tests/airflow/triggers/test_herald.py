@@ -118,11 +118,13 @@ def test_a_hanging_receiver_holds_no_trigger(receiver: FakeReceiver) -> None:
 )
 def test_a_run_lingers_only_while_it_is_one(receiver: FakeReceiver, state: str, told: list[str]) -> None:
     run = {"dag_id": "rollout_llm", "dag_run_id": "r 1", "state": state, "queued_at": "2026-01-01T00:00:00Z"}
+    run["conf"] = {"canary": "v7"}
     plan = llm(notifications=[WEBHOOK])
     asyncio.run(lingers(plan, context={"dag_run": run, "deadline": {}}))
     assert receiver.occasions == told
     if told:
         assert receiver.events[0]["data"]["link"].endswith("/dags/rollout_llm/runs/r%201")
+        assert "llm-pool -> v7" in receiver.events[0]["data"]["headline"]
 
 
 def test_the_guardian_of_airflow_tells_of_what_it_ended(

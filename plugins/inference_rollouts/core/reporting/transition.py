@@ -234,6 +234,12 @@ def refusal(plan: Plan, run: str, link: str, why: str) -> Transition:
     return of_plan(plan, Occasion.REFUSED, f"{run}/{words}", run, link, why)
 
 
+def as_asked(plan: Plan, wanted: Mapping[str, Any]) -> Plan:
+    """The plan with the pools that a run asked for by its parameters: valid or not, people hear of them."""
+    pools = {side: wanted[side] for side in ("stable", "canary") if isinstance(wanted.get(side), str)}
+    return plan.model_copy(update={side: name[:LONGEST_REASON] for side, name in pools.items() if name})
+
+
 def of_plan(plan: Plan, occasion: Occasion, token: str, run: str, link: str, reason: str) -> Transition:
     """A transition of a run of which only the plan is known."""
     return Transition(

@@ -18,6 +18,7 @@ from inference_rollouts.core.reporting.transition import (
     ENDINGS,
     Course,
     Transition,
+    as_asked,
     of_run,
     reason_of,
     refusal,
@@ -58,6 +59,14 @@ def test_what_is_found_again_has_the_same_id_and_all_others_another() -> None:
     assert all(one.startswith(FROZEN.token) for one in ids)
     refused = [refusal(FROZEN.plan, RUN, "", why).id for why in ("a", "a", "b")]
     assert refused[0] == refused[1] != refused[2]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "canary"),
+    [({"canary": "v7"}, "v7"), ({"canary": ""}, CANARY), ({"canary": 7}, CANARY), ({}, CANARY)],
+)
+def test_who_was_refused_hears_of_the_pool_they_asked_for(wanted: dict[str, Any], canary: str) -> None:
+    assert refusal(as_asked(FROZEN.plan, wanted), RUN, "", "why").canary == canary
 
 
 def test_every_outcome_is_told() -> None:
