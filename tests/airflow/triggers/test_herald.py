@@ -117,7 +117,12 @@ def test_a_hanging_receiver_holds_no_trigger(receiver: FakeReceiver) -> None:
     ("state", "told"), [("running", ["lingers"]), ("queued", ["lingers"]), ("failed", [])]
 )
 def test_a_run_lingers_only_while_it_is_one(receiver: FakeReceiver, state: str, told: list[str]) -> None:
-    run = {"dag_id": "rollout_llm", "dag_run_id": "r 1", "state": state, "queued_at": "2026-01-01T00:00:00Z"}
+    run: dict[str, Any] = {
+        "dag_id": "rollout_llm",
+        "dag_run_id": "r 1",
+        "state": state,
+        "queued_at": "2026-01-01T00:00:00Z",
+    }
     run["conf"] = {"canary": "v7"}
     plan = llm(notifications=[WEBHOOK])
     asyncio.run(lingers(plan, context={"dag_run": run, "deadline": {}}))
