@@ -90,6 +90,10 @@ class LabServers:
         self._listening[url] = f"http://127.0.0.1:{self._wait(listen())}"
         return url
 
+    def listening(self, url: str) -> str:
+        """Where the server of a pod really listens."""
+        return self._listening[url]
+
     def __enter__(self) -> LabServers:
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from inference_rollouts.clients.model_server import ModelServers
 from inference_rollouts.core.judging.judge import Carried
 from inference_rollouts.core.judging.judgement import Judgement, Verdict
 from inference_rollouts.core.objects.readiness import Phase
@@ -15,11 +16,10 @@ from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.step_observer import StepObserver
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
-from tests.support.fake_servers import FakeServers
 from tests.support.freezing import freeze
 
 
-def roll_out(plan: Plan, cluster: FakeCluster, prometheus: FakePrometheus, servers: FakeServers) -> Verdict:
+def roll_out(plan: Plan, cluster: FakeCluster, prometheus: FakePrometheus, servers: ModelServers) -> Verdict:
     """Prepare, move and promote, or bring back what alarms; the verdict of the last step."""
     run = freeze(cluster, plan, prometheus=prometheus, servers=servers)
     _prepare(run)
