@@ -31,7 +31,6 @@ const DEEDS = {
   fill: async (page, { at, text }) => void (await located(page, at).fill(text)),
   text: async (page, { at }) => await located(page, at).innerText(),
   evaluate: async (page, { code }) => await page.evaluate(code),
-  picture: async (page, { path }) => void (await page.screenshot({ path, fullPage: true })),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -67,7 +67,10 @@ class Person:
         assert self.driver.stdout
         self.driver.stdin.write(json.dumps({"who": self.name, "do": deed, **details}) + "\n")
         self.driver.stdin.flush()
-        answer = json.loads(self.driver.stdout.readline())
+        line = self.driver.stdout.readline()
+        if not line:
+            raise NotOnThePage(f"{self.name}: {deed} {details}: the browser has ended")
+        answer = json.loads(line)
         if problem := answer.get("error"):
             raise NotOnThePage(f"{self.name}: {deed} {details}: {problem}")
         return answer["value"]

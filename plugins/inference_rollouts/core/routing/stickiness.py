@@ -13,7 +13,7 @@ EFFECT = (
     "not requests: after a raise it comes late, on the way back clients may stay until their sessions end, "
     "and requests of a session are no independent evidence"
 )
-TODO = "Take it away while the rollout runs, or give steps a bake as long as sessions last"
+ADVICE = "Take it away while the rollout runs, or give steps a bake as long as sessions last"
 _GKE = "GCPSessionAffinity"  # GKE's kinds for it begin so
 _FIELDS = ("sessionAffinity", "sessionPersistence", "consistentHash", "stickySession")
 
@@ -29,7 +29,7 @@ def of_route(route: K8sObject, paths: Iterable[str]) -> Iterator[str]:
             found.append(f"sessionPersistence ({persistence.get('type') or 'Cookie'})")
         if found:
             where = f"Rule {path.rsplit('/', 1)[1]} of {title_of(route)}"
-            yield f"{where} has {' and '.join(found)}: {EFFECT}. {TODO}."
+            yield f"{where} has {' and '.join(found)}: {EFFECT}. {ADVICE}."
 
 
 def of_policy(policy: K8sObject) -> str:
@@ -43,7 +43,7 @@ def of_policy(policy: K8sObject) -> str:
         found = found or "its spec"
     if not found:
         return ""
-    return f"{title_of(policy)} keeps clients where they were ({found}): {EFFECT}. {TODO}."
+    return f"{title_of(policy)} keeps clients where they were ({found}): {EFFECT}. {ADVICE}."
 
 
 def _sticky(value: Any) -> Iterator[str]:

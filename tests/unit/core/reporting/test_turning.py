@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 
-import pytest
-
 from inference_rollouts.core.judging.judge import Carried, absorb, begin, conclude
-from inference_rollouts.core.judging.judgement import figure
 from inference_rollouts.core.reporting.turning import turning_points
 from tests.support.judging import HEALTHY, failing, policy, quiet_windows, small_set, step
 
@@ -29,18 +26,3 @@ def test_an_alarm_is_some_failures_away() -> None:
 def test_nothing_would_change_a_verdict_that_is_final() -> None:
     sums = reduce(absorb, [failing(0.0, 100, 0)], begin(policy(), small_set(), step(), Carried()))
     assert turning_points(sums, conclude(sums, HEALTHY, 10.0)) == []
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (0.976, "0.976"),
-        (41.27, "41.3"),
-        (541.69, "542"),
-        (5212.0, "5,210"),
-        (25000.4, "25,000"),
-        (3e7, "3e+07"),
-    ],
-)
-def test_figures_have_three_digits_that_matter(value: float, words: str) -> None:
-    assert figure(value) == words
