@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -18,6 +19,8 @@ from lab.kube.conditions import is_true
 from lab.kube.objects import Obj, path_of, path_of_object
 from lab.lifecycle import health
 from lab.loadgen.client import PATIENCE
+from lab.loadgen.log import read_log
+from lab.loadgen.record import OK
 from lab.model_server.faults import Fault
 from lab.scope import HOME, LAB
 
@@ -59,6 +62,12 @@ class SharedLab:
         return dict(self._failures() - self._lost)
 
     @property
+    def losses(self) -> list[str]:
+        """The requests that failed, each as the clients' log has it, once that is written."""
+        log = self.stage.directory.path / "loadgen"
+        return [each.line() for each in read_log(log, self._since) if each.outcome != OK]
+
+    @property
     def events(self) -> list[str]:
         """Reasons of the Events that rollouts wrote, in order."""
         return self._told()[self._events :]
@@ -97,7 +106,7 @@ class SharedLab:
         self._begin()
 
     def _begin(self) -> None:
-        self._lost, self._events = self._failures(), len(self._told())
+        self._since, self._lost, self._events = time.time(), self._failures(), len(self._told())
 
     def _prove(self, kept: Collection[str]) -> None:
         """The lab is whole and holds the same objects, and its stable pods answer for the same names."""

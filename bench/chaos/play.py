@@ -19,6 +19,7 @@ from inference_rollouts.core.routing.claim import read_ending
 from lab.airflow.client import TERMINAL, AirflowError
 
 LONGEST_UNWATCHED = 60.0  # seconds that a canary with traffic may be watched by nobody
+SHOWN = 5  # lost requests that are shown in full
 STORM = 0.8  # of a bad canary's answers
 QUIET = 5  # seconds without a claim after which none is expected any more
 EXPLAINED = CLIENTS * (RESTART + 2.0)  # failures of clients while what died was away and came back
@@ -145,7 +146,8 @@ def _judged(arena: Arena, cell: Cell, seer: Seer, end: str, seconds: float) -> R
         wrong.append(f"nobody watched for {sight.unwatched:.0f} s")
     explained = EXPLAINED if cell.fault.loses or cell.moment.prepare else 0
     if not cell.moment.bad and sum(lost.values()) > explained:
-        wrong.append(f"clients lost {sum(lost.values())} requests: {lost}")
+        requests = "; ".join(arena.lab.losses[:SHOWN])
+        wrong.append(f"clients lost {sum(lost.values())} requests: {lost}: {requests}")
     return Result(
         cell=cell,
         end=end,

@@ -21,7 +21,7 @@ from inference_rollouts.console.runs import FINISHED, PlanDag
 from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counters import Counters
 from inference_rollouts.core.judging.decision_record import DecisionRecorder
-from inference_rollouts.core.judging.judge import Health, absorb, begin, conclude
+from inference_rollouts.core.judging.judge import Health, absorb, begin, conclude, handing_on
 from inference_rollouts.core.judging.judgement import Judgement, Verdict
 from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.plan.plan import Plan, PoolPlan, parse_plan
@@ -131,7 +131,7 @@ class Played:
             self.judgement = judged
             if not judged.verdict.final:
                 break
-            carried = judged.carried
+            carried = judged.handed_on
             if judged.verdict is Verdict.ROLLBACK:
                 self.traffic.until = judged.time
             if judged.verdict is not Verdict.ADVANCE or self._asked(number, judged):
@@ -160,6 +160,7 @@ class Played:
                 lines.append(line)
             points.append(astuple(_point(judgement)))
             if judgement.verdict.final:
+                judgement = handing_on(judgement, sums, HEALTHY)
                 task = f"step_{number}.judge"
                 self.xcoms |= {
                     (task, "return_value"): judgement.to_json(),

@@ -80,7 +80,26 @@ def session() -> requests.Session:
     return made
 
 
+def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Who we are is said by a connection, and by no `.netrc`, which would go before its token."""
+    return request
+
+
 class _Session(requests.Session):
+    def __init__(self) -> None:
+        super().__init__()
+        self.auth = _as_given
+        self._environments: dict[Any, Any] = {}  # by server, and what is asked of it
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """What the environment says of a server's proxies and certificates is found out once: it takes
+        long."""
+        asked = url[: url.find("/", len("https://"))], stream, verify
+        if asked not in self._environments:
+            merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
+            self._environments[asked] = merged
+        return self._environments[asked]
+
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Nowhere: even to tell where, requests would read the whole body, whatever its size."""
 

@@ -82,7 +82,7 @@ def _step_of(frozen: Frozen, rung: Rung, seen: SeenRun, judgement: dict[str, Any
     if judgement:
         last = Judgement.from_json(judgement)
         watching, context = watched_step(frozen, rung.step, last.windows_end or last.time)
-        return LiveStep(watching, context, last.carried, is_judged=False)
+        return LiveStep(watching, context, last.handed_on, is_judged=False)
     before = judgement_of(seen, rung.step - 1) if rung.step > 1 else None
     carried = Carried.from_json(before["carried"]) if before else Carried()
     return LiveStep(frozen, frozen.plan.step_context(rung.step, rung.since), carried)

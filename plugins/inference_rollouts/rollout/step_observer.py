@@ -24,6 +24,7 @@ from inference_rollouts.core.judging.judge import (
     absorb,
     begin,
     conclude,
+    handing_on,
 )
 from inference_rollouts.core.judging.own_picker import served_and_picked, unasked_picker
 from inference_rollouts.core.judging.pace import Pace
@@ -210,6 +211,10 @@ class StepObserver:
         )
         return conclude(self.sums, self._health, begun.now)
 
+    def handing_on(self, judgement: Judgement) -> Judgement:
+        """The judgement, with what whoever observes from there on needs to know."""
+        return handing_on(judgement, self.sums, self._health)
+
     def status(self, judgement: Judgement, doing: str = "") -> Status | None:
         """Where the rollout is with this judgement; None before its claims were seen."""
         if not self.helm.claims:
@@ -233,7 +238,7 @@ class StepObserver:
             self.record.store(self.run.clients.storage, folder, name)
         points = [astuple(point) for point in self.points]
         return {
-            "judgement": judgement.to_json(),
+            "judgement": self.handing_on(judgement).to_json(),
             "record": self.record.newest.lines,
             "points": points,
             "by": command.who if command else "",

@@ -80,10 +80,10 @@ async def _leg(
     since = max(judgement.windows_end or judgement.time, begun - LEG)
     watching, context = watched(frozen, judgement.step, since)
     asks = meanwhile == ASKED
-    observer = StepObserver(shared.run_of(watching), context, judgement.carried, shared.asking, asks=asks)
+    observer = StepObserver(shared.run_of(watching), context, judgement.handed_on, shared.asking, asks=asks)
     while True:
         judgement = await shared.observe(observer, time.time())
         if judgement.verdict is Verdict.ROLLBACK or judgement.time > begun + LEG:
-            return observer, judgement
+            return observer, observer.handing_on(judgement)
         await tell(observer, judgement)
         await asyncio.sleep(pause(observer))

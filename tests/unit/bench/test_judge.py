@@ -10,7 +10,7 @@ from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCoun
 from inference_rollouts.core.judging.judge import Carried, Policy, StepContext
 from inference_rollouts.core.judging.rules import Rules, rules_of
 from inference_rollouts.core.judging.running import log_total
-from inference_rollouts.core.judging.sums import log_evidence
+from inference_rollouts.core.judging.sums import carried_of, log_evidence
 from tests.support.judging import vllm_set
 
 SHORT = Layout(steps=(0.1, 0.5), minutes=(3, 4), more=1)
@@ -59,7 +59,7 @@ def test_all_steps_of_a_rollout_give_the_same_evidence(kappa: float) -> None:
                 sums = judge.absorb(sums, one_window(stream, rules, t))
             evidence.append(float(log_total(log_evidence(sums), rules)))
         judgement = judge.conclude(sums, judge.Health(), 0)
-        carried = judgement.carried
+        carried = carried_of(sums, 0)
     good = [np.log(row.goodness / row.needed) for row in judgement.rows if row.goodness and row.needed]
     np.testing.assert_allclose(evidence, expected.total[0], atol=1e-4)
     np.testing.assert_allclose(good, expected.good[0, -1], atol=1e-3)

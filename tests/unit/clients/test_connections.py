@@ -6,6 +6,8 @@ import socket
 import ssl
 import threading
 import time
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import requests
 from inference_rollouts.clients import bodies
 from inference_rollouts.clients.connections import TimeLeft, session
 from inference_rollouts.clients.exchanges import Reply, exchange
+from tests.support.http_server import serving
 from tests.support.odd_server import BROKEN, SLOW, Talk, floods, hangs, odd_server, replies, replies_json
 
 LIMIT = 0.3  # seconds
@@ -180,3 +183,37 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path, key)
     return str(ca), context
+
+
+def test_the_environment_is_asked_once_about_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look for proxies takes longer than all else that is done for a request."""
+    asked: list[str] = []
+
+    def proxies(url: str, **_: Any) -> dict[str, str]:
+        asked.append(url)
+        return {}
+
+    monkeypatch.setattr("requests.sessions.get_environ_proxies", proxies)
+    with odd_server(replies(200, b"{}")) as url, session() as made:
+        for path in ("/a", "/b"):
+            assert exchange(made, "GET", url + path, TimeLeft(LIMIT), 100).status == 200
+    assert asked == [url + "/a"]
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with odd_server(replies(200, b"by proxy")) as url:
+        monkeypatch.setenv("http_proxy", url)
+        assert ask("http://nowhere.invalid/").body == b"by proxy"
+
+
+def test_no_netrc_goes_before_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+
+    def told(request: BaseHTTPRequestHandler, _: bytes) -> tuple[int, str, bytes]:
+        return 200, "text/plain", str(request.headers["Authorization"]).encode()
+
+    with serving(told) as url:
+        assert ask(url, headers={"Authorization": "Bearer mine"}).body == b"Bearer mine"

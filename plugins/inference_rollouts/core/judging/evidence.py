@@ -35,7 +35,8 @@ _SMALL = 256  # factorials up to here come from a table
 _NARROW = 256  # values that a sum may run over for all of a cell's effects together...
 _RANGE = 690.0  # ...and nats that their powers may span, as doubles do
 _SMOOTH = 16.0  # standard deviations from here on are summed in strides
-_GRID = np.arange(-23, 24)  # strides of half a standard deviation: 10 of them to either side
+_STRIDE = 0.7  # standard deviations that a stride is long
+_GRID = np.arange(-15, 16)  # strides: ten standard deviations to either side
 _CHUNK = 1 << 20  # array elements worked on at once
 
 
@@ -127,14 +128,14 @@ def _chunks(rows: Integers, widths: Integers) -> Iterator[Integers]:
 def _strided(
     n_c: Integers, n_b: Integers, bad: Integers, delta: Array, mean: Array, variance: Array
 ) -> Array:
-    """ln M from every h-th term, times h, where h is half a standard deviation sigma.
+    """ln M from every h-th term, times h, where h is at most 0.7 standard deviations sigma.
 
     By Poisson's summation formula that is exact up to the characteristic function at multiples of 2 pi / h,
-    and a sum of independent yes-or-noes has |phi(t)| <= exp(-sigma^2 (1 - cos t)): e^-74 or less here. Terms
+    and a sum of independent yes-or-noes has |phi(t)| <= exp(-sigma^2 (1 - cos t)): e^-40 or less here. Terms
     are taken relative to the one at the mean, by Stirling's formula for each of the table's four counts; none
     of them ends within the grid, since sigma^2 = 1 / (sum of 1 / count) is below the least.
     """
-    stride = np.floor(np.sqrt(variance) / 2).astype(np.int64)
+    stride = np.floor(_STRIDE * np.sqrt(variance)).astype(np.int64)
     middle = np.rint(mean).astype(np.int64)
     counts = np.stack([middle, n_c - middle, bad - middle, n_b - bad + middle])[:, :, None]
     signs = np.array([1, -1, -1, 1])[:, None, None]

@@ -10,7 +10,8 @@ What a caller has to do, and all of it, so that it may be killed at any time:
 4.  `assess` all windows of this step, or, for the same result at constant cost, keep the `Sums`: `begin`
     once, `absorb` each new window, `conclude` at each observation. Do so also when there is no new window:
     guardrails, missing data and deadlines need it.
-5.  Stop when `judgement.verdict.final`; act; hand `judgement.carried` to the next step.
+5.  Stop when `judgement.verdict.final`; act; give `carried`, of a judgement that is `handing_on`, to the next
+    step.
 
 After a kill, start again at 2 from the anchor: one range query answers for all ticks that have passed. Where
 they are many, some may be left out; the windows are longer then.
@@ -64,7 +65,7 @@ from inference_rollouts.core.judging.sums import (
 
 __all__ = [
     "Carried", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Sums", "Totals",
-    "Verdict",    "absorb", "absorb_all", "assess", "begin", "conclude", "problems",
+    "Verdict", "absorb", "absorb_all", "assess", "begin", "conclude", "handing_on", "problems",
 ]  # fmt: skip
 
 SILENCE = 60.0  # seconds without a request after which what was good may be so no more
@@ -81,7 +82,8 @@ def assess(
     now: float,
 ) -> Judgement:
     """The judgement at `now` (Unix seconds) from all windows of this step, in order."""
-    return conclude(reduce(absorb, windows, begin(policy, metric_set, step, carried)), health, now)
+    sums = reduce(absorb, windows, begin(policy, metric_set, step, carried))
+    return handing_on(conclude(sums, health, now), sums, health)
 
 
 def conclude(sums: Sums, health: Health, now: float) -> Judgement:
@@ -121,8 +123,12 @@ def conclude(sums: Sums, health: Health, now: float) -> Judgement:
         recent_canary=recent[0],
         recent_stable=recent[1],
         warnings=tuple(_warnings(sums, canary, stable, health)),
-        carried=carried_of(sums, health.restarts),
     )
+
+
+def handing_on(judgement: Judgement, sums: Sums, health: Health) -> Judgement:
+    """The judgement that ends a step, with what the next step's judge gets."""
+    return judgement.model_copy(update={"carried": carried_of(sums, health.restarts)})
 
 
 def _alarm_at(sums: Sums) -> float:

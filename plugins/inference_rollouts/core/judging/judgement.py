@@ -77,9 +77,9 @@ class Totals(Value):
 class Judgement(Value):
     """The outcome of one observation.
 
-    `evidence` of all metrics together alarms at `alarm_at`; `progress`, 0 to 1, is the bake time done. The
-    next step's judge gets `carried`. `canary` and `stable` are totals of the step, the `recent` ones of
-    the last window.
+    `evidence` of all metrics together alarms at `alarm_at`; `progress`, 0 to 1, is the bake time done.
+    `canary` and `stable` are totals of the step, the `recent` ones of the last window. `carried` is what the
+    next step's judge gets; None before a step has ended, since it is large.
     """
 
     verdict: Verdict
@@ -98,7 +98,14 @@ class Judgement(Value):
     recent_canary: Totals | None
     recent_stable: Totals | None
     warnings: tuple[str, ...]
-    carried: Carried
+    carried: Carried | None = None
+
+    @property
+    def handed_on(self) -> Carried:
+        """What the next judge begins with. Raises ValueError while the step goes on."""
+        if self.carried is None:
+            raise ValueError(f"step {self.step} goes on, so it hands nothing on yet")
+        return self.carried
 
 
 class Opinion(Value):

@@ -14,6 +14,7 @@ from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging.decision_record import StepRecord
 from inference_rollouts.core.judging.judge import Carried, Judgement, Policy, Verdict, absorb, begin, conclude
 from inference_rollouts.core.judging.rules import problems
+from inference_rollouts.core.judging.sums import carried_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +50,16 @@ def rejudged(records: Sequence[StepRecord], policy: Policy) -> Outcome:
     for record in records:
         if mistakes := problems(policy, record.metric_set):
             raise DecisionRecordBroken(" ".join(mistakes))
-        judgement = _judged(record, policy, carried)
+        judgement, carried = _judged(record, policy, carried)
         seconds += judgement.time - record.step.started_at
         outcome = Outcome(judgement.verdict, judgement.reason, seconds)
         if judgement.verdict is not Verdict.ADVANCE:
             break
-        carried = judgement.carried
     return outcome
 
 
-def _judged(record: StepRecord, policy: Policy, carried: Carried) -> Judgement:
-    """The first final judgement of a step, or the last one."""
+def _judged(record: StepRecord, policy: Policy, carried: Carried) -> tuple[Judgement, Carried]:
+    """The first final judgement of a step, or the last one, and what it hands on."""
     try:
         sums = begin(policy, record.metric_set, record.step, carried)
     except ValueError as error:
@@ -70,11 +70,11 @@ def _judged(record: StepRecord, policy: Policy, carried: Carried) -> Judgement:
             sums = absorb(sums, window)
             judgement = conclude(sums, seen.health, window.end + policy.scrape_delay)
             if judgement.verdict.final:
-                return judgement
+                return judgement, carried_of(sums, seen.health.restarts)
         judgement = conclude(sums, seen.health, seen.judgement["time"])
         if judgement.verdict.final:
-            return judgement
-    return judgement
+            break
+    return judgement, carried_of(sums, seen.health.restarts)
 
 
 def summary(pairs: Sequence[tuple[Outcome, Outcome]]) -> str:

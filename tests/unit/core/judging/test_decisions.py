@@ -23,7 +23,7 @@ RELATIVE = NEVER_SURE | {"objectives": False}
 def compared() -> Carried:
     """What is known after the step before the last, at 50 %, in which both arms were alike."""
     windows = [quiet(10.0 * i, 200, (1, 1)) for i in range(12)]
-    return judged(windows, step=step(index=1, steps=2, last_compared=True), rules=RELATIVE).carried
+    return judged(windows, step=step(index=1, steps=2, last_compared=True), rules=RELATIVE).handed_on
 
 
 def alone(count: int, errors: int, slow: tuple[int, int] = (50, 10), n: int = 200) -> list[WindowCounts]:
@@ -114,7 +114,7 @@ def test_a_metric_that_is_not_fresh_or_counts_next_to_nothing_is_no_data() -> No
 def test_crashes_of_earlier_steps_count() -> None:
     two = Health(ready_canary=3, ready_stable=3, restarts=2)
     first = judged(quiet_windows(6), step=step(index=1, steps=2), health=two)
-    assert (first.verdict, first.carried.crashes) == (Verdict.ADVANCE, 2)
+    assert (first.verdict, first.handed_on.crashes) == (Verdict.ADVANCE, 2)
     calm = judged(quiet_windows(6), step=step(index=2, steps=2), carried=first.carried)
     assert calm.verdict is Verdict.ADVANCE
     once = HEALTHY.model_copy(update={"restarts": 1})
@@ -128,7 +128,7 @@ def test_evidence_of_earlier_steps_counts_for_the_canary_and_not_alone() -> None
     sure, bad = policy(margin=1.0), [quiet(10.0 * i, 100, (4, 1)) for i in range(6)]
     good = [quiet(10.0 * i, 100, (1, 1)) for i in range(40)]
     last = step(index=2, steps=2, last_compared=True)
-    before = judged(good, policy=sure, step=step(index=1, steps=2)).carried
+    before = judged(good, policy=sure, step=step(index=1, steps=2)).handed_on
     with_it, without = (
         judged(good[:20], policy=sure, step=last, carried=each)
         for each in (before, Carried(**{**before.to_json(), "good": (0.0,) * len(before.good)}))

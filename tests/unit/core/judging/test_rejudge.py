@@ -10,6 +10,7 @@ from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.decision_record import StepRecord, canonical, read
 from inference_rollouts.core.judging.judge import Carried, Verdict
 from inference_rollouts.core.judging.rejudge import recorded, rejudged, summary
+from inference_rollouts.core.judging.sums import carried_of
 from tests.support.judging import HEALTHY, NEVER_SURE, Record, failing, policy, small_set, step
 
 LONG, SHORT = policy(**NEVER_SURE), policy(**NEVER_SURE, alpha=1e-30)
@@ -31,7 +32,7 @@ def lines_of(errors: tuple[int, int], steps: int = 2) -> list[list[str]]:
             if judgement.verdict.final:
                 break
         records.append(recorder.lines)
-        carried = judgement.carried
+        carried = carried_of(sums, 0)
         if judgement.verdict is not Verdict.ADVANCE:
             break
     return records
@@ -68,7 +69,7 @@ def test_policies_that_do_not_fit_are_refused() -> None:
 def test_records_of_an_earlier_version_are_refused_in_words() -> None:
     (lines, *_) = lines_of((0, 0))
     head = {key: value for key, value in read(lines).head.items() if key != "version"}
-    with pytest.raises(DecisionRecordBroken, match="version 1, and this release judges version 3"):
+    with pytest.raises(DecisionRecordBroken, match="version 1, and this release judges version 4"):
         read([canonical(head), *lines[1:]])
 
 

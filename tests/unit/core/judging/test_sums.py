@@ -32,7 +32,7 @@ def test_evidence_adds_up_over_the_steps() -> None:
     second = judged(weak, step=step(index=2, steps=2), rules=rules, carried=first.carried)
     assert second.evidence > 1.9 * first.evidence
     assert second.evidence > alone.evidence
-    assert second.carried.steps == 2
+    assert second.handed_on.steps == 2
 
 
 def test_a_step_that_is_resumed_goes_on_as_if_nothing_had_been() -> None:
@@ -43,8 +43,8 @@ def test_a_step_that_is_resumed_goes_on_as_if_nothing_had_been() -> None:
     resumed = step(bake=80, started_at=40, resumed=True)
     handed = judged(windows[4:], policy=rules, step=resumed, carried=half.carried)
     assert handed.evidence == pytest.approx(whole.evidence, rel=1e-5)
-    np.testing.assert_allclose(handed.carried.good, whole.carried.good, atol=1e-5)
-    assert handed.carried.unbegun == pytest.approx(whole.carried.unbegun, abs=1e-9)
+    np.testing.assert_allclose(handed.handed_on.good, whole.handed_on.good, atol=1e-5)
+    assert handed.handed_on.unbegun == pytest.approx(whole.handed_on.unbegun, abs=1e-9)
 
 
 def test_evidence_of_other_rules_is_refused() -> None:
@@ -59,7 +59,7 @@ def test_steps_not_begun_keep_their_share() -> None:
         assert judged([], step=step(index=1, steps=3)).evidence == 1
         carried = Carried()
         for i in range(1, index + 1):
-            carried = judged([], step=step(index=i, steps=3), carried=carried).carried
+            carried = judged([], step=step(index=i, steps=3), carried=carried).handed_on
         assert judged([], step=step(index=index, steps=3)).evidence == 1
 
 
@@ -95,7 +95,8 @@ def test_one_observation_of_ten_metrics_is_a_constant_cost() -> None:
     sums = judge.begin(rules, vllm_set(), last, Carried())
     for i, w in enumerate(windows, start=1):
         sums = judge.absorb(sums, w)
-        assert judge.conclude(sums, HEALTHY, w.end) == assess(
+        concluded = judge.conclude(sums, HEALTHY, w.end)
+        assert judge.handing_on(concluded, sums, HEALTHY) == assess(
             rules, vllm_set(), last, windows[:i], Carried(), HEALTHY, w.end
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import pytest
 
 from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
 from inference_rollouts.core.judging.decision_record import VERSION, canonical, replay
-from inference_rollouts.core.judging.judge import Carried, Verdict, absorb, assess, begin, conclude
+from inference_rollouts.core.judging.judge import Carried, Verdict, absorb, begin, conclude
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import step_powers, traffic_of
 from tests.support.judging import (
@@ -130,7 +131,8 @@ def test_a_record_of_one_set_that_knew_no_other_is_judged_again() -> None:
     """Its metric set has none of the fields that came later."""
     rules, context, windows = policy(**NEVER_SURE), step(), quiet_windows(6)
     old = {name: value for name, value in small_set().to_json().items() if name in OLD_FIELDS}
-    judgement = assess(rules, small_set(), context, windows, Carried(), HEALTHY, 60.0)
+    sums = reduce(absorb, windows, begin(rules, small_set(), context, Carried()))
+    judgement = conclude(sums, HEALTHY, 60.0)
     head = {
         "kind": "step",
         "version": VERSION,

@@ -81,7 +81,7 @@ def test_times_within_the_slowdown_are_no_regression_whatever_the_odds(
 
 
 def test_what_was_counted_goes_from_step_to_step() -> None:
-    first = judged([quiet(0.0), quiet(10.0)], step=step(index=1, steps=2)).carried
+    first = judged([quiet(0.0), quiet(10.0)], step=step(index=1, steps=2)).handed_on
     assert first.counted == ((400, 400, 400), (0, 100, 20))
     sums = judge.begin(policy(), with_thresholds(0.5, 1.0), step(index=2, steps=2), first)
     again = judge.absorb(sums, quiet(0.0)).running.counted
