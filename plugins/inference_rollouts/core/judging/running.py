@@ -226,9 +226,8 @@ def log_goodness(running: Running, rules: Rules) -> dict[str, Array]:
     not promoted for its youth. Rates are rare, each by itself; together they may pass as well: then failures
     of all kinds are shown not to be worse by the margin.
     """
-    whole = _goodness(running.good, rules)
-    step = _goodness(running.good - running.earlier, rules)
-    return {name: np.minimum(whole[name], step[name] + CREDIT) for name in whole}
+    both = _goodness(np.stack([running.good, running.good - running.earlier]), rules)
+    return {name: np.minimum(whole, step + CREDIT) for name, (whole, step) in both.items()}
 
 
 def _goodness(good: Array, rules: Rules) -> dict[str, Array]:
