@@ -79,7 +79,8 @@ def measured(rollouts: int, seconds: float, quiet: bool) -> dict[str, Any]:
             check=True,
             timeout=seconds + LONGEST,
         )
-    told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    [line] = [each for each in run.stdout.splitlines() if each.startswith("{")]  # beside what is logged
+    told: dict[str, Any] = json.loads(line)
     return told
 
 

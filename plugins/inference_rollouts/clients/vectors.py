@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -86,12 +87,13 @@ class _Shown:
 class VectorReader:
     """Reads answers. As long as a query shows the same series their labels are not read again.
 
-    `now` gives seconds.
+    Safe to use from threads. `now` gives seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._shown: dict[str, _Shown] = {}
+        self._lock = threading.Lock()
 
     def vector(self, body: bytes, query: str = "") -> tuple[Answered, Any]:
         """The samples of an instant vector, and the store's warnings. Raises ValueError for anything else."""
@@ -119,15 +121,18 @@ class VectorReader:
         """The labels of series that a query shows now."""
         now, digest = self._now(), blake2b(b"".join(metrics), digest_size=16).digest()
         known = self._shown.get(query)
-        if known is None or known.digest != digest:
-            labels = tuple(_labels(bytes(each)) for each in metrics)
-            old = [each for each, shown in self._shown.items() if now - shown.at > KEPT]
-            for each in old:
-                del self._shown[each]
-        else:
-            labels = known.labels
-        self._shown[query] = _Shown(digest, labels, now)
+        same = known is not None and known.digest == digest
+        labels = known.labels if known and same else tuple(_labels(bytes(each)) for each in metrics)
+        with self._lock:
+            if not same:
+                self._forget(before=now - KEPT)
+            self._shown[query] = _Shown(digest, labels, now)
         return labels
+
+    def _forget(self, before: float) -> None:
+        """What queries showed that have not been asked since."""
+        for query in [each for each, shown in self._shown.items() if shown.at < before]:
+            del self._shown[query]
 
 
 def _labels(text: bytes) -> Labels:

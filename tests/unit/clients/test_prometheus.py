@@ -6,7 +6,9 @@ import json
 import logging
 import math
 import re
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -296,3 +298,20 @@ def test_any_samples_at_all_are_a_valid_vector_or_none(samples: list[dict[str, A
         assert is_vector(vector_of({"result": samples}))
     except ValueError:
         return
+
+
+def test_a_reader_is_used_by_many_threads_at_once() -> None:
+    """Each of them brings queries that are new, while others look for those that are old."""
+    reader, data = VectorReader(), {"result": [{"metric": {"pod": "a"}, "value": [1, "2"]}]}
+    body = json.dumps({"status": "success", "data": data}).encode()
+
+    def ask(number: int) -> int:
+        return sum(len(reader.vector(body, f"{number}/{query}")[0]) for query in range(400))
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(ask, range(8))) == [400] * 8
+    finally:
+        sys.setswitchinterval(usual)
