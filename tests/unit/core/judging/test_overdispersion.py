@@ -86,6 +86,38 @@ def test_clumps_are_learned_from_the_pods_of_stable() -> None:
     assert learned(alike, clump=5)[1] < 1 / 3
 
 
+def test_a_rare_burst_in_one_pod_is_most_of_what_scatters() -> None:
+    """Of 57 bad events of four pods 38 are of one of twenty minutes, and of one pod."""
+    known, n = nothing_known(1), np.array([1000])
+    for bad, chi2 in [(1, 3.0)] * 19 + [(38, 3 * 38.0)]:
+        known = overdispersion.observe(
+            known, n, np.array([1]), n, np.array([bad]), scattered(np.array([chi2]), 3.0), BLOCK
+        )
+    assert overdispersion.between_pods(known)[0] > 10
+
+
+def test_where_windows_are_alike_each_is_a_test() -> None:
+    known, n, bad = nothing_known(1), np.array([1000]), np.array([10])
+    for _ in range(20):
+        known = overdispersion.observe(known, n, bad, n, bad, scattered(np.array([15.0]), 3.0), BLOCK)
+    beyond = 300 - 60 - np.sqrt(2 * 60)
+    assert overdispersion.between_pods(known)[0] == pytest.approx(1 + (beyond + 3 * 2) / (60 + 3))
+
+
+@pytest.mark.parametrize("worse", [1, 5])
+def test_few_events_make_no_noise(worse: int) -> None:
+    """A canary with 60 requests a minute, a third of a percent of them bad, or five times that from the
+    start."""
+    rng, known = np.random.default_rng(7), nothing_known(ROLLOUTS)
+    n_c, n_b = np.full(ROLLOUTS, 60), np.full(ROLLOUTS, 1140)
+    for _ in range(16):
+        x_c, x_b = rng.binomial(n_c, worse / 300), rng.binomial(n_b, 1 / 300)
+        pods = scattered(rng.chisquare(3, ROLLOUTS), 3.0)
+        known = overdispersion.observe(known, n_c, x_c, n_b, x_b, pods, BLOCK)
+    kappa = overdispersion.kappa(known, n_c, n_b, np.full(ROLLOUTS, 8), n_c + n_b, BLOCK, BOUNDS)
+    assert kappa.mean() > 0.85
+
+
 def test_each_threshold_has_a_dispersion_of_its_own() -> None:
     known, n, bad = nothing_known(2), np.array([1000, 1000]), np.array([10, 10])
     for _ in range(20):
