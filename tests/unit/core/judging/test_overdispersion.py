@@ -101,7 +101,7 @@ def test_where_windows_are_alike_each_is_a_test() -> None:
     for _ in range(20):
         known = overdispersion.observe(known, n, bad, n, bad, scattered(np.array([15.0]), 3.0), BLOCK)
     beyond = 300 - 60 - np.sqrt(2 * 60)
-    assert overdispersion.between_pods(known)[0] == pytest.approx(1 + (beyond + 3 * 2) / (60 + 3))
+    assert overdispersion.between_pods(known)[0] == pytest.approx(1 + (beyond + 2 * 2) / (60 + 2))
 
 
 @pytest.mark.parametrize("worse", [1, 5])
