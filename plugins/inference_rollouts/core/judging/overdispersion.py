@@ -165,9 +165,14 @@ def observe(
     known: Dispersion, n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers, scattered: Scattered,
     seconds: float,
 ) -> Dispersion:  # fmt: skip
-    """What is known after one more window."""
-    mean, variance = evidence.tendency(n_c, n_b, x_c + x_b, (known.up + 1) / (known.down + 1))
+    """What is known after one more window. As the canary's average odds move, what was surprising about those
+    before moves with them (to first order): else learning them would look like a fall."""
+    odds = (known.up + 1) / (known.down + 1)
+    mean, variance = evidence.tendency(n_c, n_b, x_c + x_b, odds)
     requests = np.maximum(n_c + n_b, 1)
+    up, down = known.up + x_c * (n_b - x_b) / requests, known.down + x_b * (n_c - x_c) / requests
+    moved = np.log((up + 1) / (down + 1) / odds)[..., None, :]
+    informed = known.variance + variance[..., None, :]
     weight = x_b * (n_b - x_b) / np.maximum(n_b, 1)
     grown = replace(
         known,
@@ -176,10 +181,11 @@ def observe(
         weighed=known.weighed + weight**2 * scattered.df,
         lasting_chi2=known.lasting_chi2 + scattered.lasting_chi2,
         lasting_df=known.lasting_df + scattered.lasting_df,
-        up=known.up + x_c * (n_b - x_b) / requests,
-        down=known.down + x_b * (n_c - x_c) / requests,
-        score=known.score + (x_c - mean)[..., None, :],
-        variance=known.variance + variance[..., None, :],
+        up=up,
+        down=down,
+        score=known.score + (x_c - mean)[..., None, :] - informed * moved,
+        variance=informed,
+        last=known.last - np.sqrt(known.last_variance) * moved,
         seconds=known.seconds + seconds,
     )
     return _closed(grown) if grown.seconds >= BLOCK else grown

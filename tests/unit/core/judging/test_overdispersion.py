@@ -152,6 +152,16 @@ def test_a_canary_that_turns_bad_is_no_noise() -> None:
     assert learned(turning)[1] > 0.75
 
 
+def early(rng: np.random.Generator, minute: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full(ROLLOUTS, np.log(3) * (minute >= 8)), np.zeros(ROLLOUTS)
+
+
+def test_learning_how_bad_a_canary_is_looks_like_no_fall() -> None:
+    """A squared fall is 1 by chance."""
+    known = learned(early)[0]
+    assert (known.squares.mean(axis=-1) / known.pairs.mean(axis=-1)).max() < 1.2
+
+
 def test_sums_go_from_step_to_step_with_the_stretch_under_way() -> None:
     rng, known = np.random.default_rng(1), nothing_known(2)
     for _ in range(17):
