@@ -5,11 +5,13 @@ slower than its neighbours, for a while or for long. Pods and minutes are the un
 by how many times their counts scatter more than chance has them:
 
 - stable's pods, which should be alike, window by window, and in all that they counted in this step so far:
-  what differs for a while, and what lasts (Pearson's chi-square);
+  what differs for a while, and what lasts (Pearson's chi-square). Windows weigh as much as they tell: a rare
+  burst in one pod has most of what is bad, and nearly all of what scatters;
 - the canary's surprises about its own average odds ratio, one stretch of 1, 2, 4, 8 minutes against the next:
   noise of one arm, at whatever pace it moves. Noise comes back and a regression does not, so falls alone are
   counted, twice. It is a variance of the log odds, so it counts the more, the more is counted. Common drift,
-  a lasting difference between the arms and a canary that turns bad leave no trace there.
+  a lasting difference between the arms and a canary that turns bad leave no trace there, once a stretch has
+  counts enough: of one event where a tenth is expected neither the surprise nor the fall after it is noise.
 
 The largest of these is what evidence is divided by. Only past windows are used, so kappa is predictable and
 discounted evidence stays valid where the dispersion is as estimated. Arrays have one value a cell in their
@@ -30,7 +32,8 @@ from inference_rollouts.core.judging.evidence import Array, Integers
 
 BLOCK = 60.0  # seconds of the shortest stretch
 LEVELS = 4  # stretches of 1, 2, 4 and 8 of these
-PRIOR_TESTS = 3.0  # degrees of freedom that what is assumed before anything is known is worth...
+ENOUGH = 3.0  # variance of the canary's bad count from which on a stretch is compared with the next
+PRIOR_TESTS = 2.0  # degrees of freedom that what is assumed before anything is known is worth...
 PRIOR_RATIO = 3.0  # ...of pods: the chi-square over its degrees of freedom, as of requests in clumps of three
 FEW = 4.0  # tests that "no more than chance" is worth where there are few: of what lasts, and of minutes
 PRIOR_NOISE = 0.02  # variance of the log odds assumed at first...
@@ -44,7 +47,8 @@ PRIOR_MOST = 3.0  # ...adding so much dispersion at most: a canary that fails at
 class Dispersion:
     """Running sums, of `cells` values each.
 
-    `chi2`, `df`: pods against pods in each window; `lasting_chi2`, `lasting_df`: in all that they counted.
+    `chi2`, `df`: pods against pods in each window, weighted by the variance of stable's bad count, and
+    `weighed`, the degrees of freedom by its square; `lasting_chi2`, `lasting_df`: in all that they counted.
     `up`, `down`: the canary's odds ratio by Mantel and Haenszel. Of each length of stretch (levels x cells):
     `score` and `variance` of the one under way, the surprise `last` seen and its `last_variance` (0: none),
     squared falls between neighbours (`squares`) in number (`pairs`), and the information a minute with which
@@ -53,6 +57,7 @@ class Dispersion:
 
     chi2: Array
     df: Array
+    weighed: Array
     lasting_chi2: Array
     lasting_df: Array
     up: Array
@@ -68,7 +73,7 @@ class Dispersion:
     minutes: int = 0
 
 
-_BY_CELL = ("chi2", "df", "lasting_chi2", "lasting_df", "up", "down")
+_BY_CELL = ("chi2", "df", "weighed", "lasting_chi2", "lasting_df", "up", "down")
 _BY_LEVEL = ("score", "variance", "last", "last_variance", "squares", "pairs", "spread")
 
 
@@ -132,7 +137,9 @@ def kappa(
 def between_pods(known: Dispersion, each: Array | float = 1.0) -> Array:
     """By how many times stable's pods scatter more than chance has them; `each`: events of one request."""
     assumed = PRIOR_TESTS * (PRIOR_RATIO * each - 1)
-    alike = 1 + (_beyond_chance(known.chi2, known.df) + assumed) / (known.df + PRIOR_TESTS)
+    worth = known.df / np.where(known.weighed > 0, known.weighed, 1.0)
+    tests = known.df * worth  # of equal weights as many as there were
+    alike = 1 + (_beyond_chance(known.chi2 * worth, tests) + assumed) / (tests + PRIOR_TESTS)
     lasting = 1 + _beyond_chance(known.lasting_chi2, known.lasting_df) / (known.lasting_df + FEW)
     return np.asarray(np.maximum(alike, lasting))
 
@@ -158,19 +165,27 @@ def observe(
     known: Dispersion, n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers, scattered: Scattered,
     seconds: float,
 ) -> Dispersion:  # fmt: skip
-    """What is known after one more window."""
-    mean, variance = evidence.tendency(n_c, n_b, x_c + x_b, (known.up + 1) / (known.down + 1))
+    """What is known after one more window. As the canary's average odds move, what was surprising about those
+    before moves with them (to first order): else learning them would look like a fall."""
+    odds = (known.up + 1) / (known.down + 1)
+    mean, variance = evidence.tendency(n_c, n_b, x_c + x_b, odds)
     requests = np.maximum(n_c + n_b, 1)
-    sums = {
-        each.name: getattr(known, each.name) + getattr(scattered, each.name) for each in fields(scattered)
-    }
+    up, down = known.up + x_c * (n_b - x_b) / requests, known.down + x_b * (n_c - x_c) / requests
+    moved = np.log((up + 1) / (down + 1) / odds)[..., None, :]
+    informed = known.variance + variance[..., None, :]
+    weight = x_b * (n_b - x_b) / np.maximum(n_b, 1)
     grown = replace(
         known,
-        **sums,
-        up=known.up + x_c * (n_b - x_b) / requests,
-        down=known.down + x_b * (n_c - x_c) / requests,
-        score=known.score + (x_c - mean)[..., None, :],
-        variance=known.variance + variance[..., None, :],
+        chi2=known.chi2 + weight * scattered.chi2,
+        df=known.df + weight * scattered.df,
+        weighed=known.weighed + weight**2 * scattered.df,
+        lasting_chi2=known.lasting_chi2 + scattered.lasting_chi2,
+        lasting_df=known.lasting_df + scattered.lasting_df,
+        up=up,
+        down=down,
+        score=known.score + (x_c - mean)[..., None, :] - informed * moved,
+        variance=informed,
+        last=known.last - np.sqrt(known.last_variance) * moved,
         seconds=known.seconds + seconds,
     )
     return _closed(grown) if grown.seconds >= BLOCK else grown
@@ -181,8 +196,8 @@ def _closed(known: Dispersion) -> Dispersion:
     minutes = known.minutes + 1
     length = 2 ** np.arange(LEVELS)[:, None]
     ends = minutes % length == 0
-    informative = ends & (known.variance > 0)
-    surprise = known.score / np.sqrt(np.where(known.variance > 0, known.variance, 1.0))
+    informative = ends & (known.variance >= ENOUGH)
+    surprise = known.score / np.sqrt(np.maximum(known.variance, ENOUGH))
     both = informative & (known.last_variance > 0)
     square = np.where(both, np.maximum(known.last - surprise, 0.0), 0.0) ** 2
     information = 0.5 * (known.variance + known.last_variance) / length

@@ -86,6 +86,38 @@ def test_clumps_are_learned_from_the_pods_of_stable() -> None:
     assert learned(alike, clump=5)[1] < 1 / 3
 
 
+def test_a_rare_burst_in_one_pod_is_most_of_what_scatters() -> None:
+    """Of 57 bad events of four pods 38 are of one of twenty minutes, and of one pod."""
+    known, n = nothing_known(1), np.array([1000])
+    for bad, chi2 in [(1, 3.0)] * 19 + [(38, 3 * 38.0)]:
+        known = overdispersion.observe(
+            known, n, np.array([1]), n, np.array([bad]), scattered(np.array([chi2]), 3.0), BLOCK
+        )
+    assert overdispersion.between_pods(known)[0] > 10
+
+
+def test_where_windows_are_alike_each_is_a_test() -> None:
+    known, n, bad = nothing_known(1), np.array([1000]), np.array([10])
+    for _ in range(20):
+        known = overdispersion.observe(known, n, bad, n, bad, scattered(np.array([15.0]), 3.0), BLOCK)
+    beyond = 300 - 60 - np.sqrt(2 * 60)
+    assert overdispersion.between_pods(known)[0] == pytest.approx(1 + (beyond + 2 * 2) / (60 + 2))
+
+
+@pytest.mark.parametrize("worse", [1, 5])
+def test_few_events_make_no_noise(worse: int) -> None:
+    """A canary with 60 requests a minute, a third of a percent of them bad, or five times that from the
+    start."""
+    rng, known = np.random.default_rng(7), nothing_known(ROLLOUTS)
+    n_c, n_b = np.full(ROLLOUTS, 60), np.full(ROLLOUTS, 1140)
+    for _ in range(16):
+        x_c, x_b = rng.binomial(n_c, worse / 300), rng.binomial(n_b, 1 / 300)
+        pods = scattered(rng.chisquare(3, ROLLOUTS), 3.0)
+        known = overdispersion.observe(known, n_c, x_c, n_b, x_b, pods, BLOCK)
+    kappa = overdispersion.kappa(known, n_c, n_b, np.full(ROLLOUTS, 8), n_c + n_b, BLOCK, BOUNDS)
+    assert kappa.mean() > 0.85
+
+
 def test_each_threshold_has_a_dispersion_of_its_own() -> None:
     known, n, bad = nothing_known(2), np.array([1000, 1000]), np.array([10, 10])
     for _ in range(20):
@@ -118,6 +150,16 @@ def turning(rng: np.random.Generator, minute: int) -> tuple[np.ndarray, np.ndarr
 
 def test_a_canary_that_turns_bad_is_no_noise() -> None:
     assert learned(turning)[1] > 0.75
+
+
+def early(rng: np.random.Generator, minute: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full(ROLLOUTS, np.log(3) * (minute >= 8)), np.zeros(ROLLOUTS)
+
+
+def test_learning_how_bad_a_canary_is_looks_like_no_fall() -> None:
+    """A squared fall is 1 by chance."""
+    known = learned(early)[0]
+    assert (known.squares.mean(axis=-1) / known.pairs.mean(axis=-1)).max() < 1.2
 
 
 def test_sums_go_from_step_to_step_with_the_stretch_under_way() -> None:
