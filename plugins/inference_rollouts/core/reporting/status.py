@@ -114,15 +114,15 @@ def progress_of(
     plan: Plan, judgement: Judgement, observed: float | None = None, *, asks: bool = False
 ) -> Progress:
     """What a Lease remembers of a judgement, of the observed split, and of a question."""
-    now, *following = plan.all_steps[judgement.step - 1 :]
+    step, *following = plan.all_steps[judgement.step - 1 :]
     return Progress(
         step=judgement.step,
         verdict=judgement.verdict.value,
         reason=judgement.reason[:LONGEST_REASON],
         evidence=judgement.evidence,
         alarm_at=judgement.alarm_at,
-        baked=judgement.progress * now.bake,
-        bake=now.bake,
+        baked=judgement.progress * step.bake,
+        bake=step.bake,
         following=following[0].weight if following else None,
         observed=observed,
         asks=asks,
