@@ -10,6 +10,8 @@ pod, or worker processes that each count for themselves, look like restarts, and
 - A series that was there and is missing leaves its metric uncounted at that pod, and so does one that comes
   back: its past is not this window's. One that was missing in two observations or more was never there, and
   begins at 0 as counters do.
+- Where no start time says that a process has gone on, as of Envoy, a missing series may never come back:
+  after a restart there is none of errors before the first. So only the window in which it went is uncounted.
 """
 
 from __future__ import annotations
@@ -256,7 +258,8 @@ class Ledger:
     def _compared(self, known: Target, now: _Reading) -> Growth:
         """The growth of a process that has gone on."""
         totals: dict[Key, float] = {}
-        broken = {series for series in (*known.values, *known.gone) if series not in now.values}
+        missed = known.values if known.started is None else (*known.values, *known.gone)
+        broken = {series for series in missed if series not in now.values}
         fell: set[Series] = set()
         new = known.times < SETTLED
         for series, value in now.values.items():

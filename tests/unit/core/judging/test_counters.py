@@ -83,6 +83,28 @@ def test_a_gateway_that_restarts_leaves_its_window_uncounted() -> None:
     assert errors(after)[0] == 4
 
 
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_gateway_without_errors_any_more_goes_on_being_counted(restarts: bool) -> None:
+    """After a restart, or when it has made a pool's cluster anew, it exports none before the first."""
+    seen = [(50, 7), (60, 8), (5 if restarts else 70, None), (9 if restarts else 74, None)]
+    seen += [(n + 10 * i, bad) for i, bad in ((1, 1), (2, 3)) for n in (9 if restarts else 74,)]
+    answers = [
+        answer(10 * i, servers(i, i), sent("new", n, bad) + sent("old", 9 * n, 0))
+        for i, (n, bad) in enumerate(seen)
+    ]
+    _, first, gone, after, back, on = observed(*answers)
+    assert [w.counts["gateway_errors"].canary.pods for w in (first, gone, after, back, on) if w] == [
+        1,
+        0,
+        1,
+        0,
+        1,
+    ]
+    assert errors(first)[:2] == (10, 1)
+    assert errors(after)[:2] == (4, 0)
+    assert errors(on)[:2] == (10, 2)
+
+
 def test_a_set_that_is_missing_from_an_answer_reaches_back_in_the_next() -> None:
     gateway = [sent("new", n, 0) + sent("old", 9 * n, 0) for n in (0, 10, 20, 30)]
     _, one, two, three = observed(
