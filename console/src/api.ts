@@ -69,36 +69,40 @@ export interface Polled<T> {
   again: () => void;
 }
 
-// Asks again every so often while somebody looks; `every` null: once.
-export function usePolled<T>(path: string | null, every: number | null): Polled<T> {
+// Asks again every so often while somebody looks, until `done` with what was answered.
+export function usePolled<T>(path: string | null, every: number, done: (value: T) => boolean = () => false): Polled<T> {
   const [state, set] = useState<{ path: string | null; value: T | null; error: Error | null }>({ path, value: null, error: null });
   const ask = useRef<() => void>(() => {});
+  const mine = state.path === path;
+  const wanted = useRef<string | null>(null);
+  wanted.current = mine && state.value !== null && state.error === null && done(state.value) ? null : path;
   useEffect(() => {
     if (path === null) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let gone = false;
     const round = async () => {
       clearTimeout(timer);
-      if (!document.hidden) {
-        try {
-          const value = await api.get<T>(path);
-          if (!gone) set({ path, value, error: null });
-        } catch (error) {
-          if (!gone) set((was) => ({ path, value: was.path === path ? was.value : null, error: error as Error }));
-        }
+      try {
+        const value = await api.get<T>(path);
+        if (!gone) set({ path, value, error: null });
+      } catch (error) {
+        if (!gone) set((was) => ({ path, value: was.path === path ? was.value : null, error: error as Error }));
       }
-      if (!gone && every !== null) timer = setTimeout(round, every);
+      if (!gone) timer = setTimeout(tick, every);
+    };
+    const tick = () => {
+      clearTimeout(timer);
+      if (document.hidden || wanted.current !== path) timer = setTimeout(tick, every);
+      else void round();
     };
     ask.current = () => void round();
-    const seen = () => document.hidden || void round();
-    document.addEventListener("visibilitychange", seen);
-    void round();
+    document.addEventListener("visibilitychange", tick);
+    tick();
     return () => {
       gone = true;
       clearTimeout(timer);
-      document.removeEventListener("visibilitychange", seen);
+      document.removeEventListener("visibilitychange", tick);
     };
   }, [path, every]);
-  const mine = state.path === path;
   return { value: mine ? state.value : null, error: mine ? state.error : null, again: () => ask.current() };
 }

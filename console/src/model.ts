@@ -181,6 +181,7 @@ export type Lines = Record<Arm, (number | null)[]>;
 
 export interface Series {
   now: number;
+  over: boolean;
   times: number[];
   requests: Lines;
   failures: Lines;
@@ -196,6 +197,8 @@ export interface Series {
 }
 
 export interface Rejudged {
+  over: boolean;
+  steps: number;
   alpha: number;
   alphas: number[];
   was: Outcome & { alpha: number };

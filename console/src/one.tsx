@@ -18,7 +18,7 @@ const EVERY = 2000;
 export function One({ dag, run, theme }: { dag: string; run: string; theme: string }) {
   const { value, error, again } = usePolled<Rollout>(api.rollout(dag, run), EVERY);
   const over = value ? value.line.ended !== null : false;
-  const charted = usePolled<Series>(value?.plan ? api.series(dag, run) : null, over ? null : EVERY);
+  const charted = usePolled<Series>(value?.plan ? api.series(dag, run) : null, EVERY, (each) => over && each.over);
   const [deed, setDeed] = useState<Deed | null>(null);
   const [done, setDone] = useState<string | null>(null);
   const events = useMemo(() => value?.events ?? [], [value]);

@@ -1,10 +1,12 @@
 // Why: what the judge says, the figures behind it, what would change it, and another alpha.
 
-import { useEffect, useState } from "preact/hooks";
-import { api } from "./api";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { api, usePolled } from "./api";
 import type { Judgement, Rejudged, Rollout, Row } from "./model";
 import { Panel, Trouble } from "./parts";
 import { duration, figure, percent, VERDICTS } from "./words";
+
+const EVERY = 2000;
 
 export function Why({ rollout }: { rollout: Rollout }) {
   const judgement = rollout.judgement;
@@ -84,35 +86,24 @@ function Gauge({ value, alarm }: { value: number; alarm: number }) {
 }
 
 export function Alpha({ dag, run, rollout }: { dag: string; run: string; rollout: Rollout }) {
-  const [alphas, setAlphas] = useState([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]);
   const plan = rollout.plan?.alpha ?? 0.01;
-  const [at, setAt] = useState(() => nearest(alphas, plan));
-  const [result, setResult] = useState<Rejudged | null>(null);
-  const [error, setError] = useState<Error | null>(null);
+  const [alpha, setAlpha] = useState(plan);
+  const wanted = useStill(alpha, 150);
+  const latest = useRef<Rejudged | null>(null);
   const judged = rollout.ladder.some((rung) => rung.since !== null);
-  const decided = rollout.ladder.filter((rung) => rung.state === "passed" || rung.state === "failed").length; // steps, whose records are there
-  const alpha = alphas[at] ?? plan;
-  useEffect(() => {
-    if (!judged) return;
-    let gone = false;
-    const timer = setTimeout(() => {
-      api.get<Rejudged>(api.rejudged(dag, run, alpha)).then(
-        (value) => gone || (setResult(value), setAlphas(value.alphas), setError(null)),
-        (problem) => gone || (setError(problem), setResult(null)),
-      );
-    }, 150);
-    return () => {
-      gone = true;
-      clearTimeout(timer);
-    };
-  }, [dag, run, alpha, judged, decided]);
+  const decided = rollout.ladder.filter((rung) => rung.state === "passed" || rung.state === "failed").length;
+  const over = rollout.line.ended !== null; // a step is known to be decided before its record is there
+  const { value, error } = usePolled<Rejudged>(judged ? api.rejudged(dag, run, wanted) : null, EVERY, (each) => (over && each.over) || each.steps >= decided);
+  latest.current = value ?? latest.current;
+  const alphas = latest.current?.alphas ?? [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
+  const result = error ? null : latest.current;
   if (!judged) return null;
   return (
     <Panel title="Judged again under another alpha">
       <div class="alpha">
         <label>
           <span>False alarms in {Math.round(1 / alpha).toLocaleString("en")} good rollouts: at most 1</span>
-          <input type="range" min={0} max={alphas.length - 1} step={1} value={at} aria-valuetext={`alpha ${alpha}`} onInput={(event) => setAt(Number(event.currentTarget.value))} />
+          <input type="range" min={0} max={alphas.length - 1} step={1} value={nearest(alphas, alpha)} aria-valuetext={`alpha ${alpha}`} onInput={(event) => setAlpha(alphas[Number(event.currentTarget.value)] ?? plan)} />
           <span class="ends"><span>stricter proof</span><output>alpha {alpha}{alpha === plan ? " (the plan's)" : ""}</output><span>sooner alarms</span></span>
         </label>
         <Trouble error={error} />
@@ -133,4 +124,14 @@ function nearest(values: number[], wanted: number): number {
 
 function sentence(outcome: { verdict: string; reason: string; seconds: number }): string {
   return `${VERDICTS[outcome.verdict] ?? outcome.verdict} after ${duration(outcome.seconds)}: ${outcome.reason}`;
+}
+
+// What a value is once it has not changed for so many milliseconds.
+function useStill<T>(value: T, still: number): T {
+  const [kept, keep] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => keep(() => value), still);
+    return () => clearTimeout(timer);
+  }, [value, still]);
+  return kept;
 }

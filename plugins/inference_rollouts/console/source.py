@@ -89,7 +89,8 @@ class RolloutSource:
         if seen is None or frozen is None:
             return None
         closest = min(ALPHAS, key=lambda each: abs(each - alpha))
-        return self._again.get((dag, run, closest), lambda: self._judged_again(seen, frozen, closest))
+        key = (dag, run, closest, seen.is_over, self._standing.recorded(seen, frozen))
+        return self._again.get(key, lambda: self._judged_again(seen, frozen, closest))
 
     def plan(self, dag: str) -> dict[str, Any] | None:
         named = next((each for each in self._world.dags() if each.dag == dag), None)
@@ -240,6 +241,7 @@ class RolloutSource:
         policy = frozen.plan.analysis
         return {
             "now": self._now(),
+            "over": seen.is_over,
             **curves(frozen.metric_set, windows),
             "load": self._load(frozen, windows[0].start, windows[-1].end) if windows else None,
             "evidence": [*evidence(seen, frozen.plan), *(live.evidence if live else ())],
@@ -262,6 +264,8 @@ class RolloutSource:
         records = list(self._standing.records(seen, frozen))
         policy = frozen.plan.analysis.model_copy(update={"alpha": alpha})
         return {
+            "over": seen.is_over,
+            "steps": self._standing.recorded(seen, frozen),
             "alpha": alpha,
             "alphas": ALPHAS,
             "was": outcome(recorded(records)) | {"alpha": frozen.plan.analysis.alpha},

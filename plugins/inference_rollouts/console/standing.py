@@ -66,15 +66,25 @@ class Standing:
         if live:
             yield from live.windows
 
+    def recorded(self, seen: SeenRun, frozen: Frozen) -> int:
+        """The steps that were judged, whose judges left their records."""
+        return sum(1 for _ in _left(seen, frozen))
+
     def records(self, seen: SeenRun, frozen: Frozen) -> Iterator[StepRecord]:
         """Of the steps that were judged, and of the one that is. Raises DecisionRecordBroken."""
-        for number in range(1, len(frozen.plan.all_steps) + 1):
-            if lines := seen.left(f"step_{number}.judge", "record"):
-                yield read(lines)
+        for lines in _left(seen, frozen):
+            yield read(lines)
         if not seen.is_over and self.live(seen, frozen):
             step = self._standing_step(seen, frozen)
             if step and step.is_judged:
                 yield step.record()
+
+
+def _left(seen: SeenRun, frozen: Frozen) -> Iterator[list[str]]:
+    """The records that judges left, step by step."""
+    for number in range(1, len(frozen.plan.all_steps) + 1):
+        if lines := seen.left(f"step_{number}.judge", "record"):
+            yield lines
 
 
 def _step_of(frozen: Frozen, rung: Rung, seen: SeenRun, judgement: dict[str, Any] | None) -> LiveStep:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from bench.stage import until
+
 pytestmark = pytest.mark.usefixtures("database")
 
 
@@ -103,3 +105,16 @@ def test_two_api_servers_say_the_same(promoted: Any) -> None:
     run = promoted.dag, promoted.run_id
     assert one.overview() == other.overview()
     assert (one.one(*run), one.series(*run)) == (other.one(*run), other.series(*run))
+
+
+def test_an_answer_is_made_anew_as_soon_as_a_step_left_its_record(promoted: Any) -> None:
+    late = promoted.called("late", 1)
+    last = ("step_4.judge", "record")
+    late.xcoms = {key: value for key, value in promoted.xcoms.items() if key != last}
+    shown = source(late)
+    before = shown.rejudged(late.dag, late.run_id, 0.01)
+    late.xcoms = promoted.xcoms
+    until(lambda: shown.one(late.dag, late.run_id)["record"][-1]["step"] == 4, "the record to be read")
+    after = shown.rejudged(late.dag, late.run_id, 0.01)
+    assert (before["steps"], after["steps"], after["over"]) == (3, 4, True)
+    assert after["was"]["seconds"] > before["was"]["seconds"]

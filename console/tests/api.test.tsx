@@ -1,0 +1,56 @@
+import { render } from "preact";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { usePolled } from "../src/api";
+
+interface Answer { steps: number }
+
+const asked = vi.fn<(path: string) => Promise<Response>>();
+let box: HTMLElement;
+
+function Page({ path, decided }: { path: string; decided: number }) {
+  const { value, error } = usePolled<Answer>(path, 2000, (each) => each.steps >= decided);
+  return <p>{error ? error.message : value ? `${value.steps} steps` : "loading"}</p>;
+}
+
+async function shown(path: string, decided: number): Promise<string> {
+  render(<Page path={path} decided={decided} />, box);
+  await vi.advanceTimersByTimeAsync(10000);
+  return box.textContent ?? "";
+}
+
+function answers(...steps: (number | null)[]) {
+  asked.mockReset();
+  for (const each of steps) asked.mockResolvedValueOnce(each === null ? new Response('{"detail":"not yet"}', { status: 409 }) : new Response(JSON.stringify({ steps: each })));
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.stubGlobal("fetch", asked);
+  box = document.createElement("div");
+});
+
+afterEach(() => {
+  render(null, box);
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+describe("what is asked for again", () => {
+  it("is so until it is all that there is, whatever is refused meanwhile", async () => {
+    answers(null, 0, 1);
+    expect(await shown("a", 1)).toBe("1 steps");
+    expect(asked).toHaveBeenCalledTimes(3);
+  });
+  it("is so once more when there is more", async () => {
+    answers(1, 1, 2);
+    expect(await shown("a", 1)).toBe("1 steps");
+    expect(asked).toHaveBeenCalledTimes(1);
+    expect(await shown("a", 2)).toBe("2 steps");
+    expect(asked).toHaveBeenCalledTimes(3);
+  });
+  it("is not what was asked for before", async () => {
+    answers(1, 5);
+    expect(await shown("a", 1)).toBe("1 steps");
+    expect(await shown("b", 1)).toBe("5 steps");
+  });
+});
