@@ -125,7 +125,7 @@ def test_an_alarm_waits_for_nobody(
     rollout: Rollout, cluster: FakeCluster, prometheus: FakePrometheus, person: Person, asking: Asking
 ) -> None:
     asking({"steps": [100]})
-    person.looked = lambda: prometheus.failing.update({CANARY: 0.2})
+    person.looked = lambda: prometheus.failing.update({CANARY: 0.1})
     run = rollout()
     assert run.ran("rollback")
     assert run.states["step_1.ask"] == "failed"

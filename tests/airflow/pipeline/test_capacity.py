@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -154,6 +155,9 @@ def test_a_canary_that_fails_while_its_raise_waits_for_room_is_rolled_back_at_on
     run = rollout(before={"step_2.shift": harm})
     assert run.ran("rollback")
     assert run.states["step_2.shift"] == "failed"
-    assert "The weights were not raised: A storm of" in run.note
+    # Which alarm comes first, of those that are right, depends on how many windows are between two looks.
+    [told] = re.findall("The weights were not raised: (.*)", run.note)
+    assert "HTTP 5xx or no answer" in told
+    assert "requests in flight" not in told
     assert cluster.route["spec"] == before
     assert "CanaryAlarm" in cluster.events

@@ -177,6 +177,9 @@ def test_orphans_stay_and_are_adopted_again(cluster: Cluster) -> None:
         await kube.delete(path_of_object(made), propagationPolicy="Orphan")
 
         async def orphan() -> bool:
+            """The deployment goes after its children were released: only then its name is free."""
+            if "orphaned" in names(await kube.list(path_of("Deployment", "default"))):
+                return False
             sets = await kube.list(path_of("ReplicaSet", "default"), labelSelector="app=orphaned")
             return bool(sets) and not sets[0]["metadata"].get("ownerReferences")
 
