@@ -155,18 +155,19 @@ class Observer:
         return pods
 
     async def _by_pool(self, query: str) -> dict[str, float]:
-        return await _or(self._query(query), {})
-
-    async def _query(self, query: str) -> dict[str, float]:
-        url = f"{self.prometheus_url}/api/v1/query"
-        async with self.http.get(url, params={"query": query}) as answer:
-            result = (await answer.json())["data"]["result"]
-        values = {_pool(r["metric"]): float(r["value"][1]) for r in result}
-        return {pool: value for pool, value in values.items() if isfinite(value)}
+        return await _or(by_pool(self.http, self.prometheus_url, query), {})
 
     async def _outcomes(self) -> dict[str, int]:
         async with self.http.get(f"{self.loadgen_url}/stats") as answer:
             return dict((await answer.json())["totals"]["outcomes"])
+
+
+async def by_pool(http: aiohttp.ClientSession, prometheus_url: str, query: str) -> dict[str, float]:
+    """What Prometheus answers now, for each pool that it knows a number of."""
+    async with http.get(f"{prometheus_url}/api/v1/query", params={"query": query}) as answer:
+        result = (await answer.json())["data"]["result"]
+    values = {_pool(r["metric"]): float(r["value"][1]) for r in result}
+    return {pool: value for pool, value in values.items() if isfinite(value)}
 
 
 def progress(snapshot: Snapshot, bake: float, now: float) -> tuple[float | None, str]:

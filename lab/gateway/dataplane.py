@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,19 +16,26 @@ from lab.kube.objects import Obj
 
 PodsOf = Callable[[str], Iterable[Obj]]
 
+LINGER = 2.0  # seconds that a cluster stays without a route: who waits for a picker still goes there
+
 
 class DataPlane:
     """The files of one Envoy in `home`. `pods_of(namespace)` tells the pods that exist now.
 
     Endpoints are written as soon as pods change, without waiting for anything; the rest by `bring_to`.
+    `now` gives seconds.
     """
 
-    def __init__(self, home: Path, address: str, pods_of: PodsOf) -> None:
+    def __init__(
+        self, home: Path, address: str, pods_of: PodsOf, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.admin = Admin(home)
         self._home = home
         self._address = address
         self._pods_of = pods_of
+        self._now = now
         self._targets: dict[str, Target] = {}
+        self._unrouted: dict[str, float] = {}  # targets without a route, and since when
         self._written: dict[Path, str] = {}
 
     def refresh_endpoints(self, namespace: str | None = None) -> None:
@@ -40,8 +48,8 @@ class DataPlane:
     async def bring_to(self, plan: Plan) -> None:
         """Make `plan` Envoy's configuration, and return once it is in force.
 
-        New clusters come before the routes that name them, and old ones go after. Raises Rejected if
-        Envoy refused (what it refused is taken back), Unconfirmed if it does not answer.
+        New clusters come before the routes that name them; old ones go LINGER after, by a later call. Raises
+        Rejected if Envoy refused (what it refused is taken back), Unconfirmed if it does not answer.
         """
         await self.admin.check_alive()
         self._targets |= plan.targets
@@ -52,9 +60,16 @@ class DataPlane:
             name = route_table_name(port)
             table = [route_table(port, hosts)]
             await self._publish(self._routes_file(port), f"http.{name}.rds.{name}", table)
-        self._targets = dict(plan.targets)
+        self._targets = self._still_wanted(plan)
         await self._publish_clusters()
         self._remove_old_files(plan)
+
+    def _still_wanted(self, plan: Plan) -> dict[str, Target]:
+        now = self._now()
+        others = self._targets.keys() - plan.targets.keys()
+        self._unrouted = {name: self._unrouted.get(name, now) for name in others}
+        lingering = {name for name, since in self._unrouted.items() if now < since + LINGER}
+        return {**plan.targets, **{name: self._targets[name] for name in sorted(lingering)}}
 
     async def close(self) -> None:
         """Close connections to Envoy."""
@@ -100,7 +115,7 @@ class DataPlane:
         return self._home / f"rds-{port}.json"
 
     def _remove_old_files(self, plan: Plan) -> None:
-        used = {self._endpoints_file(name) for name in plan.targets}
+        used = {self._endpoints_file(name) for name in self._targets}
         used |= {self._routes_file(port) for port in plan.ports}
         for path in [*self._home.glob("eds/*.json"), *self._home.glob("rds-*.json")]:
             if path not in used:

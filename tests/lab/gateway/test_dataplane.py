@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.gateway.compile import compile_world
-from lab.gateway.dataplane import DataPlane
+from lab.gateway.dataplane import LINGER, DataPlane
 from lab.gateway.envoy import Rejected, Unconfirmed, executable, prepare, validate
 from lab.gateway.losses import LOSSES
 from lab.gateway.xds import route_table
@@ -182,8 +182,10 @@ def test_a_stream_outlives_its_route_and_its_cluster(tmp_path: Path) -> None:
         await bench.serve(rule(backend("a")))
         async with bench.session.get(bench.url + "/stream") as stream:
             assert await stream.content.readexactly(6) == b"first "
-            await bench.serve(rule(backend("b")))
-            assert "default_a" not in (bench.home / "envoy/cds.json").read_text()
+            for gone in (False, True):
+                await bench.serve(rule(backend("b")))
+                assert ("default_a" not in (bench.home / "envoy/cds.json").read_text()) is gone
+                bench.now += LINGER
             assert await bench.count(20) == {"b1": 20}
             old.release.set()
             assert await stream.content.read() == b"last"
@@ -261,7 +263,9 @@ def test_random_worlds_always_end_in_the_last_one(tmp_path: Path) -> None:
         for _ in range(30):
             chosen = numbers.sample(["a", "b", "gone"], numbers.randint(1, 3))
             await bench.serve(rule(*[backend(each, numbers.randint(0, 3)) for each in chosen]))
-        await bench.serve(rule(backend("b", 5)))
+        for _ in range(2):
+            await bench.serve(rule(backend("b", 5)))
+            bench.now += LINGER
         assert await bench.count(10) == {"b1": 10}
         assert sorted(path.name for path in (bench.home / "envoy/eds").iterdir()) == ["default_b.json"]
 

@@ -74,7 +74,7 @@ class Server:
 
 
 class Bench:
-    """An Envoy, its data plane, and servers for pods of pools `a` and `b`."""
+    """An Envoy, its data plane, whose clock is `now` (s), and servers for pods of pools `a` and `b`."""
 
     def __init__(self, home: Path, subnet: str) -> None:
         self.home = home
@@ -82,7 +82,8 @@ class Bench:
         self.subnet = subnet
         self.pods: dict[str, dict[str, Any]] = {}
         self.servers: dict[str, Server] = {}
-        self.plane = DataPlane(home / "envoy", f"{subnet}.1", lambda _: self.pods.values())
+        self.now = 0.0
+        self.plane = DataPlane(home / "envoy", f"{subnet}.1", lambda _: self.pods.values(), lambda: self.now)
         self.session = aiohttp.ClientSession()
 
     async def add(self, name: str, of: str) -> Server:

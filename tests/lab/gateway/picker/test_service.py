@@ -62,11 +62,11 @@ class Scene:
         if self.server:
             await self.server.stop(None)
 
-    async def serve(self, failure_mode: str) -> None:
+    async def serve(self, failure_mode: str, to: str = "a") -> None:
         made = pool("a")
         made["spec"]["endpointPickerRef"]["failureMode"] = failure_mode
         epp = service(selector={"app": "epp"})
-        given = world(gateway(), epp, made, pool("b"), route("r", rule(backend("a"))))
+        given = world(gateway(), epp, made, pool("b"), route("r", rule(backend(to))))
         with_pickers = type(given)(given.gateways, given.routes, given.pools, given.services, True)
         await self.bench.plane.bring_to(compile_world(with_pickers))
 
@@ -177,6 +177,31 @@ def test_a_dead_picker(tmp_path: Path, mode: str, status: int) -> None:
         del scene.bench.pods["picker"]
         scene.bench.plane.refresh_endpoints()
         assert {(await scene.post("m"))[0] for _ in range(10)} == {status}
+
+    run(tmp_path, body)
+
+
+@needs_envoy
+def test_a_request_whose_picker_still_thinks_outlives_its_route(tmp_path: Path) -> None:
+    async def body(scene: Scene) -> None:
+        thinks, decided, process = asyncio.Event(), asyncio.Event(), scene.picker.Process
+
+        async def slowly(*asked: Any) -> AsyncIterator[Any]:
+            async for each in process(*asked):
+                if each.WhichOneof("response") == "request_body":
+                    thinks.set()
+                    await decided.wait()
+                yield each
+
+        scene.picker.Process = slowly  # type: ignore[method-assign, assignment]
+        await scene.stop()
+        await scene.listen()
+        await scene.serve("FailClose")
+        asking = asyncio.create_task(scene.post("m"))
+        await thinks.wait()
+        await scene.serve("FailClose", to="b")
+        decided.set()
+        assert (await asking)[0] == 200
 
     run(tmp_path, body)
 

@@ -1,0 +1,21 @@
+"""The night begins when rollouts can be judged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from lab.demo.night import counted_pools
+from tests.support.http_server import serving
+
+
+def test_a_pool_counts_once_prometheus_has_counted_an_answer_of_it() -> None:
+    counts = {"llm-pool": "12", "code-pool": "0", "search-pool": "NaN"}
+    result = [{"metric": {"inference_pool": pool}, "value": [0, value]} for pool, value in counts.items()]
+
+    def answer(*_: Any) -> tuple[int, str, bytes]:
+        return 200, "application/json", json.dumps({"data": {"result": result}}).encode()
+
+    with serving(answer) as url:
+        assert asyncio.run(counted_pools(url)) == {"llm-pool"}
