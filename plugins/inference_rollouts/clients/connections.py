@@ -27,8 +27,10 @@ from urllib3.poolmanager import pool_classes_by_scheme
 from urllib3.util.connection import create_connection
 
 from inference_rollouts.clients.awaiting import within
+from inference_rollouts.core.limits import OBSERVING_AT_ONCE, STORE_AT_ONCE
 
 SHORTEST = 0.001  # seconds: 0 would mean a socket that does not wait at all
+KEPT = STORE_AT_ONCE + OBSERVING_AT_ONCE  # connections to one server that stay open for the next request
 
 
 class TimeLeft(urllib3.Timeout):
@@ -60,10 +62,11 @@ class TimeLeft(urllib3.Timeout):
 
 
 def limit(manager: urllib3.PoolManager) -> urllib3.PoolManager:
-    """Make a manager's future connections keep total limits; the same manager.
+    """Make a manager's future connections keep total limits, and KEPT of them stay open; the same manager.
 
     One with connections of its own, as for a SOCKS proxy, keeps them: there, limits are for each read.
     """
+    manager.connection_pool_kw["maxsize"] = KEPT
     if manager.pool_classes_by_scheme is pool_classes_by_scheme:
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return manager

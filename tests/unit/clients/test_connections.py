@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,18 @@ def test_no_netrc_goes_before_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     with serving(told) as url:
         assert ask(url, headers={"Authorization": "Bearer mine"}).body == b"Bearer mine"
+
+
+def test_who_asks_at_once_has_connections_to_ask_again() -> None:
+    many, all_are_here, met = 20, threading.Barrier(20), set()
+
+    def answer(asked: BaseHTTPRequestHandler, _: bytes) -> tuple[int, str, bytes]:
+        met.add(asked.client_address)
+        asked.protocol_version, asked.close_connection = "HTTP/1.1", False
+        all_are_here.wait(10)
+        return 200, "text/plain", b"here"
+
+    with serving(answer) as url, session() as made, ThreadPoolExecutor(many) as threads:
+        for _ in range(3):
+            list(threads.map(lambda _: exchange(made, "GET", url, TimeLeft(10), 100), range(many)))
+    assert len(met) == many
