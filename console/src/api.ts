@@ -80,6 +80,10 @@ export function usePolled<T>(path: string | null, every: number, done: (value: T
     if (path === null) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let gone = false;
+    const later = () => {
+      clearTimeout(timer); // rounds may overlap: one timer is enough for all of them
+      if (!gone) timer = setTimeout(tick, every);
+    };
     const round = async () => {
       clearTimeout(timer);
       try {
@@ -88,13 +92,9 @@ export function usePolled<T>(path: string | null, every: number, done: (value: T
       } catch (error) {
         if (!gone) set((was) => ({ path, value: was.path === path ? was.value : null, error: error as Error }));
       }
-      if (!gone) timer = setTimeout(tick, every);
+      later();
     };
-    const tick = () => {
-      clearTimeout(timer);
-      if (document.hidden || wanted.current !== path) timer = setTimeout(tick, every);
-      else void round();
-    };
+    const tick = () => (document.hidden || wanted.current !== path ? later() : void round());
     ask.current = () => void round();
     document.addEventListener("visibilitychange", tick);
     tick();

@@ -87,15 +87,17 @@ function Gauge({ value, alarm }: { value: number; alarm: number }) {
 
 export function Alpha({ dag, run, rollout }: { dag: string; run: string; rollout: Rollout }) {
   const plan = rollout.plan?.alpha ?? 0.01;
-  const [alpha, setAlpha] = useState(plan);
-  const wanted = useStill(alpha, 150);
+  const [chosen, choose] = useState<number | null>(null);
   const latest = useRef<Rejudged | null>(null);
+  const alphas = latest.current?.alphas ?? [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
+  const at = nearest(alphas, chosen ?? plan);
+  const alpha = alphas[at] ?? plan;
+  const wanted = useStill(alpha, 150);
   const judged = rollout.ladder.some((rung) => rung.since !== null);
   const decided = rollout.ladder.filter((rung) => rung.state === "passed" || rung.state === "failed").length;
   const over = rollout.line.ended !== null; // a step is known to be decided before its record is there
   const { value, error } = usePolled<Rejudged>(judged ? api.rejudged(dag, run, wanted) : null, EVERY, (each) => (over && each.over) || each.steps >= decided);
   latest.current = value ?? latest.current;
-  const alphas = latest.current?.alphas ?? [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
   const result = error ? null : latest.current;
   if (!judged) return null;
   return (
@@ -103,7 +105,7 @@ export function Alpha({ dag, run, rollout }: { dag: string; run: string; rollout
       <div class="alpha">
         <label>
           <span>False alarms in {Math.round(1 / alpha).toLocaleString("en")} good rollouts: at most 1</span>
-          <input type="range" min={0} max={alphas.length - 1} step={1} value={nearest(alphas, alpha)} aria-valuetext={`alpha ${alpha}`} onInput={(event) => setAlpha(alphas[Number(event.currentTarget.value)] ?? plan)} />
+          <input type="range" min={0} max={alphas.length - 1} step={1} value={at} aria-valuetext={`alpha ${alpha}`} onInput={(event) => choose(alphas[Number(event.currentTarget.value)] ?? null)} />
           <span class="ends"><span>stricter proof</span><output>alpha {alpha}{alpha === plan ? " (the plan's)" : ""}</output><span>sooner alarms</span></span>
         </label>
         <Trouble error={error} />

@@ -48,6 +48,19 @@ describe("what is asked for again", () => {
     expect(await shown("a", 2)).toBe("2 steps");
     expect(asked).toHaveBeenCalledTimes(3);
   });
+  it("is asked for no more often, however often somebody looks away meanwhile", async () => {
+    asked.mockReset();
+    asked.mockImplementation(async () => new Response(await new Promise<string>((said) => setTimeout(said, 500, '{"steps": 0}'))));
+    render(<Page path="a" decided={1} />, box);
+    for (let place = 0; place < 5; place += 1) {
+      await vi.advanceTimersByTimeAsync(60);
+      document.dispatchEvent(new Event("visibilitychange"));
+    }
+    await vi.advanceTimersByTimeAsync(5000);
+    const before = asked.mock.calls.length;
+    await vi.advanceTimersByTimeAsync(25000);
+    expect(asked.mock.calls.length - before).toBe(10);
+  });
   it("is not what was asked for before", async () => {
     answers(1, 5);
     expect(await shown("a", 1)).toBe("1 steps");

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import yaml
 
 from lab.airflow.client import TERMINAL, AirflowClient
 from lab.airflow.standalone import Airflow
-from lab.demo.observe import by_pool
+from lab.demo.observe import counted_pools
 from lab.demo.play import Failed, play
 from lab.demo.screen import Screen
 from lab.demo.services import HEADER, MINUTE, SERVICES, Service, objects_of, plan_of
@@ -37,7 +36,6 @@ APART = 6.0  # seconds between two announcements, as two cores do not start thre
 PREPARATION = 35.0  # seconds that canaries take to be ready, at least
 LONGEST = 420.0
 LOOK = 2.0
-ANSWERED = "sum by (inference_pool) (vllm:request_success_total)"  # the last that is counted of a request
 
 
 async def play_night(screen: Screen, directory: StateDirectory, leave: bool) -> None:
@@ -180,13 +178,6 @@ class _Night:
     def _require_time(self) -> None:
         if time.time() > self.began + LONGEST:
             raise Failed(f"the night is not over after {LONGEST:.0f} s")
-
-
-async def counted_pools(prometheus_url: str) -> set[str]:
-    """The pools whose answers Prometheus counts: preflight refuses to judge what is not counted."""
-    async with aiohttp.ClientSession() as http:
-        answered = await by_pool(http, prometheus_url, ANSWERED)
-    return {pool for pool, count in answered.items() if count > 0}
 
 
 async def _serves(kube: Kube, pool: str) -> bool:

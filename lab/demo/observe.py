@@ -22,6 +22,7 @@ from lab.kube.objects import Obj, path_of
 PODS = path_of("Pod", "default")
 LEASES = path_of("Lease", "default")
 JUDGED = re.compile(r"^step \d+ at [^:]*: (.+?)(?: Warning: .*)?$", re.MULTILINE)
+ANSWERED = "sum by (inference_pool) (vllm:request_success_total)"  # the last that is counted of a request
 T = TypeVar("T")
 UNREACHABLE = (aiohttp.ClientError, TimeoutError, KubeError, AirflowError, KeyError, ValueError)
 
@@ -168,6 +169,16 @@ async def by_pool(http: aiohttp.ClientSession, prometheus_url: str, query: str) 
         result = (await answer.json())["data"]["result"]
     values = {_pool(r["metric"]): float(r["value"][1]) for r in result}
     return {pool: value for pool, value in values.items() if isfinite(value)}
+
+
+async def counted_pools(prometheus_url: str) -> set[str]:
+    """The pools whose answers Prometheus counts: preflight refuses to judge what is not counted.
+
+    None are where Prometheus does not answer.
+    """
+    async with aiohttp.ClientSession() as http:
+        answered = await _or(by_pool(http, prometheus_url, ANSWERED), {})
+    return {pool for pool, count in answered.items() if count > 0}
 
 
 def progress(snapshot: Snapshot, bake: float, now: float) -> tuple[float | None, str]:

@@ -89,8 +89,9 @@ class RolloutSource:
         if seen is None or frozen is None:
             return None
         closest = min(ALPHAS, key=lambda each: abs(each - alpha))
-        key = (dag, run, closest, seen.is_over, self._standing.recorded(seen, frozen))
-        return self._again.get(key, lambda: self._judged_again(seen, frozen, closest))
+        of = {"over": seen.is_over, "steps": self._standing.recorded(seen, frozen)}
+        key = (dag, run, closest, *of.values())
+        return self._again.get(key, lambda: of | self._judged_again(seen, frozen, closest))
 
     def plan(self, dag: str) -> dict[str, Any] | None:
         named = next((each for each in self._world.dags() if each.dag == dag), None)
@@ -264,8 +265,6 @@ class RolloutSource:
         records = list(self._standing.records(seen, frozen))
         policy = frozen.plan.analysis.model_copy(update={"alpha": alpha})
         return {
-            "over": seen.is_over,
-            "steps": self._standing.recorded(seen, frozen),
             "alpha": alpha,
             "alphas": ALPHAS,
             "was": outcome(recorded(records)) | {"alpha": frozen.plan.analysis.alpha},

@@ -1,4 +1,4 @@
-"""The night begins when rollouts can be judged."""
+"""What the demo reads of Prometheus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from lab.demo.night import counted_pools
+from lab.demo.observe import counted_pools
 from tests.support.http_server import serving
 
 
@@ -19,3 +19,12 @@ def test_a_pool_counts_once_prometheus_has_counted_an_answer_of_it() -> None:
 
     with serving(answer) as url:
         assert asyncio.run(counted_pools(url)) == {"llm-pool"}
+
+
+def test_nothing_counts_where_prometheus_does_not_answer() -> None:
+    def starting(*_: Any) -> tuple[int, str, bytes]:
+        return 503, "text/plain", b"Service Unavailable"
+
+    with serving(starting) as url:
+        assert asyncio.run(counted_pools(url)) == set()
+    assert asyncio.run(counted_pools(url)) == set(), "nobody is there any more"
