@@ -49,9 +49,8 @@ def judged(stream: Stream, rules: Rules) -> Seen:
             done += SECONDS
             state, left = running.with_onset(state, mass), left - mass
             at = (slice(None), t)
-            scattered = Scattered(
-                *(each[at] for each in (stream.chi2, stream.df, stream.lasting_chi2, stream.lasting_df))
-            )
+            stable = stream.chi2, stream.df, stream.lasting_chi2, stream.lasting_df
+            scattered = Scattered(*(e[at] for e in (*stable, stream.canary_chi2, stream.canary_df)))
             state = running.fold(state, rules, stream.n[:, :, t], stream.bad[:, :, t], scattered, SECONDS)
         log_e = running.log_evidence(state, rules, max(left, 0.0))
         tests[:, t], total[:, t] = log_e, running.log_total(log_e, rules)

@@ -99,7 +99,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What was counted: (canary, stable) x rollouts x windows x cells, and Pearson's statistics of stable's
+    """What was counted: (canary, stable) x rollouts x windows x cells, and Pearson's statistics of the
     pods."""
 
     scenario: Scenario
@@ -109,6 +109,8 @@ class Stream:
     df: Array
     lasting_chi2: Array
     lasting_df: Array
+    canary_chi2: Array
+    canary_df: Array
 
 
 def draw(
@@ -322,11 +324,10 @@ def _summed(
 
 
 def _scatter(scenario: Scenario, n: Integers, bad: Integers) -> tuple[Array, ...]:
-    """Pearson's test of stable's pods in each window, and what each adds to that of all windows of the
-    step."""
-    n, bad = n[:, :, PODS:, None], bad[:, :, PODS:]
-    share = bad.sum(axis=2, keepdims=True) / np.maximum(n.sum(axis=2, keepdims=True), 1)
-    excess, variance = bad - n * share, n * share * (1 - share)
+    """Pearson's test of stable's pods in each window, what each adds to that of all windows of the step, and
+    the test of the canary's pods in each."""
+    excess, variance = _surprises(n[:, :, PODS:, None], bad[:, :, PODS:])
+    canary = _pearson(*_surprises(n[:, :, :PODS, None], bad[:, :, :PODS]))
     so_far = [np.zeros(excess.shape), np.zeros(excess.shape)]
     for step in range(len(scenario.layout.steps)):
         mine = scenario.layout.step == step
@@ -334,7 +335,12 @@ def _scatter(scenario: Scenario, n: Integers, bad: Integers) -> tuple[Array, ...
             total[:, mine] = np.cumsum(each[:, mine], axis=1)
     first = np.diff(scenario.layout.step, prepend=-1) != 0
     lasting = (np.where(first[:, None], e, np.diff(e, axis=1, prepend=0)) for e in _pearson(*so_far))
-    return *_pearson(excess, variance), *lasting
+    return *_pearson(excess, variance), *lasting, *canary
+
+
+def _surprises(n: Integers, bad: Integers) -> tuple[Array, Array]:
+    share = bad.sum(axis=2, keepdims=True) / np.maximum(n.sum(axis=2, keepdims=True), 1)
+    return bad - n * share, n * share * (1 - share)
 
 
 def _pearson(excess: Array, variance: Array) -> tuple[Array, Array]:

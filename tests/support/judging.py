@@ -106,6 +106,7 @@ def window(
     seconds: float = 10.0,
     chi2: float = 0.0,
     df: int = 0,
+    canary_chi2: float = 0.0,
 ) -> WindowCounts:
     counts = {
         name: Counts(
@@ -115,6 +116,8 @@ def window(
             df=(df,) * len(canary[name].bad),
             lasting_chi2=(0.0,) * len(canary[name].bad),
             lasting_df=(0,) * len(canary[name].bad),
+            canary_chi2=(canary_chi2,) * len(canary[name].bad),
+            canary_df=(df,) * len(canary[name].bad),
         )
         for name in canary
     }

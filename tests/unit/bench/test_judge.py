@@ -31,6 +31,8 @@ def one_window(stream: Stream, rules: Rules, t: int) -> WindowCounts:
             df=tuple(map(int, stream.df[0, t, place])),
             lasting_chi2=tuple(stream.lasting_chi2[0, t, place].tolist()),
             lasting_df=tuple(map(int, stream.lasting_df[0, t, place])),
+            canary_chi2=tuple(stream.canary_chi2[0, t, place].tolist()),
+            canary_df=tuple(map(int, stream.canary_df[0, t, place])),
         )
 
     each = {name: counts(name, place) for name, place in rules.places.items()}

@@ -19,7 +19,7 @@ from inference_rollouts.core.judging.labels import Samples
 from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Sample
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.queries import series
-from inference_rollouts.core.judging.scatter import Scatter
+from inference_rollouts.core.judging.scatter import Scatter, in_one_window
 from inference_rollouts.core.judging.spellings import bad_in, events_in
 from inference_rollouts.core.values import Value
 
@@ -66,7 +66,8 @@ class Counts(Value):
     """One metric in one window.
 
     `chi2` with `df` degrees of freedom is Pearson's test, at each threshold, that stable's pods are alike;
-    `lasting_chi2` and `lasting_df` are what the window adds to the same test of all that they counted so far.
+    `lasting_chi2` and `lasting_df` are what the window adds to the same test of all that they counted so far;
+    `canary_chi2` and `canary_df` are of the canary's pods in the window.
     """
 
     canary: ArmCounts
@@ -75,6 +76,8 @@ class Counts(Value):
     df: tuple[int, ...]
     lasting_chi2: tuple[float, ...]
     lasting_df: tuple[int, ...]
+    canary_chi2: tuple[float, ...]
+    canary_df: tuple[int, ...]
 
 
 class WindowCounts(Value):
@@ -237,6 +240,8 @@ class _Again:
                 df=tuple(each.df),
                 lasting_chi2=tuple(each.lasting_chi2),
                 lasting_df=tuple(each.lasting_df),
+                canary_chi2=tuple(each.canary_chi2),
+                canary_df=tuple(each.canary_df),
             )
             for name, each in self._pooled.sums(*seen)
         }
@@ -364,10 +369,9 @@ def _summed(
 ) -> Counts:
     """Both arms with their pods taken together."""
     tests = [
-        scatter.add({each.pod: (each.n, each.bad[j]) for each in stable})
-        for j, scatter in enumerate(scatters)
+        (*scatter.add(_at(j, stable)), *in_one_window(_at(j, canary))) for j, scatter in enumerate(scatters)
     ]
-    chi2, df, lasting_chi2, lasting_df = zip(*tests, strict=True)
+    chi2, df, lasting_chi2, lasting_df, canary_chi2, canary_df = zip(*tests, strict=True)
     return Counts(
         canary=_total(cells, canary),
         stable=_total(cells, stable),
@@ -375,7 +379,14 @@ def _summed(
         df=df,
         lasting_chi2=lasting_chi2,
         lasting_df=lasting_df,
+        canary_chi2=canary_chi2,
+        canary_df=canary_df,
     )
+
+
+def _at(j: int, pods: Sequence[_Counted]) -> dict[str, tuple[int, int]]:
+    """Events of each pod, and bad ones at threshold j."""
+    return {each.pod: (each.n, each.bad[j]) for each in pods}
 
 
 def _total(cells: int, pods: Sequence[_Counted]) -> ArmCounts:

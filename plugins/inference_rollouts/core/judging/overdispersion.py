@@ -7,15 +7,18 @@ by how many times their counts scatter more than chance has them:
 - stable's pods, which should be alike, window by window, and in all that they counted in this step so far:
   what differs for a while, and what lasts (Pearson's chi-square). Windows weigh as much as they tell: a rare
   burst in one pod has most of what is bad, and nearly all of what scatters;
+- the pods of either arm in the window itself: the first burst in one pod of the canary is one surprise, not
+  as many as it has bad events;
 - the canary's surprises about its own average odds ratio, one stretch of 1, 2, 4, 8 minutes against the next:
   noise of one arm, at whatever pace it moves. Noise comes back and a regression does not, so falls alone are
   counted, twice. It is a variance of the log odds, so it counts the more, the more is counted. Common drift,
   a lasting difference between the arms and a canary that turns bad leave no trace there, once a stretch has
   counts enough: of one event where a tenth is expected neither the surprise nor the fall after it is noise.
 
-The largest of these is what evidence is divided by. Only past windows are used, so kappa is predictable and
-discounted evidence stays valid where the dispersion is as estimated. Arrays have one value a cell in their
-last axis; leading axes are free.
+The largest of these is what evidence is divided by. Of minutes only those that are past are used. How an
+arm's bad events spread over its pods says next to nothing about how many they are, given those of both arms:
+so the pods of the window itself may be asked, and discounted evidence stays valid where the dispersion is as
+estimated. Arrays have one value a cell in their last axis; leading axes are free.
 """
 
 from __future__ import annotations
@@ -33,14 +36,13 @@ from inference_rollouts.core.judging.evidence import Array, Integers
 BLOCK = 60.0  # seconds of the shortest stretch
 LEVELS = 4  # stretches of 1, 2, 4 and 8 of these
 ENOUGH = 3.0  # variance of the canary's bad count from which on a stretch is compared with the next
-PRIOR_TESTS = 2.0  # degrees of freedom that what is assumed before anything is known is worth...
+PRIOR_TESTS = 1.0  # degrees of freedom that what is assumed before anything is known is worth...
 PRIOR_RATIO = 3.0  # ...of pods: the chi-square over its degrees of freedom, as of requests in clumps of three
 FEW = 4.0  # tests that "no more than chance" is worth where there are few: of what lasts, and of minutes
-PRIOR_NOISE = 0.02  # variance of the log odds assumed at first...
-PRIOR_SPREAD = 10.0  # ...and the information (nats per squared log odds) that this is worth...
+PRIOR_NOISE = 0.1  # standard deviation of one arm's log odds assumed at first...
+PACE = 0.4  # ...or this part of what is tolerated, if that is more: 3 % of time where 8 % are
 CHI2_CHANCE = math.sqrt(2.0)  # what chance may add to one test's square: its standard deviation...
 FALL_CHANCE = 2 * math.sqrt(5.0)  # ...and to one pair's: two of them, as the largest of all stretches counts
-PRIOR_MOST = 3.0  # ...adding so much dispersion at most: a canary that fails at once is seen at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,12 +81,15 @@ _BY_LEVEL = ("score", "variance", "last", "last_variance", "squares", "pairs", "
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scattered:
-    """Pearson's chi-square of stable's pods, with its degrees of freedom, that one window adds, by cell."""
+    """Pearson's chi-square, with its degrees of freedom, by cell: of stable's pods in one window, what that
+    adds to the one of all that they counted, and of the canary's pods in the window."""
 
     chi2: Array
     df: Array
     lasting_chi2: Array
     lasting_df: Array
+    canary_chi2: Array
+    canary_df: Array
 
 
 def nothing_known(*shape: int) -> Dispersion:
@@ -117,21 +122,33 @@ def resumed(sums: Mapping[str, Sequence[float]], cells: int) -> Dispersion:
 
 def kappa(
     known: Dispersion,
-    n_c: Integers,
-    n_b: Integers,
+    n: Integers,
     bad: Integers,
+    scattered: Scattered,
     requests: Array,
     seconds: float,
+    tolerated: Array,
     bounds: tuple[float, float],
 ) -> Array:
-    """1 / overdispersion of a window with these totals, from what was known before, within the bounds.
+    """1 / overdispersion of a window, within the bounds.
 
-    `requests` are those of both arms in this window: events of one request share its fate, as long as
-    nothing is known.
+    `known` has the window's pods (`with_pods`) and the minutes before it. `n` are the events of canary and
+    stable, `bad` the bad ones of both together; `requests` those of both: events of one request share its
+    fate, as long as nothing is known. `tolerated`: log odds that are no regression.
     """
+    n_c, n_b = n
     each = np.maximum((n_c + n_b) / np.maximum(requests, 1), 1)
     information = evidence.tendency(n_c, n_b, bad, np.ones(np.shape(n_c)))[1] * (BLOCK / seconds)
-    return np.clip(1 / np.maximum(between_pods(known, each), 1 + _noise(known, information)), *bounds)
+    pods = np.maximum(between_pods(known, each), _in_this_window(n_c, n_b, scattered))
+    return np.clip(1 / np.maximum(pods, 1 + _noise(known, information, tolerated)), *bounds)
+
+
+def _in_this_window(n_c: Integers, n_b: Integers, scattered: Scattered) -> Array:
+    """By how many times this window's canary count scatters more than chance has it, from the pods of both
+    arms: the less traffic an arm has, the more of that is its own."""
+    canary = _beyond_chance(scattered.canary_chi2, scattered.canary_df) / np.maximum(scattered.canary_df, 1)
+    stable = _beyond_chance(scattered.chi2, scattered.df) / np.maximum(scattered.df, 1)
+    return np.asarray(1 + (n_b * canary + n_c * stable) / np.maximum(n_c + n_b, 1))
 
 
 def between_pods(known: Dispersion, each: Array | float = 1.0) -> Array:
@@ -149,38 +166,44 @@ def _beyond_chance(squares: Array, tests: Array, chance: float = CHI2_CHANCE) ->
     return np.maximum(squares - tests - chance * np.sqrt(tests), 0.0)
 
 
-def _noise(known: Dispersion, information: Array) -> Array:
+def _noise(known: Dispersion, information: Array, tolerated: Array) -> Array:
     """What noise of one arm adds to the dispersion of counts with this information a minute.
 
-    The largest of all stretches, and what is assumed until minutes have told.
+    The largest of all stretches, and what is assumed until the longest ones have told.
     """
     excess = _beyond_chance(known.squares, known.pairs, FALL_CHANCE)
     spread = known.spread + FEW * known.spread / np.maximum(known.pairs, 1)
     seen = np.max(excess / np.maximum(spread, 1e-9), axis=-2)
-    assumed = PRIOR_NOISE * PRIOR_SPREAD / (known.spread[..., 0, :] + PRIOR_SPREAD)
-    return np.asarray(seen * information + np.minimum(assumed * information, PRIOR_MOST))
+    assumed = np.maximum(PRIOR_NOISE, PACE * tolerated) ** 2 * FEW / (known.pairs[..., -1, :] + FEW)
+    return np.asarray((seen + assumed) * information)
 
 
-def observe(
-    known: Dispersion, n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers, scattered: Scattered,
-    seconds: float,
-) -> Dispersion:  # fmt: skip
-    """What is known after one more window. As the canary's average odds move, what was surprising about those
-    before moves with them (to first order): else learning them would look like a fall."""
-    odds = (known.up + 1) / (known.down + 1)
-    mean, variance = evidence.tendency(n_c, n_b, x_c + x_b, odds)
-    requests = np.maximum(n_c + n_b, 1)
-    up, down = known.up + x_c * (n_b - x_b) / requests, known.down + x_b * (n_c - x_c) / requests
-    moved = np.log((up + 1) / (down + 1) / odds)[..., None, :]
-    informed = known.variance + variance[..., None, :]
-    weight = x_b * (n_b - x_b) / np.maximum(n_b, 1)
-    grown = replace(
+def with_pods(known: Dispersion, n_b: Integers, share: Array, scattered: Scattered) -> Dispersion:
+    """What is known after the pods of one more window; `share` of both arms' events was bad."""
+    weight = n_b * share * (1 - share)
+    return replace(
         known,
         chi2=known.chi2 + weight * scattered.chi2,
         df=known.df + weight * scattered.df,
         weighed=known.weighed + weight**2 * scattered.df,
         lasting_chi2=known.lasting_chi2 + scattered.lasting_chi2,
         lasting_df=known.lasting_df + scattered.lasting_df,
+    )
+
+
+def with_time(known: Dispersion, n: Integers, bad: Integers, seconds: float) -> Dispersion:
+    """What is known after the time of one more window; `n`, `bad` are of canary and stable. As the canary's
+    average odds move, what was surprising about those before moves with them (to first order): else learning
+    them would look like a fall."""
+    (n_c, n_b), (x_c, x_b) = n, bad
+    odds = (known.up + 1) / (known.down + 1)
+    mean, variance = evidence.tendency(n_c, n_b, x_c + x_b, odds)
+    requests = np.maximum(n_c + n_b, 1)
+    up, down = known.up + x_c * (n_b - x_b) / requests, known.down + x_b * (n_c - x_c) / requests
+    moved = np.log((up + 1) / (down + 1) / odds)[..., None, :]
+    informed = known.variance + variance[..., None, :]
+    grown = replace(
+        known,
         up=up,
         down=down,
         score=known.score + (x_c - mean)[..., None, :] - informed * moved,

@@ -9,13 +9,13 @@ import numpy as np
 
 from inference_rollouts.core.judging.evidence import Integers
 from inference_rollouts.core.judging.scatter import Scatter
-from inference_rollouts.core.judging.scatters import Scatters
+from inference_rollouts.core.judging.scatters import Scatters, in_one_window
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
     """One metric in one window: of canary and stable events, bad ones by threshold, and how many pods
-    counted; and by threshold how stable's pods scatter.
+    counted; and by threshold how their pods scatter.
     """
 
     n: list[int]
@@ -25,6 +25,8 @@ class Sums:
     df: list[int]
     lasting_chi2: list[float]
     lasting_df: list[int]
+    canary_chi2: list[float]
+    canary_df: list[int]
 
 
 class Pooled:
@@ -53,14 +55,18 @@ class Pooled:
         self._columns = int(begin[-1])
         self._unit_of_cell = unit_of_cell
         is_stable = self._group[unit_of_cell] % len(arms) == 1
-        cells = np.flatnonzero(is_stable)
-        self._stable = cells[np.argsort(self._column[cells], kind="stable")]
+        self._canary, self._stable = (
+            cells[np.argsort(self._column[cells], kind="stable")]
+            for cells in (np.flatnonzero(~is_stable), np.flatnonzero(is_stable))
+        )
         pods: dict[int, list[str]] = {}
         for cell in self._stable.tolist():
             pods.setdefault(int(self._column[cell]), []).append(units[int(unit_of_cell[cell])][1])
-        stable = [
-            begin[group[name, arms[1]]] + j for name, width in self._metrics.items() for j in range(width)
-        ]
+        canary, stable = (
+            [begin[group[name, arm]] + j for name, width in self._metrics.items() for j in range(width)]
+            for arm in arms
+        )
+        self._test_of_canary = np.searchsorted(canary, self._column[self._canary])
         self.scatters = Scatters(
             [each for of_metric in scatters.values() for each in of_metric],
             [pods.get(int(column), []) for column in stable],
@@ -70,12 +76,18 @@ class Pooled:
         """By metric, of the events of each unit and the bad ones of each cell in one window."""
         events = np.bincount(self._group, n, len(self._pods)).astype(np.int64).tolist()
         bad_ones = np.bincount(self._column, bad, self._columns).astype(np.int64).tolist()
-        stable = self._stable
-        tests = [each.tolist() for each in self.scatters.add(n[self._unit_of_cell[stable]], bad[stable])]
+        of_cell, cells = n[self._unit_of_cell], self._columns // 2
+        tests = [
+            each.tolist()
+            for each in (
+                *self.scatters.add(of_cell[self._stable], bad[self._stable]),
+                *in_one_window(of_cell[self._canary], bad[self._canary], self._test_of_canary, cells),
+            )
+        ]
         group = column = test = 0
         for name, width in self._metrics.items():
             middle, end, last = column + width, column + 2 * width, test + width
-            chi2, df, lasting_chi2, lasting_df = (each[test:last] for each in tests)
+            chi2, df, lasting_chi2, lasting_df, canary_chi2, canary_df = (each[test:last] for each in tests)
             yield (
                 name,
                 Sums(
@@ -86,6 +98,8 @@ class Pooled:
                     df=df,
                     lasting_chi2=lasting_chi2,
                     lasting_df=lasting_df,
+                    canary_chi2=canary_chi2,
+                    canary_df=canary_df,
                 ),
             )
             group, column, test = group + 2, end, last

@@ -17,8 +17,7 @@ from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judgement import lasting
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy, Step
-from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE
-from inference_rollouts.core.judging.running import SLACK
+from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE, slack_of
 from inference_rollouts.core.judging.tolerance import slower
 from inference_rollouts.core.values import Value
 
@@ -89,20 +88,21 @@ def _canary_share(bad: float, weight: float, odds: float) -> float:
 @dataclass(frozen=True, slots=True)
 class _Watch:
     """One metric at one threshold during one step: stable's bad `share`, the log odds that are `tolerated`,
-    `nats` that the alarm needs, and `gain` nats/s per nat of information."""
+    `nats` that the alarm needs, `slack` as of `Rules`, and `gain` nats/s per nat of information."""
 
     weight: float
     share: float
     tolerated: float
     nats: float
+    slack: float
     gain: float
 
     def seconds(self, odds: float) -> float:
         """Time until the alarm, with middling luck; infinite when it cannot come.
 
-        It must be shown that the canary is worse than stable, and, with SLACK, worse than is tolerated.
+        It must be shown that the canary is worse than stable, and, with `slack`, worse than is tolerated.
         """
-        needs = ((0.0, self.nats), (self.tolerated, max(self.nats - SLACK, 1.0)))
+        needs = ((0.0, self.nats), (self.tolerated, max(self.nats - self.slack, 1.0)))
         gains = [
             (self.gain * _beyond(self.share, math.log(odds), null, self.weight), nats) for null, nats in needs
         ]
@@ -116,7 +116,7 @@ def step_powers(
     compared = metric_set.compared
     whole = sum(metric.weight for metric in compared)
     return [
-        _power_of(policy, metric, traffic[metric.name], (index, step), len(steps) * whole)
+        _power_of(policy, metric, traffic[metric.name], (index, step), len(steps), whole)
         for index, step in enumerate(steps, start=1)
         if step.compared
         for metric in compared
@@ -177,12 +177,13 @@ def _time(seconds: float | None) -> str:
 
 
 def _watches(
-    policy: Policy, metric: Rate | Latency, traffic: Traffic, step: Step, parts: float
+    policy: Policy, metric: Rate | Latency, traffic: Traffic, step: Step, steps: int, whole: float
 ) -> Iterator[_Watch]:
-    """One for each threshold; `traffic` is of stable alone. `parts`: into how many the evidence is divided
-    before the metric's own weight, and by thresholds.
+    """One for each threshold; `traffic` is of stable alone. Evidence is divided among so many `steps`, and
+    metrics of these weights as a `whole`.
     """
     part = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
+    weight = metric.weight * part / whole
     kappa = CALM_KAPPA if policy.kappa == "estimate" else policy.kappa
     odds = math.log1p(policy.tolerances.get(metric.name, metric.tolerance))
     shares = np.clip(traffic.shares, 1e-9, 1 - 1e-9)
@@ -192,16 +193,22 @@ def _watches(
             weight=step.share,
             share=share,
             tolerated=max(odds, longer),
-            nats=OVERSHOOT * math.log(parts * len(metric.thresholds) / (policy.alpha * metric.weight * part)),
+            nats=OVERSHOOT * math.log(steps * len(metric.thresholds) / (policy.alpha * weight)),
+            slack=slack_of(policy.alpha, weight),
             gain=kappa * traffic.rate * (1 + step.mirror / 100),
         )
 
 
 def _power_of(
-    policy: Policy, metric: Rate | Latency, traffic: Traffic, indexed: tuple[int, Step], parts: float
+    policy: Policy,
+    metric: Rate | Latency,
+    traffic: Traffic,
+    indexed: tuple[int, Step],
+    steps: int,
+    whole: float,
 ) -> StepPower:
     index, step = indexed
-    watches = list(_watches(policy, metric, traffic, step, parts))
+    watches = list(_watches(policy, metric, traffic, step, steps, whole))
     times = [watch.seconds(policy.min_detectable_odds) for watch in watches]
     best = times.index(min(times))
     return StepPower(

@@ -15,6 +15,7 @@ from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy
 
 OBJECTIVE_SHARE = 0.2  # of a metric's weight, when it has an objective beside the comparison
+AT_THE_BORDER = 0.2  # at most, the chance of an alarm by a metric that is as bad as is just tolerated
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,10 @@ class Rules:
     be shown together to be no more.
     `weights` (of the comparisons, then the objectives) sum to 1. `worse` (than stable) and `breach` (of
     objectives) are the tests of the alarm, `close` (odds) and `small` (shares) those of the promotion.
-    `tolerated` are the log odds that the policy tolerates at each cell; `gaps` in log time between the
-    threshold of a cell and the next (infinite where there is none), and `slowdown` in log time that each
-    tolerates. `requests` is the cell that counts
-    requests.
+    `tolerated` are the log odds that the policy tolerates at each cell; `slack`, in nats, is by how much
+    evidence that it is worse than stable may exceed that it is worse than tolerated; `gaps` in log time
+    between the threshold of a cell and the next (infinite where there is none), and `slowdown` in log time
+    that each tolerates. `requests` is the cell that counts requests.
     """
 
     policy: Policy
@@ -75,6 +76,7 @@ class Rules:
     weights: Array
     worse: Test
     tolerated: Array
+    slack: Array
     gaps: Array
     slowdown: Array
     breach: Test
@@ -113,6 +115,7 @@ def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
         weights=shares,
         worse=_worse(tolerances),
         tolerated=np.log1p(np.array(tolerances)),
+        slack=_slack(policy, shares, places),
         gaps=_gaps(cells, places),
         slowdown=np.array([_slowdown(cell.metric) for cell in cells]),
         breach=_breach([_limit(cells[i].metric) for i in limited]),
@@ -179,6 +182,18 @@ def _gaps(cells: Sequence[Cell], places: Mapping[str, slice]) -> Array:
 
 def _slowdown(metric: Rate | Latency) -> float:
     return math.log1p(metric.slowdown) if isinstance(metric, Latency) else 0.0
+
+
+def _slack(policy: Policy, weights: Array, places: Mapping[str, slice]) -> Array:
+    """Of each cell; a metric without a weight raises no alarm, whatever it has."""
+    slack = [[slack_of(policy.alpha, weights[p].sum() or 1.0)] * (p.stop - p.start) for p in places.values()]
+    return np.concatenate(slack)
+
+
+def slack_of(alpha: float, weight: float) -> float:
+    """Such that a metric of this weight raises the alarm alone only on evidence of 1 / AT_THE_BORDER that it
+    is worse than tolerated: by Ville's inequality, one that is just tolerated rarely does."""
+    return math.log(AT_THE_BORDER / (alpha * weight))
 
 
 def _tests(place: slice, limited: list[int], cells: int) -> NDArray[np.int64]:

@@ -22,7 +22,6 @@ from inference_rollouts.core.judging.overdispersion import Dispersion, Scattered
 from inference_rollouts.core.judging.rules import Rules
 from inference_rollouts.core.judging.tolerance import tolerated
 
-SLACK = 4.0  # nats by which evidence that the canary is worse may exceed that it is worse than tolerated
 APART = (
     0.14  # of the log odds (a factor of 1.15): closer to what is tolerated no counts tell one from the other
 )
@@ -83,25 +82,27 @@ def fold(
     """The evidence after one more window in which both arms count; `n`, `bad`: (canary, stable) x ... x
     cells. `odds` are the window's `odds_of_all`, where they are known already.
 
-    Comparisons are discounted by the window's totals, on which they are conditioned, and the windows before;
-    tests of one arm's share by the windows before alone, since totals would give its own count away.
+    Comparisons are discounted by the window's totals, on which they are conditioned, by how its pods scatter,
+    and by the windows before; tests of one arm's share by the windows before alone, since totals would give
+    its own count away.
     """
-    known, now = running.dispersion, running.kappa
-    if rules.policy.kappa == "estimate":
-        bounds = rules.policy.kappa_bounds
-        requests = n[..., rules.requests].sum(axis=0)[..., None]
-        now = overdispersion.kappa(known, n[0], n[1], bad.sum(axis=0), requests, seconds, bounds)
     if odds is None:
-        no_worse = tolerated(rules, running.counted)[..., None]
-        odds = no_worse, _odds_ratios(rules, n, bad, no_worse)
-    no_worse, ratios = odds[0], odds[1] * now[..., None]
-    before = running.kappa[..., None]
+        within = tolerated(rules, running.counted)[..., None]
+        odds = within, _odds_ratios(rules, n, bad, within)
+    events, bad_ones, (no_worse, _) = n.sum(axis=0), bad.sum(axis=0), odds
+    known = overdispersion.with_pods(running.dispersion, n[1], bad_ones / np.maximum(events, 1), scattered)
+    now, before = running.kappa, running.kappa[..., None]
+    if rules.policy.kappa == "estimate":
+        bounds, requests = rules.policy.kappa_bounds, events[..., rules.requests, None]
+        within = no_worse[..., 0]
+        now = overdispersion.kappa(known, n, bad_ones, scattered, requests, seconds, within, bounds)
+    ratios = odds[1] * now[..., None]
     return Running(
         alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, no_worse, before),
         good=running.good + _good_gains(rules, n, bad, ratios, before),
         earlier=running.earlier,
-        counted=running.counted + np.stack([n.sum(axis=0), bad.sum(axis=0)], axis=-2),
-        dispersion=overdispersion.observe(known, n[0], bad[0], n[1], bad[1], scattered, seconds),
+        counted=running.counted + np.stack([events, bad_ones], axis=-2),
+        dispersion=overdispersion.with_time(known, n, bad, seconds),
         kappa=now,
     )
 
@@ -202,7 +203,8 @@ def _odds(n: Integers, bad: Integers, effects: Array, null: Array) -> Array:
 def log_evidence(running: Running, rules: Rules, unbegun: float, *, alone: bool = False) -> Array:
     """ln E of each test (comparisons, then objectives) against the canary; `unbegun`: weight of later onsets.
 
-    A comparison says that the canary is worse than stable, as far as it is not within what is tolerated. An
+    A comparison says that the canary is worse than stable, by `slack` at most beyond what says that it is
+    worse than tolerated. An
     objective counts only as far as the canary is worse than stable there; or by itself where there is no
     stable to compare with (`alone`).
     """
@@ -211,7 +213,7 @@ def log_evidence(running: Running, rules: Rules, unbegun: float, *, alone: bool 
     cells = len(rules.cells)
     worse, beyond, breach = np.split(mixed, [cells, 2 * cells], axis=-1)
     objectives = breach if alone else np.minimum(breach, worse[..., rules.objectives])
-    return np.concatenate([np.minimum(worse, beyond + SLACK), objectives], axis=-1)
+    return np.concatenate([np.minimum(worse, beyond + rules.slack), objectives], axis=-1)
 
 
 def log_total(log_e: Array, rules: Rules) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_rollouts.core.judging.evidence import Array, Integers
 from inference_rollouts.core.judging.scatter import Scatter, Surprise
@@ -36,12 +37,8 @@ class Scatters:
         cells = len(self._scatters)
         for each in self._scatters:
             each.pods = {}
-        in_all, all_bad = (np.bincount(self._cell, each, cells) for each in (n, bad))
-        share = np.where((all_bad > 0) & (all_bad < in_all), all_bad / np.maximum(in_all, 1), 0.0)[self._cell]
-        telling = (share > 0) & (n > 0)
-        expected = n * share
-        excess, variance = (bad - expected)[telling], (expected * (1 - share))[telling]
-        cell, entry = self._cell[telling], self._entry[telling]
+        excess, variance, cell, telling = _surprises(n, bad, self._cell, cells)
+        entry = self._entry[telling]
         self._excess[entry] += excess
         self._variance[entry] += variance
         chi2, df = _pearson(excess, variance, cell, cells)
@@ -59,6 +56,22 @@ class Scatters:
                 self._scatters[cell].pods[name] = Surprise(excess, variance)
         for each, chi2, df in zip(self._scatters, self._chi2.tolist(), self._df.tolist(), strict=True):
             each.so_far = chi2, df
+
+
+def in_one_window(n: Integers, bad: Integers, cell: Integers, cells: int) -> tuple[Array, Integers]:
+    """As of `scatter.in_one_window`, of so many cells; `cell` is the one of each pod."""
+    return _pearson(*_surprises(n, bad, cell, cells)[:3], cells)
+
+
+def _surprises(
+    n: Integers, bad: Integers, cell: Integers, cells: int
+) -> tuple[Array, Array, Integers, NDArray[np.bool_]]:
+    """Excess, variance and cell of the pods that tell something, and which those are."""
+    in_all, all_bad = (np.bincount(cell, each, cells) for each in (n, bad))
+    share = np.where((all_bad > 0) & (all_bad < in_all), all_bad / np.maximum(in_all, 1), 0.0)[cell]
+    telling = (share > 0) & (n > 0)
+    expected = n * share
+    return (bad - expected)[telling], (expected * (1 - share))[telling], cell[telling], telling
 
 
 def _pearson(excess: Array, variance: Array, cell: Integers, cells: int) -> tuple[Array, Integers]:

@@ -234,18 +234,19 @@ def _exported(window: WindowCounts) -> dict[tuple[int, str], float]:
 
 
 def _arrays(rules: Rules, window: WindowCounts) -> _Counted:
-    """Events and bad events, (canary, stable) x cells, and how stable's pods scatter."""
+    """Events and bad events, (canary, stable) x cells, and how their pods scatter."""
     n: tuple[list[int], list[int]] = ([], [])
     bad: tuple[list[int], list[int]] = ([], [])
-    scattered: tuple[list[float], ...] = ([], [], [], [])
+    scattered: tuple[list[float], ...] = ([], [], [], [], [], [])
     for name, place in rules.places.items():
         width = place.stop - place.start
         counts = window.counts.get(name) or _nothing(width)
         for arm, own in enumerate((counts.canary, counts.stable)):
             n[arm].extend([own.n] * width)
             bad[arm].extend(own.bad)
-        sums = counts.chi2, counts.df, counts.lasting_chi2, counts.lasting_df
-        for values, each in zip(scattered, sums, strict=True):
+        stable = counts.chi2, counts.df, counts.lasting_chi2, counts.lasting_df
+        canary = counts.canary_chi2, counts.canary_df
+        for values, each in zip(scattered, (*stable, *canary), strict=True):
             values.extend(each)
     floats = Scattered(*(np.array(values, dtype=np.float64) for values in scattered))
     return np.array(n, dtype=np.int64), np.array(bad, dtype=np.int64), floats
@@ -254,4 +255,13 @@ def _arrays(rules: Rules, window: WindowCounts) -> _Counted:
 def _nothing(cells: int) -> Counts:
     arm = ArmCounts(n=0, bad=(0,) * cells, pods=0)
     zeros, none = (0.0,) * cells, (0,) * cells
-    return Counts(canary=arm, stable=arm, chi2=zeros, df=none, lasting_chi2=zeros, lasting_df=none)
+    return Counts(
+        canary=arm,
+        stable=arm,
+        chi2=zeros,
+        df=none,
+        lasting_chi2=zeros,
+        lasting_df=none,
+        canary_chi2=zeros,
+        canary_df=none,
+    )

@@ -31,7 +31,14 @@ def window(metric_set: MetricSet, number: int, start: float, most: int) -> Windo
         none = (0.0,) * cells
         zeros = (0,) * cells
         counts[metric.name] = Counts(
-            canary=arms[0], stable=arms[1], chi2=none, df=zeros, lasting_chi2=none, lasting_df=zeros
+            canary=arms[0],
+            stable=arms[1],
+            chi2=none,
+            df=zeros,
+            lasting_chi2=none,
+            lasting_df=zeros,
+            canary_chi2=none,
+            canary_df=zeros,
         )
     return WindowCounts(start=start, end=start + 5, counts=counts)
 

@@ -221,16 +221,20 @@ def test_other_pools_are_not_counted() -> None:
     assert errors(rate_samples(stranger, "x", 9, 0), rate_samples(stranger, "x", 99, 9)).pods == 0
 
 
-def test_dispersion_is_pearsons_test_between_stable_pods() -> None:
-    before = [s for pod in "abc" for s in rate_samples(STABLE, pod, 0, 0)]
-    after = (
-        rate_samples(STABLE, "a", 100, 10)
-        + rate_samples(STABLE, "b", 100, 20)
-        + rate_samples(STABLE, "c", 0, 0)
-    )
+@pytest.mark.parametrize("arm", [CANARY, STABLE])
+def test_dispersion_is_pearsons_test_between_the_pods_of_an_arm(arm: Arm) -> None:
+    before = [s for pod in "abc" for s in rate_samples(arm, pod, 0, 0)]
+    after = rate_samples(arm, "a", 100, 10) + rate_samples(arm, "b", 100, 20) + rate_samples(arm, "c", 0, 0)
     metric = grown(before, after).counts["errors"]
-    assert (metric.df, metric.lasting_df) == ((1,), (1,))
-    assert metric.chi2 == metric.lasting_chi2 == pytest.approx((2 * 25 / (100 * 0.15 * 0.85),))
+    expected, nothing = pytest.approx((2 * 25 / (100 * 0.15 * 0.85),)), ((0.0,), (0,))
+    if arm == STABLE:
+        assert (metric.df, metric.lasting_df) == ((1,), (1,))
+        assert metric.chi2 == metric.lasting_chi2 == expected
+        assert (metric.canary_chi2, metric.canary_df) == nothing
+    else:
+        assert metric.canary_chi2 == expected
+        assert metric.canary_df == (1,)
+        assert (metric.chi2, metric.df) == (metric.lasting_chi2, metric.lasting_df) == nothing
 
 
 @pytest.mark.parametrize(("a", "b"), [((100, 0), (100, 0)), ((100, 100), (5, 5)), ((100, 3), (0, 0))])

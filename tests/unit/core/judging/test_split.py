@@ -14,7 +14,14 @@ def window(canary: int, stable: int) -> Requests:
 def counts_of(canary: int, stable: int) -> Counts:
     arms = (ArmCounts(n=n, bad=(0,), pods=1) for n in (canary, stable))
     return Counts(
-        canary=next(arms), stable=next(arms), chi2=(0.0,), df=(0,), lasting_chi2=(0.0,), lasting_df=(0,)
+        canary=next(arms),
+        stable=next(arms),
+        chi2=(0.0,),
+        df=(0,),
+        lasting_chi2=(0.0,),
+        lasting_df=(0,),
+        canary_chi2=(0.0,),
+        canary_df=(0,),
     )
 
 

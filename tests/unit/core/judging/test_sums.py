@@ -82,10 +82,11 @@ def test_estimated_overdispersion_learns_from_the_past() -> None:
     assert kappa_after(2.0, 0) == kappa_after(40.0, 0) == 0.5
     assert (kappa_after(2.0, 90) or 0) > 0.8
     assert kappa_after(40.0, 90) == 0.1
-    counts = {"errors": counted(100, 9), "ttft": counted(100, 9, 2)}
     first = judge.begin(policy(**rules), SET, step(), Carried())
-    odd, even = (judge.absorb(first, window(0, counts, counts, chi2=chi2, df=1)) for chi2 in (500, 0))
-    np.testing.assert_array_equal(odd.running.alarm, even.running.alarm)  # a window does not temper itself
+    arms = [{"errors": counted(100, bad), "ttft": counted(100, 9, 2)} for bad in (1, 17)]
+    worse, better = (judge.absorb(first, window(0, c, s)) for c, s in (arms[::-1], arms))
+    # a window's discount knows how many were bad, and not on which arm
+    np.testing.assert_array_equal(worse.running.kappa, better.running.kappa)
 
 
 def test_one_observation_of_ten_metrics_is_a_constant_cost() -> None:
