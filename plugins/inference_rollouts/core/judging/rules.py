@@ -15,7 +15,8 @@ from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy
 
 OBJECTIVE_SHARE = 0.2  # of a metric's weight, when it has an objective beside the comparison
-AT_THE_BORDER = 0.2  # at most, the chance of an alarm by a metric that is as bad as is just tolerated
+AT_THE_BORDER = 20.0  # times alpha is the chance of an alarm by a metric that is just tolerated...
+BORDER_MOST = 0.2  # ...and never more than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +192,9 @@ def _slack(policy: Policy, weights: Array, places: Mapping[str, slice]) -> Array
 
 
 def slack_of(alpha: float, weight: float) -> float:
-    """Such that a metric of this weight raises the alarm alone only on evidence of 1 / AT_THE_BORDER that it
-    is worse than tolerated: by Ville's inequality, one that is just tolerated rarely does."""
-    return math.log(AT_THE_BORDER / (alpha * weight))
+    """Such that a metric of this weight raises the alarm alone only on evidence of one over the chance that
+    it may have at the border: by Ville's inequality, one that is just tolerated has no more."""
+    return math.log(min(AT_THE_BORDER * alpha, BORDER_MOST) / (alpha * weight))
 
 
 def _tests(place: slice, limited: list[int], cells: int) -> NDArray[np.int64]:

@@ -87,3 +87,17 @@ def test_what_was_counted_goes_from_step_to_step() -> None:
     again = judge.absorb(sums, quiet(0.0)).running.counted
     assert again.tolist() == [[600, 600, 600], [0, 150, 30]]
     assert Carried.from_json(first.to_json()) == first
+
+
+@pytest.mark.parametrize("count", [4, 7, 30])
+@pytest.mark.parametrize("alpha", [0.1, 0.01, 0.0001])
+def test_what_is_just_tolerated_raises_no_alarm_at_any_time_nor_alpha(alpha: float, count: int) -> None:
+    """Twice the odds of failing, in thousands of requests of each arm: that is surely worse than stable."""
+    windows = [quiet(10.0 * i, 1000, errors=(20, 10)) for i in range(count)]
+    given = {"alpha": alpha, "margin": None, "objectives": False}
+    bake = step(bake=10.0 * count)
+    tolerant = judged(windows, policy=policy(**given, tolerances={"errors": 1.03}), step=bake)
+    assert tolerant.verdict is not Verdict.ROLLBACK
+    if count == 30:
+        assert tolerant.verdict is Verdict.ADVANCE
+        assert judged(windows, policy=policy(**given), step=bake).verdict is Verdict.ROLLBACK
