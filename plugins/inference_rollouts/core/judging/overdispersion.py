@@ -38,6 +38,7 @@ LEVELS = 4  # stretches of 1, 2, 4 and 8 of these
 ENOUGH = 3.0  # variance of the canary's bad count from which on a stretch is compared with the next
 PRIOR_TESTS = 1.0  # degrees of freedom that what is assumed before anything is known is worth...
 PRIOR_RATIO = 3.0  # ...of pods: the chi-square over its degrees of freedom, as of requests in clumps of three
+WINDOW_MOST = 10.0  # times: a pod of the canary that fails altogether is no burst, and is seen within windows
 FEW = 4.0  # tests that "no more than chance" is worth where there are few: of what lasts, and of minutes
 PRIOR_NOISE = 0.1  # standard deviation of one arm's log odds assumed at first...
 PACE = 0.4  # ...or this part of what is tolerated, if that is more: 3 % of time where 8 % are
@@ -148,7 +149,8 @@ def _in_this_window(n_c: Integers, n_b: Integers, scattered: Scattered) -> Array
     arms: the less traffic an arm has, the more of that is its own."""
     canary = _beyond_chance(scattered.canary_chi2, scattered.canary_df) / np.maximum(scattered.canary_df, 1)
     stable = _beyond_chance(scattered.chi2, scattered.df) / np.maximum(scattered.df, 1)
-    return np.asarray(1 + (n_b * canary + n_c * stable) / np.maximum(n_c + n_b, 1))
+    beyond = (n_b * canary + n_c * stable) / np.maximum(n_c + n_b, 1)
+    return np.asarray(np.minimum(1 + beyond, WINDOW_MOST))
 
 
 def between_pods(known: Dispersion, each: Array | float = 1.0) -> Array:
