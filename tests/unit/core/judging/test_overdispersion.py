@@ -172,8 +172,8 @@ def test_before_anything_is_known_events_of_one_request_share_its_fate() -> None
 
 
 def test_a_burst_in_one_pod_of_the_canary_is_one_surprise() -> None:
-    """Thirteen bad events where stable has next to none: all of one pod of four, or of all alike. What a pod of
-    stable does says less, where stable has most of the traffic."""
+    """Thirteen bad events where stable has next to none: all of one pod of four, or of all alike. What a pod
+    of stable does says less, where stable has most of the traffic."""
     n_c, n_b, bad, none = (np.array([x]) for x in (50, 950, 14, 0.0))
     known, three = nothing_known(1), np.array([3.0])
     burst, alike = (
