@@ -87,15 +87,14 @@ def fold(
     its own count away.
     """
     if odds is None:
-        within = tolerated(rules, running.counted)[..., None]
-        odds = within, _odds_ratios(rules, n, bad, within)
+        no_worse = tolerated(rules, running.counted)[..., None]
+        odds = no_worse, _odds_ratios(rules, n, bad, no_worse)
     events, bad_ones, (no_worse, _) = n.sum(axis=0), bad.sum(axis=0), odds
     known = overdispersion.with_pods(running.dispersion, n[1], bad_ones / np.maximum(events, 1), scattered)
     now, before = running.kappa, running.kappa[..., None]
     if rules.policy.kappa == "estimate":
         bounds, requests = rules.policy.kappa_bounds, events[..., rules.requests, None]
-        within = no_worse[..., 0]
-        now = overdispersion.kappa(known, n, bad_ones, scattered, requests, seconds, within, bounds)
+        now = overdispersion.kappa(known, n, bad_ones, scattered, requests, seconds, no_worse[..., 0], bounds)
     ratios = odds[1] * now[..., None]
     return Running(
         alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, no_worse, before),
@@ -204,9 +203,8 @@ def log_evidence(running: Running, rules: Rules, unbegun: float, *, alone: bool 
     """ln E of each test (comparisons, then objectives) against the canary; `unbegun`: weight of later onsets.
 
     A comparison says that the canary is worse than stable, by `slack` at most beyond what says that it is
-    worse than tolerated. An
-    objective counts only as far as the canary is worse than stable there; or by itself where there is no
-    stable to compare with (`alone`).
+    worse than tolerated. An objective counts only as far as the canary is worse than stable there; or by
+    itself where there is no stable to compare with (`alone`).
     """
     prior = np.concatenate([rules.worse.prior, rules.worse.prior, rules.breach.prior])
     mixed = np.logaddexp(evidence.log_sum(running.alarm + prior), evidence.log(np.array(unbegun)))
