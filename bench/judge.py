@@ -28,7 +28,8 @@ from inference_rollouts.core.judging.rules import rules_of
 HEALTHY = """Nothing is wrong; the shipped policy and metric set, a step of 8 minutes each at 5, 10, 25,
 50 % and the default deadline: the share of rollouts with an alarm, and promoted."""
 EQUAL = """Median minutes to the alarm, and the share of rollouts with one where below 99 %, all rules tuned
-to at most 1 % false alarms on each null of the set; the first column is ours as it is configured."""
+to at most 1 % false alarms on each null of the set; the first column is ours as it is configured, the
+second the share of rollouts that it promotes before an alarm."""
 SETS = {"ideal": ("ideal", "incident"), "noisy": ("noisy",)}
 
 
@@ -52,12 +53,15 @@ def regressions(rows: Sequence[tuple[Scenario, Row]], nulls: Sequence[Row], fres
     limits = {name: tuned(nulls, name) for name in (OURS, *PEERS)}
     wrong = [max(float(np.isfinite(r.minutes(name, limits[name])).mean()) for r in fresh) for name in limits]
     configured = max(each.alarms for each in fresh)
-    lines = [["false alarms, worst null, other seeds", *(f"{share:.3f}" for share in (configured, *wrong))]]
-    lines += [
-        [s.name, _times(r.alarm), *(_times(r.minutes(name, limits[name])) for name in limits)]
-        for s, r in rows
+    lines = [
+        ["false alarms, worst null, other seeds", f"{configured:.3f}", "", *map("{:.3f}".format, wrong)],
+        *(
+            [s.name, _times(r.alarm), f"{r.promotions:.3f}"]
+            + [_times(r.minutes(name, limits[name])) for name in limits]
+            for s, r in rows
+        ),
     ]
-    return _table(["regression", "as configured", *limits], lines)
+    return _table(["regression", "as configured", "promoted", *limits], lines)
 
 
 def _times(minutes: Array) -> str:

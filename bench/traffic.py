@@ -384,6 +384,7 @@ REGRESSIONS = (
     Scenario("1 % of requests x 8", drift=0.3, canary={"slow": 0.01}),
     Scenario("tokens x 1.25", drift=0.3, canary={"token": 1.25}),
     Scenario("failures x 3 from minute 12", drift=0.3, canary={"errors": 3.0}, since=12),
+    Scenario("failures x 2 from the last step", drift=0.3, canary={"errors": 2.0}, since=24),
     Scenario("40-minute step, failures x 3 from its middle", layout=LONG, canary={"errors": 3.0}, since=30),
     Scenario("the same at 25 %, failures x 3", layout=LONG_25, canary={"errors": 3.0}, since=30),
     Scenario("40-minute step, TTFT x 1.25 from its middle", layout=LONG, canary={"ttft": 1.25}, since=30),

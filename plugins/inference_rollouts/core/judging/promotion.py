@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from inference_rollouts.core.judging.judgement import lasting
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy, Step
 from inference_rollouts.core.judging.power import CALM_KAPPA, OVERSHOOT, Traffic, expected_nats
-from inference_rollouts.core.judging.running import CREDIT
+from inference_rollouts.core.judging.running import CREDIT, margin_of
+from inference_rollouts.core.judging.tolerance import slower
 
 
 def promotion_seconds(
@@ -34,7 +37,7 @@ def promotion_seconds(
             for step in compared
         ]
         before = sum(rate * step.bake for rate, step in zip(pace[:-1], compared, strict=False))
-        left = max(need - before, need - CREDIT / kappa)
+        left = max(need - before, need * (1 - CREDIT))
         out[metric.name] = max(left / pace[-1] if pace[-1] else math.inf, compared[-1].bake)
     return out
 
@@ -78,14 +81,23 @@ def _pace(
     policy: Policy, metric_set: MetricSet, names: set[str], step: Step, traffic: Mapping[str, Traffic]
 ) -> float:
     """nats/s of all these metrics together, each at the threshold that says the most."""
+    copies, nats = 1 + step.mirror / 100, 0.0
+    for name in names:
+        shares = traffic[name].shares
+        margins = _margins(policy, metric_set[name], shares)
+        each = (expected_nats(p, 0.0, m, step.share) for p, m in zip(shares, margins, strict=True))
+        nats += traffic[name].rate * max(each)
+    return copies * nats
+
+
+def _margins(policy: Policy, metric: Rate | Latency, shares: Sequence[float]) -> Sequence[float]:
+    """Log odds that are too bad, at each threshold."""
     assert policy.margin is not None
-    null = math.log1p(policy.margin)
-    copies = 1 + step.mirror / 100
-    nats = (
-        traffic[name].rate * max(expected_nats(p, 0.0, null, step.share) for p in traffic[name].shares)
-        for name in names
-    )
-    return copies * sum(nats)
+    tolerated = math.log1p(policy.tolerances.get(metric.name, metric.tolerance))
+    p = np.clip(shares, 1e-9, 1 - 1e-9)
+    longer = slower(metric, np.log(p / (1 - p))) if isinstance(metric, Latency) else np.zeros(1)
+    margin, no_worse = np.full(len(p), math.log1p(policy.margin)), np.maximum(tolerated, longer)
+    return tuple(margin_of(margin, np.full(len(p), tolerated), no_worse))
 
 
 def _negligible(metric: Rate | Latency, step: Step, traffic: Mapping[str, Traffic]) -> float:

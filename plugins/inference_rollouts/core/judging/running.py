@@ -10,6 +10,7 @@ Leading axes are free: many rollouts may be folded at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +26,8 @@ from inference_rollouts.core.judging.tolerance import tolerated
 APART = (
     0.14  # of the log odds (a factor of 1.15): closer to what is tolerated no counts tell one from the other
 )
-CREDIT = 2.0  # nats of the evidence for a canary that earlier steps may give at most
+CREDIT = 0.5  # of the evidence for a canary that is asked for: more of it earlier steps cannot give
+TOLERANCES = 2.0  # of times that are tolerated the margin has at least: what is tolerated is to pass
 FIRST_KAPPA = 0.5  # of tests of one arm's share, before any window
 
 
@@ -115,9 +117,17 @@ def _odds_ratios(rules: Rules, n: Integers, bad: Integers, no_worse: Array) -> A
 
 
 def _tried(rules: Rules, no_worse: Array) -> Array:
-    parts = rules.worse.effects, no_worse, rules.close.effects, rules.close.null[:, None]
+    margin = margin_of(rules.close.null[:, None], rules.tolerated[:, None], no_worse)
+    better = rules.close.effects - rules.close.null[:, None]
+    parts = rules.worse.effects, no_worse, margin + better, margin
     shape = no_worse.shape[:-1]
     return np.concatenate([np.broadcast_to(part, (*shape, part.shape[-1])) for part in parts], axis=-1)
+
+
+def margin_of(margin: Array, odds: Array, no_worse: Array) -> Array:
+    """Log odds that are too bad: those of the policy's `margin`, or what TOLERANCES times the slowdown makes
+    of them, where the slowdown that is tolerated makes `no_worse` of the `odds` that are."""
+    return np.maximum(margin, np.where(no_worse > odds, TOLERANCES * no_worse, 0.0))
 
 
 def odds_of_all(
@@ -222,12 +232,13 @@ def log_total(log_e: Array, rules: Rules) -> Array:
 def log_goodness(running: Running, rules: Rules) -> dict[str, Array]:
     """ln E that each metric is good enough: not worse by the margin, or negligible.
 
-    Evidence of all steps counts, but the last must bring what CREDIT leaves: a canary that turned bad late is
-    not promoted for its youth. Rates are rare, each by itself; together they may pass as well: then failures
-    of all kinds are shown not to be worse by the margin.
+    Evidence of all steps counts, but of what is asked for the last must bring what CREDIT leaves: a canary
+    that turned bad late is not promoted for its youth. Rates are rare, each by itself; together they may pass
+    as well: then failures of all kinds are shown not to be worse by the margin.
     """
+    credit = CREDIT * math.log(1 / rules.policy.beta)
     both = _goodness(np.stack([running.good, running.good - running.earlier]), rules)
-    return {name: np.minimum(whole, step + CREDIT) for name, (whole, step) in both.items()}
+    return {name: np.minimum(whole, step + credit) for name, (whole, step) in both.items()}
 
 
 def _goodness(good: Array, rules: Rules) -> dict[str, Array]:

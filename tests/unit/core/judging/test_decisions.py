@@ -124,8 +124,9 @@ def test_crashes_of_earlier_steps_count() -> None:
     )
 
 
-def test_evidence_of_earlier_steps_counts_for_the_canary_and_not_alone() -> None:
-    sure, bad = policy(margin=1.0), [quiet(10.0 * i, 100, (4, 1)) for i in range(6)]
+@pytest.mark.parametrize(("beta", "failures"), [(0.05, 4), (0.3, 2)])
+def test_evidence_of_earlier_steps_counts_for_the_canary_and_not_alone(beta: float, failures: int) -> None:
+    sure, bad = policy(margin=1.0, beta=beta), [quiet(10.0 * i, 100, (failures, 1)) for i in range(6)]
     good = [quiet(10.0 * i, 100, (1, 1)) for i in range(40)]
     last = step(index=2, steps=2, last_compared=True)
     before = judged(good, policy=sure, step=step(index=1, steps=2)).handed_on

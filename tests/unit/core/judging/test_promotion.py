@@ -4,10 +4,11 @@ from itertools import pairwise
 
 import pytest
 
+from inference_rollouts.core.judging.metrics import MetricSet, parse_metric_set
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.judging.power import Traffic
 from inference_rollouts.core.judging.promotion import late, promotion_seconds
-from tests.support.judging import policy, small_set
+from tests.support.judging import SMALL, policy, small_set
 
 STEPS = [Step(weight=weight, bake=480) for weight in (5, 10, 25, 50)]
 
@@ -17,6 +18,11 @@ def traffic(rate: float) -> dict[str, Traffic]:
         "errors": Traffic(rate=rate, shares=(0.01,)),
         "ttft": Traffic(rate=rate, shares=(0.3, 0.05)),
     }
+
+
+def with_slowdown(slowdown: float) -> MetricSet:
+    rate, latency = SMALL["metrics"]
+    return parse_metric_set(SMALL | {"metrics": [rate, latency | {"slowdown": slowdown}]})
 
 
 def test_promotion_takes_the_longer_the_less_traffic_there_is() -> None:
@@ -35,3 +41,10 @@ def test_nothing_is_predicted_where_no_proof_is_asked_for(steps: list[Step]) -> 
     free = policy(margin=None) if steps is STEPS else policy()
     assert promotion_seconds(free, small_set(), steps, traffic(1)) == {}
     assert late(free, small_set(), steps, traffic(1)) == []
+
+
+def test_where_a_slowdown_is_tolerated_the_margin_is_one_of_times() -> None:
+    """Times that are nearly alike: 99 % take longer than one threshold, 1 % longer than the next."""
+    alike = traffic(0.5) | {"ttft": Traffic(rate=0.5, shares=(0.99, 0.01))}
+    slow = [promotion_seconds(policy(), with_slowdown(each), STEPS, alike)["ttft"] for each in (0.0, 0.08)]
+    assert slow[0] > 2 * slow[1]

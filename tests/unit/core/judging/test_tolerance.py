@@ -101,3 +101,14 @@ def test_what_is_just_tolerated_raises_no_alarm_at_any_time_nor_alpha(alpha: flo
     if count == 30:
         assert tolerant.verdict is Verdict.ADVANCE
         assert judged(windows, policy=policy(**given), step=bake).verdict is Verdict.ROLLBACK
+
+
+@pytest.mark.parametrize(("longer", "passes"), [(1.05, True), (1.2, False)])
+def test_times_within_the_slowdown_are_good_enough_whatever_the_odds(longer: float, passes: bool) -> None:
+    """1.05 times as long makes odds of 1.8 here, 1.2 times 8.9: the margin alone is 2. No alarm is raised."""
+    last, sure = step(last_compared=True), policy(alpha=1e-200)
+    judgement = judged(stretched(6, longer, 300), step=last, policy=sure)
+    assert (judgement.verdict is Verdict.ADVANCE) == passes
+    exact = with_thresholds(0.5, 1.0, slowdown=0.0)
+    strict = judged(stretched(6, 1.05, 300), step=last, policy=sure, metric_set=exact)
+    assert strict.verdict is not Verdict.ADVANCE
