@@ -41,7 +41,8 @@ PRIOR_RATIO = 3.0  # ...of pods: the chi-square over its degrees of freedom, as 
 WINDOW_MOST = 10.0  # times: a pod of the canary that fails altogether is no burst, and is seen within windows
 FEW = 4.0  # tests that "no more than chance" is worth where there are few: of what lasts, and of minutes
 PRIOR_NOISE = 0.1  # standard deviation of one arm's log odds assumed at first...
-PACE = 0.4  # ...or this part of what is tolerated, if that is more: 3 % of time where 8 % are
+PRIOR_MOST = 3.0  # ...adding so much dispersion at most: a canary that fails at once is seen at once
+PACE = 0.4  # of what is tolerated of a latency is its own: 3 % of time where 8 % are
 CHI2_CHANCE = math.sqrt(2.0)  # what chance may add to one test's square: its standard deviation...
 FALL_CHANCE = 2 * math.sqrt(5.0)  # ...and to one pair's: two of them, as the largest of all stretches counts
 
@@ -128,20 +129,20 @@ def kappa(
     scattered: Scattered,
     requests: Array,
     seconds: float,
-    tolerated: Array,
+    slower: Array,
     bounds: tuple[float, float],
 ) -> Array:
     """1 / overdispersion of a window, within the bounds.
 
     `known` has the window's pods (`with_pods`) and the minutes before it. `n` are the events of canary and
     stable, `bad` the bad ones of both together; `requests` those of both: events of one request share its
-    fate, as long as nothing is known. `tolerated`: log odds that are no regression.
+    fate, as long as nothing is known. `slower`: log odds that are no regression of a latency, 0 of a rate.
     """
     n_c, n_b = n
     each = np.maximum((n_c + n_b) / np.maximum(requests, 1), 1)
     information = evidence.tendency(n_c, n_b, bad, np.ones(np.shape(n_c)))[1] * (BLOCK / seconds)
     pods = np.maximum(between_pods(known, each), _in_this_window(n_c, n_b, scattered))
-    return np.clip(1 / np.maximum(pods, 1 + _noise(known, information, tolerated)), *bounds)
+    return np.clip(1 / np.maximum(pods, 1 + _noise(known, information, slower)), *bounds)
 
 
 def _in_this_window(n_c: Integers, n_b: Integers, scattered: Scattered) -> Array:
@@ -168,7 +169,7 @@ def _beyond_chance(squares: Array, tests: Array, chance: float = CHI2_CHANCE) ->
     return np.maximum(squares - tests - chance * np.sqrt(tests), 0.0)
 
 
-def _noise(known: Dispersion, information: Array, tolerated: Array) -> Array:
+def _noise(known: Dispersion, information: Array, slower: Array) -> Array:
     """What noise of one arm adds to the dispersion of counts with this information a minute.
 
     The largest of all stretches, and what is assumed until the longest ones have told.
@@ -176,8 +177,9 @@ def _noise(known: Dispersion, information: Array, tolerated: Array) -> Array:
     excess = _beyond_chance(known.squares, known.pairs, FALL_CHANCE)
     spread = known.spread + FEW * known.spread / np.maximum(known.pairs, 1)
     seen = np.max(excess / np.maximum(spread, 1e-9), axis=-2)
-    assumed = np.maximum(PRIOR_NOISE, PACE * tolerated) ** 2 * FEW / (known.pairs[..., -1, :] + FEW)
-    return np.asarray((seen + assumed) * information)
+    any_arm, pace = PRIOR_NOISE**2 * information, (PACE * slower) ** 2 * information
+    assumed = np.maximum(np.minimum(any_arm, PRIOR_MOST), pace)
+    return np.asarray(seen * information + assumed * FEW / (known.pairs[..., -1, :] + FEW))
 
 
 def with_pods(known: Dispersion, n_b: Integers, share: Array, scattered: Scattered) -> Dispersion:

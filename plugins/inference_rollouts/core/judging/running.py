@@ -96,7 +96,8 @@ def fold(
     now, before = running.kappa, running.kappa[..., None]
     if rules.policy.kappa == "estimate":
         bounds, requests = rules.policy.kappa_bounds, events[..., rules.requests, None]
-        now = overdispersion.kappa(known, n, bad_ones, scattered, requests, seconds, no_worse[..., 0], bounds)
+        slower = np.where(rules.slowdown > 0, no_worse[..., 0], 0.0)
+        now = overdispersion.kappa(known, n, bad_ones, scattered, requests, seconds, slower, bounds)
     ratios = odds[1] * now[..., None]
     return Running(
         alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, no_worse, before),

@@ -67,7 +67,7 @@ def kappa_of(known: Dispersion, n_c: Counted, n_b: Counted, bad: Counted, **give
         given.get("pods", scattered(none, 0.0)),
         given.get("requests", n.sum(axis=0)),
         given.get("seconds", BLOCK),
-        none + given.get("tolerated", 0.0),
+        none + given.get("slower", 0.0),
         given.get("bounds", BOUNDS),
     )
 
@@ -215,16 +215,23 @@ def test_a_window_that_is_discounted_by_its_own_pods_is_no_evidence_by_chance(
     assert np.exp(kappa * gain[:, 0]).mean() < 1
 
 
+def test_a_rate_that_fails_at_once_is_seen_at_once() -> None:
+    """However short the window: what is assumed of an arm's noise divides by four at most."""
+    n, bad, many = np.array([100]), np.array([20]), scattered(np.array([300.0]), 300.0)
+    known = overdispersion.with_pods(nothing_known(1), n, bad / 200, many)
+    assert kappa_of(known, n, n, bad, seconds=0.05)[0] == pytest.approx(1 / 4)
+
+
 def test_noise_is_assumed_as_of_the_pace_that_is_tolerated_until_minutes_have_told() -> None:
     n, bad = np.array([3000]), np.array([600])
-    tolerated, information = np.log(2.5), 1 / (2 / 300 + 2 / 2700)
+    slower, information = np.log(2.5), 1 / (2 / 300 + 2 / 2700)
     pods = scattered(np.array([3.0]), 3.0)
     known = overdispersion.with_pods(nothing_known(1), n, bad / 6000, scattered(np.array([3e4]), 3e4))
-    first = kappa_of(known, n, n, bad, pods=pods, tolerated=tolerated)[0]
-    assert first == pytest.approx(1 / (1 + (0.4 * tolerated) ** 2 * information))
+    first = kappa_of(known, n, n, bad, pods=pods, slower=slower)[0]
+    assert first == pytest.approx(1 / (1 + (0.4 * slower) ** 2 * information))
     for _ in range(64):
         known = observe(known, n, bad // 2, n, bad // 2, pods, BLOCK)
-    assert kappa_of(known, n, n, bad, tolerated=tolerated)[0] > 2 * first
+    assert kappa_of(known, n, n, bad, slower=slower)[0] > 2 * first
 
 
 def turning(rng: np.random.Generator, minute: int) -> tuple[np.ndarray, np.ndarray]:
