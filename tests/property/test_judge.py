@@ -11,7 +11,8 @@ from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
 from inference_rollouts.core.judging.decision_record import replay
 from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Verdict, assess
-from tests.support.judging import HEALTHY, Record, counted, policy, small_set, step, window
+from inference_rollouts.core.judging.metrics import parse_metric_set
+from tests.support.judging import HEALTHY, SMALL, Record, counted, policy, small_set, step, window
 
 SET = small_set()
 
@@ -96,11 +97,14 @@ def test_verdicts_keep_their_promises(
 @settings(deadline=None)
 @given(series(), st.randoms(use_true_random=False))
 def test_promotion_does_not_ask_for_an_order_of_windows(windows: list[WindowCounts], random: Any) -> None:
-    """The alarm does: a canary may turn bad."""
+    """The alarm does: a canary may turn bad. So does what a slowdown makes of the odds, which is read off the
+    windows before."""
+    rate, latency = SMALL["metrics"]
+    exact = parse_metric_set(SMALL | {"metrics": [rate, latency | {"slowdown": 0}]})
     rules, last = policy(kappa=0.5), step(last_compared=True)
     shuffled = random.sample(windows, len(windows))
     one, other = (
-        [row.goodness for row in assess(rules, SET, last, order, Carried(), HEALTHY, 100).rows]
+        [row.goodness for row in assess(rules, exact, last, order, Carried(), HEALTHY, 100).rows]
         for order in (windows, shuffled)
     )
     np.testing.assert_allclose(np.array(one, float), np.array(other, float), rtol=1e-5)
