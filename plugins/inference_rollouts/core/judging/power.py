@@ -18,7 +18,7 @@ from inference_rollouts.core.judging.judgement import lasting
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy, Step
 from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE, slack_of
-from inference_rollouts.core.judging.tolerance import slower
+from inference_rollouts.core.judging.tolerance import expected
 from inference_rollouts.core.values import Value
 
 OVERSHOOT = 1.5  # what mixing over alternatives costs, and waiting for the threshold to be crossed
@@ -185,14 +185,12 @@ def _watches(
     part = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
     weight = metric.weight * part / whole
     kappa = CALM_KAPPA if policy.kappa == "estimate" else policy.kappa
-    odds = math.log1p(policy.tolerances.get(metric.name, metric.tolerance))
-    shares = np.clip(traffic.shares, 1e-9, 1 - 1e-9)
-    times = slower(metric, np.log(shares / (1 - shares))) if isinstance(metric, Latency) else np.zeros(1)
-    for share, longer in zip(traffic.shares, times.tolist(), strict=True):
+    _, no_worse = expected(policy, metric, traffic.shares)
+    for share, tolerated in zip(traffic.shares, no_worse.tolist(), strict=True):
         yield _Watch(
             weight=step.share,
             share=share,
-            tolerated=max(odds, longer),
+            tolerated=tolerated,
             nats=OVERSHOOT * math.log(steps * len(metric.thresholds) / (policy.alpha * weight)),
             slack=slack_of(policy.alpha, weight),
             gain=kappa * traffic.rate * (1 + step.mirror / 100),

@@ -12,7 +12,7 @@ from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy, Step
 from inference_rollouts.core.judging.power import CALM_KAPPA, OVERSHOOT, Traffic, expected_nats
 from inference_rollouts.core.judging.running import CREDIT, margin_of
-from inference_rollouts.core.judging.tolerance import slower
+from inference_rollouts.core.judging.tolerance import expected
 
 
 def promotion_seconds(
@@ -81,23 +81,15 @@ def _pace(
     policy: Policy, metric_set: MetricSet, names: set[str], step: Step, traffic: Mapping[str, Traffic]
 ) -> float:
     """nats/s of all these metrics together, each at the threshold that says the most."""
+    assert policy.margin is not None
+    null = np.array(math.log1p(policy.margin))
     copies, nats = 1 + step.mirror / 100, 0.0
     for name in names:
         shares = traffic[name].shares
-        margins = _margins(policy, metric_set[name], shares)
+        margins = margin_of(null, *expected(policy, metric_set[name], shares))
         each = (expected_nats(p, 0.0, m, step.share) for p, m in zip(shares, margins, strict=True))
         nats += traffic[name].rate * max(each)
     return copies * nats
-
-
-def _margins(policy: Policy, metric: Rate | Latency, shares: Sequence[float]) -> Sequence[float]:
-    """Log odds that are too bad, at each threshold."""
-    assert policy.margin is not None
-    tolerated = math.log1p(policy.tolerances.get(metric.name, metric.tolerance))
-    p = np.clip(shares, 1e-9, 1 - 1e-9)
-    longer = slower(metric, np.log(p / (1 - p))) if isinstance(metric, Latency) else np.zeros(1)
-    margin, no_worse = np.full(len(p), math.log1p(policy.margin)), np.maximum(tolerated, longer)
-    return tuple(margin_of(margin, np.full(len(p), tolerated), no_worse))
 
 
 def _negligible(metric: Rate | Latency, step: Step, traffic: Mapping[str, Traffic]) -> float:

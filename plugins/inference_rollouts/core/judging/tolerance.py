@@ -9,11 +9,13 @@ about evenly with log time between two thresholds, and times that are longer by 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from inference_rollouts.core.judging.evidence import Array, Integers
-from inference_rollouts.core.judging.metrics import Latency
+from inference_rollouts.core.judging.metrics import Latency, Rate
+from inference_rollouts.core.judging.policy import Policy
 from inference_rollouts.core.judging.rules import Rules
 
 MOST = math.log(5.0)  # of the log odds that a slowdown may make tolerable: what is worse is always seen
@@ -25,6 +27,15 @@ def tolerated(rules: Rules, counted: Integers) -> Array:
     n, bad = counted[..., 0, :], counted[..., 1, :]
     log_odds = np.log((bad + 0.5) / (n - bad + 0.5))
     return np.maximum(rules.tolerated, _slower(log_odds, rules.gaps, rules.slowdown))
+
+
+def expected(policy: Policy, metric: Rate | Latency, shares: Sequence[float]) -> tuple[Array, Array]:
+    """Of a metric with these shares of bad ones: the log odds that are no regression as such, at each
+    threshold, and all that are."""
+    p = np.clip(shares, 1e-9, 1 - 1e-9)
+    odds = np.full(len(p), math.log1p(policy.tolerances.get(metric.name, metric.tolerance)))
+    longer = slower(metric, np.log(p / (1 - p))) if isinstance(metric, Latency) else np.zeros(len(p))
+    return odds, np.maximum(odds, longer)
 
 
 def slower(metric: Latency, log_odds: Array) -> Array:
