@@ -12,15 +12,18 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import requests
 
 from bench.scale.world import INTERVAL, SCRAPE_DELAY, frozen_of
 from inference_rollouts.core.judging.judge import Judgement
-from inference_rollouts.rollout.step_observer import Begun, StepObserver
+from inference_rollouts.hooks.sharing import Shared
+from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.judge import JudgeTrigger
+
+Observe = Callable[[Shared, StepObserver, float], Awaitable[Judgement]]
 
 
 class Lateness:
@@ -30,17 +33,15 @@ class Lateness:
         self.seconds: list[float] = []
         self.no_data = 0
 
-    def of(
-        self, judge: Callable[[StepObserver, Begun], Judgement]
-    ) -> Callable[[StepObserver, Begun], Judgement]:
-        def judging(observer: StepObserver, begun: Begun) -> Judgement:
-            judgement = judge(observer, begun)
+    def of(self, observe: Observe) -> Observe:
+        async def observing(shared: Shared, observer: StepObserver, now: float) -> Judgement:
+            judgement = await observe(shared, observer, now)
             late = time.time() - observer.context.anchor - SCRAPE_DELAY
             self.seconds.append(late - INTERVAL * math.floor(late / INTERVAL))
             self.no_data += judgement.verdict.value == "no data"
             return judgement
 
-        return judging
+        return observing
 
 
 async def watched(trigger: JudgeTrigger) -> None:
@@ -50,7 +51,7 @@ async def watched(trigger: JudgeTrigger) -> None:
 
 async def measured(rollouts: int, since: float, seconds: float, url: str) -> dict[str, Any]:
     lateness = Lateness()
-    StepObserver.conclude = lateness.of(StepObserver.conclude)  # type: ignore[assignment, method-assign]
+    Shared.observe = lateness.of(Shared.observe)  # type: ignore[assignment, method-assign]
     began = time.process_time()
     loop = asyncio.get_running_loop()
     tasks = []

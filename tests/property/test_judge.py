@@ -1,6 +1,7 @@
 """Laws of verdicts."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,8 +119,8 @@ def test_a_worse_canary_never_has_less_evidence_against_it(
     """Turning good requests of the canary into bad ones, and as many bad ones of stable into good."""
     errors, usual = canary["errors"], stable["errors"]
     turned = data.draw(st.integers(0, min(errors.n - errors.bad[0], usual.bad[0])))
-    worse = canary | {"errors": errors.model_copy(update={"bad": (errors.bad[0] + turned,)})}
-    better = stable | {"errors": usual.model_copy(update={"bad": (usual.bad[0] - turned,)})}
+    worse = canary | {"errors": replace(errors, bad=(errors.bad[0] + turned,))}
+    better = stable | {"errors": replace(usual, bad=(usual.bad[0] - turned,))}
     start = 10.0 * len(past)
     one, other = (
         assess(policy(), SET, step(), [*past, last], Carried(), HEALTHY, start + 10).rows[0].evidence

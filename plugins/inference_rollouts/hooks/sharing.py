@@ -23,10 +23,10 @@ from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.step_observer import Begun, StepObserver
-from inference_rollouts.rollout.together import count_all
+from inference_rollouts.rollout.together import judge_all
 
 T = TypeVar("T")
-COUNTED_WITHIN = 0.25  # seconds, or a 20th of an interval: what comes within them is absorbed together
+JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval: what comes within them is judged together
 
 
 @dataclass(slots=True)
@@ -40,43 +40,50 @@ class Shared:
     observing: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "observing"))
     clients: dict[str, Clients] = field(default_factory=dict)  # by namespace
     users: dict[str, int] = field(default_factory=dict)  # the same
-    counting: list[tuple[StepObserver, Begun, asyncio.Future[Exception | None]]] = field(default_factory=list)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that count
+    judging: list[tuple[StepObserver, Begun, asyncio.Future[Judgement]]] = field(default_factory=list)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that judge
 
     async def observe(self, observer: StepObserver, now: float) -> Judgement:
         """One observation at `now` (Unix time). Raises as `StepObserver.observe`."""
-        begun = await self.run(lambda: observer.begin(now))
+        if (begun := observer.glance(now)) is None:
+            begun = await self.run(lambda: observer.begin(now))
         for asked in observer.asked(begun):
             await asyncio.wait([asyncio.wrap_future(asked)], timeout=max(0.0, begun.until - time.monotonic()))
-        await self._count(observer, begun)
-        return await self.run(lambda: observer.conclude(begun))
+        judgement = await self._judged(observer, begun)
+        if observer.is_concluded(begun, judgement):
+            return judgement
+        return await self.run(lambda: observer.conclude(begun, judgement))
 
-    async def _count(self, observer: StepObserver, begun: Begun) -> None:
-        """Together with what others have got within a moment."""
+    async def _judged(self, observer: StepObserver, begun: Begun) -> Judgement:
+        """Together with what others have got within a moment; what alarms waits for nobody."""
         if begun.alarmed:
             observer.count(begun)
-            return
+            return observer.judge(begun)
         loop = asyncio.get_running_loop()
-        if not self.counting:
-            patience = min(COUNTED_WITHIN, observer.run.plan.analysis.interval / 20)
-            task = loop.create_task(self._count_all(patience))
+        if not self.judging:
+            patience = min(JUDGED_WITHIN, observer.run.plan.analysis.interval / 20)
+            task = loop.create_task(self._judge_all(patience))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
-        self.counting.append((observer, begun, counted := loop.create_future()))
-        if failed := await counted:
-            raise failed
+        self.judging.append((observer, begun, judged := loop.create_future()))
+        judgement: Judgement = await judged
+        return judgement
 
-    async def _count_all(self, patience: float) -> None:
+    async def _judge_all(self, patience: float) -> None:
         await asyncio.sleep(patience)
-        counting, self.counting = self.counting, []
-        together = [(observer, begun) for observer, begun, _ in counting]
+        judging, self.judging = self.judging, []
+        together = [(observer, begun) for observer, begun, _ in judging]
         try:
-            outcomes: list[Exception | None] = await self.run(lambda: count_all(together))
+            outcomes = await self.run(lambda: judge_all(together))
         except Exception as error:
-            outcomes = [error] * len(counting)
-        for (_, _, counted), outcome in zip(counting, outcomes, strict=True):
-            if not counted.done():
-                counted.set_result(outcome)
+            outcomes = [error] * len(judging)
+        for (_, _, judged), each in zip(judging, outcomes, strict=True):
+            if judged.done():
+                continue
+            if isinstance(each, Exception):
+                judged.set_exception(each)
+            else:
+                judged.set_result(each)
 
     async def run(self, act: Callable[[], T]) -> T:
         """What `act` returns, or raises, in a thread, in the context of who asks."""

@@ -108,8 +108,11 @@ class AdapterRollout:
     def room(self, run: Run, step: Step) -> Readiness:
         return adapter_room(run.clients, run.frozen)
 
-    def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
+    def asks_for_room(self, run: Run, context: StepContext, health: Health, now: float) -> bool:
         """All pods answer for both adapters: what has room now has it for the next step."""
+        return False
+
+    def room_ahead(self, run: Run, context: StepContext, health: Health) -> RoomAhead:
         return RoomAhead()
 
     def reconciler(self, run: Run) -> ReconcilePods:

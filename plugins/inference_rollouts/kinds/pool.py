@@ -42,7 +42,7 @@ from inference_rollouts.preflight import (
 from inference_rollouts.rollout import serving
 from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.availability import availability_of
-from inference_rollouts.rollout.capacity import pods_for_all, pool_room, pool_room_ahead
+from inference_rollouts.rollout.capacity import is_shrunk, pods_for_all, pool_room, pool_room_ahead
 from inference_rollouts.rollout.pods import servers_of
 from inference_rollouts.rollout.proving import Proving
 from inference_rollouts.rollout.retirement import PoolSubject, Subject
@@ -167,8 +167,11 @@ class PoolRollout:
     def room(self, run: Run, step: Step) -> Readiness:
         return pool_room(run.cluster, run.clients.prometheus, run.frozen, step)
 
-    def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
-        return pool_room_ahead(run.clients, run.frozen, context, health, now)
+    def asks_for_room(self, run: Run, context: StepContext, health: Health, now: float) -> bool:
+        return now >= context.baked_at or is_shrunk(run.frozen, health)
+
+    def room_ahead(self, run: Run, context: StepContext, health: Health) -> RoomAhead:
+        return pool_room_ahead(run.clients, run.frozen, context, health)
 
     def kept_share(self, run: Run, percent: int, *, patient: bool) -> int:
         stable, canary = (availability_of(run.cluster, pool) for pool in (self.plan.stable, self.plan.canary))

@@ -36,8 +36,10 @@ class Beside(Generic[T]):
         """
         if self._asked is None:
             return None
-        done, _ = wait([asked := self._asked], max(0.0, until - time.monotonic()))
-        if not done:
+        asked = self._asked
+        if not asked.done():
+            wait([asked], max(0.0, until - time.monotonic()))
+        if not asked.done():
             return None
         self._asked = None
         self.last = asked.result()

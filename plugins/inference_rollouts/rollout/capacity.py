@@ -56,20 +56,21 @@ def adapter_room(clients: Clients, frozen: Frozen) -> Readiness:
     return Readiness.when(not answer.sentence, answer.sentence or f"{pool} has {answer.pods} ready pods")
 
 
-def pool_room_ahead(
-    clients: Clients, frozen: Frozen, context: StepContext, health: Health, now: float
-) -> RoomAhead:
-    """Whether the pools have room for the step after this one: asked once it has baked, or stable shrinks.
+def is_shrunk(frozen: Frozen, health: Health) -> bool:
+    """Whether stable has fewer ready pods than before."""
+    return health.ready_stable is not None and health.ready_stable < frozen.stable_pods
+
+
+def pool_room_ahead(clients: Clients, frozen: Frozen, context: StepContext, health: Health) -> RoomAhead:
+    """Whether the pools have room for the step after this one.
 
     After the last step nothing is raised any more, so nothing is blocked: stable, idle, may be scaled down.
     """
     plan = frozen.plan
-    shrunk = health.ready_stable is not None and health.ready_stable < frozen.stable_pods
-    if not (shrunk or now >= context.baked_at):
-        return RoomAhead()
     if context.index == len(plan.all_steps):
         less = f"{plan.stable} has {health.ready_stable} ready pods of the {frozen.stable_pods} before"
-        return RoomAhead(notes=(f"{less}: it may be too small to take all requests back.",) if shrunk else ())
+        small = is_shrunk(frozen, health)
+        return RoomAhead(notes=(f"{less}: it may be too small to take all requests back.",) if small else ())
     room = pool_room(clients.reader, clients.prometheus, frozen, plan.all_steps[context.index])
     if room.phase is Phase.READY:
         return RoomAhead()

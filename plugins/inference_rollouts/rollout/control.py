@@ -90,13 +90,17 @@ class Control:
         Whoever gave that may have died halfway. `switch` reads it. Best effort: the next look tries again.
         """
         try:
-            order = standing_order(claims, switch(), self.cluster.time()) or latest(claims)
-            if order and any(_differs(claim, order) for claim in claims):
+            if order := self.ordered(claims, switch()):
                 self.leave(order)
                 return self.claims()
         except Exception as error:
             log.warning("what is commanded could not be left on all claims: %s", error)
         return list(claims)
+
+    def ordered(self, claims: Sequence[Claim], switch: Switch | None) -> Command | None:
+        """What is still to be left on some of these claims; None where all have it, or nothing is ordered."""
+        order = standing_order(claims, switch, self.cluster.time()) or latest(claims)
+        return order if order and any(_differs(claim, order) for claim in claims) else None
 
     def _leave(self, writer: Writer, target: Target, command: Command) -> Claim | None:
         """The claim on one object after it; None where this rollout has none there."""

@@ -13,7 +13,7 @@ from inference_rollouts.core.routing.claim import Claim, Command, read_claim
 from inference_rollouts.core.routing.control import aborted, hurried
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.control import Control
-from inference_rollouts.rollout.switch import seen_switch
+from inference_rollouts.rollout.switch import last_seen, seen_switch
 
 
 class Helm:
@@ -21,13 +21,22 @@ class Helm:
 
     def __init__(self, cluster: Cluster, frozen: Frozen) -> None:
         self.claims: list[Claim] = []
+        self._cluster = cluster
+        self._looked_at: Sequence[K8sObject] = ()
         self._control = Control(cluster, frozen.targets, frozen.token)
         self._switch = partial(seen_switch, cluster)
 
     def look(self, moved: Sequence[K8sObject]) -> None:
         """Look at what moves, and have what is commanded on all of it, by the switch too."""
         claims = [claim for each in moved if (claim := read_claim(each))]
-        self.claims = self._control.obey(claims, self._switch)
+        self.claims, self._looked_at = self._control.obey(claims, self._switch), moved
+
+    def is_calm(self, moved: Sequence[K8sObject]) -> bool:
+        """Whether a look at this finds what the last one did, and nobody has to be asked to know that."""
+        seen = last_seen(self._cluster)
+        if seen is None or moved is not self._looked_at:
+            return False
+        return self._control.ordered(self.claims, seen.switch) is None
 
     def commanded(self, judgement: Judgement) -> Judgement:
         """The judgement after what is commanded."""

@@ -61,7 +61,10 @@ class RolloutKind(Protocol):
     def room(self, run: Run, step: Step) -> Readiness:
         """Whether the canary may be given what `step` says."""
 
-    def room_ahead(self, run: Run, context: StepContext, health: Health, now: float) -> RoomAhead:
+    def asks_for_room(self, run: Run, context: StepContext, health: Health, now: float) -> bool:
+        """Whether room for the step after this one matters now, so that `room_ahead` is to be asked."""
+
+    def room_ahead(self, run: Run, context: StepContext, health: Health) -> RoomAhead:
         """Whether there will be room for the step after this one."""
 
     def kept_share(self, run: Run, percent: int, *, patient: bool) -> int:

@@ -32,13 +32,21 @@ class Sight:
         view = self._clients.view
         if afresh or view is None:
             return self._read()
-        if self._last is None or self._look is None or not self._look.unchanged:
-            look = Look(view)
-            try:
-                self._last = observe_cluster(look, self._frozen, self._since)
-            except (ClaimLost, RouteDrift):
-                return self._read()
-            self._look = look
+        if (known := self.glance()) is not None:
+            return known
+        look = Look(view)
+        try:
+            self._last = observe_cluster(look, self._frozen, self._since)
+        except (ClaimLost, RouteDrift):
+            return self._read()
+        self._look = look
+        self.afresh, self.age = False, round(look.age, 1)
+        return self._last
+
+    def glance(self) -> ClusterObservation | None:
+        """What was seen last, if nothing of it has changed: nobody is asked. None where that is not known."""
+        if self._look is None or not self._look.unchanged:
+            return None
         self.afresh, self.age = False, round(self._look.age, 1)
         return self._last
 

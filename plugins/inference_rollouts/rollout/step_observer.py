@@ -72,7 +72,9 @@ class StepObserver:
     """Has the counts of one step; `observe` may be called at any time and catches up with missed ticks.
 
     What is asked beside is asked in `threads`, of its own where others share none with it. Who shares a
-    process with many calls `begin`, waits for what is `asked`, and then calls `count` and `conclude`.
+    process with many calls `begin`, waits for what is `asked`, then calls `count`, `judge` and `conclude`.
+    Of these `begin` and `conclude` alone ask anybody; where they need not, `glance` begins in the first's
+    place, and `is_concluded` says so of the second.
     `asks`: a person is asked about the step meanwhile.
     """
 
@@ -111,6 +113,7 @@ class StepObserver:
         self._pace = Pace(run.plan.analysis.interval)
         self._asks = asks
         self._observed: float | None = None
+        self._told: tuple[Judgement, Progress] | None = None
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
@@ -129,14 +132,11 @@ class StepObserver:
             wait([asked], max(0.0, begun.until - time.monotonic()))
         if (counted := self.count(begun)) is not None:
             self.sums = absorb(self.sums, counted)
-        return self.conclude(begun)
+        return self.conclude(begun, self.judge(begun))
 
     def begin(self, now: float) -> Begun:
         """Look at the cluster, and ask for all else. Raises as `observe`."""
-        require_stay(self.run.frozen.calendar, now)
-        self._pace.observed(now)
-        until = time.monotonic() + max(self.run.plan.analysis.interval, SLOW_STORE)
-        self._counting.ask(now)
+        until = self._ask(now)
         cluster = self._observe_cluster(afresh=False)
         alarmed = cluster is not None and self._is_alarm(cluster.health)
         if alarmed and not self._sight.afresh:
@@ -144,12 +144,30 @@ class StepObserver:
             alarmed = cluster is not None and self._is_alarm(cluster.health)
         return Begun(now, until, cluster, alarmed)
 
+    def glance(self, now: float) -> Begun | None:
+        """As `begin`, of a cluster that is as it was; None where that is not known, or alarms."""
+        cluster = self._sight.glance()
+        if cluster is None or not self.helm.is_calm(cluster.moved) or self._is_alarm(cluster.health):
+            return None
+        return Begun(now, self._ask(now), cluster, alarmed=False)
+
+    def _ask(self, now: float) -> float:
+        """Ask the store; the time (`time.monotonic`) until which its answer is waited for."""
+        require_stay(self.run.frozen.calendar, now)
+        self._pace.observed(now)
+        self._counting.ask(now)
+        return time.monotonic() + max(self.run.plan.analysis.interval, SLOW_STORE)
+
     def asked(self, begun: Begun) -> Iterator[Future[Any]]:
         """What is to be waited for, one after the other: the counts, and then whether there is room."""
         if not begun.alarmed and (counts := self._counting.asked):
             yield counts
         if begun.cluster and not begun.alarmed and self._counting.answers:
-            self._room.ask(partial(self._room_ahead, begun.cluster.health, begun.now))
+            health = begun.cluster.health
+            if self.run.kind.asks_for_room(self.run, self.context, health, begun.now):
+                self._room.ask(partial(self._room_ahead, health))
+            else:
+                self._room.last = RoomAhead()
             if room := self._room.asked:
                 yield room
 
@@ -168,34 +186,49 @@ class StepObserver:
             self.latest.add(counted)
         return newest
 
-    def conclude(self, begun: Begun) -> Judgement:
-        """Judge by what is known now. Raises as `observe`.
+    def judge(self, begun: Begun) -> Judgement:
+        """By what is known now; what is final only `conclude` says."""
+        judgement = self._judged(begun, begun.cluster)
+        if not self.helm.commanded(judgement).verdict.final:
+            self._note(judgement)
+        return judgement
+
+    def is_concluded(self, begun: Begun, judgement: Judgement) -> bool:
+        """Whether a judgement is the outcome: to conclude asks nobody, and tells nobody."""
+        if begun.cluster is None or self.helm.commanded(judgement).verdict.final:
+            return False
+        progress = self._progress(judgement)
+        due = self._watcher.is_due(begun.cluster.moved, self.run.frozen.token, progress)
+        return not due and not self._is_news(begun.cluster)
+
+    def conclude(self, begun: Begun, judgement: Judgement) -> Judgement:
+        """The observation's outcome, where it was judged so. Raises as `observe`.
 
         What is final rests on a cluster that was read for it, not on what was seen some time ago.
         """
-        cluster, answer = begun.cluster, self._answer
-        room = self._room.answer(begun.until) or self._room.last
-        if begun.alarmed or not answer.answers:
-            room = RoomAhead()
-        judgement = self._judged(begun, cluster, answer, room)
-        if self.helm.commanded(judgement).verdict.final and not self._sight.afresh:
-            cluster = self._observe_cluster(afresh=True)
-            judgement = self._judged(begun, cluster, answer, room)
-        if line := self.recorder.observation(self._health, judgement):
-            self.record.add(line)
-        self.points.add(_point(judgement))
+        cluster = begun.cluster
+        if self.helm.commanded(judgement).verdict.final:
+            if not self._sight.afresh:
+                cluster = self._observe_cluster(afresh=True)
+                judgement = self._judged(begun, cluster)
+            self._note(judgement)
         if cluster:
-            self._tell_smaller(cluster)
+            if self._is_news(cluster):
+                self._tell_smaller(cluster)
             progress = self._progress(judgement)
             self._watcher.renew(cluster.moved, self.run.frozen.token, progress)
         return self.helm.commanded(judgement)
 
-    def _judged(
-        self, begun: Begun, cluster: ClusterObservation | None, answer: Answer, room: RoomAhead
-    ) -> Judgement:
-        ahead = room if cluster else RoomAhead()
-        if cluster:
-            self.helm.look(cluster.moved)
+    def _note(self, judgement: Judgement) -> None:
+        """For the record, and the chart."""
+        if line := self.recorder.observation(self._health, judgement):
+            self.record.add(line)
+        self.points.add(_point(judgement))
+
+    def _judged(self, begun: Begun, cluster: ClusterObservation | None) -> Judgement:
+        answer, room = self._answer, self._room.answer(begun.until) or self._room.last
+        known = cluster is not None and answer.answers and not begun.alarmed
+        ahead = room if known else RoomAhead()
         self._health = (cluster.health if cluster else Health()).model_copy(
             update={
                 "prometheus_ok": answer.answers,
@@ -222,7 +255,10 @@ class StepObserver:
         return status_of(self.helm.claims, self._progress(judgement), self._watcher.holder, doing)
 
     def _progress(self, judgement: Judgement) -> Progress:
-        return progress_of(self.run.plan, judgement, self._observed, asks=self._asks)
+        if self._told is None or self._told[0] is not judgement:
+            progress = progress_of(self.run.plan, judgement, self._observed, asks=self._asks)
+            self._told = judgement, progress
+        return self._told[1]
 
     def finish(self, judgement: Judgement, name: str) -> dict[str, Any]:
         """Act on a final judgement, store the record as `name`, and return all of it.
@@ -271,11 +307,14 @@ class StepObserver:
         permit = self.run.traffic.permit
         until(time.time() + WRITE_DEADLINE)(permit, judgement.step, judgement.time)
 
-    def _tell_smaller(self, cluster: ClusterObservation) -> None:
-        """Tell, once, that stable became smaller, and of an autoscaler that somebody lets do that."""
+    def _is_news(self, cluster: ClusterObservation) -> bool:
+        """Whether stable became smaller, and nobody was told yet."""
         ready, before = cluster.health.ready_stable, self.run.frozen.stable_pods
-        if self._told_smaller or ready is None or ready >= before or cluster.health.shared:
-            return
+        return not (self._told_smaller or ready is None or ready >= before or cluster.health.shared)
+
+    def _tell_smaller(self, cluster: ClusterObservation) -> None:
+        """Tell that stable became smaller, and of an autoscaler that somebody lets do that."""
+        ready, before = cluster.health.ready_stable, self.run.frozen.stable_pods
         self._told_smaller = True
         floors = [floor for each in cluster.moved if (claim := read_claim(each)) for floor in claim.floors]
         why = "; ".join(lowered_floors(self.run.cluster, dict.fromkeys(floors)))
@@ -299,6 +338,7 @@ class StepObserver:
             return None
         self._exporters |= seen.exporters
         self._crashes = self._crashes.observed(seen.all_canary_pods)
+        self.helm.look(seen.moved)
         return seen
 
     def _blockers(self, cluster: ClusterObservation | None) -> list[str]:
@@ -329,10 +369,10 @@ class StepObserver:
         pace, counting = self._pace.notes, self._counting.notes
         return [*_shared_notes(self.run), *pace, *counting, *self._counters.notes, *silent]
 
-    def _room_ahead(self, health: Health, now: float) -> RoomAhead:
+    def _room_ahead(self, health: Health) -> RoomAhead:
         """Whether the pools have room for what comes after this step; nothing when nobody knows."""
         try:
-            return self.run.kind.room_ahead(self.run, self.context, health, now)
+            return self.run.kind.room_ahead(self.run, self.context, health)
         except Exception as error:
             log.warning("nobody knows whether there is room for the next raise: %s", error)
             return RoomAhead()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from inference_rollouts.clients.kubernetes import Cluster, Reader
 from inference_rollouts.core.errors import ClusterUnavailable, CommandRefused, PatchRefused
@@ -27,14 +28,28 @@ def read_switch(cluster: Reader) -> Switch | None:
     return switch_of(cluster.find(LEASE_API, "Lease", SWITCH))
 
 
+class Seen(NamedTuple):
+    """What the switch of a cluster said, and when (`time.monotonic`)."""
+
+    switch: Switch | None
+    at: float
+
+
+_seen: WeakKeyDictionary[Reader, Seen] = WeakKeyDictionary()
+
+
 def seen_switch(cluster: Reader) -> Switch | None:
     """The same as it was a moment ago: all observers of a process on one cluster ask once. For no raise."""
-    return _asked_at(cluster, time.monotonic() // SWITCH_SEEN)  # type: ignore[arg-type]  # hashed by identity
+    seen = last_seen(cluster)
+    if seen is None:
+        seen = _seen[cluster] = Seen(read_switch(cluster), time.monotonic())
+    return seen.switch
 
 
-@lru_cache(maxsize=64)
-def _asked_at(cluster: Reader, moment: float) -> Switch | None:
-    return read_switch(cluster)
+def last_seen(cluster: Reader) -> Seen | None:
+    """What `seen_switch` answers without asking anybody; None where it has to ask."""
+    seen = _seen.get(cluster)
+    return seen if seen and time.monotonic() - seen.at < SWITCH_SEEN else None
 
 
 def throw(cluster: Cluster, mode: str, who: str, why: str, seconds: float) -> Switch:

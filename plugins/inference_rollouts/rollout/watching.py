@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from inference_rollouts.clients.kubernetes import Cluster
@@ -66,20 +67,22 @@ class Watcher:
 
     def renew(self, objects: Sequence[K8sObject], token: str, progress: Progress | None = None) -> None:
         """Say that these objects, as they were just read, are watched; and how far their judge is."""
-        for obj in objects:
-            try:
-                claim = read_claim(obj)
-            except ClaimUnreadable:
-                continue
-            if claim is not None and claim.token == token:
+        for obj, claim in claimed_by(token, objects):
+            if self._is_due(obj, claim, progress):
                 self._renew(obj, claim, progress)
+
+    def is_due(self, objects: Sequence[K8sObject], token: str, progress: Progress | None = None) -> bool:
+        """Whether `renew` would say anything."""
+        return any(self._is_due(obj, claim, progress) for obj, claim in claimed_by(token, objects))
+
+    def _is_due(self, obj: K8sObject, claim: Claim, progress: Progress | None) -> bool:
+        said, now = self._said.get(lease_name(target_of(obj))), self.cluster.time()
+        is_old = said is None or not said.at <= now < said.at + LEASE_RENEWAL
+        return is_old or said is None or said.labels != standing_labels(claim, progress)
 
     def _renew(self, obj: K8sObject, claim: Claim, progress: Progress | None) -> None:
         name, now = lease_name(target_of(obj)), self.cluster.time()
-        labels = standing_labels(claim, progress)
-        said = self._said.get(name)
-        if said and said.labels == labels and said.at <= now < said.at + LEASE_RENEWAL:
-            return
+        labels, said = standing_labels(claim, progress), self._said.get(name)
         try:
             # Nobody takes a lease that still counts, so it is as it was left.
             held = said.watch if said and said.watch and said.watch.is_fresh(now) else None
@@ -91,6 +94,15 @@ class Watcher:
             log.warning("could not say that %s watches %s: %s", self.holder, target_of(obj), error)
             return
         self._said[name] = Said(now, labels, watch_of(lease))
+
+
+def claimed_by(token: str, objects: Sequence[K8sObject]) -> Iterator[tuple[K8sObject, Claim]]:
+    """The objects that a rollout claims legibly, and how."""
+    for obj in objects:
+        with suppress(ClaimUnreadable):
+            claim = read_claim(obj)
+            if claim is not None and claim.token == token:
+                yield obj, claim
 
 
 def watches(cluster: Cluster) -> dict[str, Watch | None]:

@@ -13,8 +13,9 @@ from unittest.mock import patch
 
 from bench.stage import PATIENCE, Stage, judgement, until
 from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.hooks.sharing import Shared
 from inference_rollouts.rollout.run import Run
-from inference_rollouts.rollout.step_observer import Begun, StepObserver
+from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.judge import JudgeTrigger
 
 BAKE = DEADLINE = 120.0  # seconds, longer than anything takes: what ends a step before is an alarm
@@ -24,13 +25,13 @@ BAKE = DEADLINE = 120.0  # seconds, longer than anything takes: what ends a step
 def observed() -> Iterator[list[Judgement]]:
     """What observers in this process say, as they say it."""
     judgements: list[Judgement] = []
-    conclude = StepObserver.conclude
+    observe = Shared.observe
 
-    def recorded(observer: StepObserver, begun: Begun) -> Judgement:
-        judgements.append(conclude(observer, begun))
+    async def recorded(shared: Shared, observer: StepObserver, now: float) -> Judgement:
+        judgements.append(await observe(shared, observer, now))
         return judgements[-1]
 
-    with patch.object(StepObserver, "conclude", recorded):
+    with patch.object(Shared, "observe", recorded):
         yield judgements
 
 

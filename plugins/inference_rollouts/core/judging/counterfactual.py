@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.running import log_total
@@ -43,9 +44,7 @@ def _with_failures(sums: Sums, last: WindowCounts, failed: int) -> WindowCounts:
     """A window like the last one, right after it, in which more requests of the canary failed."""
     name = sums.rules.metric_set.errors
     counts = last.counts[name]
-    canary = counts.canary.model_copy(
-        update={"n": counts.canary.n + failed, "bad": (counts.canary.bad[0] + failed,)}
-    )
-    worse = counts.model_copy(update={"canary": canary})
+    canary = replace(counts.canary, n=counts.canary.n + failed, bad=(counts.canary.bad[0] + failed,))
+    worse = replace(counts, canary=canary)
     length = last.end - last.start
     return WindowCounts(start=last.end, end=last.end + length, counts={**last.counts, name: worse})

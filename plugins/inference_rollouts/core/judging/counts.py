@@ -51,7 +51,8 @@ def _samples(vector: Iterable[Mapping[str, Any]]) -> Sequence[Sample]:
     return read if isinstance(read, Samples) else [(s["metric"], float(s["value"][1])) for s in vector]
 
 
-class ArmCounts(Value):
+@dataclass(frozen=True, slots=True)
+class ArmCounts:
     """Events of one arm in one window: `n` in all, `bad[j]` of them bad (slower than threshold j).
 
     `pods` is how many pods could be counted; 0 means that nothing is known, not that nothing happened.
@@ -62,7 +63,8 @@ class ArmCounts(Value):
     pods: int
 
 
-class Counts(Value):
+@dataclass(frozen=True, slots=True)
+class Counts:
     """One metric in one window.
 
     `chi2` with `df` degrees of freedom is Pearson's test, at each threshold, that stable's pods are alike;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -34,7 +35,8 @@ class Verdict(StrEnum):
         return self not in (Verdict.INCONCLUSIVE, Verdict.NO_DATA)
 
 
-class ArmShare(Value):
+@dataclass(frozen=True, slots=True)
+class ArmShare:
     """Bad events of one arm in this step; `share` is None without events."""
 
     n: int
@@ -42,7 +44,8 @@ class ArmShare(Value):
     share: float | None
 
 
-class Row(Value):
+@dataclass(frozen=True, slots=True)
+class Row:
     """One judged metric. For a latency, `bad` means slower than `threshold`, the one that speaks the loudest.
 
     `evidence` is E against the canary over the whole rollout (1 at the start); alone it would raise the alarm
@@ -62,7 +65,8 @@ class Row(Value):
     kappa: float
 
 
-class Totals(Value):
+@dataclass(frozen=True, slots=True)
+class Totals:
     """One arm for people: requests/s, share of failed requests, 95th percentile of the latency shown (s).
 
     None where nothing was counted. A percentile beyond the largest threshold is given as that threshold.
@@ -108,7 +112,8 @@ class Judgement(Value):
         return self.carried
 
 
-class Opinion(Value):
+@dataclass(frozen=True, slots=True)
+class Opinion:
     """One reason for one verdict; a judgement is the most severe of its opinions.
 
     `on_timeout`: what the plan may make of it at the deadline, if it is undecided: go on without a proof that

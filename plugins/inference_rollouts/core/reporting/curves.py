@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -71,7 +72,7 @@ def _together(windows: Sequence[WindowCounts]) -> WindowCounts:
 
 def _sum(counts: Sequence[Counts]) -> Counts:
     canary, stable = (_arm(arms) for arms in ([c.canary for c in counts], [c.stable for c in counts]))
-    return counts[-1].model_copy(update={"canary": canary, "stable": stable})
+    return replace(counts[-1], canary=canary, stable=stable)
 
 
 def _arm(arms: Iterable[ArmCounts]) -> ArmCounts:

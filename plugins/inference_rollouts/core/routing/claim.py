@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -303,12 +304,18 @@ def read_claim(obj: K8sObject) -> Claim | None:
     if text is None:
         return None
     try:
-        return Claim.model_validate_json(text)
+        return _claim_of(text)
     except (ValidationError, RecursionError) as error:
         raise ClaimUnreadable(
             f"The annotation {CLAIM} of {title_of(obj)} is unreadable ({_first(error)}), so nobody knows "
             "what its weights were; they stay as they are. Set them by hand, then remove the annotation."
         ) from error
+
+
+@lru_cache(maxsize=2048)
+def _claim_of(text: str) -> Claim:
+    """Kept, since who watches reads the same again and again."""
+    return Claim.model_validate_json(text)
 
 
 def read_ending(obj: K8sObject) -> LastEnding | None:

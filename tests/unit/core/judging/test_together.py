@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_a_step_does_not_pass_while_the_gateway_knows_no_canary() -> None:
     unknown = [seen(10.0 * i) for i in range(6)]
     for each in unknown:
         counts = each.counts["gateway_errors"]
-        each.counts["gateway_errors"] = counts.model_copy(update={"canary": counted(0, 0, pods=0)})
+        each.counts["gateway_errors"] = replace(counts, canary=counted(0, 0, pods=0))
     judgement = judged(unknown, metric_set=BOTH)
     assert judgement.verdict is Verdict.NO_DATA
     assert judgement.reason == "No gateway exports errors (gateway) of the canary pool."
