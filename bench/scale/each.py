@@ -67,15 +67,12 @@ async def rounds(rollouts: int, count: int, profile: cProfile.Profile | None) ->
     step_observer.SLOW_STORE = view.WATCH_SECONDS = view.VIEW_AGE = PATIENCE  # type: ignore[attr-defined]
     began = now = time.time()
     frozen = [frozen_of(number) for number in range(rollouts)]
-    with sharing(frozen[0]) as shared:
+    async with sharing(frozen[0]) as shared:
         if profile:
             shared.asking = shared.observing = Inline()
         [clients] = shared.clients.values()
         clients.cluster.time = lambda: now  # type: ignore[method-assign]
-        observers = [
-            StepObserver(shared.run_of(each), context_of(each, began), Carried(), shared.asking)
-            for each in frozen
-        ]
+        observers = [shared.observer(each, context_of(each, began), Carried()) for each in frozen]
         spent = []
         for number in range(FIRST + count):
             now = began + number * INTERVAL + SCRAPE_DELAY

@@ -11,12 +11,13 @@ import numpy as np
 
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.queries import series
+from tests.support.asked_alike import AskedAlike
 
 RATE, PODS = 90.0, 3
 
 
 @dataclass
-class Traffic:
+class Traffic(AskedAlike):
     """A metrics store in memory: both arms from `start` on, each second drawn once.
 
     `shares` are when the canary was given which share; `failing` and `slower` are the canary's share of
@@ -66,9 +67,6 @@ class Traffic:
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         samples = self._inside if "avg_over_time" in promql else self._samples
         return [sample for arm in (0, 1) for pod in range(PODS) for sample in samples(arm, pod, at)]
-
-    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
-        return [self.query(promql, each) for each in at]
 
     def _second(self, arm: int, at: float) -> int:
         return int(np.clip(min(at, self.until if arm == 0 else at) - self.start, 0, self.seconds - 1))

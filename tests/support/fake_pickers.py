@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -11,6 +10,7 @@ from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate
 from inference_rollouts.core.judging.queries import series
+from tests.support.asked_alike import AskedAlike
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import RATE
 
@@ -21,7 +21,7 @@ def _metrics() -> tuple[Rate | Latency, ...]:
 
 
 @dataclass
-class FakePickers:
+class FakePickers(AskedAlike):
     """Prometheus with the one picker of llm-pool; `failing` is the share of failures of each adapter."""
 
     cluster: FakeCluster
@@ -41,9 +41,6 @@ class FakePickers:
                     each.get("modelRewrite") or each["name"]: each.get("weight", 1) for each in rule[listed]
                 }
         return {}
-
-    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
-        return [self.query(promql, each) for each in at]
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         if self.down:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -11,6 +11,7 @@ from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate
 from inference_rollouts.core.judging.queries import series
+from tests.support.asked_alike import AskedAlike
 from tests.support.fake_cluster import FakeCluster
 
 RATE = 4000.0  # requests/s of both pools together: enough to decide within a second
@@ -31,7 +32,7 @@ _COUNTED = ("requests", "failed", "sent", "served", "erred")
 
 
 @dataclass
-class FakePrometheus:
+class FakePrometheus(AskedAlike):
     """All pods of a pool get the same; `failing` is the share of requests that they answer with an error.
 
     `lost` is the share of what the gateway sends to a pool that never reaches it, `unpicked` the share of
@@ -60,9 +61,6 @@ class FakePrometheus:
     last: float | None = None
     remarks: tuple[str, ...] = ()
     _past: list[tuple[float, dict[str, dict[str, float]]]] = field(default_factory=list)
-
-    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
-        return [self.query(promql, each) for each in at]
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         if self.down:

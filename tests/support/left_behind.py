@@ -16,6 +16,7 @@ from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.core.retirement.retirement import Retirement
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.retirement import Subject
+from tests.support.asked_alike import AskedAlike
 from tests.support.clients import fake_clients
 from tests.support.fake_cluster import OBJECTIVE_API, FakeCluster, deployment
 from tests.support.fake_gke import FakeGke
@@ -64,7 +65,7 @@ class LeftBehind(FakeCluster):
                 obj["metadata"]["labels"] = obj["metadata"].get("labels", {}) | mine
 
 
-class Activity:
+class Activity(AskedAlike):
     """What the pods of a pool tell: how many requests each has inside, how many it has answered."""
 
     def __init__(self, cluster: FakeCluster) -> None:
@@ -74,9 +75,6 @@ class Activity:
         self.answered: Callable[[int], float] = lambda observation: 7.0
         self.asked: Callable[[int], object] = lambda observation: None
         self.remarks: tuple[str, ...] = ()
-
-    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
-        return [self.query(promql, each) for each in at]
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         self.observations += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_rollouts.core.errors import DecisionRecordBroken
-from inference_rollouts.core.judging.decision_record import replay
+from inference_rollouts.core.judging.decision_record import canonical, replay
 
 
 def add_parser(commands: Any) -> None:
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _replay(path: Path) -> int:
     try:
         lines = path.read_text().splitlines()
-        same = replay(lines) == lines
+        same = replay(lines) == [canonical(json.loads(line)) for line in lines]
     except (DecisionRecordBroken, UnicodeDecodeError) as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 2

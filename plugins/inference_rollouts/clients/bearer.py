@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import requests
@@ -15,6 +16,7 @@ from inference_rollouts.clients import bodies
 from inference_rollouts.clients.awaiting import within
 from inference_rollouts.clients.connections import TimeLeft, session
 from inference_rollouts.clients.exchanges import Reply, exchange
+from inference_rollouts.clients.line import Line
 from inference_rollouts.clients.server_clock import ServerClock
 from inference_rollouts.core.limits import ANSWER_BYTES, TOKEN_FRESH
 
@@ -62,6 +64,11 @@ class _Identity:
     token: str
     until: float
 
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header that says so."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
 
 class BearerApi:
     """An API at an address that `find` gives on first use, with the token. Safe to use from threads.
@@ -99,11 +106,42 @@ class BearerApi:
                 reply = self._send(renewed, method, path, left, request)
         return reply
 
+    async def aask(
+        self, line: Line, method: str, path: str, *, data: str, headers: Mapping[str, str]
+    ) -> Reply:
+        """The same in an event loop, of which nothing else is held up."""
+        left, known = TimeLeft(self._timeout), self._known
+        if known is None or self._now() > known.until:
+            known = await line.run(lambda: self._identify(self._known, left))
+        if not line.leads_to(known.access.url):
+            return await line.run(partial(self.ask, method, path, data=data, headers=headers))
+        reply = await self._asend(line, known, method, path, left, data, headers)
+        if reply.status == 401:
+            renewed = await line.run(lambda: self._identify(None, left))
+            if renewed.token != known.token:
+                reply = await self._asend(line, renewed, method, path, left, data, headers)
+        return reply
+
+    async def _asend(
+        self,
+        line: Line,
+        identity: _Identity,
+        method: str,
+        path: str,
+        left: TimeLeft,
+        data: str,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        url, began = f"{identity.access.url}{path}", self._now()
+        headers = {**headers, **identity.bearer}
+        reply = await line.exchange(method, url, left, ANSWER_BYTES, data=data, headers=headers)
+        self.clock.hear(reply.date, self._now() - began)
+        return reply
+
     def _send(
         self, identity: _Identity, method: str, path: str, left: TimeLeft, request: dict[str, Any]
     ) -> Reply:
-        bearer = {"Authorization": f"Bearer {identity.token}"} if identity.token else {}
-        request = {**request, "headers": {**request.get("headers", {}), **bearer}}
+        request = {**request, "headers": {**request.get("headers", {}), **identity.bearer}}
         url = f"{identity.access.url}{path}"
         began = self._now()
         reply = exchange(self._session, method, url, left, ANSWER_BYTES, **request)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote_plus, urlencode
@@ -14,6 +15,7 @@ import requests
 from inference_rollouts.clients import bodies
 from inference_rollouts.clients.bearer import Access, BearerApi, NoToken
 from inference_rollouts.clients.exchanges import Reply
+from inference_rollouts.clients.line import Line
 from inference_rollouts.clients.vectors import VectorReader
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.limits import PROMETHEUS_TIMEOUT, STORE_SKEW
@@ -34,6 +36,9 @@ class Prometheus(Protocol):
         Labels are strings, `le` is a number, and so is each value; NaN and infinities are numbers too.
         Raises PrometheusUnavailable when there is no valid answer.
         """
+
+    async def aquery(self, promql: str, at: float, line: Line) -> Sequence[dict[str, Any]]:
+        """The same in an event loop, by its line."""
 
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         """The same at each of several Unix times that rise evenly, by one request."""
@@ -64,6 +69,12 @@ class PrometheusClient:
         read = partial(self._reader.vector, query=promql)
         return self._asked("query", promql, {"time": f"{at:.3f}"}, read)
 
+    async def aquery(self, promql: str, at: float, line: Line) -> Sequence[dict[str, Any]]:
+        form = _form(promql, {"time": f"{at:.3f}"})
+        with self._in_words():
+            reply = await self._api.aask(line, "POST", "/api/v1/query", data=form, headers=FORM)
+        return self._understood(reply, promql, partial(self._reader.vector, query=promql))
+
     def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         start, step = at[0], (at[-1] - at[0]) / (len(at) - 1)
         times = {"start": f"{start:.3f}", "end": f"{at[-1] + step / 2:.3f}", "step": f"{step:.3f}"}
@@ -78,15 +89,23 @@ class PrometheusClient:
     def _asked(
         self, path: str, promql: str, times: Mapping[str, str], read: Callable[[bytes], tuple[T, Any]]
     ) -> T:
-        form = f"query={_quoted(promql)}&{urlencode(times)}"
+        with self._in_words():
+            reply = self._api.ask("POST", f"/api/v1/{path}", data=_form(promql, times), headers=FORM)
+        return self._understood(reply, promql, read)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """What keeps a query from being answered, as PrometheusUnavailable."""
         try:
-            reply = self._api.ask("POST", f"/api/v1/{path}", data=form, headers=FORM)
+            yield
         except NoToken as error:
             raise PrometheusUnavailable(f"Prometheus cannot be asked: {error}") from error
         except requests.RequestException as error:
             raise PrometheusUnavailable(
                 f"Prometheus at {self._api.access.url} does not answer: {error}"
             ) from error
+
+    def _understood(self, reply: Reply, promql: str, read: Callable[[bytes], tuple[T, Any]]) -> T:
         access = self._api.access
         base = access.url
         refused = f"Prometheus at {base} answered {reply.status}: "
@@ -112,6 +131,10 @@ class PrometheusClient:
             if warning not in self._warned:
                 self._warned.add(warning)
                 log.warning("%s", warning)
+
+
+def _form(promql: str, times: Mapping[str, str]) -> str:
+    return f"query={_quoted(promql)}&{urlencode(times)}"
 
 
 @lru_cache(maxsize=2048)

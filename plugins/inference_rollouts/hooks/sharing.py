@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from inference_rollouts.clients import Clients
-from inference_rollouts.core.judging.judge import Judgement
+from inference_rollouts.clients.line import Line
+from inference_rollouts.core.judging.judge import Carried, Judgement, StepContext
 from inference_rollouts.core.limits import OBSERVING_AT_ONCE, STORE_AT_ONCE
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.run.frozen import Frozen
@@ -23,9 +24,12 @@ from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.step_observer import Begun, StepObserver
-from inference_rollouts.rollout.together import judge_all
+from inference_rollouts.rollout.together import judge_all, judge_alone
 
 T = TypeVar("T")
+_Judging = tuple[StepObserver, Begun, asyncio.Future[Judgement]]
+
+JUDGED_AT_ONCE = 10  # observations, which take some 20 ms, for which the loop does nothing else
 JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval: what comes within them is judged together
 
 
@@ -33,15 +37,26 @@ JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval: what comes within the
 class Shared:
     """Of one cluster and one metrics store: `asking` are threads for the store, `observing` for all else.
 
-    What is slow there delays those who watch there, and nobody else.
+    What is slow there delays those who watch there, and nobody else. By the `line` the store is asked for the
+    newest counts, which costs no thread.
     """
 
     asking: Executor = field(default_factory=lambda: ThreadPoolExecutor(STORE_AT_ONCE, "store"))
     observing: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "observing"))
+    line: Line = field(init=False)
     clients: dict[str, Clients] = field(default_factory=dict)  # by namespace
     users: dict[str, int] = field(default_factory=dict)  # the same
-    judging: list[tuple[StepObserver, Begun, asyncio.Future[Judgement]]] = field(default_factory=list)
+    judging: list[_Judging] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that judge
+
+    def __post_init__(self) -> None:
+        self.line = Line(self.asking)
+
+    def observer(
+        self, frozen: Frozen, context: StepContext, carried: Carried, *, asks: bool = False
+    ) -> StepObserver:
+        """One who shares all this."""
+        return StepObserver(self.run_of(frozen), context, carried, self.asking, self.line, asks=asks)
 
     async def observe(self, observer: StepObserver, now: float) -> Judgement:
         """One observation at `now` (Unix time). Raises as `StepObserver.observe`."""
@@ -56,9 +71,8 @@ class Shared:
 
     async def _judged(self, observer: StepObserver, begun: Begun) -> Judgement:
         """Together with what others have got within a moment; what alarms waits for nobody."""
-        if begun.alarmed:
-            observer.count(begun)
-            return observer.judge(begun)
+        if begun.alarmed or observer.catches_up:
+            return await self.run(lambda: judge_alone(observer, begun))
         loop = asyncio.get_running_loop()
         if not self.judging:
             patience = min(JUDGED_WITHIN, observer.run.plan.analysis.interval / 20)
@@ -72,18 +86,9 @@ class Shared:
     async def _judge_all(self, patience: float) -> None:
         await asyncio.sleep(patience)
         judging, self.judging = self.judging, []
-        together = [(observer, begun) for observer, begun, _ in judging]
-        try:
-            outcomes = await self.run(lambda: judge_all(together))
-        except Exception as error:
-            outcomes = [error] * len(judging)
-        for (_, _, judged), each in zip(judging, outcomes, strict=True):
-            if judged.done():
-                continue
-            if isinstance(each, Exception):
-                judged.set_exception(each)
-            else:
-                judged.set_result(each)
+        for begin in range(0, len(judging), JUDGED_AT_ONCE):
+            _judge(judging[begin : begin + JUDGED_AT_ONCE])
+            await asyncio.sleep(0)
 
     async def run(self, act: Callable[[], T]) -> T:
         """What `act` returns, or raises, in a thread, in the context of who asks."""
@@ -93,10 +98,27 @@ class Shared:
         """A run with the clients that are shared."""
         return Run(frozen, self.clients[frozen.plan.namespace], kind_of(frozen.plan))
 
-    def close(self) -> None:
-        """End the threads once they have nothing to do."""
+    async def close(self) -> None:
+        """End the line, and the threads once they have nothing to do."""
+        await self.line.close()
         for threads in (self.asking, self.observing):
             threads.shutdown(wait=False)
+
+
+def _judge(judging: Sequence[_Judging]) -> None:
+    """In one go; nobody is asked for it."""
+    outcomes: Sequence[Judgement | Exception]
+    try:
+        outcomes = judge_all([(observer, begun) for observer, begun, _ in judging])
+    except Exception as error:
+        outcomes = [error] * len(judging)
+    for (_, _, judged), each in zip(judging, outcomes, strict=True):
+        if judged.done():
+            continue
+        if isinstance(each, Exception):
+            judged.set_exception(each)
+        else:
+            judged.set_result(each)
 
 
 _Key = tuple[asyncio.AbstractEventLoop, Connections]
@@ -104,12 +126,12 @@ _Key = tuple[asyncio.AbstractEventLoop, Connections]
 _all: dict[_Key, Shared] = {}
 
 
-@contextmanager
-def sharing(frozen: Frozen) -> Iterator[Shared]:
+@asynccontextmanager
+async def sharing(frozen: Frozen) -> AsyncIterator[Shared]:
     """What is shared by all who watch there, in the event loop that runs."""
     connections, namespace = frozen.plan.connections, frozen.plan.namespace
     key = asyncio.get_running_loop(), connections
-    shared = _all.setdefault(key, Shared())
+    shared = _all.get(key) or _all.setdefault(key, Shared())
     if namespace not in shared.clients:
         shared.clients[namespace] = clients_at(connections, namespace)
     shared.users[namespace] = shared.users.get(namespace, 0) + 1
@@ -123,4 +145,4 @@ def sharing(frozen: Frozen) -> Iterator[Shared]:
                 view.close()
         if not shared.users:
             del _all[key]
-            shared.close()
+            await shared.close()

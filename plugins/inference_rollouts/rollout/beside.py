@@ -29,6 +29,11 @@ class Beside(Generic[T]):
         if self._asked is None:
             self._asked = self._threads.submit(copy_context().run, question)
 
+    def await_(self, asked: Future[T]) -> None:
+        """Wait for what is being asked already, unless something else is."""
+        if self._asked is None:
+            self._asked = asked
+
     def answer(self, until: float) -> T | None:
         """What was asked for; None where it has not come by `until` (by `time.monotonic`).
 

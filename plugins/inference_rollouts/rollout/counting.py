@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 
+from inference_rollouts.clients.line import Line
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.counts import Grid, Snapshot
 from inference_rollouts.core.judging.policy import STORM_WINDOWS, StepContext
 from inference_rollouts.core.limits import CATCH_UP
 from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.rollout.beside import Beside
-from inference_rollouts.rollout.observation import queries_of, snapshots, storm_between
+from inference_rollouts.rollout.observation import aanswers, queries_of, snapshots, storm_between
 from inference_rollouts.rollout.run import Run
 
 log = logging.getLogger(__name__)
@@ -32,17 +34,19 @@ class Answer:
 
 
 class Counting:
-    """Asks for what has passed, beside everything else, in `threads`."""
+    """Asks for what has passed, beside everything else: in `threads`, or by a `line` where there is one."""
 
-    def __init__(self, run: Run, step: StepContext, threads: Executor) -> None:
+    def __init__(self, run: Run, step: StepContext, threads: Executor, line: Line | None = None) -> None:
         policy = run.plan.analysis
         self.grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
         self.notes: tuple[str, ...] = ()  # what is to be said of the latest answers
+        self.ticks = 0  # of the grid that were asked for last
         self.done = 0  # ticks of the grid that need not be asked for any more
         self._run = run
         self._since = step.started_at
         self._storms = storm_watch_of(run.frozen)
         self._queries = queries_of(run.frozen)
+        self._line = line
         self._beside = Beside(Answer(), threads)
 
     @property
@@ -60,26 +64,46 @@ class Counting:
 
     def ask(self, now: float) -> None:
         """Begin to ask for what has passed by `now`, unless something is still being asked for."""
-        self._beside.ask(partial(self._answer, now))
+        if self._beside.asked is None:
+            due = self._due(now)
+            self.ticks = len(due)
+            if self._line and len(due) == 1:
+                self._beside.await_(self._line.begin(partial(self._aanswer, self._line, now, due[0])))
+            else:
+                self._beside.ask(partial(self._answer, now, due))
 
     def answer(self, until: float) -> Answer:
         """What was asked for; what has not come by `until` (of `time.monotonic`) is as it was before."""
         return self._beside.answer(until) or Answer(self._beside.last.answers)
 
-    def _answer(self, now: float) -> Answer:
-        # After a failure the newest tick alone, or the two that make a first window: a store that is slow is
-        # not asked for more than it can give.
+    def _due(self, now: float) -> list[float]:
+        """The ticks to ask for.
+
+        After a failure the newest alone, or the two that make a first window: a store that is slow is not
+        asked for more than it can give.
+        """
         few = 1 if self.done else 2
-        due = self.grid.missed(self.done, now, CATCH_UP if self._beside.last.answers else few)
+        return self.grid.missed(self.done, now, CATCH_UP if self._beside.last.answers else few)
+
+    def _answer(self, now: float, due: Sequence[float]) -> Answer:
         prometheus = self._run.clients.prometheus
         try:
             if not due:
                 return Answer(storm="" if self.done else self._storm(now))
             seen = snapshots(prometheus, self._queries, due)
         except PrometheusUnavailable as error:
-            log.warning("%s", error)
-            return Answer(answers=False)
-        self.done, self.notes = self.grid.passed(now), prometheus.remarks
+            return _none(error)
+        return self._answered(now, seen)
+
+    async def _aanswer(self, line: Line, now: float, tick: float) -> Answer:
+        try:
+            seen = await aanswers(self._run.clients.prometheus, line, self._queries, tick)
+        except PrometheusUnavailable as error:
+            return _none(error)
+        return self._answered(now, [seen])
+
+    def _answered(self, now: float, seen: Sequence[Snapshot]) -> Answer:
+        self.done, self.notes = self.grid.passed(now), self._run.clients.prometheus.remarks
         return Answer(snapshots=tuple(seen))
 
     def _storm(self, now: float) -> str:
@@ -89,3 +113,8 @@ class Counting:
         if start < self._since:
             return ""
         return storm_between(self._run.clients.prometheus, self._storms, start, end)
+
+
+def _none(error: PrometheusUnavailable) -> Answer:
+    log.warning("%s", error)
+    return Answer(answers=False)

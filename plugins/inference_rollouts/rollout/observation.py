@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from inference_rollouts.clients.kubernetes import Reader
+from inference_rollouts.clients.line import Line
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.clients.read_once import ReadOnce
 from inference_rollouts.core.judging.counters import Exporter, windows
@@ -82,6 +83,12 @@ def queries_of(frozen: Frozen) -> tuple[Query, ...]:
 def answers(prometheus: Prometheus, asked: Sequence[Query], at: float) -> Snapshot:
     """The answers to queries at Unix time `at`; raises PrometheusUnavailable."""
     return Snapshot.of_vectors(at, {query.key: prometheus.query(query.promql, at) for query in asked})
+
+
+async def aanswers(prometheus: Prometheus, line: Line, asked: Sequence[Query], at: float) -> Snapshot:
+    """The same in an event loop, by its line."""
+    seen = {query.key: await prometheus.aquery(query.promql, at, line) for query in asked}
+    return Snapshot.of_vectors(at, seen)
 
 
 def storm_between(prometheus: Prometheus, watch: StormWatch, start: float, end: float) -> str:

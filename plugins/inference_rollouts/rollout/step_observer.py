@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
 
+from inference_rollouts.clients.line import Line
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.judging.counters import Counters, Exporter
 from inference_rollouts.core.judging.counts import WindowCounts
@@ -71,10 +72,10 @@ class Begun:
 class StepObserver:
     """Has the counts of one step; `observe` may be called at any time and catches up with missed ticks.
 
-    What is asked beside is asked in `threads`, of its own where others share none with it. Who shares a
-    process with many calls `begin`, waits for what is `asked`, then calls `count`, `judge` and `conclude`.
-    Of these `begin` and `conclude` alone ask anybody; where they need not, `glance` begins in the first's
-    place, and `is_concluded` says so of the second.
+    What is asked beside is asked in `threads`, of its own where others share none with it, or by a `line`.
+    Who shares a process with many calls `begin`, waits for what is `asked`, then calls `count`, `judge` and
+    `conclude`. Of these `begin` and `conclude` alone ask anybody; where they need not, `glance` begins in the
+    first's place, and `is_concluded` says so of the second.
     `asks`: a person is asked about the step meanwhile.
     """
 
@@ -84,6 +85,7 @@ class StepObserver:
         context: StepContext,
         carried: Carried,
         threads: Executor | None = None,
+        line: Line | None = None,
         *,
         asks: bool = False,
     ) -> None:
@@ -105,7 +107,7 @@ class StepObserver:
         self._crashes = Crashes(context.started_at)
         self._told_smaller = False
         threads = threads or ThreadPoolExecutor(2, thread_name_prefix="beside")
-        self._counting = Counting(run, context, threads)
+        self._counting = Counting(run, context, threads, line)
         self._room = Beside(RoomAhead(), threads)
         self._sight = Sight(run.clients, run.frozen, context.started_at)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
@@ -133,6 +135,11 @@ class StepObserver:
         if (counted := self.count(begun)) is not None:
             self.sums = absorb(self.sums, counted)
         return self.conclude(begun, self.judge(begun))
+
+    @property
+    def catches_up(self) -> bool:
+        """Whether more is to be counted than one window, which takes its time."""
+        return self._counting.ticks > 1
 
     def begin(self, now: float) -> Begun:
         """Look at the cluster, and ask for all else. Raises as `observe`."""

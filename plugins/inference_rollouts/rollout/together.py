@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inference_rollouts.core.judging.judge import Judgement, absorb_all
+from inference_rollouts.core.judging.judge import Judgement, absorb, absorb_all
 from inference_rollouts.rollout.step_observer import Begun, StepObserver
+
+
+def judge_alone(observer: StepObserver, begun: Begun) -> Judgement:
+    """Count what one has got, absorb it, and judge."""
+    if (window := observer.count(begun)) is not None:
+        observer.sums = absorb(observer.sums, window)
+    return observer.judge(begun)
 
 
 def judge_all(observations: Sequence[tuple[StepObserver, Begun]]) -> list[Judgement | Exception]:

@@ -49,8 +49,8 @@ class JudgeTrigger(BaseTrigger):
         frozen = Frozen.from_json(self.frozen)
         carried = Carried.from_json(self.carried) if self.carried else Carried()
         context = frozen.plan.step_context(self.step, self.since)
-        with sharing(frozen) as shared:
-            observer = StepObserver(shared.run_of(frozen), context, carried, shared.asking)
+        async with sharing(frozen) as shared:
+            observer = shared.observer(frozen, context, carried)
             try:
                 judgement = await self._judge(shared, observer)
                 event = await asyncio.to_thread(observer.finish, judgement, f"step_{self.step}.jsonl")

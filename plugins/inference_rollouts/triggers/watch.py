@@ -59,7 +59,7 @@ async def alarm(
     had concluded; `meanwhile` names the record of the watch. Each observation that is no alarm is told.
     """
     run, last = Frozen.from_json(frozen), Judgement.from_json(judgement)
-    with sharing(run) as shared:
+    async with sharing(run) as shared:
         while True:
             try:
                 observer, last = await _leg(shared, run, last, meanwhile, tell)
@@ -80,7 +80,7 @@ async def _leg(
     since = max(judgement.windows_end or judgement.time, begun - LEG)
     watching, context = watched(frozen, judgement.step, since)
     asks = meanwhile == ASKED
-    observer = StepObserver(shared.run_of(watching), context, judgement.handed_on, shared.asking, asks=asks)
+    observer = shared.observer(watching, context, judgement.handed_on, asks=asks)
     while True:
         judgement = await shared.observe(observer, time.time())
         if judgement.verdict is Verdict.ROLLBACK or judgement.time > begun + LEG:

@@ -24,9 +24,9 @@ def test_clients_are_made_with_the_first_and_closed_with_the_last() -> None:
 async def first_and_last() -> None:
     first = frozen_food_review()
     other = frozen_food_review(namespace="elsewhere")
-    with sharing(first) as shared:
+    async with sharing(first) as shared:
         clients = shared.run_of(first).clients
-        with sharing(first) as again, sharing(other) as beside:
+        async with sharing(first) as again, sharing(other) as beside:
             assert again is shared is beside
             assert again.run_of(first).clients is clients
             elsewhere = beside.run_of(other).clients
@@ -48,7 +48,7 @@ def test_other_connections_share_nothing() -> None:
 async def others() -> None:
     first = frozen_food_review()
     other = frozen_food_review(connections={"kubernetes": "other", "prometheus": "prometheus_default"})
-    with sharing(first) as here, sharing(other) as there:
+    async with sharing(first) as here, sharing(other) as there:
         assert here.observing is not there.observing
         assert here.asking is not there.asking
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
 
+import msgspec
+
 from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counts import WindowCounts
@@ -29,9 +31,12 @@ BOUND = 256 * 1024  # bytes of a record that goes where space is short
 GAP = 64  # of them for the line that counts what is missing
 
 
+_ENCODER = msgspec.json.Encoder(order="sorted", enc_hook=vars)
+
+
 def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, finite numbers only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    """The one JSON text of plain data, of our values, or of both: sorted keys, no spaces."""
+    return _ENCODER.encode(value).decode()
 
 
 class _Said(NamedTuple):
@@ -203,7 +208,7 @@ def _worth_a_line(last: _Said, now: _Said) -> bool:
 def _observation(windows: Sequence[WindowCounts], health: Health, judgement: Judgement) -> dict[str, Any]:
     return {
         "kind": "observation",
-        "windows": [window.to_json() for window in windows],
-        "health": health.to_json(),
-        "judgement": judgement.to_json(),
+        "windows": windows,
+        "health": health,
+        "judgement": judgement,
     }
