@@ -125,7 +125,7 @@ class ClusterView:
         return object() if seen is None else seen.version_of(name)
 
     def versions_of(self, api_version: str, kind: str, labels: Mapping[str, str]) -> Version:
-        """The same of all objects with these labels."""
+        """The same of all objects with these labels, and maybe of some that have one of them."""
         seen = self._seen(api_version, kind)
         return object() if seen is None else seen.versions_of(labels)
 
@@ -200,6 +200,9 @@ class _WatchedKind:
         self._lock = threading.Lock()
         self._objects: dict[str, _Kept] = {}
         self._named: dict[tuple[str, str], set[str]] = {}  # the names of objects with a label
+        self._changes = 0  # of any object so far
+        self._listed = 0  # of them, before all was listed
+        self._changed: dict[tuple[str, str], int] = {}  # of them, until the last of an object with a label
         self._version = ""
 
     def begin(self, cluster: Watchable, closed: threading.Event, now: Callable[[], float]) -> None:
@@ -222,7 +225,9 @@ class _WatchedKind:
         return kept and kept.version
 
     def versions_of(self, labels: Mapping[str, str]) -> Version:
-        return [(name, kept.version) for name, kept in self._with(labels)]
+        with self._lock:
+            changed = [self._changed.get(pair, self._listed) for pair in labels.items()]
+            return changed or self._changes
 
     def _parsed(self, kept: _Kept) -> K8sObject:
         return {**self._whose, **msgspec.json.decode(zlib.decompress(kept.text))}
@@ -264,6 +269,8 @@ class _WatchedKind:
                 objects[item["metadata"]["name"]] = _kept(text)
         with self._lock:
             self._objects, self._named, self._version = objects, {}, newest
+            self._changes += 1
+            self._listed, self._changed = self._changes, {}
             for name, kept in objects.items():
                 self._index(name, kept)
         self.proven = begun
@@ -293,11 +300,18 @@ class _WatchedKind:
             self._version = told.metadata.resourceVersion
 
     def _index(self, name: str, kept: _Kept) -> None:
+        self._count(kept)
         for pair in kept.labels.items():
             self._named.setdefault(pair, set()).add(name)
 
+    def _count(self, kept: _Kept) -> None:
+        """A change of an object."""
+        self._changes += 1
+        self._changed.update(dict.fromkeys(kept.labels.items(), self._changes))
+
     def _forget(self, name: str) -> None:
         if kept := self._objects.pop(name, None):
+            self._count(kept)
             for pair in kept.labels.items():
                 self._named[pair].discard(name)
                 if not self._named[pair]:

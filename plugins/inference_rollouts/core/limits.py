@@ -16,6 +16,7 @@ PROMETHEUS_TIMEOUT = 10.0  # for one query; an observation that takes longer is 
 STORE_SKEW = 2.0  # by which a metrics store's clock may differ from ours without a word
 SLOW_STORE = 2.0  # for which, or for an interval, an observation waits for counts; guardrails do not
 CATCH_UP = 120  # ticks that are asked for at once after a time without counts; more are thinned
+LATE = 3  # ticks of which the newest alone is asked for; its window reaches back over the others
 TOKEN_FRESH = 60.0  # that a token must still be good for
 IDENTITY_TTL = 10.0  # for which we are who we were to an API server: a token's file is read that often
 STORAGE_TIMEOUT = 60.0  # for one file of an object storage

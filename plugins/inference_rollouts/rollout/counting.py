@@ -12,7 +12,7 @@ from inference_rollouts.clients.line import Line
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.counts import Grid, Snapshot
 from inference_rollouts.core.judging.policy import STORM_WINDOWS, StepContext
-from inference_rollouts.core.limits import CATCH_UP
+from inference_rollouts.core.limits import CATCH_UP, LATE
 from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.observation import aanswers, queries_of, snapshots, storm_between
@@ -80,10 +80,12 @@ class Counting:
         """The ticks to ask for.
 
         After a failure the newest alone, or the two that make a first window: a store that is slow is not
-        asked for more than it can give.
+        asked for more than it can give. Nor is a process that comes late made later by what it has missed.
         """
         few = 1 if self.done else 2
-        return self.grid.missed(self.done, now, CATCH_UP if self._beside.last.answers else few)
+        missed = self.grid.passed(now) - self.done
+        late = self.done and missed <= LATE
+        return self.grid.missed(self.done, now, few if late or not self._beside.last.answers else CATCH_UP)
 
     def _answer(self, now: float, due: Sequence[float]) -> Answer:
         prometheus = self._run.clients.prometheus

@@ -202,3 +202,29 @@ def test_a_view_that_is_closed_is_as_good_as_none() -> None:
     view.close()
     assert names(view) == []
     assert (told.lists, told.reads) == (0, ["all"])
+
+
+def test_what_was_seen_of_some_objects_is_unchanged_until_one_of_them_changes() -> None:
+    told = Told(pod("a", 1, app="x"), pod("b", 2, app="y"))
+    view = begun(told)
+    looks = {app: Look(view) for app in ("x", "y", "z")}
+    for app, look in looks.items():
+        look.select(*POD, {"app": app})
+    told.tell(event("MODIFIED", pod("b", 8, app="y")), None)
+    assert [look.unchanged for look in looks.values()] == [True, False, True]
+    told.tell(event("ADDED", pod("c", 9, app="z")), None)
+    assert [look.unchanged for look in looks.values()] == [True, False, False]
+    told.tell(event("DELETED", pod("a", 10, app="x")), None)
+    assert not looks["x"].unchanged
+
+
+def test_a_new_list_is_a_change_of_everything() -> None:
+    told = Told(pod("a", 1, app="x"))
+    view = begun(told)
+    looks = [Look(view) for _ in range(2)]
+    for look, labels in zip(looks, ({"app": "x"}, {}), strict=True):
+        look.select(*POD, labels)
+    told.pods = []
+    told.tell(event("ERROR", {"metadata": {}, "code": 410}))
+    assert told.watching.acquire(timeout=PATIENCE)
+    assert [look.unchanged for look in looks] == [False, False]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.judging.counts import Grid
-from inference_rollouts.core.limits import CATCH_UP
+from inference_rollouts.core.limits import CATCH_UP, LATE
 from inference_rollouts.rollout import step_observer
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
@@ -59,6 +59,20 @@ def test_a_store_that_failed_is_asked_for_the_newest_tick_alone(monkeypatch: pyt
     assert asked == [1, 30, 1]
     [window] = observer.latest.windows
     assert (window.start, window.end) == (step.since, step.since + 60)
+
+
+@pytest.mark.parametrize(("late", "ticks"), [(LATE, 1), (LATE + 1, LATE + 1)])
+def test_who_is_a_little_late_asks_for_the_newest_tick_alone(
+    late: int, ticks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has too much to do is given no more of it, and all that happened is counted."""
+    step = Step(analysis=SECONDS, metrics="vllm")
+    asked, observer = asked_of(step, monkeypatch), step.observer()
+    observer.observe(step.since)
+    observer.observe(step.since + late)
+    assert asked == [1, ticks]
+    assert observer.latest.windows[-1].end == step.since + late
+    assert observer.sums.seconds == late
 
 
 def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:

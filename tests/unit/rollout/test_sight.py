@@ -11,8 +11,10 @@ import pytest
 from inference_rollouts.clients.view import ClusterView
 from inference_rollouts.core.errors import RouteDrift
 from inference_rollouts.core.judging.judge import Carried, Judgement, Verdict
+from inference_rollouts.core.limits import LEASE_RENEWAL
 from inference_rollouts.rollout import observation, sight
 from inference_rollouts.rollout.step_observer import StepObserver
+from inference_rollouts.rollout.switch import throw
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
 from tests.support.told_cluster import ToldCluster
@@ -63,6 +65,40 @@ def test_nothing_is_read_or_worked_out_while_nothing_changes(
     watched.told.tell()
     watched.observer.observe(watched.step.since + 0.15)
     assert len(looks) == 2
+
+
+def test_who_sees_no_change_begins_and_ends_without_asking_the_cluster(watched: Watched) -> None:
+    """Until somebody may have to be told: a lease is due, a change is seen, or it is all over."""
+    observer, since = watched.observer, watched.step.since
+    assert observer.glance(since) is None, "nothing was seen yet"
+    observer.observe(since)
+    begun = observer.glance(since + 0.05)
+    assert begun
+    observer.count(begun)
+    judgement = observer.judge(begun)
+    assert observer.is_concluded(begun, judgement)
+    alarm = judgement.model_copy(update={"verdict": Verdict.ROLLBACK})
+    assert not observer.is_concluded(begun, alarm)
+    now = watched.step.cluster.time() + LEASE_RENEWAL
+    watched.step.cluster.clock = lambda: now
+    assert not observer.is_concluded(begun, judgement)
+    observer.conclude(begun, judgement)
+    assert observer.is_concluded(begun, judgement)
+    watched.step.cluster.scale(CANARY, 2)
+    watched.told.tell()
+    assert observer.glance(since + 0.1) is None
+
+
+def test_a_switch_is_seen_at_the_next_observation_that_reads_it(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer, since = watched.observer, watched.step.since
+    observer.observe(since)
+    throw(watched.step.cluster, "back", "ann", "an incident", 600)
+    assert observer.glance(since + 0.05), "what was seen of it a moment ago still counts"
+    monkeypatch.setattr("inference_rollouts.rollout.switch.SWITCH_SEEN", 0.0)
+    assert observer.glance(since + 0.1) is None
+    assert observer.observe(since + 0.1).verdict is Verdict.ROLLBACK
 
 
 def test_a_step_passes_only_by_a_cluster_that_was_read_for_it(watched: Watched) -> None:

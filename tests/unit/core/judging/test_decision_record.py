@@ -9,7 +9,17 @@ from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.decision_record import Newest, canonical, replay
 from inference_rollouts.core.judging.judge import Carried, Verdict
 from inference_rollouts.core.judging.queries import queries
-from tests.support.judging import CANARY, HEALTHY, STABLE, Record, policy, random_windows, small_set, step
+from tests.support.judging import (
+    CANARY,
+    HEALTHY,
+    STABLE,
+    Record,
+    policy,
+    quiet_windows,
+    random_windows,
+    small_set,
+    step,
+)
 
 
 def recorded(seed: int = 0, count: int = 12, canary: tuple[float, float] = (0.02, 0.3)) -> list[str]:
@@ -33,6 +43,12 @@ def test_lines_are_canonical_json_with_the_queries() -> None:
     lines = recorded()
     assert all(canonical(json.loads(line)) == line for line in lines)
     assert "requests_total" in json.loads(lines[0])["queries"]["counts"]
+
+
+def test_values_are_written_as_their_plain_data() -> None:
+    window = quiet_windows(1)[0]
+    assert canonical(window) == canonical(window.to_json())
+    assert canonical({"b": 1e-05, "a": [HEALTHY]}) == canonical({"a": [HEALTHY.to_json()], "b": 0.00001})
 
 
 def test_observations_that_change_nothing_are_recorded_once_a_minute() -> None:
