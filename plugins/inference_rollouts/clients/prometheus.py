@@ -40,7 +40,7 @@ class Prometheus(Protocol):
     async def aquery(self, promql: str, at: float, line: Line) -> Sequence[dict[str, Any]]:
         """The same in an event loop, by its line."""
 
-    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+    def query_range(self, promql: str, at: Sequence[float]) -> Sequence[Sequence[dict[str, Any]]]:
         """The same at each of several Unix times that rise evenly, by one request."""
 
     @property
@@ -75,10 +75,10 @@ class PrometheusClient:
             reply = await self._api.aask(line, "POST", "/api/v1/query", data=form, headers=FORM)
         return self._understood(reply, promql, partial(self._reader.vector, query=promql))
 
-    def query_range(self, promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+    def query_range(self, promql: str, at: Sequence[float]) -> Sequence[Sequence[dict[str, Any]]]:
         start, step = at[0], (at[-1] - at[0]) / (len(at) - 1)
         times = {"start": f"{start:.3f}", "end": f"{at[-1] + step / 2:.3f}", "step": f"{step:.3f}"}
-        read = partial(self._reader.vectors, start=start, step=step, count=len(at))
+        read = partial(self._reader.vectors, start=start, step=step, count=len(at), query=promql)
         return self._asked("query_range", promql, times, read)
 
     @property

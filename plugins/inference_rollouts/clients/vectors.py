@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
@@ -50,20 +51,26 @@ _MATRIX = msgspec.json.Decoder(_Answer[_Series])
 _LABELS = msgspec.json.Decoder(dict[str, str])
 
 
-class Answered(Sequence[dict[str, Any]]):
-    """The samples of an instant vector as Prometheus sends them; and as `samples`, for who needs no more."""
+_Value = tuple[float, str]
 
-    def __init__(self, labels: tuple[Labels, ...], sent: list[_Sample]) -> None:
-        self.samples = Samples(labels, _numbers([each.value[1] for each in sent]))
-        self._sent = sent
+
+class Answered(Sequence[dict[str, Any]]):
+    """An instant vector as Prometheus sends it, in the order of labels; as `samples`, for who needs no more.
+
+    `order` says where the value of each was sent.
+    """
+
+    def __init__(self, labels: tuple[Labels, ...], order: Sequence[int], values: list[_Value]) -> None:
+        self._values = [values[place] for place in order]
+        self.samples = Samples(labels, _numbers([text for _, text in self._values]))
 
     def __len__(self) -> int:
-        return len(self._sent)
+        return len(self._values)
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return list(self)[place]
-        return {"metric": self.samples.labels[place], "value": self._sent[place].value}
+        return {"metric": self.samples.labels[place], "value": self._values[place]}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -72,17 +79,20 @@ class Answered(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (
-            {"metric": labels, "value": each.value}
-            for labels, each in zip(self.samples.labels, self._sent, strict=True)
+            {"metric": labels, "value": value}
+            for labels, value in zip(self.samples.labels, self._values, strict=True)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """The series that a query has shown: what tells their labels from others, the labels, and when."""
+    """The series that a query has shown: their labels in order, where each of them was, and when.
 
-    digest: bytes
+    A store gives them in one order at one time, and in another at several: each is known by a digest.
+    """
+
     labels: tuple[Labels, ...]
+    orders: dict[bytes, array[int]]
     at: float
 
 
@@ -100,41 +110,62 @@ class VectorReader:
     def vector(self, body: bytes, query: str = "") -> tuple[Answered, Any]:
         """The samples of an instant vector, and the store's warnings. Raises ValueError for anything else."""
         answer = _decoded(_VECTOR, body, "vector")
-        labels = self._of([each.metric for each in answer.data.result], query)
-        return Answered(labels, answer.data.result), answer.warnings
+        sent = answer.data.result
+        labels, order = self._of([each.metric for each in sent], query)
+        return Answered(labels, order, [each.value for each in sent]), answer.warnings
 
     def vectors(
-        self, body: bytes, start: float, step: float, count: int
-    ) -> tuple[list[list[dict[str, Any]]], Any]:
+        self, body: bytes, start: float, step: float, count: int, query: str = ""
+    ) -> tuple[list[Vector], Any]:
         """The same at `start`, `start + step`..., `count` of them, out of a matrix."""
         answer = _decoded(_MATRIX, body, "matrix")
-        vectors: list[list[dict[str, Any]]] = [[] for _ in range(count)]
-        for series in answer.data.result:
-            labels = _labels(bytes(series.metric))
+        sent = answer.data.result
+        labels, order = self._of([each.metric for each in sent], query)
+        vectors: list[list[tuple[int, _Value]]] = [[] for _ in range(count)]
+        for number, series in enumerate(sent):
             for value in series.values:
                 place = round((value[0] - start) / step)
                 if not 0 <= place < count:
                     raise ValueError("a value at a time that was not asked for")
-                _require_number(value[1])
-                vectors[place].append({"metric": labels, "value": value})
-        return vectors, answer.warnings
+                vectors[place].append((number, value))
+        return [_vector(labels, order, each) for each in vectors], answer.warnings
 
-    def _of(self, metrics: list[msgspec.Raw], query: str) -> tuple[Labels, ...]:
-        """The labels of series that a query shows now."""
+    def _of(self, metrics: list[msgspec.Raw], query: str) -> tuple[tuple[Labels, ...], Sequence[int]]:
+        """The labels of series that a query shows now, in their order, and where each was sent."""
         now, digest = self._now(), blake2b(b"".join(metrics), digest_size=16).digest()
         known = self._shown.get(query)
-        same = known is not None and known.digest == digest
-        labels = known.labels if known and same else tuple(_labels(bytes(each)) for each in metrics)
-        with self._lock:
-            if not same:
+        if known is None or digest not in known.orders:
+            known = _shown(tuple(_labels(bytes(each)) for each in metrics), digest, known)
+            with self._lock:
                 self._forget(before=now - KEPT)
-            self._shown[query] = _Shown(digest, labels, now)
-        return labels
+        with self._lock:
+            self._shown[query] = replace(known, at=now)
+        return known.labels, known.orders[digest]
 
     def _forget(self, before: float) -> None:
         """What queries showed that have not been asked since."""
         for query in [each for each, shown in self._shown.items() if shown.at < before]:
             del self._shown[query]
+
+
+def _shown(sent: tuple[Labels, ...], digest: bytes, known: _Shown | None) -> _Shown:
+    """What is known once a query shows these in this order; the very same labels if it showed them before."""
+    order = array("I", sorted(range(len(sent)), key=lambda place: sorted(sent[place].items())))
+    labels = tuple(sent[place] for place in order)
+    if known is None or known.labels != labels:
+        return _Shown(labels, {digest: order}, 0.0)
+    latest = dict(list(known.orders.items())[-1:])
+    return _Shown(known.labels, {**latest, digest: order}, 0.0)
+
+
+def _vector(labels: tuple[Labels, ...], order: Sequence[int], sent: list[tuple[int, _Value]]) -> Vector:
+    """One of a matrix, of series by the numbers with which they were sent; all of them, or some."""
+    if len(sent) == len(order) and all(number == place for place, (number, _) in enumerate(sent)):
+        return Answered(labels, order, [value for _, value in sent])
+    values = dict(sent)
+    there = [place for place, number in enumerate(order) if number in values]
+    some = [values[order[place]] for place in there]
+    return Answered(tuple(labels[place] for place in there), range(len(there)), some)
 
 
 def _labels(text: bytes) -> Labels:

@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -24,8 +24,9 @@ from inference_rollouts.core.errors import NotFound
 from inference_rollouts.core.limits import FIRST_PAUSE, LONGEST_PAUSE, VIEW_AGE, WATCH_SECONDS
 from inference_rollouts.core.objects.k8s import K8sObject
 
-UNUSED = {"Pod": ("managedFields",)}
-"""Of the metadata of kinds of which there are many: what nobody reads."""
+UNUSED = {"metadata": ("managedFields",), "spec": ("volumes",)}
+UNUSED_OF_CONTAINERS = ("env", "volumeMounts")
+"""What nobody reads of pods, of which there are many, and is most of what is told of them."""
 GONE = 410  # HTTP's status for a version that the server does not remember any more
 Version = object
 """Equal as long as nothing has changed."""
@@ -265,8 +266,7 @@ class _WatchedKind:
         for page, version in cluster.pages(*self._key):
             newest = version
             for item in page:
-                text = msgspec.json.encode(_without(item, UNUSED.get(self._key[1], ())))
-                objects[item["metadata"]["name"]] = _kept(text)
+                objects[item["metadata"]["name"]] = _kept(msgspec.json.encode(_slim(item, self._key[1])))
         with self._lock:
             self._objects, self._named, self._version = objects, {}, newest
             self._changes += 1
@@ -293,9 +293,8 @@ class _WatchedKind:
             if event.type != "BOOKMARK":
                 self._forget(name)
             if event.type in ("ADDED", "MODIFIED"):
-                unused = UNUSED.get(self._key[1], ())
-                slim = msgspec.json.encode(_without(msgspec.json.decode(text), unused)) if unused else text
-                self._objects[name] = kept = _kept(slim)
+                slim = _slim(msgspec.json.decode(text), self._key[1])
+                self._objects[name] = kept = _kept(msgspec.json.encode(slim))
                 self._index(name, kept)
             self._version = told.metadata.resourceVersion
 
@@ -323,6 +322,16 @@ def _kept(text: bytes) -> _Kept:
     return _Kept(metadata.resourceVersion, metadata.labels or {}, zlib.compress(text, 1))
 
 
-def _without(obj: K8sObject, unused: Iterable[str]) -> K8sObject:
-    metadata = {key: value for key, value in obj["metadata"].items() if key not in unused}
-    return {**obj, "metadata": metadata}
+def _slim(obj: K8sObject, kind: str) -> K8sObject:
+    """An object without what nobody reads of it."""
+    if kind != "Pod":
+        return obj
+    parts = {part: _without(obj[part], unused) for part, unused in UNUSED.items() if part in obj}
+    for containers in ("containers", "initContainers"):
+        if each := obj.get("spec", {}).get(containers):
+            parts["spec"][containers] = [_without(one, UNUSED_OF_CONTAINERS) for one in each]
+    return {**obj, **parts}
+
+
+def _without(part: Mapping[str, Any], unused: Iterable[str]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key not in unused}

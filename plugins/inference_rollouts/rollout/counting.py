@@ -74,7 +74,9 @@ class Counting:
 
     def answer(self, until: float) -> Answer:
         """What was asked for; what has not come by `until` (of `time.monotonic`) is as it was before."""
-        return self._beside.answer(until) or Answer(self._beside.last.answers)
+        answer = self._beside.answer(until) or Answer(self._beside.last.answers)
+        self._beside.last = Answer(answer.answers)  # it is taken, and large
+        return answer
 
     def _due(self, now: float) -> list[float]:
         """The ticks to ask for.

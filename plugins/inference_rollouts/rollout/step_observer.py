@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -191,6 +191,7 @@ class StepObserver:
             newest = counted
             self.recorder.window(counted)
             self.latest.add(counted)
+        self._answer = replace(self._answer, snapshots=())
         return newest
 
     def judge(self, begun: Begun) -> Judgement:

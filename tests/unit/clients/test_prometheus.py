@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from inference_rollouts.clients.bearer import Access
 from inference_rollouts.clients.prometheus import PrometheusClient
-from inference_rollouts.clients.vectors import VectorReader
+from inference_rollouts.clients.vectors import Answered, VectorReader
 from inference_rollouts.core.errors import PrometheusUnavailable
 from tests.support.http_server import Reply, serving
 from tests.support.json_values import json_values
@@ -298,6 +298,33 @@ def test_any_samples_at_all_are_a_valid_vector_or_none(samples: list[dict[str, A
         assert is_vector(vector_of({"result": samples}))
     except ValueError:
         return
+
+
+def body_of(kind: str, *result: dict[str, Any]) -> bytes:
+    return json.dumps({"status": "success", "data": {"resultType": kind, "result": result}}).encode()
+
+
+def test_series_are_the_same_in_whatever_order_a_store_shows_them() -> None:
+    """At one time as it finds them, at several in their order: who is late counts on in arrays."""
+    reader = VectorReader()
+    a, b = {"pod": "a"}, {"pod": "b"}
+    one = body_of("vector", {"metric": b, "value": [7, "2"]}, {"metric": a, "value": [7, "1"]})
+    several = body_of(
+        "matrix",
+        {"metric": a, "values": [[8, "3"], [9, "5"]]},
+        {"metric": b, "values": [[8, "4"], [9, "6"], [10, "7"]]},
+    )
+    first, _ = reader.vector(one, "up")
+    later, _ = reader.vectors(several, 8, 1, 3, "up")
+    last, _ = reader.vector(one, "up")
+    for seen, values in ((first, [1, 2]), (later[0], [3, 4]), (later[1], [5, 6]), (last, [1, 2])):
+        assert isinstance(seen, Answered)
+        assert seen.samples.labels is first.samples.labels
+        assert seen.samples.values == values
+        assert [each["metric"] for each in seen] == [a, b]
+    assert list(later[2]) == [{"metric": b, "value": (10, "7")}]
+    other = body_of("vector", {"metric": b, "value": [7, "2"]})
+    assert reader.vector(other, "up")[0].samples.labels is not first.samples.labels
 
 
 def test_a_reader_is_used_by_many_threads_at_once() -> None:

@@ -228,3 +228,20 @@ def test_a_new_list_is_a_change_of_everything() -> None:
     told.tell(event("ERROR", {"metadata": {}, "code": 410}))
     assert told.watching.acquire(timeout=PATIENCE)
     assert [look.unchanged for look in looks] == [False, False]
+
+
+def test_of_pods_is_kept_what_somebody_reads() -> None:
+    container = {"name": "server", "ports": [{"containerPort": 8000}]}
+    large = container | {"env": [{"name": "A", "value": "x"}], "volumeMounts": [{"name": "v"}]}
+    whole = pod("a", 1) | {
+        "spec": {"containers": [large], "initContainers": [large], "volumes": [{"name": "v"}]}
+    }
+    whole["metadata"]["managedFields"] = [{"manager": "kubelet"}]
+    told = Told(whole)
+    view = begun(told)
+    kept = {"containers": [container], "initContainers": [container]}
+    assert view.get(*POD, "a")["spec"] == kept
+    assert "managedFields" not in view.get(*POD, "a")["metadata"]
+    whole["metadata"]["resourceVersion"] = "2"
+    told.tell(event("MODIFIED", whole), None)
+    assert view.get(*POD, "a")["spec"] == kept

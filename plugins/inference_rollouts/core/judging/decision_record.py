@@ -68,12 +68,12 @@ class DecisionRecorder:
             "queries": {query.key: query.promql for query in queries},
         }
         self.head = canonical(head)
-        self._windows: list[WindowCounts] = []
+        self._windows: list[msgspec.Raw] = []  # as JSON, in a quarter of the room
         self._last: _Said | None = None
 
     def window(self, window: WindowCounts) -> None:
         """A window that the next judgement knows of."""
-        self._windows.append(window)
+        self._windows.append(msgspec.Raw(_ENCODER.encode(window)))
 
     def observation(self, health: Health, judgement: Judgement) -> str | None:
         """The new line, or None when nothing changed and the last line is younger than a minute."""
@@ -205,7 +205,9 @@ def _worth_a_line(last: _Said, now: _Said) -> bool:
     return changed or now.time - last.time >= EVERY
 
 
-def _observation(windows: Sequence[WindowCounts], health: Health, judgement: Judgement) -> dict[str, Any]:
+def _observation(
+    windows: Sequence[WindowCounts | msgspec.Raw], health: Health, judgement: Judgement
+) -> dict[str, Any]:
     return {
         "kind": "observation",
         "windows": windows,
