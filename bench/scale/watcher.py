@@ -23,6 +23,7 @@ from inference_rollouts.hooks.sharing import Shared
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.judge import JudgeTrigger
 
+FIRST = 0.06  # seconds of a core that a first observation takes, with all that is made for it
 Observe = Callable[[Shared, StepObserver, float], Awaitable[Judgement]]
 
 
@@ -61,7 +62,7 @@ async def measured(rollouts: int, since: float, seconds: float, url: str) -> dic
         tasks.append(loop.create_task(watched(trigger)))
         await asyncio.sleep(INTERVAL / rollouts)
     started, peak = time.process_time() - began, 0.0
-    await asyncio.sleep(3 * INTERVAL)
+    await asyncio.sleep(3 * INTERVAL + FIRST * rollouts)
     lateness.seconds.clear()
     lateness.no_data = 0
     before = await asyncio.to_thread(counted, url)
