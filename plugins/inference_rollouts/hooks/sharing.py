@@ -24,7 +24,7 @@ from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.step_observer import Begun, StepObserver
-from inference_rollouts.rollout.together import judge_all, judge_alone
+from inference_rollouts.rollout.together import judge_all
 
 T = TypeVar("T")
 _Judging = tuple[StepObserver, Begun, asyncio.Future[Judgement]]
@@ -72,7 +72,7 @@ class Shared:
     async def _judged(self, observer: StepObserver, begun: Begun) -> Judgement:
         """Together with what others have got within a moment; what alarms waits for nobody."""
         if begun.alarmed or observer.catches_up:
-            return await self.run(lambda: judge_alone(observer, begun))
+            return await self.run(lambda: observer.judge_alone(begun))
         loop = asyncio.get_running_loop()
         if not self.judging:
             patience = min(JUDGED_WITHIN, observer.run.plan.analysis.interval / 20)
@@ -107,11 +107,7 @@ class Shared:
 
 def _judge(judging: Sequence[_Judging]) -> None:
     """In one go; nobody is asked for it."""
-    outcomes: Sequence[Judgement | Exception]
-    try:
-        outcomes = judge_all([(observer, begun) for observer, begun, _ in judging])
-    except Exception as error:
-        outcomes = [error] * len(judging)
+    outcomes = judge_all([(observer, begun) for observer, begun, _ in judging])
     for (_, _, judged), each in zip(judging, outcomes, strict=True):
         if judged.done():
             continue

@@ -29,8 +29,8 @@ class Beside(Generic[T]):
         if self._asked is None:
             self._asked = self._threads.submit(copy_context().run, question)
 
-    def await_(self, asked: Future[T]) -> None:
-        """Wait for what is being asked already, unless something else is."""
+    def expect(self, asked: Future[T]) -> None:
+        """Expect an answer to what is asked already, unless something else is still being asked."""
         if self._asked is None:
             self._asked = asked
 

@@ -68,7 +68,7 @@ class Counting:
             due = self._due(now)
             self.ticks = len(due)
             if self._line and len(due) == 1:
-                self._beside.await_(self._line.begin(partial(self._aanswer, self._line, now, due[0])))
+                self._beside.expect(self._line.begin(partial(self._aanswer, self._line, now, due[0])))
             else:
                 self._beside.ask(partial(self._answer, now, due))
 

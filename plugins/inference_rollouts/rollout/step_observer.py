@@ -132,9 +132,7 @@ class StepObserver:
         begun = self.begin(now)
         for asked in self.asked(begun):
             wait([asked], max(0.0, begun.until - time.monotonic()))
-        if (counted := self.count(begun)) is not None:
-            self.sums = absorb(self.sums, counted)
-        return self.conclude(begun, self.judge(begun))
+        return self.conclude(begun, self.judge_alone(begun))
 
     @property
     def catches_up(self) -> bool:
@@ -194,6 +192,12 @@ class StepObserver:
         self._answer = replace(self._answer, snapshots=())
         return newest
 
+    def judge_alone(self, begun: Begun) -> Judgement:
+        """Count, absorb and judge."""
+        if (counted := self.count(begun)) is not None:
+            self.sums = absorb(self.sums, counted)
+        return self.judge(begun)
+
     def judge(self, begun: Begun) -> Judgement:
         """By what is known now; what is final only `conclude` says."""
         judgement = self._judged(begun, begun.cluster)
@@ -234,9 +238,9 @@ class StepObserver:
         self.points.add(_point(judgement))
 
     def _judged(self, begun: Begun, cluster: ClusterObservation | None) -> Judgement:
-        answer, room = self._answer, self._room.answer(begun.until) or self._room.last
-        known = cluster is not None and answer.answers and not begun.alarmed
-        ahead = room if known else RoomAhead()
+        answer, ahead = self._answer, RoomAhead()
+        if cluster is not None and answer.answers and not begun.alarmed:  # else nobody has waited for it
+            ahead = self._room.answer(begun.until) or self._room.last
         self._health = (cluster.health if cluster else Health()).model_copy(
             update={
                 "prometheus_ok": answer.answers,

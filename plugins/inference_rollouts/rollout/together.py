@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
-from inference_rollouts.core.judging.judge import Judgement, absorb, absorb_all
+from inference_rollouts.core.judging.counts import WindowCounts
+from inference_rollouts.core.judging.judge import Judgement, absorb_all
 from inference_rollouts.rollout.step_observer import Begun, StepObserver
 
-
-def judge_alone(observer: StepObserver, begun: Begun) -> Judgement:
-    """Count what one has got, absorb it, and judge."""
-    if (window := observer.count(begun)) is not None:
-        observer.sums = absorb(observer.sums, window)
-    return observer.judge(begun)
+T = TypeVar("T")
 
 
 def judge_all(observations: Sequence[tuple[StepObserver, Begun]]) -> list[Judgement | Exception]:
     """Count what each has got, absorb it, and judge. What went wrong with one is its own, in its place."""
-    outcomes: dict[int, Judgement | Exception] = {}
-    counted = []
-    for place, (observer, begun) in enumerate(observations):
-        try:
-            if (window := observer.count(begun)) is not None:
-                counted.append((observer, window))
-        except Exception as error:
-            outcomes[place] = error
+    counted = [_tried(partial(observer.count, begun)) for observer, begun in observations]
+    windows = {place: each for place, each in enumerate(counted) if isinstance(each, WindowCounts)}
+    failed = {place: each for place, each in enumerate(counted) if isinstance(each, Exception)}
+    pairs = {place: (observations[place][0], window) for place, window in windows.items()}
+    if _tried(partial(_absorb, list(pairs.values()))):
+        alone = {place: _tried(partial(_absorb, [pair])) for place, pair in pairs.items()}
+        failed |= {place: each for place, each in alone.items() if each}
+    return [
+        failed[place] if place in failed else _tried(partial(observer.judge, begun))
+        for place, (observer, begun) in enumerate(observations)
+    ]
+
+
+def _absorb(counted: Sequence[tuple[StepObserver, WindowCounts]]) -> None:
+    """All of them, or none."""
     after = absorb_all([(observer.sums, window) for observer, window in counted])
     for (observer, _), sums in zip(counted, after, strict=True):
         observer.sums = sums
-    for place, (observer, begun) in enumerate(observations):
-        if place not in outcomes:
-            try:
-                outcomes[place] = observer.judge(begun)
-            except Exception as error:
-                outcomes[place] = error
-    return [outcomes[place] for place in range(len(observations))]
+
+
+def _tried(act: Callable[[], T]) -> T | Exception:
+    try:
+        return act()
+    except Exception as error:
+        return error
