@@ -9,7 +9,6 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import certifi
 import requests
 
 from inference_rollouts.clients import bodies
@@ -116,7 +115,7 @@ def _security(url: str) -> ssl.SSLContext | bool | None:
     verify = environment["verify"]
     if not url.startswith("https:") or verify is False:
         return False
-    bundle = Path(verify if isinstance(verify, str) else certifi.where())
+    bundle = Path(verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH)
     if bundle.is_dir():
         return ssl.create_default_context(capath=bundle)
     return ssl.create_default_context(cafile=bundle)
