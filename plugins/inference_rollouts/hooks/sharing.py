@@ -29,7 +29,8 @@ from inference_rollouts.rollout.together import judge_all
 T = TypeVar("T")
 _Judging = tuple[StepObserver, Begun, asyncio.Future[Judgement]]
 
-JUDGED_AT_ONCE = 10  # observations, which take some 20 ms, for which the loop does nothing else
+BUSY = 0.02  # seconds for which the loop may do nothing but judge; Airflow complains of ten times as many
+AT_ONCE = 10  # observations at most that are judged in them; more together are hardly quicker
 JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval: what comes within them is judged together
 
 
@@ -47,6 +48,7 @@ class Shared:
     clients: dict[str, Clients] = field(default_factory=dict)  # by namespace
     users: dict[str, int] = field(default_factory=dict)  # the same
     judging: list[_Judging] = field(default_factory=list)
+    at_once: int = AT_ONCE  # of them, by what the last ones took
     tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that judge
 
     def __post_init__(self) -> None:
@@ -86,8 +88,11 @@ class Shared:
     async def _judge_all(self, patience: float) -> None:
         await asyncio.sleep(patience)
         judging, self.judging = self.judging, []
-        for begin in range(0, len(judging), JUDGED_AT_ONCE):
-            _judge(judging[begin : begin + JUDGED_AT_ONCE])
+        while judging:
+            now, judging = judging[: self.at_once], judging[self.at_once :]
+            began = time.perf_counter()
+            _judge(now)
+            self.at_once = fitting(len(now), time.perf_counter() - began)
             await asyncio.sleep(0)
 
     async def run(self, act: Callable[[], T]) -> T:
@@ -103,6 +108,11 @@ class Shared:
         await self.line.close()
         for threads in (self.asking, self.observing):
             threads.shutdown(wait=False)
+
+
+def fitting(count: int, seconds: float) -> int:
+    """How many are to be judged at once, as so many took so long: pools of a hundred pods take their time."""
+    return max(1, min(AT_ONCE, int(BUSY * count / max(seconds, 1e-6))))
 
 
 def _judge(judging: Sequence[_Judging]) -> None:

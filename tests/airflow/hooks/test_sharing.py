@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from inference_rollouts.hooks import sharing as module
-from inference_rollouts.hooks.sharing import sharing
+from inference_rollouts.hooks.sharing import AT_ONCE, BUSY, fitting, sharing
 from inference_rollouts.triggers.judge import JudgeTrigger
 from tests.support.airflow import use
 from tests.support.fake_cluster import FakeCluster
@@ -51,6 +51,14 @@ async def others() -> None:
     async with sharing(first) as here, sharing(other) as there:
         assert here.observing is not there.observing
         assert here.asking is not there.asking
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "fit"),
+    [(10, 0.0, AT_ONCE), (10, BUSY, 10), (10, 10 * BUSY, 1), (1, 5.0, 1), (4, BUSY, 4)],
+)
+def test_the_loop_is_busy_with_judging_for_moments_only(count: int, seconds: float, fit: int) -> None:
+    assert fitting(count, seconds) == fit
 
 
 def test_judges_side_by_side_end_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
