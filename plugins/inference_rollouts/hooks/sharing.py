@@ -29,7 +29,7 @@ from inference_rollouts.rollout.together import judge_all
 T = TypeVar("T")
 _Judging = tuple[StepObserver, Begun, asyncio.Future[Judgement]]
 
-BUSY = 0.02  # seconds for which the loop may do nothing but judge; Airflow complains of ten times as many
+BUSY = 0.05  # seconds for which the loop may do nothing but judge; Airflow complains from 0.2 on
 AT_ONCE = 10  # observations at most that are judged in them; more together are hardly quicker
 JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval: what comes within them is judged together
 
