@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 REDIRECTS = (301, 302, 303, 307, 308)
-KEEP_ALIVE = 75.0  # seconds that a connection is kept for the next exchange: as long as most servers keep it
+KEEP_ALIVE = 15.0  # seconds that a connection is kept for the next exchange: servers keep theirs for longer
 
 T = TypeVar("T")
 
@@ -36,6 +36,7 @@ class Line:
         self._threads = threads
         self._at_once = asyncio.Semaphore(STORE_AT_ONCE)
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
         self._servers: dict[str, ssl.SSLContext | bool | None] = {}
 
     def begin(self, question: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
@@ -51,45 +52,55 @@ class Line:
         return await self.loop.run_in_executor(self._threads, act)
 
     def leads_to(self, url: str) -> bool:
-        """Whether a server is reached without a proxy: through one, threads are what goes."""
+        """Whether a server is reached from here. Through a proxy threads ask; and where settings are wrong,
+        to say so."""
         return self._security_of(url) is not None
 
     async def exchange(
         self, method: str, url: str, left: TimeLeft, most: int, *, data: str, headers: Mapping[str, str]
     ) -> Reply:
-        """As `exchanges.exchange`, of a server that the line `leads_to`."""
+        """As `exchanges.exchange`: of a server that the line `leads_to`, what changes nothing there."""
         import aiohttp  # imported on use: it takes as long as all of ours, and few processes watch many
 
         try:
-            async with asyncio.timeout(left.left), self._asked(method, url, data, headers) as said:
-                if said.status in REDIRECTS and "Location" in said.headers:
-                    raise requests.ConnectionError(f"it redirects to {said.headers['Location']}")
-                body = await _read(said.content, most)
-                return Reply(said.status, said.reason or "", body, said.headers.get("Date"), said.headers)
+            async with asyncio.timeout(left.left):
+                try:
+                    return await self._answered(method, url, most, data, headers)
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError):
+                    # A connection that was kept, and closed at this moment. What is asked changes nothing.
+                    return await self._answered(method, url, most, data, headers)
         except TimeoutError as error:
             raise requests.ConnectionError(bodies.words_of(TimeoutError(), left.seconds)) from error
         except (*bodies.NETWORK_ERRORS, aiohttp.ClientError) as error:
             raise requests.ConnectionError(bodies.words_of(error, left.seconds)) from error
 
-    def _asked(self, method: str, url: str, data: str, headers: Mapping[str, str]) -> Any:
-        """A request, as aiohttp's context of its answer."""
-        return self._connections().request(
+    async def _answered(
+        self, method: str, url: str, most: int, data: str, headers: Mapping[str, str]
+    ) -> Reply:
+        async with self._connections().request(
             method,
             url,
             data=data.encode(),
             headers=headers,
             ssl=self._security_of(url) or False,
             allow_redirects=False,
-        )
+        ) as said:
+            if said.status in REDIRECTS and "Location" in said.headers:
+                raise requests.ConnectionError(f"it redirects to {said.headers['Location']}")
+            body = await _read(said.content, most)
+            return Reply(said.status, said.reason or "", body, said.headers.get("Date"), said.headers)
 
     async def close(self) -> None:
-        """End all connections."""
+        """End all connections; what is asked afterwards is not."""
+        self._closed = True
         if self._session:
             await self._session.close()
 
     def _connections(self) -> aiohttp.ClientSession:
         import aiohttp
 
+        if self._closed:
+            raise requests.ConnectionError("nobody watches here any more")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
@@ -100,15 +111,18 @@ class Line:
         return self._session
 
     def _security_of(self, url: str) -> ssl.SSLContext | bool | None:
-        """By what a server's certificate is verified, as of requests; None where there is a proxy."""
+        """By what a server's certificate is verified, as of requests; None where the line does not lead."""
         server = url[: url.find("/", len("https://"))]
         if server not in self._servers:
-            self._servers[server] = _security(url)
+            try:
+                self._servers[server] = _security(url)
+            except (OSError, ValueError):  # a bundle that is not there, or a URL that is none
+                self._servers[server] = None
         return self._servers[server]
 
 
 def _security(url: str) -> ssl.SSLContext | bool | None:
-    """False: it is not verified."""
+    """False: it is not verified. Raises OSError where the environment names certificates that are none."""
     environment = requests.Session().merge_environment_settings(url, {}, None, None, None)
     if requests.utils.select_proxy(url, environment["proxies"]):
         return None

@@ -137,7 +137,9 @@ async def sharing(frozen: Frozen) -> AsyncIterator[Shared]:
     """What is shared by all who watch there, in the event loop that runs."""
     connections, namespace = frozen.plan.connections, frozen.plan.namespace
     key = asyncio.get_running_loop(), connections
-    shared = _all.get(key) or _all.setdefault(key, Shared())
+    if key not in _all:
+        _all[key] = Shared()
+    shared = _all[key]
     if namespace not in shared.clients:
         shared.clients[namespace] = clients_at(connections, namespace)
     shared.users[namespace] = shared.users.get(namespace, 0) + 1

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any
 
 from inference_rollouts.clients.line import Line
-from inference_rollouts.core.errors import ClaimLost, RouteDrift
-from inference_rollouts.core.judging.counters import Counters, Exporter
+from inference_rollouts.core.judging.counters import Counters
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.decision_record import DecisionRecorder
-from inference_rollouts.core.judging.guardrails import guardrails
 from inference_rollouts.core.judging.judge import (
     Carried,
     Health,
@@ -27,33 +24,27 @@ from inference_rollouts.core.judging.judge import (
     conclude,
     handing_on,
 )
-from inference_rollouts.core.judging.own_picker import served_and_picked, unasked_picker
 from inference_rollouts.core.judging.pace import Pace
 from inference_rollouts.core.judging.queries import queries
-from inference_rollouts.core.judging.split import Latest, enough_for, observed_split
-from inference_rollouts.core.limits import REFLEX_DEADLINE, SLOW_STORE, WRITE_DEADLINE
-from inference_rollouts.core.objects.crashes import Crashes
-from inference_rollouts.core.objects.gateways import hints
+from inference_rollouts.core.judging.split import Latest
+from inference_rollouts.core.limits import SLOW_STORE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point, Points
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
-from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.core.routing.control import aborted, is_held, skipped, went_on_at
 from inference_rollouts.core.routing.watch import Progress
+from inference_rollouts.core.run.doubts import blockers, is_enough, shared_notes, split_of
 from inference_rollouts.core.schedule.moves import require_stay
 from inference_rollouts.core.serving.capacity import RoomAhead
-from inference_rollouts.rollout.beside import Beside
+from inference_rollouts.rollout import reflex
+from inference_rollouts.rollout.ahead import Ahead
+from inference_rollouts.rollout.capacity import is_shrunk
 from inference_rollouts.rollout.counting import Answer, Counting
-from inference_rollouts.rollout.floors import lowered_floors
-from inference_rollouts.rollout.helm import Helm
+from inference_rollouts.rollout.lookout import Lookout
 from inference_rollouts.rollout.observation import ClusterObservation
 from inference_rollouts.rollout.record_file import RecordFile
-from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.run import Run
-from inference_rollouts.rollout.sight import Sight
 from inference_rollouts.rollout.watching import Watcher, holder
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +88,19 @@ class StepObserver:
         both = queries(metric_set, self.canary, self.stable)
         self.recorder = DecisionRecorder(plan.analysis, metric_set, context, carried, both)
         self.record = RecordFile(self.recorder.head, whole=bool(run.frozen.storage_folder))
-        self.latest = Latest(metric_set, self._is_enough)
+        self.latest = Latest(metric_set, partial(is_enough, run.frozen, context.share))
         self.points = Points()
         self._reconcile = run.kind.reconciler(run)
-        self._exporters: frozenset[Exporter] = frozenset()  # also those that have gone since
         self._counters = Counters(metric_set, self.canary, self.stable, context.anchor)
         self._health = Health()
         self._answer = Answer()
-        self._crashes = Crashes(context.started_at)
         self._told_smaller = False
         threads = threads or ThreadPoolExecutor(2, thread_name_prefix="beside")
         self._counting = Counting(run, context, threads, line)
-        self._room = Beside(RoomAhead(), threads)
-        self._sight = Sight(run.clients, run.frozen, context.started_at)
+        self._ahead = Ahead(run, context, threads)
+        self._lookout = Lookout(run, context, self.sums.crashes)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
-        self.helm = Helm(run.cluster, run.frozen)
+        self.helm = self._lookout.helm
         self._pace = Pace(run.plan.analysis.interval)
         self._asks = asks
         self._observed: float | None = None
@@ -141,20 +130,16 @@ class StepObserver:
 
     def begin(self, now: float) -> Begun:
         """Look at the cluster, and ask for all else. Raises as `observe`."""
-        until = self._ask(now)
-        cluster = self._observe_cluster(afresh=False)
-        alarmed = cluster is not None and self._is_alarm(cluster.health)
-        if alarmed and not self._sight.afresh:
-            cluster = self._observe_cluster(afresh=True)
-            alarmed = cluster is not None and self._is_alarm(cluster.health)
-        return Begun(now, until, cluster, alarmed)
+        until, look = self._ask(now), self._lookout
+        cluster = look.look(afresh=False)
+        if look.is_alarm(cluster) and not look.sight.afresh:
+            cluster = look.look(afresh=True)
+        return Begun(now, until, cluster, look.is_alarm(cluster))
 
     def glance(self, now: float) -> Begun | None:
         """As `begin`, of a cluster that is as it was; None where that is not known, or alarms."""
-        cluster = self._sight.glance()
-        if cluster is None or not self.helm.is_calm(cluster.moved) or self._is_alarm(cluster.health):
-            return None
-        return Begun(now, self._ask(now), cluster, alarmed=False)
+        cluster = self._lookout.glance()
+        return Begun(now, self._ask(now), cluster, alarmed=False) if cluster else None
 
     def _ask(self, now: float) -> float:
         """Ask the store; the time (`time.monotonic`) until which its answer is waited for."""
@@ -167,21 +152,17 @@ class StepObserver:
         """What is to be waited for, one after the other: the counts, and then whether there is room."""
         if not begun.alarmed and (counts := self._counting.asked):
             yield counts
-        if begun.cluster and not begun.alarmed and self._counting.answers:
-            health = begun.cluster.health
-            if self.run.kind.asks_for_room(self.run, self.context, health, begun.now):
-                self._room.ask(partial(self._room_ahead, health))
-            else:
-                self._room.last = RoomAhead()
-            if room := self._room.asked:
-                yield room
+        if not begun.cluster or begun.alarmed or not self._counting.answers:
+            return
+        if room := self._ahead.ask(begun.cluster.health, begun.now):
+            yield room
 
     def count(self, begun: Begun) -> WindowCounts | None:
         """What the store has answered, counted. The newest window is left to be absorbed."""
         self._answer = Answer() if begun.alarmed else self._counting.answer(begun.until)
         newest: WindowCounts | None = None
         for seen in self._answer.snapshots:
-            counted = self._counters.observe(seen, self._exporters or None)
+            counted = self._counters.observe(seen, self._lookout.exporters or None)
             if counted is None:
                 continue
             if newest is not None:
@@ -220,13 +201,14 @@ class StepObserver:
         """
         cluster = begun.cluster
         if self.helm.commanded(judgement).verdict.final:
-            if not self._sight.afresh:
-                cluster = self._observe_cluster(afresh=True)
+            if not self._lookout.sight.afresh:
+                cluster = self._lookout.look(afresh=True)
                 judgement = self._judged(begun, cluster)
             self._note(judgement)
         if cluster:
             if self._is_news(cluster):
-                self._tell_smaller(cluster)
+                self._told_smaller = True
+                reflex.tell_smaller(self.run, cluster)
             progress = self._progress(judgement)
             self._watcher.renew(cluster.moved, self.run.frozen.token, progress)
         return self.helm.commanded(judgement)
@@ -235,20 +217,20 @@ class StepObserver:
         """For the record, and the chart."""
         if line := self.recorder.observation(self._health, judgement):
             self.record.add(line)
-        self.points.add(_point(judgement))
+        self.points.add(Point.of(judgement))
 
     def _judged(self, begun: Begun, cluster: ClusterObservation | None) -> Judgement:
         answer, ahead = self._answer, RoomAhead()
         if cluster is not None and answer.answers and not begun.alarmed:  # else nobody has waited for it
-            ahead = self._room.answer(begun.until) or self._room.last
+            ahead = self._ahead.answer(begun.until)
         self._health = (cluster.health if cluster else Health()).model_copy(
             update={
                 "prometheus_ok": answer.answers,
                 "blockers": (*self._blockers(cluster), *ahead.blockers),
                 "notes": (*self._notes(cluster), *ahead.notes),
                 "storm": answer.storm,
-                "restarts": self._crashes.count,
-                "age": self._sight.age,
+                "restarts": self._lookout.crashes.count,
+                "age": self._lookout.sight.age,
                 "held": is_held(self.helm.claims),
                 "resumed": went_on_at(self.helm.claims),
                 "bake_skipped": skipped(self.helm.claims) is not None,
@@ -279,9 +261,10 @@ class StepObserver:
         """
         command = self.helm.command(judgement)
         if judgement.verdict is Verdict.ROLLBACK:
-            self._retreat(judgement)
+            hold = aborted(self.helm.claims) is not None
+            reflex.retreat(self.run, self.context.weight, judgement, self._health, aborted=hold)
         if judgement.verdict is Verdict.ADVANCE and (command or question(self.run.plan, judgement) is None):
-            self._permit(judgement)
+            reflex.permit(self.run, judgement)
         if folder := self.run.frozen.storage_folder:
             self.record.store(self.run.clients.storage, folder, name)
         points = [astuple(point) for point in self.points]
@@ -292,116 +275,21 @@ class StepObserver:
             "by": command.who if command else "",
         }
 
-    def _retreat(self, judgement: Judgement) -> None:
-        """The reflex. When it fails, the rollback task still comes."""
-
-        def retreat() -> None:
-            way_back = self.run.traffic.way_back
-            if aborted(self.helm.claims):
-                way_back.hold(self._kept(), judgement.reason)
-            else:
-                way_back.retreat(judgement.reason, self._kept())
-
-        try:
-            until(time.time() + REFLEX_DEADLINE)(retreat)
-        except Exception as error:
-            log.warning("could not take the traffic away at once, the rollback task will: %s", error)
-
-    def _kept(self) -> int:
-        """What stable cannot take of it (in %); asked only where stable was seen smaller than before."""
-        ready, percent = self._health.ready_stable, self.context.weight
-        whole = ready is None or ready >= self.run.frozen.stable_pods
-        if whole or self._health.shared or not percent:
-            return 0
-        return self.run.kind.kept_share(self.run, percent, patient=True)
-
-    def _permit(self, judgement: Judgement) -> None:
-        permit = self.run.traffic.permit
-        until(time.time() + WRITE_DEADLINE)(permit, judgement.step, judgement.time)
-
     def _is_news(self, cluster: ClusterObservation) -> bool:
         """Whether stable became smaller, and nobody was told yet."""
-        ready, before = cluster.health.ready_stable, self.run.frozen.stable_pods
-        return not (self._told_smaller or ready is None or ready >= before or cluster.health.shared)
-
-    def _tell_smaller(self, cluster: ClusterObservation) -> None:
-        """Tell that stable became smaller, and of an autoscaler that somebody lets do that."""
-        ready, before = cluster.health.ready_stable, self.run.frozen.stable_pods
-        self._told_smaller = True
-        floors = [floor for each in cluster.moved if (claim := read_claim(each)) for floor in claim.floors]
-        why = "; ".join(lowered_floors(self.run.cluster, dict.fromkeys(floors)))
-        text = f"{self.run.plan.stable} has {ready} ready pods of the {before} before{why and f': {why}'}"
-        log.warning("%s", text)
-        self.run.cluster.event(cluster.moved[0], "StableShrunk", text, warning=True)
-
-    def _is_alarm(self, health: Health) -> bool:
-        seen = health.model_copy(update={"restarts": self._crashes.count})
-        limits = self.run.plan.analysis.guardrails
-        return next(guardrails(limits, seen, self.sums.crashes), None) is not None
-
-    def _observe_cluster(self, *, afresh: bool) -> ClusterObservation | None:
-        """Route and pools; None when the cluster does not answer, or says once what may pass."""
-        try:
-            seen = self._sight.observe(afresh=afresh)
-        except (ClaimLost, RouteDrift):
-            raise
-        except Exception as error:
-            log.warning("nothing is known of the cluster: %s", error)
-            return None
-        self._exporters |= seen.exporters
-        self._crashes = self._crashes.observed(seen.all_canary_pods)
-        self.helm.look(seen.moved)
-        return seen
+        told = self._told_smaller or cluster.health.shared
+        return not told and is_shrunk(self.run.frozen, cluster.health)
 
     def _blockers(self, cluster: ClusterObservation | None) -> list[str]:
         """Why the step may not pass: gateway, traffic or picker do not follow, or a pod lacks the adapter."""
-        frozen = self.run.frozen
-        sent, least = frozen.metric_set.sent, frozen.plan.analysis.min_requests
-        windows = self.latest.windows
-        split = observed_split(windows, sent, self.context.share, least, shared=bool(frozen.shared))
+        frozen, windows = self.run.frozen, self.latest.windows
+        split = split_of(frozen, self.context.share, windows)
         self._observed = split.observed
-        blockers = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
-        if windows and not split.matches:
-            blockers.append(f"The weights are not in force: {split}. {hints(frozen.parents)}".rstrip())
-        if unasked := unasked_picker(frozen.metric_set, windows, least):
-            blockers.append(f"{unasked} {hints(frozen.parents)}".rstrip())
-        return blockers
-
-    def _is_enough(self, requests: Mapping[str, tuple[int, int]]) -> bool:
-        """Whether windows with so many requests of canary and stable are all that blockers look back at."""
-        metric_set, least = self.run.frozen.metric_set, self.run.plan.analysis.min_requests
-        if self.run.frozen.shared or sum(requests[metric_set.sent]) < enough_for(self.context.share, least):
-            return False
-        both = served_and_picked(metric_set)
-        return both is None or requests[both[0]][0] >= least
+        here = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
+        return [*here, *blockers(frozen, split, windows)]
 
     def _notes(self, cluster: ClusterObservation | None) -> list[str]:
         """What makes the comparison doubtful."""
         silent = self._counters.silent(cluster.serving) if cluster else ()
         pace, counting = self._pace.notes, self._counting.notes
-        return [*_shared_notes(self.run), *pace, *counting, *self._counters.notes, *silent]
-
-    def _room_ahead(self, health: Health) -> RoomAhead:
-        """Whether the pools have room for what comes after this step; nothing when nobody knows."""
-        try:
-            return self.run.kind.room_ahead(self.run, self.context, health)
-        except Exception as error:
-            log.warning("nobody knows whether there is room for the next raise: %s", error)
-            return RoomAhead()
-
-
-def _shared_notes(run: Run) -> list[str]:
-    """What other services on the stable pool mean for the comparison."""
-    others = ", ".join(run.frozen.shared)
-    return [f"{run.plan.stable} serves {others} too, and their requests are compared with."] if others else []
-
-
-def _point(judgement: Judgement) -> Point:
-    canary, stable = judgement.recent_canary, judgement.recent_stable
-    return Point(
-        judgement.time,
-        judgement.weight,
-        judgement.evidence,
-        canary.latency_p95 if canary else None,
-        stable.latency_p95 if stable else None,
-    )
+        return [*shared_notes(self.run.frozen), *pace, *counting, *self._counters.notes, *silent]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import ssl
+import threading
 import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +23,16 @@ from inference_rollouts.clients.line import Line
 from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.core.errors import PrometheusUnavailable
 from tests.support.http_server import Reply, serving
-from tests.support.odd_server import BROKEN, SLOW, Talk, floods, odd_server, replies, replies_json
+from tests.support.odd_server import (
+    BROKEN,
+    SLOW,
+    Talk,
+    floods,
+    odd_server,
+    read_request,
+    replies,
+    replies_json,
+)
 
 LIMIT = 0.3
 SAMPLE = {"metric": {}, "value": (7, "1")}
@@ -134,11 +146,56 @@ def test_through_a_proxy_it_is_asked_in_a_thread(monkeypatch: pytest.MonkeyPatch
 def test_certificates_are_verified_as_requests_would(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert module._security("http://metrics.test/") is False
     security = module._security("https://metrics.test/")
-    assert security is not False
-    assert security is not None
+    assert isinstance(security, ssl.SSLContext)
+    assert security.verify_mode is ssl.CERT_REQUIRED
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nothing.pem"))
-    with pytest.raises(FileNotFoundError):
-        module._security("https://metrics.test/")
+    with pytest.raises(PrometheusUnavailable, match=r"does not answer: .*nothing\.pem"):
+        in_turn(client("https://127.0.0.1:1"))
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://[::1", "https://", "http://user@:x/"])
+def test_an_address_that_is_none_is_said_to_be(url: str) -> None:
+    with pytest.raises(PrometheusUnavailable, match="does not answer"):
+        in_turn(client(url, timeout=5.0))
+
+
+def test_what_is_no_gzip_is_no_answer() -> None:
+    assert "does not answer: " in refusal(replies(200, b"no gzip", Content_Encoding="gzip"))
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_kept_connection_that_was_closed_meanwhile_costs_no_answer(lost: int) -> None:
+    """It is asked once more, by another one."""
+    asked: list[int] = []
+    kept = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(VECTOR) + VECTOR
+
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        """The first request is answered; those after it are `lost` with their connections, without a word."""
+        while not 2 <= (number := len(asked) + 1) < 2 + lost:
+            asked.append(number)
+            connection.sendall(kept)
+            if not read_request(connection):
+                return
+        asked.append(number)
+
+    with odd_server(talk) as url:
+        if lost == 1:
+            assert in_turn(client(url), times=2) == [[SAMPLE]] * 2
+        else:
+            with pytest.raises(PrometheusUnavailable, match="does not answer"):
+                in_turn(client(url), times=2)
+    assert asked == [1, 2, 3]
+
+
+def test_a_line_that_was_closed_is_not_opened_again() -> None:
+    async def late() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            line = Line(threads)
+            await line.close()
+            await client("http://127.0.0.1:1").aquery("up", 7.0, line)
+
+    with pytest.raises(PrometheusUnavailable, match="nobody watches here any more"):
+        asyncio.run(late())
 
 
 def test_no_more_are_asked_at_once_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:

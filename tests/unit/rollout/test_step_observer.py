@@ -13,7 +13,7 @@ from inference_rollouts.core.judging.decision_record import replay
 from inference_rollouts.core.judging.judge import Carried
 from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.core.routing.permission import permits
-from inference_rollouts.rollout import step_observer
+from inference_rollouts.rollout import reflex
 from inference_rollouts.rollout.step_observer import StepObserver
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
@@ -76,7 +76,7 @@ def test_a_reflex_that_fails_leaves_the_rollback_to_others(monkeypatch: pytest.M
         raise ConnectionError("refused")
 
     monkeypatch.setattr(step.cluster, "patch", unreachable)
-    monkeypatch.setattr(step_observer, "REFLEX_DEADLINE", 0.0)
+    monkeypatch.setattr(reflex, "REFLEX_DEADLINE", 0.0)
     assert step.judged()["judgement"]["verdict"] == "rollback"
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from inference_rollouts.core.judging.judgement import Judgement
+
 MOST = 1000  # points of a step: more than the chart has pixels for
 WIDTH, PANEL, GAP, LEFT, TOP = 760, 120, 44, 64, 54
 CANARY, STABLE, ALARM, INK = "#c2410c", "#1d4ed8", "#b91c1c", "#334155"
@@ -21,6 +23,18 @@ class Point:
     evidence: float
     canary: float | None
     stable: float | None
+
+    @classmethod
+    def of(cls, judgement: Judgement) -> Point:
+        """That of a judgement."""
+        canary, stable = judgement.recent_canary, judgement.recent_stable
+        return cls(
+            judgement.time,
+            judgement.weight,
+            judgement.evidence,
+            canary.latency_p95 if canary else None,
+            stable.latency_p95 if stable else None,
+        )
 
 
 class Points:
