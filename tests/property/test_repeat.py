@@ -10,7 +10,7 @@ import pytest
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counts import Counter, Snapshot, _Again
-from inference_rollouts.core.judging.labels import Labels, Samples
+from inference_rollouts.core.judging.labels import Labels, LabelSets, Samples
 from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import MetricSet, parse_metric_set
 
@@ -42,8 +42,6 @@ class World:
     def __init__(self, seed: int, trouble: float) -> None:
         self._random = random.Random(seed)
         self._trouble = trouble
-        self._labels: dict[tuple[tuple[str, str], ...], Labels] = {}
-        self._shown: dict[tuple[Labels, ...], tuple[Labels, ...]] = {}
         self.pods = {(arm, f"{arm}-{n}"): self._pod() for arm in ("new", "old") for n in range(3)}
         self.hidden: set[tuple[str, ...]] = set()
 
@@ -65,7 +63,7 @@ class World:
         if self._random.random() < self._trouble:
             self._happens()
         labels, values = zip(*self._samples(), strict=True)
-        return Samples(self._shown.setdefault(labels, labels), values)
+        return Samples(LabelSets.of(labels), values)
 
     def _happens(self) -> None:
         place = self._random.choice(list(self.pods))
@@ -104,11 +102,7 @@ class World:
                 for worker in ("1", "2") if tag == "errors/total/1" else ("1",):
                     if (arm, pod, tag) not in self.hidden:
                         labels = {"pool": arm, "pod": pod, "series": tag, "worker": worker}
-                        yield self._named(labels | ({"le": le} if le else {})), value
-
-    def _named(self, labels: dict[str, str]) -> Labels:
-        """One object for the same labels, as a reader of answers has it."""
-        return self._labels.setdefault(tuple(labels.items()), Labels(labels))
+                        yield Labels(labels | ({"le": le} if le else {})), value
 
 
 @pytest.mark.parametrize("trouble", [0.0, 0.05, 0.3])
@@ -131,7 +125,7 @@ def test_what_repeats_is_counted_as_what_does_not(
     for place in range(120):
         now, samples = 1000.0 + 5 * place, world.after(5)
         if chance.random() < trouble / 3:
-            samples = Samples((), ())
+            samples = Samples(LabelSets.of(()), ())
         known = None if seed % 3 == 0 else frozenset(pod for _, pod in world.pods if pod != "old-1")
         plain._again = None
         expected = plain.observe(Snapshot(now, {"counts": samples}), known)

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from inference_rollouts.core.judging.labels import Labels, Samples
+from inference_rollouts.core.judging.labels import Labels, LabelSets, Samples
 
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf)|NaN", re.ASCII)
 """A float as Prometheus writes it, in values and in the label `le`."""
@@ -25,14 +25,21 @@ Vector = Sequence[dict[str, Any]]
 T = TypeVar("T")
 
 
+class _Value(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A value as Prometheus sends it: a list of its time (Unix seconds), and a text."""
+
+    at: float
+    text: str
+
+
 class _Sample(msgspec.Struct, gc=False):
     metric: msgspec.Raw
-    value: tuple[float, str]
+    value: _Value
 
 
 class _Series(msgspec.Struct, gc=False):
     metric: msgspec.Raw
-    values: list[tuple[float, str]]
+    values: list[_Value]
 
 
 class _Data(msgspec.Struct, Generic[T]):
@@ -51,26 +58,21 @@ _MATRIX = msgspec.json.Decoder(_Answer[_Series])
 _LABELS = msgspec.json.Decoder(dict[str, str])
 
 
-_Value = tuple[float, str]
-
-
 class Answered(Sequence[dict[str, Any]]):
     """An instant vector as Prometheus sends it, in the order of labels; as `samples`, for who needs no more.
 
     `order` says where the value of each was sent.
     """
 
-    def __init__(self, labels: tuple[Labels, ...], order: Sequence[int], values: list[_Value]) -> None:
+    def __init__(self, series: LabelSets, order: Sequence[int], values: list[_Value]) -> None:
         self._values = [values[place] for place in order]
-        self.samples = Samples(labels, _numbers([text for _, text in self._values]))
+        self.samples = Samples(series, _numbers([value.text for value in self._values]))
 
     def __len__(self) -> int:
         return len(self._values)
 
     def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return list(self)[place]
-        return {"metric": self.samples.labels[place], "value": self._values[place]}
+        return list(self)[place]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -79,8 +81,8 @@ class Answered(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (
-            {"metric": labels, "value": value}
-            for labels, value in zip(self.samples.labels, self._values, strict=True)
+            {"metric": labels, "value": (value.at, value.text)}
+            for labels, value in zip(self.samples.series.read(), self._values, strict=True)
         )
 
 
@@ -91,7 +93,7 @@ class _Shown:
     A store gives them in one order at one time, and in another at several: each is known by a digest.
     """
 
-    labels: tuple[Labels, ...]
+    series: LabelSets
     orders: dict[bytes, array[int]]
     at: float
 
@@ -111,8 +113,8 @@ class VectorReader:
         """The samples of an instant vector, and the store's warnings. Raises ValueError for anything else."""
         answer = _decoded(_VECTOR, body, "vector")
         sent = answer.data.result
-        labels, order = self._of([each.metric for each in sent], query)
-        return Answered(labels, order, [each.value for each in sent]), answer.warnings
+        series, order = self._of([each.metric for each in sent], query)
+        return Answered(series, order, [each.value for each in sent]), answer.warnings
 
     def vectors(
         self, body: bytes, start: float, step: float, count: int, query: str = ""
@@ -120,17 +122,17 @@ class VectorReader:
         """The same at `start`, `start + step`..., `count` of them, out of a matrix."""
         answer = _decoded(_MATRIX, body, "matrix")
         sent = answer.data.result
-        labels, order = self._of([each.metric for each in sent], query)
+        series, order = self._of([each.metric for each in sent], query)
         vectors: list[list[tuple[int, _Value]]] = [[] for _ in range(count)]
-        for number, series in enumerate(sent):
-            for value in series.values:
-                place = round((value[0] - start) / step)
+        for number, each in enumerate(sent):
+            for value in each.values:
+                place = round((value.at - start) / step)
                 if not 0 <= place < count:
                     raise ValueError("a value at a time that was not asked for")
                 vectors[place].append((number, value))
-        return [_vector(labels, order, each) for each in vectors], answer.warnings
+        return [_vector(series, order, values) for values in vectors], answer.warnings
 
-    def _of(self, metrics: list[msgspec.Raw], query: str) -> tuple[tuple[Labels, ...], Sequence[int]]:
+    def _of(self, metrics: list[msgspec.Raw], query: str) -> tuple[LabelSets, Sequence[int]]:
         """The labels of series that a query shows now, in their order, and where each was sent."""
         now, digest = self._now(), blake2b(b"".join(metrics), digest_size=16).digest()
         known = self._shown.get(query)
@@ -140,7 +142,7 @@ class VectorReader:
                 self._forget(before=now - KEPT)
         with self._lock:
             self._shown[query] = replace(known, at=now)
-        return known.labels, known.orders[digest]
+        return known.series, known.orders[digest]
 
     def _forget(self, before: float) -> None:
         """What queries showed that have not been asked since."""
@@ -149,23 +151,23 @@ class VectorReader:
 
 
 def _shown(sent: tuple[Labels, ...], digest: bytes, known: _Shown | None) -> _Shown:
-    """What is known once a query shows these in this order; the very same labels if it showed them before."""
+    """What is known once a query shows these in this order; the very same series if it showed them before."""
     order = array("I", sorted(range(len(sent)), key=lambda place: sorted(sent[place].items())))
-    labels = tuple(sent[place] for place in order)
-    if known is None or known.labels != labels:
-        return _Shown(labels, {digest: order}, 0.0)
+    series = LabelSets.of(sent[place] for place in order)
+    if known is None or known.series != series:
+        return _Shown(series, {digest: order}, 0.0)
     latest = dict(list(known.orders.items())[-1:])
-    return _Shown(known.labels, {**latest, digest: order}, 0.0)
+    return _Shown(known.series, {**latest, digest: order}, 0.0)
 
 
-def _vector(labels: tuple[Labels, ...], order: Sequence[int], sent: list[tuple[int, _Value]]) -> Vector:
+def _vector(series: LabelSets, order: Sequence[int], sent: list[tuple[int, _Value]]) -> Vector:
     """One of a matrix, of series by the numbers with which they were sent; all of them, or some."""
     if len(sent) == len(order) and all(number == place for place, (number, _) in enumerate(sent)):
-        return Answered(labels, order, [value for _, value in sent])
-    values = dict(sent)
+        return Answered(series, order, [value for _, value in sent])
+    values, labels = dict(sent), series.read()
     there = [place for place, number in enumerate(order) if number in values]
     some = [values[order[place]] for place in there]
-    return Answered(tuple(labels[place] for place in there), range(len(there)), some)
+    return Answered(LabelSets.of(labels[place] for place in there), range(len(there)), some)
 
 
 def _labels(text: bytes) -> Labels:
@@ -188,12 +190,12 @@ def _decoded(decoder: msgspec.json.Decoder[_Answer[T]], body: bytes, kind: str) 
     return answer
 
 
-def _numbers(texts: list[str]) -> list[float]:
+def _numbers(texts: list[str]) -> array[float]:
     """Raises ValueError where one is none."""
     if "".join(texts).encode().translate(None, PLAIN):
         for text in texts:
             _require_number(text)
-    return list(map(float, texts))
+    return array("d", map(float, texts))
 
 
 def _require_number(text: str) -> None:

@@ -161,7 +161,7 @@ class Counter:
             return None
         strangers_alone = self.notes
         counts = dict(self._counts(arms))
-        if not over and self.notes == strangers_alone:
+        if not over and self.notes == strangers_alone and isinstance(samples, Samples):
             # Imported on use, since numpy is: who counts once starts without it.
             from inference_rollouts.core.judging.pooled import Pooled
             from inference_rollouts.core.judging.repeat import Repeat, found, parts_of

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from sys import intern
 from typing import overload
+
+import msgspec
+
+READ = 8  # answers whose labels are at hand once they were read
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_DECODER = msgspec.json.Decoder(list[dict[str, str]])
 
 
 class Labels(dict[str, str]):
@@ -25,26 +34,47 @@ class Labels(dict[str, str]):
             return self._hash
 
 
+@dataclass(frozen=True, slots=True)
+class LabelSets:
+    """The labels of all series of an answer, in order. They are seldom read while answers show the same
+    series, and so kept in a twentieth of their room; equal where they are the same.
+    """
+
+    packed: bytes
+
+    @classmethod
+    def of(cls, labels: Iterable[Mapping[str, str]]) -> LabelSets:
+        return cls(zlib.compress(_ENCODER.encode(list(labels)), 1))
+
+    def read(self) -> tuple[Labels, ...]:
+        return _read(self.packed)
+
+
+@lru_cache(maxsize=READ)
+def _read(packed: bytes) -> tuple[Labels, ...]:
+    return tuple(Labels.of(each) for each in _DECODER.decode(zlib.decompress(packed)))
+
+
 class Samples(Sequence[tuple[Labels, float]]):
-    """The samples of an answer. `labels` are one object as long as answers show the same series."""
+    """The samples of an answer: the labels of its series, and the value of each."""
 
-    __slots__ = ("labels", "values")
+    __slots__ = ("series", "values")
 
-    def __init__(self, labels: tuple[Labels, ...], values: Sequence[float]) -> None:
-        self.labels = labels
+    def __init__(self, series: LabelSets, values: Sequence[float]) -> None:
+        self.series = series
         self.values = values
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.values)
 
     @overload
     def __getitem__(self, place: int) -> tuple[Labels, float]: ...
     @overload
-    def __getitem__(self, place: slice) -> Samples: ...
-    def __getitem__(self, place: int | slice) -> tuple[Labels, float] | Samples:
+    def __getitem__(self, place: slice) -> list[tuple[Labels, float]]: ...
+    def __getitem__(self, place: int | slice) -> tuple[Labels, float] | list[tuple[Labels, float]]:
         if isinstance(place, slice):
-            return Samples(self.labels[place], self.values[place])
-        return self.labels[place], self.values[place]
+            return list(self)[place]
+        return self.series.read()[place], self.values[place]
 
     def __iter__(self) -> Iterator[tuple[Labels, float]]:
-        return zip(self.labels, self.values, strict=True)
+        return zip(self.series.read(), self.values, strict=True)

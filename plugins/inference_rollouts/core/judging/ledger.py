@@ -138,16 +138,14 @@ class Ledger:
             for pods in read
         ]
 
-    def places(self, labels: Sequence[Labels]) -> tuple[dict[Series, int], dict[_Place, dict[Name, int]]]:
-        """Where in an answer that was read each series is, and the start of each target by its place."""
-        series: dict[Series, int] = {}
-        starts: dict[_Place, dict[Name, int]] = {}
-        for place, each in enumerate(self._series[one] for one in labels):
-            if each.key is START:
-                starts.setdefault(each.place, {})[each.name] = place
-            else:
-                series[each] = place
-        return series, starts
+    def series(self, labels: Sequence[Labels]) -> list[Series]:
+        """Each by its labels."""
+        return [self._series.get(each) or self._learn(each) for each in labels]
+
+    def let_go(self) -> None:
+        """Forget the series of which no target has a value: shown again, they are learnt anew."""
+        held = {each for target in self._targets.values() for each in (*target.values, *target.gone)}
+        self._series = {labels: each for labels, each in self._series.items() if each in held}
 
     def target(self, arm: Arm, pod: str, name: Name) -> Target:
         """A target that has been observed."""

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_rollouts.core.judging.arms import Arm
-from inference_rollouts.core.judging.labels import Labels, Samples
-from inference_rollouts.core.judging.ledger import CLOCK, Key, Ledger, Pods, Sample, Series, Target
+from inference_rollouts.core.judging.labels import LabelSets, Samples
+from inference_rollouts.core.judging.ledger import CLOCK, START, Key, Ledger, Name, Pods, Sample, Target
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.spellings import bad_in, events_in
 
@@ -74,20 +74,27 @@ def _part(metric: Rate | Latency, unit: Unit, target: int, keys: Collection[Key]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where the series of an answer are: targets in order, the samples of each, and that of its start."""
+    """Where the series of an answer are: targets in order, the samples of each, and that of its start.
 
-    labels: tuple[Labels, ...]
+    `keys` are what each of the samples counts.
+    """
+
+    series: LabelSets
+    keys: list[Key]
     pods: Collection[str] | None
-    targets: list[tuple[Target, list[Series], Places, int | None]]
+    targets: list[tuple[Target, Places, int | None]]
 
 
 def found(
-    ledger: Ledger, samples: Sequence[Sample], pods: Collection[str] | None, read: Sequence[Pods]
+    ledger: Ledger, samples: Samples, pods: Collection[str] | None, read: Sequence[Pods]
 ) -> Found | None:
     """Where the samples of an answer that was just `read` are; None where the next can hardly repeat it."""
-    if not isinstance(samples, Samples):
-        return None
-    place_of, starts = ledger.places(samples.labels)
+    series = ledger.series(samples.series.read())
+    place_of = {each: place for place, each in enumerate(series)}
+    starts: dict[tuple[str | None, str], dict[Name, int]] = {}
+    for place, each in enumerate(series):
+        if each.key is START:
+            starts.setdefault(each.place, {})[each.name] = place
     targets = []
     for arm, by_pod in zip(ledger.arms, read, strict=True):
         for pod in sorted(by_pod):
@@ -96,10 +103,9 @@ def found(
                 target = ledger.target(arm, pod, name)
                 if target.mixed or target.gone:
                     return None
-                own = list(reading.values)
-                where = np.array([place_of[series] for series in own], dtype=np.int64)
-                targets.append((target, own, where, begun.get(name)))
-    return Found(samples.labels, pods, targets)
+                where = np.array([place_of[each] for each in reading.values], dtype=np.int64)
+                targets.append((target, where, begun.get(name)))
+    return Found(samples.series, [each.key for each in series], pods, targets)
 
 
 class Repeat:
@@ -110,12 +116,12 @@ class Repeat:
         ledger: Ledger,
         where: Found,
         parts: Sequence[Part],
-        samples: Sequence[Sample],
+        samples: Samples,
         ahead: Mapping[Unit, int],
     ) -> None:
         self._ledger = ledger
         self._where = where
-        self._values = values = np.array([value for _, value in samples])
+        self._values = values = np.array(samples.values)
         self._steps = 0
         self._time = 0.0
         self.units = [part.unit for part in parts]
@@ -124,9 +130,9 @@ class Repeat:
         self._starts = np.array(starts, dtype=np.int64)
         groups: dict[tuple[int, Key], int] = {}
         series = np.full(len(values), -1, dtype=np.int64)
-        for place, (_, own, samples_of, _) in enumerate(where.targets):
-            for each, sample in zip(own, samples_of.tolist(), strict=True):
-                series[sample] = groups.setdefault((place, each.key), len(groups))
+        for place, (_, own, _) in enumerate(where.targets):
+            for sample in own.tolist():
+                series[sample] = groups.setdefault((place, where.keys[sample]), len(groups))
         self._counted = np.flatnonzero(series >= 0)
         self._group = series[self._counted]
         self._nothing = len(groups)  # the place of what grows by nothing
@@ -149,7 +155,7 @@ class Repeat:
         More events than `most` are no count, nor are ends ahead of them by more than 2 and this share.
         """
         where = self._where
-        if not isinstance(samples, Samples) or samples.labels is not where.labels or pods != where.pods:
+        if not isinstance(samples, Samples) or samples.series != where.series or pods != where.pods:
             return None
         values = np.array(samples.values)
         own, before = values[self._counted], self._values[self._counted]
@@ -173,15 +179,16 @@ class Repeat:
         if not self._steps:
             for target, *_ in where.targets:
                 target.values = {}  # they are here now, in a tenth of the room
+            self._ledger.let_go()
         self._values, self._time, self._steps = values, time, self._steps + 1
         return n, np.clip(bad, 0, in_all)
 
     def give_back(self) -> Iterator[tuple[Unit, int]]:
         """Tell the ledger what was counted here, and the caller what is ahead, by unit."""
         if self._steps:
-            values = self._values.tolist()
-            for target, own, samples, start in self._where.targets:
-                target.values = dict(zip(own, self._values[samples].tolist(), strict=True))
+            values, series = self._values.tolist(), self._ledger.series(self._where.series.read())
+            for target, own, start in self._where.targets:
+                target.values = {series[place]: values[place] for place in own.tolist()}
                 target.seen = self._time
                 target.times += self._steps
                 target.started = target.started if start is None else values[start]
