@@ -43,16 +43,18 @@ def judged(stream: Stream, rules: Rules) -> Seen:
             state, before, done = running.next_step(state, rules), step, 0.0
             bake = layout.minutes[step] * 60.0 - DELAY * SECONDS
             mass = onset(step + 1, steps, bake, 0.0, 0.0)
-            state, left = running.with_onset(state, mass), left - mass
+            state, left = running.with_onset(state, np.array(mass)), left - mass
         if counted[t]:
             mass = onset(step + 1, steps, bake, done, done + SECONDS)
             done += SECONDS
-            state, left = running.with_onset(state, mass), left - mass
+            state, left = running.with_onset(state, np.array(mass)), left - mass
             at = (slice(None), t)
             stable = stream.chi2, stream.df, stream.lasting_chi2, stream.lasting_df
             scattered = Scattered(*(e[at] for e in (*stable, stream.canary_chi2, stream.canary_df)))
-            state = running.fold(state, rules, stream.n[:, :, t], stream.bad[:, :, t], scattered, SECONDS)
-        log_e = running.log_evidence(state, rules, max(left, 0.0))
+            state = running.fold(
+                state, rules, stream.n[:, :, t], stream.bad[:, :, t], scattered, np.array(SECONDS)
+            )
+        log_e = running.log_evidence(state, rules, np.array(max(left, 0.0)))
         tests[:, t], total[:, t] = log_e, running.log_total(log_e, rules)
         if step == steps - 1 and done >= bake:
             each = running.log_goodness(state, rules)

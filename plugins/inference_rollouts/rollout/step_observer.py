@@ -15,6 +15,7 @@ from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.decision_record import DecisionRecorder
 from inference_rollouts.core.judging.judge import (
     Carried,
+    Evidence,
     Health,
     Judgement,
     StepContext,
@@ -179,9 +180,9 @@ class StepObserver:
             self.sums = absorb(self.sums, counted)
         return self.judge(begun)
 
-    def judge(self, begun: Begun) -> Judgement:
-        """By what is known now; what is final only `conclude` says."""
-        judgement = self._judged(begun, begun.cluster)
+    def judge(self, begun: Begun, found: Evidence | None = None) -> Judgement:
+        """By what is known now, of which the evidence may be `found`; what is final only `conclude` says."""
+        judgement = self._judged(begun, begun.cluster, found)
         if not self.helm.commanded(judgement).verdict.final:
             self._note(judgement)
         return judgement
@@ -219,7 +220,9 @@ class StepObserver:
             self.record.add(line)
         self.points.add(Point.of(judgement))
 
-    def _judged(self, begun: Begun, cluster: ClusterObservation | None) -> Judgement:
+    def _judged(
+        self, begun: Begun, cluster: ClusterObservation | None, found: Evidence | None = None
+    ) -> Judgement:
         answer, ahead = self._answer, RoomAhead()
         if cluster is not None and answer.answers and not begun.alarmed:  # else nobody has waited for it
             ahead = self._ahead.answer(begun.until)
@@ -236,7 +239,7 @@ class StepObserver:
                 "bake_skipped": skipped(self.helm.claims) is not None,
             }
         )
-        return conclude(self.sums, self._health, begun.now)
+        return conclude(self.sums, self._health, begun.now, found)
 
     def handing_on(self, judgement: Judgement) -> Judgement:
         """The judgement, with what whoever observes from there on needs to know."""

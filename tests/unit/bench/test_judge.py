@@ -10,7 +10,7 @@ from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCoun
 from inference_rollouts.core.judging.judge import Carried, Policy, StepContext
 from inference_rollouts.core.judging.rules import Rules, rules_of
 from inference_rollouts.core.judging.running import log_total
-from inference_rollouts.core.judging.sums import carried_of, log_evidence
+from inference_rollouts.core.judging.sums import carried_of, evidence_of
 from tests.support.judging import vllm_set
 
 SHORT = Layout(steps=(0.1, 0.5), minutes=(3, 4), more=1)
@@ -59,7 +59,7 @@ def test_all_steps_of_a_rollout_give_the_same_evidence(kappa: float) -> None:
         for t in np.flatnonzero(SHORT.step == step).tolist():
             if SHORT.counted[t]:
                 sums = judge.absorb(sums, one_window(stream, rules, t))
-            evidence.append(float(log_total(log_evidence(sums), rules)))
+            evidence.append(float(log_total(evidence_of(sums).log_e, rules)))
         judgement = judge.conclude(sums, judge.Health(), 0)
         carried = carried_of(sums, 0)
     good = [np.log(row.goodness / row.needed) for row in judgement.rows if row.goodness and row.needed]

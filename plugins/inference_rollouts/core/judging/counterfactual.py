@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.running import log_total
-from inference_rollouts.core.judging.sums import Sums, absorb, log_evidence
+from inference_rollouts.core.judging.sums import Sums, absorb, evidence_of
 
 MOST = 4096  # failed requests of one window beyond which nobody asks
 
 
 def log_evidence_of(sums: Sums) -> float:
     """The log of all evidence that the canary is worse."""
-    return float(log_total(log_evidence(sums), sums.rules))
+    return float(log_total(evidence_of(sums).log_e, sums.rules))
 
 
 def failures_to_alarm(sums: Sums) -> int | None:

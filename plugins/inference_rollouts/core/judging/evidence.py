@@ -32,53 +32,53 @@ SHARE_RATIOS = (0.75, 0.5, 0.25, 0.05)
 """Shares mixed as alternatives to "not negligible", as ratios."""
 
 _SMALL = 256  # factorials up to here come from a table
-_NARROW = 256  # values that a sum may run over for all of a cell's effects together...
-_RANGE = 690.0  # ...and nats that their powers may span, as doubles do
+_NARROW = 2048  # values that a sum may run over for all of a cell's effects together, in blocks...
+_BLOCK = 32  # ...of so many...
+_RANGE = 690.0  # ...whose powers may span so many nats, as doubles do
 _SMOOTH = 16.0  # standard deviations from here on are summed in strides
 _STRIDE = 0.7  # standard deviations that a stride is long
 _GRID = np.arange(-15, 16)  # strides: ten standard deviations to either side
 _CHUNK = 1 << 20  # array elements worked on at once
 
 
-def log_mean(
-    n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, each: Integers | None = None
-) -> Array:
+def log_mean(n_c: Integers, n_b: Integers, bad: Integers, deltas: Array) -> Array:
     """ln M(delta) = ln sum_s C(n_c, s) C(n_b, bad - s) exp(delta s), for each cell and each of its deltas.
 
     `n_c`, `n_b`, `bad`: one integer a cell; `deltas`: cells x effects. Exact but for rounding, at a cost that
     does not grow with the counts: a narrow support is summed whole, a wide one about the mode of each effect.
-    `each` has the number of the rollout of every cell, in order, where there are several: what a rollout gets
-    is, to the last bit, what it gets alone.
+    What a cell gets is, to the last bit, the same whatever cells are beside it.
     """
     first, last = np.maximum(0, bad - n_b), np.minimum(n_c, bad)
     out = np.empty(deltas.shape)
-    width = last - first
-    wide = (width >= _NARROW) | (width * np.abs(deltas).max(axis=1) >= _RANGE)
-    for rows in _chunks(np.flatnonzero(~wide), width):
-        out[rows] = _polynomial(n_c[rows], n_b[rows], bad[rows], deltas[rows], first[rows], last[rows])
-    # How a sum about a mode is rounded depends on what is summed beside it.
-    alone = [wide] if each is None else [wide & (each == number) for number in np.unique(each[wide])]
-    for rows in alone:
-        canary, stable, both = (np.repeat(counts[rows], deltas.shape[1]) for counts in (n_c, n_b, bad))
-        out[rows] = _about_modes(canary, stable, both, deltas[rows].ravel()).reshape(-1, deltas.shape[1])
+    wide = (last - first >= _NARROW) | (_BLOCK * np.abs(deltas).max(axis=1) >= _RANGE)
+    blocks = (last - first) // _BLOCK + 1
+    for rows in _chunks(np.flatnonzero(~wide), _BLOCK * blocks):
+        out[rows] = _in_blocks(n_c[rows], n_b[rows], bad[rows], deltas[rows], first[rows], blocks[rows])
+    canary, stable, both = (np.repeat(counts[wide], deltas.shape[1]) for counts in (n_c, n_b, bad))
+    out[wide] = _about_modes(canary, stable, both, deltas[wide].ravel()).reshape(-1, deltas.shape[1])
     return out
 
 
-def _polynomial(
-    n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, first: Integers, last: Integers
+def _in_blocks(
+    n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, first: Integers, blocks: Integers
 ) -> Array:
-    """ln M from `first` to `last`, for cells whose width rises: a polynomial in exp(delta), by Horner's rule.
+    """ln M from `first` on: of each block a polynomial in exp(delta), by Horner's rule.
 
     All terms are positive, so rounding does not grow; what underflows is e^-45 of the sum, or less.
     """
-    log_ways = _log_ways(n_c, n_b, bad, first, last)
+    begins = np.cumsum(blocks) - blocks
+    cell = np.repeat(np.arange(len(blocks)), blocks)
+    start = first[cell] + _BLOCK * (np.arange(len(cell)) - begins[cell])
+    last = np.minimum(np.minimum(n_c, bad)[cell], start + _BLOCK - 1)
+    log_ways = _log_ways(n_c[cell], n_b[cell], bad[cell], start, last)
     most = log_ways.max(axis=1, keepdims=True)
-    ways, odds, total = np.exp(log_ways - most), np.exp(deltas), np.zeros(deltas.shape)
+    ways, odds, total = np.exp(log_ways - most), np.exp(deltas)[cell], np.zeros((len(cell), deltas.shape[1]))
     for power in reversed(range(ways.shape[1])):
-        begun = slice(int(np.searchsorted(last - first, power)), None)
-        total[begun] *= odds[begun]
-        total[begun] += ways[begun, power, None]
-    return np.asarray(np.log(total) + most + deltas * first[:, None])
+        total *= odds
+        total += ways[:, power, None]
+    parts = np.log(total) + most + deltas[cell] * start[:, None]
+    top = np.maximum.reduceat(parts, begins, axis=0)
+    return np.asarray(np.log(np.add.reduceat(np.exp(parts - top[cell]), begins, axis=0)) + top)
 
 
 def _about_modes(n_c: Integers, n_b: Integers, bad: Integers, delta: Array) -> Array:
@@ -96,7 +96,7 @@ def _about_modes(n_c: Integers, n_b: Integers, bad: Integers, delta: Array) -> A
     for rows in _chunks(np.flatnonzero(~smooth), last - first):
         log_ways = _log_ways(n_c[rows], n_b[rows], bad[rows], first[rows], last[rows])
         s = first[rows, None] + np.arange(log_ways.shape[1])
-        out[rows] = log_sum(log_ways + delta[rows, None] * s)
+        out[rows] = _log_sum_in_turn(log_ways + delta[rows, None] * s)
     for rows in _chunks(np.flatnonzero(smooth), np.full(len(delta), len(_GRID))):
         out[rows] = _strided(n_c[rows], n_b[rows], bad[rows], delta[rows], mean[rows], variance[rows])
     return out
@@ -180,21 +180,20 @@ def log_sum(terms: Array) -> Array:
     return total
 
 
+def _log_sum_in_turn(terms: Array) -> Array:
+    """The same, term by term, so that what is minus infinity behind the last changes no bit of it."""
+    top = terms.max(axis=-1, keepdims=True)
+    return np.asarray(np.log(np.cumsum(np.exp(terms - top), axis=-1)[..., -1]) + top[..., 0])
+
+
 def odds_increments(
-    n_c: Integers,
-    x_c: Integers,
-    n_b: Integers,
-    x_b: Integers,
-    deltas: Array,
-    null: Array,
-    each: Integers | None = None,
+    n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers, deltas: Array, null: Array
 ) -> Array:
     """ln of the likelihood ratio of each delta against `null` (one a cell) in one window: cells x effects.
 
     Its exponential has mean 1 at log odds `null`, and at most 1 on the side of `null` away from delta.
-    `each` is as of `log_mean`.
     """
-    log_m = log_mean(n_c, n_b, x_c + x_b, np.concatenate([deltas, null[:, None]], axis=1), each)
+    log_m = log_mean(n_c, n_b, x_c + x_b, np.concatenate([deltas, null[:, None]], axis=1))
     return (deltas - null[:, None]) * x_c[:, None] - (log_m[:, :-1] - log_m[:, -1:])
 
 

@@ -53,19 +53,22 @@ from inference_rollouts.core.judging.rows import (
 from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.judging.running import log_total
 from inference_rollouts.core.judging.sums import (
+    Evidence,
     Sums,
     absorb,
     absorb_all,
     begin,
     carried_of,
-    log_evidence,
+    evidence_of,
+    evidence_of_all,
     objectives_broken,
     totals,
 )
 
 __all__ = [
-    "Carried", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Sums", "Totals",
-    "Verdict", "absorb", "absorb_all", "assess", "begin", "conclude", "handing_on", "problems",
+    "Carried", "Evidence", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Sums",
+    "Totals", "Verdict", "absorb", "absorb_all", "assess", "begin", "conclude", "evidence_of_all",
+    "handing_on", "problems",
 ]  # fmt: skip
 
 SILENCE = 60.0  # seconds without a request after which what was good may be so no more
@@ -86,17 +89,18 @@ def assess(
     return handing_on(conclude(sums, health, now), sums, health)
 
 
-def conclude(sums: Sums, health: Health, now: float) -> Judgement:
-    """The judgement at `now` (Unix seconds) of what the sums hold."""
+def conclude(sums: Sums, health: Health, now: float, found: Evidence | None = None) -> Judgement:
+    """The judgement at `now` (Unix seconds) of what the sums hold; `found` is their evidence, where it is
+    known already."""
     if health.bake_skipped:
         sums = replace(sums, step=sums.step.model_copy(update={"bake": 0.0}))
     step, rules = sums.step, sums.rules
-    log_e = log_evidence(sums)
-    rows = rows_of(sums, log_e)
-    evidence = rounded(float(log_total(log_e, rules)))
+    found = found or evidence_of(sums)
+    rows = rows_of(sums, found)
+    evidence = rounded(float(log_total(found.log_e, rules)))
     opinions = [
         *_guardrails(sums, health),
-        *_alarm(sums, rows, log_e, evidence),
+        *_alarm(sums, found.log_e, evidence),
         *_data(sums, health, now),
         *_both_fail(sums),
         *(_inconclusive(reason) for reason in health.blockers),
@@ -150,7 +154,7 @@ def _rollback(reason: str, blame: str | None = None) -> Opinion:
     return Opinion(verdict=Verdict.ROLLBACK, reason=reason, blame=blame)
 
 
-def _alarm(sums: Sums, rows: Sequence[Row], log_e: Array, evidence: float) -> Iterator[Opinion]:
+def _alarm(sums: Sums, log_e: Array, evidence: float) -> Iterator[Opinion]:
     """The evidence is enough: of a comparison, or of an objective that stable does not break."""
     if evidence < _alarm_at(sums):
         return

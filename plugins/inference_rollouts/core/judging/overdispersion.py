@@ -29,6 +29,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_rollouts.core.judging import evidence
 from inference_rollouts.core.judging.evidence import Array, Integers
@@ -56,7 +57,7 @@ class Dispersion:
     `up`, `down`: the canary's odds ratio by Mantel and Haenszel. Of each length of stretch (levels x cells):
     `score` and `variance` of the one under way, the surprise `last` seen and its `last_variance` (0: none),
     squared falls between neighbours (`squares`) in number (`pairs`), and the information a minute with which
-    they were seen (`spread`). `seconds` of the minute under way, after so many `minutes`.
+    they were seen (`spread`). `seconds` of the minute under way, after so many `minutes`: one of each.
     """
 
     chi2: Array
@@ -73,12 +74,13 @@ class Dispersion:
     squares: Array
     pairs: Array
     spread: Array
-    seconds: float = 0.0
-    minutes: int = 0
+    seconds: Array
+    minutes: Integers
 
 
 _BY_CELL = ("chi2", "df", "weighed", "lasting_chi2", "lasting_df", "up", "down")
 _BY_LEVEL = ("score", "variance", "last", "last_variance", "squares", "pairs", "spread")
+_ALL = tuple(each.name for each in fields(Dispersion))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,15 +101,24 @@ def nothing_known(*shape: int) -> Dispersion:
     leveled = (*shape[:-1], LEVELS, shape[-1])
     sums: dict[str, Any] = {name: np.zeros(shape) for name in _BY_CELL}
     sums |= {name: np.zeros(leveled) for name in _BY_LEVEL}
-    return Dispersion(**sums)
+    begun = shape[:-1]
+    return Dispersion(**sums, seconds=np.zeros(begun), minutes=np.zeros(begun, dtype=np.int64))
+
+
+def joined(each: Sequence[Dispersion]) -> Dispersion:
+    """Of several rollouts, along a new first axis."""
+    return Dispersion(**{name: np.stack([getattr(one, name) for one in each]) for name in _ALL})
+
+
+def parted(known: Dispersion) -> list[Dispersion]:
+    """The inverse of `joined`."""
+    return [Dispersion(*arrays) for arrays in zip(*(getattr(known, name) for name in _ALL), strict=True)]
 
 
 def kept(known: Dispersion) -> dict[str, tuple[float, ...]]:
     """What goes from step to step, as plain data: stretches reach over a shift, so that short steps show
     them."""
-    return {
-        each.name: tuple(np.round(getattr(known, each.name), 6).ravel().tolist()) for each in fields(known)
-    }
+    return {name: tuple(np.round(getattr(known, name), 6).ravel().tolist()) for name in _ALL}
 
 
 def resumed(sums: Mapping[str, Sequence[float]], cells: int) -> Dispersion:
@@ -115,11 +126,11 @@ def resumed(sums: Mapping[str, Sequence[float]], cells: int) -> Dispersion:
     empty = nothing_known(cells)
     if not sums:
         return empty
-    shapes = {each.name: np.shape(getattr(empty, each.name)) for each in fields(empty)}
+    shapes = {name: np.shape(getattr(empty, name)) for name in _ALL}
     if {name: len(values) for name, values in sums.items()} != {n: math.prod(s) for n, s in shapes.items()}:
         raise ValueError("the evidence of the earlier steps is of another policy or metric set")
-    arrays = {name: np.array(sums[name]).reshape(shapes[name]) for name in (*_BY_CELL, *_BY_LEVEL)}
-    return Dispersion(**arrays, seconds=sums["seconds"][0], minutes=int(sums["minutes"][0]))
+    arrays: dict[str, Any] = {name: np.array(sums[name]).reshape(shape) for name, shape in shapes.items()}
+    return Dispersion(**arrays | {"minutes": arrays["minutes"].astype(np.int64)})
 
 
 def kappa(
@@ -128,7 +139,7 @@ def kappa(
     bad: Integers,
     scattered: Scattered,
     requests: Array,
-    seconds: float,
+    seconds: Array,
     slower: Array,
     bounds: tuple[float, float],
 ) -> Array:
@@ -140,7 +151,7 @@ def kappa(
     """
     n_c, n_b = n
     each = np.maximum((n_c + n_b) / np.maximum(requests, 1), 1)
-    information = evidence.tendency(n_c, n_b, bad, np.ones(np.shape(n_c)))[1] * (BLOCK / seconds)
+    information = evidence.tendency(n_c, n_b, bad, np.ones(np.shape(n_c)))[1] * (BLOCK / seconds)[..., None]
     pods = np.maximum(between_pods(known, each), _in_this_window(n_c, n_b, scattered))
     return np.clip(1 / np.maximum(pods, 1 + _noise(known, information, slower)), *bounds)
 
@@ -195,7 +206,7 @@ def with_pods(known: Dispersion, n_b: Integers, share: Array, scattered: Scatter
     )
 
 
-def with_time(known: Dispersion, n: Integers, bad: Integers, seconds: float) -> Dispersion:
+def with_time(known: Dispersion, n: Integers, bad: Integers, seconds: Array) -> Dispersion:
     """What is known after the time of one more window; `n`, `bad` are of canary and stable. As the canary's
     average odds move, what was surprising about those before moves with them (to first order): else learning
     them would look like a fall."""
@@ -215,14 +226,16 @@ def with_time(known: Dispersion, n: Integers, bad: Integers, seconds: float) -> 
         last=known.last - np.sqrt(known.last_variance) * moved,
         seconds=known.seconds + seconds,
     )
-    return _closed(grown) if grown.seconds >= BLOCK else grown
+    over = np.asarray(grown.seconds >= BLOCK)
+    return _closed(grown, over) if over.any() else grown
 
 
-def _closed(known: Dispersion) -> Dispersion:
-    """Stretches that end with this minute against those before: a squared fall, or 0, is 1 by chance."""
-    minutes = known.minutes + 1
+def _closed(known: Dispersion, over: NDArray[np.bool_]) -> Dispersion:
+    """Where a minute is `over`: stretches that end with it against those before. A squared fall, or 0, is 1
+    by chance."""
+    minutes = known.minutes + over
     length = 2 ** np.arange(LEVELS)[:, None]
-    ends = minutes % length == 0
+    ends = over[..., None, None] & (minutes[..., None, None] % length == 0)
     informative = ends & (known.variance >= ENOUGH)
     surprise = known.score / np.sqrt(np.maximum(known.variance, ENOUGH))
     both = informative & (known.last_variance > 0)
@@ -237,6 +250,6 @@ def _closed(known: Dispersion) -> Dispersion:
         last_variance=np.where(informative, known.variance, known.last_variance),
         score=np.where(ends, 0.0, known.score),
         variance=np.where(ends, 0.0, known.variance),
-        seconds=0.0,
+        seconds=np.where(over, 0.0, known.seconds),
         minutes=minutes,
     )

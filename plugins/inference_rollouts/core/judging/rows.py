@@ -9,10 +9,9 @@ import numpy as np
 
 from inference_rollouts.core.judging import evidence
 from inference_rollouts.core.judging.counts import WindowCounts
-from inference_rollouts.core.judging.evidence import Array
 from inference_rollouts.core.judging.judgement import ArmShare, Row, Totals
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
-from inference_rollouts.core.judging.sums import Sums, log_goodness, totals
+from inference_rollouts.core.judging.sums import Evidence, Sums, evidence_of, totals
 
 Events = Mapping[str, tuple[int, tuple[int, ...]]]
 """By metric: all events, and the bad ones at each threshold."""
@@ -23,9 +22,9 @@ def rounded(log_value: float) -> float:
     return float(f"{math.exp(min(log_value, 690.0)):.6g}")
 
 
-def rows_of(sums: Sums, log_e: Array) -> tuple[Row, ...]:
-    """One row per metric, in the metric set's order; `log_e` is the `log_evidence` of each test."""
-    good = log_goodness(sums) if _asks_for_proof(sums) else {}
+def rows_of(sums: Sums, found: Evidence) -> tuple[Row, ...]:
+    """One row per metric, in the metric set's order."""
+    log_e, good = found.log_e, found.log_good
     rows: dict[str, Row] = {}
     for each in sums.rules.alike:
         loudest = each.cells[np.arange(len(each.names)), np.argmax(log_e[each.cells], axis=1)].tolist()
@@ -42,13 +41,9 @@ def least_goodness(sums: Sums) -> float | None:
 
     None where it asks for none, as before the last step that is compared.
     """
-    good = log_goodness(sums) if _asks_for_proof(sums) else {}
+    good = evidence_of(sums).log_good
     asked = [good[m.name] for m in sums.rules.metric_set.judged if m.name in good and _needed(sums, m)]
     return rounded(min(asked)) if asked else None
-
-
-def _asks_for_proof(sums: Sums) -> bool:
-    return sums.step.last_compared and sums.rules.policy.margin is not None
 
 
 def _row(

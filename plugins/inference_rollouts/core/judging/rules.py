@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class Alike:
     alarm_at: tuple[float | None, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Rules:
     """`cells` are compared between the arms; `objectives` are the cells with an absolute limit as well.
 
@@ -88,7 +89,18 @@ class Rules:
 
 
 def rules_of(policy: Policy, metric_set: MetricSet) -> Rules:
-    """The layout. Metrics without a weight have cells too: they are shown, and have no say."""
+    """The layout; one object for all who judge alike, as long as one of them does."""
+    key = policy.model_dump_json(), metric_set.model_dump_json()
+    if (rules := _in_use.get(key)) is None:
+        rules = _in_use[key] = _laid_out(policy, metric_set)
+    return rules
+
+
+_in_use: WeakValueDictionary[tuple[str, str], Rules] = WeakValueDictionary()
+
+
+def _laid_out(policy: Policy, metric_set: MetricSet) -> Rules:
+    """Metrics without a weight have cells too: they are shown, and have no say."""
     judged, compared = metric_set.judged, frozenset(metric.name for metric in metric_set.compared)
     cells = tuple(Cell(metric, place) for metric in judged for place in range(len(metric.thresholds)))
     names = [cell.metric.name for cell in cells]

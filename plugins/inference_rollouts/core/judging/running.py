@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference_rollouts.core.judging import evidence, overdispersion
 from inference_rollouts.core.judging.evidence import Array, Integers
@@ -45,6 +44,9 @@ class Running:
     kappa: Array
 
 
+_ARRAYS = ("alarm", "good", "earlier", "counted", "kappa")
+
+
 def nothing_seen(rules: Rules, *shape: int) -> Running:
     """Before the first step of as many rollouts as `shape` says."""
     cells, tests = len(rules.cells), 2 * len(rules.cells) + len(rules.objectives)
@@ -65,11 +67,25 @@ def _first_kappa(rules: Rules) -> float:
     return FIRST_KAPPA if rules.policy.kappa == "estimate" else rules.policy.kappa
 
 
-def with_onset(running: Running, mass: float) -> Running:
-    """With an onset of this prior weight now."""
-    return (
-        replace(running, alarm=np.logaddexp(running.alarm, evidence.log(np.array(mass)))) if mass else running
-    )
+def joined(each: Sequence[Running]) -> Running:
+    """Of several rollouts with the same rules, along a new first axis."""
+    arrays = {name: np.stack([getattr(one, name) for one in each]) for name in _ARRAYS}
+    return Running(**arrays, dispersion=overdispersion.joined([one.dispersion for one in each]))
+
+
+def parted(running: Running) -> list[Running]:
+    """The inverse of `joined`."""
+    arrays = zip(*(getattr(running, name) for name in _ARRAYS), strict=True)
+    known = overdispersion.parted(running.dispersion)
+    return [
+        Running(**dict(zip(_ARRAYS, each, strict=True)), dispersion=one)
+        for each, one in zip(arrays, known, strict=True)
+    ]
+
+
+def with_onset(running: Running, mass: Array) -> Running:
+    """With an onset of this prior weight now, of each rollout."""
+    return replace(running, alarm=np.logaddexp(running.alarm, evidence.log(mass)[..., None, None]))
 
 
 def fold(
@@ -78,27 +94,24 @@ def fold(
     n: Integers,
     bad: Integers,
     scattered: Scattered,
-    seconds: float,
-    odds: tuple[Array, Array] | None = None,
+    seconds: Array,
 ) -> Running:
     """The evidence after one more window in which both arms count; `n`, `bad`: (canary, stable) x ... x
-    cells. `odds` are the window's `odds_of_all`, where they are known already.
+    cells. What a rollout gets is, to the last bit, the same whatever rollouts are beside it.
 
     Comparisons are discounted by the window's totals, on which they are conditioned, by how its pods scatter,
     and by the windows before; tests of one arm's share by the windows before alone, since totals would give
     its own count away.
     """
-    if odds is None:
-        no_worse = tolerated(rules, running.counted)[..., None]
-        odds = no_worse, _odds_ratios(rules, n, bad, no_worse)
-    events, bad_ones, (no_worse, _) = n.sum(axis=0), bad.sum(axis=0), odds
+    no_worse = tolerated(rules, running.counted)[..., None]
+    events, bad_ones = n.sum(axis=0), bad.sum(axis=0)
     known = overdispersion.with_pods(running.dispersion, n[1], bad_ones / np.maximum(events, 1), scattered)
     now, before = running.kappa, running.kappa[..., None]
     if rules.policy.kappa == "estimate":
         bounds, requests = rules.policy.kappa_bounds, events[..., rules.requests, None]
         slower = np.where(rules.slowdown > 0, no_worse[..., 0], 0.0)
         now = overdispersion.kappa(known, n, bad_ones, scattered, requests, seconds, slower, bounds)
-    ratios = odds[1] * now[..., None]
+    ratios = _odds_ratios(rules, n, bad, no_worse) * now[..., None]
     return Running(
         alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, no_worse, before),
         good=running.good + _good_gains(rules, n, bad, ratios, before),
@@ -129,36 +142,6 @@ def margin_of(margin: Array, odds: Array, no_worse: Array) -> Array:
     """Log odds that are too bad: those of the policy's `margin`, or what TOLERANCES times the slowdown makes
     of them, where the slowdown that is tolerated makes `no_worse` of the `odds` that are."""
     return np.maximum(margin, np.where(no_worse > odds, TOLERANCES * no_worse, 0.0))
-
-
-def odds_of_all(
-    windows: Sequence[tuple[Rules, Integers, Integers, Integers]],
-) -> list[tuple[Array, Array]]:
-    """What is tolerated, and log likelihoods at all odds that are tried, of one window of each of several
-    rollouts: in one go.
-
-    Of each its rules, what its `Running` has counted before, n and bad. They are, to the last bit, what each
-    rollout gets alone.
-    """
-    if not windows:
-        return []
-    telling = [_telling(n[0], bad[0], n[1], bad[1]) for *_, n, bad in windows]
-    no_worse = [tolerated(rules, counted)[..., None] for rules, counted, *_ in windows]
-    columns = []
-    for (rules, _, n, bad), rows, within in zip(windows, telling, no_worse, strict=True):
-        tried = _tried(rules, within)
-        columns.append(
-            (n[0][rows], bad[0][rows], n[1][rows], bad[1][rows], tried[rows], rules.worse.null[rows])
-        )
-    n_c, x_c, n_b, x_b, effects, null = (np.concatenate(column) for column in zip(*columns, strict=True))
-    each = np.repeat(np.arange(len(telling)), [len(rows) for rows in telling])
-    gains = evidence.odds_increments(n_c, x_c, n_b, x_b, effects, null, each)
-    odds = []
-    ends = np.cumsum([len(rows) for rows in telling])[:-1]
-    for (*_, n, _), rows, gain in zip(windows, telling, np.split(gains, ends), strict=True):
-        odds.append(np.zeros((n.shape[-1], effects.shape[-1])))
-        odds[-1][rows] = gain
-    return list(zip(no_worse, odds, strict=True))
 
 
 def _telling(n_c: Integers, x_c: Integers, n_b: Integers, x_b: Integers) -> Integers:
@@ -210,7 +193,7 @@ def _odds(n: Integers, bad: Integers, effects: Array, null: Array) -> Array:
     return gains.reshape(*shape, -1)
 
 
-def log_evidence(running: Running, rules: Rules, unbegun: float, *, alone: bool = False) -> Array:
+def log_evidence(running: Running, rules: Rules, unbegun: Array, *, alone: bool = False) -> Array:
     """ln E of each test (comparisons, then objectives) against the canary; `unbegun`: weight of later onsets.
 
     A comparison says that the canary is worse than stable, by `slack` at most beyond what says that it is
@@ -218,7 +201,7 @@ def log_evidence(running: Running, rules: Rules, unbegun: float, *, alone: bool 
     itself where there is no stable to compare with (`alone`).
     """
     prior = np.concatenate([rules.worse.prior, rules.worse.prior, rules.breach.prior])
-    mixed = np.logaddexp(evidence.log_sum(running.alarm + prior), evidence.log(np.array(unbegun)))
+    mixed = np.logaddexp(evidence.log_sum(running.alarm + prior), evidence.log(unbegun)[..., None])
     cells = len(rules.cells)
     worse, beyond, breach = np.split(mixed, [cells, 2 * cells], axis=-1)
     objectives = breach if alone else np.minimum(breach, worse[..., rules.objectives])
@@ -270,7 +253,7 @@ def _alone(good: Array, close: Array, small: Array) -> Array:
     return np.asarray(np.where(np.isneginf(small).all(axis=(-2, -1)), odds, both))
 
 
-def objectives_broken(running: Running, rules: Rules, unbegun: float) -> NDArray[np.float64]:
+def objectives_broken(running: Running, rules: Rules, unbegun: Array) -> Array:
     """ln E that the canary breaks each objective, whatever stable does."""
     broken = running.alarm[..., 2 * len(rules.cells) :, :] + rules.breach.prior
-    return np.asarray(np.logaddexp(evidence.log_sum(broken), evidence.log(np.array(unbegun))))
+    return np.asarray(np.logaddexp(evidence.log_sum(broken), evidence.log(unbegun)[..., None]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,15 @@ class Sums:
     errors: Mapping[str, tuple[Counts, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """`log_e`: ln E of each test (comparisons, then objectives) against the canary, over the whole rollout;
+    `log_good`: ln E that each metric is good enough, empty where promotion does not ask for it yet."""
+
+    log_e: Array
+    log_good: Mapping[str, float]
+
+
 def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Carried) -> Sums:
     """A step's sums before its first window. Raises ValueError when `carried` is of other rules."""
     rules = rules_of(policy, metric_set)
@@ -69,7 +78,7 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
         rules=rules,
         step=step,
         begun=begun,
-        running=running.with_onset(state, mass),
+        running=running.with_onset(state, np.array(mass)),
         unbegun=carried.unbegun - mass,
         reference=None if step.compared else reference_of(carried.stable, state.dispersion),
         stable=carried.stable,
@@ -116,53 +125,60 @@ def onset(step: int, steps: int, bake: float, start: float, end: float) -> float
 
 def absorb(sums: Sums, window: WindowCounts) -> Sums:
     """The sums after one more window."""
-    return _absorbed(sums, window, _arrays(sums.rules, window))
+    return absorb_all([(sums, window)])[0]
 
 
 def absorb_all(windows: Sequence[tuple[Sums, WindowCounts]]) -> list[Sums]:
-    """The sums of several rollouts, each after one more window: the same as of `absorb`, and quicker."""
-    counted = [_arrays(sums.rules, window) for sums, window in windows]
-    compared = [place for place, (sums, _) in enumerate(windows) if sums.reference is None]
-    odds = running.odds_of_all(
-        [
-            (sums.rules, sums.running.counted, *counted[place][:2])
-            for place in compared
-            for sums in [windows[place][0]]
-        ]
-    )
-    known = dict(zip(compared, odds, strict=True))
+    """The sums of several rollouts, each after one more window: those with the same rules in one go."""
+    after: dict[int, Sums] = {}
+    for places in _alike([sums for sums, _ in windows]):
+        together = [windows[place] for place in places]
+        after.update(zip(places, _absorbed(*map(list, zip(*together, strict=True))), strict=True))
+    return [after[place] for place in range(len(windows))]
+
+
+def _alike(sums: Sequence[Sums]) -> list[list[int]]:
+    """Places of those that can be worked out together: with the same rules, and stable beside the canary."""
+    groups: dict[object, list[int]] = {}
+    for place, each in enumerate(sums):
+        groups.setdefault(id(each.rules) if each.step.compared else -place, []).append(place)
+    return list(groups.values())
+
+
+def _absorbed(sums: list[Sums], windows: list[WindowCounts]) -> list[Sums]:
+    """Of rollouts that are alike."""
+    rules, reference = sums[0].rules, sums[0].reference
+    n, bad, scattered = _arrays(rules, windows)
+    seconds = np.array([window.end - window.start for window in windows])
+    masses = [_mass(each, length) for each, length in zip(sums, seconds.tolist(), strict=True)]
+    begun = running.with_onset(running.joined([each.running for each in sums]), np.array(masses))
+    if reference is None:
+        states = running.parted(running.fold(begun, rules, n, bad, scattered, seconds))
+    else:
+        [state], before, now = running.parted(begun), (sums[0].n[0], sums[0].bad[0]), (n[0, 0], bad[0, 0])
+        states = [reference.fold(state, rules, np.stack(before), np.stack(now), float(seconds[0]))]
     return [
-        _absorbed(sums, window, each, known.get(place))
-        for place, ((sums, window), each) in enumerate(zip(windows, counted, strict=True))
+        replace(
+            each,
+            running=state,
+            unbegun=max(each.unbegun - mass, 0.0),
+            n=each.n + n[:, place],
+            bad=each.bad + bad[:, place],
+            heard=_heard(each, window),
+            counted=_counted(each, window),
+            seen={**each.seen, **_exported(window)},
+            seconds=each.seconds + window.end - window.start,
+            last=window,
+            errors=_errors(each, window),
+        )
+        for place, (each, window, state, mass) in enumerate(zip(sums, windows, states, masses, strict=True))
     ]
 
 
-def _absorbed(
-    sums: Sums, window: WindowCounts, counted: _Counted, odds: tuple[Array, Array] | None = None
-) -> Sums:
-    rules, seconds = sums.rules, window.end - window.start
-    n, bad, scattered = counted
+def _mass(sums: Sums, seconds: float) -> float:
+    """Prior weight of the onsets in so many more seconds of the step."""
     done = sums.earlier + sums.seconds
-    mass = onset(sums.begun, sums.step.steps, sums.step.bake, done, done + seconds)
-    state = running.with_onset(sums.running, mass)
-    if sums.reference is None:
-        state = running.fold(state, rules, n, bad, scattered, seconds, odds)
-    else:
-        before, now = np.stack([sums.n[0], sums.bad[0]]), np.stack([n[0], bad[0]])
-        state = sums.reference.fold(state, rules, before, now, seconds)
-    return replace(
-        sums,
-        running=state,
-        unbegun=max(sums.unbegun - mass, 0.0),
-        n=sums.n + n,
-        bad=sums.bad + bad,
-        heard=_heard(sums, window),
-        counted=_counted(sums, window),
-        seen={**sums.seen, **_exported(window)},
-        seconds=sums.seconds + seconds,
-        last=window,
-        errors=_errors(sums, window),
-    )
+    return onset(sums.begun, sums.step.steps, sums.step.bake, done, done + seconds)
 
 
 def carried_of(sums: Sums, crashes: int) -> Carried:
@@ -183,20 +199,31 @@ def carried_of(sums: Sums, crashes: int) -> Carried:
     )
 
 
-def log_evidence(sums: Sums) -> Array:
-    """ln E of each test (comparisons, then objectives) against the canary, over the whole rollout."""
-    alone = not sums.step.compared and sums.reference is None
-    return running.log_evidence(sums.running, sums.rules, sums.unbegun, alone=alone)
+def evidence_of(sums: Sums) -> Evidence:
+    """What the sums of a rollout say."""
+    return evidence_of_all([sums])[0]
 
 
-def log_goodness(sums: Sums) -> dict[str, float]:
-    """ln E that each metric is good enough."""
-    return {name: float(value) for name, value in running.log_goodness(sums.running, sums.rules).items()}
+def evidence_of_all(sums: Sequence[Sums]) -> list[Evidence]:
+    """Of several rollouts: of those with the same rules in one go."""
+    found: dict[int, Evidence] = {}
+    for places in _alike(sums):
+        together = [sums[place] for place in places]
+        rules, states = together[0].rules, running.joined([each.running for each in together])
+        alone = not together[0].step.compared and together[0].reference is None
+        unbegun = np.array([each.unbegun for each in together])
+        log_e = running.log_evidence(states, rules, unbegun, alone=alone)
+        asks = [each.step.last_compared and rules.policy.margin is not None for each in together]
+        good = running.log_goodness(states, rules) if any(asks) else {}
+        for row, place in enumerate(places):
+            log_good = {name: float(values[row]) for name, values in good.items()} if asks[row] else {}
+            found[place] = Evidence(log_e[row], log_good)
+    return [found[place] for place in range(len(sums))]
 
 
 def objectives_broken(sums: Sums) -> Array:
     """ln E that the canary breaks each objective, whatever stable does."""
-    return running.objectives_broken(sums.running, sums.rules, sums.unbegun)
+    return running.objectives_broken(sums.running, sums.rules, np.array(sums.unbegun))
 
 
 def totals(sums: Sums, arm: int) -> dict[str, tuple[int, tuple[int, ...]]]:
@@ -233,22 +260,23 @@ def _exported(window: WindowCounts) -> dict[tuple[int, str], float]:
     return {(arm, name): window.end for arm, name, counts in arms if counts.pods}
 
 
-def _arrays(rules: Rules, window: WindowCounts) -> _Counted:
-    """Events and bad events, (canary, stable) x cells, and how their pods scatter."""
-    n: tuple[list[int], list[int]] = ([], [])
-    bad: tuple[list[int], list[int]] = ([], [])
-    scattered: tuple[list[float], ...] = ([], [], [], [], [], [])
-    for name, place in rules.places.items():
-        width = place.stop - place.start
-        counts = window.counts.get(name) or _nothing(width)
-        for arm, own in enumerate((counts.canary, counts.stable)):
-            n[arm].extend([own.n] * width)
-            bad[arm].extend(own.bad)
-        stable = counts.chi2, counts.df, counts.lasting_chi2, counts.lasting_df
-        canary = counts.canary_chi2, counts.canary_df
-        for values, each in zip(scattered, (*stable, *canary), strict=True):
-            values.extend(each)
-    floats = Scattered(*(np.array(values, dtype=np.float64) for values in scattered))
+def _arrays(rules: Rules, windows: Sequence[WindowCounts]) -> _Counted:
+    """Events and bad events, (canary, stable) x windows x cells, and how their pods scatter."""
+    n: tuple[list[list[int]], ...] = ([[] for _ in windows], [[] for _ in windows])
+    bad: tuple[list[list[int]], ...] = ([[] for _ in windows], [[] for _ in windows])
+    scattered: list[list[list[float]]] = [[[] for _ in windows] for _ in fields(Scattered)]
+    for row, window in enumerate(windows):
+        for name, place in rules.places.items():
+            width = place.stop - place.start
+            counts = window.counts.get(name) or _nothing(width)
+            for arm, own in enumerate((counts.canary, counts.stable)):
+                n[arm][row].extend([own.n] * width)
+                bad[arm][row].extend(own.bad)
+            stable = counts.chi2, counts.df, counts.lasting_chi2, counts.lasting_df
+            canary = counts.canary_chi2, counts.canary_df
+            for rows, each in zip(scattered, (*stable, *canary), strict=True):
+                rows[row].extend(each)
+    floats = Scattered(*(np.array(rows, dtype=np.float64) for rows in scattered))
     return np.array(n, dtype=np.int64), np.array(bad, dtype=np.int64), floats
 
 

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
-from inference_rollouts.core.judging.judge import Carried, Policy, StepContext, absorb, absorb_all, begin
+from inference_rollouts.core.judging.judge import (
+    Carried,
+    Evidence,
+    Policy,
+    StepContext,
+    absorb,
+    absorb_all,
+    begin,
+    evidence_of_all,
+)
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.sums import Sums
 from tests.support.judging import small_set
@@ -59,24 +68,29 @@ def same(one: Sums, other: Sums) -> bool:
     )
 
 
+def agree(one: Evidence, other: Evidence) -> bool:
+    return np.array_equal(one.log_e, other.log_e) and one.log_good == other.log_good
+
+
 @pytest.mark.parametrize("rollouts", [1, 2, 17])
 def test_together_or_alone_the_sums_are_the_same(rollouts: int) -> None:
     """Of few events and of very many, compared and not, by rules of their own."""
     numbers = count()
-    sets = [small_set(tolerance=0.1 * (place % 3)) for place in range(rollouts)]
+    rules_of_each = [(Policy(), small_set(tolerance=0.1 * place)) for place in range(3)]
+    rules = [rules_of_each[place % 3] for place in range(rollouts)]
     steps = [STEP.model_copy(update={"weight": 100 if place % 5 == 4 else 50}) for place in range(rollouts)]
-    together = [
-        begin(Policy(), metric_set, step, Carried()) for metric_set, step in zip(sets, steps, strict=True)
-    ]
+    together = [begin(*each, step, Carried()) for each, step in zip(rules, steps, strict=True)]
     alone = list(together)
-    for place in range(12):
+    for place in range(30):
         windows = [
             window(each, next(numbers), 1000 + 5 * place, most=10 ** (1 + rollout % 5))
-            for rollout, each in enumerate(sets)
+            for rollout, (_, each) in enumerate(rules)
         ]
         together = absorb_all(list(zip(together, windows, strict=True)))
         alone = [absorb(sums, each) for sums, each in zip(alone, windows, strict=True)]
         assert all(same(*pair) for pair in zip(together, alone, strict=True))
+        found = evidence_of_all(together)
+        assert all(agree(each, evidence_of_all([sums])[0]) for each, sums in zip(found, alone, strict=True))
 
 
 def test_nothing_together_is_nothing() -> None:

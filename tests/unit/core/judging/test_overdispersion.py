@@ -54,7 +54,7 @@ def observe(
 ) -> Dispersion:
     """After one more window."""
     known = overdispersion.with_pods(known, n_b, (x_c + x_b) / (n_c + n_b), pods)
-    return overdispersion.with_time(known, np.stack([n_c, n_b]), np.stack([x_c, x_b]), seconds)
+    return overdispersion.with_time(known, np.stack([n_c, n_b]), np.stack([x_c, x_b]), np.array(seconds))
 
 
 def kappa_of(known: Dispersion, n_c: Counted, n_b: Counted, bad: Counted, **given: Any) -> np.ndarray:
@@ -66,7 +66,7 @@ def kappa_of(known: Dispersion, n_c: Counted, n_b: Counted, bad: Counted, **give
         bad,
         given.get("pods", scattered(none, 0.0)),
         given.get("requests", n.sum(axis=0)),
-        given.get("seconds", BLOCK),
+        np.array(given.get("seconds", BLOCK)),
         none + given.get("slower", 0.0),
         given.get("bounds", BOUNDS),
     )

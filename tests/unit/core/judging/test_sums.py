@@ -123,7 +123,7 @@ def test_the_test_of_one_arm_is_not_corrected_by_its_own_count() -> None:
         both = {"ttft": counted(400, 100, 20)}
         arms = ({"errors": counted(400, failed), **both} for failed in (9 * i, 5))
         sums = judge.absorb(sums, window(10.0 * i, *arms, chi2=9.0, df=2))
-    after = running.with_onset(before.running, before.unbegun - sums.unbegun)
+    after = running.with_onset(before.running, np.array(before.unbegun - sums.unbegun))
     increment = (sums.running.alarm - after.alarm)[-1]
     breach = sums.rules.breach
     plain = share_increments(np.array([400]), np.array([18]), breach.effects, breach.null)[0]

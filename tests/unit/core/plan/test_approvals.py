@@ -6,7 +6,7 @@ import pytest
 
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.judge import Carried, begin
-from inference_rollouts.core.judging.sums import carried_of, log_evidence
+from inference_rollouts.core.judging.sums import carried_of, evidence_of
 from inference_rollouts.core.plan.approvals import Approvals
 from tests.support.judging import policy, small_set, step
 from tests.support.plans import llm_plan
@@ -43,9 +43,9 @@ def test_an_approval_that_could_not_be_asked_for_is_refused() -> None:
 def test_a_watch_that_is_begun_anew_changes_no_evidence() -> None:
     """However often: the chance of a false alarm is that of the steps alone."""
     sums = begin(policy(), small_set(), step(index=1, steps=2), Carried())
-    carried, before = carried_of(sums, 0), log_evidence(sums)
+    carried, before = carried_of(sums, 0), evidence_of(sums).log_e
     for _ in range(100):
         again = begin(policy(), small_set(), step(index=1, steps=2, resumed=True), carried)
         carried = carried_of(again, 0)
-    assert log_evidence(again) == pytest.approx(before, abs=1e-9)
+    assert evidence_of(again).log_e == pytest.approx(before, abs=1e-9)
     assert carried.steps == 1
