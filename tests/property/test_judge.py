@@ -1,12 +1,12 @@
 """Laws of verdicts."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts

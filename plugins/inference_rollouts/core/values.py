@@ -8,13 +8,23 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
+import msgspec
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
@@ -96,6 +106,33 @@ class Value(_Described):
     def from_json(cls, value: Any) -> Self:
         """The inverse of `to_json`; raises pydantic.ValidationError for anything else."""
         return cls.model_validate(value)
+
+
+_MOST = sys.float_info.max
+Finite = Annotated[float, msgspec.Meta(ge=-_MOST, le=_MOST)]
+"""A number in a Plain, which is neither infinite nor NaN."""
+
+
+class Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A frozen record like a Value, of which a hundred are made at every observation.
+
+    It is made ten times as quickly, and garbage collection need not look at it: nothing in it refers back.
+    As a part of a Value it is checked where that is read.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        plain = core_schema.plain_serializer_function_ser_schema(msgspec.to_builtins)
+        return core_schema.no_info_plain_validator_function(cls._checked, serialization=plain)
+
+    @classmethod
+    def _checked(cls, value: Any) -> Self:
+        if isinstance(value, cls):
+            return value
+        try:
+            return msgspec.convert(value, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from error
 
 
 def renamed(**names: str) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.running import log_total

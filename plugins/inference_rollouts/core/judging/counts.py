@@ -21,7 +21,7 @@ from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Me
 from inference_rollouts.core.judging.queries import series
 from inference_rollouts.core.judging.scatter import Scatter, in_one_window
 from inference_rollouts.core.judging.spellings import bad_in, events_in
-from inference_rollouts.core.values import Value
+from inference_rollouts.core.values import Finite, Plain, Value
 
 if TYPE_CHECKING:
     from inference_rollouts.core.judging.pooled import Pooled
@@ -51,8 +51,7 @@ def _samples(vector: Iterable[Mapping[str, Any]]) -> Sequence[Sample]:
     return read if isinstance(read, Samples) else [(s["metric"], float(s["value"][1])) for s in vector]
 
 
-@dataclass(frozen=True, slots=True)
-class ArmCounts:
+class ArmCounts(Plain, frozen=True):
     """Events of one arm in one window: `n` in all, `bad[j]` of them bad (slower than threshold j).
 
     `pods` is how many pods could be counted; 0 means that nothing is known, not that nothing happened.
@@ -63,8 +62,7 @@ class ArmCounts:
     pods: int
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Plain, frozen=True):
     """One metric in one window.
 
     `chi2` with `df` degrees of freedom is Pearson's test, at each threshold, that stable's pods are alike;
@@ -74,11 +72,11 @@ class Counts:
 
     canary: ArmCounts
     stable: ArmCounts
-    chi2: tuple[float, ...]
+    chi2: tuple[Finite, ...]
     df: tuple[int, ...]
-    lasting_chi2: tuple[float, ...]
+    lasting_chi2: tuple[Finite, ...]
     lasting_df: tuple[int, ...]
-    canary_chi2: tuple[float, ...]
+    canary_chi2: tuple[Finite, ...]
     canary_df: tuple[int, ...]
 
 
@@ -234,19 +232,7 @@ class _Again:
     ) -> dict[str, Counts] | None:
         """The counts of one more window; None where something else is shown."""
         seen = self.repeat.observe(samples, pods, time, MOST, AHEAD)
-        return seen and {
-            name: Counts(
-                canary=ArmCounts(n=each.n[0], bad=tuple(each.bad[0]), pods=each.pods[0]),
-                stable=ArmCounts(n=each.n[1], bad=tuple(each.bad[1]), pods=each.pods[1]),
-                chi2=tuple(each.chi2),
-                df=tuple(each.df),
-                lasting_chi2=tuple(each.lasting_chi2),
-                lasting_df=tuple(each.lasting_df),
-                canary_chi2=tuple(each.canary_chi2),
-                canary_df=tuple(each.canary_df),
-            )
-            for name, each in self._pooled.sums(*seen)
-        }
+        return seen and dict(self._pooled.counts(*seen))
 
     def give_back(self) -> dict[tuple[str, str, str], int]:
         """Tell ledger and scatters what was counted here, and the caller what is ahead, by unit."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 from inference_rollouts.core.judging.carried import Carried
-from inference_rollouts.core.values import Value
+from inference_rollouts.core.values import Finite, Plain, Value
 
 
 class Verdict(StrEnum):
@@ -35,17 +34,15 @@ class Verdict(StrEnum):
         return self not in (Verdict.INCONCLUSIVE, Verdict.NO_DATA)
 
 
-@dataclass(frozen=True, slots=True)
-class ArmShare:
+class ArmShare(Plain, frozen=True):
     """Bad events of one arm in this step; `share` is None without events."""
 
     n: int
     bad: int
-    share: float | None
+    share: Finite | None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Plain, frozen=True):
     """One judged metric. For a latency, `bad` means slower than `threshold`, the one that speaks the loudest.
 
     `evidence` is E against the canary over the whole rollout (1 at the start); alone it would raise the alarm
@@ -55,27 +52,26 @@ class Row:
 
     metric: str
     title: str
-    threshold: float | None
+    threshold: Finite | None
     canary: ArmShare
     stable: ArmShare
-    evidence: float
-    alarm_at: float | None
-    goodness: float | None
-    needed: float | None
-    kappa: float
+    evidence: Finite
+    alarm_at: Finite | None
+    goodness: Finite | None
+    needed: Finite | None
+    kappa: Finite
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Plain, frozen=True):
     """One arm for people: requests/s, share of failed requests, 95th percentile of the latency shown (s).
 
     None where nothing was counted. A percentile beyond the largest threshold is given as that threshold.
     """
 
     requests: int
-    rate: float | None
-    errors: float | None
-    latency_p95: float | None
+    rate: Finite | None
+    errors: Finite | None
+    latency_p95: Finite | None
 
 
 class Judgement(Value):
@@ -112,8 +108,7 @@ class Judgement(Value):
         return self.carried
 
 
-@dataclass(frozen=True, slots=True)
-class Opinion:
+class Opinion(Plain, frozen=True):
     """One reason for one verdict; a judgement is the most severe of its opinions.
 
     `on_timeout`: what the plan may make of it at the deadline, if it is undecided: go on without a proof that

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from inference_rollouts.core.judging.counts import ArmCounts, Counts
 from inference_rollouts.core.judging.evidence import Integers
 from inference_rollouts.core.judging.scatter import Scatter
 from inference_rollouts.core.judging.scatters import Scatters, in_one_window
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """One metric in one window: of canary and stable events, bad ones by threshold, and how many pods
-    counted; and by threshold how their pods scatter.
-    """
-
-    n: list[int]
-    bad: list[list[int]]
-    pods: list[int]
-    chi2: list[float]
-    df: list[int]
-    lasting_chi2: list[float]
-    lasting_df: list[int]
-    canary_chi2: list[float]
-    canary_df: list[int]
 
 
 class Pooled:
@@ -72,13 +55,13 @@ class Pooled:
             [pods.get(int(column), []) for column in stable],
         )
 
-    def sums(self, n: Integers, bad: Integers) -> Iterator[tuple[str, Sums]]:
+    def counts(self, n: Integers, bad: Integers) -> Iterator[tuple[str, Counts]]:
         """By metric, of the events of each unit and the bad ones of each cell in one window."""
         events = np.bincount(self._group, n, len(self._pods)).astype(np.int64).tolist()
         bad_ones = np.bincount(self._column, bad, self._columns).astype(np.int64).tolist()
         of_cell, cells = n[self._unit_of_cell], self._columns // 2
         tests = [
-            each.tolist()
+            tuple(each.tolist())
             for each in (
                 *self.scatters.add(of_cell[self._stable], bad[self._stable]),
                 *in_one_window(of_cell[self._canary], bad[self._canary], self._test_of_canary, cells),
@@ -87,13 +70,16 @@ class Pooled:
         group = column = test = 0
         for name, width in self._metrics.items():
             middle, end, last = column + width, column + 2 * width, test + width
+            canary, stable = (
+                ArmCounts(n=events[arm], bad=tuple(bad_ones[begin : begin + width]), pods=self._pods[arm])
+                for arm, begin in ((group, column), (group + 1, middle))
+            )
             chi2, df, lasting_chi2, lasting_df, canary_chi2, canary_df = (each[test:last] for each in tests)
             yield (
                 name,
-                Sums(
-                    n=events[group : group + 2],
-                    bad=[bad_ones[column:middle], bad_ones[middle:end]],
-                    pods=self._pods[group : group + 2],
+                Counts(
+                    canary=canary,
+                    stable=stable,
                     chi2=chi2,
                     df=df,
                     lasting_chi2=lasting_chi2,

@@ -21,7 +21,7 @@ from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, momen
 from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL
 from inference_rollouts.core.routing.claim import Claim
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.core.values import Value
+from inference_rollouts.core.values import Finite, Plain, Value
 
 LEASES = {OWNER_LABEL: OWNER}
 """The labels of all these leases."""
@@ -40,15 +40,13 @@ LONGEST_NAME = 253
 LONGEST_REASON = 400  # characters of the judge's reason that a Lease takes
 
 
-class MetricEvidence(Value):
+class MetricEvidence(Plain, frozen=True, forbid_unknown_fields=False):
     """Evidence by one metric: that the canary is worse than stable, and that it is good enough (None: not
     asked)."""
 
-    model_config = ConfigDict(extra="ignore")
-
     metric: str
-    worse: float
-    good: float | None = None
+    worse: Finite
+    good: Finite | None = None
 
 
 class Progress(Value):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import reduce
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
 from inference_rollouts.core.judging.decision_record import VERSION, canonical, replay
