@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Samples
-from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Sample
+from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Pods, Sample
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.queries import series
 from inference_rollouts.core.judging.scatter import Scatter, in_one_window
@@ -25,7 +25,7 @@ from inference_rollouts.core.values import Finite, Plain, Value
 
 if TYPE_CHECKING:
     from inference_rollouts.core.judging.pooled import Pooled
-    from inference_rollouts.core.judging.repeat import Repeat
+    from inference_rollouts.core.judging.repeat import Away, Repeat
 
 NAMED = 5  # pods that are named where there may be many
 MOST = 10**9  # events of one pod in one window; more is no count but a broken counter
@@ -128,6 +128,7 @@ class Counter:
         self._ahead: dict[tuple[str, str, str], int] = {}
         self._shown: deque[frozenset[str]] = deque(maxlen=SETTLED)
         self._scatters = {m.name: [Scatter() for _ in m.thresholds] for m in metric_set.metrics}
+        self._away: Away | None = None
         self._again: _Again | None = None
 
     def observe(self, after: Snapshot, pods: Collection[str] | None = None) -> WindowCounts | None:
@@ -137,12 +138,11 @@ class Counter:
         cluster has: others in the metrics are foreign, and left out. None: nobody knows.
         """
         samples = _joined(list(after.samples.values()))
-        if again := self._again:
-            if (counts := again.observe(samples, pods, after.time)) is not None:
-                self._shown.append(again.shown)
-                self.notes, since, self._since = again.notes, self._since, after.time
-                return WindowCounts(start=since, end=after.time, counts=counts)
-            self._ahead.update(again.give_back())
+        if (again := self._again) and (counts := again.observe(samples, pods, after.time)) is not None:
+            self._shown.append(again.shown)
+            self.notes, since, self._since = again.notes, self._since, after.time
+            return WindowCounts(start=since, end=after.time, counts=counts)
+        self._take_back()
         read, shown = self._ledger.read(samples, pods)
         self._shown.append(shown)
         strangers = sorted(shown.difference(shown if pods is None else pods))
@@ -154,24 +154,45 @@ class Counter:
             since, arms = after.time - over, self._ledger.increases(read)
         else:
             arms = self._ledger.observe(read, after.time, since)
-        self._again = None
-        if since == -math.inf:
-            return None
-        strangers_alone = self.notes
-        counts = dict(self._counts(arms))
-        if not over and self.notes == strangers_alone and isinstance(samples, Samples):
-            # Imported on use, since numpy is: who counts once starts without it.
-            from inference_rollouts.core.judging.pooled import Pooled
-            from inference_rollouts.core.judging.repeat import Repeat, found, parts_of
+        strangers_alone, counts = self.notes, {} if since == -math.inf else dict(self._counts(arms))
+        if not over and isinstance(samples, Samples):
+            self._put_away(samples, pods, read, after.time)
+            if self.notes == strangers_alone:
+                self._again = self._repeated(read, shown, counts)
+        return None if since == -math.inf else WindowCounts(start=since, end=after.time, counts=counts)
 
-            if where := found(self._ledger, samples, pods, read):
-                parts = parts_of(self.metric_set, self._arms, read)
-                repeat = Repeat(self._ledger, where, parts, samples, self._ahead)
-                scatters = {name: self._scatters[name] for name in counts}
-                values = [arm.value for arm in self._arms]
-                pooled = Pooled(values, repeat.units, repeat.unit_of_cell, scatters)
-                self._again = _Again(repeat, pooled, shown, self.notes)
-        return WindowCounts(start=since, end=after.time, counts=counts)
+    def _put_away(
+        self, samples: Samples, pods: Collection[str] | None, read: Sequence[Pods], time: float
+    ) -> None:
+        """What was `read`, as far as it can be, until something else is shown."""
+        # Imported on use, since numpy is: who counts nothing starts without it.
+        from inference_rollouts.core.judging.repeat import Away, found
+
+        where = found(self._ledger, samples, pods, read)
+        self._away = Away(self._ledger, where, samples, time) if where else None
+
+    def _repeated(
+        self, read: Sequence[Pods], shown: frozenset[str], counts: Mapping[str, Counts]
+    ) -> _Again | None:
+        """How to count it once more."""
+        from inference_rollouts.core.judging.pooled import Pooled
+        from inference_rollouts.core.judging.repeat import Repeat, parts_of
+
+        if not self._away or not counts:
+            return None
+        repeat = Repeat(self._away, parts_of(self.metric_set, self._arms, read), self._ahead)
+        scatters = {name: self._scatters[name] for name in counts}
+        values = [arm.value for arm in self._arms]
+        pooled = Pooled(values, repeat.units, repeat.unit_of_cell, scatters)
+        return _Again(repeat, pooled, shown, self.notes)
+
+    def _take_back(self) -> None:
+        """All that was put away, since something else is shown."""
+        if self._again:
+            self._ahead.update(self._again.give_back())
+        if self._away:
+            self._away.give_back()
+        self._again = self._away = None
 
     def silent(self, pods: Collection[str]) -> list[str]:
         """Which of these the latest two observations know nothing of."""
@@ -235,10 +256,9 @@ class _Again:
         return seen and dict(self._pooled.counts(*seen))
 
     def give_back(self) -> dict[tuple[str, str, str], int]:
-        """Tell ledger and scatters what was counted here, and the caller what is ahead, by unit."""
-        if ahead := dict(self.repeat.give_back()):
-            self._pooled.scatters.give_back()
-        return ahead
+        """Tell scatters what was counted here, and the caller what is ahead, by unit."""
+        self._pooled.scatters.give_back()
+        return self.repeat.ahead
 
 
 def pods_in(snapshot: Snapshot, label: str, arm: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ are new. Anything else is theirs: what was counted here is given back to them fi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,28 +108,46 @@ def found(
     return Found(samples.series, [each.key for each in series], pods, targets)
 
 
-class Repeat:
-    """The series of both arms as they were `found`, and the `parts` that are counted of them."""
+class Away:
+    """What a ledger knows of the series of an answer since `time`, kept here in a tenth of the room until it
+    is given back."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        where: Found,
-        parts: Sequence[Part],
-        samples: Samples,
-        ahead: Mapping[Unit, int],
-    ) -> None:
+    def __init__(self, ledger: Ledger, where: Found, samples: Samples, time: float) -> None:
         self._ledger = ledger
-        self._where = where
-        self._values = values = np.array(samples.values)
-        self._steps = 0
-        self._time = 0.0
+        self.where = where
+        self.values: Floats = np.array(samples.values)
+        self._time = time
+        self._times = 0
+        for target, *_ in where.targets:
+            target.values = {}
+        ledger.let_go()
+
+    def observed(self, values: Floats, time: float) -> None:
+        """The same series once more."""
+        self.values, self._time, self._times = values, time, self._times + 1
+
+    def give_back(self) -> None:
+        """Tell the ledger what was seen here."""
+        values, series = self.values.tolist(), self._ledger.series(self.where.series.read())
+        for target, own, start in self.where.targets:
+            target.values = {series[place]: values[place] for place in own.tolist()}
+            target.seen = self._time
+            target.times += self._times
+            target.started = target.started if start is None else values[start]
+        self._ledger.forget(self._time)
+
+
+class Repeat:
+    """The series of both arms as they were put `away`, and the `parts` that are counted of them."""
+
+    def __init__(self, away: Away, parts: Sequence[Part], ahead: Mapping[Unit, int]) -> None:
+        self._away = away
         self.units = [part.unit for part in parts]
-        self.ahead = np.array([ahead.get(unit, 0) for unit in self.units], dtype=np.int64)
-        starts = [start for *_, start in where.targets if start is not None]
-        self._starts = np.array(starts, dtype=np.int64)
+        self._ahead = np.array([ahead.get(unit, 0) for unit in self.units], dtype=np.int64)
+        where = away.where
+        self._starts = np.array([start for *_, start in where.targets if start is not None], dtype=np.int64)
         groups: dict[tuple[int, Key], int] = {}
-        series = np.full(len(values), -1, dtype=np.int64)
+        series = np.full(len(away.values), -1, dtype=np.int64)
         for place, (_, own, _) in enumerate(where.targets):
             for sample in own.tolist():
                 series[sample] = groups.setdefault((place, where.keys[sample]), len(groups))
@@ -154,12 +172,12 @@ class Repeat:
 
         More events than `most` are no count, nor are ends ahead of them by more than 2 and this share.
         """
-        where = self._where
+        where = self._away.where
         if not isinstance(samples, Samples) or samples.series != where.series or pods != where.pods:
             return None
         values = np.array(samples.values)
-        own, before = values[self._counted], self._values[self._counted]
-        begun, known = values[self._starts], self._values[self._starts]
+        own, before = values[self._counted], self._away.values[self._counted]
+        begun, known = values[self._starts], self._away.values[self._starts]
         steady = (own >= before).all() and np.isfinite(values).all() and (values >= 0).all()
         if not steady or (np.abs(begun - known) > CLOCK).any():
             return None
@@ -169,29 +187,17 @@ class Repeat:
         if (n > most).any():
             return None
         in_all = n[self.unit_of_cell]
-        bad = np.where(self._rest, in_all - marked - self.ahead[self.unit_of_cell], marked)
+        bad = np.where(self._rest, in_all - marked - self._ahead[self.unit_of_cell], marked)
         lacking = np.zeros(len(n), dtype=np.int64)
         lacking[self.unit_of_cell[self._lenient[self.unit_of_cell]]] = bad[self._lenient[self.unit_of_cell]]
         limit = 2 + np.floor(share * n).astype(np.int64)
         if (-lacking > limit).any():
             return None
-        self.ahead = np.minimum(np.maximum(-lacking, 0), limit)
-        if not self._steps:
-            for target, *_ in where.targets:
-                target.values = {}  # they are here now, in a tenth of the room
-            self._ledger.let_go()
-        self._values, self._time, self._steps = values, time, self._steps + 1
+        self._ahead = np.minimum(np.maximum(-lacking, 0), limit)
+        self._away.observed(values, time)
         return n, np.clip(bad, 0, in_all)
 
-    def give_back(self) -> Iterator[tuple[Unit, int]]:
-        """Tell the ledger what was counted here, and the caller what is ahead, by unit."""
-        if self._steps:
-            values, series = self._values.tolist(), self._ledger.series(self._where.series.read())
-            for target, own, start in self._where.targets:
-                target.values = {series[place]: values[place] for place in own.tolist()}
-                target.seen = self._time
-                target.times += self._steps
-                target.started = target.started if start is None else values[start]
-            self._ledger.forget(self._time)
-            yield from zip(self.units, self.ahead.tolist(), strict=True)
-        self._steps = 0
+    @property
+    def ahead(self) -> dict[Unit, int]:
+        """Ends that were counted before the events that they end, by unit."""
+        return dict(zip(self.units, self._ahead.tolist(), strict=True))
