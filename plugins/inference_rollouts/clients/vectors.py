@@ -7,8 +7,9 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -17,8 +18,8 @@ from inference_rollouts.core.judging.labels import Labels, LabelSets, Samples
 
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf)|NaN", re.ASCII)
 """A float as Prometheus writes it, in values and in the label `le`."""
-PLAIN = b"0123456789.eE+-"
-"""Of these alone Python takes for a float what Prometheus does."""
+PLAIN = b"0123456789.eE+-,"
+"""Of these alone, as many numbers of JSON as there are texts are what Prometheus writes."""
 KEPT = 600.0  # seconds for which the labels are remembered that a query has shown
 
 Vector = Sequence[dict[str, Any]]
@@ -56,17 +57,16 @@ class _Answer(msgspec.Struct, Generic[T]):
 _VECTOR = msgspec.json.Decoder(_Answer[_Sample])
 _MATRIX = msgspec.json.Decoder(_Answer[_Series])
 _LABELS = msgspec.json.Decoder(dict[str, str])
+_NUMBERS = msgspec.json.Decoder(list[float])
 
 
 class Answered(Sequence[dict[str, Any]]):
-    """An instant vector as Prometheus sends it, in the order of labels; as `samples`, for who needs no more.
+    """An instant vector as Prometheus sends it, in the order of labels; as `samples`, for who needs no
+    more."""
 
-    `order` says where the value of each was sent.
-    """
-
-    def __init__(self, series: LabelSets, order: Sequence[int], values: list[_Value]) -> None:
-        self._values = [values[place] for place in order]
-        self.samples = Samples(series, _numbers([value.text for value in self._values]))
+    def __init__(self, series: LabelSets, values: list[_Value]) -> None:
+        self._values = values
+        self.samples = Samples(series, _numbers([value.text for value in values]))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -114,7 +114,7 @@ class VectorReader:
         answer = _decoded(_VECTOR, body, "vector")
         sent = answer.data.result
         series, order = self._of([each.metric for each in sent], query)
-        return Answered(series, order, [each.value for each in sent]), answer.warnings
+        return Answered(series, [sent[place].value for place in order]), answer.warnings
 
     def vectors(
         self, body: bytes, start: float, step: float, count: int, query: str = ""
@@ -134,7 +134,7 @@ class VectorReader:
 
     def _of(self, metrics: list[msgspec.Raw], query: str) -> tuple[LabelSets, Sequence[int]]:
         """The labels of series that a query shows now, in their order, and where each was sent."""
-        now, digest = self._now(), blake2b(b"".join(metrics), digest_size=16).digest()
+        now, digest = self._now(), sha256(b"".join(metrics)).digest()
         known = self._shown.get(query)
         if known is None or digest not in known.orders:
             known = _shown(tuple(_labels(bytes(each)) for each in metrics), digest, known)
@@ -163,11 +163,11 @@ def _shown(sent: tuple[Labels, ...], digest: bytes, known: _Shown | None) -> _Sh
 def _vector(series: LabelSets, order: Sequence[int], sent: list[tuple[int, _Value]]) -> Vector:
     """One of a matrix, of series by the numbers with which they were sent; all of them, or some."""
     if len(sent) == len(order) and all(number == place for place, (number, _) in enumerate(sent)):
-        return Answered(series, order, [value for _, value in sent])
+        return Answered(series, [sent[place][1] for place in order])
     values, labels = dict(sent), series.read()
     there = [place for place, number in enumerate(order) if number in values]
     some = [values[order[place]] for place in there]
-    return Answered(LabelSets.of(labels[place] for place in there), range(len(there)), some)
+    return Answered(LabelSets.of(labels[place] for place in there), some)
 
 
 def _labels(text: bytes) -> Labels:
@@ -192,9 +192,14 @@ def _decoded(decoder: msgspec.json.Decoder[_Answer[T]], body: bytes, kind: str) 
 
 def _numbers(texts: list[str]) -> array[float]:
     """Raises ValueError where one is none."""
-    if "".join(texts).encode().translate(None, PLAIN):
-        for text in texts:
-            _require_number(text)
+    joined = ",".join(texts).encode()
+    if not joined.translate(None, PLAIN):
+        with suppress(msgspec.MsgspecError):
+            numbers = _NUMBERS.decode(b"[%b]" % joined)
+            if len(numbers) == len(texts):
+                return array("d", numbers)
+    for text in texts:
+        _require_number(text)
     return array("d", map(float, texts))
 
 

@@ -13,6 +13,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,6 +100,25 @@ def test_what_is_no_matrix_of_these_times_is_no_answer(answer: Any) -> None:
 )
 def test_numbers_are_written_as_prometheus_writes_them(number: str) -> None:
     assert vector_of({"result": [{"metric": {}, "value": [1, number]}]})
+
+
+def test_numbers_read_together_are_those_read_alone() -> None:
+    texts = ["0", "7", "-1.5", "12345678901234567890", "1e+06", "2.5e-07", "1.7976931348623157e308", "0.1"]
+    for beside in ([], ["NaN"], ["1."], ["1e400"], ["+Inf"]):
+        data = {
+            "result": [{"metric": {"n": f"{n:02}"}, "value": [1, t]} for n, t in enumerate(texts + beside)]
+        }
+        body = json.dumps({"status": "success", "data": data}).encode()
+        values = VectorReader().vector(body)[0].samples.values
+        np.testing.assert_array_equal(values, [float(text) for text in texts + beside])
+
+
+@pytest.mark.parametrize(
+    "odd", [["1,2", "3"], ["", ","], ["1,2", ""], [" 1", "2"], ["null", "1"], ["-", "1"]]
+)
+def test_texts_that_are_numbers_only_together_are_none(odd: list[str]) -> None:
+    with pytest.raises(ValueError, match="no number"):
+        vector_of({"result": [{"metric": {"n": str(n)}, "value": [1, text]} for n, text in enumerate(odd)]})
 
 
 def vector_of(data: Any) -> list[dict[str, Any]]:

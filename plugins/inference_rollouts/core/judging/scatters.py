@@ -20,13 +20,14 @@ class Scatters:
     def __init__(self, scatters: Sequence[Scatter], pods: Sequence[Sequence[str]]) -> None:
         self._scatters = scatters
         known = [sorted({*each.pods, *names}) for each, names in zip(scatters, pods, strict=True)]
-        self._entries = [(cell, name) for cell, names in enumerate(known) for name in names]
-        place_of = {entry: place for place, entry in enumerate(self._entries)}
+        entries = [(cell, name) for cell, names in enumerate(known) for name in names]
+        place_of = {entry: place for place, entry in enumerate(entries)}
         counted = [(cell, name) for cell, names in enumerate(pods) for name in names]
-        self._cell_of_entry = np.array([cell for cell, _ in self._entries], dtype=np.int64)
+        self._names = [name for _, name in entries]
+        self._cell_of_entry = np.array([cell for cell, _ in entries], dtype=np.int64)
         self._cell = np.array([cell for cell, _ in counted], dtype=np.int64)
         self._entry = np.array([place_of[each] for each in counted], dtype=np.int64)
-        surprises = [scatters[cell].pods.get(name) or Surprise() for cell, name in self._entries]
+        surprises = [scatters[cell].pods.get(name) or Surprise() for cell, name in entries]
         self._excess = np.array([each.excess for each in surprises])
         self._variance = np.array([each.variance for each in surprises])
         self._chi2 = np.array([each.so_far[0] for each in scatters])
@@ -50,8 +51,9 @@ class Scatters:
 
     def give_back(self) -> None:
         """Tell each cell what is known of it now."""
-        known = zip(self._entries, self._excess.tolist(), self._variance.tolist(), strict=True)
-        for (cell, name), excess, variance in known:
+        cells, excesses = self._cell_of_entry.tolist(), self._excess.tolist()
+        known = zip(cells, self._names, excesses, self._variance.tolist(), strict=True)
+        for cell, name, excess, variance in known:
             if variance:
                 self._scatters[cell].pods[name] = Surprise(excess, variance)
         for each, chi2, df in zip(self._scatters, self._chi2.tolist(), self._df.tolist(), strict=True):
