@@ -54,15 +54,17 @@ def first(reached: NDArray[np.bool_]) -> Array:
 
 
 def row(stream: Stream, rules: Rules) -> Row:
-    """What all rules make of one scenario's rollouts."""
+    """What all rules make of one scenario's rollouts. Ours does not promote while something is in the air:
+    with evidence of the square root of the alarm's."""
     seen = ours.judged(stream, rules)
+    alarm_at = np.log(1 / rules.policy.alpha)
     highest = {OURS: _highest(seen.total[..., None])}
     for name, statistic in PEERS.items():
         highest[name] = _highest(statistic(stream, rules))
     return Row(
         highest=highest,
-        alarm=first(np.asarray(seen.total >= np.log(1 / rules.policy.alpha))),
-        promotion=first(np.all(seen.good >= 0, axis=2)),
+        alarm=first(np.asarray(seen.total >= alarm_at)),
+        promotion=first(np.all(seen.good >= 0, axis=2) & (seen.total < alarm_at / 2)),
     )
 
 

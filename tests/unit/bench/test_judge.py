@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bench import ours, peers
-from bench.traffic import DELAY, NULLS, OTHERS, SECONDS, Layout, Scenario, Stream, draw
+from bench.rules import row
+from bench.traffic import DELAY, NULLS, OTHERS, PER_MINUTE, SECONDS, Layout, Scenario, Stream, draw
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.judge import Carried, Policy, StepContext
@@ -65,6 +66,16 @@ def test_all_steps_of_a_rollout_give_the_same_evidence(kappa: float) -> None:
     good = [np.log(row.goodness / row.needed) for row in judgement.rows if row.goodness and row.needed]
     np.testing.assert_allclose(evidence, expected.total[0], atol=1e-4)
     np.testing.assert_allclose(good, expected.good[0, -1], atol=1e-3)
+
+
+def test_nothing_is_promoted_while_something_is_in_the_air(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = rules_of(Policy(), vllm_set())
+    stream = draw(Scenario("alike", layout=SHORT), vllm_set(), 2, np.random.default_rng(4))
+    doubt = np.log(1 / rules.policy.alpha) / 2
+    total = np.repeat([[doubt], [doubt - 0.01]], stream.n.shape[2], axis=1)
+    seen = ours.Seen(total, np.zeros((*total.shape, 1)), np.zeros((*total.shape, 1)))
+    monkeypatch.setattr(ours, "judged", lambda *_: seen)
+    assert row(stream, rules).promotion.tolist() == [np.inf, 1 / PER_MINUTE]
 
 
 def test_peers_see_what_they_should() -> None:

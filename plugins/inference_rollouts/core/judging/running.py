@@ -25,7 +25,9 @@ from inference_rollouts.core.judging.tolerance import tolerated
 APART = (
     0.14  # of the log odds (a factor of 1.15): closer to what is tolerated no counts tell one from the other
 )
-CREDIT = 0.5  # of the evidence for a canary that is asked for: more of it earlier steps cannot give
+CREDIT = 2 / 3  # of the evidence for a canary that is asked for: more of it earlier steps cannot give
+OWN = 0.25  # of the evidence for a rate is that of its own counts, the rest that of all rates together
+AGAINST = 2.0  # times what its own counts of the last step say against it is taken off the rest
 TOLERANCES = 2.0  # of times that are tolerated the margin has at least: what is tolerated is to pass
 FIRST_KAPPA = 0.5  # of tests of one arm's share, before any window
 
@@ -217,8 +219,7 @@ def log_goodness(running: Running, rules: Rules) -> dict[str, Array]:
     """ln E that each metric is good enough: not worse by the margin, or negligible.
 
     Evidence of all steps counts, but of what is asked for the last must bring what CREDIT leaves: a canary
-    that turned bad late is not promoted for its youth. Rates are rare, each by itself; together they may pass
-    as well: then failures of all kinds are shown not to be worse by the margin.
+    that turned bad late is not promoted for its youth.
     """
     credit = CREDIT * math.log(1 / rules.policy.beta)
     both = _goodness(np.stack([running.good, running.good - running.earlier]), rules)
@@ -226,8 +227,12 @@ def log_goodness(running: Running, rules: Rules) -> dict[str, Array]:
 
 
 def _goodness(good: Array, rules: Rules) -> dict[str, Array]:
-    rates = [rules.places[name].start for name in rules.rates]
-    together = evidence.log_sum(good[..., rates, 0, :].sum(axis=-2) + rules.close.prior[0])
+    """Of (the whole rollout, the last step) x ... x cells x 3 x effects.
+
+    Rates are rare, each by itself: the evidence for one is the mean, which is an e-value as its parts are, of
+    that of its own counts and of `_together`.
+    """
+    together = dict(zip(rules.rates, np.moveaxis(_together(good, rules), -1, 0), strict=True))
     out = {}
     for each in rules.alike:
         alone = _alone(
@@ -235,8 +240,26 @@ def _goodness(good: Array, rules: Rules) -> dict[str, Array]:
         )
         for place, name in enumerate(each.names):
             own = alone[..., place]
-            out[name] = np.maximum(own, together) if name in rules.rates else own
+            out[name] = _mean(own, together[name]) if name in together else own
     return out
+
+
+def _mean(own: Array, together: Array) -> Array:
+    return np.logaddexp(own + math.log(OWN), together + math.log1p(-OWN))
+
+
+def _together(good: Array, rules: Rules) -> Array:
+    """ln E that failures of all kinds together are not worse by the margin, for each rate: ... x rates.
+
+    What a rate's own counts of the last step say against it is taken off there, AGAINST times, so that others
+    do not hide it: their mean log likelihood ratio. What was an e-value is one when something is taken off.
+    """
+    cells = [rules.places[name].start for name in rules.rates]
+    odds, prior = good[..., cells, 0, :], rules.close.prior[0]
+    own = (odds * np.exp(prior)).sum(axis=-1)
+    own[0] = 0.0
+    together = evidence.log_sum(odds.sum(axis=-2) + prior)
+    return np.asarray(together[..., None] + AGAINST * np.minimum(own, 0.0))
 
 
 def _alone(good: Array, close: Array, small: Array) -> Array:
