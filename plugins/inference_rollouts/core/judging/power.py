@@ -127,8 +127,7 @@ def step_powers(
 def traffic_of(metric_set: MetricSet, windows: Iterable[WindowCounts]) -> dict[str, Traffic]:
     """What stable counts now, from windows before the rollout.
 
-    A share of 0 is taken as half an event, a negligible one as the most that is negligible: a multiple of
-    less matters to nobody.
+    A share of 0 is taken as half an event.
     """
     traffic = {}
     known = list(windows)
@@ -138,7 +137,7 @@ def traffic_of(metric_set: MetricSet, windows: Iterable[WindowCounts]) -> dict[s
         n = sum(c.n for c in counts)
         if n and seconds:
             bad = (sum(c.bad[j] for c in counts) for j in range(len(metric.thresholds)))
-            shares = tuple(max(metric.negligible, min(max(x, 0.5), n - 0.5) / n) for x in bad)
+            shares = tuple(min(max(x, 0.5), n - 0.5) / n for x in bad)
             traffic[metric.name] = Traffic(rate=n / seconds, shares=shares)
     return traffic
 
@@ -180,13 +179,15 @@ def _watches(
     policy: Policy, metric: Rate | Latency, traffic: Traffic, step: Step, steps: int, whole: float
 ) -> Iterator[_Watch]:
     """One for each threshold; `traffic` is of stable alone. Evidence is divided among so many `steps`, and
-    metrics of these weights as a `whole`.
+    metrics of these weights as a `whole`. A negligible share is taken as the most that is negligible: a
+    multiple of less matters to nobody.
     """
     part = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
     weight = metric.weight * part / whole
     kappa = CALM_KAPPA if policy.kappa == "estimate" else policy.kappa
-    _, no_worse = expected(policy, metric, traffic.shares)
-    for share, tolerated in zip(traffic.shares, no_worse.tolist(), strict=True):
+    shares = tuple(max(metric.negligible, share) for share in traffic.shares)
+    _, no_worse = expected(policy, metric, shares)
+    for share, tolerated in zip(shares, no_worse.tolist(), strict=True):
         yield _Watch(
             weight=step.share,
             share=share,

@@ -101,7 +101,8 @@ def test_what_a_step_may_miss_is_one_sentence() -> None:
 
 @pytest.mark.parametrize("shares", [(0.0,), (1.0,)])
 def test_nothing_is_seen_where_nothing_varies(shares: tuple[float, ...]) -> None:
-    (row, *_) = step_powers(policy(), small_set(), STEPS, {"errors": Traffic(rate=20, shares=shares)})
+    traffic = {"errors": Traffic(rate=20, shares=shares)}
+    (row, *_) = step_powers(policy(), small_set(negligible=0), STEPS, traffic)
     assert (row.odds, row.seconds) == (None, None)
     assert "for ever" in markdown(policy(), [row])
 
@@ -110,8 +111,16 @@ def test_traffic_is_measured_on_stable() -> None:
     traffic = traffic_of(small_set(), [quiet(0, 100, (50, 1)), quiet(10, 100, (50, 0))])
     assert traffic["errors"] == Traffic(rate=10, shares=(0.005,))
     assert traffic["ttft"].shares == (0.25, 0.05)
-    assert traffic_of(small_set(), [quiet(0, 100)])["errors"].shares == (0.005,)  # half an event
+    assert traffic_of(small_set(), [quiet(0, 400)])["errors"].shares == (0.00125,)  # half an event
     assert traffic_of(small_set(), []) == {}
+
+
+def test_of_what_is_negligible_no_step_is_asked_to_see_a_multiple() -> None:
+    tables = [
+        step_powers(policy(), small_set(), STEPS, {"errors": Traffic(rate=20, shares=(share,))})
+        for share in (0.0001, 0.005)
+    ]
+    assert tables[0] == tables[1]
 
 
 def test_power_agrees_with_simulation() -> None:

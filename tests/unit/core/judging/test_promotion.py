@@ -6,9 +6,9 @@ import pytest
 
 from inference_rollouts.core.judging.metrics import MetricSet, parse_metric_set
 from inference_rollouts.core.judging.policy import Step
-from inference_rollouts.core.judging.power import Traffic
+from inference_rollouts.core.judging.power import Traffic, traffic_of
 from inference_rollouts.core.judging.promotion import late, promotion_seconds
-from tests.support.judging import SMALL, policy, small_set
+from tests.support.judging import SMALL, policy, quiet, small_set
 
 STEPS = [Step(weight=weight, bake=480) for weight in (5, 10, 25, 50)]
 
@@ -48,3 +48,13 @@ def test_where_a_slowdown_is_tolerated_the_margin_is_one_of_times() -> None:
     alike = traffic(0.5) | {"ttft": Traffic(rate=0.5, shares=(0.99, 0.01))}
     slow = [promotion_seconds(policy(), with_slowdown(each), STEPS, alike)["ttft"] for each in (0.0, 0.08)]
     assert slow[0] > 2 * slow[1]
+
+
+def test_a_service_without_failures_is_soon_shown_to_have_none() -> None:
+    """A request a second without a failure, where 1 % would be negligible: no failures are waited for."""
+    seen = [quiet(10.0 * start, 10) for start in range(100)]
+    strict, lenient = (
+        promotion_seconds(policy(), each, STEPS, traffic_of(each, seen))["errors"]
+        for each in (small_set(negligible=0.0), small_set(negligible=0.01))
+    )
+    assert lenient < 1200 < 10000 < strict
