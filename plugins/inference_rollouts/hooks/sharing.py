@@ -31,7 +31,7 @@ _Judging = tuple[StepObserver, Begun, asyncio.Future[Judgement]]
 
 BUSY = 0.05  # seconds for which the loop may do nothing but judge; Airflow complains from 0.2 on
 AT_ONCE = 10  # observations at most that are judged in them; more together are hardly quicker
-JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval: what comes within them is judged together
+JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval, for which so many are waited for
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Shared:
     users: dict[str, int] = field(default_factory=dict)  # the same
     judging: list[_Judging] = field(default_factory=list)
     at_once: int = AT_ONCE  # of them, by what the last ones took
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that judge
+    due: asyncio.Handle | None = None  # when they are judged
 
     def __post_init__(self) -> None:
         self.line = Line(self.asking)
@@ -76,24 +76,24 @@ class Shared:
         if begun.alarmed or observer.catches_up:
             return await self.run(lambda: observer.judge_alone(begun))
         loop = asyncio.get_running_loop()
-        if not self.judging:
-            patience = min(JUDGED_WITHIN, observer.run.plan.analysis.interval / 20)
-            task = loop.create_task(self._judge_all(patience))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
         self.judging.append((observer, begun, judged := loop.create_future()))
+        if len(self.judging) >= self.at_once:
+            self._judge_some()
+        elif self.due is None:
+            patience = min(JUDGED_WITHIN, observer.run.plan.analysis.interval / 20)
+            self.due = loop.call_later(patience, self._judge_some)
         judgement: Judgement = await judged
         return judgement
 
-    async def _judge_all(self, patience: float) -> None:
-        await asyncio.sleep(patience)
-        judging, self.judging = self.judging, []
-        while judging:
-            now, judging = judging[: self.at_once], judging[self.at_once :]
-            began = time.perf_counter()
-            _judge(now)
-            self.at_once = fitting(len(now), time.perf_counter() - began)
-            await asyncio.sleep(0)
+    def _judge_some(self) -> None:
+        """As many as fit; the others when the loop has seen to all else."""
+        if self.due:
+            self.due.cancel()
+        now, self.judging = self.judging[: self.at_once], self.judging[self.at_once :]
+        began = time.perf_counter()
+        _judge(now)
+        self.at_once = fitting(len(now), time.perf_counter() - began)
+        self.due = asyncio.get_running_loop().call_soon(self._judge_some) if self.judging else None
 
     async def run(self, act: Callable[[], T]) -> T:
         """What `act` returns, or raises, in a thread, in the context of who asks."""

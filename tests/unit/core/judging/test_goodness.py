@@ -32,7 +32,7 @@ def folded(state: Running, rules: Rules, n: tuple[int, int], bad: NDArray[np.int
     events[:] = np.array(n)[:, None, None]
     failed[..., : bad.shape[-1]] = bad
     nothing = np.zeros(counts.shape[1:])
-    return running.fold(state, rules, events, failed, Scattered(*[nothing] * 6), 10.0)
+    return running.fold(state, rules, events, failed, Scattered(*[nothing] * 6), np.array(10.0))
 
 
 def canary_at_the_margin(n: tuple[int, int], total: int) -> NDArray[np.float64]:
