@@ -189,7 +189,7 @@ class Counter:
     def _take_back(self) -> None:
         """All that was put away, since something else is shown."""
         if self._again:
-            self._ahead.update(self._again.give_back())
+            self._note_ahead(self._again.give_back())
         if self._away:
             self._away.give_back()
         self._again = self._away = None
@@ -226,8 +226,14 @@ class Counter:
         key = (*pod, metric.name)
         counted = (_of_target(metric, pod[1], growth, self._ahead.get(key, 0)) for growth in growths)
         first = next((each for each in counted if each is not None), None)
-        self._ahead[key] = first.ahead if first else 0
+        self._note_ahead({key: first.ahead if first else 0})
         return first
+
+    def _note_ahead(self, ends: Mapping[tuple[str, str, str], int]) -> None:
+        """Ends that were counted before the events that they end; hardly ever are there any."""
+        self._ahead.update(ends)
+        for unit in [unit for unit, n in ends.items() if not n]:
+            del self._ahead[unit]
 
 
 def _joined(answers: Sequence[Sequence[Sample]]) -> Sequence[Sample]:
