@@ -75,6 +75,7 @@ class _Stat:
     state: str
     session: int
     started: int
+    cpu: int  # clock ticks, in user and kernel
 
 
 def start(
@@ -119,6 +120,11 @@ def stop(processes: Iterable[Process], *, patience: float = 10.0) -> None:
 def resident_bytes(processes: Iterable[Process]) -> int:
     """Memory of these processes and their sessions, shared pages divided among their users."""
     return sum(_proportional_bytes(stat.pid) for stat in _members(list(processes)))
+
+
+def cpu_seconds(processes: Iterable[Process]) -> float:
+    """CPU time that these processes and their sessions have taken; of what has ended nothing is known."""
+    return sum(stat.cpu for stat in _members(list(processes))) / os.sysconf("SC_CLK_TCK")
 
 
 def _signal(leaders: list[Process], number: signal.Signals) -> None:
@@ -170,7 +176,7 @@ def _stat(pid: int) -> _Stat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and parentheses
-    return _Stat(pid, fields[0], int(fields[3]), int(fields[19]))
+    return _Stat(pid, fields[0], int(fields[3]), int(fields[19]), int(fields[11]) + int(fields[12]))
 
 
 def _proportional_bytes(pid: int) -> int:
