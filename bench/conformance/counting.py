@@ -22,8 +22,8 @@ from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counters import last_window
-from inference_rollouts.core.judging.counts import ArmCounts
 from inference_rollouts.core.judging.queries import queries
+from inference_rollouts.core.judging.window_counts import ArmCounts
 from inference_rollouts.rollout.observation import answers
 from lab.host.addresses import free_port
 from lab.monitoring.binary import find_prometheus

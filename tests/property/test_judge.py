@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from inference_rollouts.core.judging import judge
-from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
 from inference_rollouts.core.judging.decision_record import replay
 from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Verdict, assess
 from inference_rollouts.core.judging.metrics import parse_metric_set
+from inference_rollouts.core.judging.window_counts import ArmCounts, WindowCounts
 from tests.support.judging import HEALTHY, SMALL, Record, counted, policy, small_set, step, window
 
 SET = small_set()

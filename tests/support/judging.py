@@ -8,10 +8,11 @@ import numpy as np
 import yaml
 
 from inference_rollouts.core.judging.arms import Arm
-from inference_rollouts.core.judging.counts import ArmCounts, Counts, Snapshot, WindowCounts
+from inference_rollouts.core.judging.counts import Snapshot
 from inference_rollouts.core.judging.decision_record import DecisionRecorder
 from inference_rollouts.core.judging.judge import Carried, Health, Judgement, Policy, StepContext, assess
 from inference_rollouts.core.judging.metrics import MetricSet, judged_together, parse_metric_set
+from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 
 INCLUDE = Path(__file__).parents[2] / "include" / "metrics"
 CANARY = Arm("inference_pool", "new", "default")

@@ -14,7 +14,7 @@ from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counterfactual import log_evidence_of
 from inference_rollouts.core.judging.counters import Counters
-from inference_rollouts.core.judging.counts import Grid, WindowCounts
+from inference_rollouts.core.judging.counts import Grid
 from inference_rollouts.core.judging.decision_record import Seen, StepRecord
 from inference_rollouts.core.judging.judge import absorb, begin, conclude
 from inference_rollouts.core.judging.judgement import Judgement
@@ -22,6 +22,7 @@ from inference_rollouts.core.judging.policy import Health, StepContext
 from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.rows import least_goodness, rounded
 from inference_rollouts.core.judging.sums import Sums
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.limits import CATCH_UP
 from inference_rollouts.core.reporting.turning import turning_points
 from inference_rollouts.core.run.frozen import Frozen

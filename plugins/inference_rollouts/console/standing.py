@@ -11,9 +11,9 @@ from inference_rollouts.console.live import LiveStep, LiveView
 from inference_rollouts.console.protocols import World
 from inference_rollouts.core.errors import DecisionRecordBroken, PrometheusUnavailable
 from inference_rollouts.core.judging.carried import Carried
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.decision_record import StepRecord, read, windows_in
 from inference_rollouts.core.judging.judgement import Judgement
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.reporting.approval import watched as watched_step
 from inference_rollouts.core.reporting.ladder import Rung, judgement_of, ladder
 from inference_rollouts.core.reporting.seen import SeenRun

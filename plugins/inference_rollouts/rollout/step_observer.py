@@ -11,7 +11,6 @@ from typing import Any
 
 from inference_rollouts.clients.line import Line
 from inference_rollouts.core.judging.counters import Counters
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.decision_record import DecisionRecorder
 from inference_rollouts.core.judging.judge import (
     Carried,
@@ -28,6 +27,7 @@ from inference_rollouts.core.judging.judge import (
 from inference_rollouts.core.judging.pace import Pace
 from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.split import Latest
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.limits import SLOW_STORE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point, Points

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judge import Evidence, Judgement, absorb_all, evidence_of_all
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.rollout.step_observer import Begun, StepObserver
 
 T = TypeVar("T")

@@ -7,11 +7,11 @@ from bench import ours, peers
 from bench.rules import row
 from bench.traffic import DELAY, NULLS, OTHERS, PER_MINUTE, SECONDS, Layout, Scenario, Stream, draw
 from inference_rollouts.core.judging import judge
-from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.judge import Carried, Policy, StepContext
 from inference_rollouts.core.judging.rules import Rules, rules_of
 from inference_rollouts.core.judging.running import log_total
 from inference_rollouts.core.judging.sums import carried_of, evidence_of
+from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 from tests.support.judging import vllm_set
 
 SHORT = Layout(steps=(0.1, 0.5), minutes=(3, 4), more=1)

@@ -6,9 +6,9 @@ import math
 
 from msgspec.structs import replace
 
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.running import log_total
 from inference_rollouts.core.judging.sums import Sums, absorb, evidence_of
+from inference_rollouts.core.judging.window_counts import WindowCounts
 
 MOST = 4096  # failed requests of one window beyond which nobody asks
 

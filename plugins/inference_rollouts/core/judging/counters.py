@@ -6,10 +6,11 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 
 from inference_rollouts.core.judging.arms import Arm
-from inference_rollouts.core.judging.counts import Counter, Snapshot, WindowCounts, shortened
+from inference_rollouts.core.judging.counts import Counter, Snapshot, shortened
 from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.queries import keyed
+from inference_rollouts.core.judging.window_counts import WindowCounts
 
 Exporter = tuple[str, str]
 """A pod whose metrics count: what it exports (the `exporters` of a metric set), and its name."""

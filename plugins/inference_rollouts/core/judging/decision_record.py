@@ -18,12 +18,12 @@ import msgspec
 
 from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging.carried import Carried
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judge import absorb, begin, conclude
 from inference_rollouts.core.judging.judgement import Judgement, Verdict
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import Health, Policy, StepContext
 from inference_rollouts.core.judging.queries import Query
+from inference_rollouts.core.judging.window_counts import WindowCounts
 
 VERSION = 6  # of what is counted and how it is judged; a record of another one gives other verdicts
 EVERY = 60.0  # seconds after which an observation is recorded even if it changed nothing

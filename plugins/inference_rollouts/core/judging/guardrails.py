@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from inference_rollouts.core.judging.counts import ArmCounts, Counts
 from inference_rollouts.core.judging.judgement import Opinion, Verdict, percent
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import STORM_WINDOWS, Guardrails, Health
+from inference_rollouts.core.judging.window_counts import ArmCounts, Counts
 
 
 def guardrails(limits: Guardrails, health: Health, crashes: int = 0) -> Iterator[Opinion]:

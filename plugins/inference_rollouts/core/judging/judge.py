@@ -26,7 +26,6 @@ from functools import reduce
 import numpy as np
 
 from inference_rollouts.core.judging.carried import Carried
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.evidence import Array, log
 from inference_rollouts.core.judging.guardrails import guardrails, harms, storms
 from inference_rollouts.core.judging.judgement import (
@@ -64,6 +63,7 @@ from inference_rollouts.core.judging.sums import (
     objectives_broken,
     totals,
 )
+from inference_rollouts.core.judging.window_counts import WindowCounts
 
 __all__ = [
     "Carried", "Evidence", "Guardrails", "Health", "Judgement", "Policy", "Row", "StepContext", "Sums",

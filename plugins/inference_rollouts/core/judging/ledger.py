@@ -191,10 +191,8 @@ class Ledger:
         return [dict(self._pods(arm, starts, values, counting)) for arm in self.arms], shown
 
     def _learn(self, labels: Labels) -> Series:
-        tag, le = labels.get(SERIES, ""), labels.get("le")
-        key = START if tag == STARTED else _once(tag, None if le is None else float(le))
         where = labels.get(self.arms[0].label), labels.get(self._pod, "")
-        learnt = Series(self._places.setdefault(where, where), key, labels)
+        learnt = Series(self._places.setdefault(where, where), key_of(labels), labels)
         return self._series.setdefault(labels, learnt)
 
     def _pods(
@@ -270,6 +268,12 @@ class Ledger:
                 fell.add(series)
             totals[series.key] = totals.get(series.key, 0.0) + value - before
         return Growth(totals, _tags(broken), _tags(fell))
+
+
+def key_of(labels: Mapping[str, str]) -> Key:
+    """What a series counts."""
+    tag, le = labels.get(SERIES, ""), labels.get("le")
+    return START if tag == STARTED else _once(tag, None if le is None else float(le))
 
 
 @lru_cache(maxsize=4096)

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from inference_rollouts.core.judging.counts import ArmCounts, Counts
 from inference_rollouts.core.judging.evidence import Integers
+from inference_rollouts.core.judging.layouts import places
 from inference_rollouts.core.judging.scatter import Scatter
 from inference_rollouts.core.judging.scatters import Scatters, in_one_window
+from inference_rollouts.core.judging.window_counts import ArmCounts, Counts
 
 
 class Pooled:
@@ -29,17 +30,17 @@ class Pooled:
         group = {
             (name, arm): place for place, (name, arm) in enumerate((n, a) for n in scatters for a in arms)
         }
-        self._group = np.array([group[metric, arm] for arm, _, metric in units], dtype=np.int64)
+        self._group = places([group[metric, arm] for arm, _, metric in units])
         self._pods = np.bincount(self._group, minlength=len(group)).tolist()
         widths = [thresholds for thresholds in self._metrics.values() for _ in arms]
         begin = np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
         first = np.searchsorted(unit_of_cell, unit_of_cell)  # the first cell of the same unit
-        self._column = begin[self._group[unit_of_cell]] + np.arange(len(unit_of_cell)) - first
+        self._column = places(begin[self._group[unit_of_cell]] + np.arange(len(unit_of_cell)) - first)
         self._columns = int(begin[-1])
         self._unit_of_cell = unit_of_cell
         is_stable = self._group[unit_of_cell] % len(arms) == 1
         self._canary, self._stable = (
-            cells[np.argsort(self._column[cells], kind="stable")]
+            places(cells[np.argsort(self._column[cells], kind="stable")])
             for cells in (np.flatnonzero(~is_stable), np.flatnonzero(is_stable))
         )
         pods: dict[int, list[str]] = {}
@@ -49,7 +50,7 @@ class Pooled:
             [begin[group[name, arm]] + j for name, width in self._metrics.items() for j in range(width)]
             for arm in arms
         )
-        self._test_of_canary = np.searchsorted(canary, self._column[self._canary])
+        self._test_of_canary = places(np.searchsorted(canary, self._column[self._canary]))
         self.scatters = Scatters(
             [each for of_metric in scatters.values() for each in of_metric],
             [pods.get(int(column), []) for column in stable],

@@ -13,12 +13,12 @@ from itertools import groupby
 
 import numpy as np
 
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judgement import lasting
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy, Step
 from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE, slack_of
 from inference_rollouts.core.judging.tolerance import expected
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.values import Value
 
 OVERSHOOT = 1.5  # what mixing over alternatives costs, and waiting for the threshold to be crossed

@@ -15,12 +15,22 @@ from numpy.typing import NDArray
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import LabelSets, Samples
-from inference_rollouts.core.judging.ledger import CLOCK, START, Key, Ledger, Name, Pods, Sample, Target
+from inference_rollouts.core.judging.layouts import Places, places
+from inference_rollouts.core.judging.ledger import (
+    CLOCK,
+    START,
+    Key,
+    Ledger,
+    Name,
+    Pods,
+    Sample,
+    Target,
+    key_of,
+)
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.spellings import bad_in, events_in
 
 Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
 Unit = tuple[str, str, str]
 """The value of an arm's label, a pod, and a metric."""
 
@@ -74,13 +84,9 @@ def _part(metric: Rate | Latency, unit: Unit, target: int, keys: Collection[Key]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where the series of an answer are: targets in order, the samples of each, and that of its start.
-
-    `keys` are what each of the samples counts.
-    """
+    """Where the series of an answer are: targets in order, the samples of each, and that of its start."""
 
     series: LabelSets
-    keys: list[Key]
     pods: Collection[str] | None
     targets: list[tuple[Target, Places, int | None]]
 
@@ -103,9 +109,9 @@ def found(
                 target = ledger.target(arm, pod, name)
                 if target.mixed or target.gone:
                     return None
-                where = np.array([place_of[each] for each in reading.values], dtype=np.int64)
+                where = places([place_of[each] for each in reading.values])
                 targets.append((target, where, begun.get(name)))
-    return Found(samples.series, [each.key for each in series], pods, targets)
+    return Found(samples.series, pods, targets)
 
 
 class Away:
@@ -121,6 +127,11 @@ class Away:
         for target, *_ in where.targets:
             target.values = {}
         ledger.let_go()
+
+    @property
+    def keys(self) -> list[Key]:
+        """What each of the samples counts."""
+        return [key_of(labels) for labels in self.where.series.read()]
 
     def observed(self, values: Floats, time: float) -> None:
         """The same series once more."""
@@ -141,27 +152,26 @@ class Repeat:
     """The series of both arms as they were put `away`, and the `parts` that are counted of them."""
 
     def __init__(self, away: Away, parts: Sequence[Part], ahead: Mapping[Unit, int]) -> None:
-        self._away = away
+        self._away, keys = away, away.keys
         self.units = [part.unit for part in parts]
         self._ahead = np.array([ahead.get(unit, 0) for unit in self.units], dtype=np.int64)
         where = away.where
-        self._starts = np.array([start for *_, start in where.targets if start is not None], dtype=np.int64)
+        self._starts = places([start for *_, start in where.targets if start is not None])
         groups: dict[tuple[int, Key], int] = {}
         series = np.full(len(away.values), -1, dtype=np.int64)
         for place, (_, own, _) in enumerate(where.targets):
             for sample in own.tolist():
-                series[sample] = groups.setdefault((place, where.keys[sample]), len(groups))
-        self._counted = np.flatnonzero(series >= 0)
-        self._group = series[self._counted]
+                series[sample] = groups.setdefault((place, keys[sample]), len(groups))
+        self._counted = places(np.flatnonzero(series >= 0))
+        self._group = places(series[self._counted])
         self._nothing = len(groups)  # the place of what grows by nothing
         self._lay_out(parts, groups)
 
     def _lay_out(self, parts: Sequence[Part], groups: Mapping[tuple[int, Key], int]) -> None:
         cells = [(place, each) for place, part in enumerate(parts) for each in part.marked]
-        self._events = np.array([groups[part.events] for part in parts], dtype=np.int64)
-        self.unit_of_cell = np.array([place for place, _ in cells], dtype=np.int64)
-        marked = [self._nothing if each is None else groups[each] for _, each in cells]
-        self._marked = np.array(marked, dtype=np.int64)
+        self._events = places([groups[part.events] for part in parts])
+        self.unit_of_cell = places([place for place, _ in cells])
+        self._marked = places([self._nothing if each is None else groups[each] for _, each in cells])
         self._rest = np.array([part.rest for part in parts], dtype=np.bool_)[self.unit_of_cell]
         self._lenient = np.array([part.lenient for part in parts], dtype=np.bool_)
 

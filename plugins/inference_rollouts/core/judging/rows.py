@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from inference_rollouts.core.judging import evidence
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judgement import ArmShare, Row, Totals
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.sums import Evidence, Sums, evidence_of, totals
+from inference_rollouts.core.judging.window_counts import WindowCounts
 
 Events = Mapping[str, tuple[int, tuple[int, ...]]]
 """By metric: all events, and the bad ones at each threshold."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_rollouts.core.judging.evidence import Array, Integers
+from inference_rollouts.core.judging.layouts import places
 from inference_rollouts.core.judging.scatter import Scatter, Surprise
 
 
@@ -24,9 +25,9 @@ class Scatters:
         place_of = {entry: place for place, entry in enumerate(entries)}
         counted = [(cell, name) for cell, names in enumerate(pods) for name in names]
         self._names = [name for _, name in entries]
-        self._cell_of_entry = np.array([cell for cell, _ in entries], dtype=np.int64)
-        self._cell = np.array([cell for cell, _ in counted], dtype=np.int64)
-        self._entry = np.array([place_of[each] for each in counted], dtype=np.int64)
+        self._cell_of_entry = places([cell for cell, _ in entries])
+        self._cell = places([cell for cell, _ in counted])
+        self._entry = places([place_of[each] for each in counted])
         surprises = [scatters[cell].pods.get(name) or Surprise() for cell, name in entries]
         self._excess = np.array([each.excess for each in surprises])
         self._variance = np.array([each.variance for each in surprises])

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.metrics import MetricSet
+from inference_rollouts.core.judging.window_counts import WindowCounts
 
 SLACK = 1.25  # odds may be off by this factor: clients that try again, answers that are counted when they end
 STRAGGLERS = 0.01  # of all requests: those that were under way when the canary got the rest

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from inference_rollouts.core.judging import running
 from inference_rollouts.core.judging.carried import Carried
-from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.evidence import Array
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.overdispersion import Scattered, kept, resumed
@@ -18,6 +17,7 @@ from inference_rollouts.core.judging.policy import STORM_WINDOWS, Policy, StepCo
 from inference_rollouts.core.judging.reference import Reference, reference_of
 from inference_rollouts.core.judging.rules import Rules, rules_of
 from inference_rollouts.core.judging.running import Running
+from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 
 FIRST = 0.5  # of the prior weight is for the first step: most bad canaries are bad from the start
 ONSET = 0.5  # of a step's prior weight: that it turns bad at any time of the bake, not as the step begins

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.metrics import MetricSet
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.plan.plan import Plan, PoolPlan
 from inference_rollouts.core.values import Value
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.metrics import Latency, MetricSet
 from inference_rollouts.core.judging.rows import quantile
+from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 
 MOST = 180  # points of a line: beyond that neighbours are taken together
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

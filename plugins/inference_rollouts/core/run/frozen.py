@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import MetricSet
@@ -27,8 +28,8 @@ class Frozen:
     with one run id, are two rollouts. `link` leads people to the run. `stable_path` is where pods have the
     old adapter from; empty: nobody has to load it, or nobody knows. `calendar` says when it may be given
     more traffic. `findings` are what the canary has of all that stable has.
-    `adopted`: the canary is a pool that was there, of which nothing is changed.
-    more traffic. `version` is what was chosen where the plan has versions, as text; empty where not.
+    `adopted`: the canary is a pool that was there, of which nothing is changed. `version` is what was chosen
+    where the plan has versions, as text; empty where not.
     """
 
     run: str
@@ -99,7 +100,7 @@ class Frozen:
             plan=parse_plan(value["plan"]),
             parents=_parents(value),
             targets=tuple(Target(**target) for target in value["targets"]),
-            metric_set=MetricSet.model_validate(value["metric_set"]),
+            metric_set=_metric_set(value["metric_set"]),
             manifests=tuple(value["manifests"]),
             stable_pods=value["stable_pods"],
             shared=tuple(value["shared"]),
@@ -115,6 +116,15 @@ class Frozen:
             ),
             version=value.get("version", ""),
         )
+
+
+_metric_sets: WeakValueDictionary[str, MetricSet] = WeakValueDictionary()
+
+
+def _metric_set(value: Mapping[str, Any]) -> MetricSet:
+    """One object for all runs that are judged by the same, as long as one of them is."""
+    known = _metric_sets.get(name := digest(value))
+    return known or _metric_sets.setdefault(name, MetricSet.model_validate(value))
 
 
 def _parents(value: Mapping[str, Any]) -> tuple[Parent, ...]:

@@ -8,7 +8,6 @@ from itertools import count
 import numpy as np
 import pytest
 
-from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.judge import (
     Carried,
     Evidence,
@@ -21,6 +20,7 @@ from inference_rollouts.core.judging.judge import (
 )
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.sums import Sums
+from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 from tests.support.judging import small_set
 
 STEP = StepContext(index=1, steps=2, weight=50, started_at=1000, bake=600, last_compared=True)

@@ -9,7 +9,8 @@ import pytest
 from inference_rollouts.core.judging import counts
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counters import last_window, windows
-from inference_rollouts.core.judging.counts import ArmCounts, Snapshot, WindowCounts
+from inference_rollouts.core.judging.counts import Snapshot
+from inference_rollouts.core.judging.window_counts import ArmCounts, WindowCounts
 from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set, snapshot
 
 RATES = small_set()

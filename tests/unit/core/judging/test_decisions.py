@@ -2,8 +2,8 @@
 
 import pytest
 
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judge import Carried, Health, Verdict
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from tests.support.judging import (
     HEALTHY,
     NEVER_SURE,

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judge import Health, Judgement, Verdict
 from inference_rollouts.core.judging.judgement import Opinion, worst
 from inference_rollouts.core.judging.metrics import parse_metric_set
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from tests.support.judging import (
     HEALTHY,
     NEVER_SURE,

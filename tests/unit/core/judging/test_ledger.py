@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from inference_rollouts.core.judging.arms import Arm
-from inference_rollouts.core.judging.counts import ArmCounts, Counter, Snapshot, WindowCounts
+from inference_rollouts.core.judging.counts import Counter, Snapshot
+from inference_rollouts.core.judging.window_counts import ArmCounts, WindowCounts
 from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set, snapshot
 
 SET = small_set()

@@ -2,8 +2,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from inference_rollouts.core.judging.counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.judging.split import WINDOWS, Latest, Requests, Split, observed_split
+from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 from tests.support.judging import with_gateway
 
 

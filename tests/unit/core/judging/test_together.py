@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from inference_rollouts.core.judging.counts import ArmCounts, WindowCounts
 from inference_rollouts.core.judging.decision_record import VERSION, canonical, replay
 from inference_rollouts.core.judging.judge import Carried, Verdict, absorb, begin, conclude
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import step_powers, traffic_of
+from inference_rollouts.core.judging.window_counts import ArmCounts, WindowCounts
 from tests.support.judging import (
     HEALTHY,
     NEVER_SURE,

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from inference_rollouts.core.judging import judge
-from inference_rollouts.core.judging.counts import WindowCounts
 from inference_rollouts.core.judging.judge import Carried, Verdict
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, parse_metric_set
 from inference_rollouts.core.judging.rules import rules_of
 from inference_rollouts.core.judging.tolerance import MOST, slower, tolerated
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from tests.support.judging import SMALL, counted, judged, policy, quiet, step, window
 
 STEEP = 12.0  # how fast log odds of being slow fall with log time: times within some 15 % of each other
