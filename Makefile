@@ -66,6 +66,7 @@ bench-parsing: venv ## What many plans cost Airflow, and the start of a rollback
 
 bench-scale: venv ## What watching 1 to 1,000 rollouts costs one process; writes docs/performance.md
 	@nice $(PY) -m bench.scale --write $(ARGS)
+	@nice $(PY) -m bench.scale.triggerer --write
 	@nice $(PY) -m bench.scale.growth
 
 prove: venv ## The laws of moving traffic under thousands of schedules, and that broken code breaks them

@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, BaseOperator
-from airflow.triggers.base import StartTriggerArgs
+from airflow.sdk import DAG, BaseOperator, Context
 
 from bench.scale.world import INTERVAL, SCRAPE_DELAY, frozen_of
 from inference_rollouts.core.judging.judge import Judgement
@@ -36,17 +35,16 @@ def _note(now: float, since: float) -> None:
 
 
 class Watched(BaseOperator):
-    """A task that is deferred as it begins, without a worker."""
-
-    start_from_trigger = True
+    """A task that waits for its judge."""
 
     def __init__(self, *, number: int, since: float, **of_task: Any) -> None:
         super().__init__(**of_task)
-        kwargs = {"frozen": frozen_of(number).to_json(), "step": 1, "since": since}
-        name = f"{TimedTrigger.__module__}.{TimedTrigger.__qualname__}"
-        self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=name, next_method="execute", trigger_kwargs=kwargs, timeout=None
-        )
+        self.number = number
+        self.since = since
+
+    def execute(self, context: Context) -> None:
+        frozen = frozen_of(self.number).to_json()
+        self.defer(trigger=TimedTrigger(frozen=frozen, step=1, since=self.since), method_name="execute")
 
 
 def dag_of(rollouts: int, since: float) -> DAG:

@@ -24,7 +24,11 @@ from lab.host.processes import Process, cpu_seconds, resident_bytes
 
 PATIENCE = 180.0  # seconds until all are watched
 SETTLED = 20.0  # seconds after which first observations are over
-DAG_FILE = "from bench.scale.triggered import dag_of\ndag = dag_of({rollouts}, {since})\n"
+DAG_FILE = """# Airflow looks into files alone that name it.
+from bench.scale.triggered import dag_of
+
+dag = dag_of({rollouts}, {since})
+"""
 
 
 def measured(rollouts: int, seconds: float) -> dict[str, Any]:
@@ -92,7 +96,7 @@ def _measured(process: Process, file: Path, url: str, rollouts: int, seconds: fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures what many rollouts cost a triggerer.")
-    parser.add_argument("--rollouts", type=int, nargs="*", default=[100])
+    parser.add_argument("--rollouts", type=int, nargs="*", default=[1, 100])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
     args = parser.parse_args()
