@@ -89,11 +89,13 @@ class Shared:
         """As many as fit; the others when the loop has seen to all else."""
         if self.due:
             self.due.cancel()
+            self.due = None
         now, self.judging = self.judging[: self.at_once], self.judging[self.at_once :]
         began = time.perf_counter()
         _judge(now)
         self.at_once = fitting(len(now), time.perf_counter() - began)
-        self.due = asyncio.get_running_loop().call_soon(self._judge_some) if self.judging else None
+        if self.judging:
+            self.due = asyncio.get_running_loop().call_soon(self._judge_some)
 
     async def run(self, act: Callable[[], T]) -> T:
         """What `act` returns, or raises, in a thread, in the context of who asks."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -59,6 +62,39 @@ async def others() -> None:
 )
 def test_the_loop_is_busy_with_judging_for_moments_only(count: int, seconds: float, fit: int) -> None:
     assert fitting(count, seconds) == fit
+
+
+async def judged_side_by_side(count: int, within: float, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many were judged together, of so many at once that wait for one another for `within` seconds."""
+    together: list[int] = []
+
+    def judge_all(observations: Sequence[object]) -> list[object]:
+        together.append(len(observations))
+        return list(observations)
+
+    monkeypatch.setattr(module, "judge_all", judge_all)
+    monkeypatch.setattr(module, "JUDGED_WITHIN", within)
+    monkeypatch.setattr(module, "fitting", lambda count, seconds: AT_ONCE)
+    analysis = SimpleNamespace(interval=1e9)
+    observer: Any = SimpleNamespace(
+        catches_up=False, run=SimpleNamespace(plan=SimpleNamespace(analysis=analysis))
+    )
+    begun: Any = SimpleNamespace(alarmed=False)
+    async with sharing(frozen_food_review()) as shared:
+        observing = [shared._judged(observer, begun) for _ in range(count)]
+        async with asyncio.timeout(60):
+            seen: list[Any] = await asyncio.gather(*observing)
+        assert seen == [(observer, begun)] * count
+        assert shared.due is None
+    return together
+
+
+def test_so_many_are_judged_together_as_soon_as_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asyncio.run(judged_side_by_side(2 * AT_ONCE, 1e9, monkeypatch)) == [AT_ONCE, AT_ONCE]
+
+
+def test_fewer_are_judged_when_they_have_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asyncio.run(judged_side_by_side(AT_ONCE + 3, 0.01, monkeypatch)) == [AT_ONCE, 3]
 
 
 def test_judges_side_by_side_end_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,12 @@ def test_memory_counts_children(start: Starter) -> None:
     wait_for(lambda: processes.resident_bytes([family]) > processes.resident_bytes([alone]))
 
 
+def test_cpu_time_is_that_of_a_session(start: Starter) -> None:
+    busy = start("print('up', flush=True)\nwhile True: pass")
+    wait_for(lambda: processes.cpu_seconds([busy]) > 0.1)
+    assert processes.cpu_seconds([]) == 0
+
+
 def is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -108,6 +108,12 @@ def test_before_any_window_all_evidence_is_one() -> None:
     assert [row.goodness for row in judgement.rows] == [1, 1]
 
 
+def test_rules_are_one_object_for_all_who_judge_alike() -> None:
+    rules = rules_of(policy(), SET)
+    assert rules_of(policy(), SET.model_copy()) is rules
+    assert rules_of(policy(margin=1.5), SET) is not rules
+
+
 def test_some_alternatives_are_beyond_any_tolerance() -> None:
     rules = rules_of(policy(tolerances={"errors": 1.0, "ttft": 10}), SET)
     assert np.all((rules.worse.effects > rules.tolerated[:, None]).sum(axis=1) >= 3)

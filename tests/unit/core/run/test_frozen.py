@@ -38,6 +38,13 @@ def frozen(**changes: Any) -> Frozen:
     return Frozen(**given | changes)
 
 
+def test_runs_that_are_judged_by_the_same_metrics_share_them() -> None:
+    written = frozen()
+    one, other = (Frozen.from_json(written.to_json()) for _ in range(2))
+    assert one.metric_set is other.metric_set
+    assert one == other == written
+
+
 def test_it_is_read_as_it_was_written() -> None:
     assert Frozen.from_json(frozen().to_json()) == frozen()
 
