@@ -16,7 +16,7 @@ import yaml
 from bench.docs import write
 from bench.scale.__main__ import HEAD, HERE, kubeconfig, row, stand_ins
 from bench.scale.triggered import DAG_ID, LATE
-from bench.scale.watcher import counted
+from bench.scale.watcher import counted, figures
 from bench.scale.world import INTERVAL
 from lab.airflow.settings import connections
 from lab.airflow.standalone import Airflow
@@ -78,20 +78,7 @@ def _measured(process: Process, file: Path, url: str, rollouts: int, seconds: fl
         peak = max(peak, resident_bytes([process]) / 1e6)
     whole, asked = time.monotonic() - then, counted(url)
     cores, late = (cpu_seconds([process]) - cpu) / whole, _late(file, began)
-    return {
-        "rollouts": rollouts,
-        "cores": cores,
-        "megabytes": peak,
-        "observations": len(late) / whole,
-        "seconds": whole,
-        "expected": rollouts / INTERVAL,
-        "milliseconds": 1000 * cores * whole / max(len(late), 1),
-        "late95": late[int(0.95 * len(late))] if late else None,
-        "asked": {
-            what: {who: count - before[what].get(who, 0) for who, count in asked[what].items()}
-            for what in asked
-        },
-    }
+    return figures(rollouts, cores, peak, late, whole, before, asked)
 
 
 def main() -> None:

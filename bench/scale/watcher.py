@@ -24,6 +24,8 @@ from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.judge import JudgeTrigger
 
 FIRST = 0.06  # seconds of a core that a first observation takes, with all that is made for it
+Asked = dict[str, dict[str, int]]
+"""Requests and bytes, by whom they were asked of."""
 Observe = Callable[[Shared, StepObserver, float], Awaitable[Judgement]]
 
 
@@ -78,28 +80,43 @@ async def measured(rollouts: int, since: float, seconds: float, url: str) -> dic
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    return figures(rollouts, cores, peak, late, whole, before, asked) | {
+        "started": started,
+        "late": statistics.median(late) if late else None,
+        "no_data": lateness.no_data,
+        "ended": ended,
+    }
+
+
+def figures(
+    rollouts: int,
+    cores: float,
+    megabytes: float,
+    late: list[float],
+    seconds: float,
+    before: Asked,
+    after: Asked,
+) -> dict[str, Any]:
+    """Of `rollouts` that were watched for so many seconds, with judgements that were so `late`, in order."""
     return {
         "rollouts": rollouts,
         "cores": cores,
-        "started": started,
-        "megabytes": peak,
-        "observations": len(late) / whole,
-        "seconds": whole,
+        "megabytes": megabytes,
+        "observations": len(late) / seconds,
+        "seconds": seconds,
         "expected": rollouts / INTERVAL,
-        "milliseconds": 1000 * cores * whole / max(len(late), 1),
-        "late": statistics.median(late) if late else None,
+        "milliseconds": 1000 * cores * seconds / max(len(late), 1),
         "late95": late[int(0.95 * len(late))] if late else None,
-        "no_data": lateness.no_data,
-        "ended": ended,
         "asked": {
-            what: {who: asked[what][who] - before[what].get(who, 0) for who in asked[what]} for what in asked
+            what: {who: count - before[what].get(who, 0) for who, count in after[what].items()}
+            for what in after
         },
     }
 
 
-def counted(url: str) -> dict[str, dict[str, int]]:
+def counted(url: str) -> Asked:
     """What the stand-ins were asked so far, and how many bytes they answered."""
-    told: dict[str, dict[str, int]] = requests.get(f"{url}/counted", timeout=30).json()
+    told: Asked = requests.get(f"{url}/counted", timeout=30).json()
     return told
 
 

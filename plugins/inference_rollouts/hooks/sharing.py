@@ -106,7 +106,9 @@ class Shared:
         return Run(frozen, self.clients[frozen.plan.namespace], kind_of(frozen.plan))
 
     async def close(self) -> None:
-        """End the line, and the threads once they have nothing to do."""
+        """End the line, and the threads once they have nothing to do. Nobody waits to be judged any more."""
+        if self.due:
+            self.due.cancel()
         await self.line.close()
         for threads in (self.asking, self.observing):
             threads.shutdown(wait=False)
