@@ -213,7 +213,8 @@ class _WatchedKind:
         self.thread.start()
 
     def get(self, name: str) -> K8sObject:
-        kept = self._objects.get(name)
+        with self._lock:
+            kept = self._objects.get(name)
         if kept is None:
             raise NotFound(f"The cluster has no {self._key[1]} {name}.")
         return self._parsed(kept)
@@ -222,7 +223,8 @@ class _WatchedKind:
         return [self._parsed(kept) for _, kept in self._with(labels)]
 
     def version_of(self, name: str) -> Version:
-        kept = self._objects.get(name)
+        with self._lock:
+            kept = self._objects.get(name)
         return kept and kept.version
 
     def versions_of(self, labels: Mapping[str, str]) -> Version:
@@ -288,13 +290,14 @@ class _WatchedKind:
         told = _OBJECT.decode(text)
         if event.type == "ERROR":
             raise _Outdated(bodies.one_line(text.decode("utf-8", "replace")))
-        name = told.metadata.name
+        name, kept = told.metadata.name, None
+        if event.type in ("ADDED", "MODIFIED"):
+            kept = _kept(msgspec.json.encode(_slim(msgspec.json.decode(text), self._key[1])))
         with self._lock:
             if event.type != "BOOKMARK":
                 self._forget(name)
-            if event.type in ("ADDED", "MODIFIED"):
-                slim = _slim(msgspec.json.decode(text), self._key[1])
-                self._objects[name] = kept = _kept(msgspec.json.encode(slim))
+            if kept:
+                self._objects[name] = kept
                 self._index(name, kept)
             self._version = told.metadata.resourceVersion
 

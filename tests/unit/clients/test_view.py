@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -121,6 +122,18 @@ def test_what_is_read_was_listed_once_and_is_as_watches_told() -> None:
         view.get(*POD, "c")
     view.close()
     assert (told.lists, told.reads) == (1, [])
+
+
+def test_an_object_that_changes_is_there_all_the_while() -> None:
+    told = Told(pod("a", 1))
+    view = begun(told)
+    changes = [event("MODIFIED", pod("a", version)) for version in range(2, 1000)]
+    with ThreadPoolExecutor(1) as threads:
+        telling = threads.submit(told.tell, *changes, None)
+        while not telling.done():
+            assert view.get(*POD, "a"), "who reads meanwhile sees it as it was, or as it is"
+    assert view.get(*POD, "a")["metadata"]["resourceVersion"] == "999"
+    view.close()
 
 
 def test_the_next_watch_begins_where_the_last_one_ended() -> None:
