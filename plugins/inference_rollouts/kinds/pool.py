@@ -185,7 +185,7 @@ class PoolRollout:
 
     def reconciler(self, run: Run) -> ReconcilePods:
         """Pods that come later have all they need from their manifests."""
-        return lambda pods: []
+        return lambda servers: []
 
     def retired(self, clients: Clients, retirement: Retirement) -> Subject:
         return PoolSubject(clients, self.plan, retirement)

@@ -11,13 +11,11 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.model_server import ModelServers
 from inference_rollouts.core.errors import NotReady, ServerRefused
 from inference_rollouts.core.limits import SERVERS_AT_ONCE
-from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.plan.plan import AdapterPlan
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.core.serving.adapters import process_of
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.warm_up import mistake
-from inference_rollouts.rollout.pods import base_url, port_of, servers_of
+from inference_rollouts.rollout.pods import Server, servers_of
 from inference_rollouts.rollout.serving import listed, on_each
 
 SWITCHED_OFF = f" (do the servers run with {vllm.RUNTIME_ADAPTERS}=true?)"
@@ -128,37 +126,37 @@ class AdapterReconciler:
         self._asked: dict[str, Future[str]] = {}
         self._threads = ThreadPoolExecutor(SERVERS_AT_ONCE, thread_name_prefix="adapters")
 
-    def __call__(self, pods: Sequence[K8sObject]) -> list[str]:
+    def __call__(self, servers: Sequence[Server]) -> list[str]:
         """A sentence for each ready pod that is not known to answer for both."""
-        present = {process_of(pod): pod for pod in pods}
+        present = {server.process: server for server in servers}
         self._asked = {process: asked for process, asked in self._asked.items() if process in present}
-        lacks = (self._lack(process, pod) for process, pod in present.items())
+        lacks = map(self._lack, present.values())
         return [sentence for sentence in lacks if sentence]
 
-    def _lack(self, process: str, pod: K8sObject) -> str:
-        name = pod["metadata"]["name"]
-        asked = self._asked.get(process)
+    def _lack(self, server: Server) -> str:
+        asked = self._asked.get(server.process)
         if asked is None:
-            self._asked[process] = self._threads.submit(self._ensure, pod)
+            self._asked[server.process] = self._threads.submit(self._ensure, server)
         if asked is None or not asked.done():
-            return f"Pod {name} is being asked for {' and '.join(each.name for each in self.wanted)}."
+            return f"Pod {server.pod} is being asked for {' and '.join(each.name for each in self.wanted)}."
         if wrong := asked.result():
-            del self._asked[process]
+            del self._asked[server.process]
             return wrong
         return ""
 
-    def _ensure(self, pod: K8sObject) -> str:
+    def _ensure(self, server: Server) -> str:
         """What is wrong with the adapters on a pod, empty if nothing is."""
-        return " ".join(filter(None, (self._wrong(pod, wanted) for wanted in self.wanted)))
+        if not server.url:
+            return f"Nobody knows where pod {server.pod} listens."
+        return " ".join(filter(None, (self._wrong(server, wanted) for wanted in self.wanted)))
 
-    def _wrong(self, pod: K8sObject, wanted: Wanted) -> str:
-        servers, how, name = self.clients.servers, self.plan.warm_up, pod["metadata"]["name"]
+    def _wrong(self, server: Server, wanted: Wanted) -> str:
+        servers, how, url = self.clients.servers, self.plan.warm_up, server.url
         try:
-            url = base_url(pod, port_of(self.clients.cluster, self.plan.pool))
-            if not ensure_loaded(servers, name, url, wanted):
+            if not ensure_loaded(servers, server.pod, url, wanted):
                 return ""
             answer = servers.complete(url, wanted.name, how.prompts[0], how.max_tokens, how.request_timeout)
         except Exception as error:
             return f"{wanted.name} is not known to be on every pod: {error}"
         wrong = mistake(answer, wanted.name)
-        return f"Pod {name} {wrong}." if wrong else ""
+        return f"Pod {server.pod} {wrong}." if wrong else ""

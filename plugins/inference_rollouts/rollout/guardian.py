@@ -21,6 +21,7 @@ from inference_rollouts.core.judging.judgement import Opinion, worst
 from inference_rollouts.core.judging.policy import STORM_WINDOWS
 from inference_rollouts.core.limits import GUARDIAN_POLL, LEASE_SECONDS
 from inference_rollouts.core.objects.api_groups import LEASE_API
+from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.reporting.series import Closed, Reading, reading_of
 from inference_rollouts.core.reporting.status import status_of
@@ -233,7 +234,7 @@ class Guardian:
         if guard is None or not rollout.percent:
             return ""
         since = max(claim.since for claim in rollout.claims)
-        health = observe_pools(self._seen, guard.canary_pool, guard.stable_pool, since).health
+        health = observe_pools(self._seen, guard.canary_pool, guard.stable_pool, Crashes(since)).health
         health = health.model_copy(
             update={"route_ok": resolves(rollout.objects), "storm": self._storm(guard, since)}
         )

@@ -8,7 +8,6 @@ from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.judging.counters import Exporter
 from inference_rollouts.core.judging.guardrails import guardrails
 from inference_rollouts.core.judging.policy import StepContext
-from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.rollout.helm import Helm
 from inference_rollouts.rollout.observation import ClusterObservation
 from inference_rollouts.rollout.run import Run
@@ -27,7 +26,6 @@ class Lookout:
         self.sight = Sight(run.clients, run.frozen, step.started_at)
         self.helm = Helm(run.cluster, run.frozen)
         self.exporters: frozenset[Exporter] = frozenset()
-        self.crashes = Crashes(step.started_at)
         self._limits = run.plan.analysis.guardrails
         self._crashed = crashed
 
@@ -44,7 +42,6 @@ class Lookout:
             log.warning("nothing is known of the cluster: %s", error)
             return None
         self.exporters |= seen.exporters
-        self.crashes = self.crashes.observed(seen.all_canary_pods)
         self.helm.look(seen.moved)
         return seen
 
@@ -59,5 +56,5 @@ class Lookout:
         """Whether what was seen alone is reason to go back."""
         if seen is None:
             return False
-        health = seen.health.model_copy(update={"restarts": self.crashes.count})
+        health = seen.health.model_copy(update={"restarts": self.sight.crashes.count})
         return next(guardrails(self._limits, health, self._crashed), None) is not None

@@ -27,22 +27,22 @@ from inference_rollouts.core.routing.drift import in_order, own_claim
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.guard import StormWatch
 from inference_rollouts.rollout.availability import availability_of, picker_pods
-from inference_rollouts.rollout.pods import pods_of
+from inference_rollouts.rollout.pods import Server, pods_of, ready_servers
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterObservation:
-    """The cluster now: its health, why the step may not pass as things are, the canary's ready pods.
+    """The cluster now: its health, why the step may not pass as things are, how the canary's pods crashed.
 
-    `all_canary_pods` are also those that are not ready. `moved` are the objects that move, as they were read;
+    `servers` are the canary's that are ready. `moved` are the objects that move, as they were read;
     `exporters` the pods whose metrics count, empty where nobody knows them; `serving` those of them that are
     ready.
     """
 
     health: Health
     blockers: tuple[str, ...]
-    canary_pods: tuple[K8sObject, ...]
-    all_canary_pods: tuple[K8sObject, ...] = ()
+    crashes: Crashes
+    servers: tuple[Server, ...] = ()
     moved: tuple[K8sObject, ...] = ()
     exporters: frozenset[Exporter] = frozenset()
     serving: frozenset[Exporter] = frozenset()
@@ -50,12 +50,11 @@ class ClusterObservation:
 
 @dataclass(frozen=True, slots=True)
 class PoolsObservation:
-    """Both pools now: their health, what is wrong with them in words, the canary's ready pods, and all."""
+    """Both pools now: their health, what is wrong with them in words, and how the canary's pods crashed."""
 
     health: Health
     outages: tuple[str, ...]
-    canary_pods: tuple[K8sObject, ...]
-    all_canary_pods: tuple[K8sObject, ...]
+    crashes: Crashes
 
 
 def snapshot(prometheus: Prometheus, frozen: Frozen, at: float) -> Snapshot:
@@ -107,8 +106,8 @@ def storm_between(prometheus: Prometheus, watch: StormWatch, start: float, end: 
     return next((reason for _, reason in storms(watch.limits, watch.metric_set, latest)), "")
 
 
-def observe_cluster(cluster: Reader, frozen: Frozen, since: float) -> ClusterObservation:
-    """Routes and pools as they are now, in a step that began at `since` (Unix seconds).
+def observe_cluster(cluster: Reader, frozen: Frozen, crashes: Crashes) -> ClusterObservation:
+    """Routes and pools as they are now; `crashes` are known from looks before this one.
 
     Raises ClaimLost or RouteDrift when what moves is not ours any more.
     """
@@ -121,14 +120,14 @@ def observe_cluster(cluster: Reader, frozen: Frozen, since: float) -> ClusterObs
         for obj in moved
         if obj["kind"] == "HTTPRoute"
     )
-    pools = observe_pools(cluster, plan.pool_of(plan.canary), plan.pool_of(plan.stable), since)
+    pools = observe_pools(cluster, plan.pool_of(plan.canary), plan.pool_of(plan.stable), crashes)
     health = pools.health.model_copy(update={"route_ok": resolves(moved)})
     late = () if routes.phase is Phase.READY else (f"{routes.message}.",)
     return ClusterObservation(
         health=health,
         blockers=(*late, *pools.outages),
-        canary_pods=pools.canary_pods,
-        all_canary_pods=pools.all_canary_pods,
+        crashes=pools.crashes,
+        servers=ready_servers(cluster, plan.pool_of(plan.canary)),
         moved=tuple(moved),
         exporters=exporters_of(cluster, frozen),
         serving=exporters_of(cluster, frozen, ready_pods),
@@ -151,20 +150,21 @@ def exporters_of(
     )
 
 
-def observe_pools(cluster: Reader, canary: str, stable: str, since: float) -> PoolsObservation:
-    """Two pools (or one that serves both sides) as they are now."""
+def observe_pools(cluster: Reader, canary: str, stable: str, crashes: Crashes) -> PoolsObservation:
+    """Two pools (or one that serves both sides) as they are now; `crashes` are known from looks before."""
     pods = pods_of(cluster, canary)
+    crashes = crashes.observed(pods)
     new = availability_of(cluster, canary, pods)
     old = new if stable == canary else availability_of(cluster, stable)
     health = Health(
         ready_canary=new.pods,
         ready_stable=old.pods if old.available else 0,
         shared=canary == stable,
-        restarts=Crashes(since).observed(pods).count,
+        restarts=crashes.count,
         canary_outage=new.sentence if new.pods and not new.available else "",
     )
     outages = dict.fromkeys(each.sentence for each in (new, old) if each.pods and each.sentence)
-    return PoolsObservation(health, tuple(outages), tuple(ready_pods(pods)), tuple(pods))
+    return PoolsObservation(health, tuple(outages), crashes)
 
 
 def resolves(moved: Iterable[K8sObject]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from inference_rollouts.clients.kubernetes import Reader
@@ -9,7 +11,19 @@ from inference_rollouts.core.errors import ClusterRefused, ServerUnavailable
 from inference_rollouts.core.objects.inference_pool import pod_labels, ports
 from inference_rollouts.core.objects.k8s import K8sObject, part, parts
 from inference_rollouts.core.objects.readiness import ready_pods
+from inference_rollouts.core.serving.adapters import process_of
 from inference_rollouts.rollout.targets import find_pool
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A ready model server: its pod, its `process` (one that was restarted is another), and where it listens,
+    empty where nobody knows."""
+
+    pod: str
+    process: str
+    url: str
+
 
 PROBES = ("readinessProbe", "startupProbe", "livenessProbe")
 
@@ -52,6 +66,23 @@ def port_of(cluster: Reader, pool: str) -> int:
     if live is None or not (numbers := ports(live)):
         raise ClusterRefused(f"There is no InferencePool {pool} that says where its pods listen.")
     return numbers[0]
+
+
+def ready_servers(cluster: Reader, pool: str) -> tuple[Server, ...]:
+    """The model servers of a pool's ready pods."""
+    live = find_pool(cluster, pool)
+    numbers = ports(live) if live else []
+    return tuple(
+        Server(pod["metadata"]["name"], process_of(pod), _url_of(pod, numbers))
+        for pod in ready_pods(pods_of(cluster, pool))
+    )
+
+
+def _url_of(pod: K8sObject, numbers: Sequence[int]) -> str:
+    try:
+        return base_url(pod, numbers[0])
+    except (IndexError, ServerUnavailable):
+        return ""
 
 
 def servers_of(cluster: Reader, pool: str) -> dict[str, str]:

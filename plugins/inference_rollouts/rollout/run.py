@@ -20,11 +20,12 @@ from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.confirmation import confirmation
 from inference_rollouts.rollout.floors import raise_floors, settle_floors
+from inference_rollouts.rollout.pods import Server
 from inference_rollouts.rollout.retirement import Subject
 from inference_rollouts.rollout.traffic import Traffic
 from inference_rollouts.rollout.versions import settle_version
 
-ReconcilePods = Callable[[Sequence[K8sObject]], list[str]]
+ReconcilePods = Callable[[Sequence[Server]], list[str]]
 """Sees to the canary's ready pods; answers with a sentence for each that may not be sent requests yet."""
 
 

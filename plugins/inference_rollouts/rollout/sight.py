@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from inference_rollouts.clients import Clients
+from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.clients.view import Look
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
+from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import ClusterObservation, observe_cluster
 
@@ -12,7 +14,8 @@ from inference_rollouts.rollout.observation import ClusterObservation, observe_c
 class Sight:
     """What one observer sees of its rollout's routes and pools, in a step since `since` (Unix seconds).
 
-    Nothing is worked out again as long as nothing it was made of has changed.
+    Nothing is worked out again as long as nothing it was made of has changed. `crashes` are those of the
+    canary's pods so far.
     """
 
     def __init__(self, clients: Clients, frozen: Frozen, since: float) -> None:
@@ -20,7 +23,7 @@ class Sight:
         self.age = 0.0  # of what was seen last, in seconds
         self._clients = clients
         self._frozen = frozen
-        self._since = since
+        self.crashes = Crashes(since)
         self._look: Look | None = None
         self._last: ClusterObservation | None = None
 
@@ -36,7 +39,7 @@ class Sight:
             return known
         look = Look(view)
         try:
-            self._last = observe_cluster(look, self._frozen, self._since)
+            self._last = self._looked_at(look)
         except (ClaimLost, RouteDrift):
             return self._read()
         self._look = look
@@ -52,4 +55,9 @@ class Sight:
 
     def _read(self) -> ClusterObservation:
         self.afresh, self.age = True, 0.0
-        return observe_cluster(self._clients.cluster, self._frozen, self._since)
+        return self._looked_at(self._clients.cluster)
+
+    def _looked_at(self, cluster: Reader) -> ClusterObservation:
+        seen = observe_cluster(cluster, self._frozen, self.crashes)
+        self.crashes = seen.crashes
+        return seen

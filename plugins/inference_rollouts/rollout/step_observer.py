@@ -232,7 +232,7 @@ class StepObserver:
                 "blockers": (*self._blockers(cluster), *ahead.blockers),
                 "notes": (*self._notes(cluster), *ahead.notes),
                 "storm": answer.storm,
-                "restarts": self._lookout.crashes.count,
+                "restarts": self._lookout.sight.crashes.count,
                 "age": self._lookout.sight.age,
                 "held": is_held(self.helm.claims),
                 "resumed": went_on_at(self.helm.claims),
@@ -288,7 +288,7 @@ class StepObserver:
         frozen, windows = self.run.frozen, self.latest.windows
         split = split_of(frozen, self.context.share, windows)
         self._observed = split.observed
-        here = [*cluster.blockers, *self._reconcile(cluster.canary_pods)] if cluster else []
+        here = [*cluster.blockers, *self._reconcile(cluster.servers)] if cluster else []
         return [*here, *blockers(frozen, split, windows)]
 
     def _notes(self, cluster: ClusterObservation | None) -> list[str]:

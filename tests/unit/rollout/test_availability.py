@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.judging.policy import Step
+from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.routing.claim import CLAIM, Claim, Owner, place_of
@@ -94,25 +95,25 @@ def test_no_weight_is_raised_while_a_picker_is_dead(mode: str, dead: str) -> Non
 
 
 def test_a_stable_pool_whose_picker_drops_everything_is_no_way_back() -> None:
-    health = observe_cluster(kill_picker(cluster()), frozen(plan(), (PARENT,)), 0.0).health
+    health = observe_cluster(kill_picker(cluster()), frozen(plan(), (PARENT,)), Crashes(0.0)).health
     assert (health.ready_canary, health.ready_stable) == (3, 0)
-    open_ = observe_cluster(kill_picker(cluster("FailOpen")), frozen(plan(), (PARENT,)), 0.0)
+    open_ = observe_cluster(kill_picker(cluster("FailOpen")), frozen(plan(), (PARENT,)), Crashes(0.0))
     assert open_.health.ready_stable == 3
     assert ["so requests reach any pod" in each for each in open_.blockers] == [True]
 
 
 def test_a_canary_whose_picker_drops_everything_is_out() -> None:
-    seen = observe_cluster(kill_picker(cluster(), "new"), frozen(plan(), (PARENT,)), 0.0)
+    seen = observe_cluster(kill_picker(cluster(), "new"), frozen(plan(), (PARENT,)), Crashes(0.0))
     assert "FailClose drops all requests" in seen.health.canary_outage
     assert seen.blockers == (seen.health.canary_outage,)
-    well = observe_cluster(cluster(), frozen(plan(), (PARENT,)), 0.0)
+    well = observe_cluster(cluster(), frozen(plan(), (PARENT,)), Crashes(0.0))
     assert (well.health.canary_outage, well.blockers) == ("", ())
 
 
 def test_pods_that_are_gone_are_no_outage_of_the_picker() -> None:
     live = cluster()
     live.remove("Pod", "llm-pool-")
-    seen = observe_cluster(live, frozen(plan(), (PARENT,)), 0.0)
+    seen = observe_cluster(live, frozen(plan(), (PARENT,)), Crashes(0.0))
     assert (seen.health.ready_stable, seen.blockers) == (0, ())
 
 
@@ -122,6 +123,6 @@ def test_a_step_waits_for_every_parent_of_the_route() -> None:
     live.objects[0] = claimed(*entries)
     live.objects[0]["spec"]["parentRefs"] = [GW, {"name": "gw", "namespace": "infra"}]
     both = (PARENT, Parent("gw", "infra", controller="c", route="routes-to-llm"))
-    assert observe_cluster(live, frozen(plan(), both[:1]), 0.0).blockers == ()
-    (late,) = observe_cluster(live, frozen(plan(), both), 0.0).blockers
+    assert observe_cluster(live, frozen(plan(), both[:1]), Crashes(0.0)).blockers == ()
+    (late,) = observe_cluster(live, frozen(plan(), both), Crashes(0.0)).blockers
     assert "Reconciled is False at Gateway infra/gw (R: words)" in late

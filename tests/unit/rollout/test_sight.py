@@ -159,3 +159,14 @@ def test_shared_or_alone_a_judge_says_the_same() -> None:
         made.view.close()
         made.told.release()
     assert told[0] == told[1]
+
+
+def test_crashes_are_counted_once_whoever_saw_them(watched: Watched) -> None:
+    """Told by a watch and then read afresh, or the other way round."""
+    sight, cluster = watched.observer._lookout.sight, watched.step.cluster
+    pod = next(obj for (kind, name), obj in cluster.objects.items() if kind == "Pod" and CANARY in name)
+    for restarts, afresh in ((0, False), (1, False), (2, True)):
+        pod["status"]["containerStatuses"] = [{"name": "server", "restartCount": restarts}]
+        watched.told.tell()
+        seen = [sight.observe(afresh=way).health.restarts for way in (afresh, not afresh)]
+        assert seen == [restarts] * 2 == [sight.crashes.count] * 2

@@ -164,7 +164,7 @@ def process_of(pod: K8sObject) -> str:
     """Tells the server processes of pods apart: one that was restarted has forgotten what it had loaded."""
     statuses = pod.get("status", {}).get("containerStatuses", ())
     restarts = sum(int(status.get("restartCount", 0)) for status in statuses)
-    return f"{pod['metadata']['uid']}/{restarts}"
+    return f"{pod['metadata'].get('uid') or pod['metadata']['name']}/{restarts}"
 
 
 def conflict(served: Iterable[Served], name: str, path: str) -> str | None:
