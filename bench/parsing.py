@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from compileall import compile_dir
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.docs import write
+from bench.parse_probe import STARTS
 from lab.airflow.settings import settings
 from lab.host.state import CHECKOUT
 
@@ -72,7 +74,9 @@ class Version:
         files = {name: self.checkout / "dags" / f"{name}.py" for name in FILES}
         parses = {name: _probe(environment | UNLIMITED, "parse", file) for name, file in files.items()}
         whole = self._pass(environment)
-        return Cost(plans, parses, whole, _probe(environment, "start", next((folder / "rollouts").iterdir())))
+        plan = next((folder / "rollouts").iterdir())
+        starts = [_probe(environment, "start", plan) for _ in range(STARTS)]
+        return Cost(plans, parses, whole, min(starts, key=lambda each: each["imports"]["seconds"]))
 
     def _pass(self, environment: Mapping[str, str]) -> Pass:
         """Ends when each file was parsed once, or given up."""
@@ -87,6 +91,7 @@ class Version:
 def version(checkout: Path, home: Path) -> Version:
     """A checkout with a database of its own."""
     made = Version(checkout, home)
+    compile_dir(checkout / "plugins", quiet=1)  # as who installs it does
     home.mkdir()
     _run(made.environment, "-m", "airflow", "db", "migrate")
     (home / "airflow.db").rename(home / "empty.db")

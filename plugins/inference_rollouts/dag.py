@@ -17,9 +17,9 @@ from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.files import Refused
 from inference_rollouts.core.plan.notifications import Occasion
 from inference_rollouts.core.plan.plan import Plan
-from inference_rollouts.core.run.form import Form
+from inference_rollouts.core.run.form import Form, form_of
 from inference_rollouts.core.run.pace import lingers_after
-from inference_rollouts.kinds import kind_of
+from inference_rollouts.core.run.pipeline import endings, preparation
 from inference_rollouts.operators.adapter import LoadAdapter
 from inference_rollouts.operators.ask import Ask
 from inference_rollouts.operators.assets import ended, heard, well
@@ -51,7 +51,6 @@ ENDINGS: dict[str, Callable[..., BaseOperator]] = {
 
 def build_dag(plan: Plan) -> DAG:
     """The DAG of one plan. It has as many steps as the plan; a run with fewer weights skips the rest."""
-    kind = kind_of(plan)
     with _without_tasks(plan) as dag:
         preflight = Preflight(
             task_id=PREFLIGHT, plan=plan.model_dump(mode="json"), inlets=heard(plan), **telling(plan)
@@ -61,17 +60,17 @@ def build_dag(plan: Plan) -> DAG:
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
             outlets=[ended(plan.name)],
         )
-        _end(preflight, promote, plan.name, kind.endings)
+        _end(preflight, promote, plan.name, endings(plan))
 
         prepared: BaseOperator = preflight
-        for name in kind.preparation:
+        for name in preparation(plan):
             prepared = prepared >> PREPARATION[name](task_id=name)
         passing = [prepared]
         for step in range(1, len(plan.all_steps) + 1):
             passing = _step(plan, step, passing)
             passing >> promote
             passing >> dag.task_dict["rollback"]
-    dag.params = ParamsDict(parameters(kind.form))  # last: each task would copy what is there when it is made
+    dag.params = ParamsDict(parameters(form_of(plan)))
     return dag
 
 
@@ -80,7 +79,7 @@ def check_dag(plan: Plan) -> None:
 
     Its tasks are left out: nothing that a valid plan says keeps them from being made.
     """
-    _without_tasks(plan).params = ParamsDict(parameters(kind_of(plan).form))
+    _without_tasks(plan).params = ParamsDict(parameters(form_of(plan)))
 
 
 def _without_tasks(plan: Plan) -> DAG:
@@ -136,7 +135,7 @@ def build_invalid_dag(refused: Refused) -> DAG:
     return dag
 
 
-def _end(preflight: Any, last: Any, plan: str, endings: Sequence[str]) -> None:
+def _end(preflight: Any, last: Any, plan: str, last_tasks: Sequence[str]) -> None:
     """The tasks that run however a rollout ended, after its `last`.
 
     They are teardowns, so that a run which is marked as failed has them too; and those run only where a setup
@@ -148,7 +147,7 @@ def _end(preflight: Any, last: Any, plan: str, endings: Sequence[str]) -> None:
     outlets = {"report": [well(plan)]}
     teardowns = [
         rollback,
-        *(ENDINGS[name](task_id=name, outlets=outlets.get(name, [])) for name in endings),
+        *(ENDINGS[name](task_id=name, outlets=outlets.get(name, [])) for name in last_tasks),
     ]
     chain(last, *teardowns)
     for teardown in teardowns:

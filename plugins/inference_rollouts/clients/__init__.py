@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from inference_rollouts.clients.gke import GkeClient
-from inference_rollouts.clients.kubernetes import Cluster, Reader
-from inference_rollouts.clients.model_server import ModelServers
-from inference_rollouts.clients.prometheus import Prometheus
-from inference_rollouts.clients.registry import RegistryClient
-from inference_rollouts.clients.storage import Storage
-from inference_rollouts.clients.view import ClusterView
+if TYPE_CHECKING:  # few who import one of them need them all
+    from inference_rollouts.clients.gke import GkeClient
+    from inference_rollouts.clients.kubernetes import Cluster, Reader
+    from inference_rollouts.clients.model_server import ModelServers
+    from inference_rollouts.clients.prometheus import Prometheus
+    from inference_rollouts.clients.registry import RegistryClient
+    from inference_rollouts.clients.storage import Storage
+    from inference_rollouts.clients.view import ClusterView
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING
 from airflow.sdk.bases.hook import BaseHook
 
 from inference_rollouts.clients import Clients
-from inference_rollouts.clients.gke import GkeClient
-from inference_rollouts.clients.kubernetes import KubernetesCluster
-from inference_rollouts.clients.model_server import HttpModelServers
-from inference_rollouts.clients.registry import RegistryClient
-from inference_rollouts.clients.view import ClusterView
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.hooks.gke import gke_access_of
-from inference_rollouts.hooks.prometheus import PrometheusHook
-from inference_rollouts.hooks.registry import registry_access_of
-from inference_rollouts.hooks.storage import ObjectStorage
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
 
@@ -34,6 +25,17 @@ def clients_of(plan: Plan) -> Clients:
 
 def clients_at(connections: Connections, namespace: str) -> Clients:
     """The clients that connections lead to. A connection is looked up when it is first used."""
+    # Imported on use: this module is imported whenever Airflow parses the DAGs.
+    from inference_rollouts.clients.gke import GkeClient
+    from inference_rollouts.clients.kubernetes import KubernetesCluster
+    from inference_rollouts.clients.model_server import HttpModelServers
+    from inference_rollouts.clients.registry import RegistryClient
+    from inference_rollouts.clients.view import ClusterView
+    from inference_rollouts.hooks.gke import gke_access_of
+    from inference_rollouts.hooks.prometheus import PrometheusHook
+    from inference_rollouts.hooks.registry import registry_access_of
+    from inference_rollouts.hooks.storage import ObjectStorage
+
     cluster = KubernetesCluster(partial(_connect, connections.kubernetes), namespace)
     return Clients(
         cluster=cluster,
@@ -58,7 +60,7 @@ def _key_of(conn_id: str | None) -> str:
 
 def _connect(conn_id: str) -> ApiClient:
     """With a configuration of its own: the official client's default one is shared by all connections."""
-    # Imported on use: this module is imported whenever Airflow parses the DAGs.
+    # On use, as above.
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.config import load_incluster_config

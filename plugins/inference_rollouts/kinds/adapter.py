@@ -17,7 +17,6 @@ from inference_rollouts.core.plan.plan import AdapterPlan
 from inference_rollouts.core.retirement.retirement import Retirement
 from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.core.run.form import Form, adapter_form
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.preflight import capacity, lora, pools, routing
@@ -44,18 +43,6 @@ class AdapterRollout:
     """Loads an adapter on every pod, and moves weights of what splits its alias."""
 
     plan: AdapterPlan
-
-    @property
-    def form(self) -> Form:
-        return adapter_form(self.plan)
-
-    @property
-    def preparation(self) -> tuple[str, ...]:
-        return ("load_adapter", "warm_up")
-
-    @property
-    def endings(self) -> tuple[str, ...]:
-        return ("report",)
 
     def freeze(self, clients: Clients, run: str) -> Frozen:
         from inference_rollouts.preflight import measuring  # on use: no other task needs it, and numpy

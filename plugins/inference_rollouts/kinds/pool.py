@@ -20,7 +20,6 @@ from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.retirement.retirement import Retirement
 from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.core.run.form import Form, pool_form
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.taking_over import Takeover, held_floor
 from inference_rollouts.core.serving.adapters import nameable
@@ -61,18 +60,6 @@ class PoolRollout:
     """Brings a second InferencePool with nodes and servers, and moves weights of HTTPRoutes."""
 
     plan: PoolPlan
-
-    @property
-    def form(self) -> Form:
-        return pool_form(self.plan)
-
-    @property
-    def preparation(self) -> tuple[str, ...]:
-        return ("provision_nodes", "deploy_pool", "warm_up")
-
-    @property
-    def endings(self) -> tuple[str, ...]:
-        return ("end_preview", "report") if self.plan.preview else ("report",)
 
     def freeze(self, clients: Clients, run: str) -> Frozen:
         from inference_rollouts.preflight import measuring  # on use: no other task needs it, and numpy

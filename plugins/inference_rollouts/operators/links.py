@@ -13,7 +13,6 @@ from airflow.sdk.configuration import conf
 from inference_rollouts.core.reporting.links import bad_shares, graph_page, run_page, xcom_page
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.pace import until_judged
-from inference_rollouts.hooks.prometheus import PrometheusHook
 from inference_rollouts.operators.base import PREFLIGHT
 
 
@@ -51,6 +50,9 @@ class GraphLink(BaseOperatorLink):
     name = "Prometheus graph"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        # Imported on use: this module is imported whenever Airflow parses the DAGs.
+        from inference_rollouts.hooks.prometheus import PrometheusHook
+
         frozen = _frozen(ti_key)
         plan = frozen.plan
         shares = bad_shares(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))

@@ -40,8 +40,6 @@ from inference_rollouts.operators.base import (
 )
 from inference_rollouts.operators.links import page_of_run
 from inference_rollouts.operators.starting import not_now
-from inference_rollouts.preflight import calendar
-from inference_rollouts.preflight.current import with_current
 from inference_rollouts.preflight.versions import Asked, Told, latest
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.claims import way_back_of
@@ -67,6 +65,8 @@ class Preflight(BaseOperator):
     @records_failure
     def execute(self, context: Context) -> dict[str, Any]:
         # Imported on use: no other task starts with it, and numpy.
+        from inference_rollouts.preflight import calendar
+        from inference_rollouts.preflight.current import with_current
         from inference_rollouts.preflight.measuring import check_power
         from inference_rollouts.preflight.prospects import prospects
 

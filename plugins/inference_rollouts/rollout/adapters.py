@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from inference_rollouts.clients import Clients
-from inference_rollouts.clients.model_server import ModelServers
 from inference_rollouts.core.errors import NotReady, ServerRefused
 from inference_rollouts.core.limits import SERVERS_AT_ONCE
 from inference_rollouts.core.plan.plan import AdapterPlan
@@ -17,6 +17,9 @@ from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.core.serving.warm_up import mistake
 from inference_rollouts.rollout.pods import Server, servers_of
 from inference_rollouts.rollout.serving import listed, on_each
+
+if TYPE_CHECKING:  # a client is used by few who may
+    from inference_rollouts.clients.model_server import ModelServers
 
 SWITCHED_OFF = f" (do the servers run with {vllm.RUNTIME_ADAPTERS}=true?)"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from inference_rollouts.clients import Clients
-from inference_rollouts.clients.gke import GkeClient
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, GkeBusy
 from inference_rollouts.core.nodes import gke
@@ -21,6 +20,9 @@ from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.run.demand import replicas_wanted
 from inference_rollouts.core.run.manifests import owned
 from inference_rollouts.rollout.turn import take_turn
+
+if TYPE_CHECKING:  # a client is used by few who may
+    from inference_rollouts.clients.gke import GkeClient
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.retirement.retirement import Retirement
 from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.core.run.form import Form
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout.confirmation import confirmation
@@ -31,18 +30,6 @@ ReconcilePods = Callable[[Sequence[Server]], list[str]]
 
 class RolloutKind(Protocol):
     """A kind of rollout: what it creates, what it moves, and what must hold before it moves it."""
-
-    @property
-    def form(self) -> Form:
-        """What one run may change of its plan."""
-
-    @property
-    def preparation(self) -> tuple[str, ...]:
-        """The tasks, by name, that bring the canary up before any weight leaves 0."""
-
-    @property
-    def endings(self) -> tuple[str, ...]:
-        """The tasks, by name, that end a run after its rollback, however it went."""
 
     def freeze(self, clients: Clients, run: str) -> Frozen:
         """Everything that later tasks read. Raises a RolloutError, one sentence, for what cannot work."""

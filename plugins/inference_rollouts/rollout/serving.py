@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from inference_rollouts.clients.model_server import ModelServers, Prompt
 from inference_rollouts.core.errors import ClusterRefused, ServerRefused, ServerUnavailable, WarmUpFailed
 from inference_rollouts.core.limits import ANSWER_ATTEMPTS, SERVERS_AT_ONCE
 from inference_rollouts.core.plan.workload import WarmUp, Workload
@@ -17,6 +16,9 @@ from inference_rollouts.core.serving.adapters import Adapter, Seen, Served
 from inference_rollouts.core.serving.client_view import CLIENTS, CONTEXT, shorter_context
 from inference_rollouts.core.serving.golden import findings
 from inference_rollouts.core.serving.warm_up import Answer, Completion, mistake
+
+if TYPE_CHECKING:  # a client is used by few who may
+    from inference_rollouts.clients.model_server import ModelServers, Prompt
 
 GIVE_KEY = (
     "if the servers want an API key, name a connection that has it as password in `connections.model_servers`"

@@ -32,8 +32,12 @@ class Parameter:
 Form = dict[str, Parameter]
 
 
-def pool_form(plan: PoolPlan) -> Form:
-    """What a run to a second pool may change."""
+def form_of(plan: Plan) -> Form:
+    """What one run may change of its plan."""
+    return _pool_form(plan) if isinstance(plan, PoolPlan) else _adapter_form(plan)
+
+
+def _pool_form(plan: PoolPlan) -> Form:
     work = plan.workload
     return {
         "stable": Parameter("Stable pool", "What serves today.", plan.stable, _TEXT),
@@ -56,8 +60,7 @@ def pool_form(plan: PoolPlan) -> Form:
     }
 
 
-def adapter_form(plan: AdapterPlan) -> Form:
-    """What a run of an adapter may change."""
+def _adapter_form(plan: AdapterPlan) -> Form:
     return {
         "stable": Parameter("Stable adapter", "What serves today.", plan.stable, _TEXT),
         "canary": Parameter("Canary adapter", "The new one's name.", plan.canary, _TEXT),

@@ -6,7 +6,7 @@ import pytest
 
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.plan import PoolPlan
-from inference_rollouts.core.run.form import pool_form
+from inference_rollouts.core.run.form import form_of
 from inference_rollouts.core.run.parameters import apply_parameters, override_of
 from tests.support.plans import llm_plan
 
@@ -31,14 +31,14 @@ FALLBACK = [
 @pytest.mark.parametrize("accelerator", [None, "nvidia-h200-141gb"])
 def test_the_form_s_default_keeps_the_machines_to_fall_back_to(accelerator: str | None) -> None:
     plan = llm_plan(nodes={"provisioner": "compute-class", "machines": FALLBACK})
-    assert pool_form(plan)["accelerator"].default == "nvidia-h200-141gb"
+    assert form_of(plan)["accelerator"].default == "nvidia-h200-141gb"
     assert apply_parameters(plan, {"accelerator": accelerator}).as_pool_plan.nodes == plan.nodes
 
 
 def test_all_that_the_form_offers_by_default_changes_nothing() -> None:
     for nodes in (llm_plan().nodes, {"provisioner": "compute-class", "machines": FALLBACK}):
         plan = llm_plan(nodes=nodes)
-        assert apply_parameters(plan, {name: each.default for name, each in pool_form(plan).items()}) == plan
+        assert apply_parameters(plan, {name: each.default for name, each in form_of(plan).items()}) == plan
 
 
 def test_weights_keep_the_bake_time_of_their_place() -> None:
