@@ -12,7 +12,7 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing.claim import Command, What, read_claim, read_ending
 from inference_rollouts.core.routing.control import command_of
 from inference_rollouts.core.routing.drift import own_claim
-from inference_rollouts.core.routing.patches import Patch, attach_patch, commit_patch
+from inference_rollouts.core.routing.patches import Patch, attach_patch, commit_patch, shift_patch
 from inference_rollouts.core.routing.undo import (
     Promoted,
     promoted,
@@ -41,14 +41,20 @@ def undo(cluster: Cluster, name: str, who: str, why: str) -> str:
     token, writer = secrets.token_hex(16), Writer(cluster)
     way_back = WayBack(writer, [target_of(each.obj) for each in every], token)
 
-    def decide(obj: K8sObject) -> Patch:
+    def claimed(obj: K8sObject) -> Patch:
         if (found := read_claim(obj)) and found.token == token:
             return []
         return attach_patch(obj, undoing(undoable(obj, first.claim.token), command, token, pods))
 
+    def moved(obj: K8sObject) -> Patch:
+        claim = own_claim(obj, token)
+        return [] if claim.percent else shift_patch(obj, claim, claim.with_(percent=100))
+
     try:
         for target in way_back.targets:
-            written = writer.write(target, decide)
+            writer.write(target, claimed)
+        for target in way_back.targets:
+            written = writer.write(target, moved)
             claim = own_claim(written.obj, token)
             writer.tell(written.obj, "Undone", f"{undone(claim)} By {command}", warning=True)
     except Exception:

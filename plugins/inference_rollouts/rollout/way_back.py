@@ -18,7 +18,7 @@ from inference_rollouts.core.errors import ClaimLost, NotFound, RolloutError, Ro
 from inference_rollouts.core.limits import WRITE_ATTEMPTS
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing import patches
-from inference_rollouts.core.routing.claim import Claim, Ending, Phase, ended, read_claim
+from inference_rollouts.core.routing.claim import Claim, Ending, Phase, ended, read_claim, read_ending
 from inference_rollouts.core.routing.drift import in_order, is_as_found
 from inference_rollouts.core.routing.patches import Patch, ending_of
 from inference_rollouts.core.routing.weights import Target
@@ -134,7 +134,8 @@ class WayBack:
             if claim is None:
                 done = _ENDED[ended(obj, self.token)]
                 return []
-            last = ending_of(claim, Ending.RESTORED, now, why, untried=untried)
+            before = read_ending(obj)
+            last = ending_of(claim, Ending.RESTORED, now, why, untried=untried, before=before)
             done = Restored.DONE
             if _may_restore(obj, claim):
                 return patches.restore_patch(obj, claim, last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from inference_rollouts.cli import control as command_line
 from inference_rollouts.cli import main
 from inference_rollouts.core.errors import CommandRefused, RouteDrift
 from inference_rollouts.core.limits import UNDO_WATCH
+from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.routing.claim import CLAIM, Ending, read_ending
 from inference_rollouts.core.routing.switch import Mode
 from inference_rollouts.rollout.command import command
@@ -17,6 +19,8 @@ from inference_rollouts.rollout.guardian import Guardian
 from inference_rollouts.rollout.overview import overview
 from inference_rollouts.rollout.switch import throw
 from inference_rollouts.rollout.undo import Aftermath, aftermath_of
+from inference_rollouts.rollout.writer import Writer
+from tests.support.fake_cluster import FakeCluster
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import START, Step
 
@@ -26,9 +30,9 @@ NEW, OLD = {STABLE: 0, CANARY: 100}, {STABLE: 100, CANARY: 0}
 class Scene:
     """A canary that was promoted just now, and a guardian."""
 
-    def __init__(self) -> None:
+    def __init__(self, **how: Any) -> None:
         self.now = START
-        self.step = Step(START, clock=lambda: self.now)
+        self.step = Step(START, clock=lambda: self.now, **how)
         traffic, plan = self.step.run.traffic, self.step.run.plan
         traffic.permit(1, START)
         traffic.shift(2, plan.all_steps[1], START)
@@ -40,6 +44,10 @@ class Scene:
 
     def undo(self, name: str = "llm") -> str:
         return command(self.cluster, name, "undo", "anna", "it rambles")
+
+    def weights(self, name: str) -> dict[str, int]:
+        backends = self.cluster.objects["HTTPRoute", name]["spec"]["rules"][0]["backendRefs"]
+        return {each["name"]: each.get("weight", 1) for each in backends}
 
     def after(self, seconds: float) -> Any:
         self.now += seconds
@@ -72,6 +80,45 @@ def test_an_alarm_sends_it_to_the_promoted_pool_again(scene: Scene) -> None:
     scene.after(5.0)
     assert scene.cluster.weights()[CANARY] == 100
     assert scene.cluster.ending() is Ending.RESTORED
+
+
+def test_what_was_sent_back_can_be_undone_once_more(scene: Scene) -> None:
+    scene.undo()
+    scene.cluster.scale(STABLE, 0)
+    scene.after(5.0)
+    scene.cluster.scale(STABLE, 3)
+    scene.undo()
+    assert scene.cluster.weights() == OLD
+
+
+def two_routes(cluster: FakeCluster) -> None:
+    second = deepcopy(cluster.route)
+    second["metadata"] |= {"name": "second", "uid": "u-2"}
+    cluster.put(GATEWAY_API, "HTTPRoute", second)
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3])
+def test_one_that_dies_between_two_writes_goes_back_and_can_be_said_again(
+    writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(before=two_routes, routes="all")
+    left = iter(range(writes))
+
+    def write(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise SystemExit
+        return Writer.write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("inference_rollouts.rollout.undo.Writer", type("Dying", (Writer,), {"write": write}))
+        with pytest.raises(SystemExit):
+            scene.undo()
+    scene.after(UNDO_WATCH + 2.0)
+    scene.after(1.0)
+    assert [scene.weights(each) for each in ("routes-to-llm", "second")] == [NEW, NEW]
+    assert CLAIM not in scene.cluster.notes() | scene.cluster.notes(name="second")
+    scene.undo()
+    assert [scene.weights(each) for each in ("routes-to-llm", "second")] == [OLD, OLD]
 
 
 def test_an_abort_does_so_too_and_nothing_else_commands_it(scene: Scene) -> None:

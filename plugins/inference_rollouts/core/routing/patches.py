@@ -130,14 +130,22 @@ def release_patch(obj: K8sObject, last: LastEnding) -> Patch:
 
 
 def ending_of(
-    claim: Claim, ending: Ending, now: float, why: str = "", *, untried: bool = False
+    claim: Claim,
+    ending: Ending,
+    now: float,
+    why: str = "",
+    *,
+    untried: bool = False,
+    before: LastEnding | None = None,
 ) -> LastEnding:
-    """What is left on an object that a rollout lets go.
+    """What is left on an object that a rollout lets go; `before` was left by the one before it.
 
-    A promotion of rules that are too large to stand there for long is not to be undone. That a window has
-    closed says nothing of a version, nor does one that was `untried`.
+    A promotion of rules that are too large to stand there for long is not to be undone; where an undo was
+    sent back it can be tried again. That a window has closed says nothing of a version, nor does one that was
+    `untried`.
     """
     undoable = ending is Ending.PROMOTED and len(claim.to_json()) <= LARGEST_UNDO
+    again = before.claim if before and claim.undo and ending is Ending.RESTORED else None
     left = claim.leave_by is not None and now >= claim.leave_by and not claim.alarm
     told = ending is Ending.PROMOTED or not (left or untried or claim.undo)
     return LastEnding(
@@ -147,7 +155,7 @@ def ending_of(
         at=now,
         why=why[:LONGEST_WHY],
         floors=claim.floors,
-        claim=claim.with_(floors=(), earlier=()) if undoable else None,
+        claim=claim.with_(floors=(), earlier=()) if undoable else again,
         commands=claim.commands,
         plan=claim.plan,
         version=claim.version if told else "",

@@ -1,7 +1,8 @@
-"""Undoing a promotion: all traffic back to the pool of before in one write, watched by guardrails.
+"""Undoing a promotion: all traffic back to the pool of before at once, watched by guardrails.
 
-It is a rollout in reverse, of one step that gives everything: what served before is its canary. An alarm
-sends all traffic to the promoted pool again.
+It is a rollout in reverse, of one step that gives everything: what served before is its canary. All objects
+are claimed before the first one moves, so that whoever finds some of them left behind knows of it. An alarm
+sends all traffic to the promoted pool again, as does a move that was not finished.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from inference_rollouts.core.routing.claim import (
     Claim,
     Command,
     Ending,
+    LastEnding,
     Owner,
     Phase,
     place_of,
@@ -43,7 +45,7 @@ def promoted(objects: Sequence[K8sObject], name: str) -> list[Promoted]:
     """
     endings = [(obj, last) for obj in objects if (last := read_ending(obj))]
     of_name = [
-        last.token
+        _promotion(last)
         for obj, last in sorted(endings, key=lambda each: each[1].at)
         if name in (obj["metadata"]["name"], last.claim.plan if last.claim else "")
     ]
@@ -51,7 +53,12 @@ def promoted(objects: Sequence[K8sObject], name: str) -> list[Promoted]:
         raise CommandRefused(
             f"No promotion of {name} is remembered, so none can be undone. Nothing was changed."
         )
-    return [undoable(obj, last.token) for obj, last in endings if last.token == of_name[-1]]
+    return [undoable(obj, of_name[-1]) for obj, last in endings if _promotion(last) == of_name[-1]]
+
+
+def _promotion(last: LastEnding) -> str:
+    """The token of the promotion that can be undone; of what else ended there if none can."""
+    return last.claim.token if last.claim else last.token
 
 
 def require_room(old: Promoted, pods: int, wrong: str) -> None:
@@ -74,7 +81,7 @@ def require_room(old: Promoted, pods: int, wrong: str) -> None:
 
 
 def undoing(old: Promoted, command: Command, token: str, pods: int) -> Claim:
-    """The claim that gives the pool of before everything. `pods` are ready in the promoted one.
+    """The claim under which the pool of before gets everything. `pods` are ready in the promoted one.
 
     Raises RouteDrift where others have changed the weights since the promotion.
     """
@@ -101,7 +108,7 @@ def undoing(old: Promoted, command: Command, token: str, pods: int) -> Claim:
         canary=was.stable,
         steps=1,
         step=1,
-        percent=100,
+        percent=0,
         places=places,
         since=command.at,
         next_move_by=command.at + UNDO_WATCH,
@@ -119,8 +126,9 @@ def undoing_of(run: str) -> str:
 
 
 def is_undone(claims: Sequence[Claim]) -> bool:
-    """Whether these undo a promotion, and no alarm or person has sent them back."""
-    return bool(claims) and all(claim.undo and claim.phase is not Phase.RETURNING for claim in claims)
+    """Whether these undo a promotion, all of it, and no alarm or person has sent them back."""
+    back = (claim.undo and claim.percent == 100 and claim.phase is not Phase.RETURNING for claim in claims)
+    return bool(claims) and all(back)
 
 
 def undone(claim: Claim) -> str:
@@ -136,7 +144,7 @@ def undoable(obj: K8sObject, token: str) -> Promoted:
     last, unchanged = read_ending(obj), "Nothing was changed."
     if read_claim(obj) is not None:
         raise CommandRefused(f"A rollout moves {title_of(obj)} now: abort that one. {unchanged}")
-    if last is None or last.token != token or last.ending is not Ending.PROMOTED:
+    if last is None or _promotion(last) != token or (last.claim is None and last.ending is Ending.RESTORED):
         raise CommandRefused(f"The last rollout of {title_of(obj)} went back already. {unchanged}")
     if last.claim is None:
         raise CommandRefused(
