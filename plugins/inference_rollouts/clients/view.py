@@ -95,7 +95,7 @@ class ClusterView:
 
     def age_of(self, api_version: str, kind: str) -> float:
         """Seconds since it was certain that a kind was as it is told here; 0 where it is read each time."""
-        seen = self._seen(api_version, kind)
+        seen = self._fresh(api_version, kind)
         return 0.0 if seen is None else max(0.0, self._now() - seen.proven)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> K8sObject:
@@ -120,18 +120,22 @@ class ClusterView:
         """As of Reader."""
         return self.cluster.serves(api_version, kind)
 
+    def watch(self, api_version: str, kind: str) -> None:
+        """Begin to watch a kind, and wait until it was tried."""
+        self._seen(api_version, kind)
+
     def version_of(self, api_version: str, kind: str, name: str) -> Version:
-        """That of one object; of what is not known here, one that equals no other."""
-        seen = self._seen(api_version, kind)
+        """That of one object; of what is not known here, one that equals no other. Nobody is asked."""
+        seen = self._fresh(api_version, kind)
         return object() if seen is None else seen.version_of(name)
 
     def versions_of(self, api_version: str, kind: str, labels: Mapping[str, str]) -> Version:
         """The same of all objects with these labels, and maybe of some that have one of them."""
-        seen = self._seen(api_version, kind)
+        seen = self._fresh(api_version, kind)
         return object() if seen is None else seen.versions_of(labels)
 
     def _seen(self, api_version: str, kind: str) -> _WatchedKind | None:
-        """A kind as it was told, if that is not too long ago."""
+        """A kind as it was told, if that is not too long ago; watched from now on."""
         watched = self._kinds.get((api_version, kind))
         if self._closed.is_set():
             return None
@@ -139,11 +143,20 @@ class ClusterView:
             if not self.cluster.serves(api_version, kind):
                 return None
             with self._lock:
-                watched = self._kinds.setdefault((api_version, kind), _WatchedKind(api_version, kind))
-                if watched.thread is None:
-                    watched.begin(self.cluster, self._closed, self._now)
-        watched.tried.wait(VIEW_AGE)
-        return watched if self._now() - watched.proven <= VIEW_AGE else None
+                if (watched := self._kinds.get((api_version, kind))) is None:
+                    watched = _WatchedKind(api_version, kind)
+                    watched.begin(self.cluster, self._closed, self._now)  # where it cannot, the next one does
+                    self._kinds[api_version, kind] = watched
+        if not watched.tried.wait(VIEW_AGE):
+            watched.tried.set()  # nobody waits for it again: it is read until it is known
+        return self._fresh(api_version, kind)
+
+    def _fresh(self, api_version: str, kind: str) -> _WatchedKind | None:
+        """The same of one that is watched already: nobody is asked, and nothing is waited for."""
+        watched = self._kinds.get((api_version, kind))
+        if watched is None or self._closed.is_set() or self._now() - watched.proven > VIEW_AGE:
+            return None
+        return watched
 
 
 class Look:
@@ -161,7 +174,7 @@ class Look:
 
     @property
     def unchanged(self) -> bool:
-        """Whether a look now would see the same."""
+        """Whether a look now would see the same. Nobody is asked for it."""
         return all(ask() == version for ask, version in self._versions)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> K8sObject:
@@ -185,6 +198,7 @@ class Look:
 
     def _remember(self, api_version: str, kind: str, ask: Callable[[], Version]) -> None:
         """Before it is read: what changes meanwhile was changed afterwards."""
+        self._view.watch(api_version, kind)
         self._kinds.add((api_version, kind))
         self._versions.append((ask, ask()))
 
@@ -193,7 +207,6 @@ class _WatchedKind:
     """The objects of one kind, in a thread that lists and watches them. `proven`: when it last was so."""
 
     def __init__(self, api_version: str, kind: str) -> None:
-        self.thread: threading.Thread | None = None
         self.tried = threading.Event()
         self.proven = -math.inf
         self._whose = {"apiVersion": api_version, "kind": kind}
@@ -209,8 +222,7 @@ class _WatchedKind:
     def begin(self, cluster: Watchable, closed: threading.Event, now: Callable[[], float]) -> None:
         """List and watch, until `closed`."""
         name = f"watch {self._key[1]}"
-        self.thread = threading.Thread(target=self._run, args=(cluster, closed, now), name=name, daemon=True)
-        self.thread.start()
+        threading.Thread(target=self._run, args=(cluster, closed, now), name=name, daemon=True).start()
 
     def get(self, name: str) -> K8sObject:
         with self._lock:
@@ -225,7 +237,7 @@ class _WatchedKind:
     def version_of(self, name: str) -> Version:
         with self._lock:
             kept = self._objects.get(name)
-        return kept and kept.version
+            return kept and (self._listed, kept.version)
 
     def versions_of(self, labels: Mapping[str, str]) -> Version:
         with self._lock:
@@ -287,9 +299,9 @@ class _WatchedKind:
 
     def _hear(self, event: _Event) -> None:
         text = bytes(event.object)
-        told = _OBJECT.decode(text)
         if event.type == "ERROR":
             raise _Outdated(bodies.one_line(text.decode("utf-8", "replace")))
+        told = _OBJECT.decode(text)
         name, kept = told.metadata.name, None
         if event.type in ("ADDED", "MODIFIED"):
             kept = _kept(msgspec.json.encode(_slim(msgspec.json.decode(text), self._key[1])))

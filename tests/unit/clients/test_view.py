@@ -151,6 +151,7 @@ def test_the_next_watch_begins_where_the_last_one_ended() -> None:
     [
         ClusterUnavailable("GET", "/pods", 410, "too old"),
         event("ERROR", {"kind": "Status", "code": 410, "metadata": {}}),
+        event("ERROR", {"kind": "Status", "code": 410}),
     ],
 )
 def test_after_what_a_server_has_forgotten_all_is_listed_anew(end: dict[str, Any] | Exception) -> None:
@@ -234,13 +235,82 @@ def test_what_was_seen_of_some_objects_is_unchanged_until_one_of_them_changes() 
 def test_a_new_list_is_a_change_of_everything() -> None:
     told = Told(pod("a", 1, app="x"))
     view = begun(told)
-    looks = [Look(view) for _ in range(2)]
-    for look, labels in zip(looks, ({"app": "x"}, {}), strict=True):
+    looks = [Look(view) for _ in range(3)]
+    for look, labels in zip(looks, ({"app": "x"}, {}), strict=False):
         look.select(*POD, labels)
-    told.pods = []
+    looks[2].get(*POD, "a")
+    told.pods = [pod("a", 1, app="x")]  # of a store that was put back to an earlier time, and begins anew
     told.tell(event("ERROR", {"metadata": {}, "code": 410}))
     assert told.watching.acquire(timeout=PATIENCE)
-    assert [look.unchanged for look in looks] == [False, False]
+    assert [look.unchanged for look in looks] == [False, False, False]
+
+
+class Hanging(Told):
+    """Lists of it do not come until they are `over`; and it serves no `Missing`."""
+
+    def __init__(self, *pods: dict[str, Any]) -> None:
+        super().__init__(*pods)
+        self.over = threading.Event()
+        self.questions = 0
+
+    def pages(self, api_version: str, kind: str) -> Iterator[tuple[list[K8sObject], str]]:
+        self.over.wait(PATIENCE)
+        yield from super().pages(api_version, kind)
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        self.questions += 1
+        return kind != "Missing"
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    monkeypatch.setattr("inference_rollouts.clients.view.VIEW_AGE", 0.01)
+    told = Hanging(pod("a", 1))
+    yield told
+    told.over.set()
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Missing"])
+def test_whether_anything_changed_is_asked_of_nobody_and_waited_for_never(
+    kind: str, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked in event loops; of kinds whose first list hangs too, and of those that are not served."""
+    look = Look(view := ClusterView(hanging))
+    look.find("v1", kind, "a")
+    asked = hanging.questions
+    for watched in view._kinds.values():
+        monkeypatch.setattr(watched.tried, "wait", lambda *_: pytest.fail("it waits"))
+    assert not look.unchanged
+    assert hanging.questions == asked
+    view.close()
+
+
+def test_a_list_that_hangs_is_waited_for_once(hanging: Hanging) -> None:
+    view = ClusterView(hanging)
+    assert names(view) == []
+    assert hanging.reads == ["all"]
+    assert view._kinds[POD].tried.is_set()
+    hanging.over.set()
+    assert hanging.watching.acquire(timeout=PATIENCE)
+    view.close()
+
+
+def test_a_kind_of_which_no_watch_could_begin_is_watched_by_the_next_who_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a process has as many threads as it may have."""
+
+    def full(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    told = Told(pod("a", 1))
+    view = ClusterView(told)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        with pytest.raises(RuntimeError):
+            names(view)
+    assert names(view) == ["a"]
+    view.close()
 
 
 def test_of_pods_is_kept_what_somebody_reads() -> None:
