@@ -33,7 +33,6 @@ class Traffic(AskedAlike):
     slower: float = 1.0
     seed: int = 1
     until: float = math.inf
-    remarks: tuple[str, ...] = ()
     _totals: dict[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

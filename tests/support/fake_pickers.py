@@ -30,7 +30,6 @@ class FakePickers(AskedAlike):
     requests: dict[str, float] = field(default_factory=dict)
     last: float | None = None
     asked: list[str] = field(default_factory=list)
-    remarks: tuple[str, ...] = ()
 
     def weights(self) -> dict[str, int]:
         """What answers for the alias, as the rewrite or the older model says."""

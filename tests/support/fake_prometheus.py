@@ -59,7 +59,6 @@ class FakePrometheus(AskedAlike):
     unlabelled: set[str] = field(default_factory=set)
     hidden: dict[str, set[str]] = field(default_factory=dict)
     last: float | None = None
-    remarks: tuple[str, ...] = ()
     _past: list[tuple[float, dict[str, dict[str, float]]]] = field(default_factory=list)
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:

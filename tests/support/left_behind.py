@@ -74,7 +74,6 @@ class Activity(AskedAlike):
         self.inside: Callable[[int], float | None] = lambda observation: 0.0
         self.answered: Callable[[int], float] = lambda observation: 7.0
         self.asked: Callable[[int], object] = lambda observation: None
-        self.remarks: tuple[str, ...] = ()
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         self.observations += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, Protocol, TypeVar
@@ -43,9 +43,8 @@ class Prometheus(Protocol):
     def query_range(self, promql: str, at: Sequence[float]) -> Sequence[Sequence[dict[str, Any]]]:
         """The same at each of several Unix times that rise evenly, by one request."""
 
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What is to be said of its latest answers to each query: its own warnings, a clock unlike ours."""
+    def remarks_on(self, asked: Iterable[str]) -> tuple[str, ...]:
+        """What is to be said of its latest answers to these queries: its warnings, a clock unlike ours."""
 
 
 class PrometheusClient:
@@ -81,9 +80,8 @@ class PrometheusClient:
         read = partial(self._reader.vectors, start=start, step=step, count=len(at), query=promql)
         return self._asked("query_range", promql, times, read)
 
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        warnings = (each for warnings in list(self._warnings.values()) for each in warnings)
+    def remarks_on(self, asked: Iterable[str]) -> tuple[str, ...]:
+        warnings = (each for promql in asked for each in self._warnings.get(promql, ()))
         return tuple(dict.fromkeys((*warnings, *_skew(self._api.access.url, self._api.clock.ahead))))
 
     def _asked(

@@ -20,7 +20,7 @@ from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.plan.plan import Kind, Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.scraping import scraped
-from inference_rollouts.rollout.observation import exporters_of, snapshot
+from inference_rollouts.rollout.observation import exporters_of, queries_of, snapshot
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def metric_set_of(plan: Plan) -> MetricSet:
 def check_metrics(clients: Clients, frozen: Frozen) -> None:
     """Prometheus answers and knows what the judge needs of stable, of its own pods and of its gateways."""
     seen = snapshot(clients.prometheus, frozen, time.time())
-    for remark in clients.prometheus.remarks:
+    for remark in clients.prometheus.remarks_on(each.promql for each in queries_of(frozen)):
         log.warning("%s", remark)
     own = exporters_of(clients.cluster, frozen)
     for key, metric_set in keyed(frozen.metric_set):

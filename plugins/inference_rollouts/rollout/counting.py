@@ -107,7 +107,8 @@ class Counting:
         return self._answered(now, [seen])
 
     def _answered(self, now: float, seen: Sequence[Snapshot]) -> Answer:
-        self.done, self.notes = self.grid.passed(now), self._run.clients.prometheus.remarks
+        remarks_on = self._run.clients.prometheus.remarks_on
+        self.done, self.notes = self.grid.passed(now), remarks_on(each.promql for each in self._queries)
         return Answer(snapshots=tuple(seen))
 
     def _storm(self, now: float) -> str:

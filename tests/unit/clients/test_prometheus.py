@@ -247,7 +247,7 @@ def test_warnings_of_the_store_are_logged_once(caplog: pytest.LogCaptureFixture)
         f"Prometheus at {url} warns: {words}." for words in ("remote read of store-2 failed: timeout", "7")
     ]
     assert caplog.messages == told
-    assert prometheus.remarks == tuple(told)
+    assert prometheus.remarks_on(["up"]) == tuple(told)
 
 
 def test_a_warning_is_of_the_latest_answer_to_its_query() -> None:
@@ -258,9 +258,10 @@ def test_a_warning_is_of_the_latest_answer_to_its_query() -> None:
 
     with serving(answer) as url:
         prometheus = client(url)
-        for asked, remarks in (("up", 1), ("down", 1), ("up", 0)):
+        for asked, on_up in (("up", 1), ("down", 1), ("up", 0)):
             prometheus.query(asked, 1.0)
-            assert len(prometheus.remarks) == remarks
+            assert len(prometheus.remarks_on(["up"])) == on_up
+            assert prometheus.remarks_on(["down"]) == (), "whoever asks that hears nothing of what others ask"
 
 
 @pytest.mark.parametrize(
@@ -282,9 +283,9 @@ def test_a_clock_unlike_ours_is_said(
         prometheus = client(url)
         prometheus.query("up", 1.0)
     if words is None:
-        assert prometheus.remarks == ()
+        assert prometheus.remarks_on(["up"]) == ()
     else:
-        [remark] = prometheus.remarks
+        [remark] = prometheus.remarks_on(["up"])
         assert re.search(words, remark)
 
 
