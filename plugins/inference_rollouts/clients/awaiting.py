@@ -29,20 +29,24 @@ class OneAtATime(Generic[T]):
         with self._lock:
             running = self._running
             if running is None:
-                running = self._running = Future()
-                run = copy_context().run
+                running, run = Future(), copy_context().run
                 threading.Thread(target=run, args=(self._run, running), name="awaited", daemon=True).start()
+                self._running = running
         return running.result(seconds)
 
     def _run(self, running: Future[T]) -> None:
         try:
             value = self._act()
         except BaseException as error:
-            self._running = None
+            self._end()
             running.set_exception(error)
         else:
-            self._running = None
+            self._end()
             running.set_result(value)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._running = None
 
 
 def within(seconds: float, act: Callable[[], T]) -> T:

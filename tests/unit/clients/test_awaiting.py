@@ -34,6 +34,20 @@ def test_what_hangs_is_left_to_itself(over: threading.Event) -> None:
     assert time.monotonic() - started < 10 * LIMIT
 
 
+def test_where_no_thread_can_be_started_the_next_who_comes_tries_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    shared = OneAtATime(lambda: 7)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        with pytest.raises(RuntimeError):
+            shared.result(LIMIT)
+    assert shared.result(5) == 7
+
+
 def test_whoever_comes_while_it_hangs_waits_for_the_same_run(over: threading.Event) -> None:
     runs: list[int] = []
 
