@@ -157,12 +157,13 @@ class ApiServer:
 
     def _find_identity(self) -> _Identity:
         """A client knows when its token expires, and gets another then."""
-        client = self._known.client if self._known else self._connect()
+        known = self._known
+        client = known.client if known else self._connect()
         limit(client.rest_client.pool_manager)
         headers = dict(client.default_headers)
         client.update_params_for_auth(headers, [], ["BearerToken"])
-        self._known = _Identity(client, headers, self._now())
-        return self._known
+        self._known = found = _Identity(client, headers, self._now())
+        return found
 
     def call(self, request: Request, timeout: float | None = None) -> K8sObject:
         """The object that the API server answers with.

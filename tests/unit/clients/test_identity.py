@@ -12,6 +12,7 @@ import pytest
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.config.incluster_config import InClusterConfigLoader
 
+from inference_rollouts.clients.api_server import ApiServer
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.core.errors import ClusterUnavailable
 from inference_rollouts.core.limits import IDENTITY_TTL
@@ -58,6 +59,14 @@ def test_an_identity_that_is_refused_and_stays_as_it_is_is_not_sent_again() -> N
         assert api.refused == 1
         api.token = "mine"
         assert get(cluster) == ROUTE
+
+
+def test_who_is_refused_takes_no_identity_from_who_asks_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each moment another thread may be refused, and forget who all are."""
+    monkeypatch.setattr(ApiServer, "_known", property(lambda _: None, lambda *_: None), raising=False)
+    api = GuardedApi("mine")
+    with serving(api.answer) as url:
+        assert get(KubernetesCluster(connecting(url, "mine")[0], "prod")) == ROUTE
 
 
 def test_a_request_is_made_again_once_at_most() -> None:
