@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -134,3 +135,30 @@ def test_what_repeats_is_counted_as_what_does_not(
         assert quick.notes == plain.notes
         assert quick.silent({"new-0", "old-8"}) == plain.silent({"new-0", "old-8"})
     assert sum(repeated) > {0.0: 110, 0.05: 5, 0.3: -1}[trouble]
+
+
+RATES = [(tag, None) for tag in ("errors/total/1", "errors/bad/0", "served/bad/0", "started")]
+
+
+@pytest.mark.parametrize(("tag", "le"), [*RATES, ("slow/le/0", "0.1"), ("slow/le/0", "+Inf")])
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0, 1e19, 1e300])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_can_be_no_count_is_none_in_arrays_either(
+    first: bool, odd: float, tag: str, le: str | None
+) -> None:
+    """Of one series at one pod: until the fourth answer, or in the fifth."""
+    world = World(0, 0.0)
+    quick, plain = (Counter(metric_set(), CANARY, STABLE) for _ in range(2))
+    for place in range(8):
+        samples = world.after(5)
+        values = [
+            odd
+            if (labels["pod"], labels["series"], labels.get("le")) == ("new-0", tag, le)
+            and (place < 4 if first else place == 5)
+            else value
+            for labels, value in samples
+        ]
+        seen = Snapshot(1000.0 + 5 * place, {"counts": Samples(samples.series, values)})
+        plain._again = None
+        assert quick.observe(seen) == plain.observe(seen)
+        assert quick.notes == plain.notes

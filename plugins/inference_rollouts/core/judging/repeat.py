@@ -95,6 +95,8 @@ def found(
     ledger: Ledger, samples: Samples, pods: Collection[str] | None, read: Sequence[Pods]
 ) -> Found | None:
     """Where the samples of an answer that was just `read` are; None where the next can hardly repeat it."""
+    if not _are_counts(np.array(samples.values)):
+        return None
     series = ledger.series(samples.series.read())
     place_of = {each: place for place, each in enumerate(series)}
     starts: dict[tuple[str | None, str], dict[Name, int]] = {}
@@ -112,6 +114,11 @@ def found(
                 where = places([place_of[each] for each in reading.values])
                 targets.append((target, where, begun.get(name)))
     return Found(samples.series, pods, targets)
+
+
+def _are_counts(values: Floats) -> bool:
+    """Whether all are: what is none is as good as absent."""
+    return bool(np.isfinite(values).all() and (values >= 0).all())
 
 
 class Away:
@@ -188,24 +195,23 @@ class Repeat:
         values = np.array(samples.values)
         own, before = values[self._counted], self._away.values[self._counted]
         begun, known = values[self._starts], self._away.values[self._starts]
-        steady = (own >= before).all() and np.isfinite(values).all() and (values >= 0).all()
+        steady = (own >= before).all() and _are_counts(values)
         if not steady or (np.abs(begun - known) > CLOCK).any():
             return None
         growth = np.bincount(self._group, own - before, self._nothing + 1)
-        n = np.rint(growth[self._events]).astype(np.int64)
-        marked = np.rint(growth[self._marked]).astype(np.int64)
+        n, marked = np.rint(growth[self._events]), np.rint(growth[self._marked])  # maybe beyond integers
         if (n > most).any():
             return None
         in_all = n[self.unit_of_cell]
         bad = np.where(self._rest, in_all - marked - self._ahead[self.unit_of_cell], marked)
-        lacking = np.zeros(len(n), dtype=np.int64)
+        lacking = np.zeros(len(n))
         lacking[self.unit_of_cell[self._lenient[self.unit_of_cell]]] = bad[self._lenient[self.unit_of_cell]]
-        limit = 2 + np.floor(share * n).astype(np.int64)
+        limit = 2 + np.floor(share * n)
         if (-lacking > limit).any():
             return None
-        self._ahead = np.minimum(np.maximum(-lacking, 0), limit)
+        self._ahead = np.minimum(np.maximum(-lacking, 0), limit).astype(np.int64)
         self._away.observed(values, time)
-        return n, np.clip(bad, 0, in_all)
+        return n.astype(np.int64), np.clip(bad, 0, in_all).astype(np.int64)
 
     @property
     def ahead(self) -> dict[Unit, int]:
