@@ -235,10 +235,10 @@ class Guardian:
             return ""
         since = max(claim.since for claim in rollout.claims)
         health = observe_pools(self._seen, guard.canary_pool, guard.stable_pool, Crashes(since)).health
-        health = health.model_copy(
-            update={"route_ok": resolves(rollout.objects), "storm": self._storm(guard, since)}
-        )
+        health = health.model_copy(update={"route_ok": resolves(rollout.objects)})
         opinions: list[Opinion] = list(guardrails(limits_of(guard), health))
+        if not opinions and (storm := self._storm(guard, since)):  # else no store is waited for
+            opinions = list(guardrails(limits_of(guard), health.model_copy(update={"storm": storm})))
         if not opinions:
             return ""
         alarm = worst(opinions)

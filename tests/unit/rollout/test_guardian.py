@@ -132,6 +132,14 @@ def test_a_canary_without_pods_ends_it_at_once_and_one_with_pods_is_kept() -> No
     assert scene.as_found
 
 
+def test_what_the_cluster_alone_shows_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    scene.after(LEASE_SECONDS + 1)
+    monkeypatch.setattr(scene.prometheus, "query", lambda *_: pytest.fail("it waits for the store"))
+    scene.cluster.scale(CANARY, 0)
+    assert scene.after(10).ended
+
+
 def test_a_backend_that_no_gateway_finds_any_more_ends_it() -> None:
     scene = Scene()
     scene.after(LEASE_SECONDS + 1)
