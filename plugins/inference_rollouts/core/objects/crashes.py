@@ -17,12 +17,13 @@ class Crashes:
     look.
 
     Containers that are started anew count, and pods that come in the place of others which are gone without
-    anybody having deleted them: a pod that is on its way out is seen to be.
+    anybody having deleted them: a pod that is on its way out is seen to be. A look may be older than the one
+    before it: what was seen to have happened stays so, and a pod that is seen again was not lost.
     """
 
     since: float
     restarts: int = 0
-    lost: int = 0
+    lost: frozenset[str] = frozenset()
     come: int = 0
     containers: Mapping[tuple[str, str], int] = field(default_factory=dict)
     serving: frozenset[str] = frozenset()
@@ -31,7 +32,7 @@ class Crashes:
     @property
     def count(self) -> int:
         """All crashes since then."""
-        return self.restarts + min(self.lost, self.come)
+        return self.restarts + min(len(self.lost), self.come)
 
     def observed(self, pods: Sequence[K8sObject]) -> Crashes:
         """What is known after these pods were seen."""
@@ -43,7 +44,7 @@ class Crashes:
                 now = int(status.get("restartCount") or 0)
                 before = counts.get(key, 0 if restarted_at(status) >= self.since else now)
                 grown += max(now - before, 0)
-                counts[key] = now
+                counts[key] = max(now, before)
         here = {_id(pod) for pod in pods}
         leaving = {_id(pod) for pod in pods if pod["metadata"].get("deletionTimestamp")}
         over = {_id(pod) for pod in pods if part(pod, "status").get("phase") in OVER}
@@ -51,7 +52,7 @@ class Crashes:
         return Crashes(
             since=self.since,
             restarts=self.restarts + grown,
-            lost=self.lost + len((self.serving - here) | (self.serving & over)),
+            lost=(self.lost - (here - over)) | (self.serving - here) | (self.serving & over),
             come=self.come + len(here - self.known if self.known else ()),
             containers=counts,
             serving=frozenset(serving),

@@ -41,8 +41,13 @@ ALL = [pod("a"), pod("b")]
         ([ALL, [*ALL, pod("c")]], 0),
         ([ALL, [pod("a")]], 0),
         ([[], ALL], 0),
+        ([ALL, (newer := [pod("a", 1), pod("b"), pod("c")]), ALL, newer], 1),
+        ([ALL, [pod("a", phase="Failed"), pod("b"), pod("c")], ALL, [pod("b"), pod("c"), pod("d")]], 1),
     ],
-    ids=["one pod", "in turn", "new pods", "failed", "deleted", "scaled up", "scaled down", "first"],
+    ids=[
+        *("one pod", "in turn", "new pods", "failed", "deleted", "scaled up", "scaled down", "first"),
+        *("seen late", "seen to fail late"),
+    ],
 )
 def test_crashes_count_over_the_pool(looks: list[list[dict[str, Any]]], count: int) -> None:
     assert counted(*looks) == count
