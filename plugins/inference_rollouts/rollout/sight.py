@@ -37,13 +37,13 @@ class Sight:
             return self._read()
         if (known := self.glance()) is not None:
             return known
+        self.afresh = False
         look = Look(view)
         try:
             self._last = self._looked_at(look)
         except (ClaimLost, RouteDrift):
             return self._read()
-        self._look = look
-        self.afresh, self.age = False, round(look.age, 1)
+        self._look, self.age = look, round(look.age, 1)
         return self._last
 
     def glance(self) -> ClusterObservation | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.clients.view import ClusterView
-from inference_rollouts.core.errors import RouteDrift
+from inference_rollouts.core.errors import ClusterUnavailable, RouteDrift
 from inference_rollouts.core.judging.judge import Carried, Judgement, Verdict
 from inference_rollouts.core.limits import LEASE_RENEWAL
 from inference_rollouts.rollout import observation, sight
@@ -159,6 +159,23 @@ def test_shared_or_alone_a_judge_says_the_same() -> None:
         made.view.close()
         made.told.release()
     assert told[0] == told[1]
+
+
+def test_what_could_not_be_seen_was_not_read_afresh(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a verdict would rest on what was read for another."""
+    seen = watched.observer._lookout.sight
+    seen.observe(afresh=True)
+    assert seen.afresh
+
+    def down(*_: object) -> None:
+        raise ClusterUnavailable("GET", "/pods", 0, "it hangs")
+
+    monkeypatch.setattr(sight, "observe_cluster", down)
+    with pytest.raises(ClusterUnavailable):
+        seen.observe(afresh=False)
+    assert not seen.afresh
 
 
 def test_crashes_are_counted_once_whoever_saw_them(watched: Watched) -> None:
