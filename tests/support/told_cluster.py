@@ -29,10 +29,9 @@ class ToldCluster:
         with self._turn:
             self._rounds += 1
             self._turn.notify_all()
-            known = dict(self._told)
             assert self._turn.wait_for(
-                lambda: all(self._told[kind] > rounds for kind, rounds in known.items()), PATIENCE
-            )
+                lambda: all(begun > self._rounds for begun in self._told.values()), PATIENCE
+            ), "those that began late tell of earlier rounds first"
 
     def release(self) -> None:
         """Let all watches end that wait."""
