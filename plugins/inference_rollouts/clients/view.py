@@ -30,6 +30,8 @@ UNUSED_OF_CONTAINERS = ("env", "volumeMounts")
 GONE = 410  # HTTP's status for a version that the server does not remember any more
 Version = object
 """Equal as long as nothing has changed."""
+ABSENT: Version = "absent"
+"""That of whatever there would be of a kind that is not served."""
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class ClusterView:
         self.cluster = cluster
         self._now = now
         self._kinds: dict[tuple[str, str], _WatchedKind] = {}
+        self._absent: dict[tuple[str, str], float] = {}  # kinds that were not served, and when that was asked
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -96,7 +99,8 @@ class ClusterView:
     def age_of(self, api_version: str, kind: str) -> float:
         """Seconds since it was certain that a kind was as it is told here; 0 where it is read each time."""
         seen = self._fresh(api_version, kind)
-        return 0.0 if seen is None else max(0.0, self._now() - seen.proven)
+        proven = self._lacks_since(api_version, kind) if seen is None else seen.proven
+        return 0.0 if proven is None else max(0.0, self._now() - proven)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> K8sObject:
         """As of Reader."""
@@ -127,12 +131,12 @@ class ClusterView:
     def version_of(self, api_version: str, kind: str, name: str) -> Version:
         """That of one object; of what is not known here, one that equals no other. Nobody is asked."""
         seen = self._fresh(api_version, kind)
-        return object() if seen is None else seen.version_of(name)
+        return self._unknown(api_version, kind) if seen is None else seen.version_of(name)
 
     def versions_of(self, api_version: str, kind: str, labels: Mapping[str, str]) -> Version:
         """The same of all objects with these labels, and maybe of some that have one of them."""
         seen = self._fresh(api_version, kind)
-        return object() if seen is None else seen.versions_of(labels)
+        return self._unknown(api_version, kind) if seen is None else seen.versions_of(labels)
 
     def _seen(self, api_version: str, kind: str) -> _WatchedKind | None:
         """A kind as it was told, if that is not too long ago; watched from now on."""
@@ -140,7 +144,9 @@ class ClusterView:
         if self._closed.is_set():
             return None
         if watched is None:
+            asked = self._now()
             if not self.cluster.serves(api_version, kind):
+                self._absent[api_version, kind] = asked
                 return None
             with self._lock:
                 if (watched := self._kinds.get((api_version, kind))) is None:
@@ -157,6 +163,17 @@ class ClusterView:
         if watched is None or self._closed.is_set() or self._now() - watched.proven > VIEW_AGE:
             return None
         return watched
+
+    def _unknown(self, api_version: str, kind: str) -> Version:
+        """The version of what is not seen: of a kind that is not served nothing changes."""
+        return object() if self._lacks_since(api_version, kind) is None else ABSENT
+
+    def _lacks_since(self, api_version: str, kind: str) -> float | None:
+        """When the cluster was asked for a kind that it does not serve, if that is not too long ago."""
+        key = api_version, kind
+        asked = self._absent.get(key, -math.inf)
+        is_old = self._now() - asked > VIEW_AGE
+        return None if is_old or key in self._kinds or self._closed.is_set() else asked
 
 
 class Look:

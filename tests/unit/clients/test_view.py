@@ -246,12 +246,13 @@ def test_a_new_list_is_a_change_of_everything() -> None:
 
 
 class Hanging(Told):
-    """Lists of it do not come until they are `over`; and it serves no `Missing`."""
+    """Lists of it do not come until they are `over`; and it serves no kind that is `missing`."""
 
     def __init__(self, *pods: dict[str, Any]) -> None:
         super().__init__(*pods)
         self.over = threading.Event()
         self.questions = 0
+        self.missing = {"Missing"}
 
     def pages(self, api_version: str, kind: str) -> Iterator[tuple[list[K8sObject], str]]:
         self.over.wait(PATIENCE)
@@ -259,7 +260,7 @@ class Hanging(Told):
 
     def serves(self, api_version: str, kind: str) -> bool:
         self.questions += 1
-        return kind != "Missing"
+        return kind not in self.missing
 
 
 @pytest.fixture
@@ -280,8 +281,26 @@ def test_whether_anything_changed_is_asked_of_nobody_and_waited_for_never(
     asked = hanging.questions
     for watched in view._kinds.values():
         monkeypatch.setattr(watched.tried, "wait", lambda *_: pytest.fail("it waits"))
-    assert not look.unchanged
+    assert look.unchanged == (kind == "Missing")
     assert hanging.questions == asked
+    view.close()
+
+
+def test_of_a_kind_that_is_not_served_nothing_changes_until_it_is_asked_for_again(hanging: Hanging) -> None:
+    clock = Clock()
+    look = Look(view := ClusterView(hanging, clock))
+    assert look.find("v1", "Missing", "a"), "it is read each time"
+    clock.now += 0.01
+    assert look.unchanged
+    assert look.age == pytest.approx(0.01)
+    clock.now += 0.01
+    assert not look.unchanged
+    hanging.missing.clear()
+    hanging.over.set()
+    again = Look(view)
+    again.select("v1", "Missing")
+    assert again.unchanged
+    assert not look.unchanged, "it is served by now"
     view.close()
 
 

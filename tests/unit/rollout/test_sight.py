@@ -12,6 +12,7 @@ from inference_rollouts.clients.view import ClusterView
 from inference_rollouts.core.errors import ClusterUnavailable, RouteDrift
 from inference_rollouts.core.judging.judge import Carried, Judgement, Verdict
 from inference_rollouts.core.limits import LEASE_RENEWAL
+from inference_rollouts.core.objects.api_groups import POOL_APIS
 from inference_rollouts.rollout import observation, sight
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.rollout.switch import throw
@@ -187,3 +188,15 @@ def test_crashes_are_counted_once_whoever_saw_them(watched: Watched) -> None:
         watched.told.tell()
         seen = [sight.observe(afresh=way).health.restarts for way in (afresh, not afresh)]
         assert seen == [restarts] * 2 == [sight.crashes.count] * 2
+
+
+def test_a_cluster_with_the_older_api_of_pools_is_not_asked_either(watched: Watched) -> None:
+    """The newer one is looked for first, each time, and is not served."""
+    observer, since, served = watched.observer, watched.step.since, watched.step.cluster.served
+    newer, older = POOL_APIS
+    served.remove((newer, "InferencePool"))
+    served.add((older, "InferencePool"))
+    assert not observer.observe(since).verdict.final
+    reads = watched.told.reads
+    assert observer.glance(since + 0.05)
+    assert watched.told.reads == reads
