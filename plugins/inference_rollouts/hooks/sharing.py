@@ -12,7 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.line import Line
@@ -36,7 +36,8 @@ JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval, for which so many are
 
 @dataclass(slots=True)
 class Shared:
-    """Of one cluster and one metrics store: `asking` are threads for the store, `observing` for all else.
+    """Of one cluster and one metrics store: `asking` are threads for the store, `finishing` for acting on
+    final judgements, which may be tried for minutes, and `observing` for all else.
 
     What is slow there delays those who watch there, and nobody else. By the `line` the store is asked for the
     newest counts, which costs no thread.
@@ -44,6 +45,7 @@ class Shared:
 
     asking: Executor = field(default_factory=lambda: ThreadPoolExecutor(STORE_AT_ONCE, "store"))
     observing: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "observing"))
+    finishing: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "finishing"))
     line: Line = field(init=False)
     clients: dict[str, Clients] = field(default_factory=dict)  # by namespace
     users: dict[str, int] = field(default_factory=dict)  # the same
@@ -97,9 +99,14 @@ class Shared:
         if self.judging:
             self.due = asyncio.get_running_loop().call_soon(self._judge_some)
 
+    async def finish(self, observer: StepObserver, judgement: Judgement, name: str) -> dict[str, Any]:
+        """As `StepObserver.finish`, in threads for that alone: neither they nor who observes wait for others
+        that are tried again."""
+        return await _in(self.finishing, lambda: observer.finish(judgement, name))
+
     async def run(self, act: Callable[[], T]) -> T:
         """What `act` returns, or raises, in a thread, in the context of who asks."""
-        return await asyncio.get_running_loop().run_in_executor(self.observing, copy_context().run, act)
+        return await _in(self.observing, act)
 
     def run_of(self, frozen: Frozen) -> Run:
         """A run with the clients that are shared."""
@@ -110,8 +117,12 @@ class Shared:
         if self.due:
             self.due.cancel()
         await self.line.close()
-        for threads in (self.asking, self.observing):
+        for threads in (self.asking, self.observing, self.finishing):
             threads.shutdown(wait=False)
+
+
+async def _in(threads: Executor, act: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, act)
 
 
 def fitting(count: int, seconds: float) -> int:

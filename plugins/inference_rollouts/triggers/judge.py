@@ -53,7 +53,7 @@ class JudgeTrigger(BaseTrigger):
             observer = shared.observer(frozen, context, carried)
             try:
                 judgement = await self._judge(shared, observer)
-                event = await asyncio.to_thread(observer.finish, judgement, f"step_{self.step}.jsonl")
+                event = await shared.finish(observer, judgement, f"step_{self.step}.jsonl")
             except (RolloutError, PassingError) as error:
                 event = failure(error)
         yield event_of(frozen, event)

@@ -69,7 +69,7 @@ async def alarm(
                 break
         log.warning("step %d at %d %%: %s", last.step, last.weight, last.reason)
         name = f"step_{last.step}.{meanwhile}.jsonl"
-        return event_of(run, await asyncio.to_thread(observer.finish, last, name))
+        return event_of(run, await shared.finish(observer, last, name))
 
 
 async def _leg(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -10,13 +12,15 @@ from typing import Any
 
 import pytest
 
+from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.hooks import sharing as module
 from inference_rollouts.hooks.sharing import AT_ONCE, BUSY, fitting, sharing
 from inference_rollouts.triggers.judge import JudgeTrigger
+from inference_rollouts.triggers.watch import alarm
 from tests.support.airflow import use
 from tests.support.fake_cluster import FakeCluster
 from tests.support.freezing import preflight
-from tests.support.plans import frozen_food_review
+from tests.support.plans import CANARY, STABLE, frozen_food_review
 from tests.support.steps import Step
 
 
@@ -95,6 +99,35 @@ def test_so_many_are_judged_together_as_soon_as_they_are_there(monkeypatch: pyte
 
 def test_fewer_are_judged_when_they_have_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(judged_side_by_side(AT_ONCE + 3, 0.01, monkeypatch)) == [AT_ONCE, 3]
+
+
+async def nothing(*_: object) -> None:
+    """Is told."""
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_an_alarm_waits_for_none_of_the_threads_that_all_of_a_process_share(
+    watched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be held by who tries for minutes to go back on another cluster."""
+    step = Step(time.time() - 1, analysis={"margin": None, "interval": "250ms"})
+    before = Judgement.from_json(step.judged()["judgement"]).to_json()
+    step.cluster.scale(CANARY, 0)
+    use(step.run.clients, monkeypatch)
+    frozen, over = step.run.frozen.to_json(), threading.Event()
+
+    async def event() -> Any:
+        asyncio.get_running_loop().set_default_executor(threads := ThreadPoolExecutor(1))
+        threads.submit(over.wait)
+        judge = JudgeTrigger(frozen=frozen, step=1, since=step.since)
+        awaited = alarm(frozen, before, "waiting", nothing) if watched else anext(aiter(judge.run()))
+        try:
+            return await asyncio.wait_for(awaited, 20)
+        finally:
+            over.set()
+
+    assert asyncio.run(event()).payload["judgement"]["verdict"] == "rollback"
+    assert step.cluster.weights() == {STABLE: 1, CANARY: 0}
 
 
 def test_judges_side_by_side_end_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
