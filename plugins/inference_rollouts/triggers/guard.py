@@ -6,6 +6,9 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -55,14 +58,26 @@ class GuardTrigger(BaseTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        guardians = [self._guardian(place) for place in self.places]
+        guardians, over = [self._guardian(place) for place in self.places], asyncio.Event()
+        if not guardians:
+            await asyncio.sleep(max(0.0, self.deadline - time.time()))
+        threads = ThreadPoolExecutor(max(1, len(guardians)), "place")
+        try:
+            rounds = await asyncio.gather(*(self._rounds(each, threads, over) for each in guardians))
+        finally:
+            threads.shutdown(wait=False)
+        yield TriggerEvent({"ended": [_told(each) for ended in rounds for each in ended]})
+
+    async def _rounds(self, guardian: Guardian, threads: Executor, over: asyncio.Event) -> tuple[Ended, ...]:
+        """What a guardian ended in its last round, until it is `over` for all. No other holds it up."""
+        loop, run = asyncio.get_running_loop(), copy_context().run
         while True:
-            rounds = await asyncio.gather(*(asyncio.to_thread(self._round, each) for each in guardians))
-            ended = [each for seen in rounds for each in seen]
+            ended = await loop.run_in_executor(threads, run, self._round, guardian)
             if ended or time.time() >= self.deadline:
-                yield TriggerEvent({"ended": [_told(each) for each in ended]})
-                return
-            await asyncio.sleep(GUARDIAN_POLL)
+                over.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), GUARDIAN_POLL)
+                return ended
 
     def _guardian(self, place: dict[str, str]) -> Guardian:
         connections = Connections(kubernetes=place["kubernetes"], prometheus=place["prometheus"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -44,6 +45,26 @@ def test_the_trigger_ends_with_what_it_ended(step: Step) -> None:
     [ended] = event_of(GuardTrigger(places=[PLACE], deadline=time.time() + 60))["ended"]
     assert (ended["plan"], ended["stable"], ended["canary"], ended["how"]) == ("llm", STABLE, CANARY, "done")
     assert step.cluster.weights() == {STABLE: 1}
+
+
+def test_a_place_that_hangs_holds_no_other_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference_rollouts.triggers.guard.GUARDIAN_POLL", 0.01)
+    over, rounds = threading.Event(), []
+
+    def round_(self: GuardTrigger, guardian: str) -> tuple[()]:
+        if guardian == "hangs":
+            assert over.wait(20), "until the other has looked three times"
+        rounds.append(guardian)
+        if len(rounds) == 3:
+            self.deadline = 0.0
+            over.set()
+        return ()
+
+    monkeypatch.setattr(GuardTrigger, "_guardian", lambda _, place: place["namespace"])
+    monkeypatch.setattr(GuardTrigger, "_round", round_)
+    places = [PLACE | {"namespace": name} for name in ("hangs", "well")]
+    assert event_of(GuardTrigger(places=places, deadline=time.time() + 60)) == {"ended": []}
+    assert rounds[:3] == ["well"] * 3
 
 
 def test_and_with_nothing_at_its_deadline_whatever_the_cluster_says(
