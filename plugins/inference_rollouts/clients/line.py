@@ -72,6 +72,8 @@ class Line:
         except TimeoutError as error:
             raise requests.ConnectionError(bodies.words_of(TimeoutError(), left.seconds)) from error
         except (*bodies.NETWORK_ERRORS, aiohttp.ClientError) as error:
+            if isinstance(error, aiohttp.ClientSSLError):
+                self._servers.pop(_server(url), None)  # by which it is verified may be another file by now
             raise requests.ConnectionError(bodies.words_of(error, left.seconds)) from error
 
     async def _answered(
@@ -112,13 +114,18 @@ class Line:
 
     def _security_of(self, url: str) -> ssl.SSLContext | bool | None:
         """By what a server's certificate is verified, as of requests; None where the line does not lead."""
-        server = url[: url.find("/", len("https://"))]
+        server = _server(url)
         if server not in self._servers:
             try:
                 self._servers[server] = _security(url)
             except (OSError, ValueError):  # a bundle that is not there, or a URL that is none
                 self._servers[server] = None
         return self._servers[server]
+
+
+def _server(url: str) -> str:
+    """A URL without its path, if it has one."""
+    return "/".join(url.split("/", 3)[:3])
 
 
 def _security(url: str) -> ssl.SSLContext | bool | None:

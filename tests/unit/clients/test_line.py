@@ -13,8 +13,10 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 
 from inference_rollouts.clients import line as module
@@ -151,6 +153,33 @@ def test_certificates_are_verified_as_requests_would(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nothing.pem"))
     with pytest.raises(PrometheusUnavailable, match=r"does not answer: .*nothing\.pem"):
         in_turn(client("https://127.0.0.1:1"))
+
+
+def test_after_a_certificate_that_is_refused_those_we_trust_are_read_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are renewed in their file while a process watches for months."""
+    read: list[str] = []
+
+    def security(url: str) -> bool:
+        read.append(url)
+        return False
+
+    async def refused(*_: object) -> None:
+        key: Any = SimpleNamespace(host="metrics.test", port=443, is_ssl=True)
+        raise aiohttp.ClientConnectorCertificateError(key, ssl.CertificateError("unknown issuer"))
+
+    async def twice() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            line, prometheus = Line(threads), client("https://metrics.test")
+            for _ in range(2):
+                with pytest.raises(PrometheusUnavailable, match="unknown issuer"):
+                    await prometheus.aquery("up", 7.0, line)
+
+    monkeypatch.setattr(Line, "_answered", refused)
+    monkeypatch.setattr(module, "_security", security)
+    asyncio.run(twice())
+    assert len(read) == 2
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://[::1", "https://", "http://user@:x/"])
