@@ -346,7 +346,7 @@ class _WatchedKind:
             for pair in kept.labels.items():
                 self._named[pair].discard(name)
                 if not self._named[pair]:
-                    del self._named[pair]
+                    del self._named[pair], self._changed[pair]
 
 
 def _kept(text: bytes) -> _Kept:

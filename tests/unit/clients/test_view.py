@@ -232,6 +232,21 @@ def test_what_was_seen_of_some_objects_is_unchanged_until_one_of_them_changes() 
     assert not looks["x"].unchanged
 
 
+def test_of_labels_that_no_object_has_any_more_nothing_is_kept() -> None:
+    told = Told(pod("a", 1, app="x"))
+    view = begun(told)
+    look = Look(view)
+    assert look.select(*POD, {"app": "x"})
+    told.tell(event("DELETED", pod("a", 2, app="x")), None)
+    assert not look.unchanged
+    assert not view._kinds[POD]._changed
+    gone = Look(view)
+    assert not gone.select(*POD, {"app": "x"})
+    told.tell(event("ADDED", pod("b", 3, app="x")), None)
+    assert not gone.unchanged
+    view.close()
+
+
 def test_a_new_list_is_a_change_of_everything() -> None:
     told = Told(pod("a", 1, app="x"))
     view = begun(told)
