@@ -63,9 +63,9 @@ class Rules:
     `weights` (of the comparisons, then the objectives) sum to 1. `worse` (than stable) and `breach` (of
     objectives) are the tests of the alarm, `close` (odds) and `small` (shares) those of the promotion.
     `tolerated` are the log odds that the policy tolerates at each cell; `slack`, in nats, is by how much
-    evidence that it is worse than stable may exceed that it is worse than tolerated; `gaps` in log time
-    between the threshold of a cell and the next (infinite where there is none), and `slowdown` in log time
-    that each tolerates. `requests` is the cell that counts requests.
+    evidence that its metric is worse than stable may exceed that it is worse than tolerated; `gaps` in log
+    time between the threshold of a cell and the next (infinite where there is none), and `slowdown` in log
+    time that each tolerates. `requests` is the cell that counts requests.
     """
 
     policy: Policy

@@ -198,16 +198,26 @@ def _odds(n: Integers, bad: Integers, effects: Array, null: Array) -> Array:
 def log_evidence(running: Running, rules: Rules, unbegun: Array, *, alone: bool = False) -> Array:
     """ln E of each test (comparisons, then objectives) against the canary; `unbegun`: weight of later onsets.
 
-    A comparison says that the canary is worse than stable, by `slack` at most beyond what says that it is
-    worse than tolerated. An objective counts only as far as the canary is worse than stable there; or by
-    itself where there is no stable to compare with (`alone`).
+    The comparisons of a metric say that the canary is worse than stable, together by `slack` at most beyond
+    what says that it is worse than tolerated. An objective counts only as far as the canary is worse than
+    stable there; or by itself where there is no stable to compare with (`alone`).
     """
     prior = np.concatenate([rules.worse.prior, rules.worse.prior, rules.breach.prior])
     mixed = np.logaddexp(evidence.log_sum(running.alarm + prior), evidence.log(unbegun)[..., None])
     cells = len(rules.cells)
     worse, beyond, breach = np.split(mixed, [cells, 2 * cells], axis=-1)
     objectives = breach if alone else np.minimum(breach, worse[..., rules.objectives])
-    return np.concatenate([np.minimum(worse, beyond + rules.slack), objectives], axis=-1)
+    return np.concatenate([_within_slack(rules, worse, beyond), objectives], axis=-1)
+
+
+def _within_slack(rules: Rules, worse: Array, beyond: Array) -> Array:
+    """The comparisons `worse` than stable; where those of a metric have more than what says that it is worse
+    than tolerated allows, all of them less by the same factor. The mean over its thresholds counts: at the
+    border that of `beyond` is an e-process, as its parts are."""
+    starts = [place.start for place in rules.places.values()]
+    much, most = (np.logaddexp.reduceat(each, starts, axis=-1) for each in (worse, beyond + rules.slack))
+    widths = np.diff([*starts, worse.shape[-1]])
+    return np.asarray(worse - np.repeat(np.maximum(much - most, 0.0), widths, axis=-1))
 
 
 def log_total(log_e: Array, rules: Rules) -> Array:

@@ -69,7 +69,7 @@ def test_policies_that_do_not_fit_are_refused() -> None:
 def test_records_of_an_earlier_version_are_refused_in_words() -> None:
     (lines, *_) = lines_of((0, 0))
     head = {key: value for key, value in read(lines).head.items() if key != "version"}
-    with pytest.raises(DecisionRecordBroken, match="version 1, and this release judges version 6"):
+    with pytest.raises(DecisionRecordBroken, match="version 1, and this release judges version 7"):
         read([canonical(head), *lines[1:]])
 
 
