@@ -147,9 +147,12 @@ class GuardedView:
         self._watch(api_version, kind)
         return self._cluster.get(api_version, kind, name, namespace)
 
-    def find(self, api_version: str, kind: str, name: str) -> Any:
+    def watch(self, api_version: str, kind: str) -> None:
         if self.serves(api_version, kind):
             self._watch(api_version, kind)
+
+    def find(self, api_version: str, kind: str, name: str) -> Any:
+        self.watch(api_version, kind)
         return self._cluster.find(api_version, kind, name)
 
     def select(self, api_version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[K8sObject]:
