@@ -195,10 +195,11 @@ class Traffic:
 
         def decide(obj: K8sObject) -> Patch:
             nonlocal before
-            before = claim = self._own(obj)
+            claim = self._own(obj)
             if (claim.step, claim.percent, claim.mirror) == (index, step.weight, step.mirror):
                 require_progressing(obj, claim)
                 return []
+            before = claim
             begun = self._in(0.0)
             require_raise(obj, claim, index, read_switch(self.writer.cluster), begun)
             require_open(self.frozen.calendar, index, begun)

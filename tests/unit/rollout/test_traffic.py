@@ -206,6 +206,14 @@ class TestSeveralRoutes:
         assert percents(run) == [WEIGHTS[reached]] * 2
         world.check()
 
+    def test_a_raise_whose_answer_was_lost_is_undone_too(self) -> None:
+        world, run = attached(2)
+        before = specs(world)
+        world.fates = [Fate.FINE, Fate.FINE, Fate.LOST, *[Fate.FINE] * 3, Fate.REFUSED]
+        with pytest.raises(Passing):
+            run.shift(1)
+        assert specs(world) == before
+
     def test_a_mirror_that_the_second_refuses_is_ended_on_the_first(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
