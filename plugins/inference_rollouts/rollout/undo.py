@@ -13,6 +13,7 @@ from inference_rollouts.core.routing.claim import Command, What, read_claim, rea
 from inference_rollouts.core.routing.control import command_of
 from inference_rollouts.core.routing.drift import own_claim
 from inference_rollouts.core.routing.patches import Patch, attach_patch, commit_patch, shift_patch
+from inference_rollouts.core.routing.permission import require_progressing
 from inference_rollouts.core.routing.undo import (
     Promoted,
     promoted,
@@ -33,7 +34,8 @@ def undo(cluster: Cluster, name: str, who: str, why: str) -> str:
     """Send all traffic back to what served before the last promotion of a plan, or of an object.
 
     All objects of the rollout move, or none. Returns what happens now, in sentences. Raises CommandRefused
-    where it cannot be undone, RouteDrift where others have changed the weights since.
+    where it cannot be undone, RouteDrift where others have changed the weights since, ClaimLost where it is
+    sent back meanwhile.
     """
     every = promoted(claimable_objects(cluster), name)
     [first, *_] = every
@@ -48,11 +50,13 @@ def undo(cluster: Cluster, name: str, who: str, why: str) -> str:
 
     def moved(obj: K8sObject) -> Patch:
         claim = own_claim(obj, token)
+        require_progressing(obj, claim)
         return [] if claim.percent else shift_patch(obj, claim, claim.with_(percent=100))
 
     try:
         for target in way_back.targets:
             writer.write(target, claimed)
+        _permitted(cluster, first, who, why)  # again: only from now on the claims keep it from being retired
         for target in way_back.targets:
             written = writer.write(target, moved)
             claim = own_claim(written.obj, token)

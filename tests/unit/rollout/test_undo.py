@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from inference_rollouts.cli import control as command_line
 from inference_rollouts.cli import main
-from inference_rollouts.core.errors import CommandRefused, RouteDrift
+from inference_rollouts.core.errors import ClaimLost, CommandRefused, RouteDrift
 from inference_rollouts.core.limits import UNDO_WATCH
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.routing.claim import CLAIM, Ending, read_ending
@@ -119,6 +120,37 @@ def test_one_that_dies_between_two_writes_goes_back_and_can_be_said_again(
     assert CLAIM not in scene.cluster.notes() | scene.cluster.notes(name="second")
     scene.undo()
     assert [scene.weights(each) for each in ("routes-to-llm", "second")] == [OLD, OLD]
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, scene: Scene, writes: int, act: Callable[[], object]) -> None:
+    """Somebody acts after so many writes of the next undo."""
+    left = iter(range(writes))
+
+    def write(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            monkeypatch.undo()
+            act()
+        return Writer.write(*arguments)
+
+    monkeypatch.setattr("inference_rollouts.rollout.undo.Writer", type("Slow", (Writer,), {"write": write}))
+
+
+def test_what_is_aborted_before_it_moves_does_not_move(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile(monkeypatch, scene, 1, lambda: command(scene.cluster, "llm", "abort", "ben", "it was right"))
+    with pytest.raises(ClaimLost, match="on its way back to llm-pool-version-2"):
+        scene.undo()
+    assert scene.cluster.weights() == NEW
+    assert CLAIM not in scene.cluster.notes()
+
+
+def test_it_is_refused_where_the_old_pool_is_retired_at_the_same_moment(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, scene, 0, lambda: scene.cluster.scale(STABLE, 0))
+    with pytest.raises(CommandRefused, match="llm-pool has no ready pods"):
+        scene.undo()
+    assert scene.cluster.weights() == NEW
+    assert CLAIM not in scene.cluster.notes()
 
 
 def test_an_abort_does_so_too_and_nothing_else_commands_it(scene: Scene) -> None:
