@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from inference_rollouts.core.limits import UNDO_WATCH
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.routing.claim import CLAIM, Ending, read_ending
 from inference_rollouts.core.routing.switch import Mode
+from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.command import command
 from inference_rollouts.rollout.guardian import Guardian
 from inference_rollouts.rollout.overview import overview
@@ -22,7 +24,7 @@ from inference_rollouts.rollout.switch import throw
 from inference_rollouts.rollout.undo import Aftermath, aftermath_of
 from inference_rollouts.rollout.writer import Writer
 from tests.support.fake_cluster import FakeCluster
-from tests.support.plans import CANARY, STABLE
+from tests.support.plans import CANARY, STABLE, llm_plan
 from tests.support.steps import START, Step
 
 NEW, OLD = {STABLE: 0, CANARY: 100}, {STABLE: 100, CANARY: 0}
@@ -151,6 +153,17 @@ def test_it_is_refused_where_the_old_pool_is_retired_at_the_same_moment(
         scene.undo()
     assert scene.cluster.weights() == NEW
     assert CLAIM not in scene.cluster.notes()
+
+
+def test_all_routes_go_back_also_where_another_rollout_of_one_was_rolled_back_since() -> None:
+    scene = Scene(before=two_routes, routes="all")
+    run, plan = scene.step.run, llm_plan(routes="all", stable=CANARY, canary="llm-pool-version-3")
+    frozen = replace(run.frozen, token="later", plan=plan, targets=run.frozen.targets[1:])
+    later = replace(run, frozen=frozen, kind=kind_of(plan)).traffic
+    later.attach()
+    later.way_back.restore("an alarm", scene.now + 1.0)
+    scene.undo()
+    assert [scene.weights(each) for each in ("routes-to-llm", "second")] == [OLD, OLD]
 
 
 def test_an_abort_does_so_too_and_nothing_else_commands_it(scene: Scene) -> None:

@@ -243,9 +243,9 @@ class LastEnding(_Part):
     """What is left on an object: how the last rollout (its `token`) let it go, when, and why.
 
     `floors` are still to be put back. `claim` is the last one of a promotion, from which it can be undone,
-    also where that was tried and sent back; `commands` are what people, and the switch, commanded. `version`
-    is what the rollout of `plan` was of; empty where the plan chose none, or where the end says nothing of
-    it. `undone`: it had been promoted, and no longer is.
+    also where that was tried, or a rollout since then, and sent back; `commands` are what people, and the
+    switch, commanded. `version` is what the rollout of `plan` was of; empty where the plan chose none, or
+    where the end says nothing of it. `undone`: it had been promoted, and no longer is.
     """
 
     token: str

@@ -140,12 +140,12 @@ def ending_of(
 ) -> LastEnding:
     """What is left on an object that a rollout lets go; `before` was left by the one before it.
 
-    A promotion of rules that are too large to stand there for long is not to be undone; where an undo was
-    sent back it can be tried again. That a window has closed says nothing of a version, nor does one that was
-    `untried`.
+    A promotion of rules that are too large to stand there for long is not to be undone; where an undo, or a
+    rollout since then, was sent back it still is. That a window has closed says nothing of a version, nor
+    does one that was `untried`.
     """
     undoable = ending is Ending.PROMOTED and len(claim.to_json()) <= LARGEST_UNDO
-    again = before.claim if before and claim.undo and ending is Ending.RESTORED else None
+    still = before.claim if before and ending is Ending.RESTORED else None
     left = claim.leave_by is not None and now >= claim.leave_by and not claim.alarm
     told = ending is Ending.PROMOTED or not (left or untried or claim.undo)
     return LastEnding(
@@ -155,7 +155,7 @@ def ending_of(
         at=now,
         why=why[:LONGEST_WHY],
         floors=claim.floors,
-        claim=claim.with_(floors=(), earlier=()) if undoable else again,
+        claim=claim.with_(floors=(), earlier=()) if undoable else still,
         commands=claim.commands,
         plan=claim.plan,
         version=claim.version if told else "",
