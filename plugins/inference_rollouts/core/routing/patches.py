@@ -29,7 +29,7 @@ from inference_rollouts.core.routing.drift import (
     locate,
 )
 from inference_rollouts.core.routing.rules import entries_of, names_of, spelling_of
-from inference_rollouts.core.routing.weights import at_percent, weights_of
+from inference_rollouts.core.routing.weights import MAX_WEIGHT, at_percent, weights_of
 
 LARGEST_UNDO = 32 * 1024  # characters of a claim that is left on an object after a promotion
 LONGEST_WHY = 1024  # characters of a reason that are left on an object
@@ -236,7 +236,7 @@ def _pair_at(obj: K8sObject, each: Located, claim: Claim, percent: int) -> Entri
     if _is_ours(obj, each, claim):
         return _merged(obj, each.rule, wanted, claim)
     weights = dict(zip(names_of(live, spelling), weights_of(live, spelling), strict=True))
-    both = weights.get(claim.stable, 0) + weights.get(claim.canary, 0)
+    both = min(MAX_WEIGHT, weights.get(claim.stable, 0) + weights.get(claim.canary, 0))
     moved = both if percent == 100 else min(weights.get(claim.canary, 0), round(both * percent / 100))
     split = {claim.stable: both - moved, claim.canary: moved}
     pair = [

@@ -11,6 +11,7 @@ from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.routing import claim as claims
 from inference_rollouts.core.routing import drift, patches, rules
 from inference_rollouts.core.routing.claim import Claim, Ending, Owner, Phase, read_ending
+from inference_rollouts.core.routing.weights import MAX_WEIGHT
 from tests.support.claims import RUN, TOKEN, attached, claim_on, ending, own, restored, shifted
 from tests.support.json_patch import TestFailed, apply_patch
 from tests.support.routes import ref, rewrite, route, service
@@ -275,6 +276,14 @@ class TestWhatStandsBeside:
         claim = drift.own_claim(live, TOKEN)
         live = apply_patch(live, patches.retreat_patch(live, claim))
         assert refs(live) == [("llm-pool", 300), ("other", 7), ("new", 0)]
+
+    def test_an_alarm_gives_no_more_than_a_weight_may_be(self) -> None:
+        live = shifted(attached(route([ref("llm-pool")])), 50)
+        for each in live["spec"]["rules"][0]["backendRefs"]:
+            each["weight"] = 600_000
+        live = apply_patch(live, patches.retreat_patch(live, drift.own_claim(live, TOKEN)))
+        assert refs(live) == [("llm-pool", MAX_WEIGHT), ("new", 0)]
+        assert refs(restored(live)) == [("llm-pool", MAX_WEIGHT)]
 
     def test_other_fields_of_our_entries_stay_as_they_are_now(self) -> None:
         live = shifted(attached(route([ref("llm-pool")])), 50)
