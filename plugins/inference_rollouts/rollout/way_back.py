@@ -19,7 +19,7 @@ from inference_rollouts.core.limits import WRITE_ATTEMPTS
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing import patches
 from inference_rollouts.core.routing.claim import Claim, Ending, Phase, ended, read_claim, read_ending
-from inference_rollouts.core.routing.drift import in_order, is_as_found
+from inference_rollouts.core.routing.drift import in_order, is_as_found, may_be_astray
 from inference_rollouts.core.routing.patches import Patch, ending_of
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.rollout.floors import settle_floors
@@ -293,9 +293,9 @@ def _is_decided(committed: Mapping[Target, bool | Ending]) -> bool:
 
 
 def _may_restore(obj: K8sObject, claim: Claim) -> bool:
-    """Whether our weights stand there, or an alarm has taken them away whatever stands beside."""
+    """Whether our weights stand there, or an alarm has taken away all of them, whatever stands beside."""
     if claim.alarm:
-        return True
+        return not may_be_astray(obj, claim)
     try:
         in_order(obj, claim)
     except RouteDrift:

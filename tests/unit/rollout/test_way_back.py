@@ -153,6 +153,14 @@ class TestRestoring:
         assert shares(world.objects["route-0"]) == {STABLE: 1}
         assert restore(run) is Restored.DONE
 
+    def test_a_rule_that_somebody_made_another_with_the_canary_in_it_is_not_let_go(self) -> None:
+        world, run = at_half()
+        world.objects["route-0"]["spec"]["rules"][1]["matches"][0]["path"]["value"] = "/v1"
+        run.alarm(2)
+        with pytest.raises(RouteDrift, match="gone"):
+            restore(run)
+        assert run.traffic.standings() == [Standing.CLAIMED]
+
     @pytest.mark.parametrize("committed", [0, 1, 2])
     def test_a_promotion_that_was_decided_is_completed_else_all_goes_back(self, committed: int) -> None:
         world, run = at_the_end(2)

@@ -90,6 +90,15 @@ def is_as_found(obj: K8sObject, claim: Claim) -> bool:
     )
 
 
+def may_be_astray(obj: K8sObject, claim: Claim) -> bool:
+    """Whether a rule that the rollout moves is gone, and one that it does not know leads to the canary."""
+    located = locate(obj, claim)
+    known = {each.path for each in located}
+    others = (rule for path, rule in rules_of(obj).items() if path not in known)
+    led = any(claim.canary in carried(obj, entries_of(obj, rule)) for rule in others)
+    return len(located) < len(claim.places) and led
+
+
 def expected_entries(obj: K8sObject, place: Place, claim: Claim) -> list[dict[str, Any]]:
     """What a rule's weighted list must be, given what the rollout wrote last."""
     return at_percent(place.found, claim.stable, claim.canary, claim.percent, spelling_of(obj))
