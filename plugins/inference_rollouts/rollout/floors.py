@@ -9,10 +9,10 @@ from functools import partial
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import NotFound
 from inference_rollouts.core.objects.inference_pool import pod_labels
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
 from inference_rollouts.core.objects.workload_kinds import replicas_of
 from inference_rollouts.core.routing import floors, patches
-from inference_rollouts.core.routing.claim import Floor, read_ending
+from inference_rollouts.core.routing.claim import CLAIM, Floor, read_ending
 from inference_rollouts.core.routing.floors import SCALERS
 from inference_rollouts.core.routing.patches import Patch
 from inference_rollouts.core.routing.weights import Target
@@ -59,7 +59,8 @@ def lowered_floors(cluster: Cluster, wanted: Iterable[Floor]) -> list[str]:
 def settle_floors(writer: Writer, target: Target) -> None:
     """Put back the floors that a rollout which let an object go still owes; they are remembered until then.
 
-    It is best effort: the traffic is where it should be, and whoever comes next tries again.
+    The next one may count on them: an object that it claims owes them until it is let go. It is best effort:
+    the traffic is where it should be, and whoever comes next tries again.
     """
     try:
         _settle(writer, target)
@@ -69,7 +70,7 @@ def settle_floors(writer: Writer, target: Target) -> None:
 
 def _settle(writer: Writer, target: Target) -> None:
     obj = writer.find(target)
-    last = read_ending(obj) if obj else None
+    last = read_ending(obj) if obj and CLAIM not in annotations_of(obj) else None
     if last is None or not last.floors:
         return
     for floor in last.floors:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,8 +133,15 @@ def test_a_floor_that_somebody_sets_anew_is_theirs_and_told() -> None:
     assert not owed(step)
 
 
-def unreachable(*_: object) -> None:
-    raise ClusterUnavailable("PATCH", "/horizontalpodautoscalers", 503, "busy")
+def but_autoscalers(patch: Callable[..., Any]) -> Callable[..., Any]:
+    """Patches of anything but autoscalers."""
+
+    def busy(api: str, kind: str, name: str, changes: Any) -> Any:
+        if kind == "HorizontalPodAutoscaler":
+            raise ClusterUnavailable("PATCH", "/horizontalpodautoscalers", 503, "busy")
+        return patch(api, kind, name, changes)
+
+    return busy
 
 
 @pytest.mark.parametrize("who", ["the next rollout", "a guardian"])
@@ -140,13 +149,8 @@ def test_what_could_not_be_put_back_is_remembered_and_put_back_later(
     who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = scaled(minReplicas=1, maxReplicas=8)
-    patch = step.cluster.patch
-
-    def busy(api: str, kind: str, name: str, changes: Any) -> Any:
-        return unreachable() if kind == "HorizontalPodAutoscaler" else patch(api, kind, name, changes)
-
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(step.cluster, "patch", busy)
+        meanwhile.setattr(step.cluster, "patch", but_autoscalers(step.cluster.patch))
         finish(step, "restored")
     assert step.cluster.ending() is Ending.RESTORED, "the traffic waits for no autoscaler"
     assert owed(step) == 2, "of stable's, and of the canary's copy of it"
@@ -156,6 +160,22 @@ def test_what_could_not_be_put_back_is_remembered_and_put_back_later(
         step.run.attach()
         assert step.run.traffic.claims()[0].floors[0].found == 1
         finish(step, "restored")
+    assert spec_of(step)["minReplicas"] == 1
+    assert not owed(step)
+
+
+def test_what_is_owed_stays_while_the_next_rollout_needs_it_and_is_put_back_when_that_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = scaled(minReplicas=1, maxReplicas=8)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(step.cluster, "patch", but_autoscalers(step.cluster.patch))
+        finish(step, "restored")
+        step.run = replace(step.run, frozen=replace(step.run.frozen, token="another"))
+        step.run.attach()
+    Guardian(step.cluster, None, "guardian").round()
+    assert spec_of(step)["minReplicas"] == 3
+    finish(step, "restored")
     assert spec_of(step)["minReplicas"] == 1
     assert not owed(step)
 

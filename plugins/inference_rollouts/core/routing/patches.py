@@ -19,6 +19,7 @@ from inference_rollouts.core.routing.claim import (
     Ending,
     LastEnding,
     Permission,
+    read_ending,
 )
 from inference_rollouts.core.routing.drift import (
     Located,
@@ -299,7 +300,10 @@ def _still_claimed(obj: K8sObject) -> Patch:
 
 
 def _release(obj: K8sObject, last: LastEnding) -> Patch:
-    text = last.model_dump_json(by_alias=True, exclude_none=True)
+    """What the rollout before still owes to autoscalers is put back after what this one owes."""
+    before = read_ending(obj)
+    floors = tuple(dict.fromkeys((*last.floors, *(before.floors if before else ()))))
+    text = last.model_copy(update={"floors": floors}).model_dump_json(by_alias=True, exclude_none=True)
     return [{"op": "remove", "path": _annotation(CLAIM)}, _add(_annotation(ENDING), text)]
 
 
