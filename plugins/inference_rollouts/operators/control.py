@@ -57,15 +57,25 @@ class Control(BaseOperator):
                 told = self._one(context, given, who)
         except (RolloutError, PassingError) as error:
             self._report(context, given, who, f"refused: {error}")
+            if given["command"] == What.UNDO and self._undoes(given["rollout"]):
+                self._watch(given["rollout"], str(error))  # one that died halfway, here or elsewhere
             raise
         self._report(context, given, who, told)
         if given["command"] == What.UNDO:
             self._watch(given["rollout"])
 
-    def watched(self, context: Context, event: dict[str, Any]) -> None:
-        """How an undo ended that nobody else watched."""
+    def watched(self, context: Context, event: dict[str, Any], refused: str = "") -> None:
+        """How an undo ended that nobody else watched, once it has: a guardian ends with whatever it ended.
+
+        Raises CommandRefused where another one was `refused` meanwhile.
+        """
         for each in event["ended"]:
             self.log.warning("%s: %s, because %s", each["run"], each["how"], each["why"])
+        plan = str(context["params"]["rollout"] or "").strip()
+        if self._undoes(plan):
+            self._watch(plan, refused)
+        if refused:
+            raise CommandRefused(refused)
 
     def _everything(self, given: dict[str, str], who: str) -> str:
         what, why = given["command"], given["reason"]
@@ -130,7 +140,13 @@ class Control(BaseOperator):
         context["ti"].xcom_push(key=REPORT, value=text)
         self.log.info("%s", told)
 
-    def _watch(self, name: str) -> None:
+    def _undoes(self, name: str) -> bool:
+        """Whether an undo of a promotion of this plan is under way."""
+        places = [place for place in self.places if place["plan"] == name]
+        claims = [each.claim for place in places for each in claimed_objects(_cluster(place))]
+        return any(claim.undo and claim.plan == name for claim in claims if claim)
+
+    def _watch(self, name: str, refused: str = "") -> None:
         """Be the guardian of an undo, where there is no other."""
         from inference_rollouts.triggers.guard import GuardTrigger
 
@@ -138,6 +154,7 @@ class Control(BaseOperator):
         self.defer(
             trigger=GuardTrigger(places=[self._place(name)], deadline=time.time() + end),
             method_name="watched",
+            kwargs={"refused": refused},
             timeout=timedelta(seconds=end) + TRIGGER_GRACE,
         )
 

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from inference_rollouts.control_dag import build_control_dag
 from inference_rollouts.core.errors import CommandRefused, NotFound
 from inference_rollouts.core.routing.claim import Phase
+from inference_rollouts.rollout.claims import claimed_objects, way_back_of
 from inference_rollouts.triggers.guard import GuardTrigger
 from tests.support.airflow import Told, use
 from tests.support.plans import CANARY, STABLE, food_review_plan, llm_plan
@@ -25,15 +26,16 @@ class Commander:
 
     def __init__(self, step: Step) -> None:
         self.step, self.paused, self.told = step, False, Told()
+        self.context: dict[str, Any] = {}
 
     def give(self, what: str, rollout: str = "llm", reason: str = "the pager", lasts: str = "4h") -> str:
         self.told = Told()
         self.told.get_dag = lambda dag: SimpleNamespace(is_paused=self.paused)  # type: ignore[attr-defined]
         params = {"rollout": rollout, "command": what, "reason": reason, "lasts": lasts}
         run = SimpleNamespace(triggering_user_name="anna", run_type="manual")
-        context: Any = {"ti": self.told, "params": params, "dag_run": run}
+        self.context = {"ti": self.told, "params": params, "dag_run": run}
         task: Any = DAG.task_dict["control"]
-        task.execute(context)
+        task.execute(self.context)
         return str(self.told.pushed["report"])
 
     @property
@@ -98,7 +100,9 @@ def test_what_makes_no_sense_is_refused_in_the_note(
     assert anna.phase == Phase.PROGRESSING
 
 
-def test_an_undo_is_watched_where_nobody_else_does(anna: Commander) -> None:
+@pytest.fixture
+def undone(anna: Commander) -> Commander:
+    """Anna has undone a promotion."""
     traffic, plan = anna.step.run.traffic, anna.step.run.plan
     traffic.permit(1, time.time())
     traffic.shift(2, plan.all_steps[1], time.time())
@@ -109,7 +113,38 @@ def test_an_undo_is_watched_where_nobody_else_does(anna: Commander) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         anna.give("undo")
     assert isinstance(deferred.value.trigger, GuardTrigger)
-    assert anna.step.cluster.weights() == {STABLE: 100, CANARY: 0}
+    return anna
+
+
+def test_an_undo_is_watched_where_nobody_else_does(undone: Commander) -> None:
+    assert undone.step.cluster.weights() == {STABLE: 100, CANARY: 0}
+
+
+def over(undone: Commander) -> None:
+    [claimed] = claimed_objects(undone.step.cluster)
+    assert claimed.claim
+    way_back_of(undone.step.cluster, claimed.claim.token).restore("a test", time.time())
+
+
+@pytest.mark.parametrize("ended", [[], [{"run": "rollout_shop/r1", "how": "done", "why": "an alarm"}]])
+def test_it_is_watched_until_it_is_over_whatever_else_its_guardian_has_ended(
+    undone: Commander, ended: list[dict[str, str]]
+) -> None:
+    task: Any = DAG.task_dict["control"]
+    with pytest.raises(TaskDeferred):
+        task.watched(undone.context, {"ended": ended})
+    over(undone)
+    task.watched(undone.context, {"ended": ended})
+
+
+def test_one_that_a_worker_left_behind_is_watched_before_the_next_is_refused(undone: Commander) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        undone.give("undo")
+    assert "refused: A rollout moves HTTPRoute" in undone.told.pushed["report"]
+    over(undone)
+    task: Any = DAG.task_dict["control"]
+    with pytest.raises(CommandRefused, match="A rollout moves HTTPRoute"):
+        task.watched(undone.context, {"ended": []}, **(deferred.value.kwargs or {}))
 
 
 def test_the_form_takes_any_words_as_only_the_task_can_say_what_is_wrong() -> None:
