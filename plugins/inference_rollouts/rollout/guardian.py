@@ -27,6 +27,7 @@ from inference_rollouts.core.reporting.series import Closed, Reading, reading_of
 from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.core.routing.claim import Claim, Guard, read_ending
 from inference_rollouts.core.routing.duty import Duty, duty, why_ended
+from inference_rollouts.core.routing.undo import is_undone
 from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, renewed_lease, watch_of
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.guard import limits_of, read_storm_watch
@@ -188,7 +189,7 @@ class Guardian:
         try:
             if not self._take(rollout, what):
                 return False, None
-            alarm = self._watch(rollout) if what is Duty.WATCH else ""
+            alarm = self._watch(rollout) if what is Duty.WATCH or is_undone(rollout.claims) else ""
             return True, self._end(rollout, alarm) if alarm or what is Duty.END else None
         except RolloutError as error:
             self._tell_once(rollout.objects[0], "RolloutStuck", f"{rollout}: {error}")

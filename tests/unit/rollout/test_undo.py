@@ -85,6 +85,14 @@ def test_an_alarm_sends_it_to_the_promoted_pool_again(scene: Scene) -> None:
     assert scene.cluster.ending() is Ending.RESTORED
 
 
+def test_it_does_so_too_where_nobody_has_watched_until_it_was_to_be_completed(scene: Scene) -> None:
+    scene.undo()
+    scene.cluster.scale(STABLE, 0)
+    [ended] = scene.after(UNDO_WATCH + 2.0).ended
+    assert ended.alarm
+    assert scene.cluster.weights()[CANARY] == 100
+
+
 def test_what_was_sent_back_can_be_undone_once_more(scene: Scene) -> None:
     scene.undo()
     scene.cluster.scale(STABLE, 0)
