@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClaimLost
@@ -23,6 +23,7 @@ from inference_rollouts.core.routing.claim import (
     Ending,
     Floor,
     Owner,
+    Phase,
     Place,
     Standing,
     ended,
@@ -120,6 +121,7 @@ class Traffic:
                 if claim := self._shift(target, index, step, now):
                     before[target] = claim
         except Exception:
+            before |= self._begun(index, before)
             self._undo([*before], lambda target: self._unshift(target, before[target]))
             raise
         finally:
@@ -221,6 +223,24 @@ class Traffic:
         mirrored = f", {step.mirror} % mirrored to {self.plan.canary}" if step.mirror else ""
         self._tell(written.obj, "WeightShifted", f"{status}; weights are {weights}{mirrored}")
         return before
+
+    def _begun(self, index: int, known: Collection[Target]) -> dict[Target, Claim]:
+        """What else an earlier try has raised to this step, as it was: like those that it left behind."""
+        try:
+            claims = {target: self._own(self.writer.read(target)) for target in self.targets}
+        except Exception as error:
+            log.warning("whether another try has begun with step %d is not to be seen: %s", index, error)
+            return {}
+        behind = (each for each in claims.values() if each.step == index - 1)
+        if (like := next(behind, None)) is None or like.phase is Phase.RETURNING:
+            return {}
+        fields = ("step", "percent", "mirror", "since", "next_move_by", "leave_by")
+        was = {name: getattr(like, name) for name in fields}
+        return {
+            target: claim.with_(**was)
+            for target, claim in claims.items()
+            if claim.step == index and target not in known
+        }
 
     def _unshift(self, target: Target, before: Claim) -> None:
         def decide(obj: K8sObject) -> Patch:

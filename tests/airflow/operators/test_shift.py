@@ -16,6 +16,7 @@ from inference_rollouts.triggers.room import RoomTrigger
 from tests.support.airflow import Told, context_of, use
 from tests.support.calendars import calendar, window
 from tests.support.plans import CANARY, STABLE, llm_plan
+from tests.support.routes import ref
 from tests.support.steps import START, Step
 
 DAG = build_dag(llm_plan())
@@ -28,11 +29,10 @@ READY = {"phase": Phase.READY, "message": "there is room"}
 class Night:
     """A canary whose step at 50 % has passed; task and API server have the time `now`, but for its `lead`."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, at_window_end: str = "stay") -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at_window_end: str = "stay", **how: Any) -> None:
         self.now, self.lead = START, 0.0
-        self.step = Step(
-            START, clock=lambda: self.now + self.lead, calendar=calendar(NIGHT, at_window_end=at_window_end)
-        )
+        when = calendar(NIGHT, at_window_end=at_window_end)
+        self.step = Step(START, clock=lambda: self.now + self.lead, calendar=when, **how)
         use(self.step.run.clients, monkeypatch)
         clock = SimpleNamespace(time=lambda: self.now)
         monkeypatch.setattr("inference_rollouts.operators.traffic.time", clock)
@@ -65,6 +65,19 @@ def night(monkeypatch: pytest.MonkeyPatch) -> Night:
 def test_in_a_window_it_is_raised(night: Night) -> None:
     assert night.execute()["percent"] == 100
     assert night.step.cluster.weights() == ALL
+
+
+def test_a_raise_that_died_between_two_routes_goes_back_before_it_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    second = lambda cluster: cluster.put_route("second", [ref(STABLE)])  # noqa: E731
+    night = Night(monkeypatch, before=second, routes="all")
+    traffic = night.step.run.traffic
+    traffic.targets = traffic.targets[:1]
+    traffic.shift(2, night.step.run.plan.all_steps[1], START)
+    night.now = CLOSES
+    night.waits(night.execute)
+    assert [claim.percent for claim in night.step.run.traffic.claims()] == [50, 50]
 
 
 def test_after_it_the_raise_waits_for_the_next_one_and_the_claim_says_so(night: Night) -> None:

@@ -272,6 +272,21 @@ class TestSeveralRoutes:
         assert percents(run) == [50, 50]
         world.check()
 
+    @pytest.mark.parametrize("reached", [0, 1])
+    def test_what_died_between_two_writes_is_put_back_where_the_retry_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, reached: int
+    ) -> None:
+        world, run = attached(2, reached)
+        before, claims = specs(world), run.traffic.claims()
+        world.fates = [Fate.FINE] * 3 + [Fate.KILLED_BEFORE]
+        with pytest.raises(Killed):
+            run.shift(reached + 1)
+        refuses(monkeypatch, world, SECOND)
+        with pytest.raises(PatchRefused):
+            run.shift(reached + 1)
+        assert specs(world) == before
+        assert run.traffic.claims() == claims
+
     def test_an_attach_that_died_between_two_writes_is_completed_by_a_retry(self) -> None:
         world = World(2)
         run = Run(world, "token")
