@@ -171,7 +171,7 @@ class Traffic:
         return written.wrote
 
     def _unattach(self, target: Target) -> object:
-        return self.way_back.restore_one(target, "another was not claimed", untried=True)
+        return self.way_back.restore_one(target, "another was not claimed", self._in(0.0), untried=True)
 
     def _permit(self, obj: K8sObject, step: int, now: float) -> Patch:
         claim = self._own(obj)

@@ -124,7 +124,7 @@ class WayBack:
         finally:
             self.writer.tell_all()
 
-    def restore_one(self, target: Target, why: str, now: float = 0.0, *, untried: bool = False) -> Restored:
+    def restore_one(self, target: Target, why: str, now: float, *, untried: bool = False) -> Restored:
         """The same for one object that no other depends on; `untried`: the canary has not begun."""
         done = Restored.NOTHING
 

@@ -10,7 +10,7 @@ import pytest
 from inference_rollouts.core.errors import ClaimLost, PatchRefused, RaiseRefused, RouteDrift
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import WRITE_ATTEMPTS
-from inference_rollouts.core.routing.claim import CLAIM, ENDING, Standing
+from inference_rollouts.core.routing.claim import CLAIM, ENDING, Standing, read_ending
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.traffic_world import CANARY, STABLE, WEIGHTS, Fate, Killed, Passing, Run, World, shares
 
@@ -239,6 +239,9 @@ class TestSeveralRoutes:
                 run.attach(0)
         assert exactly_as_found(world)
         assert run.traffic.claims() == []
+        last = read_ending(world.objects[FIRST])
+        assert last
+        assert last.at == world.clock, "an undo finds the latest promotion by it"
         run.attach(0)
         assert percents(run) == [0, 0], "and may be tried again"
 
