@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inference_rollouts.core.errors import ClaimUnreadable, RouteRefused
+from inference_rollouts.core.errors import ClaimUnreadable
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, title_of
 from inference_rollouts.core.routing.rules import entries_of, matches_of, rules_of
 
@@ -23,7 +23,7 @@ ENDING = "inference-rollouts.dev/ending"
 """The annotation that says how the last rollout let the object go, and which it was."""
 
 SCHEMA = 1
-LIMIT = 128 * 1024  # bytes of a claim: half of what all annotations of an object may have together
+LIMIT = 128 * 1024  # bytes of a new claim: half of what all annotations of an object may have together
 
 LONGEST_WHO = 253  # characters of the name of whoever commands
 COMMANDS_KEPT = 10  # on a claim, and on what it let go: for the report
@@ -204,15 +204,9 @@ class Claim(_Part):
     model_config = ConfigDict(populate_by_name=True)
 
     def to_json(self) -> str:
-        """Canonical. Raises RouteRefused when an object's rules are too large to be remembered on it."""
+        """Canonical."""
         value = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        if len(text.encode()) > LIMIT:
-            raise RouteRefused(
-                f"The rules that move take {len(text.encode())} bytes, and an annotation has room for "
-                f"{LIMIT}; give the stable pool a rule of its own."
-            )
-        return text
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def with_(self, **changes: Any) -> Claim:
         """The claim with other values."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from inference_rollouts.core.errors import RouteRefused
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
 from inference_rollouts.core.routing.claim import (
     CLAIM,
     ENDING,
+    LIMIT,
     Claim,
     Ending,
     LastEnding,
@@ -44,12 +46,21 @@ def attach_patch(obj: K8sObject, claim: Claim) -> Patch:
 
     The test of resourceVersion is the fence: a JSON patch cannot test that nobody claims the object, so it
     tests that nobody wrote since it was read and was free.
+
+    Raises RouteRefused when an object's rules are too large to be remembered on it. Later a claim may grow:
+    nothing that it is to remember keeps traffic from going back.
     """
+    text = claim.to_json()
+    if (size := len(text.encode())) > LIMIT:
+        raise RouteRefused(
+            f"The rules that move take {size} bytes, and an annotation has room for {LIMIT}; give the stable "
+            "pool a rule of its own."
+        )
     start: Patch = [] if annotations_of(obj) else [_add("/metadata/annotations", {})]
     return [
         _test("/metadata/resourceVersion", obj["metadata"]["resourceVersion"]),
         *start,
-        _add(_annotation(CLAIM), claim.to_json()),
+        _add(_annotation(CLAIM), text),
         *_set_rules(obj, claim, claim),
     ]
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import ClaimLost, RouteDrift
+from inference_rollouts.core.errors import ClaimLost, RouteDrift, RouteRefused
 from inference_rollouts.core.routing import claim as claims
 from inference_rollouts.core.routing import drift, patches, rules
 from inference_rollouts.core.routing.claim import Claim, Ending, Owner, Phase, read_ending
+from inference_rollouts.core.routing.control import command_of, commanded
 from inference_rollouts.core.routing.weights import MAX_WEIGHT
 from tests.support.claims import RUN, TOKEN, attached, claim_on, ending, own, restored, shifted
 from tests.support.json_patch import TestFailed, apply_patch
@@ -160,6 +161,19 @@ def test_somebody_else_putting_the_weights_back_counts_as_restored() -> None:
     live["spec"] = before["spec"]
     assert drift.is_as_found(live, claim)
     assert claims.read_claim(apply_patch(live, patches.release_patch(live, ending(claim)))) is None
+
+
+def test_rules_are_too_large_to_be_claimed_but_no_claim_to_go_back() -> None:
+    small = route([ref("llm-pool")])
+    spare = claims.LIMIT - len(claim_on(small).to_json().encode())
+    large = route([ref("llm-pool") | {"x": "x" * (spare - len(',"x":""'))}])
+    live = attached(large)
+    abort = command_of("abort", "anna", "it rambles", [own(live)], 1000.0)
+    live = apply_patch(live, patches.command_patch(live, commanded(own(live), abort)))
+    assert own(live).phase is Phase.RETURNING
+    large["spec"]["rules"][0]["backendRefs"][0]["x"] += "x"
+    with pytest.raises(RouteRefused, match="a rule of its own"):
+        attached(large)
 
 
 @pytest.mark.parametrize("holder", [None, "rollout_llm/other"])
