@@ -19,7 +19,7 @@ from inference_rollouts.core.values import mistakes
 from inference_rollouts.core.versions.choice import Choice, Rules, choose, choose_named
 from inference_rollouts.core.versions.memory import Memory
 from inference_rollouts.core.versions.version import Version, parse_version
-from inference_rollouts.rollout.claims import claimable_objects
+from inference_rollouts.rollout.targets import claimable_objects
 from inference_rollouts.rollout.versions import read_memory
 
 _LISTED = TypeAdapter(list[Version])

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClaimUnreadable
-from inference_rollouts.core.objects.api_groups import EXTENSION_APIS, GATEWAY_API, SPLITTING_KINDS
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing.claim import Claim, Command, read_claim, read_ending
 from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.rollout.targets import claimable_objects
 from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import WayBack
 from inference_rollouts.rollout.writer import Writer
@@ -72,10 +72,3 @@ def commands_to(cluster: Cluster, targets: Iterable[Target], token: str) -> tupl
     found = (cluster.find(target.api, target.kind, target.name) for target in targets)
     endings = (read_ending(obj) for obj in found if obj)
     return max((last.commands for last in endings if last and last.token == token), key=len, default=())
-
-
-def claimable_objects(cluster: Cluster) -> list[K8sObject]:
-    """Every object of the namespace that a rollout could claim, routes first."""
-    kinds = [(GATEWAY_API, "HTTPRoute"), *((api, kind) for kind in SPLITTING_KINDS for api in EXTENSION_APIS)]
-    served = [(api, kind) for api, kind in kinds if cluster.serves(api, kind)]
-    return [obj for api, kind in served for obj in cluster.select(api, kind)]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import NotFound
+from inference_rollouts.core.errors import ClaimUnreadable, NotFound
 from inference_rollouts.core.objects.inference_pool import pod_labels
-from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, part
 from inference_rollouts.core.objects.workload_kinds import replicas_of
 from inference_rollouts.core.routing import floors, patches
-from inference_rollouts.core.routing.claim import CLAIM, Floor, read_ending
+from inference_rollouts.core.routing.claim import CLAIM, Floor, read_claim, read_ending
 from inference_rollouts.core.routing.floors import SCALERS
 from inference_rollouts.core.routing.patches import Patch
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.rollout.targets import find_pool
+from inference_rollouts.rollout.targets import claimable_objects, find_pool
 from inference_rollouts.rollout.workloads import chosen_by, workloads_of
 from inference_rollouts.rollout.writer import Decide, Writer
 
@@ -59,8 +60,9 @@ def lowered_floors(cluster: Cluster, wanted: Iterable[Floor]) -> list[str]:
 def settle_floors(writer: Writer, target: Target) -> None:
     """Put back the floors that a rollout which let an object go still owes; they are remembered until then.
 
-    The next one may count on them: an object that it claims owes them until it is let go. It is best effort:
-    the traffic is where it should be, and whoever comes next tries again.
+    Others may count on them: an object that is claimed anew owes them until it is let go, and so does one
+    while a rollout of others has the same stable pool. It is best effort: the traffic is where it should be,
+    and whoever comes next tries again.
     """
     try:
         _settle(writer, target)
@@ -71,7 +73,7 @@ def settle_floors(writer: Writer, target: Target) -> None:
 def _settle(writer: Writer, target: Target) -> None:
     obj = writer.find(target)
     last = read_ending(obj) if obj and CLAIM not in annotations_of(obj) else None
-    if last is None or not last.floors:
+    if last is None or not last.floors or _is_counted_on(writer.cluster, last.floors):
         return
     for floor in last.floors:
         if live := _write(writer.cluster, floor, partial(floors.put_back_patch, floor=floor)):
@@ -81,6 +83,27 @@ def _settle(writer: Writer, target: Target) -> None:
         return patches.settled_patch(obj, last) if read_ending(obj) == last else []
 
     writer.write(target, forget)
+
+
+def _is_counted_on(cluster: Cluster, owed: Iterable[Floor]) -> bool:
+    """Whether one of these floors is of an autoscaler of what is stable to a rollout in flight."""
+    pools = [find_pool(cluster, name) for name in _stable_pools(cluster)]
+    workloads = workloads_of(cluster)[0] if pools else []
+    counted = {
+        each["metadata"]["name"] for pool in pools if pool for each in chosen_by(pod_labels(pool), workloads)
+    }
+    scalers = (cluster.find(floor.api, floor.kind, floor.name) for floor in owed if counted)
+    return any(part(live, "spec", "scaleTargetRef").get("name") in counted for live in scalers)
+
+
+def _stable_pools(cluster: Cluster) -> set[str]:
+    """Those of all rollouts in flight."""
+    pools = set()
+    for obj in claimable_objects(cluster):
+        with suppress(ClaimUnreadable):
+            if (claim := read_claim(obj)) and claim.guard:
+                pools.add(claim.guard.stable_pool)
+    return pools
 
 
 def _lowered(cluster: Cluster, floor: Floor) -> str:

@@ -33,10 +33,11 @@ from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.guard import limits_of, read_storm_watch
 from inference_rollouts.rollout.by_claims import end_by_claims, kept_by_claims
 from inference_rollouts.rollout.census import Census
-from inference_rollouts.rollout.claims import Claimed, by_token, claimable_objects, claims_on
+from inference_rollouts.rollout.claims import Claimed, by_token, claims_on
 from inference_rollouts.rollout.control import obey_all
 from inference_rollouts.rollout.floors import settle_floors
 from inference_rollouts.rollout.observation import observe_pools, resolves, storm_between
+from inference_rollouts.rollout.targets import claimable_objects
 from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import Restored, WayBack
 from inference_rollouts.rollout.writer import Writer

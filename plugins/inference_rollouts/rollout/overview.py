@@ -12,7 +12,8 @@ from inference_rollouts.core.reporting.status import Status, status_of
 from inference_rollouts.core.routing.claim import LastEnding, read_ending
 from inference_rollouts.core.routing.watch import Watch, lease_name, watched_by
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.rollout.claims import Claimed, claimable_objects, claims_on
+from inference_rollouts.rollout.claims import Claimed, claims_on
+from inference_rollouts.rollout.targets import claimable_objects
 from inference_rollouts.rollout.watching import target_of, watches
 
 

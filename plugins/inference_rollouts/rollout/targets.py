@@ -39,6 +39,13 @@ def bound_to(cluster: Cluster, pool: str) -> list[K8sObject]:
     ]
 
 
+def claimable_objects(cluster: Cluster) -> list[K8sObject]:
+    """Every object of the namespace that a rollout could claim, routes first."""
+    kinds = [(GATEWAY_API, "HTTPRoute"), *((api, kind) for kind in SPLITTING_KINDS for api in EXTENSION_APIS)]
+    served = [(api, kind) for api, kind in kinds if cluster.serves(api, kind)]
+    return [obj for api, kind in served for obj in cluster.select(api, kind)]
+
+
 def routes_of(cluster: Cluster, plan: PoolPlan) -> list[tuple[Target, K8sObject]]:
     """The HTTPRoutes that a plan moves, in the order in which they are written.
 

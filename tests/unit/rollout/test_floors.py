@@ -10,9 +10,11 @@ import pytest
 
 from inference_rollouts.core.errors import ClusterUnavailable, Forbidden
 from inference_rollouts.core.routing.claim import Ending, read_ending
+from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.guardian import Guardian
 from tests.support.fake_cluster import FakeCluster
-from tests.support.plans import CANARY, STABLE
+from tests.support.plans import CANARY, STABLE, llm_plan
+from tests.support.routes import ref
 from tests.support.steps import Step
 
 HPA, KEDA = ("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1", "ScaledObject")
@@ -176,6 +178,25 @@ def test_what_is_owed_stays_while_the_next_rollout_needs_it_and_is_put_back_when
     Guardian(step.cluster, None, "guardian").round()
     assert spec_of(step)["minReplicas"] == 3
     finish(step, "restored")
+    assert spec_of(step)["minReplicas"] == 1
+    assert not owed(step)
+
+
+def test_what_is_owed_stays_while_a_rollout_of_another_route_has_the_same_stable_pool() -> None:
+    def shared(cluster: FakeCluster) -> None:
+        scaler(cluster, minReplicas=1, maxReplicas=8)
+        cluster.put_route("second", [ref(STABLE)])
+
+    step = Step(before=shared)
+    plan = llm_plan(name="other", routes=[{"name": "second"}], canary="another")
+    targets = (replace(step.run.frozen.targets[0], name="second"),)
+    frozen = replace(step.run.frozen, token="other", plan=plan, targets=targets)
+    other = replace(step.run, frozen=frozen, kind=kind_of(plan))
+    other.attach()
+    finish(step, "restored")
+    assert spec_of(step)["minReplicas"] == 3
+    other.traffic.way_back.restore("a test", 9.0)
+    Guardian(step.cluster, None, "guardian").round()
     assert spec_of(step)["minReplicas"] == 1
     assert not owed(step)
 
