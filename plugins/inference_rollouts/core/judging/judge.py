@@ -140,7 +140,9 @@ def _alarm_at(sums: Sums) -> float:
 
 
 def _progress(step: StepContext, now: float) -> float:
-    return 1.0 if now >= step.baked_at else max(0.0, (now - step.anchor) / step.bake)
+    if now < step.anchor:  # which a step that need not bake has ahead of it as well
+        return 0.0
+    return 1.0 if now >= step.baked_at else (now - step.anchor) / step.bake
 
 
 def _guardrails(sums: Sums, health: Health) -> Iterator[Opinion]:

@@ -46,6 +46,13 @@ def test_a_good_canary_advances_after_its_bake_time_and_not_before() -> None:
     assert (done.verdict, done.progress) == (Verdict.ADVANCE, 1.0)
 
 
+@pytest.mark.parametrize("bake", [0.0, 60.0])
+def test_a_step_that_need_not_bake_is_judged_in_its_initial_delay_too(bake: float) -> None:
+    skipped = HEALTHY.model_copy(update={"bake_skipped": True})
+    early = judged([], step=step(bake=bake, initial_delay=30.0), health=skipped, now=5)
+    assert (early.verdict, early.progress) == (Verdict.INCONCLUSIVE, 0.0)
+
+
 def test_time_without_counts_is_no_bake_time() -> None:
     assert judged(quiet_windows(5), now=65).verdict is Verdict.INCONCLUSIVE
 
