@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from inference_rollouts.cli.replay import lines_of
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.errors import DecisionRecordBroken, PlanInvalid
 from inference_rollouts.core.judging.decision_record import read
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     folders = [folder for given in arguments.records for folder in _folders(given)]
     for folder in folders:
         try:
-            records = [read(path.read_text().splitlines()) for path in _records(folder)]
+            records = [read(lines_of(path)) for path in _records(folder)]
             pair = recorded(records), rejudged(records, policy)
         except (DecisionRecordBroken, UnicodeDecodeError, OSError) as error:
             print(f"{folder}: {error}", file=sys.stderr)

@@ -24,9 +24,18 @@ def run(arguments: argparse.Namespace) -> int:
     return max(_replay(path) for path in arguments.files)
 
 
+def lines_of(path: Path) -> list[str]:
+    """Those of a record: some signs that end a line elsewhere may stand in a JSON text.
+
+    Raises OSError or UnicodeDecodeError.
+    """
+    with path.open(encoding="utf-8") as file:
+        return [line.rstrip("\n") for line in file]
+
+
 def _replay(path: Path) -> int:
     try:
-        lines = path.read_text().splitlines()
+        lines = lines_of(path)
         same = replay(lines) == [canonical(json.loads(line)) for line in lines]
     except (DecisionRecordBroken, UnicodeDecodeError) as error:
         print(f"{path}: {error}", file=sys.stderr)

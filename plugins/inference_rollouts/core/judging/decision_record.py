@@ -155,17 +155,19 @@ def read(lines: Iterable[str]) -> StepRecord:
         )
     except DecisionRecordBroken:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DecisionRecordBroken(f"this is not a decision record: {error}") from error
 
 
 def _read(line: dict[str, Any]) -> Seen:
     windows = tuple(WindowCounts.from_json(window) for window in line["windows"])
-    return Seen(
-        windows,
-        Health.from_json(line["health"]),
-        {"time": float(line["judgement"]["time"]), **line["judgement"]},
-    )
+    said = line["judgement"]
+    needed = {
+        "time": float(said["time"]),
+        "verdict": Verdict(said["verdict"]).value,
+        "reason": str(said["reason"]),
+    }
+    return Seen(windows, Health.from_json(line["health"]), {**needed, **said})
 
 
 def windows_in(lines: Iterable[str]) -> list[WindowCounts]:
@@ -192,7 +194,7 @@ def replay(lines: Iterable[str]) -> list[str]:
             sums = reduce(absorb, seen.windows, sums)
             judgement = conclude(sums, seen.health, seen.judgement["time"])
             again.append(canonical(_observation(seen.windows, seen.health, judgement)))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DecisionRecordBroken(f"this is not a decision record: {error}") from error
     return again
 

@@ -1,13 +1,16 @@
 """The decision record: replayed to the same bytes, or refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from inference_rollouts.cli import main
 from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.decision_record import Newest, canonical, replay
 from inference_rollouts.core.judging.judge import Carried, Verdict
+from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.queries import queries
 from tests.support.judging import (
     CANARY,
@@ -22,8 +25,13 @@ from tests.support.judging import (
 )
 
 
-def recorded(seed: int = 0, count: int = 12, canary: tuple[float, float] = (0.02, 0.3)) -> list[str]:
-    metric_set, rules, context = small_set(), policy(), step(last_compared=True)
+def recorded(
+    seed: int = 0,
+    count: int = 12,
+    canary: tuple[float, float] = (0.02, 0.3),
+    metric_set: MetricSet | None = None,
+) -> list[str]:
+    metric_set, rules, context = metric_set or small_set(), policy(), step(last_compared=True)
     recorder = Record(rules, metric_set, context, Carried(), queries(metric_set, CANARY, STABLE))
     sums = judge.begin(rules, metric_set, context, Carried())
     for window in random_windows(metric_set, seed, count, canary=canary):
@@ -70,10 +78,32 @@ def test_a_changed_count_is_found_out() -> None:
     assert replay(lines) != lines
 
 
-@pytest.mark.parametrize("lines", [[], ["no json"], ['{"kind":"observation"}'], ['{"kind":"step"}'], ["[]"]])
+@pytest.mark.parametrize(
+    "lines", [[], ["no json"], ['{"kind":"observation"}'], ['{"kind":"step"}'], ["[]"], ["[" * 100_000]]
+)
 def test_other_things_are_refused(lines: list[str]) -> None:
     with pytest.raises(DecisionRecordBroken):
         replay(lines)
+
+
+def test_a_record_that_says_no_verdict_or_counts_too_much_is_refused() -> None:
+    head, first, *_ = recorded()
+    silent, countless = json.loads(first), json.loads(first)
+    del silent["judgement"]["verdict"]
+    countless["windows"][0]["counts"]["errors"]["canary"]["n"] = 10**30
+    for line in (silent, countless):
+        with pytest.raises(DecisionRecordBroken):
+            replay([head, json.dumps(line)])
+
+
+@pytest.mark.parametrize("command", ["replay", "rejudge"])
+def test_names_may_have_signs_that_end_a_line_elsewhere(command: str, tmp_path: Path) -> None:
+    record, policy_file = tmp_path / "step_1.jsonl", tmp_path / "policy.yaml"
+    lines = recorded(metric_set=small_set(title="failed\u2028ones\x85"))
+    record.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    policy_file.write_text(canonical(policy()))
+    how = [str(record)] if command == "replay" else [str(tmp_path), "--policy", str(policy_file)]
+    assert main([command, *how]) == 0
 
 
 def newest(lines: list[str], limit: int) -> list[str]:
