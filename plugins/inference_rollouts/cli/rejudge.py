@@ -93,4 +93,6 @@ def _records(folder: Path) -> Sequence[Path]:
 
 
 def _words(outcome: Outcome) -> str:
-    return f"{WORDS[outcome.verdict]} after {format_duration(outcome.seconds)}"
+    passed = outcome.open and outcome.verdict is Verdict.ADVANCE
+    what = f"past step {outcome.step} of {outcome.steps} at the end" if passed else WORDS[outcome.verdict]
+    return f"{what} after {format_duration(outcome.seconds)}"

@@ -19,15 +19,28 @@ from inference_rollouts.core.judging.sums import carried_of
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a rollout ended: the last verdict, why, and the seconds that its steps were judged for, all
-    together.
+    """How a rollout ended: the last verdict, on which `step`, why, and the seconds that its steps were judged
+    for, all together.
 
-    `advance`: it was promoted. One that is not final: it was still being judged where the records end.
+    One that is not final: it was still being judged where the records end. They may also end with a step that
+    passed and is not the last of `steps`.
     """
 
     verdict: Verdict
     reason: str
     seconds: float
+    step: int
+    steps: int
+
+    @property
+    def promoted(self) -> bool:
+        """Whether all steps have passed."""
+        return self.verdict is Verdict.ADVANCE and self.step == self.steps
+
+    @property
+    def open(self) -> bool:
+        """Whether the records end before the rollout does."""
+        return not self.promoted and (self.verdict is Verdict.ADVANCE or not self.verdict.final)
 
 
 def recorded(records: Sequence[StepRecord]) -> Outcome:
@@ -35,8 +48,8 @@ def recorded(records: Sequence[StepRecord]) -> Outcome:
     if not records or not all(record.seen for record in records):
         raise DecisionRecordBroken("there is no observation in these records")
     seconds = sum(record.seen[-1].judgement["time"] - record.step.started_at for record in records)
-    last = records[-1].seen[-1].judgement
-    return Outcome(Verdict(last["verdict"]), str(last["reason"]), seconds)
+    last, step = records[-1].seen[-1].judgement, records[-1].step
+    return Outcome(Verdict(last["verdict"]), str(last["reason"]), seconds, step.index, step.steps)
 
 
 def rejudged(records: Sequence[StepRecord], policy: Policy) -> Outcome:
@@ -52,7 +65,7 @@ def rejudged(records: Sequence[StepRecord], policy: Policy) -> Outcome:
             raise DecisionRecordBroken(" ".join(mistakes))
         judgement, carried = _judged(record, policy, carried)
         seconds += judgement.time - record.step.started_at
-        outcome = Outcome(judgement.verdict, judgement.reason, seconds)
+        outcome = Outcome(judgement.verdict, judgement.reason, seconds, record.step.index, record.step.steps)
         if judgement.verdict is not Verdict.ADVANCE:
             break
     return outcome
@@ -82,13 +95,13 @@ def summary(pairs: Sequence[tuple[Outcome, Outcome]]) -> str:
     would = [after for _, after in pairs]
     back = [each for each in would if each.verdict is Verdict.ROLLBACK]
     asked = [each for each in would if each.verdict is Verdict.ASK]
-    both = [(b, a) for b, a in pairs if b.verdict is a.verdict is Verdict.ADVANCE]
-    open_ones = [each for each in would if not each.verdict.final]
+    both = [(b, a) for b, a in pairs if b.promoted and a.promoted]
+    open_ones = [each for each in would if each.open]
     words = [f"rolled back {len(back)} of {len(pairs)} rollouts"]
     if both:
         before, after = (median(pair[place].seconds for pair in both) / 60 for place in (0, 1))
         words.append(f"promoted {len(both)} in {after:.3g} instead of {before:.3g} minutes (medians)")
-    new = sum(a.verdict is Verdict.ADVANCE and b.verdict is not Verdict.ADVANCE for b, a in pairs)
+    new = sum(a.promoted and not b.promoted for b, a in pairs)
     words += [f"promoted {new} that were not"] if new else []
     words += [f"asked about {len(asked)}"] if asked else []
     words += [f"been undecided about {len(open_ones)} where the records end"] if open_ones else []

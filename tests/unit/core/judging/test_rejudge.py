@@ -59,6 +59,16 @@ def test_another_policy_may_decide_otherwise() -> None:
     assert summary(pairs).startswith("This policy would have rolled back 1 of 2 rollouts, promoted 1 in 4")
 
 
+def test_a_step_that_passes_where_the_records_end_is_no_promotion() -> None:
+    """What the steps after it would have shown nobody knows."""
+    [first, _] = records((0, 0))
+    assert rejudged([first], LONG).verdict is recorded([first]).verdict is Verdict.ADVANCE
+    pairs = [(recorded([first]), rejudged([first], LONG))]
+    assert not pairs[0][1].promoted
+    said = "rolled back 0 of 1 rollouts, been undecided about 1 where the records end"
+    assert summary(pairs) == f"This policy would have {said}."
+
+
 def test_policies_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DecisionRecordBroken, match="no metric 'nothing'"):
         rejudged(records((0, 0)), policy(tolerances={"nothing": 1.0}))
@@ -84,6 +94,9 @@ def test_the_command_judges_folders_of_records(tmp_path: Path, capsys: pytest.Ca
     out = capsys.readouterr().out
     assert f"{tmp_path / 'two'}: undecided at the end after" in out
     assert "rolled back 0 of 2 rollouts" in out
+    (tmp_path / "one" / "step_2.jsonl").unlink()
+    assert main(["rejudge", str(tmp_path / "one"), "--policy", str(file)]) == 0
+    assert "one: past step 1 of 2 at the end after" in capsys.readouterr().out
     file.write_text("{alpha: 3}")
     assert main(["rejudge", str(tmp_path), "--policy", str(file)]) == 2
     assert main(["rejudge", str(tmp_path / "nothing"), "--policy", str(file)]) == 2
