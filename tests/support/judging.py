@@ -74,8 +74,8 @@ class Record(DecisionRecorder):
         super().__init__(*rules)
         self.lines = [self.head]
 
-    def observation(self, health: Health, judgement: Judgement) -> str | None:
-        line = super().observation(health, judgement)
+    def observation(self, health: Health, judgement: Judgement, *, last: bool = False) -> str | None:
+        line = super().observation(health, judgement, last=last)
         self.lines += [line] if line else []
         return line
 

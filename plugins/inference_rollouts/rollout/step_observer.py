@@ -205,7 +205,7 @@ class StepObserver:
             if not self._lookout.sight.afresh:
                 cluster = self._lookout.look(afresh=True)
                 judgement = self._judged(begun, cluster)
-            self._note(judgement)
+            self._note(judgement, last=True)
         if cluster:
             if self._is_news(cluster):
                 self._told_smaller = True
@@ -214,9 +214,9 @@ class StepObserver:
             self._watcher.renew(cluster.moved, self.run.frozen.token, progress)
         return self.helm.commanded(judgement)
 
-    def _note(self, judgement: Judgement) -> None:
+    def _note(self, judgement: Judgement, *, last: bool = False) -> None:
         """For the record, and the chart."""
-        if line := self.recorder.observation(self._health, judgement):
+        if line := self.recorder.observation(self._health, judgement, last=last):
             self.record.add(line)
         self.points.add(Point.of(judgement))
 

@@ -9,11 +9,12 @@ import pytest
 
 from inference_rollouts.cli import main
 from inference_rollouts.core.errors import RaiseRefused, RouteDrift
-from inference_rollouts.core.judging.decision_record import replay
+from inference_rollouts.core.judging.decision_record import replay, windows_in
 from inference_rollouts.core.judging.judge import Carried
 from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.rollout import reflex
+from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.step_observer import StepObserver
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
@@ -196,6 +197,19 @@ def test_the_record_of_a_decision_is_stored_and_can_be_judged_again(
     assert main(["replay", str(written)]) == 1
     written.write_text("nonsense")
     assert main(["replay", str(written)]) == 2
+
+
+def test_a_step_that_a_person_ends_is_recorded_to_its_last_window() -> None:
+    step = Step(analysis={"interval": "1s"}, bake="1h")
+    observer = step.observer()
+    for seconds in range(9):
+        observer.observe(step.since + seconds)
+    Control(step.cluster, step.run.frozen.targets, step.run.frozen.token).give("raise_now", "anna", "fine")
+    final = observer.observe(step.since + 9)
+    assert final.verdict.final
+    record = observer.finish(final, "step_1.jsonl")["record"]
+    assert windows_in(record)[-1].end == final.windows_end == step.since + 9
+    assert list(replay(record)) == record
 
 
 def test_points_for_the_chart_are_kept_for_every_observation() -> None:

@@ -75,10 +75,11 @@ class DecisionRecorder:
         """A window that the next judgement knows of."""
         self._windows.append(zlib.compress(_ENCODER.encode(window), 1))
 
-    def observation(self, health: Health, judgement: Judgement) -> str | None:
-        """The new line, or None when nothing changed and the last line is younger than a minute."""
+    def observation(self, health: Health, judgement: Judgement, *, last: bool = False) -> str | None:
+        """The new line, or None when nothing changed, the last line is younger than a minute, and this is not
+        the step's `last`."""
         said = _Said(judgement.verdict, judgement.blame, judgement.time)
-        if self._last and not _worth_a_line(self._last, said):
+        if self._last and not last and not _worth_a_line(self._last, said):
             return None
         windows = [msgspec.Raw(zlib.decompress(window)) for window in self._windows]
         line = canonical(_observation(windows, health, judgement))
