@@ -19,7 +19,7 @@ they are many, some may be left out; the windows are longer then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 
@@ -43,6 +43,7 @@ from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Guardrails, Health, Policy, StepContext
 from inference_rollouts.core.judging.rows import (
     Events,
+    goodness_before,
     rounded,
     rows_of,
     share_of,
@@ -72,6 +73,7 @@ __all__ = [
 ]  # fmt: skip
 
 SILENCE = 60.0  # seconds without a request after which what was good may be so no more
+LEAST = 1e-300  # evidence of which there is a logarithm
 UNEQUAL_LOAD = 1.5  # requests per pod of one arm over the other's, from which latency is not comparable
 
 
@@ -283,9 +285,17 @@ def _undecided(sums: Sums, rows: Sequence[Row], evidence: float, now: float) -> 
             f"Some evidence against the canary: {figure(evidence)}. The alarm is at "
             f"{figure(_alarm_at(sums))}, and it goes on below {figure(doubt)}."
         )
+    yield from _unproven(sums, rows)
+
+
+def _unproven(sums: Sums, rows: Sequence[Row]) -> Iterator[Opinion]:
+    """What is not shown to be good enough, and how long that takes at the pace of this step alone."""
+    before: Mapping[str, float] = {}
     for row in rows:
         if row.goodness is not None and row.needed is not None and row.goodness < row.needed:
-            when = until(np.log(max(row.goodness, 1.0)), np.log(row.needed), sums.seconds)
+            before = before or goodness_before(sums)
+            gained, lacking = np.log((max(row.goodness, LEAST), row.needed)) - before[row.metric]
+            when = until(round(gained, 4), lacking, sums.seconds)
             reason = f"{row.title} (evidence {figure(row.goodness)} of {figure(row.needed)}, {when})"
             reason = f"Not yet shown to be good enough: {reason}."
             yield Opinion(verdict=Verdict.INCONCLUSIVE, reason=reason, blame=row.metric, on_timeout="advance")

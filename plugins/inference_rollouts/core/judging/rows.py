@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from inference_rollouts.core.judging import evidence
 from inference_rollouts.core.judging.judgement import ArmShare, Row, Totals
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
+from inference_rollouts.core.judging.running import log_goodness
 from inference_rollouts.core.judging.sums import Evidence, Sums, evidence_of, totals
 from inference_rollouts.core.judging.window_counts import WindowCounts
 
@@ -44,6 +46,12 @@ def least_goodness(sums: Sums) -> float | None:
     good = evidence_of(sums).log_good
     asked = [good[m.name] for m in sums.rules.metric_set.judged if m.name in good and _needed(sums, m)]
     return rounded(min(asked)) if asked else None
+
+
+def goodness_before(sums: Sums) -> dict[str, float]:
+    """ln E that each metric is good enough, as it was when the step began."""
+    then = replace(sums.running, good=sums.running.earlier)
+    return {name: float(value) for name, value in log_goodness(then, sums.rules).items()}
 
 
 def _row(

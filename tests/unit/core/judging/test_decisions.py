@@ -13,6 +13,7 @@ from tests.support.judging import (
     policy,
     quiet,
     quiet_windows,
+    small_set,
     step,
     window,
 )
@@ -137,6 +138,18 @@ def test_evidence_of_earlier_steps_counts_for_the_canary_and_not_alone(beta: flo
     assert (with_it.rows[0].goodness or 0) > (without.rows[0].goodness or 0)
     turned = judged(bad, policy=sure, step=last, carried=before)
     assert turned.verdict is not Verdict.ADVANCE
+
+
+def test_how_long_a_proof_takes_is_said_by_the_pace_of_this_step_alone() -> None:
+    """Without failures nothing is shown of them: what earlier steps have shown is no pace."""
+    rules = policy(margin=1.0, min_requests=1)
+    good = [quiet(10.0 * i, 100, (2, 2)) for i in range(60)]
+    rare = small_set(negligible=0.0, objective=None)
+    before = judged(good, policy=rules, step=step(index=1, steps=2), metric_set=rare).handed_on
+    last = step(index=2, steps=2, last_compared=True, bake=0.0)
+    waits = judged([quiet(0.0, 10)], policy=rules, step=last, carried=before, metric_set=rare)
+    assert (waits.blame, waits.verdict) == ("errors", Verdict.INCONCLUSIVE)
+    assert "nobody can say for how long)" in waits.reason
 
 
 def test_times_said_are_those_that_were_counted() -> None:
