@@ -9,6 +9,10 @@ from typing import Literal
 from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.values import Finite, Plain, Value
 
+YEAR = 365 * 86400.0
+UNITS = ((259200.0, 86400.0, "days"), (10800.0, 3600.0, "h"), (300.0, 60.0, "min"), (-math.inf, 1.0, "s"))
+"""From how many seconds on a time is said in units of so many."""
+
 
 class Verdict(StrEnum):
     """In the order of severity: when several apply, the last one wins."""
@@ -134,10 +138,13 @@ def until(have: float, need: float, seconds: float) -> str:
 
 
 def lasting(seconds: float) -> str:
-    """A time as people say it: seconds, or minutes from five on."""
+    """A time as people say it: seconds, minutes from five on, hours, days, and no number beyond a year."""
     if seconds == math.inf:
         return "for ever"
-    return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"
+    if seconds > YEAR:
+        return "more than a year"
+    size, unit = next((size, unit) for least, size, unit in UNITS if seconds >= least)
+    return f"{seconds / size:.0f} {unit}"
 
 
 def figure(value: float) -> str:

@@ -70,9 +70,15 @@ def late(
         return []
     ends = {"ask": "a person is asked", "rollback": "it is rolled back", "advance": "it goes on unproven"}
     label = next(metric.label for metric in metric_set.compared if metric.name == slowest)
+    ever = math.isfinite(times[slowest])
+    after = (
+        f"shown to be good enough after {lasting(times[slowest])}"
+        if ever
+        else "never shown to be good enough"
+    )
     return [
-        f"At this traffic a good canary is shown to be good enough after {lasting(times[slowest])} at "
-        f"{compared[-1]} ({label}); the deadline is after {lasting(limit)}, "
+        f"At this traffic a good canary is {after} at {compared[-1]} ({label}); "
+        f"the deadline is after {lasting(limit)}, "
         f"and then {ends[policy.on_timeout]}."
     ]
 

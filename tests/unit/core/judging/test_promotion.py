@@ -34,6 +34,8 @@ def test_promotion_takes_the_longer_the_less_traffic_there_is() -> None:
     (words,) = late(sure, small_set(), STEPS, traffic(0.5))
     assert "(errors)" in words
     assert words.endswith("the deadline is after 23 min, and then a person is asked.")
+    (words,) = late(sure, small_set(), STEPS, traffic(0))
+    assert words.startswith("At this traffic a good canary is never shown to be good enough at ")
 
 
 @pytest.mark.parametrize("steps", [STEPS, [Step(weight=100, bake=60)]])
