@@ -30,7 +30,7 @@ def load_between(prometheus: Prometheus, frozen: Frozen, start: float, end: floa
     arms = {"canary": plan.arm(plan.canary), "stable": plan.arm(plan.stable)}
     asked = load_query(metric_set, arms["canary"], arms["stable"], max(1, round(step)))
     vectors = prometheus.query_range(asked, times)
-    lines = {side: [_sum(each, arm) for each in vectors] for side, arm in arms.items()}
+    lines = {side: [_sum(each, metric_set.arm_of(arm)) for each in vectors] for side, arm in arms.items()}
     return {"times": [*times], **lines}
 
 

@@ -91,7 +91,8 @@ def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) ->
 
     Each sample's label SERIES is the place of its gauge in `load`.
     """
-    both = f"{label_name(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
+    canary, stable = metric_set.arm_of(canary), metric_set.arm_of(stable)
+    both = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
     where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),))
     parts = []
     for place, selector in enumerate(metric_set.load):

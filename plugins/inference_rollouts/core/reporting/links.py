@@ -6,7 +6,7 @@ import string
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.metrics import MetricSet, Rate
-from inference_rollouts.core.judging.promql import label_name, quoted_pattern, split_selector
+from inference_rollouts.core.judging.promql import label_name, quoted_words, split_selector
 
 GRAPH_WINDOW = "1m"  # over which the graph's rates are taken: at least two scrapes even of a slow store
 
@@ -35,7 +35,8 @@ def bad_shares(metric_set: MetricSet, canary: Arm, stable: Arm) -> str:
     """The PromQL of both arms' shares of failed requests, by the arm's label."""
     errors = metric_set[metric_set.errors]
     assert isinstance(errors, Rate)  # parse_metric_set: the error metric is a rate
-    arms = f"{label_name(canary.label)}=~{quoted_pattern(canary.value, stable.value)}"
+    canary, stable = metric_set.arm_of(canary), metric_set.arm_of(stable)
+    arms = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
     bad, total = (_rates(selectors, arms, canary.label) for selectors in (errors.bad, errors.total))
     return f"({bad}) / ({total})"
 

@@ -225,6 +225,14 @@ def test_the_gauges_are_asked_for_both_pools_in_one_query() -> None:
     )
 
 
+def test_the_gauges_are_asked_for_by_the_names_that_the_set_has_for_pools() -> None:
+    own = {"label": "app", "value": "{pool}-*"}
+    metric_set = parse_metric_set(SMALL | {"load": "running", "arm": own})
+    asked = load_query(metric_set, CANARY, STABLE, 60)
+    both = 'app=~"new-[A-Za-z0-9]+|old-[A-Za-z0-9]+"'
+    assert f"sum by (app,pod) (avg_over_time(running{{{both}}}[60s]))" in asked
+
+
 def test_a_gateway_knows_a_pool_by_the_name_that_its_set_says_and_no_text_escapes() -> None:
     whole = with_gateway(arm={"label": "cluster", "value": 'a"|{pool}-*.{namespace}'})
     _, query = queries(whole, CANARY, STABLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inference_rollouts.core.judging.arms import ArmTemplate
 from inference_rollouts.core.reporting.links import bad_shares, graph_page, run_page, xcom_page
 from tests.support.judging import CANARY, SET, STABLE
 
@@ -22,5 +23,7 @@ def test_a_graph_shows_the_failed_requests_of_both_arms() -> None:
         '(sum by (inference_pool) (rate(requests_total{code=~"5..", inference_pool=~"new|old"}[1m]))) / '
         '(sum by (inference_pool) (rate(requests_total{handler="/v1", inference_pool=~"new|old"}[1m])))'
     )
+    own = SET.model_copy(update={"arm": ArmTemplate(label="app", value="{pool}-*")})
+    assert 'app=~"new-[A-Za-z0-9]+|old-[A-Za-z0-9]+"' in bad_shares(own, CANARY, STABLE)
     page = graph_page("http://prometheus:9090/", promql, 600)
     assert page.startswith("http://prometheus:9090/graph?g0.tab=0&g0.range_input=600s&g0.expr=%28sum%20by")
