@@ -69,7 +69,7 @@ class _Metric(Value):
     title: str = ""
     """What people read. Default: the name."""
     direction: Literal["higher-is-worse", "lower-is-worse"] = "higher-is-worse"
-    """With `lower-is-worse` what is not counted as bad is."""
+    """Of a rate: with `lower-is-worse` what is not counted as bad is."""
     objective: Objective | None = None
     """An absolute limit beside the comparison. Default: none."""
     tolerance: Annotated[float, Field(ge=0, le=10)] = 0.1
@@ -123,6 +123,8 @@ class Latency(_Metric):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.direction == "lower-is-worse":
+            raise ValueError("`direction` is for rates: of a latency, higher is worse")
         if any(later <= earlier for earlier, later in pairwise(self.thresholds)):
             raise ValueError(f"thresholds {list(self.thresholds)} must rise")
         if self.objective and self.objective.threshold not in self.thresholds:

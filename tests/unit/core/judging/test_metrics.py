@@ -98,6 +98,10 @@ def test_other_promql_is_refused(text: str) -> None:
         ({"surprise": 1}, "surprise"),
         ({"metrics": [SMALL["metrics"][0] | {"total": "rate(x[5m])"}, SMALL["metrics"][1]]}, "not a PromQL"),
         ({"metrics": [SMALL["metrics"][0], SMALL["metrics"][1] | {"thresholds": [1, 0.5]}]}, "must rise"),
+        (
+            {"metrics": [SMALL["metrics"][0], SMALL["metrics"][1] | {"direction": "lower-is-worse"}]},
+            "for rates",
+        ),
         ({"metrics": [*SMALL["metrics"], SMALL["metrics"][0]]}, "same name"),
         (
             {
