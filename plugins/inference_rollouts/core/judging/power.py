@@ -162,7 +162,8 @@ def markdown(policy: Policy, powers: Sequence[StepPower]) -> str:
         "| ---: | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
     for s in powers:
-        title = s.title if s.threshold is None else f"{s.title} > {s.threshold:g} s"
+        name = s.title.replace("|", "\\|")
+        title = name if s.threshold is None else f"{name} > {s.threshold:g} s"
         odds = "-" if s.odds is None else f"{s.odds:.2f}"
         lines.append(
             f"| {s.index} | {s.step} | {_time(s.step.bake)} | {title} | {100 * s.share:.2g} % | {odds} "

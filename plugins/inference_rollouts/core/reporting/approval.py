@@ -124,4 +124,4 @@ def _totals(name: str, arm: Totals) -> tuple[str, ...]:
 def _row(row: Row) -> tuple[str, ...]:
     what = row.title if row.threshold is None else f"{row.title} over {row.threshold:g} s"
     alarm = "-" if row.alarm_at is None else figure(row.alarm_at)
-    return what, percent(row.canary.share), percent(row.stable.share), figure(row.evidence), alarm
+    return inert(what), percent(row.canary.share), percent(row.stable.share), figure(row.evidence), alarm

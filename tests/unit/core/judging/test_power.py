@@ -107,6 +107,11 @@ def test_nothing_is_seen_where_nothing_varies(shares: tuple[float, ...]) -> None
     assert "for ever" in markdown(policy(), [row])
 
 
+def test_a_title_is_one_cell_of_the_table() -> None:
+    [row, *_] = step_powers(policy(), small_set(title="4xx | 5xx"), STEPS, TRAFFIC)
+    assert "| 4xx \\| 5xx |" in markdown(policy(), [row])
+
+
 def test_traffic_is_measured_on_stable() -> None:
     traffic = traffic_of(small_set(), [quiet(0, 100, (50, 1)), quiet(10, 100, (50, 0))])
     assert traffic["errors"] == Traffic(rate=10, shares=(0.005,))

@@ -8,7 +8,8 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.judge import Carried, begin
 from inference_rollouts.core.judging.sums import carried_of, evidence_of
 from inference_rollouts.core.plan.approvals import Approvals
-from tests.support.judging import policy, small_set, step
+from inference_rollouts.core.reporting.approval import question
+from tests.support.judging import judged, policy, quiet_windows, small_set, step
 from tests.support.plans import llm_plan
 
 
@@ -49,3 +50,11 @@ def test_a_watch_that_is_begun_anew_changes_no_evidence() -> None:
         carried = carried_of(again, 0)
     assert evidence_of(again).log_e == pytest.approx(before, abs=1e-9)
     assert carried.steps == 1
+
+
+def test_what_a_metric_is_called_stays_in_its_cell() -> None:
+    plan = llm_plan(approvals={"steps": [100]})
+    last = step(index=len(plan.all_steps) - 1, steps=len(plan.all_steps))
+    asked = question(plan, judged(quiet_windows(6), step=last, metric_set=small_set(title="4xx | 5xx")))
+    assert asked
+    assert "| 4xx \\| 5xx |" in asked.body
