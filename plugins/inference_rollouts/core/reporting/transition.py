@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from inference_rollouts.core.judging.judgement import Verdict
+from inference_rollouts.core.judging.judgement import Verdict, figure
 from inference_rollouts.core.plan.notifications import Occasion
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.message import Severity
@@ -117,7 +117,7 @@ class Transition(Value):
     @property
     def text(self) -> str:
         """All of it as plain text: headline, reason, figures, link, a line each."""
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
+        figures = ", ".join(f"{name} {figure(value)}" for name, value in self.figures.items())
         return "\n".join(filter(None, (self.headline, _line(self.reason), figures, self.link)))
 
     def cloud_event(self, now: float) -> dict[str, Any]:

@@ -101,6 +101,11 @@ def test_it_is_a_cloud_event() -> None:
     assert json.loads(json.dumps(event)) == event
 
 
+def test_figures_are_told_as_people_read_them() -> None:
+    told = of_run(FROZEN, Occasion.RAISED, 1, "fine", {"evidence": 0.5, "canary_requests": 12345.0})
+    assert "evidence 0.5, canary_requests 12,300" in told.text
+
+
 @given(
     st.text(), st.sampled_from([each for each in Occasion if each is not Occasion.DIGEST]), st.integers(0, 2)
 )
