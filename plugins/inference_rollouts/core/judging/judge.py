@@ -327,9 +327,9 @@ def _deadline(sums: Sums, health: Health, opinions: list[Opinion], now: float) -
         return opinion
     verdict = Verdict(policy.on_timeout)
     open_ones = [each for each in opinions if not each.verdict.final]
-    if opinion.on_timeout == "ask" or (
-        verdict is Verdict.ADVANCE and any(each.on_timeout != "advance" for each in open_ones)
-    ):
+    asking = next((each for each in open_ones if each.on_timeout == "ask"), None)
+    opinion = asking or opinion
+    if asking or (verdict is Verdict.ADVANCE and any(each.on_timeout != "advance" for each in open_ones)):
         verdict = Verdict.ASK
     late = now - sums.step.baked_at
     reason = f"Undecided {late:.0f} s after the bake time, with no alarm: {opinion.reason}"

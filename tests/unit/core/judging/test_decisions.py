@@ -74,6 +74,14 @@ def test_what_stable_breaks_as_well_is_not_blamed_on_the_canary() -> None:
         assert late.verdict is Verdict.ASK
 
 
+def test_where_both_arms_fail_altogether_going_back_heals_nothing_either() -> None:
+    """Then there are no times to count: what is missing is of no more weight than what all can see."""
+    down = {"errors": counted(100, 100), "ttft": counted(0, 0, 0)}
+    late = judged([window(10.0 * i, down, down) for i in range(37)], rules={"on_timeout": "rollback"})
+    assert late.verdict is Verdict.ASK
+    assert "Both arms break an objective: errors: 100 % on the canary, 100 % on stable" in late.reason
+
+
 def test_an_incident_of_both_arms_is_no_alarm_and_is_over_when_it_is_over() -> None:
     windows = [failing(10.0 * i, *((30, 30) if i in (2, 3, 4) else (0, 1))) for i in range(30)]
     judgement = judged(windows)
