@@ -50,9 +50,10 @@ def _by_traffic(frozen: Frozen, usual: Mapping[str, Traffic], first: float) -> I
     plan = frozen.plan
     bakes = likely_bakes(plan.analysis, frozen.metric_set, plan.all_steps, usual)
     likely = [plan.initial_delay + bake for bake in bakes]
-    rate = max(each.rate for each in usual.values())
+    requests = usual.get(frozen.metric_set.errors)
+    rate = f" ({requests.rate:.1f} requests/s)" if requests else ""
     expected = prospect(frozen.calendar, likely, first)
-    yield f"At the traffic of the same hours a week before ({rate:.1f} requests/s) {expected}"
+    yield f"At the traffic of the same hours a week before{rate} {expected}"
     yield from (
         f"In those hours: {words}" for words in late(plan.analysis, frozen.metric_set, plan.all_steps, usual)
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.clients import Clients
+from inference_rollouts.core.judging.power import Traffic
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.preflight.calendar import calendar_of
 from inference_rollouts.preflight.prospects import HOUR, WEEK, prospects
@@ -46,6 +47,17 @@ def test_the_same_hours_a_week_before_are_asked_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(store, "query", recorded)
     assert prospects(clients, frozen, NOON)
     assert {each - (OPENS - WEEK) for each in asked} == {-60.0, 0.0, float(HOUR)}
+
+
+def test_the_traffic_told_is_that_of_requests_and_not_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients, frozen, _ = planned()
+    usual = {
+        metric.name: Traffic(rate=9000.0, shares=(0.01,) * len(metric.thresholds))
+        for metric in frozen.metric_set.judged
+    }
+    usual[frozen.metric_set.errors] = Traffic(rate=20.0, shares=(0.01,))
+    monkeypatch.setattr("inference_rollouts.preflight.prospects.traffic_of", lambda *_: usual)
+    assert "(20.0 requests/s)" in " ".join(prospects(clients, frozen, NOON))
 
 
 def test_much_traffic_shows_soon_that_a_good_canary_is_good() -> None:
