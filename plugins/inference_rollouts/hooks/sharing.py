@@ -57,10 +57,17 @@ class Shared:
         self.line = Line(self.asking)
 
     def observer(
-        self, frozen: Frozen, context: StepContext, carried: Carried, *, asks: bool = False
+        self,
+        frozen: Frozen,
+        context: StepContext,
+        carried: Carried,
+        *,
+        asks: bool = False,
+        known: float | None = None,
     ) -> StepObserver:
         """One who shares all this."""
-        return StepObserver(self.run_of(frozen), context, carried, self.asking, self.line, asks=asks)
+        run = self.run_of(frozen)
+        return StepObserver(run, context, carried, self.asking, self.line, asks=asks, known=known)
 
     async def observe(self, observer: StepObserver, now: float) -> Judgement:
         """One observation at `now` (Unix time). Raises as `StepObserver.observe`."""

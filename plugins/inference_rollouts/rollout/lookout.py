@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 class Lookout:
     """Looks at the cluster in a step; `exporters` are also those that have gone since it began.
 
-    `crashed`: how often the canary's pods did so in the steps before.
+    `crashed`: how often the canary's pods did so before, as was known at `known` (Unix seconds), or as the
+    step began.
     """
 
-    def __init__(self, run: Run, step: StepContext, crashed: int) -> None:
-        self.sight = Sight(run.clients, run.frozen, step.started_at)
+    def __init__(self, run: Run, step: StepContext, crashed: int, known: float | None = None) -> None:
+        self.sight = Sight(run.clients, run.frozen, step.started_at if known is None else known)
         self.helm = Helm(run.cluster, run.frozen)
         self.exporters: frozenset[Exporter] = frozenset()
         self._limits = run.plan.analysis.guardrails

@@ -68,7 +68,8 @@ class StepObserver:
     Who shares a process with many calls `begin`, waits for what is `asked`, then calls `count`, `judge` and
     `conclude`. Of these `begin` and `conclude` alone ask anybody; where they need not, `glance` begins in the
     first's place, and `is_concluded` says so of the second.
-    `asks`: a person is asked about the step meanwhile.
+    `asks`: a person is asked about the step meanwhile. `known`: up to when (Unix seconds) crashes are
+    counted in what is `carried`, where that is not the step's begin.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class StepObserver:
         line: Line | None = None,
         *,
         asks: bool = False,
+        known: float | None = None,
     ) -> None:
         plan, metric_set = run.plan, run.frozen.metric_set
         self.run = run
@@ -99,7 +101,7 @@ class StepObserver:
         threads = threads or ThreadPoolExecutor(2, thread_name_prefix="beside")
         self._counting = Counting(run, context, threads, line)
         self._ahead = Ahead(run, context, threads)
-        self._lookout = Lookout(run, context, self.sums.crashes)
+        self._lookout = Lookout(run, context, self.sums.crashes, known)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
         self.helm = self._lookout.helm
         self._pace = Pace(run.plan.analysis.interval)

@@ -80,7 +80,8 @@ async def _leg(
     since = max(judgement.windows_end or judgement.time, begun - LEG)
     watching, context = watched(frozen, judgement.step, since)
     asks = meanwhile == ASKED
-    observer = shared.observer(watching, context, judgement.handed_on, asks=asks)
+    carried, known = judgement.handed_on, judgement.time
+    observer = shared.observer(watching, context, carried, asks=asks, known=known)
     while True:
         judgement = await shared.observe(observer, time.time())
         if judgement.verdict is Verdict.ROLLBACK or judgement.time > begun + LEG:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from inference_rollouts.cli import main
 from inference_rollouts.core.errors import RaiseRefused, RouteDrift
 from inference_rollouts.core.judging.decision_record import replay, windows_in
 from inference_rollouts.core.judging.judge import Carried
+from inference_rollouts.core.reporting.approval import watched
 from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.rollout import reflex
@@ -176,6 +178,18 @@ def test_restarts_are_an_alarm_only_if_they_go_on_after_the_shift(seconds: float
         {"restartCount": 3, "state": {}, "lastState": {"terminated": {"finishedAt": ended}}}
     ]
     assert step.judged()["judgement"]["verdict"] == verdict
+
+
+def test_a_watch_that_begins_anew_counts_no_crash_again() -> None:
+    """It goes on from the last window, and the crash after that was seen before it."""
+    step = Step(analysis=PATIENT)
+    ended = datetime.fromtimestamp(step.since + 30, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    step.cluster.objects["Pod", f"{CANARY}-0"]["status"]["containerStatuses"] = [
+        {"restartCount": 2, "state": {}, "lastState": {"terminated": {"finishedAt": ended}}}
+    ]
+    frozen, context = watched(step.run.frozen, 1, step.since)
+    again = StepObserver(replace(step.run, frozen=frozen), context, Carried(crashes=2), known=step.since + 60)
+    assert again.observe(step.since + 61).verdict.value != "rollback"
 
 
 def test_the_record_of_a_decision_is_stored_and_can_be_judged_again(
