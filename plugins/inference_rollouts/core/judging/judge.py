@@ -331,8 +331,8 @@ def _deadline(sums: Sums, health: Health, opinions: list[Opinion], now: float) -
     opinion = asking or opinion
     if asking or (verdict is Verdict.ADVANCE and any(each.on_timeout != "advance" for each in open_ones)):
         verdict = Verdict.ASK
-    late = now - sums.step.baked_at
-    reason = f"Undecided {late:.0f} s after the bake time, with no alarm: {opinion.reason}"
+    begun = "after the bake time" if since == sums.step.baked_at else "after a person let it go on"
+    reason = f"Undecided {now - since:.0f} s {begun}, with no alarm: {opinion.reason}"
     return Opinion(verdict=verdict, reason=reason, blame=opinion.blame)
 
 

@@ -53,6 +53,18 @@ def test_a_step_that_need_not_bake_is_judged_in_its_initial_delay_too(bake: floa
     assert (early.verdict, early.progress) == (Verdict.INCONCLUSIVE, 0.0)
 
 
+def test_a_deadline_says_what_it_counts_from() -> None:
+    """Of a bake that was skipped after 90 s nobody can say that it has ended."""
+    skipped = HEALTHY.model_copy(update={"bake_skipped": True, "resumed": 90.0})
+    few = [quiet(10.0 * i, 1) for i in range(40)]
+    for health, words in (
+        (HEALTHY, "340 s after the bake time"),
+        (skipped, "310 s after a person let it go on"),
+    ):
+        late = judged(few, health=health, rules={"min_requests": 1000})
+        assert late.reason.startswith(f"Undecided {words}, with no alarm: Not enough traffic")
+
+
 def test_time_without_counts_is_no_bake_time() -> None:
     assert judged(quiet_windows(5), now=65).verdict is Verdict.INCONCLUSIVE
 
