@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.durations import parse_duration
@@ -31,6 +32,7 @@ STOPS = {"stop": Mode.HOLD, "send_back": Mode.BACK}
 GO = "go"
 COMMANDS = (*(what.value for what in What), *STOPS, GO)
 REPORT = "report"  # the XCom that becomes the run's note
+UNDONE = "undone"  # the state of a task that has undone a promotion, over all of its tries
 
 
 class Control(BaseOperator):
@@ -50,6 +52,9 @@ class Control(BaseOperator):
         """Raises CommandRefused, NotFound."""
         given = {key: str(value or "").strip() for key, value in context["params"].items()}
         who = str(context["dag_run"].triggering_user_name or context["dag_run"].run_type)
+        if given["command"] == What.UNDO and context["task_state_store"].get(UNDONE):
+            self._undone_before(context, given, who)
+            return
         try:
             if given["rollout"] == EVERYTHING:
                 told = self._everything(given, who)
@@ -62,7 +67,15 @@ class Control(BaseOperator):
             raise
         self._report(context, given, who, told)
         if given["command"] == What.UNDO:
+            context["task_state_store"].set(UNDONE, told, retention=NEVER_EXPIRE)
             self._watch(given["rollout"])
+
+    def _undone_before(self, context: Context, given: dict[str, str], who: str) -> None:
+        """A command is done once: what an alarm has sent back since is not undone by another try."""
+        self._report(context, given, who, str(context["task_state_store"].get(UNDONE)))
+        if self._undoes(given["rollout"]):
+            self._watch(given["rollout"])
+        self.log.info("an earlier try has done so, and it is over: for another undo trigger a run")
 
     def watched(self, context: Context, event: dict[str, Any], refused: str = "") -> None:
         """How an undo ended that nobody else watched, once it has: a guardian ends with whatever it ended.

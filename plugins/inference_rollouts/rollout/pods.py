@@ -14,6 +14,8 @@ from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.serving.adapters import process_of
 from inference_rollouts.rollout.targets import find_pool
 
+PROBES = ("readinessProbe", "startupProbe", "livenessProbe")
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -23,9 +25,6 @@ class Server:
     pod: str
     process: str
     url: str
-
-
-PROBES = ("readinessProbe", "startupProbe", "livenessProbe")
 
 
 def pods_of(cluster: Reader, pool: str) -> list[K8sObject]:

@@ -21,6 +21,13 @@ from tests.support.steps import Step
 DAG = build_control_dag([llm_plan(), food_review_plan()])
 
 
+class Kept(dict[str, str]):
+    """What a task keeps over its tries."""
+
+    def set(self, key: str, value: str, *, retention: object) -> None:
+        self[key] = value
+
+
 class Commander:
     """Anna triggers the DAG, about a rollout whose own DAG may be `paused`."""
 
@@ -33,7 +40,7 @@ class Commander:
         self.told.get_dag = lambda dag: SimpleNamespace(is_paused=self.paused)  # type: ignore[attr-defined]
         params = {"rollout": rollout, "command": what, "reason": reason, "lasts": lasts}
         run = SimpleNamespace(triggering_user_name="anna", run_type="manual")
-        self.context = {"ti": self.told, "params": params, "dag_run": run}
+        self.context = {"ti": self.told, "params": params, "dag_run": run, "task_state_store": Kept()}
         task: Any = DAG.task_dict["control"]
         task.execute(self.context)
         return str(self.told.pushed["report"])
@@ -145,6 +152,17 @@ def test_one_that_a_worker_left_behind_is_watched_before_the_next_is_refused(und
     task: Any = DAG.task_dict["control"]
     with pytest.raises(CommandRefused, match="A rollout moves HTTPRoute"):
         task.watched(undone.context, {"ended": []}, **(deferred.value.kwargs or {}))
+
+
+def test_a_try_that_comes_after_an_alarm_undoes_nothing_again(undone: Commander) -> None:
+    """The worker that learnt of the end died: Airflow begins the task anew."""
+    task: Any = DAG.task_dict["control"]
+    with pytest.raises(TaskDeferred):
+        task.execute(undone.context)
+    over(undone)
+    task.execute(undone.context)
+    assert undone.step.cluster.weights() == {STABLE: 0, CANARY: 100}
+    assert not claimed_objects(undone.step.cluster)
 
 
 def test_the_form_takes_any_words_as_only_the_task_can_say_what_is_wrong() -> None:
