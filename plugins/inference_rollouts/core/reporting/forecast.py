@@ -116,7 +116,7 @@ def _changes(forecast: Forecast) -> Iterator[str]:
 
 
 def _steps(plan: Plan) -> list[tuple[float, float]]:
-    """Of each step the seconds in which nothing is counted, and those of its bake time."""
+    """Of each step the seconds in which it is not looked at, and those of its bake time."""
     return [(plan.initial_delay, step.bake) for step in plan.all_steps]
 
 

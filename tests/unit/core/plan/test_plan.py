@@ -39,6 +39,15 @@ def test_a_mirror_is_the_first_step_and_no_weight() -> None:
     ]
 
 
+@pytest.mark.parametrize(("delay", "first"), [(30.0, 30.0), (0.5, 0.5), (0.2, 0.5), (0.0, 0.5)])
+def test_a_step_is_judged_when_its_delay_and_bake_are_over_and_no_later(delay: float, first: float) -> None:
+    plan = parse_plan(llm(initial_delay=delay, analysis={"scrape_delay": 0.5}))
+    context = plan.step_context(1, 7.0)
+    assert context.anchor >= 7.0
+    assert context.anchor + plan.analysis.scrape_delay == 7.0 + first
+    assert context.baked_at + plan.analysis.scrape_delay == 7.0 + first + plan.steps[0].bake
+
+
 @pytest.mark.parametrize("percent", [0, 101, "some"])
 def test_a_mirror_copies_some_of_the_requests(percent: int) -> None:
     with pytest.raises(PlanInvalid, match=r"mirror\.percent"):
