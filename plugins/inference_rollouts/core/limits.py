@@ -15,6 +15,7 @@ MODEL_SERVER_TIMEOUT = (
 PROMETHEUS_TIMEOUT = 10.0  # for one query; an observation that takes longer is none
 STORE_SKEW = 2.0  # by which a metrics store's clock may differ from ours without a word
 SLOW_STORE = 2.0  # for which, or for an interval, an observation waits for counts; guardrails do not
+FIRST_WORD = 60.0  # for which who takes a step over waits for answers before its deadline ends it
 CATCH_UP = 120  # ticks that are asked for at once after a time without counts; more are thinned
 LATE = 3  # ticks of which the newest alone is asked for; its window reaches back over the others
 TOKEN_FRESH = 60.0  # that a token must still be good for

@@ -42,6 +42,8 @@ class Counting:
         self.notes: tuple[str, ...] = ()  # what is to be said of the latest answers
         self.ticks = 0  # of the grid that were asked for last
         self.done = 0  # ticks of the grid that need not be asked for any more
+        self.heard = False  # whether an answer ever came in the observation that asked for it
+        self._late = False  # whether what is being asked was asked by an observation before
         self._run = run
         self._since = step.started_at
         self._storms = storm_watch_of(run.frozen)
@@ -64,7 +66,8 @@ class Counting:
 
     def ask(self, now: float) -> None:
         """Begin to ask for what has passed by `now`, unless something is still being asked for."""
-        if self._beside.asked is None:
+        self._late = self._beside.asked is not None
+        if not self._late:
             due = self._due(now)
             self.ticks = len(due)
             if self._line and len(due) == 1:
@@ -74,7 +77,9 @@ class Counting:
 
     def answer(self, until: float) -> Answer:
         """What was asked for; what has not come by `until` (of `time.monotonic`) is as it was before."""
-        answer = self._beside.answer(until) or Answer(self._beside.last.answers)
+        taken = self._beside.answer(until)
+        self.heard = self.heard or (taken is not None and taken.answers and not self._late)
+        answer = taken or Answer(self._beside.last.answers)
         self._beside.last = Answer(answer.answers)  # it is taken, and large
         return answer
 

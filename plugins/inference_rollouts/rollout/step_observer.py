@@ -12,6 +12,7 @@ from typing import Any
 from inference_rollouts.clients.line import Line
 from inference_rollouts.core.judging.counters import Counters
 from inference_rollouts.core.judging.decision_record import DecisionRecorder
+from inference_rollouts.core.judging.first_word import FirstWord
 from inference_rollouts.core.judging.judge import (
     Carried,
     Evidence,
@@ -28,7 +29,7 @@ from inference_rollouts.core.judging.pace import Pace
 from inference_rollouts.core.judging.queries import queries
 from inference_rollouts.core.judging.split import Latest
 from inference_rollouts.core.judging.window_counts import WindowCounts
-from inference_rollouts.core.limits import SLOW_STORE
+from inference_rollouts.core.limits import FIRST_WORD, SLOW_STORE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point, Points
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
@@ -104,7 +105,8 @@ class StepObserver:
         self._lookout = Lookout(run, context, self.sums.crashes, known)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
         self.helm = self._lookout.helm
-        self._pace = Pace(run.plan.analysis.interval)
+        self._pace = Pace(plan.analysis.interval)
+        self._first_word = FirstWord(min(FIRST_WORD, plan.analysis.progress_deadline))
         self._asks = asks
         self._observed: float | None = None
         self._told: tuple[Judgement, Progress] | None = None
@@ -225,7 +227,8 @@ class StepObserver:
     def _judged(
         self, begun: Begun, cluster: ClusterObservation | None, found: Evidence | None = None
     ) -> Judgement:
-        answer, ahead = self._answer, RoomAhead()
+        answer, ahead, counting = self._answer, RoomAhead(), self._counting
+        new = self._first_word.is_awaited(begun.now, cluster=cluster is not None, store=counting.heard)
         if cluster is not None and answer.answers and not begun.alarmed:  # else nobody has waited for it
             ahead = self._ahead.answer(begun.until)
         self._health = (cluster.health if cluster else Health()).model_copy(
@@ -236,7 +239,7 @@ class StepObserver:
                 "storm": answer.storm,
                 "restarts": self._lookout.sight.crashes.count,
                 "age": self._lookout.sight.age,
-                "held": is_held(self.helm.claims),
+                "held": new or is_held(self.helm.claims),
                 "resumed": went_on_at(self.helm.claims),
                 "bake_skipped": skipped(self.helm.claims) is not None,
             }

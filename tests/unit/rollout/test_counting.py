@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.judging.counts import Grid
-from inference_rollouts.core.limits import CATCH_UP, LATE
+from inference_rollouts.core.limits import CATCH_UP, FIRST_WORD, LATE
 from inference_rollouts.rollout import step_observer
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
@@ -96,6 +96,77 @@ def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
     observer.observe(step.since + 0.375)
     observer.observe(step.since + 0.375)
     assert observer.latest.windows[-1].end == pytest.approx(step.since + 0.375)
+
+
+class TestATakeoverAfterTheDeadline:
+    """Of a step whose deadline has passed while nobody looked."""
+
+    LATE = 600.0
+
+    def late(self, monkeypatch: pytest.MonkeyPatch) -> Step:
+        monkeypatch.setattr(step_observer, "SLOW_STORE", 60.0)
+        long = {"interval": "10ms", "margin": None, "progress_deadline": "2m"}
+        return Step(analysis=long, metrics="vllm")
+
+    def test_waits_for_a_slow_store(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        step, thinks = self.late(monkeypatch), threading.Event()
+        observer, seen = step.observer(), step.since + self.LATE
+        query_range = step.prometheus.query_range
+
+        def slow(promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
+            assert thinks.wait(60)
+            return query_range(promql, at)
+
+        monkeypatch.setattr(step.prometheus, "query_range", slow)
+        monkeypatch.setattr(step_observer, "SLOW_STORE", 0.0)
+        assert not observer.observe(seen).verdict.final
+        thinks.set()
+        monkeypatch.setattr(step_observer, "SLOW_STORE", 60.0)
+        assert not observer.observe(seen + 1).verdict.final, "what came late is old"
+        assert observer.observe(seen + 2).verdict.value == "advance"
+
+    def test_asks_a_store_again_that_failed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        step = self.late(monkeypatch)
+        observer, step.prometheus.down = step.observer(), True
+        assert not observer.observe(step.since + self.LATE).verdict.final
+        step.prometheus.down = False
+        assert observer.observe(step.since + self.LATE + 1).verdict.value == "advance"
+
+    def test_asks_a_cluster_again_that_did_not_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        step = self.late(monkeypatch)
+        observer, get = step.observer(), step.cluster.get
+
+        def unreachable(*_: object) -> None:
+            raise ConnectionError("refused")
+
+        monkeypatch.setattr(step.cluster, "get", unreachable)
+        assert not observer.observe(step.since + self.LATE).verdict.final
+        monkeypatch.setattr(step.cluster, "get", get)
+        assert observer.observe(step.since + self.LATE + 1).verdict.value == "advance"
+
+    def test_ends_as_the_plan_says_where_a_store_stays_silent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        step = self.late(monkeypatch)
+        observer, step.prometheus.down = step.observer(), True
+        seen = step.since + self.LATE
+        assert not any(observer.observe(at).verdict.final for at in (seen, seen + FIRST_WORD - 1))
+        judgement = observer.observe(seen + FIRST_WORD)
+        assert judgement.verdict.value == "rollback"
+        assert "does not answer" in judgement.reason
+
+    def test_ends_at_once_where_nothing_can_be_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The store has answered, and knows nothing."""
+        step = self.late(monkeypatch)
+        step.prometheus.unscraped = set(step.cluster.names("Pod"))
+        judgement = step.observer().observe(step.since + self.LATE)
+        assert judgement.verdict.value == "rollback"
+        assert "No counts" in judgement.reason
+
+    def test_alarms_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        step = self.late(monkeypatch)
+        step.prometheus.down = True
+        step.cluster.scale(CANARY, 0)
+        reason = step.observer().observe(step.since + self.LATE).reason
+        assert reason == "The canary has no ready endpoints."
 
 
 def test_an_alarm_of_the_cluster_waits_for_no_counts(monkeypatch: pytest.MonkeyPatch) -> None:

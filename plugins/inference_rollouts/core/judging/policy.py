@@ -183,7 +183,8 @@ class Health(Value):
     notes: tuple[str, ...] = ()
     """What makes the comparison or the way back doubtful."""
     held: bool = False
-    """Whether a person decides how long the step lasts: no deadline ends it."""
+    """Whether no deadline ends the step: a person decides how long it lasts, or who observes it has only
+    begun, and was told nothing yet."""
     resumed: float = 0.0
     """When a person last let it go on, or skipped its bake (Unix seconds): the deadline counts from then."""
     bake_skipped: bool = False
