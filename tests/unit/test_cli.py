@@ -23,6 +23,24 @@ def test_power_says_by_its_status_whether_every_step_sees_enough(capsys: pytest.
     assert main(["power", str(PLAN), "--rate", "2000", "--bad", "0.05"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        *((f"power {PLAN} --rate={text}", f"{text!r} is not a number") for text in ("nan", "inf", "-1", "x")),
+        *((f"power {PLAN} --bad={text}", f"{text!r} is not a number") for text in ("nan", "-0.1", "1.5", "")),
+        *((f"guardian --port={text}", f"{text!r} is not a port") for text in ("-1", "65536", "80.5", "²")),
+        *((f"stop --reason x --for={text}", f"{text!r} is not a duration") for text in ("-1h", "nan", "9e9")),
+    ],
+)
+def test_a_number_that_is_none_or_cannot_be_meant_is_refused_in_words(
+    given: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(given.split(" "))
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
 def test_what_cannot_be_done_is_one_sentence_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", str(PLAN.with_name("nothing.yaml"))]) == 2
     out, err = capsys.readouterr()

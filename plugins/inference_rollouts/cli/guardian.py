@@ -19,6 +19,7 @@ from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
 from inference_rollouts.cli.herald import Herald
+from inference_rollouts.cli.numbers import port
 from inference_rollouts.cli.probes import Probes
 from inference_rollouts.clients.bearer import METADATA_SERVER, Access
 from inference_rollouts.clients.prometheus import PrometheusClient
@@ -45,7 +46,7 @@ def add_parser(commands: Any) -> None:
         help="ask it with tokens of the identity that this runs as, which Google's metadata server gives",
     )
     parser.add_argument("--once", action="store_true", help="make one round and end")
-    parser.add_argument("--port", type=int, metavar="N", help="serve /healthz and /metrics there")
+    parser.add_argument("--port", type=port, metavar="N", help="serve /healthz and /metrics there")
     parser.add_argument("--address", default="127.0.0.1", help="where --port listens (127.0.0.1)")
     parser.add_argument(
         "--webhook-file",

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from inference_rollouts.cli.numbers import rate, share
 from inference_rollouts.clients.include import load_metric_set, load_plan
 from inference_rollouts.core.judging.power import Traffic, markdown, shortfalls, step_powers
 from inference_rollouts.core.judging.promotion import late
@@ -18,8 +19,8 @@ def add_parser(commands: Any) -> None:
     """Add `power PLAN` to the commands, as `ArgumentParser.add_subparsers` gives them."""
     parser = commands.add_parser("power", help="what a plan's steps can detect", description=__doc__)
     parser.add_argument("plan", type=Path, metavar="PLAN", help="the plan's file")
-    parser.add_argument("--rate", type=float, default=20.0, help="requests/s of the whole service (20)")
-    parser.add_argument("--bad", type=float, default=0.01, help="usual share of bad events (0.01)")
+    parser.add_argument("--rate", type=rate, default=20.0, help="requests/s of the whole service (20)")
+    parser.add_argument("--bad", type=share, default=0.01, help="usual share of bad events (0.01)")
     parser.set_defaults(run=run)
 
 

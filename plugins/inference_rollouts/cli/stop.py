@@ -9,8 +9,8 @@ import argparse
 from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
+from inference_rollouts.cli.numbers import duration
 from inference_rollouts.cli.person import add_person
-from inference_rollouts.core.durations import parse_duration
 from inference_rollouts.core.routing.switch import Mode
 from inference_rollouts.rollout.claims import by_token, claimed_objects
 from inference_rollouts.rollout.control import obey_all
@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
         "--back", action="store_true", help="send all back to what served before, instead of holding them"
     )
     parser.add_argument(
-        "--for", dest="seconds", type=parse_duration, default="4h", metavar="TIME", help="until it ends (4h)"
+        "--for", dest="seconds", type=duration, default="4h", metavar="TIME", help="until it ends (4h)"
     )
     add_person(parser)
     add_arguments(parser)
