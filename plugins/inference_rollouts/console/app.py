@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from inference_rollouts.console.access import User, edited_by, may, own_page, seen_by
 from inference_rollouts.console.protocols import Source
 from inference_rollouts.core.errors import DecisionRecordBroken, PassingError, RolloutError
+from inference_rollouts.core.judging.policy import Chance
 from inference_rollouts.core.routing.claim import LONGEST_WHY
 
 PREFIX = "/inference-rollouts"
@@ -126,7 +127,7 @@ def _add_rollouts(app: FastAPI, source: Source) -> None:
         return _json(source.series(dag_id, run_id))
 
     @app.get("/api/rollouts/{dag_id}/{run_id}/rejudged", dependencies=[may("GET")])
-    def rejudged(dag_id: str, run_id: str, alpha: Annotated[float, Query(gt=0, lt=0.5)]) -> Response:
+    def rejudged(dag_id: str, run_id: str, alpha: Chance) -> Response:
         try:
             return _json(source.rejudged(dag_id, run_id, alpha))
         except DecisionRecordBroken as error:

@@ -68,6 +68,17 @@ def test_a_forged_token_gets_nothing(app: FastAPI, root_path: str) -> None:
         assert ask(app, None, method, path, root_path, Authorization="Bearer forged", **OURS) == 403, path
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "5e-324", "many"])
+def test_a_number_that_cannot_be_meant_is_refused(app: FastAPI, root_path: str, number: str) -> None:
+    from tests.support.console import client
+
+    somebody = client(app, "VIEWER", root_path)
+    asked = somebody.get(f"/api/rollouts/{DAG}/r1/rejudged", params={"alpha": number}, headers=OURS)
+    assert asked.status_code == 422
+    before = somebody.get("/api/history", params={"before": number}, headers=OURS)
+    assert before.status_code == (200 if number == "5e-324" else 422)
+
+
 def test_a_viewer_sees_and_does_nothing(app: FastAPI, root_path: str, source: Any) -> None:
     for method, path in routes(app):
         wanted = 200 if method == "GET" else 403

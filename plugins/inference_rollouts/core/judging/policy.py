@@ -11,6 +11,9 @@ from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.values import Value, renamed
 
 Positive = Annotated[float, Field(gt=0)]
+LEAST_CHANCE = 1e-200
+"""Of what a plan wants to be improbable: evidence of one over it is still a number."""
+Chance = Annotated[float, Field(ge=LEAST_CHANCE, lt=0.5)]
 STORM_WINDOWS = 2
 """Windows running that a storm takes: one may show on one arm what both had, as scrapes are not aligned."""
 
@@ -32,10 +35,10 @@ class Guardrails(Value):
 class Policy(Value):
     """How a rollout judges: the plan's `analysis`."""
 
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    alpha: Chance = 0.01
     """The probability of ever raising a false alarm in the whole rollout. Default: one good rollout of a
     hundred."""
-    beta: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    beta: Chance = 0.05
     """The probability of promoting a canary that is worse by `margin` or more. Default: one of twenty."""
     margin: Annotated[float, Field(gt=0, le=10)] | None = 1.0
     """The last compared step passes only when odds below 1 + margin are shown; null: bake time is enough.

@@ -6,10 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from inference_rollouts.core.judging import judge
-from inference_rollouts.core.judging.policy import Step
+from inference_rollouts.core.judging.policy import LEAST_CHANCE, Step
 from tests.support.judging import (
     SET,
+    judged,
     policy,
+    quiet_windows,
+    step,
 )
 
 
@@ -29,10 +32,16 @@ def test_policies_that_do_not_fit_are_named(rules: dict[str, Any], words: list[A
     assert all(phrase in problem for phrase, problem in zip(words, problems, strict=True))
 
 
+def test_the_least_chance_that_may_be_wanted_can_be_judged_by() -> None:
+    rules = {"alpha": LEAST_CHANCE, "beta": LEAST_CHANCE}
+    judgement = judged(quiet_windows(6), rules=rules, step=step(last_compared=True))
+    assert judgement.alarm_at == pytest.approx(1 / LEAST_CHANCE)
+
+
 @pytest.mark.parametrize(
     "rules",
     [
-        *({"alpha": value} for value in (0, 0.5, float("nan"))),
+        *({"alpha": value} for value in (0, 5e-324, 0.5, float("nan"))),
         *({"kappa": value} for value in (0, 1.5, "guess")),
         *({"interval": value} for value in (0, -1, "soon")),
         {"kappa_bounds": (0.9, 0.1)},
