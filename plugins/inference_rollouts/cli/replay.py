@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_rollouts.core.errors import DecisionRecordBroken
-from inference_rollouts.core.judging.decision_record import canonical, replay
+from inference_rollouts.core.judging.decision_record import canonical, refusing, replay
 
 
 def add_parser(commands: Any) -> None:
@@ -36,7 +36,8 @@ def lines_of(path: Path) -> list[str]:
 def _replay(path: Path) -> int:
     try:
         lines = lines_of(path)
-        same = replay(lines) == [canonical(json.loads(line)) for line in lines]
+        with refusing():
+            same = replay(lines) == [canonical(json.loads(line)) for line in lines]
     except (DecisionRecordBroken, UnicodeDecodeError) as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 2

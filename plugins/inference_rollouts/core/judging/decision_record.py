@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import zlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
 
 import msgspec
+from pydantic import ValidationError
 
 from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging.carried import Carried
@@ -24,11 +26,13 @@ from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import Health, Policy, StepContext
 from inference_rollouts.core.judging.queries import Query
 from inference_rollouts.core.judging.window_counts import WindowCounts
+from inference_rollouts.core.values import mistakes
 
 VERSION = 7  # of what is counted and how it is judged; a record of another one gives other verdicts
 EVERY = 60.0  # seconds after which an observation is recorded even if it changed nothing
 BOUND = 256 * 1024  # bytes of a record that goes where space is short
 GAP = 64  # of them for the line that counts what is missing
+MOST = 2**53  # events of one window; more is no count
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted", enc_hook=vars)
@@ -137,7 +141,7 @@ class StepRecord:
 def read(lines: Iterable[str]) -> StepRecord:
     """A whole record. Raises DecisionRecordBroken when lines are missing, unreadable, or of another
     version."""
-    try:
+    with refusing():
         head, *observations = (json.loads(line) for line in lines)
         if head["kind"] != "step" or any(line["kind"] != "observation" for line in observations):
             raise DecisionRecordBroken("this record was shortened; only a whole one can be judged again")
@@ -146,39 +150,68 @@ def read(lines: Iterable[str]) -> StepRecord:
                 f"this record is of version {version}, and this release judges version {VERSION}: its "
                 "verdicts followed other rules; judge it with the release that wrote it"
             )
+        metric_set = MetricSet.from_json(head["metric_set"])
         return StepRecord(
             head=head,
             policy=Policy.from_json(head["policy"]),
-            metric_set=MetricSet.from_json(head["metric_set"]),
+            metric_set=metric_set,
             step=StepContext.from_json(head["step"]),
             carried=Carried.from_json(head["carried"]),
-            seen=tuple(_read(each) for each in observations),
+            seen=tuple(_read(metric_set, each) for each in observations),
         )
-    except DecisionRecordBroken:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DecisionRecordBroken(f"this is not a decision record: {error}") from error
 
 
-def _read(line: dict[str, Any]) -> Seen:
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What goes wrong with lines of others is said in words. Raises DecisionRecordBroken instead."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        match error:
+            case ValidationError():
+                words = mistakes(error)
+            case KeyError():
+                words = f"it lacks {error}"
+            case _:
+                words = str(error)
+        raise DecisionRecordBroken(f"this is not a decision record: {words}") from error
+
+
+def _read(metric_set: MetricSet, line: dict[str, Any]) -> Seen:
     windows = tuple(WindowCounts.from_json(window) for window in line["windows"])
+    for window in windows:
+        _check(metric_set, window)
     said = line["judgement"]
     needed = {
         "time": float(said["time"]),
         "verdict": Verdict(said["verdict"]).value,
         "reason": str(said["reason"]),
     }
-    return Seen(windows, Health.from_json(line["health"]), {**needed, **said})
+    return Seen(windows, Health.from_json(line["health"]), {**said, **needed})
+
+
+def _check(metric_set: MetricSet, window: WindowCounts) -> None:
+    """Raises ValueError for counts that this metric set does not give."""
+    if window.end <= window.start:
+        raise ValueError(f"a window ends at {window.end:.12g}, where it begins or before")
+    for metric in metric_set.judged:
+        if (counts := window.counts.get(metric.name)) is None:
+            continue
+        places = len(metric.thresholds)
+        if any(len(each) != places for each in counts.by_threshold):
+            raise ValueError(f"counts of {metric.name!r} are not of its {places} thresholds")
+        for arm in (counts.canary, counts.stable):
+            if not all(0 <= bad <= arm.n <= MOST for bad in arm.bad):
+                figures = f"{arm.n} events of {metric.name!r}, {[*arm.bad]} of them bad"
+                raise ValueError(f"{figures}, are no counts")
 
 
 def windows_in(lines: Iterable[str]) -> list[WindowCounts]:
     """The windows of a record, also of a shortened one. Raises DecisionRecordBroken for other lines."""
-    try:
+    with refusing():
         read_lines = [json.loads(line) for line in lines]
         windows = [window for line in read_lines for window in line.get("windows", ())]
         return [WindowCounts.from_json(window) for window in windows]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DecisionRecordBroken(f"this is not a decision record: {error}") from error
 
 
 def replay(lines: Iterable[str]) -> list[str]:
@@ -188,15 +221,13 @@ def replay(lines: Iterable[str]) -> list[str]:
     or of another version.
     """
     record = read(lines)
-    try:
+    with refusing():
         sums = begin(record.policy, record.metric_set, record.step, record.carried)
         again = [canonical(record.head)]
         for seen in record.seen:
             sums = reduce(absorb, seen.windows, sums)
             judgement = conclude(sums, seen.health, seen.judgement["time"])
             again.append(canonical(_observation(seen.windows, seen.health, judgement)))
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DecisionRecordBroken(f"this is not a decision record: {error}") from error
     return again
 
 

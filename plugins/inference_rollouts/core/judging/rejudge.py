@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from inference_rollouts.core.errors import DecisionRecordBroken
-from inference_rollouts.core.judging.decision_record import StepRecord
+from inference_rollouts.core.judging.decision_record import StepRecord, refusing
 from inference_rollouts.core.judging.judge import Carried, Judgement, Policy, Verdict, absorb, begin, conclude
 from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.judging.sums import carried_of
@@ -55,15 +55,16 @@ def recorded(records: Sequence[StepRecord]) -> Outcome:
 def rejudged(records: Sequence[StepRecord], policy: Policy) -> Outcome:
     """The outcome with another policy.
 
-    Raises DecisionRecordBroken when the policy does not fit the metric set, or a step does not follow the
-    other.
+    Raises DecisionRecordBroken when the policy does not fit the metric set, a step does not follow the other,
+    or what is recorded cannot be judged.
     """
     carried, seconds = Carried(), 0.0
     outcome = recorded(records)
     for record in records:
         if mistakes := problems(policy, record.metric_set):
             raise DecisionRecordBroken(" ".join(mistakes))
-        judgement, carried = _judged(record, policy, carried)
+        with refusing():
+            judgement, carried = _judged(record, policy, carried)
         seconds += judgement.time - record.step.started_at
         outcome = Outcome(judgement.verdict, judgement.reason, seconds, record.step.index, record.step.steps)
         if judgement.verdict is not Verdict.ADVANCE:

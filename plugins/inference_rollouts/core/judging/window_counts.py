@@ -33,6 +33,12 @@ class Counts(Plain, frozen=True):
     canary_chi2: tuple[Finite, ...]
     canary_df: tuple[int, ...]
 
+    @property
+    def by_threshold(self) -> tuple[tuple[float, ...], ...]:
+        """All that has a place for each threshold."""
+        stable = self.stable.bad, self.chi2, self.df, self.lasting_chi2, self.lasting_df
+        return (*stable, self.canary.bad, self.canary_chi2, self.canary_df)
+
 
 class WindowCounts(Value):
     """What happened on both arms between two ticks. A metric that was not exported is absent."""

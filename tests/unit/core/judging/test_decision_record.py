@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,14 +97,77 @@ def test_a_record_that_says_no_verdict_or_counts_too_much_is_refused() -> None:
             replay([head, json.dumps(line)])
 
 
-@pytest.mark.parametrize("command", ["replay", "rejudge"])
-def test_names_may_have_signs_that_end_a_line_elsewhere(command: str, tmp_path: Path) -> None:
-    record, policy_file = tmp_path / "step_1.jsonl", tmp_path / "policy.yaml"
-    lines = recorded(metric_set=small_set(title="failed\u2028ones\x85"))
+def changed_record(where: str, value: Any) -> list[str]:
+    """A record whose first observation has another value at `where`; nothing there where it is None."""
+    head, first, *others = recorded()
+    whole = place = json.loads(first)
+    *way, last = (int(name) if name.isdecimal() else name for name in where.split("."))
+    for name in way:
+        place = place[name]
+    place[last] = value
+    if value is None:
+        del place[last]
+    return [head, json.dumps(whole), *others]
+
+
+def judged_again(
+    command: str, lines: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    """The exit status of a command, what it says, and what it says is wrong."""
+    record, policy_file = folder / "step_1.jsonl", folder / "policy.yaml"
     record.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     policy_file.write_text(canonical(policy()))
-    how = [str(record)] if command == "replay" else [str(tmp_path), "--policy", str(policy_file)]
-    assert main([command, *how]) == 0
+    how = [str(record)] if command == "replay" else [str(folder), "--policy", str(policy_file)]
+    return main([command, *how]), *capsys.readouterr()
+
+
+TTFT = "windows.0.counts.ttft"
+
+
+@pytest.mark.parametrize("command", ["replay", "rejudge"])
+@pytest.mark.parametrize(
+    ("where", "value", "words"),
+    [
+        (f"{TTFT}.canary.bad", [1], "counts of 'ttft' are not of its 2 thresholds"),
+        (f"{TTFT}.chi2", [0.0, 0.0, 0.0], "counts of 'ttft' are not of its 2 thresholds"),
+        (f"{TTFT}.lasting_df", [], "counts of 'ttft' are not of its 2 thresholds"),
+        (f"{TTFT}.canary.n", -1, "-1 events of 'ttft'"),
+        (f"{TTFT}.stable.bad", [10**30, 0], "are no counts"),
+        (f"{TTFT}.stable.n", "many", "counts.ttft: Expected `int`, got `str`"),
+        (f"{TTFT}.stable", None, "counts.ttft: Object missing required field `stable`"),
+        ("windows.0.start", 1e300, "a window ends at 10, where it begins or before"),
+        ("windows", None, "it lacks 'windows'"),
+        ("judgement.time", "soon", "could not convert"),
+    ],
+)
+def test_what_is_recorded_and_cannot_be_judged_is_refused_in_a_sentence(
+    command: str, where: str, value: Any, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = judged_again(command, changed_record(where, value), tmp_path, capsys)
+    assert words in err
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize(
+    ("command", "where", "value"),
+    [("rejudge", f"{TTFT}.chi2", [1e308, 1e308]), ("replay", "judgement.more", "\ud800")],
+)
+def test_what_goes_wrong_only_as_it_is_judged_again_is_refused(
+    command: str, where: str, value: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sums that are no number any more; text that no file could hold."""
+    status, out, err = judged_again(command, changed_record(where, value), tmp_path, capsys)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize("command", ["replay", "rejudge"])
+def test_names_may_have_signs_that_end_a_line_elsewhere(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = recorded(metric_set=small_set(title="failed\u2028ones\x85"))
+    status, *_ = judged_again(command, lines, tmp_path, capsys)
+    assert status == 0
 
 
 def newest(lines: list[str], limit: int) -> list[str]:
