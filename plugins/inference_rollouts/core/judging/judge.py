@@ -103,8 +103,8 @@ def conclude(sums: Sums, health: Health, now: float, found: Evidence | None = No
     opinions = [
         *_guardrails(sums, health),
         *_alarm(sums, found.log_e, evidence),
-        *_data(sums, health, now),
         *_both_fail(sums),
+        *_data(sums, health, now),
         *(_inconclusive(reason) for reason in health.blockers),
         *_undecided(sums, rows, evidence, now),
         Opinion(verdict=Verdict.ADVANCE, reason=_advanced(sums, evidence)),
@@ -240,16 +240,22 @@ def _missing(sums: Sums, metric_set: MetricSet, fresh: float, now: float) -> Ite
             elif seen < fresh:
                 what = f"{_of(metric_set, metric, pool)} for {now - seen:.0f} s"
                 yield _no_data(f"{_nobody(metric_set, pool)} has exported {what}.", metric.name)
-            elif few := _too_few(sums, metric_set, metric, counted[arm]):
-                yield _no_data(f"Too little is counted: {few} on the {pool} pool.", metric.name)
+            elif sums.last is not None and sums.last.end >= sums.step.baked_at:
+                yield from _too_few(sums, metric_set, metric, pool, counted[arm])
 
 
-def _too_few(sums: Sums, metric_set: MetricSet, metric: Rate | Latency, counts: Events) -> str:
-    """The events of a metric after the bake, where there are too few for the requests that there were."""
-    least = sums.rules.policy.min_requests
-    events, requests = counts[metric.name][0], counts[metric_set.errors][0]
-    baked = sums.last is not None and sums.last.end >= sums.step.baked_at
-    return f"{events} of {least} events of {metric.label}" if baked and events < least <= requests else ""
+def _too_few(
+    sums: Sums, metric_set: MetricSet, metric: Rate | Latency, pool: str, counts: Events
+) -> Iterator[Opinion]:
+    """A metric that has too few events for the requests that there were; those that fail may have none."""
+    least, events = sums.rules.policy.min_requests, counts[metric.name][0]
+    requests, (failed, *_) = counts[metric_set.errors]
+    few = f"{events} of {least} events of {metric.label}"
+    if events < least <= requests - failed:
+        yield _no_data(f"Too little is counted: {few} on the {pool} pool.", metric.name)
+    elif events < least <= requests:
+        what = f"{failed} of {requests} requests on the {pool} pool fail"
+        yield _inconclusive(f"{what}, which leaves too little to judge: {few}.", metric.name)
 
 
 def _nobody(metric_set: MetricSet, pool: str) -> str:

@@ -82,6 +82,21 @@ def test_where_both_arms_fail_altogether_going_back_heals_nothing_either() -> No
     assert "Both arms break an objective: errors: 100 % on the canary, 100 % on stable" in late.reason
 
 
+def test_where_both_arms_fail_altogether_it_is_said_before_the_deadline_too() -> None:
+    """Nothing lacks: there are no times of requests that fail."""
+    down = {"errors": counted(100, 100), "ttft": counted(0, 0, 0)}
+    windows = [window(10.0 * i, down, down) for i in range(12)]
+    held = judged(windows)
+    assert (held.verdict, held.blame) == (Verdict.INCONCLUSIVE, "errors")
+    assert held.reason.startswith("Both arms break an objective: errors: 100 % on the canary")
+    without = judged(windows, rules=NEVER_SURE | {"objectives": False})
+    assert (without.verdict, without.blame) == (Verdict.INCONCLUSIVE, "ttft")
+    assert without.reason == (
+        "1200 of 1200 requests on the canary pool fail, which leaves too little to judge: "
+        "0 of 20 events of ttft."
+    )
+
+
 def test_an_incident_of_both_arms_is_no_alarm_and_is_over_when_it_is_over() -> None:
     windows = [failing(10.0 * i, *((30, 30) if i in (2, 3, 4) else (0, 1))) for i in range(30)]
     judgement = judged(windows)
