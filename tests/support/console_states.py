@@ -56,7 +56,7 @@ def stopped() -> RolloutSource:
 def forecast(played: Played) -> str:
     """What a dry run says of a rollout, by its own traffic."""
     plan, frozen = played.plan, played.frozen
-    power, missed = check_power(played.traffic, frozen, played.now)
+    power, missed = check_power(played.traffic, frozen, played.now, None)
     server = (
         "image: vllm/vllm-openai:v0.32.0",
         "args[0]: --shutdown-timeout=90",

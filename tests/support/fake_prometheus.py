@@ -57,6 +57,7 @@ class FakePrometheus(AskedAlike):
     answered: Mapping[str, int] = field(default_factory=dict)
     unscraped: set[str] = field(default_factory=set)
     unlabelled: set[str] = field(default_factory=set)
+    also: str = ""  # another cluster, of the same pools and traffic: its pods are named so, and then as ours
     hidden: dict[str, set[str]] = field(default_factory=dict)
     last: float | None = None
     _past: list[tuple[float, dict[str, dict[str, float]]]] = field(default_factory=list)
@@ -81,13 +82,17 @@ class FakePrometheus(AskedAlike):
             return [sample for pool in self.cluster.weights() for sample in self._gateway(pool, at)]
         if "llm_d_epp" in promql:
             return [sample for pool in self._pools() for sample in self._picker(pool, at)]
-        return [
+        own = [
             sample
             for pool in self._pools()
             for pod in self._pods(pool)
             if pod not in self.unlabelled
             for sample in self._samples(pool, pod, at)
         ]
+        return [*own, *(self._theirs(sample) for sample in own if self.also)]
+
+    def _theirs(self, sample: dict[str, Any]) -> dict[str, Any]:
+        return {**sample, "metric": sample["metric"] | {"pod": f"{self.also}{sample['metric']['pod']}"}}
 
     def _pools(self) -> list[str]:
         return self.cluster.names("InferencePool")

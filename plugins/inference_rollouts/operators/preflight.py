@@ -69,6 +69,7 @@ class Preflight(BaseOperator):
         from inference_rollouts.preflight.current import with_current
         from inference_rollouts.preflight.measuring import check_power
         from inference_rollouts.preflight.prospects import prospects
+        from inference_rollouts.rollout.observation import exporters_of
 
         plan = apply_parameters(parse_plan(self.plan), context["params"])
         check_notifications(plan)
@@ -92,7 +93,8 @@ class Preflight(BaseOperator):
         )
         if context["params"].get("dry_run"):
             self._forecast(context, Run(frozen, clients, kind_of(frozen.plan)))
-        table, missed = check_power(clients.prometheus, frozen, time.time())
+        own = exporters_of(clients.cluster, frozen)
+        table, missed = check_power(clients.prometheus, frozen, time.time(), own)
         self.log.info("what each step can detect:\n%s", table)
         for sentence in [*missed, *prospects(clients, frozen, now)]:
             self.log.warning("%s", sentence)

@@ -9,13 +9,14 @@ from inference_rollouts.core.run.pace import pace_of
 from inference_rollouts.core.schedule.outlook import outlook
 from inference_rollouts.preflight.measuring import check_power
 from inference_rollouts.preflight.prospects import prospects
+from inference_rollouts.rollout.observation import exporters_of
 from inference_rollouts.rollout.run import Run
 
 
 def forecast(run: Run, now: float) -> Forecast:
     """Raises what `check_power` raises."""
     frozen, cluster = run.frozen, run.cluster
-    power, missed = check_power(run.clients.prometheus, frozen, now)
+    power, missed = check_power(run.clients.prometheus, frozen, now, exporters_of(cluster, frozen))
     applied = [_applied(run, manifest) for manifest in (*frozen.manifests, *frozen.previews)]
     moved = []
     for target in frozen.targets:

@@ -77,14 +77,27 @@ def _lacking(
     return missing(metric_set, arm, Snapshot(answer.time, samples))
 
 
-def check_power(prometheus: Prometheus, frozen: Frozen, now: float) -> tuple[str, list[str]]:
+def strangers(frozen: Frozen, newest: Snapshot, own: Collection[Exporter]) -> frozenset[str]:
+    """The pods that count, as the newest answer shows, and are not those that the cluster has: of others."""
+    found: set[str] = set()
+    for key, metric_set in keyed(frozen.metric_set):
+        label = metric_set.arm_of(frozen.plan.arm(frozen.plan.stable)).label
+        present = pods_in(Snapshot(newest.time, {key: newest.samples[key]}), metric_set.pod, label)
+        found |= present.difference(names_of(metric_set, own) or present)
+    return frozenset(found)
+
+
+def check_power(
+    prometheus: Prometheus, frozen: Frozen, now: float, own: Collection[Exporter] | None
+) -> tuple[str, list[str]]:
     """What each step can see at the traffic of the last minutes: a table, and what it may miss.
 
-    Raises PlanInvalid when something may be missed and the plan says to refuse then.
+    `own` are the pods that the cluster has; None: nobody knows. Raises PlanInvalid when something may be
+    missed and the plan says to refuse then.
     """
     plan, policy = frozen.plan, frozen.plan.analysis
     answers = [snapshot(prometheus, frozen, now - ago) for ago in (TRAFFIC_SEEN + 60, TRAFFIC_SEEN, 0)]
-    seen = last_window(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable), answers)
+    seen = last_window(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable), answers, own)
     usual = traffic_of(frozen.metric_set, [seen] if seen else [])
     powers = step_powers(policy, frozen.metric_set, plan.all_steps, usual)
     missed = shortfalls(policy, powers) + late(policy, frozen.metric_set, plan.all_steps, usual)

@@ -8,6 +8,7 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.counters import last_window
+from inference_rollouts.core.judging.counts import shortened
 from inference_rollouts.core.judging.power import Traffic, traffic_of
 from inference_rollouts.core.judging.promotion import late, likely_bakes
 from inference_rollouts.core.objects.readiness import ready_pods
@@ -16,8 +17,9 @@ from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.schedule.moves import next_raise
 from inference_rollouts.core.schedule.outlook import prospect
 from inference_rollouts.preflight.capacity import rooms_for
+from inference_rollouts.preflight.measuring import strangers
 from inference_rollouts.rollout.capacity import load_over
-from inference_rollouts.rollout.observation import snapshot
+from inference_rollouts.rollout.observation import exporters_of, snapshot
 from inference_rollouts.rollout.pods import pods_of
 
 WEEK = 7 * 86400.0
@@ -32,7 +34,8 @@ def prospects(clients: Clients, frozen: Frozen, now: float) -> list[str]:
     usual = _traffic(clients.prometheus, frozen, first - WEEK)
     if not usual:
         return ["Of the same hours a week before nothing is counted, so nobody knows what they will show."]
-    return [*_by_traffic(frozen, usual, first), *_by_load(clients, frozen, first - WEEK)]
+    by_load = _by_load(clients, frozen, first - WEEK)
+    return [*_by_traffic(frozen, usual, first), *_by_strangers(clients, frozen, now), *by_load]
 
 
 def _traffic(prometheus: Prometheus, frozen: Frozen, since: float) -> Mapping[str, Traffic]:
@@ -57,6 +60,19 @@ def _by_traffic(frozen: Frozen, usual: Mapping[str, Traffic], first: float) -> I
     yield from (
         f"In those hours: {words}" for words in late(plan.analysis, frozen.metric_set, plan.all_steps, usual)
     )
+
+
+def _by_strangers(clients: Clients, frozen: Frozen, now: float) -> Iterator[str]:
+    """Which pods were there a week before is not known, but whether others count under these names is."""
+    try:
+        newest = snapshot(clients.prometheus, frozen, now)
+    except PrometheusUnavailable:
+        return
+    if names := sorted(strangers(frozen, newest, exporters_of(clients.cluster, frozen))):
+        yield (
+            "That may be more than the traffic of this cluster: the metrics store knows such pools of others "
+            f"(pods {shortened(names)})."
+        )
 
 
 def _by_load(clients: Clients, frozen: Frozen, since: float) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -13,10 +12,13 @@ from inference_rollouts.core.errors import (
     RolloutError,
 )
 from inference_rollouts.preflight.measuring import check_power, metric_set_of
+from inference_rollouts.rollout.observation import exporters_of
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
 from tests.support.freezing import preflight, refused
 from tests.support.plans import food_review_plan
+
+NOW = 1_800_000_000.0
 
 
 def test_no_prometheus() -> None:
@@ -68,11 +70,11 @@ def test_a_gateway_cannot_tell_adapters_apart() -> None:
         metric_set_of(food_review_plan(metrics=["endpoint_picker", "envoy"]))
 
 
-def power_of(cluster: FakeCluster, rate: Any, **changes: Any) -> tuple[str, list[str]]:
-    prometheus = FakePrometheus(cluster, rate=rate)
+def power_of(cluster: FakeCluster, rate: Any, also: str = "", **changes: Any) -> tuple[str, list[str]]:
+    prometheus = FakePrometheus(cluster, rate=rate, also=also)
     frozen = preflight(cluster, prometheus=prometheus, **changes)
     prometheus.last = None
-    return check_power(prometheus, frozen, time.time())
+    return check_power(prometheus, frozen, NOW, exporters_of(cluster, frozen))
 
 
 def test_preflight_says_what_each_step_can_see() -> None:
@@ -90,6 +92,10 @@ def test_a_plan_may_refuse_or_ignore_underpowered_steps() -> None:
     with pytest.raises(PlanInvalid, match="too short"):
         power_of(FakeCluster(), 0.5, analysis={"when_underpowered": "refuse"})
     assert power_of(FakeCluster(), 0.5, analysis={"when_underpowered": "ignore"})[1] == []
+
+
+def test_the_traffic_of_other_clusters_in_the_same_store_is_none_of_ours() -> None:
+    assert power_of(FakeCluster(), 20.0, also="theirs-") == power_of(FakeCluster(), 20.0)
 
 
 def test_no_traffic_at_all_is_said() -> None:

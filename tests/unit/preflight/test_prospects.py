@@ -46,7 +46,7 @@ def test_the_same_hours_a_week_before_are_asked_for(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(store, "query", recorded)
     assert prospects(clients, frozen, NOON)
-    assert {each - (OPENS - WEEK) for each in asked} == {-60.0, 0.0, float(HOUR)}
+    assert {each - (OPENS - WEEK) for each in asked if each != NOON} == {-60.0, 0.0, float(HOUR)}
 
 
 def test_the_traffic_told_is_that_of_requests_and_not_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +92,17 @@ def test_pools_that_were_too_small_for_those_hours_are_said() -> None:
         "In those hours raises would wait for room: llm-pool-version-2 has 3 ready pods for 100 % of 100000"
     )
     assert waits in said(200.0, load=100_000.0)
+
+
+def test_that_others_count_under_the_same_names_is_said() -> None:
+    """Which pods of a week before were theirs is not known."""
+    clients, frozen, store = planned()
+    store.rate = 200.0
+    assert "more than the traffic of this cluster" not in " ".join(prospects(clients, frozen, NOON))
+    store.also = "theirs-"
+    text = " ".join(prospects(clients, frozen, NOON))
+    assert "more than the traffic of this cluster" in text
+    assert "(pods theirs-llm-pool-0, theirs-" in text
 
 
 def test_where_nothing_was_counted_nobody_knows() -> None:

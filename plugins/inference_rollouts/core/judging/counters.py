@@ -103,20 +103,28 @@ def named(samples: Sequence[Sample], arms: Sequence[Arm]) -> Sequence[Sample]:
 
 
 def last_window(
-    metric_set: MetricSet, canary: Arm, stable: Arm, snapshots: Sequence[Snapshot]
+    metric_set: MetricSet,
+    canary: Arm,
+    stable: Arm,
+    snapshots: Sequence[Snapshot],
+    exporters: Collection[Exporter] | None = None,
 ) -> WindowCounts | None:
     """The counts between the last two of three snapshots or more: the first ones show which series there are.
 
-    None when one of the two shows no pod.
+    `exporters` are those that the cluster has; None: nobody knows. None when one of the two shows no pod.
     """
-    counted = windows(metric_set, canary, stable, snapshots)
+    counted = windows(metric_set, canary, stable, snapshots, exporters)
     return counted[-1] if counted and counted[-1].end == snapshots[-1].time else None
 
 
 def windows(
-    metric_set: MetricSet, canary: Arm, stable: Arm, snapshots: Iterable[Snapshot | None]
+    metric_set: MetricSet,
+    canary: Arm,
+    stable: Arm,
+    snapshots: Iterable[Snapshot | None],
+    exporters: Collection[Exporter] | None = None,
 ) -> list[WindowCounts]:
     """The windows of a whole grid; None stands for an observation that failed."""
     counters = Counters(metric_set, canary, stable)
-    seen = (counters.observe(snapshot) for snapshot in snapshots if snapshot is not None)
+    seen = (counters.observe(snapshot, exporters) for snapshot in snapshots if snapshot is not None)
     return [counted for counted in seen if counted is not None]
