@@ -172,12 +172,15 @@ class TrafficMachine(RuleBasedStateMachine):
 
         self.edit(name, change)
 
-    @rule(name=NAMES)
-    def somebody_adds_an_idle_backend(self, name: str) -> None:
+    @rule(name=NAMES, pool=st.sampled_from(["idle", "idle", CANARY, STABLE]), first=st.booleans())
+    def somebody_adds_an_idle_backend(self, name: str, pool: str, first: bool) -> None:
+        """Perhaps one that is there already, of a rule that is claimed; preflight would refuse it."""
+
         def change(obj: dict[str, Any]) -> None:
             refs = _refs(obj)
-            if refs and all(each["name"] != "idle" for each in refs):
-                refs.append(ref("idle", 0))
+            listed = [each["name"] for each in refs].count(pool)
+            if refs and listed <= (pool != "idle" and CLAIM in annotations_of(obj)):
+                refs.insert(0 if first else len(refs), ref(pool, 0))
 
         self.edit(name, change)
 

@@ -102,6 +102,23 @@ def test_what_was_sent_back_can_be_undone_once_more(scene: Scene) -> None:
     assert scene.cluster.weights() == OLD
 
 
+@pytest.mark.parametrize("name", [STABLE, CANARY])
+@pytest.mark.parametrize("place", [0, 2])
+def test_an_idle_second_entry_of_a_pool_hinders_no_undo(scene: Scene, name: str, place: int) -> None:
+    backends = scene.cluster.route["spec"]["rules"][0]["backendRefs"]
+    backends.insert(place, {**backends[0], "name": name, "weight": 0})
+    scene.undo()
+    assert carrying(scene) == [(STABLE, 100)]
+    scene.cluster.scale(STABLE, 0)
+    scene.after(5.0)
+    assert carrying(scene) == [(CANARY, 100)]
+
+
+def carrying(scene: Scene) -> list[tuple[str, int]]:
+    backends = scene.cluster.route["spec"]["rules"][0]["backendRefs"]
+    return [(each["name"], each["weight"]) for each in backends if each["weight"]]
+
+
 def two_routes(cluster: FakeCluster) -> None:
     second = deepcopy(cluster.route)
     second["metadata"] |= {"name": "second", "uid": "u-2"}

@@ -11,7 +11,7 @@ from inference_rollouts.core.objects.k8s import K8sObject, title_of
 from inference_rollouts.core.objects.ownership import OWNER
 from inference_rollouts.core.routing.claim import Claim, Place, read_claim, read_ending
 from inference_rollouts.core.routing.rules import entries_of, names_of, rules_like, rules_of, spelling_of
-from inference_rollouts.core.routing.weights import at_percent, describe, weights_of
+from inference_rollouts.core.routing.weights import at_percent, carrying, describe, weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def may_be_astray(obj: K8sObject, claim: Claim) -> bool:
     located = locate(obj, claim)
     known = {each.path for each in located}
     others = (rule for path, rule in rules_of(obj).items() if path not in known)
-    led = any(claim.canary in carried(obj, entries_of(obj, rule)) for rule in others)
+    led = any(claim.canary in carrying(entries_of(obj, rule), spelling_of(obj)) for rule in others)
     return len(located) < len(claim.places) and led
 
 
@@ -155,11 +155,11 @@ def _same_weights(obj: K8sObject, rule: K8sObject, wanted: Sequence[K8sObject]) 
     return carried(obj, entries_of(obj, rule)) == carried(obj, wanted)
 
 
-def carried(obj: K8sObject, entries: Sequence[K8sObject]) -> dict[str, int]:
-    """The weights of the entries that get requests, by name."""
+def carried(obj: K8sObject, entries: Sequence[K8sObject]) -> list[tuple[str, int]]:
+    """The names and weights of the entries that get requests, in any order, one listed twice twice."""
     spelling = spelling_of(obj)
     pairs = zip(names_of(entries, spelling), weights_of(entries, spelling), strict=True)
-    return {name: weight for name, weight in pairs if weight}
+    return sorted((name, weight) for name, weight in pairs if weight)
 
 
 def _drift(obj: K8sObject, claim: Claim, located: Sequence[Located]) -> RouteDrift:

@@ -31,8 +31,8 @@ from inference_rollouts.core.routing.drift import (
     in_order,
     locate,
 )
-from inference_rollouts.core.routing.rules import entries_of, names_of, spelling_of
-from inference_rollouts.core.routing.weights import MAX_WEIGHT, at_percent, weights_of
+from inference_rollouts.core.routing.rules import entries_of, spelling_of
+from inference_rollouts.core.routing.weights import MAX_WEIGHT, at_percent, numbered, totals, with_weights
 
 LARGEST_UNDO = 32 * 1024  # characters of a claim that is left on an object after a promotion
 LONGEST_WHY = 1024  # characters of a reason that are left on an object
@@ -218,16 +218,19 @@ def _set_entries(obj: K8sObject, each: Located, entries: Entries) -> Iterator[di
 def _merged(obj: K8sObject, rule: K8sObject, wanted: Sequence[K8sObject], claim: Claim) -> Entries:
     """The list with the weights that are `wanted`; other fields, and entries of others, as they are now.
 
-    Of our own two, one that is not wanted goes, and one that is gone comes back at its place. What others
-    have taken out stays out.
+    Of our own two, one that is not wanted goes, a second entry of it too, and one that is gone comes back at
+    its place. What others have taken out stays out.
     """
-    name, ours = spelling_of(obj).name, (claim.stable, claim.canary)
-    weights = {entry[name]: entry for entry in wanted}
-    live = [entry for entry in entries_of(obj, rule) if entry[name] in weights or entry[name] not in ours]
-    merged = [_weighted(entry, weights.get(entry[name], entry)) for entry in live]
-    here = {entry[name] for entry in live}
-    for place, entry in enumerate(wanted):
-        if entry[name] in ours and entry[name] not in here:
+    spelling, ours, live = spelling_of(obj), (claim.stable, claim.canary), entries_of(obj, rule)
+    wants = dict(zip(numbered(wanted, spelling), wanted, strict=True))
+    here = dict(zip(numbered(live, spelling), live, strict=True))
+    merged = [
+        _weighted(entry, wants.get(key, entry))
+        for key, entry in here.items()
+        if key in wants or key[0] not in ours
+    ]
+    for place, (key, entry) in enumerate(wants.items()):
+        if key[0] in ours and key not in here:
             merged.insert(place, dict(entry))
     return merged
 
@@ -239,7 +242,8 @@ def _weighted(entry: K8sObject, like: K8sObject) -> dict[str, Any]:
 
 
 def _pair_at(obj: K8sObject, each: Located, claim: Claim, percent: int) -> Entries:
-    """The list with `percent` % of what stable and canary have together on the canary; others keep theirs.
+    """The list with `percent` % of what stable and canary have together, all entries of them, on the canary;
+    others keep theirs.
 
     Where somebody has given the canary less than that, it is not given more.
     """
@@ -247,16 +251,12 @@ def _pair_at(obj: K8sObject, each: Located, claim: Claim, percent: int) -> Entri
     wanted = at_percent(each.place.found, claim.stable, claim.canary, percent, spelling)
     if _is_ours(obj, each, claim):
         return _merged(obj, each.rule, wanted, claim)
-    weights = dict(zip(names_of(live, spelling), weights_of(live, spelling), strict=True))
-    both = min(MAX_WEIGHT, weights.get(claim.stable, 0) + weights.get(claim.canary, 0))
-    moved = both if percent == 100 else min(weights.get(claim.canary, 0), round(both * percent / 100))
+    total = totals(live, spelling)
+    both = min(MAX_WEIGHT, total[claim.stable] + total[claim.canary])
+    moved = both if percent == 100 else min(total[claim.canary], round(both * percent / 100))
     split = {claim.stable: both - moved, claim.canary: moved}
-    pair = [
-        entry | ({"weight": split[entry[spelling.name]]} if both else {})
-        for entry in wanted
-        if entry[spelling.name] in split and (spelling.zero or not both or split[entry[spelling.name]])
-    ]
-    return _merged(obj, each.rule, pair, claim)
+    pair = [entry for entry in wanted if entry[spelling.name] in split]
+    return _merged(obj, each.rule, with_weights(pair, split, spelling) if both else pair, claim)
 
 
 def _as_found(obj: K8sObject, each: Located, claim: Claim) -> Entries:

@@ -6,6 +6,7 @@ InferenceModel) between models and adapters of one pool.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
@@ -68,8 +69,35 @@ def factor_for(entries: Entries, stable: str, spelling: Spelling) -> int:
     """
     if carrying(entries, spelling) == [stable]:
         return 1
-    weight = dict(zip(_names(entries, spelling), weights_of(entries, spelling), strict=True))[stable]
-    return 100 // gcd(100, weight)
+    return 100 // gcd(100, totals(entries, spelling)[stable])
+
+
+def totals(entries: Entries, spelling: Spelling) -> Counter[str]:
+    """The weight in effect of all entries of a name together."""
+    total: Counter[str] = Counter()
+    for name, weight in zip(_names(entries, spelling), weights_of(entries, spelling), strict=True):
+        total[name] += weight
+    return total
+
+
+def numbered(entries: Entries, spelling: Spelling) -> list[tuple[str, int]]:
+    """Each entry's name, and its number among those of that name: those that get requests come first."""
+    names, weights = _names(entries, spelling), weights_of(entries, spelling)
+    numbers: Counter[str] = Counter()
+    keys: dict[int, tuple[str, int]] = {}
+    for place in sorted(range(len(names)), key=lambda each: not weights[each]):
+        keys[place] = names[place], numbers[names[place]]
+        numbers[names[place]] += 1
+    return [keys[place] for place in range(len(names))]
+
+
+def with_weights(entries: Entries, weights: Mapping[str, int], spelling: Spelling) -> list[dict[str, Any]]:
+    """The list with these weights by name, one entry of each name having all of it; others as they are."""
+    listed = [
+        {**entry, "weight": 0 if number else weights[name]} if name in weights else dict(entry)
+        for (name, number), entry in zip(numbered(entries, spelling), entries, strict=True)
+    ]
+    return [entry for entry in listed if spelling.zero or entry.get("weight") != 0]
 
 
 def at_percent(
@@ -85,11 +113,7 @@ def at_percent(
         weights = {stable: 100 - percent, canary: percent}
     else:
         weights = _beside_others(found, stable, canary, percent, spelling)
-    entries = [
-        {**entry, "weight": weights[entry[spelling.name]]} if entry[spelling.name] in weights else dict(entry)
-        for entry in _with(canary, found, stable, spelling)
-    ]
-    return [entry for entry in entries if spelling.zero or entry.get("weight") != 0]
+    return with_weights(_with(canary, found, stable, spelling), weights, spelling)
 
 
 def _beside_others(
@@ -97,7 +121,7 @@ def _beside_others(
 ) -> dict[str, int]:
     """The weights that change where others carry requests too: all are multiplied, and keep their shares."""
     factor = factor_for(found, stable, spelling)
-    weights = dict(zip(_names(found, spelling), weights_of(found, spelling), strict=True))
+    weights = totals(found, spelling)
     whole = weights[stable] * factor
     moved = whole * percent // 100
     others = {name: weight * factor for name, weight in weights.items() if weight}

@@ -299,6 +299,40 @@ class TestWhatStandsBeside:
         assert refs(live) == [("llm-pool", MAX_WEIGHT), ("new", 0)]
         assert refs(restored(live)) == [("llm-pool", MAX_WEIGHT)]
 
+    @pytest.mark.parametrize("name", ["llm-pool", "new", "other"])
+    @pytest.mark.parametrize("place", [0, 3])
+    def test_a_backend_that_is_listed_twice_is_drift(self, name: str, place: int) -> None:
+        live = shifted(attached(route([ref("llm-pool", 60), ref("other", 40)])), 50)
+        backends = live["spec"]["rules"][0]["backendRefs"]
+        backends.insert(place, next(dict(each) for each in backends if each["name"] == name))
+        with pytest.raises(RouteDrift, match=rf"(?s){name} \d+.*{name} \d+.* where this rollout had set"):
+            own(live)
+
+    @pytest.mark.parametrize("weight", [5, 50])
+    @pytest.mark.parametrize("place", [0, 2])
+    def test_an_alarm_takes_a_canary_off_that_is_listed_twice(self, place: int, weight: int) -> None:
+        live = shifted(attached(route([ref("llm-pool")])), 50)
+        live["spec"]["rules"][0]["backendRefs"].insert(place, ref("new", weight))
+        claim = drift.own_claim(live, TOKEN)
+        kept = apply_patch(live, patches.retreat_patch(live, claim, kept=20))
+        assert dict(refs(kept))["new"] == round((100 + weight) * 0.2)
+        assert len(refs(kept)) == 2
+        live = apply_patch(live, patches.retreat_patch(live, claim))
+        assert dict(refs(live)) == {"llm-pool": 100 + weight, "new": 0}
+        assert len(refs(live)) == 2
+        assert refs(restored(live)) == [("llm-pool", 100 + weight)]
+
+    @pytest.mark.parametrize("place", [0, 3])
+    @pytest.mark.parametrize("name", ["llm-pool", "new", "other"])
+    def test_an_idle_second_entry_gets_nothing_with_the_next_share(self, name: str, place: int) -> None:
+        live = shifted(attached(route([ref("llm-pool", 60), ref("other", 40)])), 50)
+        live["spec"]["rules"][0]["backendRefs"].insert(place, ref(name, 0))
+        live = shifted(live, 100, 2)
+        own(live)
+        assert sorted(each for each in refs(live) if each[1]) == [("new", 300), ("other", 200)]
+        back = restored(live)
+        assert sorted(each for each in refs(back) if each[1]) == [("llm-pool", 60), ("other", 40)]
+
     def test_other_fields_of_our_entries_stay_as_they_are_now(self) -> None:
         live = shifted(attached(route([ref("llm-pool")])), 50)
         live["spec"]["rules"][0]["backendRefs"][0]["port"] = 8000

@@ -66,6 +66,16 @@ def test_unweighted_targets_beside_weighted_ones_carry_nothing() -> None:
     assert describe(mixed, REWRITE) == "a 1, b 0"
 
 
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("name", ["old", "other"])
+def test_of_an_entry_that_is_listed_twice_the_idle_one_gets_nothing(name: str, place: int) -> None:
+    found = listed(ROUTE, old=60, other=40)
+    found.insert(place, {"name": name, "weight": 0})
+    then = at_percent(found, "old", "new", 25, ROUTE)
+    assert then[place] == {"name": name, "weight": 0}
+    assert [each for each in then if each["weight"]] == listed(ROUTE, old=225, other=200, new=75)
+
+
 @given(
     weights=st.lists(st.integers(0, 5000), min_size=0, max_size=6),
     stable=st.integers(1, 5000),
