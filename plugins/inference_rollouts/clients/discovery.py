@@ -37,7 +37,7 @@ class Extensions:
 
 
 class Discovery:
-    """What `ask` (an API server) says of itself; `now` gives seconds."""
+    """What `ask` (an API server) says of itself; `now` gives seconds. Safe to use from threads."""
 
     def __init__(self, ask: Callable[[Request], Answer], now: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
@@ -61,11 +61,11 @@ class Discovery:
             name = str(group.get("name")) if isinstance(group, dict) else ""
             for version in _versions([group]) if name and not is_own(name) else ():
                 try:
-                    self._remember(str(version))
+                    resources = self._remember(str(version)).resources
                 except (ClusterUnavailable, ClusterRefused):
                     silent[name] = None
                     continue
-                for kind, resource in self._documents[str(version)].resources.items():
+                for kind, resource in resources.items():
                     if resource["namespaced"] and "list" in (resource.get("verbs") or ("list",)):
                         found.setdefault((name, kind), str(version))
         return Extensions(tuple((version, kind) for (_, kind), version in found.items()), tuple(silent))

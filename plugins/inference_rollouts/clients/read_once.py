@@ -39,5 +39,5 @@ class ReadOnce:
 
     def _once(self, key: Key, ask: Callable[..., T], *arguments: object) -> T:
         if key not in self._seen:
-            self._seen[key] = ask(*arguments)
+            self._seen.setdefault(key, ask(*arguments))  # of two who asked side by side both see the first
         return cast(T, self._seen[key])

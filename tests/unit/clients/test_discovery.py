@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from inference_rollouts.clients.api_server import Answer, Request
+from inference_rollouts.clients.discovery import Discovery
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.core.errors import ClusterUnavailable, NotFound
 from inference_rollouts.core.limits import DISCOVERY_NO_TTL
@@ -100,6 +104,23 @@ def test_a_kind_that_lost_its_handler_is_looked_up_anew(
     server.fixed[GROUP], server.fixed["/apis"] = replies(404, b""), replies_json(200, {"groups": []})
     with pytest.raises(NotFound, match="does not serve"):
         get(cluster)
+
+
+class Hasty(Discovery):
+    """Others find out at once that what it was told is not so."""
+
+    def _remember(self, api_version: str, kind: str | None = None) -> Any:
+        known = super()._remember(api_version, kind)
+        self.forget(api_version)
+        return known
+
+
+def test_kinds_that_others_forget_meanwhile_are_listed_as_they_were_told() -> None:
+    def answer(request: Request) -> Answer:
+        groups = [{"name": API.partition("/")[0], "versions": [{"groupVersion": API}]}]
+        return Answer(200, {"groups": groups} if request.path == "/apis" else RESOURCES, "")
+
+    assert (API, "HTTPRoute") in Hasty(answer).extensions().kinds
 
 
 def test_all_kinds_of_extensions_are_found_each_once_and_what_is_silent_is_named(
