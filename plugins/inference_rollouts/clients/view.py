@@ -195,8 +195,11 @@ class Look:
         return all(ask() == version for ask, version in self._versions)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> K8sObject:
-        """As of Reader."""
-        self._remember(api_version, kind, lambda: self._view.version_of(api_version, kind, name))
+        """As of Reader. Of another namespace nothing is watched: nobody can tell that it is unchanged."""
+        if namespace is not None:
+            self._versions.append((object, object()))
+        else:
+            self._remember(api_version, kind, lambda: self._view.version_of(api_version, kind, name))
         return self._view.get(api_version, kind, name, namespace)
 
     def find(self, api_version: str, kind: str, name: str) -> K8sObject | None:

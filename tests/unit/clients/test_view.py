@@ -210,6 +210,17 @@ def test_a_look_knows_whether_what_it_saw_has_changed() -> None:
     view.close()
 
 
+def test_nobody_can_tell_whether_an_object_of_another_namespace_has_changed() -> None:
+    told = Told(pod("a", 1))
+    view = begun(told)
+    here, elsewhere = Look(view), Look(view)
+    here.get(*POD, "a")
+    assert elsewhere.get(*POD, "a", "other") == pod("a", 99)
+    assert (here.unchanged, elsewhere.unchanged) == (True, False)
+    assert elsewhere.age == 0.0
+    view.close()
+
+
 def test_a_view_that_is_closed_is_as_good_as_none() -> None:
     told = Told(pod("a", 1))
     view = ClusterView(told)
