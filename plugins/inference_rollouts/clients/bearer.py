@@ -1,14 +1,19 @@
-"""HTTP APIs that are asked with a bearer token: one that is given, or those of the identity we run as."""
+"""HTTP APIs that are asked with a bearer token: one that is given, or those of the identity we run as.
+
+Where there is neither, with the user and password of the address, if it has them.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import requests
 
@@ -24,19 +29,29 @@ METADATA_SERVER = "http://metadata.google.internal"
 """Where Google gives tokens of the identity that a workload runs as."""
 TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 TOKEN = re.compile("[!-~]+")  # what may stand in a header, as one word
+_WITH_USER = re.compile("(https?://)([^/?#]*)@", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where an API is, and with what it is asked: `token`, else tokens of `metadata_server`, else none.
+    """Where an API is, and what it is asked with: `token`, else tokens of `metadata_server`, else `basic`.
 
-    `name` says in errors where that was set up.
+    `name` says in errors where that was set up. `basic` is the user and password that stood in the `url`, as
+    a header says them: each library makes something else of those, and a URL is told to people.
     """
 
     url: str
     token: str = ""
     metadata_server: str = ""
     name: str = "the connection"
+    basic: str = field(default="", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if found := _WITH_USER.match(self.url):
+            user, _, password = found[2].partition(":")
+            basic = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+            object.__setattr__(self, "basic", basic)
+            object.__setattr__(self, "url", found[1] + self.url[found.end() :])
 
     @property
     def credentials(self) -> str:
@@ -45,6 +60,8 @@ class Access:
             return "The connection's password is what it gets as bearer token."
         if self.metadata_server:
             return "It gets tokens of the identity that Airflow runs as: does that have the right?"
+        if self.basic:
+            return "It gets the user and password of its address."
         return f"It gets no token: give {self.name} one as password, or a workload identity."
 
 
@@ -65,9 +82,11 @@ class _Identity:
     until: float
 
     @property
-    def bearer(self) -> dict[str, str]:
-        """The header that says so."""
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+    def headers(self) -> dict[str, str]:
+        """That which says so, if any."""
+        if self.token:
+            return {"Authorization": f"Bearer {self.token}"}
+        return {"Authorization": f"Basic {self.access.basic}"} if self.access.basic else {}
 
 
 class BearerApi:
@@ -76,8 +95,8 @@ class BearerApi:
     `clock` is the API's, as its answers tell it.
 
     Tokens of an identity are got again before they expire. After a 401 address and token are found out anew,
-    and where the token is another, the request is made again. `timeout`: seconds for all of that; `now` gives
-    seconds.
+    and where what it is asked with is another, the request is made again. `timeout`: seconds for all of that;
+    `now` gives seconds.
     """
 
     def __init__(
@@ -102,7 +121,7 @@ class BearerApi:
         reply = self._send(identity, method, path, left, request)
         if reply.status == 401:
             renewed = self._identify(None, left)
-            if renewed.token != identity.token:
+            if renewed.headers != identity.headers:
                 reply = self._send(renewed, method, path, left, request)
         return reply
 
@@ -118,7 +137,7 @@ class BearerApi:
         reply = await self._asend(line, known, method, path, left, data, headers)
         if reply.status == 401:
             renewed = await line.run(lambda: self._identify(None, left))
-            if renewed.token != known.token:
+            if renewed.headers != known.headers:
                 reply = await self._asend(line, renewed, method, path, left, data, headers)
         return reply
 
@@ -133,7 +152,7 @@ class BearerApi:
         headers: Mapping[str, str],
     ) -> Reply:
         url, began = f"{identity.access.url}{path}", self._now()
-        headers = {**headers, **identity.bearer}
+        headers = {**headers, **identity.headers}
         reply = await line.exchange(method, url, left, ANSWER_BYTES, data=data, headers=headers)
         self.clock.hear(reply.date, self._now() - began)
         return reply
@@ -141,7 +160,7 @@ class BearerApi:
     def _send(
         self, identity: _Identity, method: str, path: str, left: TimeLeft, request: dict[str, Any]
     ) -> Reply:
-        request = {**request, "headers": {**request.get("headers", {}), **identity.bearer}}
+        request = {**request, "headers": {**request.get("headers", {}), **identity.headers}}
         url = f"{identity.access.url}{path}"
         began = self._now()
         reply = exchange(self._session, method, url, left, ANSWER_BYTES, **request)

@@ -3,8 +3,9 @@
 Its host, schema and port name the server (any server of the Prometheus HTTP API, Google Managed Prometheus
 included), extra `path` what comes before `/api/v1`. Its password, if any, is sent as bearer token. Without
 one, and with the extra `workload_identity`, it is tokens of the identity that Airflow runs as: the metadata
-server gives them, or the one that the extra `metadata_server` names. Its type is `prometheus`
-(`inference_rollouts.provider` has the form); any other type will do.
+server gives them, or the one that the extra `metadata_server` names. A user and password in the host
+(`https://user:password@example.com`) are sent as basic authentication where there is no token. Its type
+is `prometheus` (`inference_rollouts.provider` has the form); any other type will do.
 """
 
 from __future__ import annotations

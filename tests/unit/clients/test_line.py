@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
@@ -79,6 +80,32 @@ def test_requests_and_answers_are_those_of_a_thread() -> None:
         prometheus = client(f"{url}/v1/projects/p", "secret")
         assert [list(prometheus.query("up", 7.0))] == in_turn(prometheus)
     assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize(
+    ("user", "token", "sent"),
+    [
+        ("anna:p%40ss:1@", "", "Basic " + b64encode(b"anna:p@ss:1").decode()),
+        ("anna@", "", "Basic " + b64encode(b"anna:").decode()),
+        ("anna:p%40ss@", "secret", "Bearer secret"),
+        ("", "", None),
+    ],
+)
+def test_a_user_and_password_in_the_address_are_sent_alike_where_there_is_no_token(
+    user: str, token: str, sent: str | None
+) -> None:
+    asked: list[str | None] = []
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> Reply:
+        asked.append(request.headers["Authorization"])
+        return (200, "application/json", VECTOR) if len(asked) < 3 else (401, "text/html", b"")
+
+    with serving(answer) as url:
+        prometheus = client(url.replace("://", f"://{user}"), token)
+        assert [list(prometheus.query("up", 7.0))] == in_turn(prometheus)
+        with pytest.raises(PrometheusUnavailable, match=rf"Prometheus at {url} answered 401"):
+            in_turn(prometheus)
+    assert asked == [sent] * 3
 
 
 def test_a_compressed_answer_is_read() -> None:
