@@ -67,7 +67,7 @@ async def rounds(rollouts: int, count: int, profile: cProfile.Profile | None) ->
     step_observer.SLOW_STORE = view.WATCH_SECONDS = view.VIEW_AGE = PATIENCE  # type: ignore[attr-defined]
     began = now = time.time()
     frozen = [frozen_of(number) for number in range(rollouts)]
-    async with sharing(frozen[0]) as shared:
+    async with sharing(frozen[0].plan) as shared:
         if profile:
             shared.asking = shared.observing = Inline()
         [clients] = shared.clients.values()

@@ -1,4 +1,4 @@
-"""What all triggers of an event loop share that watch by the same connections: clients, views, threads.
+"""What triggers of an event loop share that watch, or wait, by the same connections: clients, views, threads.
 
 It is made with the first and closed with the last. Who watches alone has it for itself.
 """
@@ -19,6 +19,7 @@ from inference_rollouts.clients.line import Line
 from inference_rollouts.core.judging.judge import Carried, Judgement, StepContext
 from inference_rollouts.core.limits import OBSERVING_AT_ONCE, STORE_AT_ONCE
 from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.kinds import kind_of
@@ -37,7 +38,8 @@ JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval, for which so many are
 @dataclass(slots=True)
 class Shared:
     """Of one cluster and one metrics store: `asking` are threads for the store, `finishing` for acting on
-    final judgements, which may be tried for minutes, and `observing` for all else.
+    final judgements, which may be tried for minutes, `waiting` for looking at what is waited for, which asks
+    others too, and `observing` for all else.
 
     What is slow there delays those who watch there, and nobody else. By the `line` the store is asked for the
     newest counts, which costs no thread.
@@ -46,6 +48,7 @@ class Shared:
     asking: Executor = field(default_factory=lambda: ThreadPoolExecutor(STORE_AT_ONCE, "store"))
     observing: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "observing"))
     finishing: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "finishing"))
+    waiting: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "waiting"))
     line: Line = field(init=False)
     clients: dict[str, Clients] = field(default_factory=dict)  # by namespace
     users: dict[str, int] = field(default_factory=dict)  # the same
@@ -115,6 +118,10 @@ class Shared:
         """What `act` returns, or raises, in a thread, in the context of who asks."""
         return await _in(self.observing, act)
 
+    async def look(self, act: Callable[[], T]) -> T:
+        """As `run`, in threads for who waits: those who observe wait for none of them."""
+        return await _in(self.waiting, act)
+
     def run_of(self, frozen: Frozen) -> Run:
         """A run with the clients that are shared."""
         return Run(frozen, self.clients[frozen.plan.namespace], kind_of(frozen.plan))
@@ -124,7 +131,7 @@ class Shared:
         if self.due:
             self.due.cancel()
         await self.line.close()
-        for threads in (self.asking, self.observing, self.finishing):
+        for threads in (self.asking, self.observing, self.finishing, self.waiting):
             threads.shutdown(wait=False)
 
 
@@ -155,9 +162,9 @@ _all: dict[_Key, Shared] = {}
 
 
 @asynccontextmanager
-async def sharing(frozen: Frozen) -> AsyncIterator[Shared]:
-    """What is shared by all who watch there, in the event loop that runs."""
-    connections, namespace = frozen.plan.connections, frozen.plan.namespace
+async def sharing(plan: Plan) -> AsyncIterator[Shared]:
+    """What is shared by all who watch or wait where a plan is, in the event loop that runs."""
+    connections, namespace = plan.connections, plan.namespace
     key = asyncio.get_running_loop(), connections
     if key not in _all:
         _all[key] = Shared()

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -13,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.retirement.idle import Clock, Observation
 from inference_rollouts.core.retirement.retirement import Retirement
-from inference_rollouts.hooks.clients import clients_of
+from inference_rollouts.hooks.sharing import Shared, sharing
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.retirement import Subject
 
@@ -38,29 +39,34 @@ class IdleTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         retirement = Retirement.from_json(self.retirement)
-        plan = retirement.plan
-        longest, scrape = plan.retention.longest_stream, plan.analysis.interval
-        poll = max(scrape, longest / OBSERVATIONS)
-        subject = kind_of(plan).retired(clients_of(plan), retirement)
-        clock, logged = Clock(), -math.inf
         try:
-            while not clock.is_quiet(longest):
-                now = time.time()
-                before = clock.last.at if clock.last else now - poll
-                seconds = math.ceil(now - before + 2 * scrape)
-                observation = await asyncio.to_thread(observe, subject, now, seconds)
-                clock = clock.tick(observation)
-                sentence = clock.sentence(longest)
-                if now >= logged + LOG_EVERY:
-                    self.log.info("%s: %s", retirement.name, sentence)
-                    logged = now
-                if now >= self.deadline:
-                    raise RolloutError(f"{retirement.name} is still in use and stays as it is: {sentence}.")
-                await asyncio.sleep(min(poll, longest))
+            async with sharing(retirement.plan) as shared:
+                since = await self._idle_since(retirement, shared)
         except RolloutError as error:
             yield TriggerEvent({"error": str(error)})
             return
-        yield TriggerEvent({"since": clock.since})
+        yield TriggerEvent({"since": since})
+
+    async def _idle_since(self, retirement: Retirement, shared: Shared) -> float | None:
+        """Since when it has been quiet, once that is for long enough. Raises RolloutError at the deadline."""
+        plan = retirement.plan
+        longest, scrape = plan.retention.longest_stream, plan.analysis.interval
+        poll = max(scrape, longest / OBSERVATIONS)
+        subject = kind_of(plan).retired(shared.clients[plan.namespace], retirement)
+        clock, logged = Clock(), -math.inf
+        while not clock.is_quiet(longest):
+            now = time.time()
+            before = clock.last.at if clock.last else now - poll
+            look = partial(observe, subject, now, math.ceil(now - before + 2 * scrape))
+            clock = clock.tick(await shared.look(look))
+            sentence = clock.sentence(longest)
+            if now >= logged + LOG_EVERY:
+                self.log.info("%s: %s", retirement.name, sentence)
+                logged = now
+            if now >= self.deadline:
+                raise RolloutError(f"{retirement.name} is still in use and stays as it is: {sentence}.")
+            await asyncio.sleep(min(poll, longest))
+        return clock.since
 
 
 def observe(subject: Subject, now: float, seconds: int) -> Observation:

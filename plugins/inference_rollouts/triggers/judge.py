@@ -49,7 +49,7 @@ class JudgeTrigger(BaseTrigger):
         frozen = Frozen.from_json(self.frozen)
         carried = Carried.from_json(self.carried) if self.carried else Carried()
         context = frozen.plan.step_context(self.step, self.since)
-        async with sharing(frozen) as shared:
+        async with sharing(frozen.plan) as shared:
             observer = shared.observer(frozen, context, carried)
             try:
                 judgement = await self._judge(shared, observer)

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.reporting.status import Status, preparing
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.hooks.sharing import sharing
 from inference_rollouts.rollout.checks import check_now
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers.event import event_of
@@ -56,13 +56,15 @@ class ReadyTrigger(BaseTrigger):
     async def ready(self) -> TriggerEvent:
         """The one event."""
         frozen = Frozen.from_json(self.frozen)
-        run, publisher = open_run(frozen), Publisher(self)
-        while True:
-            answer = await asyncio.to_thread(self.look, run)
-            if answer.message != self.waits_for:
-                self.waits_for = answer.message
-                self.log.info("%s", answer.message)
-            if answer.phase is not Phase.WAITING or time.time() >= self.deadline:
-                return event_of(frozen, {"phase": answer.phase.value, "message": answer.message})
-            await publisher.publish(self.status(frozen), self.waits_for)
-            await asyncio.sleep(self.poll)
+        publisher = Publisher(self)
+        async with sharing(frozen.plan) as shared:
+            run = shared.run_of(frozen)
+            while True:
+                answer = await shared.look(lambda: self.look(run))
+                if answer.message != self.waits_for:
+                    self.waits_for = answer.message
+                    self.log.info("%s", answer.message)
+                if answer.phase is not Phase.WAITING or time.time() >= self.deadline:
+                    return event_of(frozen, {"phase": answer.phase.value, "message": answer.message})
+                await publisher.publish(self.status(frozen), self.waits_for)
+                await asyncio.sleep(self.poll)

@@ -14,7 +14,7 @@ from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.schedule.zones import local_and_utc
-from inference_rollouts.hooks.clients import open_run
+from inference_rollouts.hooks.sharing import Shared, sharing
 from inference_rollouts.rollout.checks import check_now
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.step_observer import StepObserver
@@ -66,13 +66,14 @@ class RoomTrigger(ReadyTrigger):
         return Readiness(Phase.WAITING, held.message)  # what failed the watch ends, with its reflex
 
     async def _room(self) -> TriggerEvent:
-        run = open_run(Frozen.from_json(self.frozen))
-        self.waits_for = f"The next window opens at {local_and_utc(self.opens, run.frozen.calendar.zone)}."
-        left = self.opens - time.time()
-        while left > 0 and not await self._is_aborted(run):
-            await asyncio.sleep(min(left, LONGEST_SLEEP))
-            left = self.opens - time.time()
-        return await self.ready()
+        frozen = Frozen.from_json(self.frozen)
+        self.waits_for = f"The next window opens at {local_and_utc(self.opens, frozen.calendar.zone)}."
+        async with sharing(frozen.plan) as shared:
+            run, left = shared.run_of(frozen), self.opens - time.time()
+            while left > 0 and not await self._is_aborted(shared, run):
+                await asyncio.sleep(min(left, LONGEST_SLEEP))
+                left = self.opens - time.time()
+            return await self.ready()
 
-    async def _is_aborted(self, run: Run) -> bool:
-        return (await asyncio.to_thread(check_now, run, "free")).phase is Phase.FAILED
+    async def _is_aborted(self, shared: Shared, run: Run) -> bool:
+        return (await shared.look(lambda: check_now(run, "free"))).phase is Phase.FAILED

@@ -59,7 +59,7 @@ async def alarm(
     had concluded; `meanwhile` names the record of the watch. Each observation that is no alarm is told.
     """
     run, last = Frozen.from_json(frozen), Judgement.from_json(judgement)
-    async with sharing(run) as shared:
+    async with sharing(run.plan) as shared:
         while True:
             try:
                 observer, last = await _leg(shared, run, last, meanwhile, tell)

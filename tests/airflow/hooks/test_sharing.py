@@ -7,20 +7,28 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.triggers.base import BaseTrigger
 
 from inference_rollouts.core.judging.judgement import Judgement
+from inference_rollouts.core.limits import OBSERVING_AT_ONCE
+from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.hooks import sharing as module
 from inference_rollouts.hooks.sharing import AT_ONCE, BUSY, fitting, sharing
+from inference_rollouts.rollout import checks
+from inference_rollouts.triggers.idle import IdleTrigger
 from inference_rollouts.triggers.judge import JudgeTrigger
+from inference_rollouts.triggers.room import RoomTrigger
 from inference_rollouts.triggers.watch import alarm
 from tests.support.airflow import use
 from tests.support.fake_cluster import FakeCluster
 from tests.support.freezing import preflight
-from tests.support.plans import CANARY, STABLE, frozen_food_review
+from tests.support.left_behind import LONGEST, Stage
+from tests.support.plans import CANARY, STABLE, frozen_food_review, llm_plan
 from tests.support.steps import Step
 
 
@@ -31,9 +39,9 @@ def test_clients_are_made_with_the_first_and_closed_with_the_last() -> None:
 async def first_and_last() -> None:
     first = frozen_food_review()
     other = frozen_food_review(namespace="elsewhere")
-    async with sharing(first) as shared:
+    async with sharing(first.plan) as shared:
         clients = shared.run_of(first).clients
-        async with sharing(first) as again, sharing(other) as beside:
+        async with sharing(first.plan) as again, sharing(other.plan) as beside:
             assert again is shared is beside
             assert again.run_of(first).clients is clients
             elsewhere = beside.run_of(other).clients
@@ -55,9 +63,26 @@ def test_other_connections_share_nothing() -> None:
 async def others() -> None:
     first = frozen_food_review()
     other = frozen_food_review(connections={"kubernetes": "other", "prometheus": "prometheus_default"})
-    async with sharing(first) as here, sharing(other) as there:
+    async with sharing(first.plan) as here, sharing(other.plan) as there:
         assert here.observing is not there.observing
         assert here.asking is not there.asking
+        assert here.waiting is not there.waiting
+
+
+def test_who_observes_waits_for_none_who_look_at_what_they_wait_for() -> None:
+    asyncio.run(looking_and_observing())
+
+
+async def looking_and_observing() -> None:
+    over = threading.Event()
+    async with sharing(frozen_food_review().plan) as shared:
+        looking = [asyncio.create_task(shared.look(over.wait)) for _ in range(2 * OBSERVING_AT_ONCE)]
+        await asyncio.sleep(0)
+        try:
+            assert await asyncio.wait_for(shared.run(lambda: 1), 20) == 1
+        finally:
+            over.set()
+        assert all(await asyncio.gather(*looking))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +109,7 @@ async def judged_side_by_side(count: int, within: float, monkeypatch: pytest.Mon
         catches_up=False, run=SimpleNamespace(plan=SimpleNamespace(analysis=analysis))
     )
     begun: Any = SimpleNamespace(alarmed=False)
-    async with sharing(frozen_food_review()) as shared:
+    async with sharing(frozen_food_review().plan) as shared:
         observing = [shared._judged(observer, begun) for _ in range(count)]
         async with asyncio.timeout(60):
             seen: list[Any] = await asyncio.gather(*observing)
@@ -128,6 +153,45 @@ def test_an_alarm_waits_for_none_of_the_threads_that_all_of_a_process_share(
 
     assert asyncio.run(event()).payload["judgement"]["verdict"] == "rollback"
     assert step.cluster.weights() == {STABLE: 1, CANARY: 0}
+
+
+@pytest.mark.parametrize("opens", [0.0, 3600.0])
+def test_waiting_for_room_takes_none_of_the_threads_that_all_of_a_process_share(
+    opens: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what watches for it ends with it."""
+    step, closed, over = Step(), list[bool](), threading.Event()
+    view: Any = SimpleNamespace(close=lambda: closed.append(True))
+    use(replace(step.run.clients, view=view), monkeypatch)
+    frozen, deadline = step.run.frozen.to_json(), time.time() + 600
+    phase = Phase.FAILED if opens else Phase.READY  # what is aborted waits for no window
+    monkeypatch.setitem(checks.CHECKS, "free", lambda *_: Readiness(phase, "it is"))
+    monkeypatch.setitem(checks.CHECKS, "capacity", lambda *_: Readiness(Phase.READY, "there is room"))
+    trigger = RoomTrigger(
+        judgement=None, opens=opens and deadline, frozen=frozen, check="capacity:2", deadline=deadline, poll=0
+    )
+    assert asyncio.run(while_others_hold_all(trigger, over)).payload["phase"] == phase.value
+    assert closed == [True]
+    assert not module._all
+
+
+def test_waiting_until_a_pool_is_idle_takes_none_of_them_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, over = Stage(), threading.Event()
+    use(stage.clients, monkeypatch)
+    retirement = stage.found(llm_plan(retention={"keep": 0, "longest_stream": LONGEST})).to_json()
+    trigger = IdleTrigger(retirement=retirement, deadline=0.0)
+    assert "still in use" in asyncio.run(while_others_hold_all(trigger, over)).payload["error"]
+    assert not module._all
+
+
+async def while_others_hold_all(trigger: BaseTrigger, over: threading.Event) -> Any:
+    """The event of a trigger where the threads of the process are taken until it is there."""
+    asyncio.get_running_loop().set_default_executor(threads := ThreadPoolExecutor(1))
+    threads.submit(over.wait)
+    try:
+        return await asyncio.wait_for(anext(aiter(trigger.run())), 20)
+    finally:
+        over.set()
 
 
 def test_judges_side_by_side_end_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
