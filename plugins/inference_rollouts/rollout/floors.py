@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -18,6 +18,7 @@ from inference_rollouts.core.routing.floors import SCALERS
 from inference_rollouts.core.routing.patches import Patch
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.rollout.targets import claimable_objects, find_pool
+from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.workloads import chosen_by, workloads_of
 from inference_rollouts.rollout.writer import Decide, Writer
 
@@ -68,6 +69,19 @@ def settle_floors(writer: Writer, target: Target) -> None:
         _settle(writer, target)
     except Exception as error:
         log.warning("the floors that %s remembers are not back yet: %s", target, error)
+
+
+def settle_others(writer: Writer, ours: Collection[Target]) -> None:
+    """The same of what other rollouts let go: the end of this one may be what their floors waited for."""
+    try:
+        objects = claimable_objects(writer.cluster)
+    except Exception as error:
+        log.info("whether others owe floors is not to be seen: %s", error)
+        return
+    for obj in objects:
+        target, last = target_of(obj), read_ending(obj)
+        if last and last.floors and target not in ours:
+            settle_floors(writer, target)
 
 
 def _settle(writer: Writer, target: Target) -> None:

@@ -22,7 +22,7 @@ from inference_rollouts.core.routing.claim import Claim, Ending, Phase, ended, r
 from inference_rollouts.core.routing.drift import in_order, is_as_found, may_be_astray
 from inference_rollouts.core.routing.patches import Patch, ending_of
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.rollout.floors import settle_floors
+from inference_rollouts.rollout.floors import settle_floors, settle_others
 from inference_rollouts.rollout.versions import settle_version
 from inference_rollouts.rollout.watching import Watcher, end_watch, holder
 from inference_rollouts.rollout.writer import Writer
@@ -243,6 +243,7 @@ class WayBack:
         for target in self.targets:
             settle_floors(self.writer, target)
             settle_version(self.writer, target)
+        settle_others(self.writer, self.targets)
 
     def _due(self, claim: Claim) -> Claim:
         """The claim when the way back begins: its end is due from now on."""

@@ -182,7 +182,10 @@ def test_what_is_owed_stays_while_the_next_rollout_needs_it_and_is_put_back_when
     assert not owed(step)
 
 
-def test_what_is_owed_stays_while_a_rollout_of_another_route_has_the_same_stable_pool() -> None:
+@pytest.mark.parametrize("end", ["restored", "promoted"])
+def test_what_is_owed_stays_while_a_rollout_of_another_route_has_the_same_stable_pool(end: str) -> None:
+    """Its end puts it back, without anybody else."""
+
     def shared(cluster: FakeCluster) -> None:
         scaler(cluster, minReplicas=1, maxReplicas=8)
         cluster.put_route("second", [ref(STABLE)])
@@ -193,10 +196,9 @@ def test_what_is_owed_stays_while_a_rollout_of_another_route_has_the_same_stable
     frozen = replace(step.run.frozen, token="other", plan=plan, targets=targets)
     other = replace(step.run, frozen=frozen, kind=kind_of(plan))
     other.attach()
-    finish(step, "restored")
+    finish(step, end)
     assert spec_of(step)["minReplicas"] == 3
     other.traffic.way_back.restore("a test", 9.0)
-    Guardian(step.cluster, None, "guardian").round()
     assert spec_of(step)["minReplicas"] == 1
     assert not owed(step)
 
