@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 import re
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -183,32 +184,35 @@ class StandIns:
 
     async def _query(self, request: web.Request) -> web.Response:
         asked = await request.post()
-        number = NUMBER.search(str(asked["query"]))
-        assert number, asked
-        at = float(str(asked["time"]))
-        body = self._vector(int(number[1]), at)
+        return self._stored(self._answer(asked, "vector", [float(str(asked["time"]))]))
+
+    async def _range(self, request: web.Request) -> web.Response:
+        asked = await request.post()
+        start, end, step = (float(str(asked[name])) for name in ("start", "end", "step"))
+        times = [start + step * place for place in range(math.floor((end - start) / step) + 1)]
+        return self._stored(self._answer(asked, "matrix", times))
+
+    def _stored(self, body: bytes) -> web.Response:
         self.counted.add("store", len(body))
         return web.Response(body=body, content_type="application/json")
 
-    async def _range(self, request: web.Request) -> web.Response:
-        empty = b'{"status": "success", "data": {"resultType": "matrix", "result": []}}'
-        self.counted.add("store", len(empty))
-        return web.Response(body=empty, content_type="application/json")
-
-    def _vector(self, number: int, at: float) -> bytes:
+    def _answer(self, asked: Mapping[str, Any], kind: str, times: Sequence[float]) -> bytes:
         """What is the same in each answer is made once."""
+        found = NUMBER.search(str(asked["query"]))
+        assert found, asked
+        number = int(found[1])
         if (template := self._templates.get(number)) is None:
             template = self._templates[number] = _template(number)
-        parts = []
+        parts = [f'{{"status":"success","data":{{"resultType":"{kind}","result":[']
         for place, share in enumerate(_SHARES * (2 * PODS)):
-            pod = place // len(_SHARES)
-            total = int(RATE * max(0.0, at - self.begun) * (1 + pod / 97))
-            value = f'[{at:.3f},"{int(total * share) if share else 1}"]}}'
+            values = ",".join(self._value(place // len(_SHARES), share, at) for at in times)
             parts.append(template[place])
-            parts.append(value)
-        return "".join(
-            ['{"status":"success","data":{"resultType":"vector","result":[', *parts, "]}}"]
-        ).encode()
+            parts.append(f'"value":{values}}}' if kind == "vector" else f'"values":[{values}]}}')
+        return "".join([*parts, "]}}"]).encode()
+
+    def _value(self, pod: int, share: float, at: float) -> str:
+        total = int(RATE * max(0.0, at - self.begun) * (1 + pod / 97))
+        return f'[{at:.3f},"{int(total * share) if share else 1}"]'
 
 
 _SHARES = [value / 10_000 for _, value in samples_of(CANARY, 10_000)]
@@ -228,7 +232,7 @@ def _template(number: int) -> list[str]:
         for labels, _ in samples_of(STABLE, 1)
     ]
     texts = [json.dumps(each, separators=(",", ":")) for each in labels]
-    return [f'{"," if place else ""}{{"metric":{text},"value":' for place, text in enumerate(texts)]
+    return [f'{"," if place else ""}{{"metric":{text},' for place, text in enumerate(texts)]
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from inference_rollouts.core.judging.judge import Carried
 from inference_rollouts.core.schedule.calendar import Calendar
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.spare import Spare
 from inference_rollouts.rollout.step_observer import StepObserver
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
@@ -62,8 +63,8 @@ class Step:
         self.run.traffic.permit(0, start)
         self.since = self.run.traffic.shift(1, self.run.plan.all_steps[0], start)
 
-    def observer(self) -> StepObserver:
-        return StepObserver(self.run, self.run.plan.step_context(1, self.since), Carried())
+    def observer(self, spare: Spare | None = None) -> StepObserver:
+        return StepObserver(self.run, self.run.plan.step_context(1, self.since), Carried(), spare=spare)
 
     def judged(self) -> dict[str, Any]:
         """What the judge says in the end, observing when each observation is due."""

@@ -17,13 +17,14 @@ from typing import Any, TypeVar
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.line import Line
 from inference_rollouts.core.judging.judge import Carried, Judgement, StepContext
-from inference_rollouts.core.limits import OBSERVING_AT_ONCE, STORE_AT_ONCE
+from inference_rollouts.core.limits import OBSERVING_AT_ONCE, SPARE_PACE, SPARE_TICKS, STORE_AT_ONCE
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.spare import Spare
 from inference_rollouts.rollout.step_observer import Begun, StepObserver
 from inference_rollouts.rollout.together import judge_all
 
@@ -50,6 +51,7 @@ class Shared:
     finishing: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "finishing"))
     waiting: Executor = field(default_factory=lambda: ThreadPoolExecutor(OBSERVING_AT_ONCE, "waiting"))
     line: Line = field(init=False)
+    spare: Spare = field(default_factory=lambda: Spare(SPARE_TICKS, SPARE_PACE))
     clients: dict[str, Clients] = field(default_factory=dict)  # by namespace
     users: dict[str, int] = field(default_factory=dict)  # the same
     judging: list[_Judging] = field(default_factory=list)
@@ -70,7 +72,7 @@ class Shared:
     ) -> StepObserver:
         """One who shares all this."""
         run = self.run_of(frozen)
-        return StepObserver(run, context, carried, self.asking, self.line, asks=asks, known=known)
+        return StepObserver(run, context, carried, self.asking, self.line, self.spare, asks=asks, known=known)
 
     async def observe(self, observer: StepObserver, now: float) -> Judgement:
         """One observation at `now` (Unix time). Raises as `StepObserver.observe`."""

@@ -12,11 +12,12 @@ from inference_rollouts.clients.line import Line
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.counts import Grid, Snapshot
 from inference_rollouts.core.judging.policy import STORM_WINDOWS, StepContext
-from inference_rollouts.core.limits import CATCH_UP, LATE
+from inference_rollouts.core.limits import CATCH_UP, LATE, SPARE_PACE, SPARE_TICKS
 from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.observation import aanswers, queries_of, snapshots, storm_between
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.spare import Spare
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,19 @@ class Answer:
 
 
 class Counting:
-    """Asks for what has passed, beside everything else: in `threads`, or by a `line` where there is one."""
+    """Asks for what has passed, beside everything else: in `threads`, or by a `line` where there is one.
 
-    def __init__(self, run: Run, step: StepContext, threads: Executor, line: Line | None = None) -> None:
+    What was missed is asked for as far as there is `spare`, of its own where others share none with it.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        step: StepContext,
+        threads: Executor,
+        line: Line | None = None,
+        spare: Spare | None = None,
+    ) -> None:
         policy = run.plan.analysis
         self.grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
         self.notes: tuple[str, ...] = ()  # what is to be said of the latest answers
@@ -49,6 +60,7 @@ class Counting:
         self._storms = storm_watch_of(run.frozen)
         self._queries = queries_of(run.frozen)
         self._line = line
+        self._spare = spare or Spare(SPARE_TICKS, SPARE_PACE)
         self._beside = Beside(Answer(), threads)
 
     @property
@@ -91,8 +103,10 @@ class Counting:
         """
         few = 1 if self.done else 2
         missed = self.grid.passed(now) - self.done
-        late = self.done and missed <= LATE
-        return self.grid.missed(self.done, now, few if late or not self._beside.last.answers else CATCH_UP)
+        if missed <= (LATE if self.done else few) or not self._beside.last.answers:
+            return self.grid.missed(self.done, now, few)
+        more = self._spare.take(min(missed, CATCH_UP) - few, now)
+        return self.grid.missed(self.done, now, few + more)
 
     def _answer(self, now: float, due: Sequence[float]) -> Answer:
         prometheus = self._run.clients.prometheus

@@ -46,6 +46,7 @@ from inference_rollouts.rollout.lookout import Lookout
 from inference_rollouts.rollout.observation import ClusterObservation
 from inference_rollouts.rollout.record_file import RecordFile
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.spare import Spare
 from inference_rollouts.rollout.watching import Watcher, holder
 
 
@@ -65,7 +66,8 @@ class Begun:
 class StepObserver:
     """Has the counts of one step; `observe` may be called at any time and catches up with missed ticks.
 
-    What is asked beside is asked in `threads`, of its own where others share none with it, or by a `line`.
+    What is asked beside is asked in `threads`, of its own where others share none with it, or by a `line`;
+    what was missed as far as there is `spare`.
     Who shares a process with many calls `begin`, waits for what is `asked`, then calls `count`, `judge` and
     `conclude`. Of these `begin` and `conclude` alone ask anybody; where they need not, `glance` begins in the
     first's place, and `is_concluded` says so of the second.
@@ -80,6 +82,7 @@ class StepObserver:
         carried: Carried,
         threads: Executor | None = None,
         line: Line | None = None,
+        spare: Spare | None = None,
         *,
         asks: bool = False,
         known: float | None = None,
@@ -100,7 +103,7 @@ class StepObserver:
         self._answer = Answer()
         self._told_smaller = False
         threads = threads or ThreadPoolExecutor(2, thread_name_prefix="beside")
-        self._counting = Counting(run, context, threads, line)
+        self._counting = Counting(run, context, threads, line, spare)
         self._ahead = Ahead(run, context, threads)
         self._lookout = Lookout(run, context, self.sums.crashes, known)
         self._watcher = Watcher(run.cluster, holder("triggerer"))

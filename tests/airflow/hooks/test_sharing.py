@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import BaseTrigger
 
+from inference_rollouts.core.judging.judge import Carried
 from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.core.limits import OBSERVING_AT_ONCE
 from inference_rollouts.core.objects.readiness import Phase, Readiness
@@ -67,6 +68,7 @@ async def others() -> None:
         assert here.observing is not there.observing
         assert here.asking is not there.asking
         assert here.waiting is not there.waiting
+        assert here.spare is not there.spare
 
 
 def test_who_observes_waits_for_none_who_look_at_what_they_wait_for() -> None:
@@ -83,6 +85,17 @@ async def looking_and_observing() -> None:
         finally:
             over.set()
         assert all(await asyncio.gather(*looking))
+
+
+def test_who_comes_late_takes_of_what_all_here_can_spare() -> None:
+    async def observers() -> None:
+        frozen = frozen_food_review()
+        context = frozen.plan.step_context(1, 0.0)
+        async with sharing(frozen.plan) as shared:
+            both = [shared.observer(frozen, context, Carried()) for _ in range(2)]
+            assert {each._counting._spare for each in both} == {shared.spare}
+
+    asyncio.run(observers())
 
 
 @pytest.mark.parametrize(

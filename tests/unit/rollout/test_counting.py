@@ -11,6 +11,7 @@ import pytest
 from inference_rollouts.core.judging.counts import Grid
 from inference_rollouts.core.limits import CATCH_UP, FIRST_WORD, LATE
 from inference_rollouts.rollout import step_observer
+from inference_rollouts.rollout.spare import Spare
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
 
@@ -40,7 +41,7 @@ def test_who_takes_over_late_asks_once_for_all_that_was_missed(monkeypatch: pyte
     step = Step(analysis=SECONDS, metrics="vllm")
     asked, observer = asked_of(step, monkeypatch), step.observer()
     observer.observe(step.since + 600)
-    assert asked == [601 // 6 + 1]
+    assert asked == [600 // 6 + 1]
     assert asked[0] <= CATCH_UP
     assert observer.latest.windows[-1].end == step.since + 600
     assert observer.sums.seconds == 600
@@ -73,6 +74,22 @@ def test_who_is_a_little_late_asks_for_the_newest_tick_alone(
     assert asked == [1, ticks]
     assert observer.latest.windows[-1].end == step.since + late
     assert observer.sums.seconds == late
+
+
+def test_of_many_who_take_over_together_each_asks_for_as_much_as_there_is_time_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What happened is counted all the same, in longer windows, and more is asked for as time goes on."""
+    step, spare = Step(analysis=SECONDS, metrics="vllm"), Spare(150, pace=10.0)
+    asked = asked_of(step, monkeypatch)
+    observers = [step.observer(spare) for _ in range(3)]
+    for observer in observers:
+        observer.observe(step.since + 600)
+        assert observer.sums.seconds > 0.95 * 600
+    assert asked == [101, 32, 2]
+    observers[-1].observe(step.since + 600 + LATE + 3)
+    assert asked[3:] == [LATE + 3]
+    assert observers[-1].latest.windows[-1].end == step.since + 600 + LATE + 3
 
 
 def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:

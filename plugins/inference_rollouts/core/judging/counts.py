@@ -69,10 +69,12 @@ class Grid:
     def missed(self, done: int, now: float, most: int) -> list[float]:
         """The ticks after the first `done` ones, thinned evenly to `most` at most; always with the newest.
 
-        Counters are cumulative: nothing is lost by leaving some out, the windows are longer.
+        Counters are cumulative: nothing is lost by leaving some out, the windows are longer. Only of what was
+        before the first of all nothing is known, so that is among the earliest.
         """
         passed = self.passed(now)
-        stride = max(1, math.ceil((passed - done) / most))
+        windows, most = (passed - done, most) if done else (passed - 1, max(1, most - 1))
+        stride = max(1, math.ceil(windows / most))
         return [self.anchor + i * self.interval for i in range(passed - 1, done - 1, -stride)][::-1]
 
 

@@ -260,7 +260,13 @@ def test_many_missed_ticks_are_thinned_evenly_and_end_with_the_newest(passed: in
     assert found[-1] == 100 + 5 * (passed - 1)
     assert min(passed, 60) <= len(found) <= 120
     assert len({later - earlier for earlier, later in pairwise(found)}) <= 1
-    assert found[0] >= 100
+    assert 0 <= found[0] - 100 < max(5, (found[-1] - 100) / 59)
+
+
+@pytest.mark.parametrize("passed", [2, 3, 7, 120, 999])
+def test_two_ticks_are_the_first_and_the_newest_so_that_all_between_is_counted(passed: int) -> None:
+    newest = 100.0 + 5 * (passed - 1)
+    assert counts.Grid(100, 5).missed(0, now=newest, most=2) == [100, newest]
 
 
 def test_missing_metrics_and_thresholds_are_named() -> None:
