@@ -21,6 +21,8 @@ from inference_rollouts.rollout.spare import Spare
 
 log = logging.getLogger(__name__)
 
+FEW = 2  # ticks that make a first window
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -82,8 +84,8 @@ class Counting:
         if not self._late:
             due = self._due(now)
             self.ticks = len(due)
-            if self._line and len(due) == 1:
-                self._beside.expect(self._line.begin(partial(self._aanswer, self._line, now, due[0])))
+            if self._line and 0 < len(due) <= FEW:
+                self._beside.expect(self._line.begin(partial(self._aanswer, self._line, now, due)))
             else:
                 self._beside.ask(partial(self._answer, now, due))
 
@@ -101,12 +103,11 @@ class Counting:
         After a failure the newest alone, or the two that make a first window: a store that is slow is not
         asked for more than it can give. Nor is a process that comes late made later by what it has missed.
         """
-        few = 1 if self.done else 2
+        few, enough = (1, LATE) if self.done else (FEW, FEW)
         missed = self.grid.passed(now) - self.done
-        if missed <= (LATE if self.done else few) or not self._beside.last.answers:
-            return self.grid.missed(self.done, now, few)
-        more = self._spare.take(min(missed, CATCH_UP) - few, now)
-        return self.grid.missed(self.done, now, few + more)
+        if missed > enough and self._beside.last.answers and self._spare.take(min(missed, CATCH_UP), now):
+            return self.grid.missed(self.done, now, CATCH_UP)
+        return self.grid.missed(self.done, now, few)
 
     def _answer(self, now: float, due: Sequence[float]) -> Answer:
         prometheus = self._run.clients.prometheus
@@ -118,12 +119,13 @@ class Counting:
             return _none(error)
         return self._answered(now, seen)
 
-    async def _aanswer(self, line: Line, now: float, tick: float) -> Answer:
+    async def _aanswer(self, line: Line, now: float, due: Sequence[float]) -> Answer:
+        prometheus = self._run.clients.prometheus
         try:
-            seen = await aanswers(self._run.clients.prometheus, line, self._queries, tick)
+            seen = [await aanswers(prometheus, line, self._queries, tick) for tick in due]
         except PrometheusUnavailable as error:
             return _none(error)
-        return self._answered(now, [seen])
+        return self._answered(now, seen)
 
     def _answered(self, now: float, seen: Sequence[Snapshot]) -> Answer:
         remarks_on = self._run.clients.prometheus.remarks_on

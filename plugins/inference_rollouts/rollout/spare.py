@@ -6,8 +6,8 @@ import threading
 
 
 class Spare:
-    """Ticks that may be asked for beside the newest, by all who share a process: `most` at once, and `pace`
-    more with each second.
+    """Ticks that were missed and may be asked for by all who share a process: `most` at once, and `pace` more
+    with each second.
 
     Very many who begin together, as after a restart, would come the later the more each had to catch up on,
     and would never be on time again. Safe to use from threads.
@@ -20,12 +20,13 @@ class Spare:
         self._at: float | None = None
         self._lock = threading.Lock()
 
-    def take(self, ticks: int, now: float) -> int:
-        """How many of so many may be asked for at `now` (Unix seconds); they are gone then."""
+    def take(self, ticks: int, now: float) -> bool:
+        """Whether so many may be asked for at `now` (Unix seconds); if so, they are gone then."""
         with self._lock:
             if self._at is not None:
                 self._left = min(self._most, self._left + self._pace * max(0.0, now - self._at))
             self._at = now
-            taken = max(0, min(ticks, int(self._left)))
-            self._left -= taken
-            return taken
+            if ticks > self._left:
+                return False
+            self._left -= ticks
+            return True

@@ -41,7 +41,7 @@ from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.rollout import reflex
 from inference_rollouts.rollout.ahead import Ahead
 from inference_rollouts.rollout.capacity import is_shrunk
-from inference_rollouts.rollout.counting import Answer, Counting
+from inference_rollouts.rollout.counting import FEW, Answer, Counting
 from inference_rollouts.rollout.lookout import Lookout
 from inference_rollouts.rollout.observation import ClusterObservation
 from inference_rollouts.rollout.record_file import RecordFile
@@ -134,7 +134,7 @@ class StepObserver:
     @property
     def catches_up(self) -> bool:
         """Whether more is to be counted than one window, which takes its time."""
-        return self._counting.ticks > 1
+        return self._counting.ticks > FEW
 
     def begin(self, now: float) -> Begun:
         """Look at the cluster, and ask for all else. Raises as `observe`."""
