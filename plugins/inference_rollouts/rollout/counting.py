@@ -105,7 +105,7 @@ class Counting:
         """
         few, enough = (1, LATE) if self.done else (FEW, FEW)
         missed = self.grid.passed(now) - self.done
-        if missed > enough and self._beside.last.answers and self._spare.take(min(missed, CATCH_UP), now):
+        if missed > enough and self._beside.last.answers and self._spare.take(min(missed, CATCH_UP)):
             return self.grid.missed(self.done, now, CATCH_UP)
         return self.grid.missed(self.done, now, few)
 

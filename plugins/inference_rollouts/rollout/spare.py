@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 
 class Spare:
@@ -11,20 +13,24 @@ class Spare:
 
     Very many who begin together, as after a restart, would come the later the more each had to catch up on,
     and would never be on time again. Safe to use from threads.
+
+    `now` gives seconds. It is asked here, and not by who takes: what one knew before it had to wait for a
+    thread and another knew just now would be a second that passes again with each of them.
     """
 
-    def __init__(self, most: int, pace: float) -> None:
+    def __init__(self, most: int, pace: float, now: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._pace = pace
+        self._now = now
         self._left = float(most)
-        self._at: float | None = None
+        self._at = now()
         self._lock = threading.Lock()
 
-    def take(self, ticks: int, now: float) -> bool:
-        """Whether so many may be asked for at `now` (Unix seconds); if so, they are gone then."""
+    def take(self, ticks: int) -> bool:
+        """Whether so many may be asked for now; if so, they are gone then."""
         with self._lock:
-            if self._at is not None:
-                self._left = min(self._most, self._left + self._pace * max(0.0, now - self._at))
+            now = self._now()
+            self._left = min(self._most, self._left + self._pace * (now - self._at))
             self._at = now
             if ticks > self._left:
                 return False

@@ -80,13 +80,15 @@ def test_of_many_who_take_over_together_each_asks_for_as_much_as_there_is_time_f
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What happened is counted all the same, in longer windows, and more is asked for as time goes on."""
-    step, spare = Step(analysis=SECONDS, metrics="vllm"), Spare(150, pace=150.0)
+    step, clock = Step(analysis=SECONDS, metrics="vllm"), [0.0]
+    spare = Spare(150, 150.0, lambda: clock[0])
     asked = asked_of(step, monkeypatch)
     observers = [step.observer(spare) for _ in range(3)]
     for observer in observers:
         observer.observe(step.since + 600)
         assert observer.sums.seconds == 600
     assert asked == [101, 2, 2]
+    clock[0] = LATE + 3
     observers[-1].observe(step.since + 600 + LATE + 3)
     assert asked[3:] == [LATE + 3]
     assert observers[-1].latest.windows[-1].end == step.since + 600 + LATE + 3
