@@ -11,6 +11,7 @@ from functools import partial
 from inference_rollouts.clients.line import Line
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.counts import Grid, Snapshot
+from inference_rollouts.core.judging.ledger import SETTLED
 from inference_rollouts.core.judging.policy import STORM_WINDOWS, StepContext
 from inference_rollouts.core.limits import CATCH_UP, LATE, SPARE_PACE, SPARE_TICKS
 from inference_rollouts.core.run.guard import storm_watch_of
@@ -21,7 +22,7 @@ from inference_rollouts.rollout.spare import Spare
 
 log = logging.getLogger(__name__)
 
-FEW = 2  # ticks that make a first window
+FEW = SETTLED + 1  # ticks by which all that happened before somebody came is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +101,13 @@ class Counting:
     def _due(self, now: float) -> list[float]:
         """The ticks to ask for.
 
-        After a failure the newest alone, or the two that make a first window: a store that is slow is not
-        asked for more than it can give. Nor is a process that comes late made later by what it has missed.
+        After a failure the newest alone, or the fewest of a step: a store that is slow is not asked for more
+        than it can give. Nor is a process that comes late made later by what it has missed.
         """
-        few, enough = (1, LATE) if self.done else (FEW, FEW)
-        missed = self.grid.passed(now) - self.done
+        missed, enough = self.grid.passed(now) - self.done, LATE if self.done else FEW
         if missed > enough and self._beside.last.answers and self._spare.take(min(missed, CATCH_UP)):
             return self.grid.missed(self.done, now, CATCH_UP)
-        return self.grid.missed(self.done, now, few)
+        return self.grid.missed(self.done, now, 1) if self.done else self.grid.fewest(now)
 
     def _answer(self, now: float, due: Sequence[float]) -> Answer:
         prometheus = self._run.clients.prometheus

@@ -133,7 +133,7 @@ class StepObserver:
 
     @property
     def catches_up(self) -> bool:
-        """Whether more is to be counted than one window, which takes its time."""
+        """Whether more is to be counted than the fewest windows there are, which takes its time."""
         return self._counting.ticks > FEW
 
     def begin(self, now: float) -> Begun:

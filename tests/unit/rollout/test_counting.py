@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.judging.counts import Grid
+from inference_rollouts.core.judging.metrics import SERIES
 from inference_rollouts.core.limits import CATCH_UP, FIRST_WORD, LATE
 from inference_rollouts.rollout import step_observer
 from inference_rollouts.rollout.spare import Spare
@@ -87,11 +88,34 @@ def test_of_many_who_take_over_together_each_asks_for_as_much_as_there_is_time_f
     for observer in observers:
         observer.observe(step.since + 600)
         assert observer.sums.seconds == 600
-    assert asked == [101, 2, 2]
+    assert asked == [101, 3, 3]
     clock[0] = LATE + 3
     observers[-1].observe(step.since + 600 + LATE + 3)
     assert asked[3:] == [LATE + 3]
     assert observers[-1].latest.windows[-1].end == step.since + 600 + LATE + 3
+
+
+@pytest.mark.parametrize("spare", [Spare(0, 0.0), Spare(CATCH_UP, 0.0)])
+def test_failures_that_began_before_somebody_took_over_are_counted_whatever_there_is_to_spare(
+    spare: Spare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their series begins with the first of them, as those of servers do."""
+    step = Step(analysis=SECONDS, metrics="vllm")
+    query = step.prometheus.query
+
+    def begun(promql: str, at: float) -> list[dict[str, Any]]:
+        return [
+            each
+            for each in query(promql, at)
+            if float(each["value"][1]) or not each["metric"].get(SERIES, "").startswith("errors/bad")
+        ]
+
+    monkeypatch.setattr(step.prometheus, "query", begun)
+    for second in range(60):
+        step.prometheus.failing = {CANARY: 0.2} if second > 20 else {}
+        step.prometheus.query("http", step.since + second)
+    judgement = step.observer(spare).observe(step.since + 60)
+    assert judgement.reason.startswith("The canary is worse than stable: HTTP 5xx")
 
 
 def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,15 @@ class Grid:
         stride = max(1, math.ceil(windows / most))
         return [self.anchor + i * self.interval for i in range(passed - 1, done - 1, -stride)][::-1]
 
+    def fewest(self, now: float) -> list[float]:
+        """The first ticks and the newest: as few as there may be, and yet all is counted.
+
+        It takes two to know which series there are: what begins later, as failures do, counts from 0 then.
+        """
+        passed = self.passed(now)
+        places = [*range(min(passed, SETTLED)), passed - 1]
+        return [self.anchor + i * self.interval for i in sorted({i for i in places if i >= 0})]
+
 
 class Counter:
     """Counts both arms by one metric set, snapshot after snapshot: windows between the good ones.
