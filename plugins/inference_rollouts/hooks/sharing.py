@@ -12,11 +12,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.line import Line
-from inference_rollouts.core.judging.judge import Carried, Judgement, StepContext
 from inference_rollouts.core.limits import OBSERVING_AT_ONCE, SPARE_PACE, SPARE_TICKS, STORE_AT_ONCE
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.plan.plan import Plan
@@ -25,11 +24,14 @@ from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.spare import Spare
-from inference_rollouts.rollout.step_observer import Begun, StepObserver
-from inference_rollouts.rollout.together import judge_all
+
+if TYPE_CHECKING:
+    from inference_rollouts.core.judging.judge import Carried, Judgement, StepContext
+    from inference_rollouts.rollout.step_observer import Begun, StepObserver
+
+    _Judging = tuple[StepObserver, Begun, asyncio.Future[Judgement]]
 
 T = TypeVar("T")
-_Judging = tuple[StepObserver, Begun, asyncio.Future[Judgement]]
 
 BUSY = 0.05  # seconds for which the loop may do nothing but judge; Airflow complains from 0.2 on
 AT_ONCE = 10  # observations at most that are judged in them; more together are hardly quicker
@@ -71,6 +73,9 @@ class Shared:
         known: float | None = None,
     ) -> StepObserver:
         """One who shares all this."""
+        # Imported on use: who only waits for something starts without numpy.
+        from inference_rollouts.rollout.step_observer import StepObserver
+
         run = self.run_of(frozen)
         return StepObserver(run, context, carried, self.asking, self.line, self.spare, asks=asks, known=known)
 
@@ -148,6 +153,8 @@ def fitting(count: int, seconds: float) -> int:
 
 def _judge(judging: Sequence[_Judging]) -> None:
     """In one go; nobody is asked for it."""
+    from inference_rollouts.rollout.together import judge_all
+
     outcomes = judge_all([(observer, begun) for observer, begun, _ in judging])
     for (_, _, judged), each in zip(judging, outcomes, strict=True):
         if judged.done():

@@ -20,7 +20,7 @@ from inference_rollouts.core.limits import OBSERVING_AT_ONCE
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.hooks import sharing as module
 from inference_rollouts.hooks.sharing import AT_ONCE, BUSY, fitting, sharing
-from inference_rollouts.rollout import checks
+from inference_rollouts.rollout import checks, together
 from inference_rollouts.triggers.idle import IdleTrigger
 from inference_rollouts.triggers.judge import JudgeTrigger
 from inference_rollouts.triggers.room import RoomTrigger
@@ -108,13 +108,13 @@ def test_the_loop_is_busy_with_judging_for_moments_only(count: int, seconds: flo
 
 async def judged_side_by_side(count: int, within: float, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many were judged together, of so many at once that wait for one another for `within` seconds."""
-    together: list[int] = []
+    sizes: list[int] = []
 
     def judge_all(observations: Sequence[object]) -> list[object]:
-        together.append(len(observations))
+        sizes.append(len(observations))
         return list(observations)
 
-    monkeypatch.setattr(module, "judge_all", judge_all)
+    monkeypatch.setattr(together, "judge_all", judge_all)
     monkeypatch.setattr(module, "JUDGED_WITHIN", within)
     monkeypatch.setattr(module, "fitting", lambda count, seconds: AT_ONCE)
     analysis = SimpleNamespace(interval=1e9)
@@ -128,7 +128,7 @@ async def judged_side_by_side(count: int, within: float, monkeypatch: pytest.Mon
             seen: list[Any] = await asyncio.gather(*observing)
         assert seen == [(observer, begun)] * count
         assert shared.due is None
-    return together
+    return sizes
 
 
 def test_so_many_are_judged_together_as_soon_as_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
