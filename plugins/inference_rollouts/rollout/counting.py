@@ -16,7 +16,13 @@ from inference_rollouts.core.judging.policy import STORM_WINDOWS, StepContext
 from inference_rollouts.core.limits import CATCH_UP, LATE, SPARE_PACE, SPARE_TICKS
 from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.rollout.beside import Beside
-from inference_rollouts.rollout.observation import aanswers, queries_of, snapshots, storm_between
+from inference_rollouts.rollout.observation import (
+    aanswers,
+    answers,
+    queries_of,
+    snapshots,
+    storm_between,
+)
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.spare import Spare
 
@@ -114,7 +120,10 @@ class Counting:
         try:
             if not due:
                 return Answer(storm="" if self.done else self._storm(now))
-            seen = snapshots(prometheus, self._queries, due)
+            if len(due) <= FEW:  # unevenly, as a range cannot be
+                seen = [answers(prometheus, self._queries, tick) for tick in due]
+            else:
+                seen = snapshots(prometheus, self._queries, due)
         except PrometheusUnavailable as error:
             return _none(error)
         return self._answered(now, seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ def asked_of(step: Step, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def several(promql: str, at: Sequence[float]) -> list[list[dict[str, Any]]]:
         asked.append(len(at))
+        assert len({round(later - earlier, 6) for earlier, later in pairwise(at)}) == 1, "no range is uneven"
         return [query(promql, each) for each in at]
 
     monkeypatch.setattr(step.prometheus, "query", one)
@@ -63,6 +65,22 @@ def test_a_store_that_failed_is_asked_for_the_newest_tick_alone(monkeypatch: pyt
     assert (window.start, window.end) == (step.since, step.since + 60)
 
 
+def test_a_store_that_fails_from_the_first_is_asked_for_the_fewest_ticks_each_at_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Step(analysis=SECONDS, metrics="vllm")
+    asked, observer = asked_of(step, monkeypatch), step.observer()
+    step.prometheus.down = True
+    observer.observe(step.since + 30)
+    step.prometheus.down = False
+    asked.clear()
+    observer.observe(step.since + 60)
+    assert asked == [1, 1, 1]
+    newest = observer.latest.windows[-1]
+    assert (newest.start, newest.end) == (step.since + 1, step.since + 60)
+    assert observer.sums.seconds == 60
+
+
 @pytest.mark.parametrize(("late", "ticks"), [(LATE, 1), (LATE + 1, LATE + 1)])
 def test_who_is_a_little_late_asks_for_the_newest_tick_alone(
     late: int, ticks: int, monkeypatch: pytest.MonkeyPatch
@@ -88,10 +106,10 @@ def test_of_many_who_take_over_together_each_asks_for_as_much_as_there_is_time_f
     for observer in observers:
         observer.observe(step.since + 600)
         assert observer.sums.seconds == 600
-    assert asked == [101, 3, 3]
+    assert asked == [101, *[1] * 3, *[1] * 3]
     clock[0] = LATE + 3
     observers[-1].observe(step.since + 600 + LATE + 3)
-    assert asked[3:] == [LATE + 3]
+    assert asked[7:] == [LATE + 3]
     assert observers[-1].latest.windows[-1].end == step.since + 600 + LATE + 3
 
 
