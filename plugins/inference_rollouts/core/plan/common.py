@@ -104,8 +104,9 @@ class CommonPlan(Model):
     """The metric set by which it is judged, a file of include/metrics/, or a list of those that judge
     together, the one to be shown first. Default: the servers' own metrics."""
     initial_delay: Seconds = 30.0
-    """How long after each shift the canary is not looked at; what is seen first is `scrape_delay` old then.
-    Default: 30s, for gateways to follow and caches to fill."""
+    """How long after each shift the canary is not looked at. The first look sees what was `scrape_delay`
+    before, but nothing of the first half of this time. Default: 30s, for gateways to follow and caches to
+    fill."""
     analysis: Policy = Policy()
     """How it is judged."""
     approvals: Approvals = Approvals()
@@ -193,6 +194,8 @@ class CommonPlan(Model):
         """What the judge gets about step `index` (from 1), whose weight was set at Unix time `since`.
 
         What its first observation sees is as old as samples are; so with the bake's end the bake is seen.
+        Where samples come late, half of the initial delay is left out all the same, for caches to fill.
         """
-        uncounted = max(0.0, self.initial_delay - self.analysis.scrape_delay)
+        sooner = min(self.analysis.scrape_delay, self.initial_delay / 2)
+        uncounted = self.initial_delay - sooner
         return StepContext.of(self.all_steps, index, started_at=since, initial_delay=uncounted)

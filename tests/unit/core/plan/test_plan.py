@@ -39,13 +39,21 @@ def test_a_mirror_is_the_first_step_and_no_weight() -> None:
     ]
 
 
-@pytest.mark.parametrize(("delay", "first"), [(30.0, 30.0), (0.5, 0.5), (0.2, 0.5), (0.0, 0.5)])
-def test_a_step_is_judged_when_its_delay_and_bake_are_over_and_no_later(delay: float, first: float) -> None:
-    plan = parse_plan(llm(initial_delay=delay, analysis={"scrape_delay": 0.5}))
+@pytest.mark.parametrize(
+    ("delay", "late", "first"), [(30.0, 0.5, 30.0), (1.0, 0.5, 1.0), (0.5, 0.5, 0.75), (0.0, 0.5, 0.5)]
+)
+def test_a_step_is_judged_when_its_delay_and_bake_are_over_and_no_later(
+    delay: float, late: float, first: float
+) -> None:
+    plan = parse_plan(llm(initial_delay=delay, analysis={"scrape_delay": late}))
     context = plan.step_context(1, 7.0)
-    assert context.anchor >= 7.0
-    assert context.anchor + plan.analysis.scrape_delay == 7.0 + first
-    assert context.baked_at + plan.analysis.scrape_delay == 7.0 + first + plan.steps[0].bake
+    assert context.anchor + late == 7.0 + first
+    assert context.baked_at + late == 7.0 + first + plan.steps[0].bake
+
+
+def test_however_late_samples_come_half_of_the_initial_delay_is_left_out() -> None:
+    plan = parse_plan(llm(initial_delay=30.0, analysis={"scrape_delay": 60.0}))
+    assert plan.step_context(1, 7.0).anchor == 7.0 + 15.0
 
 
 @pytest.mark.parametrize("percent", [0, 101, "some"])
