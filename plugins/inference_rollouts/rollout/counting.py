@@ -107,13 +107,13 @@ class Counting:
     def _due(self, now: float) -> list[float]:
         """The ticks to ask for.
 
-        After a failure the newest alone, or the fewest of a step: a store that is slow is not asked for more
-        than it can give. Nor is a process that comes late made later by what it has missed.
+        After a failure the fewest, mostly the newest alone: a store that is slow is not asked for more than it
+        can give. Nor is a process that comes late made later by what it has missed.
         """
         missed, enough = self.grid.passed(now) - self.done, LATE if self.done else FEW
         if missed > enough and self._beside.last.answers and self._spare.take(min(missed, CATCH_UP)):
             return self.grid.missed(self.done, now, CATCH_UP)
-        return self.grid.missed(self.done, now, 1) if self.done else self.grid.fewest(now)
+        return self.grid.fewest(self.done, now)
 
     def _answer(self, now: float, due: Sequence[float]) -> Answer:
         prometheus = self._run.clients.prometheus

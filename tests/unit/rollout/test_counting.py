@@ -56,13 +56,14 @@ def test_a_store_that_failed_is_asked_for_the_newest_tick_alone(monkeypatch: pyt
     step = Step(analysis=SECONDS, metrics="vllm")
     asked, observer = asked_of(step, monkeypatch), step.observer()
     observer.observe(step.since)
+    observer.observe(step.since + 1)
     step.prometheus.down = True
-    assert "does not answer" in observer.observe(step.since + 30).reason
+    assert "does not answer" in observer.observe(step.since + 31).reason
     step.prometheus.down = False
-    observer.observe(step.since + 60)
-    assert asked == [1, 30, 1]
-    [window] = observer.latest.windows
-    assert (window.start, window.end) == (step.since, step.since + 60)
+    observer.observe(step.since + 61)
+    assert asked == [1, 1, 30, 1]
+    window = observer.latest.windows[-1]
+    assert (window.start, window.end) == (step.since + 1, step.since + 61)
 
 
 def test_a_store_that_fails_from_the_first_is_asked_for_the_fewest_ticks_each_at_its_time(
@@ -89,10 +90,11 @@ def test_who_is_a_little_late_asks_for_the_newest_tick_alone(
     step = Step(analysis=SECONDS, metrics="vllm")
     asked, observer = asked_of(step, monkeypatch), step.observer()
     observer.observe(step.since)
-    observer.observe(step.since + late)
-    assert asked == [1, ticks]
-    assert observer.latest.windows[-1].end == step.since + late
-    assert observer.sums.seconds == late
+    observer.observe(step.since + 1)
+    observer.observe(step.since + 1 + late)
+    assert asked == [1, 1, ticks]
+    assert observer.latest.windows[-1].end == step.since + 1 + late
+    assert observer.sums.seconds == 1 + late
 
 
 def test_of_many_who_take_over_together_each_asks_for_as_much_as_there_is_time_for(
@@ -113,9 +115,11 @@ def test_of_many_who_take_over_together_each_asks_for_as_much_as_there_is_time_f
     assert observers[-1].latest.windows[-1].end == step.since + 600 + LATE + 3
 
 
-@pytest.mark.parametrize("spare", [Spare(0, 0.0), Spare(CATCH_UP, 0.0)])
-def test_failures_that_began_before_somebody_took_over_are_counted_whatever_there_is_to_spare(
-    spare: Spare, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("spare", "seen"), [(Spare(0, 0.0), False), (Spare(0, 0.0), True), (Spare(CATCH_UP, 0.0), False)]
+)
+def test_failures_that_began_while_nobody_looked_are_counted_whatever_there_is_to_spare(
+    spare: Spare, seen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their series begins with the first of them, as those of servers do."""
     step = Step(analysis=SECONDS, metrics="vllm")
@@ -132,7 +136,10 @@ def test_failures_that_began_before_somebody_took_over_are_counted_whatever_ther
     for second in range(60):
         step.prometheus.failing = {CANARY: 0.2} if second > 20 else {}
         step.prometheus.query("http", step.since + second)
-    judgement = step.observer(spare).observe(step.since + 60)
+    observer = step.observer(spare)
+    if seen:
+        observer.observe(step.since)
+    judgement = observer.observe(step.since + 60)
     assert judgement.reason.startswith("The canary is worse than stable: HTTP 5xx")
 
 

@@ -77,14 +77,15 @@ class Grid:
         stride = max(1, math.ceil(windows / most))
         return [self.anchor + i * self.interval for i in range(passed - 1, done - 1, -stride)][::-1]
 
-    def fewest(self, now: float) -> list[float]:
-        """The first ticks and the newest: as few as there may be, and yet all is counted.
+    def fewest(self, done: int, now: float) -> list[float]:
+        """After the first `done` ticks the newest, and of the very first what is missing: as few as there may
+        be, and yet all is counted.
 
         It takes two to know which series there are: what begins later, as failures do, counts from 0 then.
         """
         passed = self.passed(now)
-        places = [*range(min(passed, SETTLED)), passed - 1]
-        return [self.anchor + i * self.interval for i in sorted({i for i in places if i >= 0})]
+        places = {*range(done, min(passed, SETTLED)), *range(max(done, passed - 1), passed)}
+        return [self.anchor + i * self.interval for i in sorted(places)]
 
 
 class Counter:

@@ -270,13 +270,25 @@ def test_two_ticks_are_the_first_and_the_newest_so_that_all_between_is_counted(p
 
 
 @pytest.mark.parametrize(
-    ("passed", "places"), [(0, []), (1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (999, [0, 1, 998])]
+    ("done", "passed", "places"),
+    [
+        (0, 0, []),
+        (0, 1, [0]),
+        (0, 2, [0, 1]),
+        (0, 3, [0, 1, 2]),
+        (0, 999, [0, 1, 998]),
+        (1, 1, []),
+        (1, 2, [1]),
+        (1, 999, [1, 998]),
+        (2, 2, []),
+        (2, 999, [998]),
+    ],
 )
 def test_the_fewest_ticks_show_which_series_there_are_and_all_that_happened(
-    passed: int, places: list[int]
+    done: int, passed: int, places: list[int]
 ) -> None:
     grid = counts.Grid(100, 5)
-    assert grid.fewest(now=100.0 + 5 * (passed - 1)) == [100.0 + 5 * place for place in places]
+    assert grid.fewest(done, now=100.0 + 5 * (passed - 1)) == [100.0 + 5 * place for place in places]
 
 
 def test_missing_metrics_and_thresholds_are_named() -> None:
