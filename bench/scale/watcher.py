@@ -23,7 +23,7 @@ from inference_rollouts.hooks.sharing import Shared
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.judge import JudgeTrigger
 
-FIRST = 0.06  # seconds of a core that a first observation takes, with all that is made for it
+FIRST = 0.1  # seconds for each until all are on time: what a first observation takes, beside those of others
 Asked = dict[str, dict[str, int]]
 """Requests and bytes, by whom they were asked of."""
 Observe = Callable[[Shared, StepObserver, float], Awaitable[Judgement]]

@@ -107,8 +107,8 @@ class Counting:
     def _due(self, now: float) -> list[float]:
         """The ticks to ask for.
 
-        After a failure the fewest, mostly the newest alone: a store that is slow is not asked for more than it
-        can give. Nor is a process that comes late made later by what it has missed.
+        After a failure the fewest, mostly the newest alone: a store that is slow is not asked for more than
+        it can give. Nor is a process that comes late made later by what it has missed.
         """
         missed, enough = self.grid.passed(now) - self.done, LATE if self.done else FEW
         if missed > enough and self._beside.last.answers and self._spare.take(min(missed, CATCH_UP)):
