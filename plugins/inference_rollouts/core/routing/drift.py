@@ -13,6 +13,9 @@ from inference_rollouts.core.routing.claim import Claim, Place, read_claim, read
 from inference_rollouts.core.routing.rules import entries_of, names_of, rules_like, rules_of, spelling_of
 from inference_rollouts.core.routing.weights import at_percent, carrying, describe, weights_of
 
+_Identity = tuple[str | None, str | None]
+"""The name of a rule, and what it matches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Located:
@@ -42,22 +45,32 @@ def locate(obj: K8sObject, claim: Claim) -> list[Located]:
     """The rules that a claim means, wherever they are now; those that are gone are left out.
 
     A rule is known by its name or by what it matches. Where several match alike, ours are as many of them in
-    the same order, else those that look as we left them, else those that are where ours were.
+    the same order, else those that look as we left them, else those that are where ours were. No rule is two
+    of ours.
     """
     located: list[Located] = []
-    for (name, matches), places in _by_identity(claim).items():
-        paths = rules_like(obj, name, matches)
+    taken: set[str] = set()
+    for (name, matches), places in _surest_first(obj, claim):
+        paths = [path for path in rules_like(obj, name, matches) if path not in taken]
         pairs = _paired(places, paths) or _paired(places, _as_left(obj, claim, places[0], paths))
         pairs = pairs or [(place, place.path) for place in places if place.path in paths]
+        taken |= {path for _, path in pairs}
         located += [Located(place, path, rules_of(obj)[path]) for place, path in pairs]
     return sorted(located, key=lambda each: claim.places.index(each.place))
 
 
-def _by_identity(claim: Claim) -> dict[tuple[str | None, str | None], list[Place]]:
-    groups: dict[tuple[str | None, str | None], list[Place]] = {}
+def _surest_first(obj: K8sObject, claim: Claim) -> list[tuple[_Identity, list[Place]]]:
+    """Places by what they are known by: first whose name is there, last whose name is gone."""
+    groups: dict[_Identity, list[Place]] = {}
     for place in claim.places:
         groups.setdefault((place.name, place.matches), []).append(place)
-    return groups
+    names = {rule.get("name") for rule in rules_of(obj).values()}
+
+    def doubt(identity: _Identity) -> int:
+        name, _ = identity
+        return 1 if name is None else 2 * (name not in names)
+
+    return [(each, groups[each]) for each in sorted(groups, key=doubt)]
 
 
 def _paired(places: Sequence[Place], paths: Sequence[str]) -> list[tuple[Place, str]]:

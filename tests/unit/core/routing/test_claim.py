@@ -262,6 +262,27 @@ class TestWhichRuleIsOurs:
         live["spec"]["rules"].insert(0, twin)
         assert restored(live)["spec"]["rules"] == [twin, *before["spec"]["rules"]]
 
+    @pytest.mark.parametrize("named", [0, 1])
+    def test_no_rule_is_two_of_ours_where_only_one_of_those_that_match_alike_has_a_name(
+        self, named: int
+    ) -> None:
+        """Both would be one rule in one patch, which the cluster refuses for ever."""
+        before = route([ref("llm-pool", 3)], [ref("llm-pool", 7)])
+        before["spec"]["rules"][named]["name"] = "chat"
+        live = shifted(attached(before), 50)
+        foreign = {"matches": [{"path": {"type": "Exact", "value": "/x"}}], "backendRefs": [service("web")]}
+        live["spec"]["rules"].insert(0, foreign)
+        assert restored(live)["spec"]["rules"] == [foreign, *before["spec"]["rules"]]
+
+    def test_a_named_rule_that_is_gone_takes_none_of_ours_that_matches_alike(self) -> None:
+        before = route([ref("llm-pool", 3)], [ref("llm-pool", 7)])
+        before["spec"]["rules"][0]["name"] = "chat"
+        live = shifted(attached(before), 50)
+        del live["spec"]["rules"][0]
+        with pytest.raises(RouteDrift, match="gone"):
+            own(live)
+        assert restored(live)["spec"]["rules"] == before["spec"]["rules"][1:]
+
 
 class TestWhatStandsBeside:
     """Others may put backends into our rule; an alarm moves our own two whatever they did."""
