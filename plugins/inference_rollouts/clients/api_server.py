@@ -20,7 +20,7 @@ from inference_rollouts.core.errors import (
     NotFound,
     PatchRefused,
 )
-from inference_rollouts.core.faults import Meaning, meaning
+from inference_rollouts.core.faults import Meaning, is_denied, meaning
 from inference_rollouts.core.limits import ANSWER_BYTES, IDENTITY_TTL
 from inference_rollouts.core.objects.k8s import K8sObject
 
@@ -189,7 +189,8 @@ def require(request: Request, answer: Answer) -> K8sObject:
         case Meaning.INVALID:
             raise ClusterRefused(f"The cluster refused {method} {path}: {answer.words} ({answer.status})")
         case Meaning.MAY_PASS:
-            error = Forbidden if answer.status == 403 else ClusterUnavailable
+            forbidden = answer.status == 403 or is_denied(answer.body)
+            error = Forbidden if forbidden else ClusterUnavailable
             raise error(method, path, answer.status, answer.words)
 
 

@@ -156,7 +156,8 @@ class ClusterUnavailable(PassingError):
 
 
 class Forbidden(ClusterUnavailable):
-    """The API server does not allow it (403): caches or a webhook are not ready, or a right is missing."""
+    """The API server does not allow it: caches or a webhook are not ready, a policy denies it (403 or another
+    status), or a right is missing."""
 
 
 class ServerUnavailable(PassingError):

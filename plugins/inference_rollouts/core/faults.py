@@ -10,6 +10,7 @@
 | anything else       | 404, 409                | may pass: handlers are not installed yet, others write too |
 | anything            | 401, 403, 410, 429, ... | may pass: tokens expire, informers and storage start       |
 | an apply            | 500 that names a type   | invalid: its fields are not of their types                 |
+| anything            | 4xx of admission        | may pass, as a 403 may: webhooks and policies choose codes |
 | anything            | 3xx, 5xx                | may pass: somebody else answers, or nobody can             |
 | anything            | 400, 422, other 4xx     | invalid: it will never be accepted as it is                |
 
@@ -18,12 +19,17 @@ A 403 may also be a right that is really missing: nobody can tell at once, so it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 _PASSING = frozenset({401, 403, 404, 408, 409, 410, 421, 425, 429})
+_DENIED = re.compile(
+    r"^admission webhook \".*?\" denied the request|ValidatingAdmissionPolicy '.*?' .*denied request"
+)
+_MANAGER = re.compile(r'conflict with "((?:[^"\\]|\\.)*)"')
 _VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -44,6 +50,8 @@ def meaning(method: str, path: str, status: int, body: Any, *, applies: bool = F
             return Meaning.DONE
         case 404 if _says_missing(path, body):
             return Meaning.MISSING
+        case _ if is_denied(body):
+            return Meaning.MAY_PASS
         case 409 if method == "PATCH" and (not applies or field_owners(body)):
             return Meaning.PATCH_REFUSED
         case 422 if method == "PATCH":
@@ -54,6 +62,12 @@ def meaning(method: str, path: str, status: int, body: Any, *, applies: bool = F
             return Meaning.MAY_PASS
         case _:
             return Meaning.INVALID
+
+
+def is_denied(body: Any) -> bool:
+    """Whether an admission webhook or policy denies a request, with whatever status: 400 if it names none."""
+    words = body.get("message") if isinstance(body, Mapping) else None
+    return isinstance(words, str) and _DENIED.search(words) is not None
 
 
 def field_owners(body: Any) -> frozenset[str]:
@@ -113,5 +127,6 @@ def _is_of_another_shape(body: Any) -> bool:
 
 
 def _quoted(message: str) -> str:
-    """The manager in `conflict with "manager" using v1`."""
-    return message.partition('conflict with "')[2].rpartition('"')[0] or message
+    """The manager in `conflict with "manager" with subresource "scale" using v1`."""
+    found = _MANAGER.match(message)
+    return found[1] if found else message

@@ -121,6 +121,7 @@ def test_an_event_is_best_effort_and_does_not_hold_up_what_it_tells(server: Scri
         (replies_json(200, {"metadata": {"name": "other"}}), ClusterUnavailable),
         (status(404, "NotFound", name="llm"), NotFound),
         (status(400, "BadRequest"), ClusterRefused),
+        (status(400, "", 'admission webhook "kyverno" denied the request: frozen'), Forbidden),
     ],
 )
 def test_an_answer_is_an_object_a_decision_or_an_accident(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_rollouts.core.faults import Meaning, field_owners, meaning, right_to
+from inference_rollouts.core.faults import Meaning, field_owners, is_denied, meaning, right_to
 
 ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/prod/httproutes"
 ROUTE = f"{ROUTES}/llm"
@@ -73,6 +73,29 @@ def test_what_stays_is_told_from_what_may_pass(
     assert meaning(method, ROUTE, code, body, applies=applies) is means
 
 
+WEBHOOK = 'admission webhook "validate.kyverno.svc-fail" denied the request'
+POLICY = "ValidatingAdmissionPolicy 'freeze' with binding 'prod' denied request: failed expression: false"
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 409, 413, 422, 451])
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{WEBHOOK}: \n\npolicy HTTPRoute/prod/llm for resource violation",
+        f"{WEBHOOK} without explanation",
+        POLICY,
+        f'httproutes.gateway.networking.k8s.io "llm" is forbidden: {POLICY}',
+    ],
+)
+def test_a_denial_of_admission_may_pass_whatever_its_status(code: int, words: str) -> None:
+    """A webhook that names no status, as Kyverno's, denies with 400; a policy denies with 422."""
+    body = status(code, "Invalid") | {"message": words}
+    for applies in (False, True):
+        assert meaning("PATCH", ROUTE, code, body, applies=applies) is Meaning.MAY_PASS
+    assert is_denied(body)
+    assert not is_denied(body | {"message": f"spec.description: Invalid value: {WEBHOOK!r}"})
+
+
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 def test_only_the_api_server_that_names_the_object_says_that_it_is_not_there(method: str) -> None:
     assert meaning(method, ROUTE, 404, GONE) is Meaning.MISSING
@@ -91,6 +114,13 @@ def test_only_the_api_server_that_names_the_object_says_that_it_is_not_there(met
 def test_an_apply_says_whose_the_fields_are() -> None:
     assert field_owners(conflict("kubectl", "helm", "helm")) == {"kubectl", "helm"}
     assert field_owners(status(409, "Conflict")) == frozenset()
+
+
+@pytest.mark.parametrize("manager", ["hpa", "inference-rollouts", 'a \\"b\\" c'])
+def test_whose_a_field_is_does_not_depend_on_how_it_was_written(manager: str) -> None:
+    words = f'conflict with "{manager}" with subresource "scale" using apps/v1 at 2026-11-28T07:00:00Z'
+    cause = {"reason": "FieldManagerConflict", "message": words}
+    assert field_owners(status(409, "Conflict", causes=[cause])) == {manager}
 
 
 @settings(deadline=None)
