@@ -92,13 +92,24 @@ def names_of(metric_set: MetricSet, exporters: Collection[Exporter] | None) -> f
 
 
 def named(samples: Sequence[Sample], arms: Sequence[Arm]) -> Sequence[Sample]:
-    """Samples with the arm's own value of the label, where only a pattern of it was known."""
+    """Samples with the arm's own value of the label, where only a pattern of it was known.
+
+    What was there stays under another name: a pool with several ports has several clusters at a gateway.
+    """
     if not any("*" in arm.value for arm in arms):
         return samples
     [label] = {arm.label for arm in arms}
+    found = ((labels, labels.get(label, ""), value) for labels, value in samples)
     return [
-        ({**labels, label: next((arm.value for arm in arms if arm.has(labels.get(label, ""))), "")}, value)
-        for labels, value in samples
+        (
+            {
+                **labels,
+                label: next((arm.value for arm in arms if arm.has(own)), ""),
+                f"exported_{label}": own,
+            },
+            value,
+        )
+        for labels, own, value in found
     ]
 
 

@@ -160,3 +160,18 @@ def test_a_pool_may_be_known_by_a_name_with_words_that_nobody_knows(value: str, 
 
     seen = [answer(10.0 * i, servers(i, i), gateway(20.0 * i)) for i in range(3)]
     assert errors(last_window(named, CANARY, STABLE, seen)) == (20, 10, 180)
+
+
+def test_all_that_is_a_pool_s_by_such_a_name_counts_as_of_its_several_ports() -> None:
+    named = with_gateway(arm={"label": "cluster", "value": ISTIO})
+
+    def gateway(n: float) -> list[Sample]:
+        return [
+            each
+            for pool, count in (("new", n), ("old", 9 * n))
+            for port in (54321, 54322)
+            for each in sent("", count, n / 2, cluster=f"outbound|{port}||{pool}-ip-1a2b.default.svc")
+        ]
+
+    seen = [answer(10.0 * i, servers(i, i), gateway(20.0 * i)) for i in range(3)]
+    assert errors(last_window(named, CANARY, STABLE, seen)) == (40, 20, 360)
