@@ -4,7 +4,7 @@ Growth and resets belong to a *raw* series, with all its labels. Summed first, t
 pod, or worker processes that each count for themselves, look like restarts, and a restart looks like a storm.
 
 - A pod that several targets scrape is counted by one of them. The series of a target carry all labels of its
-  start time.
+  start time; where there is none, those that the store puts on all that it scrapes there.
 - A counter falls only when its process has started anew since it was last seen. A fall without that is no
   restart, and nothing is counted of that metric there.
 - A series that was there and is missing leaves its metric uncounted at that pod, and so does one that comes
@@ -36,6 +36,8 @@ FORGOTTEN = 3600.0  # seconds after which a target that went is as if it had nev
 SETTLED = 2  # observations of a target after which a series that none of them showed is a new one
 LATE = 60.0  # seconds that the scrape before a window's begin may be older than it: a restart may lie there
 NO_LABELS: Name = frozenset()
+SCRAPED = frozenset({"job", "instance", "container", "prometheus_replica"})
+"""The labels that a store puts on all that it scrapes of a target, or tells as one of two."""
 IGNORED = frozenset({SERIES, "__name__"})
 START: Key = (STARTED, None)  # what a start time counts: nothing
 
@@ -71,6 +73,11 @@ class Series:
     def name(self) -> Name:
         """All of its labels, among which are those that name its target."""
         return frozenset(pair for pair in self.labels.items() if pair[0] not in IGNORED)
+
+    @property
+    def scraped(self) -> Name:
+        """Those that name its target where no start time does."""
+        return frozenset(pair for pair in self.labels.items() if pair[0] in SCRAPED)
 
 
 @dataclass(slots=True)
@@ -209,13 +216,17 @@ class Ledger:
             yield pod, self._split(begun, values.get((arm.value, pod), {}))
 
     def _split(self, starts: Mapping[Name, float], values: Mapping[Series, float]) -> dict[Name, _Reading]:
-        """The series of one pod by the target whose labels they carry; what carries no one's is its own."""
+        """The series of one pod by the target whose labels they carry; what carries no one's is its own.
+
+        Where there are no start times, targets are told apart by what the store says of them.
+        """
         if len(starts) == 1:
             [(target, started)] = starts.items()
             return {target: _Reading(started, values)}
         by_target: dict[Name, dict[Series, float]] = {target: {} for target in starts}
         for series, value in values.items():
-            target = next((each for each in starts if each <= series.name), NO_LABELS)
+            own = NO_LABELS if starts else series.scraped
+            target = next((each for each in starts if each <= series.name), own)
             by_target.setdefault(target, {})[series] = value
         return {target: _Reading(starts.get(target), each) for target, each in by_target.items()}
 

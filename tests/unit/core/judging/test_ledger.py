@@ -54,6 +54,16 @@ class TestSeveralTargets:
         windows, _ = counted(twice(1000) + stable(), twice(1100) + stable())
         assert errors(windows) == [(100, 1)]
 
+    def test_so_it_is_where_no_start_time_tells_them_apart(self) -> None:
+        """As of several API servers in one pod, and of gateways."""
+
+        def unstarted(total: float, *missing: str) -> Samples:
+            return [each for each in twice(total, *missing) if each[0]["series"] != "started"]
+
+        seen = [(1000,), (1100,), (1200, "vllm"), (1300,), (1400,)]
+        windows, _ = counted(*(unstarted(*each) + stable() for each in seen))
+        assert errors(windows) == [(100, 1)] * 4
+
     @pytest.mark.parametrize("away", ["vllm", "sidecar"])
     def test_a_scrape_that_one_of_them_misses_changes_nothing(self, away: str) -> None:
         """Summed first, the pod's counter halves and doubles: thousands of old requests in one window."""
