@@ -85,7 +85,7 @@ class PrometheusClient:
         return tuple(dict.fromkeys((*warnings, *_skew(self._api.access.url, self._api.clock.ahead))))
 
     def _asked(
-        self, path: str, promql: str, times: Mapping[str, str], read: Callable[[bytes], tuple[T, Any]]
+        self, path: str, promql: str, times: Mapping[str, str], read: Callable[[bytes], tuple[T, list[Any]]]
     ) -> T:
         with self._in_words():
             reply = self._api.ask("POST", f"/api/v1/{path}", data=_form(promql, times), headers=FORM)
@@ -103,19 +103,19 @@ class PrometheusClient:
                 f"Prometheus at {self._api.access.url} does not answer: {error}"
             ) from error
 
-    def _understood(self, reply: Reply, promql: str, read: Callable[[bytes], tuple[T, Any]]) -> T:
+    def _understood(self, reply: Reply, promql: str, read: Callable[[bytes], tuple[T, list[Any]]]) -> T:
         access = self._api.access
         base = access.url
         refused = f"Prometheus at {base} answered {reply.status}: "
         if reply.status != 200:
             raise PrometheusUnavailable(refused + _words(reply, access))
         try:
-            answer, warnings = read(reply.body)
+            answer, remarks = read(reply.body)
         except ValueError as error:
             if reply.object.get("status") != "success":
                 raise PrometheusUnavailable(refused + _words(reply, access)) from error
             raise PrometheusUnavailable(f"Prometheus at {base} answered nonsense: {error}") from error
-        said = [bodies.one_line(each) for each in warnings] if isinstance(warnings, list) else []
+        said = map(bodies.one_line, remarks)
         self._warn(promql, tuple(f"Prometheus at {base} warns: {words}." for words in said))
         return answer
 

@@ -20,6 +20,7 @@ NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf)|NaN", re
 """A float as Prometheus writes it, in values and in the label `le`."""
 PLAIN = b"0123456789.eE+-,"
 """Of these alone, as many numbers of JSON as there are texts are what Prometheus writes."""
+PARTIAL = "this answer is partial, as some of its storage does not answer"
 KEPT = 600.0  # seconds for which the labels are remembered that a query has shown
 
 Vector = Sequence[dict[str, Any]]
@@ -52,6 +53,13 @@ class _Answer(msgspec.Struct, Generic[T]):
     data: _Data[T]
     status: str
     warnings: Any = None
+    isPartial: Any = None
+
+    @property
+    def remarks(self) -> list[Any]:
+        """What the store says against its own answer: Prometheus in words, VictoriaMetrics by a mark."""
+        said = list(self.warnings) if isinstance(self.warnings, list) else []
+        return [*said, PARTIAL] if self.isPartial is True else said
 
 
 _VECTOR = msgspec.json.Decoder(_Answer[_Sample])
@@ -109,16 +117,16 @@ class VectorReader:
         self._shown: dict[str, _Shown] = {}
         self._lock = threading.Lock()
 
-    def vector(self, body: bytes, query: str = "") -> tuple[Answered, Any]:
-        """The samples of an instant vector, and the store's warnings. Raises ValueError for anything else."""
+    def vector(self, body: bytes, query: str = "") -> tuple[Answered, list[Any]]:
+        """The samples of an instant vector, and the store's remarks. Raises ValueError for anything else."""
         answer = _decoded(_VECTOR, body, "vector")
         sent = answer.data.result
         series, order = self._of([each.metric for each in sent], query)
-        return Answered(series, [sent[place].value for place in order]), answer.warnings
+        return Answered(series, [sent[place].value for place in order]), answer.remarks
 
     def vectors(
         self, body: bytes, start: float, step: float, count: int, query: str = ""
-    ) -> tuple[list[Vector], Any]:
+    ) -> tuple[list[Vector], list[Any]]:
         """The same at `start`, `start + step`..., `count` of them, out of a matrix."""
         answer = _decoded(_MATRIX, body, "matrix")
         sent = answer.data.result
@@ -130,7 +138,7 @@ class VectorReader:
                 if not 0 <= place < count:
                     raise ValueError("a value at a time that was not asked for")
                 vectors[place].append((number, value))
-        return [_vector(series, order, values) for values in vectors], answer.warnings
+        return [_vector(series, order, values) for values in vectors], answer.remarks
 
     def _of(self, metrics: list[msgspec.Raw], query: str) -> tuple[LabelSets, Sequence[int]]:
         """The labels of series that a query shows now, in their order, and where each was sent."""

@@ -264,6 +264,17 @@ def test_a_warning_is_of_the_latest_answer_to_its_query() -> None:
             assert prometheus.remarks_on(["down"]) == (), "whoever asks that hears nothing of what others ask"
 
 
+@pytest.mark.parametrize(("partial", "remarks"), [(True, 1), (False, 0), (None, 0), ("true", 0)])
+def test_a_store_that_only_marks_its_answer_as_partial_is_heard_too(partial: Any, remarks: int) -> None:
+    """VictoriaMetrics says nothing in words."""
+    with odd_server(replies_json(200, success([]) | {"isPartial": partial})) as url:
+        prometheus = client(url)
+        assert prometheus.query("up", 1.0) == []
+        said = prometheus.remarks_on(["up"])
+    assert len(said) == remarks
+    assert all("answer is partial" in sentence for sentence in said)
+
+
 @pytest.mark.parametrize(
     ("ahead", "words"),
     [(0, None), (-1, None), (3600, r"3(600|59\d) s ahead of"), (-60, r"(58|59|60) s behind ours")],
