@@ -146,6 +146,23 @@ def test_what_is_no_deployment_is_refused_in_a_sentence() -> None:
     )
 
 
+def test_a_copy_of_a_paused_deployment_is_not_paused() -> None:
+    """It would have no pods, and be waited for until its deadline."""
+    cluster = real_pool()
+    cluster.objects["Deployment", STABLE]["spec"]["paused"] = True
+    assert "paused" not in made(frozen(cluster))["Deployment", CANARY]["spec"]
+
+
+@pytest.mark.parametrize("updated", [{}, {"updatedReplicas": 1}])
+def test_a_template_that_is_not_what_serves_is_refused(updated: dict[str, int]) -> None:
+    """As of a Deployment paused in mid-update, or of pods that somebody has to delete first."""
+    cluster = real_pool()
+    cluster.objects["Deployment", STABLE]["status"] = {"replicas": 2, "availableReplicas": 2, **updated}
+    plan = parse_plan({"name": "chat"} | SIX_LINES)
+    words = f"Pods of an earlier template of Deployment {STABLE} still serve"
+    refused(ClusterRefused, words, cluster, plan, servers=servers())
+
+
 def test_policies_of_gke_are_made_where_stable_has_none() -> None:
     cluster = real_pool()
     for kind in ("GCPBackendPolicy", "HealthCheckPolicy"):

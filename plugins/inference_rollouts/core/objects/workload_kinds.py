@@ -111,6 +111,12 @@ def pods_of_sorts(workload: K8sObject) -> list[tuple[K8sObject, int]]:
     return [each for each in zip(pod_templates(workload), counts, strict=False) if each[1]]
 
 
+def is_updating(workload: K8sObject) -> bool:
+    """Whether pods of an earlier template still run: an update goes on, is paused, or waits for somebody."""
+    status = part(workload, "status")
+    return int(status.get("updatedReplicas") or 0) < int(status.get("replicas") or 0)
+
+
 def pod_count(workload: K8sObject) -> int:
     """How many pods it is to have, workers among them."""
     return replicas_of(workload) * group_size(workload)

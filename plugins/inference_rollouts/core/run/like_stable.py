@@ -18,11 +18,12 @@ from inference_rollouts.core.nodes.provisioners import (
     Nodes,
 )
 from inference_rollouts.core.objects.inference_pool import ports
-from inference_rollouts.core.objects.k8s import K8sObject, part, parts
+from inference_rollouts.core.objects.k8s import K8sObject, part, parts, title_of
 from inference_rollouts.core.objects.succession import POOL_LABEL as METRICS_LABEL
 from inference_rollouts.core.objects.succession import Succession
 from inference_rollouts.core.objects.workload_kinds import (
     endpoint_template,
+    is_updating,
     pod_templates,
     replicas_of,
     with_templates,
@@ -59,6 +60,7 @@ def resolved(
             "`like: stable` takes over these alone: put what runs there, with placeholders, into "
             "include/manifests."
         )
+    _require_settled(workloads)
     bases = [each for each in served if each.parent is None]
     if not bases:
         raise ClusterRefused(f"The pods of {plan.stable} do not say which model they serve.")
@@ -88,6 +90,15 @@ def resolved(
     if is_unsaid(plan):
         nodes = _nodes_like([template for each in workloads for template in pod_templates(each)])
     return plan.model_copy(update={"workload": work.model_copy(update=update), "nodes": nodes})
+
+
+def _require_settled(workloads: Sequence[K8sObject]) -> None:
+    """Raises ClusterRefused where what serves is not what a template says."""
+    if updating := [title_of(each) for each in workloads if is_updating(each)]:
+        raise ClusterRefused(
+            f"Pods of an earlier template of {', '.join(updating)} still serve, and `like: stable` would "
+            "copy the newer one: finish that update, which may be paused or wait for pods to be deleted."
+        )
 
 
 def _nodes_like(templates: Iterable[K8sObject]) -> ExistingNodes | ComputeClass:
@@ -137,6 +148,7 @@ def workload_copy(
         return _template(template, succession, given, plan, serves=template is endpoints)
 
     made = with_templates(copy, changed)
+    made["spec"].pop("paused", None)  # a Deployment that is paused from the first has no pods
     if made["kind"] == "Deployment":  # others have no such deadline
         before = made["spec"].get("progressDeadlineSeconds") or 0
         made["spec"]["progressDeadlineSeconds"] = max(before, progress_deadline(plan))
