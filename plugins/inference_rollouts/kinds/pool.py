@@ -21,7 +21,8 @@ from inference_rollouts.core.retirement.retirement import Retirement
 from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.core.run.taking_over import Takeover, held_floor
+from inference_rollouts.core.run.holding import held_floors
+from inference_rollouts.core.run.taking_over import Takeover
 from inference_rollouts.core.serving.adapters import nameable
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.core.serving.client_view import CLIENTS, CONTEXT
@@ -145,11 +146,8 @@ class PoolRollout:
         return ttfts
 
     def floors(self, run: Run) -> tuple[Floor, ...]:
-        mine = (held_floor(each) for each in run.frozen.manifests)
-        return (
-            *capacity.floors(run.cluster, self.plan, run.frozen.stable_pods),
-            *(floor for floor in mine if floor is not None),
-        )
+        stable = capacity.floors(run.cluster, self.plan, run.frozen.stable_pods)
+        return (*stable, *(floor for each in run.frozen.manifests for floor in held_floors(each)))
 
     def room(self, run: Run, step: Step) -> Readiness:
         return pool_room(run.cluster, run.clients.prometheus, run.frozen, step)

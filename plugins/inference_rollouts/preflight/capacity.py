@@ -39,7 +39,8 @@ def floors(cluster: Cluster, plan: PoolPlan, pods: int) -> tuple[Floor, ...]:
         log.warning("an autoscaler may make %s smaller while this runs: %s", plan.stable, error)
         return ()
     for floor in found:
-        log.info("%s %s keeps %d pods while this runs", floor.kind, floor.name, floor.raised)
+        keeps = f"{floor.raised} pods" if floor.held else "its size where nobody asks"
+        log.info("%s %s keeps %s while this runs", floor.kind, floor.name, keeps)
     return found
 
 

@@ -27,7 +27,7 @@ def forecast(run: Run, now: float) -> Forecast:
         Change(
             f"{floor.kind} {floor.name}",
             "to change",
-            (f"- {floor.path}: {floor.found}", f"+ {floor.path}: {floor.raised}"),
+            (f"- {floor.path}: {floor.found}", f"+ {floor.path}: {floor.held}"),
         )
         for floor in run.kind.floors(run)
         if (floor.kind, floor.name) not in made_here

@@ -46,9 +46,8 @@ def raise_floors(cluster: Cluster, wanted: Iterable[Floor]) -> None:
     for floor in wanted:
         try:
             if live := _write(cluster, floor, partial(floors.raise_patch, floor=floor)):
-                cluster.event(
-                    live, "FloorRaised", f"to {floor.raised} while a rollout runs, from {floor.found}"
-                )
+                now = "unset" if floor.held is None else floor.held
+                cluster.event(live, "FloorRaised", f"to {now} while a rollout runs, from {floor.found}")
         except Exception as error:
             log.warning("could not raise the floor of %s %s: %s", floor.kind, floor.name, error)
 

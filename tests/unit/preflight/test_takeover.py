@@ -13,7 +13,7 @@ from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.reporting.changes import changes
 from tests.support.freezing import freeze
 from tests.support.real_pool import CANARY, FILTERS, SIX_LINES, STABLE, real_pool, servers
-from tests.support.taking_over import frozen, made, of_templates, rows
+from tests.support.taking_over import frozen, made, of_templates, put, rows
 
 
 def test_a_plan_of_six_lines_changes_the_image_alone() -> None:
@@ -127,6 +127,29 @@ def test_an_autoscaler_keeps_the_canary_s_size_until_the_end_and_goes_with_it() 
         cluster.apply(manifest)
     floors = {floor.name: (floor.found, floor.raised) for floor in run.kind.floors(run)}
     assert floors == {STABLE: (1, 2), CANARY: (1, 2)}
+
+
+def test_an_autoscaler_that_leaves_nothing_where_nobody_asks_leaves_the_canary() -> None:
+    """It has no traffic at first, and stable none at last."""
+    cluster = real_pool()
+    del cluster.objects["HorizontalPodAutoscaler", STABLE]
+    spec = {"scaleTargetRef": {"name": STABLE}, "idleReplicaCount": 0, "minReplicaCount": 1}
+    put(cluster, "keda.sh/v1alpha1", "ScaledObject", STABLE, spec)
+    run = freeze(cluster, parse_plan({"name": "chat"} | SIX_LINES), servers=servers())
+    new = made(run.frozen)["ScaledObject", CANARY]
+    assert new["spec"] == {"scaleTargetRef": {"name": CANARY}, "minReplicaCount": 2}
+    assert set(rows(run.frozen, Verdict.CHANGED)) >= {
+        "ScaledObject chat spec.idleReplicaCount",
+        "ScaledObject chat spec.minReplicaCount",
+    }
+    for manifest in run.frozen.manifests:
+        cluster.apply(manifest)
+    floors = [(each.name, each.path, each.found, each.held) for each in run.kind.floors(run)]
+    assert floors == [
+        (name, path, found, held)
+        for name in (STABLE, CANARY)
+        for path, found, held in (("/spec/idleReplicaCount", 0, None), ("/spec/minReplicaCount", 1, 2))
+    ]
 
 
 def test_what_a_controller_made_is_its_controller_s(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from inference_rollouts.core.errors import ClusterUnavailable, Forbidden
 from inference_rollouts.core.routing.claim import Ending, read_ending
+from inference_rollouts.core.routing.floors import lowered
 from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.guardian import Guardian
 from tests.support.fake_cluster import FakeCluster
@@ -51,6 +52,8 @@ def owed(step: Step) -> int:
         (HPA, {"minReplicas": 1, "maxReplicas": 2}, {"minReplicas": 2, "maxReplicas": 2}),
         (KEDA, {}, {"minReplicaCount": 3}),
         (KEDA, {"minReplicaCount": 1, "maxReplicaCount": 4}, {"minReplicaCount": 3, "maxReplicaCount": 4}),
+        (KEDA, {"idleReplicaCount": 0, "minReplicaCount": 1}, {"minReplicaCount": 3}),
+        (KEDA, {"idleReplicaCount": 0, "minReplicaCount": 5}, {"minReplicaCount": 5}),
     ],
 )
 @pytest.mark.parametrize("end", ["restored", "promoted"])
@@ -208,3 +211,16 @@ def test_an_autoscaler_that_is_gone_is_in_nobodys_way() -> None:
     del step.cluster.objects["HorizontalPodAutoscaler", f"of-{STABLE}"]
     finish(step, "restored")
     assert not owed(step)
+
+
+def test_a_floor_where_nobody_asks_that_somebody_sets_again_is_told_and_theirs() -> None:
+    step = scaled(KEDA, idleReplicaCount=0, minReplicaCount=3)
+    floor, *_ = step.run.traffic.claims()[0].floors
+    live = step.cluster.objects["ScaledObject", f"of-{STABLE}"]
+    assert lowered(live, floor) == ""
+    live["spec"]["idleReplicaCount"] = 1
+    assert lowered(live, floor) == (
+        f"the idle floor of ScaledObject of-{STABLE} is 1 where this rollout wants unset"
+    )
+    finish(step, "restored")
+    assert spec_of(step, KEDA)["idleReplicaCount"] == 1

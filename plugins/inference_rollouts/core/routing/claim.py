@@ -122,7 +122,10 @@ class Command(_Part):
 
 
 class Floor(_Part):
-    """A lower bound of somebody's autoscaler, `raised` while the rollout runs and put back when it ends."""
+    """A lower bound of somebody's autoscaler, `raised` while the rollout runs and put back when it ends.
+
+    One that is `unset` is taken out instead: it holds where nobody asks, below all others.
+    """
 
     api: str
     kind: str
@@ -130,6 +133,12 @@ class Floor(_Part):
     path: str
     found: int | None = None
     raised: int = 0
+    unset: bool = False
+
+    @property
+    def held(self) -> int | None:
+        """What it is while the rollout runs; None: it is not there."""
+        return None if self.unset else self.raised
 
 
 class Guard(_Part):

@@ -18,7 +18,10 @@ Patch = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """A kind of autoscaler: where its bounds are, and what holds where it does not say."""
+    """A kind of autoscaler: where its bounds are, and what holds where it does not say.
+
+    `idle` is where it says how many replicas are left where nobody asks, whatever the floor.
+    """
 
     api: str
     kind: str
@@ -26,11 +29,14 @@ class Scaler:
     ceiling: str
     least: int
     most: int
+    idle: str = ""
 
 
 SCALERS = (
     Scaler("autoscaling/v2", "HorizontalPodAutoscaler", "minReplicas", "maxReplicas", 1, 1),
-    Scaler("keda.sh/v1alpha1", "ScaledObject", "minReplicaCount", "maxReplicaCount", 0, 100),
+    Scaler(
+        "keda.sh/v1alpha1", "ScaledObject", "minReplicaCount", "maxReplicaCount", 0, 100, "idleReplicaCount"
+    ),
 )
 """Kubernetes' own and KEDA's, with the defaults of their APIs."""
 
@@ -51,43 +57,54 @@ def _floors(scalers: Iterable[K8sObject], workload: K8sObject, replicas: int) ->
         made = any(owner.get("kind") == "ScaledObject" for owner in parts(obj, "metadata", "ownerReferences"))
         if made or (scaled.get("kind") or "Deployment", scaled.get("name")) != named:
             continue
+        name = obj["metadata"]["name"]
+        if (idle := spec.get(kind.idle)) is not None and idle < replicas:
+            yield idle_floor(kind, name, idle)
         found, most = spec.get(kind.floor), spec.get(kind.ceiling) or kind.most
         wanted = min(replicas, most)
         if wanted > (kind.least if found is None else found):
-            name = obj["metadata"]["name"]
-            yield Floor(
-                api=kind.api,
-                kind=kind.kind,
-                name=name,
-                path=f"/spec/{kind.floor}",
-                found=found,
-                raised=wanted,
-            )
+            yield raised_floor(kind, name, found, wanted)
+
+
+def idle_floor(kind: Scaler, name: str, found: int) -> Floor:
+    """That of an autoscaler where nobody asks. It must be below the other, so it comes first."""
+    return Floor(api=kind.api, kind=kind.kind, name=name, path=f"/spec/{kind.idle}", found=found, unset=True)
+
+
+def raised_floor(kind: Scaler, name: str, found: int | None, raised: int) -> Floor:
+    """The lower bound of an autoscaler."""
+    path = f"/spec/{kind.floor}"
+    return Floor(api=kind.api, kind=kind.kind, name=name, path=path, found=found, raised=raised)
 
 
 def raise_patch(obj: K8sObject, floor: Floor) -> Patch:
     """Raise a floor that is as it was found; nothing where it is not."""
     if _now(obj, floor) != floor.found:
         return []
-    return [*_unchanged(obj), {"op": "add", "path": floor.path, "value": floor.raised}]
+    return _set(obj, floor, floor.held)
 
 
 def put_back_patch(obj: K8sObject, floor: Floor) -> Patch:
     """Put a floor back that is as we raised it; nothing where somebody set it anew: then it is theirs."""
-    if _now(obj, floor) != floor.raised:
+    if _now(obj, floor) != floor.held:
         return []
-    if floor.found is None:
+    return _set(obj, floor, floor.found)
+
+
+def _set(obj: K8sObject, floor: Floor, value: int | None) -> Patch:
+    if value is None:
         return [*_unchanged(obj), {"op": "remove", "path": floor.path}]
-    return [*_unchanged(obj), {"op": "add", "path": floor.path, "value": floor.found}]
+    return [*_unchanged(obj), {"op": "add", "path": floor.path, "value": value}]
 
 
 def lowered(obj: K8sObject, floor: Floor) -> str:
     """A sentence where a floor is lower than the rollout wants it; else empty."""
     now = _now(obj, floor)
-    if now is not None and now >= floor.raised:
+    if now == floor.held or (now is not None and floor.held is not None and now > floor.held):
         return ""
-    is_now = "unset" if now is None else str(now)
-    return f"the floor of {title_of(obj)} is {is_now} where this rollout wants {floor.raised}"
+    is_now, wanted = ("unset" if each is None else str(each) for each in (now, floor.held))
+    which = "idle floor" if floor.unset else "floor"
+    return f"the {which} of {title_of(obj)} is {is_now} where this rollout wants {wanted}"
 
 
 def _scaler(obj: K8sObject) -> Scaler:

@@ -28,15 +28,12 @@ from inference_rollouts.core.objects.workload_kinds import (
     template_labels,
 )
 from inference_rollouts.core.plan.plan import PoolPlan
-from inference_rollouts.core.routing.claim import Floor
-from inference_rollouts.core.routing.floors import SCALERS
 from inference_rollouts.core.run import like_stable
+from inference_rollouts.core.run.holding import hold
 from inference_rollouts.core.run.manifests import APPLY, UNLESS_TAKEN_OVER
 from inference_rollouts.core.serving.client_view import client_findings
 from inference_rollouts.core.serving.engines import vllm
 
-FLOOR = "inference-rollouts.dev/floor"
-"""The annotation of a copied autoscaler with its floor as it is on stable, for when the rollout has ended."""
 SERVING_KINDS = (*WORKLOAD_KINDS, "InferencePool", "Service")
 # What a plan says of its workload; all else of a pod template that differs was not asked for.
 _PLANNED = ("replicas", "image", "args", "resources", "nodeSelector", "tolerations")
@@ -224,7 +221,7 @@ def _take_over_one(obj: K8sObject, succession: Succession, result: Takeover) -> 
         result.findings += compared(obj, counterpart, succession)
         return
     result.findings.append(finding(obj, Verdict.TAKEN_OVER, copy["metadata"]["name"]))
-    result.findings += _hold(obj, copy, _size_of(part(copy, "spec", "scaleTargetRef"), result.manifests))
+    result.findings += hold(obj, copy, _size_of(part(copy, "spec", "scaleTargetRef"), result.manifests))
     result.copies.append((obj, copy))
 
 
@@ -265,40 +262,6 @@ def _size_of(reference: K8sObject, manifests: Sequence[K8sObject]) -> int:
     kind, name = str(reference.get("kind") or "Deployment"), str(reference.get("name"))
     workload = next((each for each in manifests if _is(each, kind, name)), None)
     return replicas_of(workload) if workload and is_workload(workload) else 0
-
-
-def _hold(obj: K8sObject, copy: dict[str, Any], replicas: int) -> Iterator[Finding]:
-    """Keep a copied autoscaler from making the canary smaller than it begins, while the rollout runs."""
-    for kind in SCALERS:
-        if obj["kind"] != kind.kind:
-            continue
-        spec = copy["spec"]
-        found, most = spec.get(kind.floor), spec.get(kind.ceiling) or kind.most
-        if (found if found is not None else kind.least) >= replicas:
-            continue
-        copy["metadata"].setdefault("annotations", {})[FLOOR] = "" if found is None else str(found)
-        spec[kind.floor] = replicas
-        if most < replicas:
-            spec[kind.ceiling] = replicas
-        why = "while the rollout runs, so that it keeps its size"
-        before = "unset" if found is None else str(found)
-        yield finding(obj, Verdict.CHANGED, str(replicas), f"spec.{kind.floor}", before, why)
-
-
-def held_floor(manifest: K8sObject) -> Floor | None:
-    """The floor that a copied autoscaler has until the rollout has ended; None for any other object."""
-    found = annotations_of(manifest).get(FLOOR)
-    kind = next((each for each in SCALERS if each.kind == manifest["kind"]), None)
-    if found is None or kind is None:
-        return None
-    return Floor(
-        api=manifest["apiVersion"],
-        kind=kind.kind,
-        name=manifest["metadata"]["name"],
-        path=f"/spec/{kind.floor}",
-        found=int(found) if found else None,
-        raised=manifest["spec"][kind.floor],
-    )
 
 
 def _serving_findings(
