@@ -31,7 +31,8 @@ def metric_set() -> MetricSet:
             "direction": "lower-is-worse",
         },
     ]
-    latency: dict[str, Any] = {"name": "slow", "kind": "latency", "histogram": "h", "thresholds": BOUNDS}
+    latency: dict[str, Any] = {"name": "slow", "kind": "latency", "histogram": "h", "otherwise": "o"}
+    latency["thresholds"] = BOUNDS
     return parse_metric_set(
         {"name": "set", "errors": "errors", "latency": "slow", "metrics": [*rates, latency]}
     )
@@ -98,6 +99,8 @@ class World:
                 ("served/bad/0", None, max(seen["ended"], 0.0)),
                 *(("slow/le/0", str(bound), seen["quick"]) for bound in BOUNDS),
                 ("slow/le/0", "+Inf", seen["n"]),
+                *(("slow/le/1", str(bound), 9 * seen["quick"]) for bound in BOUNDS),
+                ("slow/le/1", "+Inf", 9 * seen["n"]),
             ]
             for tag, le, value in series:
                 for worker in ("1", "2") if tag == "errors/total/1" else ("1",):

@@ -20,7 +20,7 @@ from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Pods
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.queries import series
 from inference_rollouts.core.judging.scatter import Scatter, in_one_window
-from inference_rollouts.core.judging.spellings import bad_in, events_in
+from inference_rollouts.core.judging.spellings import bad_in, events_in, is_otherwise
 from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 
 if TYPE_CHECKING:
@@ -181,25 +181,28 @@ class Counter:
             for arm, seen in zip(self._arms, arms, strict=True)
         ]
         for metric in self.metric_set.metrics:
-            pods = [[self._of_pod(metric, pod, growths) for pod, growths in arm] for arm in named]
+            targets = (growth.values for seen in arms for growths in seen.values() for growth in growths)
+            other = is_otherwise(metric, targets)
+            pods = [[self._of_pod(metric, pod, growths, other) for pod, growths in arm] for arm in named]
             if several := [each.pod for arm in pods for each in arm if each and each.several]:
                 notes.append(_several(metric, several))
             fell = [pod for arm in named for (_, pod), growths in arm if _fell(metric, growths)]
             if fell:
                 known = " without a restart" if self.metric_set.started else ""
                 notes.append(f"{metric.label}: counters of {', '.join(dict.fromkeys(fell))} fell{known}")
-            if fell or any(_exports(metric, growths) for arm in arms for growths in arm.values()):
+            if fell or any(_exports(metric, growths, other) for arm in arms for growths in arm.values()):
                 canary, stable = ([each for each in arm if each and not fell] for arm in pods)
                 cells = len(metric.thresholds)
                 yield metric.name, _summed(cells, canary, stable, self._scatters[metric.name])
         self.notes = (*self.notes, *notes)
 
     def _of_pod(
-        self, metric: Rate | Latency, pod: tuple[str, str], growths: Sequence[Growth]
+        self, metric: Rate | Latency, pod: tuple[str, str], growths: Sequence[Growth], otherwise: bool
     ) -> _Counted | None:
         """What the first of a pod's targets that can be counted has counted."""
         key = (*pod, metric.name)
-        counted = (_of_target(metric, pod[1], growth, self._ahead.get(key, 0)) for growth in growths)
+        ahead = self._ahead.get(key, 0)
+        counted = (_of_target(metric, pod[1], growth, ahead, otherwise) for growth in growths)
         first = next((each for each in counted if each is not None), None)
         self._note_ahead({key: first.ahead if first else 0})
         return first
@@ -282,7 +285,8 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     for metric in metric_set.metrics:
         if metric.optional:
             continue
-        if events_in(metric, keys) is None:
+        other = is_otherwise(metric, [keys])
+        if events_in(metric, keys, other) is None:
             phrases.append(f"{metric.label}: {arm.value} exports no {next(iter(series(metric)))[1]}")
         elif isinstance(metric, Latency):
             known = {bound for _, bound in keys}
@@ -291,8 +295,8 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     return phrases
 
 
-def _exports(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
-    return any(events_in(metric, growth.values) for growth in growths)
+def _exports(metric: Rate | Latency, growths: Sequence[Growth], otherwise: bool) -> bool:
+    return any(events_in(metric, growth.values, otherwise) for growth in growths)
 
 
 def _fell(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
@@ -318,9 +322,11 @@ class _Counted(NamedTuple):
     several: bool = False
 
 
-def _of_target(metric: Rate | Latency, pod: str, growth: Growth, ahead: int) -> _Counted | None:
+def _of_target(
+    metric: Rate | Latency, pod: str, growth: Growth, ahead: int, otherwise: bool
+) -> _Counted | None:
     """None where nothing credible is exported. Scrapes may tear counters: bad is kept within 0 and all."""
-    events = events_in(metric, growth.values)
+    events = events_in(metric, growth.values, otherwise)
     if events is None or _has(metric, growth.broken) or _has(metric, growth.fell):
         return None
     n = round(growth.values[events])

@@ -96,14 +96,14 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     """One target of one pod in one answer."""
 
     started: float | None
     values: Mapping[Series, float]
 
 
-Pods = dict[str, dict[Name, _Reading]]
+Pods = dict[str, dict[Name, Reading]]
 """The targets of each pod of an arm."""
 
 
@@ -208,29 +208,29 @@ class Ledger:
         starts: Mapping[_Place, Mapping[Name, float]],
         values: Mapping[_Place, Mapping[Series, float]],
         counting: Collection[str],
-    ) -> Iterator[tuple[str, dict[Name, _Reading]]]:
+    ) -> Iterator[tuple[str, dict[Name, Reading]]]:
         own = {pod for value, pod in (*starts, *values) if value == arm.value}
         shared = {pod for value, pod in starts if value is None and pod in counting}
         for pod in own | shared:
             begun = starts.get((arm.value, pod), {}) or starts.get((None, pod), {})
             yield pod, self._split(begun, values.get((arm.value, pod), {}))
 
-    def _split(self, starts: Mapping[Name, float], values: Mapping[Series, float]) -> dict[Name, _Reading]:
+    def _split(self, starts: Mapping[Name, float], values: Mapping[Series, float]) -> dict[Name, Reading]:
         """The series of one pod by the target whose labels they carry; what carries no one's is its own.
 
         Where there are no start times, targets are told apart by what the store says of them.
         """
         if len(starts) == 1:
             [(target, started)] = starts.items()
-            return {target: _Reading(started, values)}
+            return {target: Reading(started, values)}
         by_target: dict[Name, dict[Series, float]] = {target: {} for target in starts}
         for series, value in values.items():
             own = NO_LABELS if starts else series.scraped
             target = next((each for each in starts if each <= series.name), own)
             by_target.setdefault(target, {})[series] = value
-        return {target: _Reading(starts.get(target), each) for target, each in by_target.items()}
+        return {target: Reading(starts.get(target), each) for target, each in by_target.items()}
 
-    def _grow(self, name: tuple[str, str, Name], now: _Reading, time: float, since: float) -> Growth:
+    def _grow(self, name: tuple[str, str, Name], now: Reading, time: float, since: float) -> Growth:
         """What a target counted since `since`."""
         known = self._targets.setdefault(name, Target())
         growth = self._growth(known, now, since)
@@ -245,7 +245,7 @@ class Ledger:
         known.values = now.values
         return growth
 
-    def _growth(self, known: Target, now: _Reading, since: float) -> Growth:
+    def _growth(self, known: Target, now: Reading, since: float) -> Growth:
         """What a target that is `known` as it was before has counted since `since`."""
         there, moved = known.seen == since, _moved(known.started, now.started)
         if moved < 0 or known.mixed:
@@ -256,13 +256,13 @@ class Ledger:
             return self._unknown(now, fell=False)
         return self._compared(known, now)
 
-    def _unknown(self, now: _Reading, *, fell: bool) -> Growth:
+    def _unknown(self, now: Reading, *, fell: bool) -> Growth:
         """Nobody knows where it began."""
         totals = _totals(now.values)
         tags = frozenset(tag for tag, _ in totals)
         return Growth(totals, tags, tags if fell else frozenset())
 
-    def _compared(self, known: Target, now: _Reading) -> Growth:
+    def _compared(self, known: Target, now: Reading) -> Growth:
         """The growth of a process that has gone on."""
         totals: dict[Key, float] = {}
         missed = known.values if known.started is None else (*known.values, *known.gone)
@@ -311,6 +311,6 @@ def _moved(before: float | None, now: float | None) -> int:
     return 1 if now > before else -1
 
 
-def _began(now: _Reading, since: float, *, there: bool) -> bool:
+def _began(now: Reading, since: float, *, there: bool) -> bool:
     """Whether the process began after the last scrape before `since`, if there was one."""
     return now.started is not None and now.started >= since - LATE * there

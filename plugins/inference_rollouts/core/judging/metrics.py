@@ -113,6 +113,9 @@ class Latency(_Metric):
     kind: Literal["latency"] = "latency"
     histogram: Selectors
     """The histogram, named without `_bucket`."""
+    otherwise: Annotated[tuple[Annotated[str, AfterValidator(_selector)], ...], BeforeValidator(_listed)] = ()
+    """Another measure of the same, such as by token in place of by request, in its spellings. All pods of
+    both arms are compared by it where one of them has no `histogram`. Default: there is none."""
     thresholds: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=16)]
     """Seconds; bounds of the histogram's buckets, some on each side of the median and in the tail."""
     slowdown: Annotated[float, Field(ge=0, le=1)] = 0.08

@@ -26,9 +26,10 @@ class Query:
 
 def series(metric: Rate | Latency) -> Iterator[tuple[str, str]]:
     """Tag and selector of every series that a metric needs, preferred spellings first."""
-    parts = (
-        {"total": metric.total, "bad": metric.bad} if isinstance(metric, Rate) else {"le": metric.histogram}
-    )
+    if isinstance(metric, Rate):
+        parts = {"total": metric.total, "bad": metric.bad}
+    else:
+        parts = {"le": (*metric.histogram, *metric.otherwise)}
     for part, selectors in parts.items():
         for place, selector in enumerate(selectors):
             yield f"{metric.name}/{part}/{place}", selector

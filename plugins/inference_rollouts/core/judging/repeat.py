@@ -23,12 +23,13 @@ from inference_rollouts.core.judging.ledger import (
     Ledger,
     Name,
     Pods,
+    Reading,
     Sample,
     Target,
     key_of,
 )
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
-from inference_rollouts.core.judging.spellings import bad_in, events_in
+from inference_rollouts.core.judging.spellings import bad_in, events_in, is_otherwise
 
 Floats = NDArray[np.float64]
 Unit = tuple[str, str, str]
@@ -51,22 +52,29 @@ class Part:
 def parts_of(metric_set: MetricSet, arms: Sequence[Arm], read: Sequence[Pods]) -> list[Part]:
     """What is counted of an answer that was `read`, in the order of metrics, arms, and pods."""
     parts = []
+    seen = [_keys(reading) for by_pod in read for targets in by_pod.values() for reading in targets.values()]
     for metric in metric_set.metrics:
-        place = 0
+        place, other = 0, is_otherwise(metric, seen)
         for arm, by_pod in zip(arms, read, strict=True):
             for pod in sorted(by_pod):
                 first = None
                 for _, reading in sorted(by_pod[pod].items(), key=lambda item: sorted(item[0])):
-                    keys = {series.key for series in reading.values}
-                    first = first or _part(metric, (arm.value, pod, metric.name), place, keys)
+                    unit = (arm.value, pod, metric.name)
+                    first = first or _part(metric, unit, place, _keys(reading), other)
                     place += 1
                 parts += [first] if first else []
     return parts
 
 
-def _part(metric: Rate | Latency, unit: Unit, target: int, keys: Collection[Key]) -> Part | None:
+def _keys(reading: Reading) -> set[Key]:
+    return {series.key for series in reading.values}
+
+
+def _part(
+    metric: Rate | Latency, unit: Unit, target: int, keys: Collection[Key], otherwise: bool
+) -> Part | None:
     """None where a target does not export all of a metric."""
-    events = events_in(metric, keys)
+    events = events_in(metric, keys, otherwise)
     if events is None:
         return None
     if isinstance(metric, Latency):

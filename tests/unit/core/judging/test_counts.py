@@ -10,8 +10,9 @@ from inference_rollouts.core.judging import counts
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counters import last_window, windows
 from inference_rollouts.core.judging.counts import Snapshot
+from inference_rollouts.core.judging.metrics import parse_metric_set
 from inference_rollouts.core.judging.window_counts import ArmCounts, WindowCounts
-from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set, snapshot
+from tests.support.judging import CANARY, SMALL, STABLE, rate_samples, sample, small_set, snapshot
 
 RATES = small_set()
 OLD = rate_samples(STABLE, "s1", 1000, 10)
@@ -154,6 +155,27 @@ def test_each_pod_uses_the_first_spelling_that_it_exports() -> None:
         buckets("new", v) + buckets("new", v, "ttft/le/1") + buckets("old", v, "ttft/le/1") for v in values
     )
     assert grown(before, after).counts["ttft"].canary == ArmCounts(n=6, bad=(4, 2), pods=2)
+
+
+@pytest.mark.parametrize("old", [("ttft/le/1",), ("ttft/le/2",), ("ttft/le/0", "ttft/le/1")])
+def test_two_measures_of_the_same_are_not_compared_with_each_other(old: tuple[str, ...]) -> None:
+    """A release that counts by request beside one that counts by token."""
+    latency = {"name": "ttft", "kind": "latency", "histogram": "by_request", "thresholds": [0.5, 1]}
+    latency["otherwise"] = ["by_token", "by_token_of_old"]
+    metric_set = parse_metric_set(SMALL | {"metrics": [SMALL["metrics"][0], latency]})
+
+    def scrape(n: float) -> list[Any]:
+        shown = [(CANARY, tag) for tag in ("ttft/le/0", "ttft/le/1")] + [(STABLE, tag) for tag in old]
+        return [
+            sample(arm, arm.value, tag, n * share * (1 if tag == "ttft/le/0" else 100), le)
+            for arm, tag in shown
+            for le, share in (("0.5", 0.2), ("1", 0.5), ("+Inf", 1.0))
+        ]
+
+    window = grown(scrape(0), scrape(10), metric_set).counts["ttft"]
+    unit = 10 if "ttft/le/0" in old else 1000
+    assert (window.canary.n, window.stable.n) == (unit, unit)
+    assert window.canary.bad == window.stable.bad == (unit * 8 // 10, unit // 2)
 
 
 def test_lower_can_be_worse() -> None:

@@ -60,8 +60,8 @@ class TestSeveralTargets:
         def unstarted(total: float, *missing: str) -> Samples:
             return [each for each in twice(total, *missing) if each[0]["series"] != "started"]
 
-        seen = [(1000,), (1100,), (1200, "vllm"), (1300,), (1400,)]
-        windows, _ = counted(*(unstarted(*each) + stable() for each in seen))
+        seen = [unstarted(1000), unstarted(1100), unstarted(1200, "vllm"), unstarted(1300), unstarted(1400)]
+        windows, _ = counted(*(each + stable() for each in seen))
         assert errors(windows) == [(100, 1)] * 4
 
     @pytest.mark.parametrize("away", ["vllm", "sidecar"])
