@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, title_of
 from inference_rollouts.core.routing.claim import (
     CLAIM,
     ENDING,
     LIMIT,
+    ROOM,
     Claim,
     Ending,
     LastEnding,
@@ -55,6 +56,12 @@ def attach_patch(obj: K8sObject, claim: Claim) -> Patch:
         raise RouteRefused(
             f"The rules that move take {size} bytes, and an annotation has room for {LIMIT}; give the stable "
             "pool a rule of its own."
+        )
+    others = sum(len(f"{key}{value}".encode()) for key, value in annotations_of(obj).items())
+    if others + size > 2 * LIMIT - ROOM:
+        raise RouteRefused(
+            f"{title_of(obj)} has annotations of {others} bytes, which leave too little room to remember its "
+            f"rules ({size} bytes); remove those that nobody needs."
         )
     start: Patch = [] if annotations_of(obj) else [_add("/metadata/annotations", {})]
     return [

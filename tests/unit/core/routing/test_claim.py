@@ -176,6 +176,15 @@ def test_rules_are_too_large_to_be_claimed_but_no_claim_to_go_back() -> None:
         attached(large)
 
 
+def test_what_others_have_noted_leaves_room_for_a_claim_that_grows() -> None:
+    """The cluster takes 256 KiB of annotations, and refuses every write that goes back beyond them."""
+    bare = route([ref("llm-pool")])
+    spare = 2 * claims.LIMIT - claims.ROOM - len(claim_on(bare).to_json().encode()) - len("note")
+    attached(route([ref("llm-pool")], annotations={"note": "x" * spare}))
+    with pytest.raises(RouteRefused, match="too little room"):
+        attached(route([ref("llm-pool")], annotations={"note": "x" * (spare + 1)}))
+
+
 @pytest.mark.parametrize("holder", [None, "rollout_llm/other"])
 def test_only_the_holder_may_write(holder: Any) -> None:
     live = attached(route([ref("llm-pool")]))
