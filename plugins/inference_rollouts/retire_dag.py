@@ -10,6 +10,7 @@ from airflow.sdk import DAG, Asset, Param, task_group
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.core.values import MODEL_NAME
 from inference_rollouts.operators.assets import promoted, rolled_back
 from inference_rollouts.operators.base import RETRIES
 from inference_rollouts.operators.retire import (
@@ -66,7 +67,7 @@ def parameters(plan: Plan) -> dict[str, Param]:
             None,
             type=["null", "string"],
             maxLength=253,
-            pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$",
+            pattern=MODEL_NAME,
             title=subject.capitalize(),
             description="What serves nobody any more.",
         ),

@@ -30,24 +30,25 @@ _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$"
 _WORD = r"^[^\s\x00-\x1f]+$"
-_MODEL_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$"
+MODEL_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9._/:@+]*[A-Za-z0-9])?$"
+"""The names of models and adapters: with the slashes, versions and tags that people give them."""
 _NAME_OR_TEMPLATE = rf"{_NAME}|^[a-z0-9][-a-z0-9]{{0,30}}\{{version\}}$"
-_MODEL_NAME_OR_TEMPLATE = rf"{_MODEL_NAME}|^[A-Za-z0-9][-A-Za-z0-9._/]{{0,30}}\{{version\}}$"
+_MODEL_NAME_OR_TEMPLATE = rf"{MODEL_NAME}|^[A-Za-z0-9][-A-Za-z0-9._/:@+]{{0,30}}\{{version\}}$"
 _IN_WORDS = {
     _NAME: "must be at most 53 lower-case letters, digits and hyphens, the first and last no hyphen",
     _WORD: "must be one word, without blanks",
-    _MODEL_NAME: "must be letters, digits and any of - . _ /, the first and last a letter or digit",
+    MODEL_NAME: "must be letters, digits and any of - . _ / : @ +, the first and last a letter or digit",
     _NAME_OR_TEMPLATE: "must be at most 53 lower-case letters, digits and hyphens, the first and last no "
     "hyphen, or up to 31 of them and then {version}",
-    _MODEL_NAME_OR_TEMPLATE: "must be letters, digits and any of - . _ /, the first and last a letter or "
-    "digit, or up to 31 of them and then {version}",
+    _MODEL_NAME_OR_TEMPLATE: "must be letters, digits and any of - . _ / : @ +, the first and last a letter "
+    "or digit, or up to 31 of them and then {version}",
 }
 
 Name = Annotated[str, Field(pattern=_NAME)]
 """A Kubernetes name."""
 Text = Annotated[str, Field(min_length=1, max_length=512, pattern=_WORD)]
 """One word: neither blanks nor control characters."""
-ModelName = Annotated[str, Field(max_length=253, pattern=_MODEL_NAME)]
+ModelName = Annotated[str, Field(max_length=253, pattern=MODEL_NAME)]
 """A model or adapter, as clients name it."""
 NewName = Annotated[str, Field(pattern=_NAME_OR_TEMPLATE)]
 """A Kubernetes name, or one that is yet to be made of a version: `llm-{version}`."""

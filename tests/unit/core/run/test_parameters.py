@@ -8,7 +8,7 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.run.form import form_of
 from inference_rollouts.core.run.parameters import apply_parameters, override_of
-from tests.support.plans import llm_plan
+from tests.support.plans import food_review_plan, llm_plan
 
 
 def test_parameters_override_and_empty_ones_do_not() -> None:
@@ -57,7 +57,7 @@ def test_weights_keep_the_bake_time_of_their_place() -> None:
         ),
         ({"weights": [0.5, 100]}, "weights.0: Input should be a valid integer"),
         ({"weights": [50, 20]}, "weights [50, 20] must rise step by step and end at 100."),
-        ({"canary": "A b"}, "canary: must be letters, digits and any of - . _ /"),
+        ({"canary": "A b"}, "canary: must be letters, digits and any of - . _ / : @ +"),
         ({"canary": "A"}, "canary: must be at most 53 lower-case letters, digits and hyphens"),
         ({"image": "a b"}, "image: must be one word, without blanks (given 'a b')."),
         ({"bake": "soon"}, "bake: 'soon' is not a duration; write it like 90s, 5m or 1h30m."),
@@ -67,6 +67,11 @@ def test_a_bad_value_is_explained_in_words(params: dict[str, Any], words: str) -
     with pytest.raises(PlanInvalid) as caught:
         apply_parameters(llm_plan(), params)
     assert str(caught.value).startswith(f"The parameters are invalid: {words}")
+
+
+@pytest.mark.parametrize("name", ["org/sql", "sql:v1.2", "org/sql@2026-10", "sql:1.2+build.7"])
+def test_an_adapter_is_named_as_clients_name_it(name: str) -> None:
+    assert apply_parameters(food_review_plan(), {"canary": name}).canary == name
 
 
 def test_an_override_of_windows_changes_no_plan_and_needs_a_reason() -> None:
