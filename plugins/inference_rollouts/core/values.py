@@ -34,7 +34,9 @@ MODEL_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9._/:@+]*[A-Za-z0-9])?$"
 """The names of models and adapters: with the slashes, versions and tags that people give them."""
 _NAME_OR_TEMPLATE = rf"{_NAME}|^[a-z0-9][-a-z0-9]{{0,30}}\{{version\}}$"
 _MODEL_NAME_OR_TEMPLATE = rf"{MODEL_NAME}|^[A-Za-z0-9][-A-Za-z0-9._/:@+]{{0,30}}\{{version\}}$"
+SAID = r"\S"
 _IN_WORDS = {
+    SAID: "must say something",
     _NAME: "must be at most 53 lower-case letters, digits and hyphens, the first and last no hyphen",
     _WORD: "must be one word, without blanks",
     MODEL_NAME: "must be letters, digits and any of - . _ / : @ +, the first and last a letter or digit",

@@ -173,7 +173,7 @@ class Control(BaseOperator):
 
 
 def _need(reason: str) -> None:
-    if not reason:
+    if not reason.strip():
         raise CommandRefused("A command needs a reason: it stands in status, Events and report.")
 
 

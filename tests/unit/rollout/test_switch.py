@@ -164,3 +164,10 @@ def test_the_command_line_stops_and_goes(
     assert main(["stop", "--back", "--reason", "an incident"]) == 0
     assert scene.phase() is Phase.RETURNING
     assert CLAIM in scene.cluster.notes()
+
+
+@pytest.mark.parametrize("why", ["", " ", "\t\n"])
+def test_a_blank_is_no_reason(scene: Scene, why: str) -> None:
+    with pytest.raises(CommandRefused, match="and why"):
+        throw(scene.cluster, "hold", "anna", why, 60.0)
+    assert read_switch(scene.cluster) is None

@@ -78,7 +78,7 @@ def require_throwable(
     """The mode, if it may be thrown for so long at `now`. Raises CommandRefused."""
     if mode not in set(Mode):
         raise CommandRefused(f"Rollouts are stopped by {' or '.join(Mode)}, not {mode}. Nothing was changed.")
-    if not (0 < len(who) <= LONGEST_WHO and 0 < len(why) <= LONGEST_WHY):
+    if not (0 < len(who) <= LONGEST_WHO and why.strip() and len(why) <= LONGEST_WHY):
         raise CommandRefused(
             f"Whoever stops all rollouts says who they are, and why in at most {LONGEST_WHY} characters. "
             "Nothing was changed."

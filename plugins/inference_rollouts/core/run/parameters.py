@@ -11,7 +11,7 @@ from inference_rollouts.core.durations import Seconds
 from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.nodes.provisioners import Nodes
 from inference_rollouts.core.plan.plan import Kind, Plan, parse_plan, validated
-from inference_rollouts.core.values import Model, ModelName, NewModelName, Percent, Text
+from inference_rollouts.core.values import SAID, Model, ModelName, NewModelName, Percent, Text
 from inference_rollouts.core.versions.version import DIGEST, NAME
 
 OVERRIDE = "override_windows"
@@ -27,7 +27,7 @@ class Parameters(Model):
     canary: NewModelName | None = None
     weights: Annotated[tuple[Percent, ...], Field(min_length=1)] | None = None
     bake: Seconds | None = None
-    override_windows: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    override_windows: Annotated[str, Field(pattern=SAID, max_length=500)] | None = None
     """Why the run may move outside of its plan's windows; that changes nothing of its plan."""
     version: Annotated[str, Field(pattern=rf"^{NAME}(@{DIGEST})?$")] | None = None
     """The version to roll out, in place of the newest that may be."""

@@ -60,6 +60,8 @@ def test_weights_keep_the_bake_time_of_their_place() -> None:
         ({"canary": "A b"}, "canary: must be letters, digits and any of - . _ / : @ +"),
         ({"canary": "A"}, "canary: must be at most 53 lower-case letters, digits and hyphens"),
         ({"image": "a b"}, "image: must be one word, without blanks (given 'a b')."),
+        ({"override_windows": ""}, "override_windows: must say something (given '')."),
+        ({"override_windows": " \t"}, "override_windows: must say something (given ' \\t')."),
         ({"bake": "soon"}, "bake: 'soon' is not a duration; write it like 90s, 5m or 1h30m."),
     ],
 )
