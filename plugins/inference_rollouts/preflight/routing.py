@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import RouteRefused
+from inference_rollouts.core.errors import Forbidden, RouteRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.gateways import failures
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -42,11 +42,13 @@ def others(cluster: Cluster, plan: PoolPlan, targets: tuple[Target, ...]) -> tup
     """The rules that send traffic to the stable pool too and are not moved: they serve somebody else."""
     moved = {target.name for target in targets}
     others = []
-    for obj in cluster.select(GATEWAY_API, "HTTPRoute"):
-        name = obj["metadata"]["name"]
-        ours = {place.path for place in route_places(plan, obj)} if name in moved else set()
-        left = [path for path in rules_carrying(obj, plan.stable) if path not in ours]
-        others += [f"rule {path.rsplit('/', 1)[1]} of HTTPRoute {name}" for path in left]
+    for obj in _all_routes(cluster):
+        name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", plan.namespace)
+        is_here = namespace == plan.namespace
+        ours = {place.path for place in route_places(plan, obj)} if is_here and name in moved else set()
+        left = [path for path in rules_carrying(obj, plan.stable, plan.namespace) if path not in ours]
+        title = name if is_here else f"{namespace}/{name}"
+        others += [f"rule {path.rsplit('/', 1)[1]} of HTTPRoute {title}" for path in left]
     if others:
         log.warning(
             "%s sends traffic to %s too and is not moved: the split can only be checked from above",
@@ -54,6 +56,15 @@ def others(cluster: Cluster, plan: PoolPlan, targets: tuple[Target, ...]) -> tup
             plan.stable,
         )
     return tuple(others)
+
+
+def _all_routes(cluster: Cluster) -> list[K8sObject]:
+    """The HTTPRoutes of all namespaces, any of which may name a pool; where they may be read."""
+    try:
+        return cluster.select_everywhere(GATEWAY_API, "HTTPRoute")
+    except Forbidden as error:
+        log.info("only routes of the plan's namespace are looked at: %s", error)
+        return cluster.select(GATEWAY_API, "HTTPRoute")
 
 
 def parents(cluster: Cluster, plan: PoolPlan, routes: tuple[Target, ...]) -> tuple[Parent, ...]:

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import (
-    RouteRefused,
-)
+from inference_rollouts.core.errors import Forbidden, RouteRefused
 from inference_rollouts.core.routing.claim import CLAIM, Claim, Owner, Place
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
@@ -122,3 +120,27 @@ def test_rules_that_send_traffic_to_stable_and_stay_are_named(
         frozen = preflight(cluster, prometheus=FakePrometheus(cluster), routes=routes)
     assert frozen.shared == shared
     assert all(name in caplog.text for name in shared)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_so_are_those_of_other_namespaces_where_they_may_be_read(
+    readable: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their requests are in no weight here: the canary's share is smaller than declared."""
+    cluster = FakeCluster()
+    for name, namespace in (("edge", "default"), ("own", "edge")):
+        cluster.put_route(name, [ref("llm-pool") | {"namespace": namespace}])
+        cluster.objects["HTTPRoute", name]["metadata"]["namespace"] = "edge"
+
+    everywhere = FakeCluster.select_everywhere
+
+    def forbidden(self: FakeCluster, api_version: str, kind: str) -> Any:
+        if kind == "HTTPRoute":
+            raise Forbidden("GET", "/httproutes", 403, "may not list")
+        return everywhere(self, api_version, kind)
+
+    if not readable:
+        monkeypatch.setattr(FakeCluster, "select_everywhere", forbidden)
+    with caplog.at_level(logging.WARNING):
+        frozen = preflight(cluster, prometheus=FakePrometheus(cluster))
+    assert frozen.shared == (("rule 0 of HTTPRoute edge/edge",) if readable else ())

@@ -20,9 +20,8 @@ _SPELLING = SPELLINGS["HTTPRoute"]
 
 def pool_name(ref: Mapping[str, Any], namespace: str) -> str | None:
     """The InferencePool that a backendRef names in the route's own namespace, else None."""
-    if ref.get("kind") != "InferencePool" or ref.get("group") not in POOL_GROUPS:
-        return None
-    return ref["name"] if ref.get("namespace", namespace) == namespace else None
+    where, name = _pool_in(ref, namespace) or (None, None)
+    return name if where == namespace else None
 
 
 def rules_with(route: K8sObject, pool: str) -> dict[str, Mapping[str, Any]]:
@@ -40,9 +39,16 @@ def named_groups(route: K8sObject, pool: str) -> set[str]:
     return {ref["group"] for ref in refs if pool_name(ref, _namespace(route)) == pool}
 
 
-def rules_carrying(route: K8sObject, pool: str) -> dict[str, Mapping[str, Any]]:
-    """The rules that send requests to a pool, by JSON pointer."""
-    return {path: rule for path, rule in rules_with(route, pool).items() if _weight(rule, pool) > 0}
+def rules_carrying(route: K8sObject, pool: str, home: str | None = None) -> dict[str, Mapping[str, Any]]:
+    """The rules that send requests to a pool, of namespace `home` (None: the route's), by JSON pointer."""
+    own = _namespace(route)
+    meant = home or own, pool
+
+    def carries_it(refs: Sequence[Mapping[str, Any]]) -> bool:
+        weighed = zip(refs, weights_of(refs, _SPELLING), strict=True)
+        return any(weight > 0 and _pool_in(ref, own) == meant for ref, weight in weighed)
+
+    return {path: rule for path, rule in rules_of(route).items() if carries_it(_refs(rule))}
 
 
 def carries(route: K8sObject, pool: str) -> bool:
@@ -121,14 +127,15 @@ def check_place(route: K8sObject, place: Place, stable: str, canary: str) -> Non
 
 def _is_away(ref: Mapping[str, Any], namespace: str) -> bool:
     """Whether a backendRef means an InferencePool of another namespace than its route's."""
-    elsewhere = ref.get("namespace", namespace) != namespace
-    return ref.get("kind") == "InferencePool" and ref.get("group") in POOL_GROUPS and elsewhere
+    meant = _pool_in(ref, namespace)
+    return meant is not None and meant[0] != namespace
 
 
-def _weight(rule: Mapping[str, Any], pool: str) -> int:
-    refs = _refs(rule)
-    weights = weights_of(refs, _SPELLING)
-    return sum(weight for ref, weight in zip(refs, weights, strict=True) if ref["name"] == pool)
+def _pool_in(ref: Mapping[str, Any], namespace: str) -> tuple[str, str] | None:
+    """Namespace and name of the InferencePool that a route of `namespace` means by a backendRef, if any."""
+    if ref.get("kind") != "InferencePool" or ref.get("group") not in POOL_GROUPS:
+        return None
+    return ref.get("namespace", namespace), ref["name"]
 
 
 def _refs(rule: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
