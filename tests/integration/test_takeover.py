@@ -11,6 +11,7 @@ from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
 from tests.support.freezing import freeze
 from tests.support.lab.apiserver_process import MERGE_PATCH, ApiServer
+from tests.support.plans import llm
 from tests.support.real_pool import CANARY, SIX_LINES, STABLE, TEAPOT_API, real_pool, servers
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -90,3 +91,19 @@ def test_the_plan_of_six_lines_is_accepted_with_all_that_is_attached(
     pods = [part(each, "spec", "template", "spec") for each in deployments]
     images = [container["image"] for pod in pods for container in pod["containers"]]
     assert images == ["fluent-bit:3", "vllm/vllm-openai:v0.31.0", "fluent-bit:3", "vllm/vllm-openai:v0.32.0"]
+
+
+def test_what_the_server_sets_where_a_template_is_silent_is_no_difference(
+    real: KubernetesCluster, server: ApiServer
+) -> None:
+    """Stable is read with the server's defaults; a template has none until it is applied."""
+    pool = real_pool()
+    bring(pool, real, server)
+    work = llm()["workload"] | {"args": ["--served-model-name", "llama-3.1-8b", "llama"]}
+    changes = {"stable": STABLE, "canary": CANARY, "workload": work, "metrics": ["vllm"]}
+    plan = parse_plan(llm(name="chat", namespace=real.namespace, **changes))
+    run = freeze(real, plan, servers=servers(), prometheus=FakePrometheus(pool))  # type: ignore[arg-type]
+    differing = {each.field for each in run.frozen.findings if each.differs}
+    defaults = "restartPolicy", "dnsPolicy", "schedulerName", "containers[0].terminationMessagePath"
+    assert differing & {*defaults, "spec.endpointPickerRef.group"} == set()
+    assert "serviceAccountName" in differing

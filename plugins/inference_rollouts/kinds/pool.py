@@ -111,7 +111,6 @@ class PoolRollout:
         stable = takeover.survey(cluster, self.plan, pool)
         plan = adapters.with_adapters(clients, like_stable.resolved_for(clients, self.plan, stable))
         taken = creation.manifests(cluster, self.plan, plan, stable)
-        creation.check(cluster, plan, taken.manifests)
         taken.manifests += creation.accepted_copies(cluster, plan, taken)
         return plan, taken
 

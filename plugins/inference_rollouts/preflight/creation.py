@@ -11,7 +11,14 @@ from inference_rollouts.core.objects.k8s import K8sObject, title_of
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.objects.takeover import Verdict, finding
 from inference_rollouts.core.plan.plan import PoolPlan
-from inference_rollouts.core.run.manifests import clone_for, is_wanted, manifest_values, owned, render
+from inference_rollouts.core.run.manifests import (
+    clone_for,
+    is_spare,
+    is_wanted,
+    manifest_values,
+    owned,
+    render,
+)
 from inference_rollouts.core.run.taking_over import (
     SERVING_KINDS,
     Stable,
@@ -27,7 +34,8 @@ from inference_rollouts.rollout.targets import bound_to
 def manifests(cluster: Cluster, given: PoolPlan, plan: PoolPlan, stable: Stable) -> Takeover:
     """All that makes the canary have what stable has, each with the labels that say whose it is.
 
-    `plan` is what was `given`, resolved. Raises ClusterRefused where pods would be of both pools.
+    `plan` is what was `given`, resolved. Compared with stable is what the server would make of each manifest:
+    its defaults are no difference. Raises ClusterRefused where pods would be of both pools, and as `check`.
     """
     values = manifest_values(plan, stable.pool)
     rendered = [render(template, values) for template in load_manifests()]
@@ -38,23 +46,31 @@ def manifests(cluster: Cluster, given: PoolPlan, plan: PoolPlan, stable: Stable)
     else:
         succession = succession_of(plan, stable, wanted)
     check_overlaps(cluster, plan, stable, wanted)
-    taken = take_over(plan, stable, wanted, succession)
+    sure = [owned(each, plan.name, plan.canary) for each in wanted if not is_spare(each)]
+    seen = {title_of(each): each for each in check(cluster, plan, sure)}
+    taken = take_over(plan, stable, wanted, succession, seen)
     clones = _clones(cluster, plan)
     taken.findings += [finding(obj, Verdict.TAKEN_OVER, clone["metadata"]["name"]) for obj, clone in clones]
     taken.manifests = [
         owned(manifest, plan.name, plan.canary)
         for manifest in (*taken.manifests, *(new for _, new in clones))
     ]
+    check(cluster, plan, [each for each in taken.manifests if title_of(each) not in seen])
     taken.copies = [(obj, owned(copy, plan.name, plan.canary)) for obj, copy in taken.copies]
     return taken
 
 
-def check(cluster: Cluster, plan: PoolPlan, wanted: Iterable[K8sObject]) -> None:
-    """The cluster would accept every manifest, and none of them would overwrite somebody else's object."""
+def check(cluster: Cluster, plan: PoolPlan, wanted: Iterable[K8sObject]) -> list[K8sObject]:
+    """What the server would make of every manifest, none of which would overwrite somebody else's object.
+
+    Raises ClusterRefused for one that it would not accept, or whose name is taken.
+    """
+    made = []
     for manifest in wanted:
         if why := _taken(cluster, plan, manifest):
             raise ClusterRefused(f"{why}; choose another name for the canary.")
-        cluster.apply(manifest, dry_run=True)
+        made.append(cluster.apply(manifest, dry_run=True))
+    return made
 
 
 def accepted_copies(cluster: Cluster, plan: PoolPlan, taken: Takeover) -> list[K8sObject]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.objects.k8s import K8sObject, group_of, labels_of
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, group_of, labels_of
 from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.core.plan.plan import PoolPlan
 
@@ -78,7 +78,7 @@ def is_wanted(manifest: Mapping[str, Any], stable: Mapping[str, Any], serves: Se
     nothing of that kind is copied from stable. Of those that are `like-stable`
     only the one in stable's own API version is applied, since a route names both pools in one API group.
     """
-    match (manifest["metadata"].get("annotations") or {}).get(APPLY):
+    match annotations_of(manifest).get(APPLY):
         case None:
             return True
         case "where-served" | "unless-taken-over":
@@ -90,6 +90,11 @@ def is_wanted(manifest: Mapping[str, Any], stable: Mapping[str, Any], serves: Se
                 f"{manifest['kind']} has the annotation {APPLY} {other!r}; "
                 "known are where-served, unless-taken-over, like-stable."
             )
+
+
+def is_spare(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is only for clusters where stable has nothing of its kind."""
+    return bool(annotations_of(manifest).get(APPLY) == UNLESS_TAKEN_OVER)
 
 
 def owned(manifest: Mapping[str, Any], plan: str, pool: str | None = None) -> K8sObject:

@@ -30,7 +30,7 @@ from inference_rollouts.core.objects.workload_kinds import (
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.run import like_stable
 from inference_rollouts.core.run.holding import hold
-from inference_rollouts.core.run.manifests import APPLY, UNLESS_TAKEN_OVER
+from inference_rollouts.core.run.manifests import is_spare
 from inference_rollouts.core.serving.client_view import client_findings
 from inference_rollouts.core.serving.engines import vllm
 
@@ -183,17 +183,26 @@ def _labels_of_templates(
     }
 
 
-def take_over(plan: PoolPlan, stable: Stable, made: Sequence[K8sObject], succession: Succession) -> Takeover:
-    """All that is attached to stable, copied for the canary unless what is `made` already does the same."""
+def take_over(
+    plan: PoolPlan,
+    stable: Stable,
+    made: Sequence[K8sObject],
+    succession: Succession,
+    seen: Mapping[str, K8sObject],
+) -> Takeover:
+    """All that is attached to stable, copied for the canary unless what is `made` already does the same.
+
+    `seen` has, by title, what the server would make of what is made, with its defaults, as stable has them.
+    """
     result = Takeover(list(made))
     parts_of_stable = {title_of(each) for each in (*stable.workloads, *stable.pickers)}
     if stable.service:
         parts_of_stable.add(title_of(stable.service))
     for obj in sorted(stable.objects, key=title_of):
         if title_of(obj) not in parts_of_stable:
-            _take_over_one(obj, succession, result)
-    result.manifests = [each for each in result.manifests if not _is_spare(each, result)]
-    result.findings += _serving_findings(plan, stable, made, succession)
+            _take_over_one(obj, succession, result, seen)
+    result.manifests = [each for each in result.manifests if not (is_spare(each) and _has_kind(result, each))]
+    result.findings += _serving_findings(plan, stable, [_as_seen(each, seen) for each in made], succession)
     if stable.unseen:
         kinds = ", ".join(stable.unseen)
         result.findings.append(Finding("kinds that may not be listed", "", kinds, "", Verdict.CANNOT))
@@ -204,7 +213,13 @@ def _changed(labels: Labels, changes: Mapping[tuple[str, str], str]) -> dict[str
     return {key: changes.get((key, value), value) for key, value in labels.items()}
 
 
-def _take_over_one(obj: K8sObject, succession: Succession, result: Takeover) -> None:
+def _as_seen(manifest: K8sObject, seen: Mapping[str, K8sObject]) -> K8sObject:
+    return seen.get(title_of(manifest), manifest)
+
+
+def _take_over_one(
+    obj: K8sObject, succession: Succession, result: Takeover, seen: Mapping[str, K8sObject]
+) -> None:
     if not succession.is_attached(obj):
         if succession.covers_both(obj):
             result.findings.append(finding(obj, Verdict.TAKEN_OVER, "the same object"))
@@ -218,7 +233,7 @@ def _take_over_one(obj: K8sObject, succession: Succession, result: Takeover) -> 
     copy = succession.copy_of(obj)
     counterpart = next((each for each in result.manifests if _does_the_same(each, copy, succession)), None)
     if counterpart is not None:
-        result.findings += compared(obj, counterpart, succession)
+        result.findings += compared(obj, _as_seen(counterpart, seen), succession)
         return
     result.findings.append(finding(obj, Verdict.TAKEN_OVER, copy["metadata"]["name"]))
     result.findings += hold(obj, copy, _size_of(part(copy, "spec", "scaleTargetRef"), result.manifests))
@@ -227,7 +242,7 @@ def _take_over_one(obj: K8sObject, succession: Succession, result: Takeover) -> 
 
 def _does_the_same(manifest: K8sObject, copy: K8sObject, succession: Succession) -> bool:
     """Whether a manifest that is made anyway is of the kind of a copy, and attached to the same."""
-    if manifest["kind"] != copy["kind"] or annotations_of(manifest).get(APPLY) == UNLESS_TAKEN_OVER:
+    if manifest["kind"] != copy["kind"] or is_spare(manifest):
         return False
     if manifest["metadata"]["name"] == copy["metadata"]["name"]:
         return True
@@ -250,11 +265,10 @@ def _named(reference: Any) -> Any:
     )
 
 
-def _is_spare(manifest: K8sObject, result: Takeover) -> bool:
-    """Whether a template is for clusters where stable has nothing of its kind."""
-    spare = annotations_of(manifest).get(APPLY) == UNLESS_TAKEN_OVER
+def _has_kind(result: Takeover, manifest: K8sObject) -> bool:
+    """Whether something of a manifest's kind is taken over from stable."""
     taken = (each.object for each in result.findings if each.verdict is Verdict.TAKEN_OVER)
-    return spare and any(title.startswith(f"{manifest['kind']} ") for title in taken)
+    return any(title.startswith(f"{manifest['kind']} ") for title in taken)
 
 
 def _size_of(reference: K8sObject, manifests: Sequence[K8sObject]) -> int:
