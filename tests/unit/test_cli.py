@@ -45,8 +45,7 @@ def test_what_cannot_be_done_is_one_sentence_and_status_2(capsys: pytest.Capture
     assert main(["power", str(PLAN.with_name("nothing.yaml"))]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("nothing.yaml: ")
-    assert err.count("\n") == 1
+    assert err == "nothing.yaml: it cannot be read: No such file or directory\n"
 
 
 def test_a_cluster_that_nobody_knows_is_one_sentence_and_status_2(
@@ -55,8 +54,35 @@ def test_a_cluster_that_nobody_knows_is_one_sentence_and_status_2(
     assert main(["get", "--kubeconfig", str(tmp_path / "none")]) == 2
     err = capsys.readouterr().err
     assert err.startswith("The cluster does not answer GET ")
-    assert "no credentials" in err
+    assert err.endswith(f"no credentials: there is no kubeconfig {tmp_path / 'none'}\n")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"plan {PLAN} --prometheus http://127.0.0.1:1 --prometheus-token-file",
+        f"plan {PLAN} --prometheus http://127.0.0.1:1 --model-server-key-file",
+        "guardian --once --webhook-file",
+    ],
+)
+def test_a_secret_s_file_that_cannot_be_read_is_one_sentence(
+    given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*given.split(" "), str(tmp_path / "none")]) != 0
+    assert capsys.readouterr().err.endswith(
+        f"{tmp_path / 'none'} cannot be read: No such file or directory.\n"
+    )
+
+
+def test_who_has_no_name_commands_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as a user of no image."""
+
+    def nobody() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert main(["schema"]) == 0
 
 
 def test_a_record_that_is_not_there_or_is_none_is_status_2_and_the_others_are_still_judged(

@@ -31,11 +31,17 @@ def test_what_became_of_each_is_shown_the_newest_first(capsys: pytest.CaptureFix
     assert oldest.endswith("promoted  by rollout_llm/r0")
 
 
+@pytest.mark.usefixtures("cluster")
+def test_of_a_plan_without_any_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["versions", "other"]) == 0
+    assert capsys.readouterr().out == "No version of plan other has been rolled out here.\n"
+
+
 @pytest.mark.parametrize("named", ["v2", str(version("v2")), str(version("v2").digest)])
 def test_a_person_allows_one_again_and_says_why(
     cluster: FakeCluster, capsys: pytest.CaptureFixture[str], named: str
 ) -> None:
-    said = ["--by", "kim", "--because", "the node was broken"]
+    said = ["--who", "kim", "--reason", "the node was broken"]
     assert main(["versions", "llm", "--allow", named, *said]) == 0
     assert "may be rolled out again" in capsys.readouterr().out
     assert not read_memory(cluster, "llm").refused(version("v2"))
@@ -46,9 +52,9 @@ def test_a_person_allows_one_again_and_says_why(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--allow", "v2"], "--because"),
-        (["--allow", "v2", "--because", " "], "--because"),
-        (["--allow", "v1", "--because", "x"], "No version 'v1' is passed over"),
+        (["--allow", "v2"], "--reason"),
+        (["--allow", "v2", "--reason", " "], "--reason"),
+        (["--allow", "v1", "--reason", "x"], "No version 'v1' is passed over"),
     ],
 )
 def test_without_a_reason_or_a_rollback_nothing_is_written(

@@ -13,9 +13,15 @@ from inference_rollouts.clients.kubernetes import Cluster, KubernetesCluster, co
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`--kubeconfig`, `--context`, `--namespace`, with the defaults of kubectl."""
     default = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0] or "~/.kube/config"
-    parser.add_argument("--kubeconfig", type=Path, default=Path(default).expanduser())
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        default=Path(default).expanduser(),
+        help="how to reach the cluster (%(default)s)",
+    )
     parser.add_argument("--context", help="the kubeconfig's context (its current one)")
-    parser.add_argument("-n", "--namespace", default="default")
+    parser.add_argument("-n", "--namespace", default="default", help="where to look (default)")
 
 
 def cluster_of(arguments: argparse.Namespace) -> Cluster:

@@ -14,14 +14,18 @@ from inference_rollouts.cli.person import add_person
 from inference_rollouts.core.routing.claim import What
 from inference_rollouts.rollout.command import command
 
+_MEANING = (
+    "pause: the canary keeps its share; resume: it goes on; skip_bake: this step need bake no longer; "
+    "raise_now: this step passes with the next look that is no alarm; promote_now: so does every step that "
+    "is left; abort: all traffic goes back; undo: the last promotion is taken back"
+)
+
 
 def add_parser(commands: Any) -> None:
     """Add `control NAME COMMAND` to the commands, as `ArgumentParser.add_subparsers` gives them."""
     parser = commands.add_parser("control", help="pause, resume, hurry, abort or undo", description=__doc__)
     parser.add_argument("name", metavar="NAME", help="a plan, or an object that is claimed")
-    parser.add_argument(
-        "what", metavar="COMMAND", choices=[what.value for what in What], help=", ".join(What)
-    )
+    parser.add_argument("what", metavar="COMMAND", choices=[what.value for what in What], help=_MEANING)
     add_person(parser)
     add_arguments(parser)
     parser.set_defaults(run=run)

@@ -21,6 +21,7 @@ from inference_rollouts.cli.cluster import add_arguments, cluster_of
 from inference_rollouts.cli.herald import Herald
 from inference_rollouts.cli.numbers import port
 from inference_rollouts.cli.probes import Probes
+from inference_rollouts.cli.secrets import text_of
 from inference_rollouts.clients.bearer import METADATA_SERVER, Access
 from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.clients.webhook import Receiver
@@ -99,12 +100,12 @@ def _round(guardian: Guardian) -> Round | None:
 
 
 def _herald(arguments: argparse.Namespace) -> Herald:
-    """Raises PlanInvalid where the file has no address."""
+    """Raises PlanInvalid where the file has no address, or one cannot be read."""
     if arguments.webhook_file is None:
         return Herald(None)
-    token = arguments.webhook_token_file
-    headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token else {}
-    receiver = Receiver(arguments.webhook_file.read_text().strip(), headers, name="--webhook-file")
+    token = text_of(arguments.webhook_token_file)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    receiver = Receiver(text_of(arguments.webhook_file), headers, name="--webhook-file")
     receiver.check()
     return Herald(receiver)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
+from inference_rollouts.cli.secrets import text_of
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.bearer import METADATA_SERVER, Access
 from inference_rollouts.clients.gke import API, GkeClient
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         print(markdown(_forecast(arguments)))
     except (PassingError, PrometheusUnavailable) as error:
-        print(f"{error}. Nothing was written, and nothing is known.", file=sys.stderr)
+        print(f"{str(error).rstrip('.')}. Nothing was written, and nothing is known.", file=sys.stderr)
         return 2
     except RolloutError as error:
         print(error, file=sys.stderr)
@@ -111,13 +112,13 @@ def _candidate(text: str | None) -> Version:
 
 def clients_of(arguments: argparse.Namespace) -> Clients:
     """Everything that the arguments lead to; GKE is asked as the identity of this machine."""
-    file, key = arguments.prometheus_token_file, arguments.model_server_key_file
-    store = Access(arguments.prometheus.rstrip("/"), file.read_text().strip() if file else "")
+    key = text_of(arguments.model_server_key_file)
+    store = Access(arguments.prometheus.rstrip("/"), text_of(arguments.prometheus_token_file))
     google = Access(API, metadata_server=METADATA_SERVER, name="this machine's identity")
     return Clients(
         cluster=cluster_of(arguments),
         prometheus=PrometheusClient(lambda: store),
-        servers=HttpModelServers(key=lambda: key.read_text().strip() if key else ""),
+        servers=HttpModelServers(key=lambda: key),
         storage=LocalFiles(),
         gke=lambda cluster: GkeClient(lambda: google, cluster),
         registry=RegistryClient(lambda: RegistryAccess("")),

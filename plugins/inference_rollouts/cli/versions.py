@@ -6,12 +6,12 @@ The cluster remembers it, so this needs neither Airflow nor the plan's file.
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
+from inference_rollouts.cli.person import add_who
 from inference_rollouts.core.errors import NotFound
 from inference_rollouts.core.versions.memory import Allowed, Became, Fate, Memory
 from inference_rollouts.core.versions.version import Version
@@ -26,8 +26,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--allow", metavar="VERSION", help="a version that was rolled back, by its name or digest"
     )
-    parser.add_argument("--because", metavar="REASON", help="why it may be rolled out again")
-    parser.add_argument("--by", metavar="NAME", default=getpass.getuser(), help="who says so (you)")
+    parser.add_argument("--reason", help="why it may be rolled out again; --allow needs it")
+    add_who(parser)
     add_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -37,13 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     cluster = cluster_of(arguments)
     memory = memory_of(cluster, arguments.plan)
     if not arguments.allow:
-        print(*(_line(fate) for fate in reversed(memory.fates)), sep="\n")
+        lines = [_line(fate) for fate in reversed(memory.fates)]
+        print(*lines or [f"No version of plan {arguments.plan} has been rolled out here."], sep="\n")
         return 0
-    if not (arguments.because or "").strip():
-        print("Say why, for those who come after you: --because REASON", file=sys.stderr)
+    if not (arguments.reason or "").strip():
+        print("Say why, for those who come after you: --reason REASON", file=sys.stderr)
         return 2
     for version in _refused(memory, arguments.allow):
-        allowed = Allowed(by=arguments.by, because=arguments.because.strip(), at=cluster.time())
+        allowed = Allowed(by=arguments.who, because=arguments.reason.strip(), at=cluster.time())
         allow(cluster, arguments.plan, memory, version, allowed)
         print(f"{version.short} may be rolled out again.")
     return 0

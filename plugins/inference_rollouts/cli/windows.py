@@ -24,6 +24,6 @@ def run(arguments: argparse.Namespace) -> int:
     """0. Raises PlanInvalid; WindowClosed when a rollout that began now could not finish."""
     plan, now = load_plan(arguments.plan), time.time()
     calendar = calendar_of(plan)
-    print(*(openings(calendar, now) if calendar.restricts else ["any time"]), sep="\n")
-    print(*outlook(calendar, pace_of(plan), now), sep="\n")
+    when = openings(calendar, now) if calendar.restricts else ["any time"]
+    print(*when, *outlook(calendar, pace_of(plan), now), sep="\n")
     return 0

@@ -71,8 +71,8 @@ def load_plan(path: Path) -> Plan:
     except PlanInvalid as error:
         raise PlanInvalid(f"{printable(path.name)}: {error}") from error
     except Exception as error:
-        words = " ".join(str(error).split())
-        what = f"it cannot be read: {type(error).__name__}: {words}"
+        words = getattr(error, "strerror", None) or f"{type(error).__name__}: {' '.join(str(error).split())}"
+        what = f"it cannot be read: {words}"
         raise PlanInvalid(f"{printable(path.name)}: {what}") from error
 
 

@@ -285,14 +285,17 @@ class KubernetesCluster:
 def connect(kubeconfig: Path, context: str | None = None) -> ApiClient:
     """The official client of a kubeconfig's cluster, in its current context unless one is given.
 
-    Where there is no such file, in a pod, that of the pod's own cluster and ServiceAccount.
+    Where there is no such file, in a pod, that of the pod's own cluster and ServiceAccount. Raises
+    ConfigException for a file that is missing or says nothing.
     """
     from kubernetes.client import ApiClient, Configuration
-    from kubernetes.config import load_incluster_config, new_client_from_config
+    from kubernetes.config import ConfigException, load_incluster_config, new_client_from_config
 
     if "KUBERNETES_SERVICE_HOST" in os.environ and not kubeconfig.exists():
         load_incluster_config(configuration := Configuration())
         return ApiClient(configuration)
+    if not kubeconfig.exists():
+        raise ConfigException(f"there is no kubeconfig {kubeconfig}")
     return new_client_from_config(config_file=str(kubeconfig), context=context)
 
 
