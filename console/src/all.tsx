@@ -88,7 +88,7 @@ export function All() {
       {(value.stops ?? []).map((stop) => <p class="stop" role="status"><span aria-hidden="true">■</span> {stop.words} <span class="muted">({stop.namespace})</span></p>)}
       <section class="panel wide" aria-label="In flight">
         {shown.length ? <Flight lines={shown} now={value.now} /> : (
-          <Empty title={value.rollouts.length ? "Nothing like that is in flight" : "Nothing is in flight"}>
+          <Empty level="h2" title={value.rollouts.length ? "Nothing like that is in flight" : "Nothing is in flight"}>
             {value.plans.length ? "Look ahead at a plan below, and start it there." : "Plans are files in include/rollouts; each becomes a DAG."}
           </Empty>
         )}

@@ -24,7 +24,7 @@ export function One({ dag, run, theme }: { dag: string; run: string; theme: stri
   const events = useMemo(() => value?.events ?? [], [value]);
   if (!value) {
     if (!error) return <Loading />;
-    return <main class="page"><Crumbs /><Empty title="No rollout here">{error.message} A run of another kind of DAG has no page in Rollouts.</Empty></main>;
+    return <main class="page"><Crumbs /><Empty level="h1" title="No rollout here">{error.message} A run of another kind of DAG has no page in Rollouts.</Empty></main>;
   }
   const { line } = value;
   return (

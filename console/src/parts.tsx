@@ -69,13 +69,14 @@ export function Trouble({ error, stale }: { error: Error | null; stale?: boolean
   );
 }
 
-export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
+/** Nothing to show, and what then. Its heading is of the level at which it stands. */
+export function Empty({ title, level: Heading, children }: { title: string; level: "h1" | "h2" | "h3"; children?: ComponentChildren }) {
   return (
     <div class="empty">
       <svg viewBox="0 0 48 32" width="72" height="48" aria-hidden="true">
         <path d="M2 28h10v-7h11v-8h11V5h12" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" />
       </svg>
-      <h3>{title}</h3>
+      <Heading>{title}</Heading>
       <p>{children}</p>
     </div>
   );

@@ -16,7 +16,7 @@ export function PlanView({ dag }: { dag: string }) {
   const [deed, setDeed] = useState<Deed | null>(null);
   const [looking, setLooking] = useState<string | null>(null);
   if (!value) {
-    return error ? <main class="page"><Empty title="No plan here">{error.message}</Empty></main> : <Loading />;
+    return error ? <main class="page"><Empty level="h1" title="No plan here">{error.message}</Empty></main> : <Loading />;
   }
   const { plan, forecast } = value;
   const now = value.now;
@@ -67,7 +67,7 @@ export function PlanView({ dag }: { dag: string }) {
           <Panel title="What it would do" extra={forecast ? <span class="muted">as of {ago(forecast.at, now)} ago, <Away href={airflowRun(dag, forecast.run)}>{forecast.run}</Away></span> : undefined}>
             <div class="pad">
               {forecast?.text ? <Markdown text={forecast.text} /> : forecast?.refused ? <p class="trouble">{forecast.refused}</p> : (
-                <Empty title="Nobody has looked ahead yet">
+                <Empty level="h3" title="Nobody has looked ahead yet">
                   Looking ahead runs preflight alone: it reads the cluster, writes nothing, and says what changes and what stays, what each step can detect, and when it ends.
                 </Empty>
               )}

@@ -49,7 +49,7 @@ async function open(where, hash, { theme = "light", width = 1440, height = 1000,
 async function accessible(page, what) {
   // The debugger puts the rules in: the page's own policy forbids scripts of others, as it should.
   await page.evaluate(AXE);
-  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"] }));
+  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"], rules: { "heading-order": { enabled: true }, "page-has-heading-one": { enabled: true } } }));
   for (const each of found.violations) console.log(`  ${what}: ${each.id}: ${each.help}: ${each.nodes.slice(0, 3).map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).join(" | ")}`);
   check(found.violations.length === 0, `${what}: axe finds ${found.violations.length}`);
 }
@@ -112,6 +112,12 @@ for (const [standing, words, plan] of STATES) {
   await picture(page, `one-${standing.replaceAll(" ", "-")}`);
   check((await page.textContent(".headline .badge")).includes(words), `${standing}: its badge`);
   check(errors.length === 0, `${standing}: ${errors.join("; ")}`);
+  const broken = await page.evaluate(() => {
+    const inside = (each) => { const range = document.createRange(); range.selectNodeContents(each); return [...range.getClientRects()]; };
+    const figures = [...document.querySelectorAll(".events time, .figures td.right")];
+    return figures.filter((each) => new Set(inside(each).map((line) => line.top)).size > 1).map((each) => each.textContent);
+  });
+  check(broken.length === 0, `${standing}: in two lines: ${broken}`);
   await accessible(page, standing);
   await close({ page, context });
 }
