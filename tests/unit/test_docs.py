@@ -58,3 +58,11 @@ def test_commands_and_modules_exist(page: Path) -> None:
     for module in re.findall(r"python -m ((?:lab|bench|tests)[\w.]*)", code):
         place = ROOT / module.replace(".", "/")
         assert (place / "__main__.py").exists() or place.with_suffix(".py").exists(), module
+
+
+def test_every_command_is_in_the_table_of_the_command_line() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    _, section = page.split("## The command line\n")
+    table = section.partition("\n## ")[0]
+    names = {command.__name__.rpartition(".")[2] for command in COMMANDS}
+    assert {*re.findall(r"`([a-z]+)", table)} & names == names
