@@ -55,7 +55,7 @@ def manifests(cluster: Cluster, given: PoolPlan, plan: PoolPlan, stable: Stable)
         owned(manifest, plan.name, plan.canary)
         for manifest in (*taken.manifests, *(new for _, new in clones))
     ]
-    check(cluster, plan, [each for each in taken.manifests if title_of(each) not in seen])
+    check(cluster, plan, [each for each in taken.manifests if each not in sure])
     taken.copies = [(obj, owned(copy, plan.name, plan.canary)) for obj, copy in taken.copies]
     return taken
 
