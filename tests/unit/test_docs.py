@@ -1,4 +1,4 @@
-"""What the documents name exists: files, headings, commands, modules; and their tables are whole."""
+"""What the documents name exists: files, headings, commands, modules. Tables are whole, and plans valid."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from inference_rollouts.cli import COMMANDS
+from inference_rollouts.core.plan.plan import parse_plan
 from tests.support.plans import ROOT
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("lab/*/*.md")]
@@ -58,6 +60,19 @@ def test_commands_and_modules_exist(page: Path) -> None:
     for module in re.findall(r"python -m ((?:lab|bench|tests)[\w.]*)", code):
         place = ROOT / module.replace(".", "/")
         assert (place / "__main__.py").exists() or place.with_suffix(".py").exists(), module
+
+
+@every_page
+def test_parts_of_plans_are_valid_in_an_example(page: Path) -> None:
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        part = yaml.safe_load(block)
+        name = {"lora": "food-review", "node": "llm-nodes"}.get(part.get("kind"), "llm")
+        example = yaml.safe_load((ROOT / f"include/rollouts/{name}.yaml").read_text())
+        if "steps" in part:  # a whole plan
+            parse_plan({"name": name} | part)
+            continue
+        work = {"workload": example["workload"] | part["workload"]} if "workload" in part else {}
+        parse_plan(example | part | work)
 
 
 def test_every_command_is_in_the_table_of_the_command_line() -> None:
