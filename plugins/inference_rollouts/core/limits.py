@@ -16,6 +16,7 @@ PROMETHEUS_TIMEOUT = 10.0  # for one query; an observation that takes longer is 
 STORE_SKEW = 2.0  # by which a metrics store's clock may differ from ours without a word
 SLOW_STORE = 2.0  # for which, or for an interval, an observation waits for counts; guardrails do not
 FIRST_WORD = 60.0  # for which who takes a step over waits for answers before its deadline ends it
+LAST_WORD = 60.0  # after a deadline, for which who did not answer is asked again before it ends a wait
 CATCH_UP = 120  # ticks that are asked for at once after a time without counts; more are thinned
 SPARE_TICKS = 10 * CATCH_UP  # of all who share a process; each is some 5 ms of its time
 SPARE_PACE = 10.0  # more of them each second: a twentieth of a core

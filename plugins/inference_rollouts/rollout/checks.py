@@ -47,7 +47,7 @@ def check_now(run: Run, check: str) -> Readiness:
     except RolloutError as error:
         return Readiness(Phase.FAILED, str(error))
     except Exception as error:
-        return Readiness(Phase.WAITING, f"the cluster does not answer: {error}")
+        return Readiness(Phase.WAITING, f"the cluster does not answer: {error}", answered=False)
 
 
 def nodes_of(run: Run) -> Provisioner:

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from inference_rollouts.core.limits import LAST_WORD
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.reporting.status import Status, preparing
 from inference_rollouts.core.run.frozen import Frozen
@@ -22,7 +23,8 @@ from inference_rollouts.triggers.publishing import Publisher
 class ReadyTrigger(BaseTrigger):
     """Polls one of `CHECKS`. Its event is `{"phase", "message"}`; `deadline` is Unix time.
 
-    `check` is a name in `CHECKS`, or `name:argument`.
+    `check` is a name in `CHECKS`, or `name:argument`. No answer at the deadline, or at the first look of who
+    takes over after it, is none: it is asked again for `LAST_WORD` seconds.
     """
 
     def __init__(self, *, frozen: dict[str, Any], check: str, deadline: float, poll: float) -> None:
@@ -56,7 +58,7 @@ class ReadyTrigger(BaseTrigger):
     async def ready(self) -> TriggerEvent:
         """The one event."""
         frozen = Frozen.from_json(self.frozen)
-        publisher = Publisher(self)
+        publisher, begun = Publisher(self), time.time()
         async with sharing(frozen.plan) as shared:
             run = shared.run_of(frozen)
             while True:
@@ -64,7 +66,11 @@ class ReadyTrigger(BaseTrigger):
                 if answer.message != self.waits_for:
                     self.waits_for = answer.message
                     self.log.info("%s", answer.message)
-                if answer.phase is not Phase.WAITING or time.time() >= self.deadline:
+                if answer.phase is not Phase.WAITING or self._is_over(answer, begun):
                     return event_of(frozen, {"phase": answer.phase.value, "message": answer.message})
                 await publisher.publish(self.status(frozen), self.waits_for)
                 await asyncio.sleep(self.poll)
+
+    def _is_over(self, answer: Readiness, begun: float) -> bool:
+        patience = 0.0 if answer.answered else LAST_WORD
+        return time.time() >= max(self.deadline, begun) + patience

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import repeat
 
 import pytest
 
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.rollout import checks
+from inference_rollouts.triggers import ready
 from inference_rollouts.triggers.ready import ReadyTrigger
 from tests.support.airflow import event_of
 from tests.support.fake_cluster import FakeCluster
@@ -55,3 +57,26 @@ def test_a_cluster_that_does_not_answer_is_waited_for(nodes: Answers) -> None:
     refused = ConnectionError("refused")
     nodes(iter([refused, refused, Readiness(Phase.READY, "ok")]))
     assert event_of(waiting(60))["phase"] == "ready"
+
+
+def test_no_answer_at_the_deadline_decides_nothing(nodes: Answers) -> None:
+    """Nor at the first look of who takes over long after it."""
+    for late in (-1, -3600):
+        nodes(iter([ConnectionError("refused"), Readiness(Phase.READY, "ok")]))
+        assert event_of(waiting(late))["phase"] == "ready"
+
+
+def test_who_answers_at_last_after_the_deadline_ends_the_wait(nodes: Answers) -> None:
+    nodes(iter([ConnectionError("refused"), Readiness(Phase.WAITING, "1 of 3")]))
+    assert event_of(waiting(-1))["message"] == "1 of 3"
+
+
+def test_what_keeps_silent_after_the_deadline_ends_the_wait(
+    nodes: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ready, "LAST_WORD", 0.1)
+    nodes(repeat(ConnectionError("refused")))
+    began = time.time()
+    event = event_of(waiting(-1))
+    assert (event["phase"], event["message"]) == ("waiting", "the cluster does not answer: refused")
+    assert time.time() >= began + 0.1

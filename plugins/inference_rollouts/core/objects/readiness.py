@@ -33,10 +33,11 @@ _RANK = {Phase.READY: 0, Phase.WAITING: 1, Phase.FAILED: 2}
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """A phase and one sentence that explains it."""
+    """A phase and one sentence that explains it; not `answered` where who was asked said nothing."""
 
     phase: Phase
     message: str
+    answered: bool = True
 
     @classmethod
     def when(cls, done: bool, message: str) -> Readiness:
