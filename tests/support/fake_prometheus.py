@@ -127,14 +127,15 @@ class FakePrometheus(AskedAlike):
 
     def _gauges(self, at: float) -> list[dict[str, Any]]:
         """Half of the load is running, half waiting."""
-        pods = self.cluster.names("Pod")
+        pods = [pod for pool in self._pools() for pod in self.cluster.endpoints_of(pool)]
         if self.load is None:
             return []
-        return [
+        own = [
             {"metric": {"pod": pod, SERIES: gauge}, "value": [at, str(self.load / len(pods) / 2)]}
             for pod in pods
             for gauge in ("0", "1")
         ]
+        return [*own, *(self._theirs(sample) for sample in own if self.also)]
 
     def _samples(self, pool: str, pod: str, at: float) -> list[dict[str, Any]]:
         direct = self.answered.get(self.cluster.url(pod, pool), 0)

@@ -149,20 +149,20 @@ class PoolRollout:
         return (*stable, *(floor for each in run.frozen.manifests for floor in held_floors(each)))
 
     def room(self, run: Run, step: Step) -> Readiness:
-        return pool_room(run.cluster, run.clients.prometheus, run.frozen, step)
+        return pool_room(run.cluster, run.clients.prometheus, run.frozen, run.in_flight, step)
 
     def asks_for_room(self, run: Run, context: StepContext, health: Health, now: float) -> bool:
         return now >= context.baked_at or is_shrunk(run.frozen, health)
 
     def room_ahead(self, run: Run, context: StepContext, health: Health) -> RoomAhead:
-        return pool_room_ahead(run.clients, run.frozen, context, health)
+        return pool_room_ahead(run.clients, run.frozen, run.in_flight, context, health)
 
     def kept_share(self, run: Run, percent: int, *, patient: bool) -> int:
         stable, canary = (availability_of(run.cluster, pool) for pool in (self.plan.stable, self.plan.canary))
         if stable.available and stable.pods >= run.frozen.stable_pods:
             return 0
         bring_back_size(run.cluster, self.plan.name, self.plan.stable, run.frozen.stable_pods)
-        needed = pods_for_all(run.clients, run.frozen)
+        needed = pods_for_all(run.clients, run.frozen, run.in_flight)
         if needed is None:
             needed = run.frozen.stable_pods if patient else stable.pods
         return kept_share(stable, canary, percent, needed)

@@ -15,7 +15,7 @@ from inference_rollouts.core.routing.claim import Floor
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import Pool, Room, rooms
 from inference_rollouts.core.serving.engines import vllm
-from inference_rollouts.rollout.capacity import requests_in_flight
+from inference_rollouts.rollout.capacity import requests_of
 from inference_rollouts.rollout.floors import find_floors
 from inference_rollouts.rollout.pods import pods_of
 
@@ -57,8 +57,9 @@ def check(clients: Clients, frozen: Frozen) -> None:
     """Stable has room for all that is in flight now, and so would the canary's replicas."""
     plan = frozen.plan.as_pool_plan
     work = plan.workload
-    ready = ready_pods(pods_of(clients.cluster, plan.stable))
-    stable, canary = rooms_for(frozen, ready, requests_in_flight(clients.prometheus, frozen, ready))
+    today, adopted = (pods_of(clients.cluster, pool) for pool in (plan.stable, plan.canary))
+    load = requests_of(clients.prometheus, frozen, [*today, *adopted])
+    stable, canary = rooms_for(frozen, ready_pods(today), load)
     log.info("%s", stable.message)
     if not stable.enough:
         raise ClusterRefused(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Reader
@@ -14,10 +14,12 @@ from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.metrics import SERIES
 from inference_rollouts.core.judging.policy import Health, Step, StepContext
 from inference_rollouts.core.judging.queries import load_query
+from inference_rollouts.core.limits import STORE_SKEW
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Phase, Readiness, ready_pods
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import Pool, Room, RoomAhead, raise_readiness, rooms
+from inference_rollouts.core.serving.strangers import Strangers
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.pods import pods_of
 
@@ -26,24 +28,47 @@ LOAD_SPAN = 60  # seconds over which the requests in flight are averaged
 log = logging.getLogger(__name__)
 
 
-def pool_room(cluster: Reader, prometheus: Prometheus, frozen: Frozen, step: Step) -> Readiness:
+class InFlight:
+    """Requests running or waiting in both pools of a rollout, averaged over LOAD_SPAN.
+
+    What a pod had that is just gone comes to the others: it counts for as long as that reaches back. Who
+    exports for longer without being in the cluster is another one's, and counts no more.
+    """
+
+    def __init__(self) -> None:
+        self._strangers = Strangers()
+
+    def requests(self, prometheus: Prometheus, frozen: Frozen, pods: Sequence[K8sObject]) -> float | None:
+        """So many now; None unless each ready one of `pods`, all that both pools have, exports its own."""
+        now = time.time()
+        at = now - frozen.plan.analysis.scrape_delay
+        if (gauges := _gauges(prometheus, frozen, at)) is None:
+            return None
+        self._strangers = self._strangers.seen({pod for pod, _ in gauges}, _names(pods), now)
+        others = self._strangers.lacking_at(at - LOAD_SPAN - STORE_SKEW)
+        return _total(frozen, {key: value for key, value in gauges.items() if key[0] not in others}, pods)
+
+
+def pool_room(
+    cluster: Reader, prometheus: Prometheus, frozen: Frozen, in_flight: InFlight, step: Step
+) -> Readiness:
     """Whether the canary has room for what `step` gives it, and stable for all of it to come back."""
     plan = frozen.plan.as_pool_plan
     for pool in (plan.stable, plan.canary):
         if trouble := availability_of(cluster, pool).sentence:
             return Readiness(Phase.WAITING, trouble)
-    return raise_readiness(_rooms(cluster, prometheus, frozen, step.weight or step.mirror))
+    return raise_readiness(_rooms(cluster, prometheus, frozen, in_flight, step.weight or step.mirror))
 
 
-def pods_for_all(clients: Clients, frozen: Frozen) -> int | None:
+def pods_for_all(clients: Clients, frozen: Frozen, in_flight: InFlight) -> int | None:
     """How many of stable's pods carry all requests that are in flight now; None: nobody knows.
 
     At most as many as carried them at preflight: what waits in a canary that hangs is no measure.
     """
     plan = frozen.plan.as_pool_plan
-    stable, canary = (ready_pods(pods_of(clients.cluster, pool)) for pool in (plan.stable, plan.canary))
-    load = requests_in_flight(clients.prometheus, frozen, [*stable, *canary])
-    pool = Pool.of(plan.stable, stable, plan.capacity.declared_stable)
+    stable, canary = (pods_of(clients.cluster, pool) for pool in (plan.stable, plan.canary))
+    load = in_flight.requests(clients.prometheus, frozen, [*stable, *canary])
+    pool = Pool.of(plan.stable, ready_pods(stable), plan.capacity.declared_stable)
     if load is None or pool.per_pod is None:
         return None
     return max(1, min(math.ceil(load / pool.per_pod), frozen.stable_pods))
@@ -61,7 +86,9 @@ def is_shrunk(frozen: Frozen, health: Health) -> bool:
     return health.ready_stable is not None and health.ready_stable < frozen.stable_pods
 
 
-def pool_room_ahead(clients: Clients, frozen: Frozen, context: StepContext, health: Health) -> RoomAhead:
+def pool_room_ahead(
+    clients: Clients, frozen: Frozen, in_flight: InFlight, context: StepContext, health: Health
+) -> RoomAhead:
     """Whether the pools have room for the step after this one.
 
     After the last step nothing is raised any more, so nothing is blocked: stable, idle, may be scaled down.
@@ -71,34 +98,19 @@ def pool_room_ahead(clients: Clients, frozen: Frozen, context: StepContext, heal
         less = f"{plan.stable} has {health.ready_stable} ready pods of the {frozen.stable_pods} before"
         small = is_shrunk(frozen, health)
         return RoomAhead(notes=(f"{less}: it may be too small to take all requests back.",) if small else ())
-    room = pool_room(clients.reader, clients.prometheus, frozen, plan.all_steps[context.index])
+    ahead = plan.all_steps[context.index]
+    room = pool_room(clients.reader, clients.prometheus, frozen, in_flight, ahead)
     if room.phase is Phase.READY:
         return RoomAhead()
     return RoomAhead(blockers=(f"The next raise has to wait: {room.message.rstrip('.')}.",))
 
 
-def requests_in_flight(prometheus: Prometheus, frozen: Frozen, ready: Sequence[K8sObject]) -> float | None:
-    """Requests running or waiting in both pools, averaged; None unless every `ready` pod exports its own."""
-    plan, metric_set = frozen.plan, frozen.metric_set
-    if not metric_set.load:
+def requests_of(prometheus: Prometheus, frozen: Frozen, pods: Sequence[K8sObject]) -> float | None:
+    """Requests running or waiting in `pods` alone, averaged; None unless each ready one exports its own."""
+    gauges, own = _gauges(prometheus, frozen, time.time() - frozen.plan.analysis.scrape_delay), _names(pods)
+    if gauges is None:
         return None
-    query = load_query(metric_set, plan.arm(plan.canary), plan.arm(plan.stable), LOAD_SPAN)
-    try:
-        samples = prometheus.query(query, time.time() - plan.analysis.scrape_delay)
-    except PrometheusUnavailable as error:
-        log.warning("%s", error)
-        return None
-    by_gauge = {
-        (sample["metric"].get(metric_set.pod), sample["metric"].get(SERIES)): float(sample["value"][1])
-        for sample in samples
-    }
-    gauges = [str(place) for place in range(len(metric_set.load))]
-    names = [pod["metadata"]["name"] for pod in ready]
-    if silent := [name for name in names if any((name, gauge) not in by_gauge for gauge in gauges)]:
-        log.info("the requests in flight are not known: %s exports none", ", ".join(silent))
-        return None
-    load = sum(by_gauge.values())
-    return load if math.isfinite(load) else None
+    return _total(frozen, {key: value for key, value in gauges.items() if key[0] in own}, pods)
 
 
 def load_over(prometheus: Prometheus, frozen: Frozen, until: float, seconds: int) -> float | None:
@@ -118,14 +130,50 @@ def load_over(prometheus: Prometheus, frozen: Frozen, until: float, seconds: int
     return sum(load) if load and math.isfinite(sum(load)) else None
 
 
-def _rooms(cluster: Reader, prometheus: Prometheus, frozen: Frozen, percent: int) -> tuple[Room, Room]:
+def _gauges(prometheus: Prometheus, frozen: Frozen, at: float) -> dict[tuple[str, str], float] | None:
+    """What pods export by Unix time `at`, by pod and gauge; None where nobody knows."""
+    plan, metric_set = frozen.plan, frozen.metric_set
+    if not metric_set.load:
+        return None
+    query = load_query(metric_set, plan.arm(plan.canary), plan.arm(plan.stable), LOAD_SPAN)
+    try:
+        samples = prometheus.query(query, at)
+    except PrometheusUnavailable as error:
+        log.warning("%s", error)
+        return None
+    return {
+        (sample["metric"].get(metric_set.pod, ""), sample["metric"][SERIES]): float(sample["value"][1])
+        for sample in samples
+    }
+
+
+def _total(
+    frozen: Frozen, gauges: Mapping[tuple[str, str], float], pods: Sequence[K8sObject]
+) -> float | None:
+    """Of all gauges; None unless each ready one of `pods` exports its own."""
+    places = [str(place) for place in range(len(frozen.metric_set.load))]
+    names = sorted(_names(ready_pods(pods)))
+    if silent := [name for name in names if any((name, place) not in gauges for place in places)]:
+        log.info("the requests in flight are not known: %s exports none", ", ".join(silent))
+        return None
+    load = sum(gauges.values())
+    return load if math.isfinite(load) else None
+
+
+def _names(pods: Sequence[K8sObject]) -> frozenset[str]:
+    return frozenset(pod["metadata"]["name"] for pod in pods)
+
+
+def _rooms(
+    cluster: Reader, prometheus: Prometheus, frozen: Frozen, in_flight: InFlight, percent: int
+) -> tuple[Room, Room]:
     plan = frozen.plan.as_pool_plan
-    stable, canary = (ready_pods(pods_of(cluster, pool)) for pool in (plan.stable, plan.canary))
-    load = requests_in_flight(prometheus, frozen, [*stable, *canary])
+    stable, canary = (pods_of(cluster, pool) for pool in (plan.stable, plan.canary))
+    load = in_flight.requests(prometheus, frozen, [*stable, *canary])
     return rooms(
         plan.capacity,
-        Pool.of(plan.stable, stable, plan.capacity.declared_stable),
-        Pool.of(plan.canary, canary, plan.capacity.per_pod),
+        Pool.of(plan.stable, ready_pods(stable), plan.capacity.declared_stable),
+        Pool.of(plan.canary, ready_pods(canary), plan.capacity.per_pod),
         percent,
         load,
         frozen.stable_pods,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from inference_rollouts.clients import Clients
@@ -17,6 +17,7 @@ from inference_rollouts.core.routing.claim import Floor, Place
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import RoomAhead
+from inference_rollouts.rollout.capacity import InFlight
 from inference_rollouts.rollout.confirmation import confirmation
 from inference_rollouts.rollout.floors import raise_floors, settle_floors
 from inference_rollouts.rollout.pods import Server
@@ -71,11 +72,15 @@ class RolloutKind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What preflight froze, the clients, and the kind of rollout: the one door of a task to the outside."""
+    """What preflight froze, the clients, and the kind of rollout: the one door of a task to the outside.
+
+    `in_flight` knows the requests in the pools the better the longer it is asked.
+    """
 
     frozen: Frozen
     clients: Clients
     kind: RolloutKind
+    in_flight: InFlight = field(default_factory=InFlight, compare=False)
 
     @property
     def plan(self) -> Plan:

@@ -61,3 +61,12 @@ def test_fewer_pods_are_enough_where_they_carry_more_or_little_is_asked(
 ) -> None:
     cluster = FakeCluster()
     assert preflight(cluster, prometheus=loaded(cluster, load), **changes).stable_pods == 3
+
+
+def test_what_another_cluster_has_in_flight_refuses_nothing() -> None:
+    cluster = FakeCluster()
+    prometheus = loaded(cluster, 150.0)
+    prometheus.also = "theirs-"
+    assert preflight(cluster, prometheus=prometheus).stable_pods == 3
+    prometheus.load = 300.0
+    refused(ClusterRefused, "100 % of 300 requests in flight", cluster, prometheus=prometheus)

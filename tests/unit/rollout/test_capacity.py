@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from inference_rollouts.core.objects.readiness import Phase, Readiness
+from inference_rollouts.rollout import capacity
 from inference_rollouts.rollout.checks import check_now
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
@@ -78,6 +79,51 @@ def test_a_pod_that_does_not_tell_makes_pods_count(raising: Raising, monkeypatch
     monkeypatch.setattr(prometheus, "_gauges", lambda at: gauges(at)[1:])
     cluster.scale("llm-pool", 2)
     assert "the requests in flight are not known" in room().message
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(capacity.time, "time", lambda: self.now)
+
+
+def test_who_goes_on_without_being_in_the_cluster_is_another_ones_and_counts_no_more(
+    raising: Raising, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At first nobody knows whether it has just gone: rather too much is counted than too little."""
+    _, prometheus, room = raising
+    prometheus.load, prometheus.also, clock = 120.0, "theirs-", Clock(monkeypatch)
+    for seconds, load in ((0, 240), (60, 240), (30, 120), (600, 120)):
+        clock.now += seconds
+        assert f"100 % of {load} requests" in room().message
+
+
+def test_what_pods_had_that_are_just_gone_counts_as_long_as_the_average_reaches_back(
+    raising: Raising, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another cluster's are known long since."""
+    cluster, prometheus, room = raising
+    prometheus.load, prometheus.also, clock = 180.0, "theirs-", Clock(monkeypatch)
+    room()
+    clock.now += 600
+    assert room().phase is Phase.READY
+    before = prometheus._gauges(clock.now)
+    monkeypatch.setattr(prometheus, "_gauges", lambda at: before)
+    cluster.scale("llm-pool", 2)
+    for seconds in (0, 20, 20, 20):
+        clock.now += seconds
+        assert "llm-pool has 2 ready pods for 100 % of 180 requests" in room().message
+
+
+def test_one_that_comes_back_is_ours(raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, prometheus, room = raising
+    prometheus.load, clock = 120.0, Clock(monkeypatch)
+    before = prometheus._gauges(clock.now)
+    monkeypatch.setattr(prometheus, "_gauges", lambda at: before)
+    for pods, seconds, load in ((2, 0, 120), (3, 100, 120), (2, 0, 120)):
+        cluster.scale("llm-pool", pods)
+        clock.now += seconds
+        assert f"100 % of {load} requests" in room().message
 
 
 @pytest.mark.parametrize("load", [float("nan"), None])
