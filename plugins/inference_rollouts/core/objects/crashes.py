@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from inference_rollouts.core.objects.k8s import K8sObject, part
+from inference_rollouts.core.objects.k8s import K8sObject, moment, part
 from inference_rollouts.core.objects.readiness import container_statuses, restarted_at
 
 OVER = ("Failed", "Succeeded")  # phases of pods that will not serve again
@@ -42,7 +42,7 @@ class Crashes:
             for status in container_statuses(pod):
                 key = _id(pod), str(status.get("name"))
                 now = int(status.get("restartCount") or 0)
-                before = counts.get(key, 0 if restarted_at(status) >= self.since else now)
+                before = counts.get(key, now - _restarts_since(status, self.since))
                 grown += max(now - before, 0)
                 counts[key] = max(now, before)
         here = {_id(pod) for pod in pods}
@@ -58,6 +58,18 @@ class Crashes:
             serving=frozenset(serving),
             known=self.known | here,
         )
+
+
+def _restarts_since(status: K8sObject, since: float) -> int:
+    """How often a container that was not seen before was started anew since then, as far as it can be told.
+
+    Kubernetes knows its last run alone: of one that began before then and ended after it the restart is the
+    only one. One that began after it may have been preceded by others: all count.
+    """
+    if restarted_at(status) < since:
+        return 0
+    began = moment(part(status, "lastState", "terminated").get("startedAt"))
+    return 1 if began is not None and began < since else int(status["restartCount"])
 
 
 def _id(pod: K8sObject) -> str:

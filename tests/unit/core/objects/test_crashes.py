@@ -61,3 +61,14 @@ def test_what_was_before_does_not_count() -> None:
     assert counted([old]) == 0
     assert counted([old], [pod("a", 6)]) == 1
     assert counted([pod("a", 2)]) == 2
+
+
+def test_a_run_that_began_before_and_ended_since_is_one_crash_whatever_was_before() -> None:
+    """To somebody who takes over, or looks each time for the first time."""
+    old = pod("a", 5)
+    last = old["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    last["startedAt"] = "1970-01-01T00:00:09Z"
+    assert counted([old]) == 1
+    assert counted([old], [pod("a", 6)]) == 2
+    last["startedAt"] = "1970-01-01T00:50:00Z"
+    assert counted([old]) == 5
