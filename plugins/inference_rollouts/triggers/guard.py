@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from inference_rollouts.core.limits import GUARDIAN_POLL
+from inference_rollouts.core.limits import GUARDIAN_POLL, LAST_WORD
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.plan.notifications import Notification
 from inference_rollouts.core.reporting.transition import Transition
@@ -32,8 +32,9 @@ class GuardTrigger(BaseTrigger):
 
     People hear of what it had to do by `notifications`, by the name of the plan.
 
-    Its event has `ended`, what it ended in a round, each with `plan`, `run`, `stable`, `canary`, `how` and
-    `why`; nothing when it ended nothing until `deadline` (Unix time).
+    Its event has `ended`, each with `plan`, `run`, `stable`, `canary`, `how` and `why`: nothing when it ended
+    nothing until `deadline` (Unix time). Places whose round is slow are waited for, `LAST_WORD` seconds at
+    most, and the others are watched meanwhile.
     """
 
     def __init__(
@@ -58,26 +59,30 @@ class GuardTrigger(BaseTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        guardians, over = [self._guardian(place) for place in self.places], asyncio.Event()
+        guardians, end, ended = [self._guardian(place) for place in self.places], _End(), list[Ended]()
         if not guardians:
             await asyncio.sleep(max(0.0, self.deadline - time.time()))
         threads = ThreadPoolExecutor(max(1, len(guardians)), "place")
+        rounds = [asyncio.create_task(self._rounds(each, threads, end, ended)) for each in guardians]
         try:
-            rounds = await asyncio.gather(*(self._rounds(each, threads, over) for each in guardians))
+            await end.waited_for(rounds)
         finally:
+            for each in rounds:
+                each.cancel()
             threads.shutdown(wait=False)
-        yield TriggerEvent({"ended": [_told(each) for ended in rounds for each in ended]})
+        yield TriggerEvent({"ended": [_told(each) for each in ended]})
 
-    async def _rounds(self, guardian: Guardian, threads: Executor, over: asyncio.Event) -> tuple[Ended, ...]:
-        """What a guardian ended in its last round, until it is `over` for all. No other holds it up."""
+    async def _rounds(self, guardian: Guardian, threads: Executor, end: _End, ended: list[Ended]) -> None:
+        """A guardian's, and what it has `ended`, until the end. No other holds it up."""
         loop, run = asyncio.get_running_loop(), copy_context().run
         while True:
-            ended = await loop.run_in_executor(threads, run, self._round, guardian)
-            if ended or time.time() >= self.deadline:
-                over.set()
+            end.began(guardian)
+            found = await loop.run_in_executor(threads, run, self._round, guardian)
+            ended += found
+            end.is_near(guardian, over=bool(found) or time.time() >= self.deadline)
             with suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), GUARDIAN_POLL)
-                return ended
+                await asyncio.wait_for(end.has_come.wait(), GUARDIAN_POLL)
+                return
 
     def _guardian(self, place: dict[str, str]) -> Guardian:
         connections = Connections(kubernetes=place["kubernetes"], prometheus=place["prometheus"])
@@ -104,6 +109,38 @@ class GuardTrigger(BaseTrigger):
         notifications = [Notification.model_validate(each) for each in wanted]
         act = partial(insist, [transition], notifications, XComMarks(dag, run), send)
         threading.Thread(target=act, name="herald", daemon=True).start()
+
+
+class _End:
+    """Of all rounds: it is near once one says so, and has come when those are over that had begun by then."""
+
+    def __init__(self) -> None:
+        self.near, self.has_come = asyncio.Event(), asyncio.Event()
+        self._busy: list[Guardian] = []
+
+    def began(self, guardian: Guardian) -> None:
+        """A round begins."""
+        if not self.near.is_set():
+            self._busy.append(guardian)
+
+    def is_near(self, guardian: Guardian, *, over: bool) -> None:
+        """Its round is over; `over`: so is all."""
+        self._busy = [each for each in self._busy if each is not guardian]
+        if over:
+            self.near.set()
+        if self.near.is_set() and not self._busy:
+            self.has_come.set()
+
+    async def waited_for(self, rounds: Sequence[asyncio.Task[None]]) -> None:
+        """Until then, or for `LAST_WORD` once it is near. Raises what a round raises."""
+        near = asyncio.create_task(self.near.wait())
+        if rounds:
+            await asyncio.wait([near, *rounds], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(rounds, timeout=LAST_WORD)
+        near.cancel()
+        for each in rounds:
+            if each.done():
+                each.result()
 
 
 def _told(ended: Ended) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,8 @@ from airflow.sdk.exceptions import TaskDeferred
 from inference_rollouts.core.limits import LEASE_SECONDS
 from inference_rollouts.guardian_dag import build_guardian_dag
 from inference_rollouts.operators.guard import Guard
+from inference_rollouts.rollout.guardian import Ended
+from inference_rollouts.rollout.way_back import Restored
 from inference_rollouts.triggers.guard import GuardTrigger
 from tests.support.airflow import event_of, use
 from tests.support.plans import CANARY, STABLE, food_review_plan, llm_plan
@@ -65,6 +68,51 @@ def test_a_place_that_hangs_holds_no_other_up(monkeypatch: pytest.MonkeyPatch) -
     places = [PLACE | {"namespace": name} for name in ("hangs", "well")]
     assert event_of(GuardTrigger(places=places, deadline=time.time() + 60)) == {"ended": []}
     assert rounds[:3] == ["well"] * 3
+
+
+def ended(name: str) -> tuple[Ended, ...]:
+    claim: Any = SimpleNamespace(plan=name, owner=SimpleNamespace(run="r"), stable="old", canary="new")
+    return (Ended(claim, Restored.DONE, "why"),)
+
+
+class Places:
+    """`ends` ends something in its first round, `hangs` in its only one, which lasts until it goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.goes_on, self.rounds = threading.Event(), Counter[str]()
+        monkeypatch.setattr("inference_rollouts.triggers.guard.GUARDIAN_POLL", 0.01)
+        monkeypatch.setattr(GuardTrigger, "_guardian", lambda _, place: place["namespace"])
+        monkeypatch.setattr(GuardTrigger, "_round", lambda _, guardian: self.round(guardian))
+
+    def round(self, guardian: str) -> tuple[Ended, ...]:
+        self.rounds[guardian] += 1
+        if guardian == "hangs":
+            assert self.goes_on.wait(60)
+        if self.rounds["well"] == 5:
+            self.goes_on.set()
+        return ended(guardian) if guardian in ("ends", "hangs") and self.rounds[guardian] == 1 else ()
+
+    def event(self, *names: str) -> Any:
+        places = [PLACE | {"namespace": name} for name in names]
+        found = event_of(GuardTrigger(places=places, deadline=time.time() + 60))["ended"]
+        return [each["plan"] for each in found]
+
+
+def test_while_a_slow_place_is_waited_for_the_others_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = Places(monkeypatch)
+    assert places.event("hangs", "ends", "well") == ["ends", "hangs"]
+    assert places.rounds["well"] >= 5
+
+
+def test_a_place_that_hangs_keeps_back_what_others_ended_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places = Places(monkeypatch)
+    monkeypatch.setattr("inference_rollouts.triggers.guard.LAST_WORD", 0.2)
+    try:
+        assert places.event("hangs", "ends") == ["ends"]
+    finally:
+        places.goes_on.set()
 
 
 def test_and_with_nothing_at_its_deadline_whatever_the_cluster_says(
