@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ from inference_rollouts.cli.secrets import text_of
 from inference_rollouts.clients.bearer import METADATA_SERVER, Access
 from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.clients.webhook import Receiver
-from inference_rollouts.core.limits import GUARDIAN_POLL
+from inference_rollouts.core.limits import GUARDIAN_PATIENCE, GUARDIAN_POLL
 from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.watching import holder
 
@@ -66,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     """0; with `--once` 1 when the round could not be made."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     name = f"guardian {os.environ['POD_NAME']}" if "POD_NAME" in os.environ else holder("guardian")
-    guardian = Guardian(cluster_of(arguments), _prometheus(arguments), name)
+    patience = math.inf if arguments.once else GUARDIAN_PATIENCE
+    guardian = Guardian(cluster_of(arguments), _prometheus(arguments), name, patience=patience)
     herald = _herald(arguments)
     if arguments.once:
         seen = _round(guardian)

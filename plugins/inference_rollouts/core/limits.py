@@ -66,6 +66,7 @@ NOTIFIER_PATIENCE = 10.0  # for all messages of a moment together; what hangs is
 TELLING_ATTEMPTS = 5  # of a message that no later task would send again
 TELLING_FORGOTTEN = 30.0  # after which a message that was begun and not taken is sent again
 GUARDIAN_POLL = 5.0  # between two rounds of a guardian
+GUARDIAN_PATIENCE = LEASE_SECONDS / 2  # for one look after a rollout: the others' leases end meanwhile
 GUARDIAN_STALLED = 120.0  # after which a guardian that ended no round is not alive
 
 READINESS_POLL = 2.0  # between two checks of what a task waits for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -22,9 +22,16 @@ class Census:
         self._reasons[token] = Reason.ALARM if alarm else Reason.ABANDONED
 
     def take(
-        self, in_flight: Mapping[str, tuple[Claim, str]], objects: Sequence[K8sObject]
+        self,
+        in_flight: Mapping[str, tuple[Claim, str]],
+        objects: Sequence[K8sObject],
+        unknown: Collection[str] = (),
     ) -> tuple[Closed, ...]:
-        """Those that have ended since the last round. `in_flight` now: claim and namespace, by token."""
+        """Those that have ended since the last round. `in_flight` now: claim and namespace, by token.
+
+        Of what is `unknown` it will be told later how it ended, if it did.
+        """
+        in_flight = {token: known for token, known in self._known.items() if token in unknown} | {**in_flight}
         gone = {token: known for token, known in self._known.items() if token not in in_flight}
         self._known = dict(in_flight)
         closed = tuple(self._closed(claim, objects, namespace) for claim, namespace in gone.values())

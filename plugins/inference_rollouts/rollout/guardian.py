@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.clients.prometheus import Prometheus
@@ -19,7 +19,7 @@ from inference_rollouts.core.errors import PassingError, PrometheusUnavailable, 
 from inference_rollouts.core.judging.guardrails import guardrails, harms
 from inference_rollouts.core.judging.judgement import Opinion, worst
 from inference_rollouts.core.judging.policy import STORM_WINDOWS
-from inference_rollouts.core.limits import GUARDIAN_POLL, LEASE_SECONDS
+from inference_rollouts.core.limits import GUARDIAN_PATIENCE, GUARDIAN_POLL, LEASE_SECONDS
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -37,15 +37,19 @@ from inference_rollouts.rollout.claims import Claimed, by_token, claims_on
 from inference_rollouts.rollout.control import obey_all
 from inference_rollouts.rollout.floors import settle_floors
 from inference_rollouts.rollout.observation import observe_pools, resolves, storm_between
+from inference_rollouts.rollout.side_by_side import SideBySide
 from inference_rollouts.rollout.targets import claimable_objects
 from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import Restored, WayBack
 from inference_rollouts.rollout.writer import Writer
 
 RENEW_BEFORE = LEASE_SECONDS / 2  # seconds before its lease ends that a guardian renews it
-AT_ONCE = 8  # rollouts looked at side by side: what is slow delays its own
+AT_ONCE = 16  # rollouts looked at side by side
 
 log = logging.getLogger(__name__)
+
+Looked = tuple[bool, "Ended | None"]
+"""Whether a guardian watches a rollout, and its end if it came to one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ class Round:
 class Guardian:
     """`holder` on the leases that it takes. Without `prometheus` it sees no storms, all else it does.
 
-    `at_once` rollouts are looked at side by side; of 1, in the caller's thread.
+    `at_once` rollouts are looked at side by side; of 1, in the caller's thread. One whose look takes longer
+    than `patience` delays neither others nor the next round: what came of it is told in a later one.
     """
 
     cluster: Cluster
@@ -138,9 +143,12 @@ class Guardian:
     holder: str
     now: Callable[[], float] = time.time
     at_once: int = AT_ONCE
+    patience: float = GUARDIAN_PATIENCE
     _told: set[str] = field(default_factory=set)
     _census: Census = field(default_factory=Census)
     _seen: ReadOnce = field(init=False)
+    _looks: SideBySide[Looked] = field(init=False)
+    _settling: SideBySide[None] = field(init=False)
 
     def round(self) -> Round:
         """Look at all rollouts of the namespace once. Raises what the cluster raises."""
@@ -156,34 +164,35 @@ class Guardian:
         self._settle(objects, {each.token for each in rollouts})
         self._seen = ReadOnce(self.cluster)
         done = self._look_after_all(rollouts)
-        for rollout, (_, ended) in zip(rollouts, done, strict=True):
+        watched = {token for token, (watches, _) in done.items() if watches}
+        for token, (_, ended) in done.items():
             if ended:
-                self._census.ended(rollout.token, alarm=ended.alarm)
+                self._census.ended(token, alarm=ended.alarm)
         return Round(
             rollouts=len(rollouts),
-            watching=sum(watches for watches, _ in done),
+            watching=len(watched),
             unwatched=max((each.unwatched(now) for each in rollouts), default=0.0),
-            ended=tuple(ended for _, ended in done if ended),
+            ended=tuple(ended for _, ended in done.values() if ended),
             readings=tuple(each.reading(now) for each in rollouts),
-            closed=self._census.take({each.token: each.known for each in rollouts}, objects),
-            taken=tuple(
-                each.known
-                for each, (watches, _) in zip(rollouts, done, strict=True)
-                if watches and each.percent
+            closed=self._census.take(
+                {each.token: each.known for each in rollouts}, objects, self._looks.running
             ),
+            taken=tuple(each.known for each in rollouts if each.token in watched and each.percent),
         )
 
     def __post_init__(self) -> None:
         self._seen = ReadOnce(self.cluster)
+        self._looks = SideBySide(self.at_once, self.patience)
+        self._settling = SideBySide(self.at_once, self.patience)
 
-    def _look_after_all(self, rollouts: Sequence[Guarded]) -> list[tuple[bool, Ended | None]]:
+    def _look_after_all(self, rollouts: Sequence[Guarded]) -> dict[str, Looked]:
+        """By token, of those whose looks have ended."""
         if self.at_once == 1:
-            return [self._look_after(rollout) for rollout in rollouts]
-        with ThreadPoolExecutor(self.at_once, thread_name_prefix="guardian") as threads:
-            return list(threads.map(self._look_after, rollouts))
+            return {each.token: self._look_after(each) for each in rollouts}
+        return self._looks.round({each.token: partial(self._look_after, each) for each in rollouts})
 
-    def _look_after(self, rollout: Guarded) -> tuple[bool, Ended | None]:
-        """Whether this guardian watches it, and its end if it came to one. Nothing is raised."""
+    def _look_after(self, rollout: Guarded) -> Looked:
+        """Nothing is raised."""
         what = duty(rollout.claims, rollout.watches, self.holder, self.cluster.time())
         if what is Duty.NONE:
             return False, None
@@ -296,10 +305,17 @@ class Guardian:
 
     def _settle(self, objects: Sequence[K8sObject], running: set[str]) -> None:
         """Put back what rollouts owe to autoscalers that are over wherever they moved anything."""
+        owing = []
         for obj in objects:
             last = read_ending(obj)
             if last and last.floors and last.token not in running:
-                settle_floors(Writer(self.cluster), target_of(obj))
+                owing.append(target_of(obj))
+        acts = {str(target): partial(settle_floors, Writer(self.cluster), target) for target in owing}
+        if self.at_once > 1:
+            self._settling.round(acts)
+            return
+        for act in acts.values():
+            act()
 
     def _clean(self, leases: Mapping[str, K8sObject], needed: set[str], now: float) -> None:
         """Remove leases of rollouts that have ended. Those still fresh may be of one that has just begun."""

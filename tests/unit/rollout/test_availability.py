@@ -14,7 +14,7 @@ from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.routing.claim import CLAIM, Claim, Owner, place_of
 from inference_rollouts.core.serving.availability import Availability
 from inference_rollouts.rollout.availability import availability_of
-from inference_rollouts.rollout.capacity import adapter_room, pool_room
+from inference_rollouts.rollout.capacity import InFlight, adapter_room, pool_room
 from inference_rollouts.rollout.observation import observe_cluster
 from tests.support.claims import TOKEN
 from tests.support.plans import RUN
@@ -87,7 +87,8 @@ def test_one_ready_picker_of_several_is_enough() -> None:
 def test_no_weight_is_raised_while_a_picker_is_dead(mode: str, dead: str) -> None:
     clients: Any = SimpleNamespace(cluster=kill_picker(cluster(mode), dead))
     store: Any = None  # is not asked
-    answer = pool_room(clients.cluster, store, frozen(plan(), (PARENT,)), Step(weight=50, bake=1))
+    step = Step(weight=50, bake=1)
+    answer = pool_room(clients.cluster, store, frozen(plan(), (PARENT,)), InFlight(), step)
     assert answer.phase is Phase.WAITING
     assert f"The endpoint picker {dead}-epp" in answer.message
     alone = adapter_room(clients, frozen(plan(), ()))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from inference_rollouts.core.objects.readiness import Phase, Readiness
-from inference_rollouts.rollout import capacity
 from inference_rollouts.rollout.checks import check_now
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
@@ -84,7 +83,7 @@ def test_a_pod_that_does_not_tell_makes_pods_count(raising: Raising, monkeypatch
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(capacity.time, "time", lambda: self.now)
+        monkeypatch.setattr("inference_rollouts.rollout.capacity.time.time", lambda: self.now)
 
 
 def test_who_goes_on_without_being_in_the_cluster_is_another_ones_and_counts_no_more(

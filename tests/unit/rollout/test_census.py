@@ -5,6 +5,7 @@ from __future__ import annotations
 from inference_rollouts.core.plan.notifications import Occasion
 from inference_rollouts.core.reporting.series import Reason
 from inference_rollouts.core.routing.claim import CLAIM
+from inference_rollouts.rollout.census import Census
 from inference_rollouts.rollout.guarded import guarded
 from inference_rollouts.rollout.guardian import Guardian, Round
 from tests.support.steps import Step
@@ -49,6 +50,19 @@ def test_one_that_nobody_watches_is_told_of_until_somebody_does() -> None:
     [transition] = guarded(seen)
     assert (transition.occasion, transition.step) == (Occasion.UNWATCHED, 1)
     assert transition.id == next(guarded(scene.after(1))).id
+
+
+def test_how_one_ended_that_is_still_looked_after_is_not_said_before_it_is_known() -> None:
+    scene, census = Scene(), Census()
+    [claim] = scene.step.run.traffic.claims()
+    known = {claim.token: (claim, "default")}
+    census.take(known, ())
+    scene.step.run.traffic.way_back.restore("a storm", scene.now)
+    left = [scene.cluster.route]
+    assert census.take({}, left, unknown=known) == ()
+    census.ended(claim.token, alarm=True)
+    assert [closed.reason for closed in census.take({}, left)] == [Reason.ALARM]
+    assert census.take({}, left) == ()
 
 
 def test_an_end_is_counted_once_whoever_came_to_it() -> None:

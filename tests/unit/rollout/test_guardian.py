@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +11,16 @@ import pytest
 from inference_rollouts.core.errors import ClusterUnavailable
 from inference_rollouts.core.limits import LEASE_SECONDS as BEYOND
 from inference_rollouts.core.limits import RETURN_PATIENCE
+from inference_rollouts.core.reporting.series import Reason
 from inference_rollouts.core.routing.claim import CLAIM, Ending, Phase, read_ending
 from inference_rollouts.core.routing.watch import SHARE_LABEL, STEP_LABEL, watch_of
+from inference_rollouts.kinds import kind_of
 from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.watching import Watcher
 from inference_rollouts.rollout.way_back import Restored
-from tests.support.plans import CANARY, STABLE
+from tests.support.fake_cluster import FakeCluster
+from tests.support.plans import CANARY, STABLE, llm_plan
+from tests.support.routes import ref
 from tests.support.steps import Step
 
 LEASE = "httproute-routes-to-llm"
@@ -262,3 +268,55 @@ def test_a_claim_of_an_older_version_is_watched_and_ended_too() -> None:
     scene.step.run.traffic.way_back.retreat("an alarm")
     assert scene.claim().phase is Phase.RETURNING
     assert scene.after(5).ended
+
+
+class Two:
+    """Two rollouts that an alarm has ended and nobody finished, of which the first route's writes hang."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.step = Step(clock=lambda: self.now, before=self.put_second)
+        self.cluster, self.goes_on = self.step.cluster, threading.Event()
+        self.claim_second()
+        self.step.run.traffic.way_back.retreat("an alarm")
+        self.now += LEASE_SECONDS + 1
+        self.guardian = Guardian(self.cluster, None, "guardian", patience=3.0)
+        patch = self.cluster.patch
+
+        def hangs(api: str, kind: str, name: str, changes: Any) -> Any:
+            assert name != "routes-to-llm" or self.goes_on.wait(60)
+            return patch(api, kind, name, changes)
+
+        monkeypatch.setattr(self.cluster, "patch", hangs)
+
+    def put_second(self, cluster: FakeCluster) -> None:
+        cluster.put_route("second", [ref(STABLE)])
+
+    def claim_second(self) -> None:
+        plan = llm_plan(name="other", routes=[{"name": "second"}])
+        targets = (replace(self.step.run.frozen.targets[0], name="second"),)
+        frozen = replace(self.step.run.frozen, token="other", plan=plan, targets=targets)
+        run = replace(self.step.run, frozen=frozen, kind=kind_of(plan))
+        run.attach()
+        run.traffic.way_back.retreat("an alarm")
+
+
+def test_one_that_hangs_holds_up_no_other_and_no_round_and_its_end_is_told_when_it_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    two = Two(monkeypatch)
+    try:
+        seen = two.guardian.round()
+        assert [ended.claim.plan for ended in seen.ended] == ["other"]
+        assert (seen.rollouts, seen.watching) == (2, 1)
+        assert CLAIM not in two.cluster.notes(name="second")
+        assert two.guardian.round() == Round(rollouts=1)
+    finally:
+        two.goes_on.set()
+    rounds = [two.guardian.round()]
+    while not rounds[-1].ended:
+        rounds.append(two.guardian.round())
+    assert [ended.claim.plan for ended in rounds[-1].ended] == ["llm"]
+    rounds.append(two.guardian.round())
+    assert [closed.reason for each in rounds for closed in each.closed] == [Reason.ALARM]
+    assert CLAIM not in two.cluster.notes()
