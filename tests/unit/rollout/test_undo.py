@@ -125,6 +125,25 @@ def two_routes(cluster: FakeCluster) -> None:
     cluster.put(GATEWAY_API, "HTTPRoute", second)
 
 
+def test_the_name_of_one_object_undoes_the_promotion_of_all_that_went_with_it() -> None:
+    """Also of one that a later rollout has moved and put back."""
+    scene = Scene(before=two_routes, routes="all")
+    plan = llm_plan(name="later", routes=[{"name": "second"}], stable=CANARY, canary="third")
+    targets = tuple(each for each in scene.step.run.frozen.targets if each.name == "second")
+    frozen = replace(scene.step.run.frozen, token="later", plan=plan, targets=targets)
+    later = replace(scene.step.run, frozen=frozen, kind=kind_of(plan))
+    later.attach()
+    with pytest.raises(CommandRefused, match="moves HTTPRoute second now"):
+        scene.undo("routes-to-llm")
+    later.traffic.way_back.restore("it was worse", START)
+    scene.undo("routes-to-llm")
+    assert [carried(scene, each) for each in ("routes-to-llm", "second")] == [{STABLE}, {STABLE}]
+
+
+def carried(scene: Scene, name: str) -> set[str]:
+    return {pool for pool, weight in scene.weights(name).items() if weight}
+
+
 @pytest.mark.parametrize("writes", [1, 2, 3])
 def test_one_that_dies_between_two_writes_goes_back_and_can_be_said_again(
     writes: int, monkeypatch: pytest.MonkeyPatch
