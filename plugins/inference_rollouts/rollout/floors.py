@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -41,11 +41,18 @@ def find_floors(cluster: Cluster, stable: str, pods: int) -> tuple[Floor, ...]:
     )
 
 
-def raise_floors(cluster: Cluster, wanted: Iterable[Floor]) -> None:
-    """Raise floors that are on the claim already. What cannot be raised is logged: the rollout goes on."""
+def raise_floors(cluster: Cluster, wanted: Iterable[Floor], is_claimed: Callable[[], bool]) -> None:
+    """Raise floors that are on the claim already. What cannot be raised is logged: the rollout goes on.
+
+    Who was stopped for long may raise what the end of the rollout has put back, and nobody remembers it any
+    more. So it goes back at once where nothing `is_claimed` afterwards.
+    """
     for floor in wanted:
         try:
-            if live := _write(cluster, floor, partial(floors.raise_patch, floor=floor)):
+            live = _write(cluster, floor, partial(floors.raise_patch, floor=floor))
+            if live and not is_claimed():
+                _put_back(cluster, floor)
+            elif live:
                 now = "unset" if floor.held is None else floor.held
                 cluster.event(live, "FloorRaised", f"to {now} while a rollout runs, from {floor.found}")
         except Exception as error:
@@ -89,13 +96,17 @@ def _settle(writer: Writer, target: Target) -> None:
     if last is None or not last.floors or _is_counted_on(writer.cluster, last.floors):
         return
     for floor in last.floors:
-        if live := _write(writer.cluster, floor, partial(floors.put_back_patch, floor=floor)):
-            writer.cluster.event(live, "FloorPutBack", f"to {floor.found}, as it was before the rollout")
+        _put_back(writer.cluster, floor)
 
     def forget(obj: K8sObject) -> Patch:
         return patches.settled_patch(obj, last) if read_ending(obj) == last else []
 
     writer.write(target, forget)
+
+
+def _put_back(cluster: Cluster, floor: Floor) -> None:
+    if live := _write(cluster, floor, partial(floors.put_back_patch, floor=floor)):
+        cluster.event(live, "FloorPutBack", f"to {floor.found}, as it was before the rollout")
 
 
 def _is_counted_on(cluster: Cluster, owed: Iterable[Floor]) -> bool:

@@ -103,7 +103,8 @@ class Run:
             settle_version(traffic.writer, target)
         traffic.attach(self.kind.floors(self))
         claims = traffic.claims()
-        raise_floors(self.cluster, dict.fromkeys(floor for claim in claims for floor in claim.floors))
+        floors = dict.fromkeys(floor for claim in claims for floor in claim.floors)
+        raise_floors(self.cluster, floors, lambda: bool(traffic.claims()))
 
     def confirmation(self) -> Readiness:
         """Whether all gateways that served what moves have taken its weights as they are now."""

@@ -12,6 +12,7 @@ from inference_rollouts.core.errors import ClusterUnavailable, Forbidden
 from inference_rollouts.core.routing.claim import Ending, read_ending
 from inference_rollouts.core.routing.floors import lowered
 from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.floors import raise_floors
 from inference_rollouts.rollout.guardian import Guardian
 from tests.support.fake_cluster import FakeCluster
 from tests.support.plans import CANARY, STABLE, llm_plan
@@ -224,3 +225,21 @@ def test_a_floor_where_nobody_asks_that_somebody_sets_again_is_told_and_theirs()
     )
     finish(step, "restored")
     assert spec_of(step, KEDA)["idleReplicaCount"] == 1
+
+
+def test_who_raises_a_floor_after_the_rollout_has_ended_puts_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A task that was stopped for long: nobody else remembers what it raised."""
+    step = scaled(minReplicas=1, maxReplicas=8)
+    finish(step, "restored")
+    step.run = replace(step.run, frozen=replace(step.run.frozen, token="another"))
+
+    def stopped(*arguments: Any) -> None:
+        finish(step, "restored")
+        raise_floors(*arguments)
+
+    monkeypatch.setattr("inference_rollouts.rollout.run.raise_floors", stopped)
+    step.run.attach()
+    assert spec_of(step)["minReplicas"] == 1
+    assert not owed(step)
