@@ -10,7 +10,7 @@ from inference_rollouts.clients.line import Line
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.clients.read_once import ReadOnce
 from inference_rollouts.core.judging.counters import Exporter, windows
-from inference_rollouts.core.judging.counts import Snapshot
+from inference_rollouts.core.judging.counts import Snapshot, uneven
 from inference_rollouts.core.judging.guardrails import storms
 from inference_rollouts.core.judging.policy import STORM_WINDOWS, Health
 from inference_rollouts.core.judging.queries import Query, queries
@@ -63,13 +63,16 @@ def snapshot(prometheus: Prometheus, frozen: Frozen, at: float) -> Snapshot:
 
 
 def snapshots(prometheus: Prometheus, asked: Sequence[Query], at: Sequence[float]) -> list[Snapshot]:
-    """The answers to queries at each of several Unix times that rise evenly; raises PrometheusUnavailable."""
-    if len(at) == 1:
-        return [answers(prometheus, asked, at[0])]
-    found = {query.key: prometheus.query_range(query.promql, at) for query in asked}
-    return [
+    """The answers to queries at each of several Unix times that rise; raises PrometheusUnavailable.
+
+    Those that rise evenly to the last are asked for at once, those before them each at its time.
+    """
+    apart = len(at) if len(at) == 1 else uneven(at)
+    first, rest = [answers(prometheus, asked, each) for each in at[:apart]], at[apart:]
+    found = {query.key: prometheus.query_range(query.promql, rest) for query in asked if rest}
+    return first + [
         Snapshot.of_vectors(each, {key: vectors[place] for key, vectors in found.items()})
-        for place, each in enumerate(at)
+        for place, each in enumerate(rest)
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from inference_rollouts.core.judging.counts import Grid
 from inference_rollouts.core.judging.metrics import SERIES
+from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.limits import CATCH_UP, FIRST_WORD, LATE
 from inference_rollouts.rollout import step_observer
 from inference_rollouts.rollout.spare import Spare
@@ -44,12 +45,12 @@ def test_who_takes_over_late_asks_once_for_all_that_was_missed(monkeypatch: pyte
     step = Step(analysis=SECONDS, metrics="vllm")
     asked, observer = asked_of(step, monkeypatch), step.observer()
     observer.observe(step.since + 600)
-    assert asked == [600 // 6 + 1]
-    assert asked[0] <= CATCH_UP
+    assert asked == [1, 1, 600 // 6]
+    assert sum(asked) <= CATCH_UP
     assert observer.latest.windows[-1].end == step.since + 600
     assert observer.sums.seconds == 600
     observer.observe(step.since + 601)
-    assert asked[1:] == [1]
+    assert asked[3:] == [1]
 
 
 def test_a_store_that_failed_is_asked_for_the_newest_tick_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,10 +109,10 @@ def test_of_many_who_take_over_together_each_asks_for_as_much_as_there_is_time_f
     for observer in observers:
         observer.observe(step.since + 600)
         assert observer.sums.seconds == 600
-    assert asked == [101, *[1] * 3, *[1] * 3]
+    assert asked == [1, 1, 100, *[1] * 3, *[1] * 3]
     clock[0] = LATE + 3
     observers[-1].observe(step.since + 600 + LATE + 3)
-    assert asked[7:] == [LATE + 3]
+    assert asked[9:] == [LATE + 3]
     assert observers[-1].latest.windows[-1].end == step.since + 600 + LATE + 3
 
 
@@ -123,6 +124,16 @@ def test_failures_that_began_while_nobody_looked_are_counted_whatever_there_is_t
 ) -> None:
     """Their series begins with the first of them, as those of servers do."""
     step = Step(analysis=SECONDS, metrics="vllm")
+    failing_between(21, 60, step, monkeypatch)
+    observer = step.observer(spare)
+    if seen:
+        observer.observe(step.since)
+    judgement = observer.observe(step.since + 60)
+    assert judgement.reason.startswith("The canary is worse than stable: HTTP 5xx")
+
+
+def failing_between(begin: int, end: int, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canary does so, in these seconds of the step; before, no series of failures is there."""
     query = step.prometheus.query
 
     def begun(promql: str, at: float) -> list[dict[str, Any]]:
@@ -133,14 +144,21 @@ def test_failures_that_began_while_nobody_looked_are_counted_whatever_there_is_t
         ]
 
     monkeypatch.setattr(step.prometheus, "query", begun)
-    for second in range(60):
-        step.prometheus.failing = {CANARY: 0.2} if second > 20 else {}
+    for second in range(end + 1):
+        step.prometheus.failing = {CANARY: 0.2} if second >= begin else {}
         step.prometheus.query("http", step.since + second)
-    observer = step.observer(spare)
-    if seen:
-        observer.observe(step.since)
-    judgement = observer.observe(step.since + 60)
-    assert judgement.reason.startswith("The canary is worse than stable: HTTP 5xx")
+    step.prometheus.failing = {}
+
+
+def test_failures_of_the_first_moments_are_counted_however_late_somebody_takes_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Step(analysis=SECONDS, metrics="vllm")
+    failing_between(3, 5, step, monkeypatch)
+    observer, windows = step.observer(), list[WindowCounts]()
+    monkeypatch.setattr(observer.recorder, "window", windows.append)
+    observer.observe(step.since + 10 * CATCH_UP)
+    assert sum(each.counts["errors"].canary.bad[0] for each in windows if "errors" in each.counts) > 1000
 
 
 def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:

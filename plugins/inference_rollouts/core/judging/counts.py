@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inference_rollouts.core.judging.arms import Arm
@@ -67,15 +68,18 @@ class Grid:
         return max(0, math.floor((now - self.delay - self.anchor) / self.interval) + 1)
 
     def missed(self, done: int, now: float, most: int) -> list[float]:
-        """The ticks after the first `done` ones, thinned evenly to `most` at most; always with the newest.
+        """The ticks after the first `done` ones, `most` at most: of the very first what is missing, and then
+        thinned evenly, with the newest.
 
-        Counters are cumulative: nothing is lost by leaving some out, the windows are longer. Only of what was
-        before the first of all nothing is known, so that is among the earliest.
+        Counters are cumulative: nothing is lost by leaving some out, the windows are longer. It takes two to
+        know which series there are at first, as in `fewest`.
         """
         passed = self.passed(now)
-        windows, most = (passed - done, most) if done else (passed - 1, max(1, most - 1))
-        stride = max(1, math.ceil(windows / most))
-        return [self.anchor + i * self.interval for i in range(passed - 1, done - 1, -stride)][::-1]
+        first = range(done, min(passed, SETTLED))
+        begin = done + len(first)
+        stride = max(1, math.ceil((passed - begin) / max(1, most - len(first))))
+        places = [*first, *range(passed - 1, begin - 1, -stride)[::-1]]
+        return [self.anchor + i * self.interval for i in places]
 
     def fewest(self, done: int, now: float) -> list[float]:
         """After the first `done` ticks the newest, and of the very first what is missing: as few as there may
@@ -86,6 +90,13 @@ class Grid:
         passed = self.passed(now)
         places = {*range(done, min(passed, SETTLED)), *range(max(done, passed - 1), passed)}
         return [self.anchor + i * self.interval for i in sorted(places)]
+
+
+def uneven(times: Sequence[float]) -> int:
+    """How many of rising times are before those that rise evenly to the last."""
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    odd = (place for place, gap in enumerate(gaps) if not math.isclose(gap, gaps[-1], rel_tol=0.01))
+    return max(odd, default=-1) + 1
 
 
 class Counter:

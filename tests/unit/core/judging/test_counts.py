@@ -276,19 +276,37 @@ def test_the_grid_is_anchored_and_waits_for_late_metrics() -> None:
 
 
 @pytest.mark.parametrize("passed", [1, 2, 7, 119, 120, 121, 240, 999, 10**9])
-def test_many_missed_ticks_are_thinned_evenly_and_end_with_the_newest(passed: int) -> None:
-    grid = counts.Grid(100, 5)
-    found = grid.missed(0, now=100 + 5 * (passed - 1), most=120)
-    assert found[-1] == 100 + 5 * (passed - 1)
-    assert min(passed, 60) <= len(found) <= 120
-    assert len({later - earlier for earlier, later in pairwise(found)}) <= 1
-    assert 0 <= found[0] - 100 < max(5, (found[-1] - 100) / 59)
+@pytest.mark.parametrize("done", [0, 1, 2, 40])
+def test_many_missed_ticks_are_the_first_two_and_then_thinned_evenly_to_the_newest(
+    passed: int, done: int
+) -> None:
+    grid, newest = counts.Grid(100, 5), 100 + 5 * (passed - 1)
+    found = grid.missed(done, now=newest, most=120)
+    first = [each for each in (100, 105) if 100 + 5 * done <= each <= newest]
+    assert found[: len(first)] == first
+    assert min(max(0, passed - done), 60) <= len(found) <= 120
+    if passed > done:
+        assert found[-1] == newest
+    rest = found[len(first) :]
+    assert len({later - earlier for earlier, later in pairwise(rest)}) <= 1
+    if passed - done <= 120:
+        assert found == [100 + 5 * place for place in range(done, passed)]
 
 
-@pytest.mark.parametrize("passed", [2, 3, 7, 120, 999])
-def test_two_ticks_are_the_first_and_the_newest_so_that_all_between_is_counted(passed: int) -> None:
-    newest = 100.0 + 5 * (passed - 1)
-    assert counts.Grid(100, 5).missed(0, now=newest, most=2) == [100, newest]
+@pytest.mark.parametrize(
+    ("times", "before"),
+    [
+        ([], 0),
+        ([5.0], 0),
+        ([5.0, 9.0], 0),
+        ([0.0, 5.0, 10.0], 0),
+        ([0.0, 1.0, 5.0, 14.0, 23.0], 2),
+        ([0.0, 1.0, 10.0, 19.0], 1),
+        ([1.0, 3.0, 12.0, 21.0], 1),
+    ],
+)
+def test_times_that_do_not_rise_as_evenly_as_those_after_them(times: list[float], before: int) -> None:
+    assert counts.uneven(times) == before
 
 
 @pytest.mark.parametrize(
