@@ -15,7 +15,7 @@ from inference_rollouts.core.judging.evidence import Array
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy
 
-OBJECTIVE_SHARE = 0.2  # of a metric's weight, when it has an objective beside the comparison
+OBJECTIVE_SHARE = 0.1  # of a metric's weight, when it has an objective beside the comparison
 AT_THE_BORDER = 20.0  # times alpha is the chance of an alarm by a metric that is just tolerated...
 BORDER_MOST = 0.2  # ...and never more than this
 

@@ -19,8 +19,7 @@ from inference_rollouts.core.judging.rules import Rules, rules_of
 from inference_rollouts.core.judging.running import Running
 from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 
-FIRST = 0.5  # of the prior weight is for the first step: most bad canaries are bad from the start
-ONSET = 0.5  # of a step's prior weight: that it turns bad at any time of the bake, not as the step begins
+START = 0.75  # of the prior weight: most bad canaries are bad from the start
 
 _Counted = tuple[NDArray[np.int64], NDArray[np.int64], Scattered]
 
@@ -105,22 +104,17 @@ def _resumed(empty: Running, carried: Carried) -> Running:
     return replace(empty, alarm=alarm, good=good, counted=counted, dispersion=dispersion)
 
 
-def gamma(step: int, steps: int) -> float:
-    """Prior weight of a canary that turns bad in this step: FIRST for the first, the rest shared evenly."""
-    return (1.0 if steps == 1 else FIRST) if step == 1 else (1 - FIRST) / (steps - 1)
-
-
 def onset(step: int, steps: int, bake: float, start: float, end: float) -> float:
     """Prior weight of a canary that turns bad between two times (s, counted in the step), or as it begins (0,
     0).
 
-    ONSET of a step's weight is spread evenly over its bake time, the rest is for its beginning.
+    START is for the rollout's beginning. The rest is divided evenly among the steps, and spread evenly over
+    the bake time of each.
     """
-    weight = gamma(step, steps)
+    whole = (1 - START) / steps
     if end == 0.0:
-        return weight * (1 - ONSET if bake else 1.0)
-    part = min(end, bake) - min(start, bake)
-    return weight * ONSET * part / bake if bake else 0.0
+        return START * (step == 1) + whole * (bake == 0.0)
+    return whole * (min(end, bake) - min(start, bake)) / bake if bake else 0.0
 
 
 def absorb(sums: Sums, window: WindowCounts) -> Sums:

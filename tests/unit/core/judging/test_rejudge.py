@@ -7,7 +7,7 @@ import pytest
 from inference_rollouts.cli import main
 from inference_rollouts.core.errors import DecisionRecordBroken
 from inference_rollouts.core.judging import judge
-from inference_rollouts.core.judging.decision_record import StepRecord, canonical, read
+from inference_rollouts.core.judging.decision_record import VERSION, StepRecord, canonical, read
 from inference_rollouts.core.judging.judge import Carried, Verdict
 from inference_rollouts.core.judging.rejudge import recorded, rejudged, summary
 from inference_rollouts.core.judging.sums import carried_of
@@ -82,7 +82,9 @@ def test_records_of_an_earlier_version_are_refused_in_words(version: int) -> Non
     (lines, *_) = lines_of((0, 0))
     head = {key: value for key, value in read(lines).head.items() if key != "version"}
     head |= {"version": version} if version > 1 else {}
-    with pytest.raises(DecisionRecordBroken, match=f"version {version}, and this release judges version 8"):
+    with pytest.raises(
+        DecisionRecordBroken, match=f"version {version}, and this release judges version {VERSION}"
+    ):
         read([canonical(head), *lines[1:]])
 
 

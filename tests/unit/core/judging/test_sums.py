@@ -7,6 +7,7 @@ from inference_rollouts.core.judging import judge, running
 from inference_rollouts.core.judging.evidence import share_increments
 from inference_rollouts.core.judging.judge import Carried, Verdict, assess
 from inference_rollouts.core.judging.rules import rules_of
+from inference_rollouts.core.judging.sums import START, onset
 from tests.support.judging import (
     HEALTHY,
     NEVER_SURE,
@@ -135,3 +136,20 @@ def test_the_test_of_one_arm_is_not_corrected_by_its_own_count() -> None:
     plain = share_increments(np.array([400]), np.array([18]), breach.effects, breach.null)[0]
     np.testing.assert_allclose(increment, plain * before.running.kappa[0])
     assert before.running.kappa[0] != sums.running.kappa[0]
+
+
+@pytest.mark.parametrize("bakes", [(600.0,), (60.0, 600.0), (60.0, 0.0, 600.0)])
+def test_most_of_the_prior_is_for_a_canary_bad_from_the_start_and_the_rest_for_any_time(
+    bakes: tuple[float, ...],
+) -> None:
+    steps = len(bakes)
+    begins = [onset(index, steps, bake, 0.0, 0.0) for index, bake in enumerate(bakes, start=1)]
+    spread = [
+        sum(onset(index, steps, bake, 10.0 * i, 10.0 * (i + 1)) for i in range(90))
+        for index, bake in enumerate(bakes, start=1)
+    ]
+    assert sum(begins) + sum(spread) == pytest.approx(1)
+    assert begins[0] == START > sum(spread)
+    for bake, begin, any_time in zip(bakes[1:], begins[1:], spread[1:], strict=True):
+        assert (begin if bake == 0.0 else any_time) == pytest.approx((1 - START) / steps)
+        assert (any_time if bake == 0.0 else begin) == 0
