@@ -78,7 +78,7 @@ def tuned(nulls: Sequence[Row], rule: str) -> Array:
     limits = highest[0].max(axis=0)
     for chance in np.linspace(ALPHA, 0, 41):
         limits = np.max(
-            [np.quantile(values, 1 - chance, axis=0, method="higher") for values in highest], axis=0
+            [np.quantile(values, 1 - chance, axis=0, method="lower") for values in highest], axis=0
         )
         if max((values > limits).any(axis=1).mean() for values in highest) <= ALPHA:
             break

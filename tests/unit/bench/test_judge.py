@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench import ours, peers
-from bench.rules import row
+from bench.rules import ALPHA, OURS, Row, row, tuned
 from bench.traffic import DELAY, NULLS, OTHERS, PER_MINUTE, SECONDS, Layout, Scenario, Stream, draw
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.judge import Carried, Policy, StepContext
@@ -98,3 +98,10 @@ def test_arms_are_alike_where_nothing_is_wrong(scenario: Scenario) -> None:
         n, bad = (values[..., rules.places[name]].sum(axis=2) for values in (stream.n, stream.bad))
         canary, stable = ((bad + 0.5) / (n + 1)).mean(axis=1)
         assert np.all(np.abs(np.log(canary / stable))[stable > 0.01] < 0.35)
+
+
+def test_a_threshold_allows_as_many_false_alarms_as_it_may() -> None:
+    """Three in three hundred are 1 %, whatever the other nulls allow."""
+    nulls = [Row({OURS: np.arange(300.0)[:, None, None] - far}, np.array([]), np.array([])) for far in (0, 9)]
+    [limit] = tuned(nulls, OURS)
+    assert [(null.highest[OURS] > limit).sum() for null in nulls] == [ALPHA * 300, 0]

@@ -8,7 +8,7 @@ from typing import Any
 
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.objects.inference_pool import pod_labels
-from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, fields_of, part, parts, title_of
+from inference_rollouts.core.objects.k8s import K8sObject, fields_of, part, parts, title_of
 from inference_rollouts.core.objects.readiness import picker_reference
 from inference_rollouts.core.objects.selectors import Labels, selector_of, selects, service_labels
 from inference_rollouts.core.objects.succession import REFERENCES, Succession, label_changes, renamed
