@@ -118,7 +118,7 @@ class FakeCluster:
         return last.ending if last else None
 
     def names(self, kind: str) -> list[str]:
-        return [name for each, name in self.objects if each == kind]
+        return [name for each, name in list(self.objects) if each == kind]
 
     def put_pool(self, name: str, replicas: int = 3) -> None:
         """A pool that serves, with its Deployment and ready pods."""
@@ -315,7 +315,7 @@ class FakeCluster:
             "updatedReplicas": count,
             "readyReplicas" if live["kind"] == LEADERS else "availableReplicas": count,
         }
-        running = [key for key in self.objects if key[0] in WORKLOAD_KINDS]
+        running = [key for key in list(self.objects) if key[0] in WORKLOAD_KINDS]
         key = live["kind"], owner
         place = running.index(key) if key in running else len(running)
         for number, pod in enumerate(self.pods_of(owner)):

@@ -280,7 +280,7 @@ class Two:
         self.claim_second()
         self.step.run.traffic.way_back.retreat("an alarm")
         self.now += LEASE_SECONDS + 1
-        self.guardian = Guardian(self.cluster, None, "guardian", patience=3.0)
+        self.guardian = Guardian(self.cluster, None, "guardian", patience=5.0)
         patch = self.cluster.patch
 
         def hangs(api: str, kind: str, name: str, changes: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, wait
 from functools import partial
 
 from inference_rollouts.rollout.side_by_side import SideBySide
@@ -19,7 +20,7 @@ def test_what_hangs_is_in_no_answer_until_it_has_ended_and_is_not_begun_twice() 
         return name
 
     acts = {name: partial(act, name) for name in ("hangs", "well")}
-    rounds: SideBySide[str] = SideBySide(8, 1.0)
+    rounds: SideBySide[str] = SideBySide(8, 60, partial(wait, return_when=FIRST_COMPLETED))
     try:
         assert rounds.round(acts) == {"well": "well"}
         assert rounds.round(acts) == {"well": "well"}
@@ -33,14 +34,15 @@ def test_what_hangs_is_in_no_answer_until_it_has_ended_and_is_not_begun_twice() 
 
 
 def test_what_no_thread_was_left_for_comes_first_in_the_next_round() -> None:
-    goes_on, begun = threading.Event(), list[str]()
+    goes_on, begun, one = threading.Event(), list[str](), threading.Semaphore(0)
 
     def slow(name: str) -> None:
         begun.append(name)
+        one.release()
         goes_on.wait(60)
 
     acts: dict[str, Callable[[], None]] = {name: partial(slow, name) for name in "abcd"}
-    rounds: SideBySide[None] = SideBySide(1, 0.5)
+    rounds: SideBySide[None] = SideBySide(1, 60, lambda _, patience: one.acquire(timeout=patience))
     try:
         for looked_at in range(1, 5):
             assert rounds.round(acts) == {}
