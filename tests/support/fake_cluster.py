@@ -196,7 +196,7 @@ class FakeCluster:
         if not self.serves(api_version, kind):
             raise NotFound(f"The cluster does not serve {kind} of {api_version}.")
         stored: Iterable[Object] = self.told if kind == "Event" else self.objects.values()
-        return [obj for obj in stored if (obj["apiVersion"], obj["kind"]) == (api_version, kind)]
+        return [obj for obj in list(stored) if (obj["apiVersion"], obj["kind"]) == (api_version, kind)]
 
     def serves(self, api_version: str, kind: str) -> bool:
         return (api_version, kind) in self.served
