@@ -66,7 +66,9 @@ def samples_of(arm: Arm, total: int) -> Iterator[tuple[dict[str, str], int]]:
 def milliseconds(pods: int, rate: float) -> tuple[float, float]:
     """CPU time of one observation: to read and count an answer; for evidence, both ways, and a verdict."""
     metric_set, policy, half = ten_metrics(), judge.Policy(interval=INTERVAL), pods // 2
-    step = judge.StepContext(index=1, steps=4, weight=50, started_at=1000, bake=1e4, last_compared=True)
+    step = judge.StepContext(
+        index=1, steps=4, whole=4e4, weight=50, started_at=1000, bake=1e4, last_compared=True
+    )
     health = judge.Health(ready_canary=half, ready_stable=half)
     sums, counters = (
         judge.begin(policy, metric_set, step, judge.Carried()),

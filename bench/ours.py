@@ -10,7 +10,7 @@ from bench.traffic import DELAY, SECONDS, Array, Stream
 from inference_rollouts.core.judging import running
 from inference_rollouts.core.judging.overdispersion import Scattered
 from inference_rollouts.core.judging.rules import Rules
-from inference_rollouts.core.judging.sums import onset
+from inference_rollouts.core.judging.sums import at_start, onset
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,10 @@ def judged(stream: Stream, rules: Rules) -> Seen:
     """What the shipped policy makes of a stream."""
     layout = stream.scenario.layout
     rollouts, windows = stream.n.shape[1:3]
-    state, steps, left = running.nothing_seen(rules, rollouts), len(layout.steps), 1.0
+    bakes = [minutes * 60.0 - DELAY * SECONDS for minutes in layout.minutes]
+    whole = sum(bakes)
+    state, mass = running.nothing_seen(rules, rollouts), at_start(whole)
+    state, left = running.with_onset(state, np.array(mass)), 1.0 - mass
     names = [metric.name for metric in rules.metric_set.compared]
     total, good = (
         np.empty((rollouts, windows)),
@@ -41,11 +44,8 @@ def judged(stream: Stream, rules: Rules) -> Seen:
         step = int(step_of[t])
         if step != before:
             state, before, done = running.next_step(state, rules), step, 0.0
-            bake = layout.minutes[step] * 60.0 - DELAY * SECONDS
-            mass = onset(step + 1, steps, bake, 0.0, 0.0)
-            state, left = running.with_onset(state, np.array(mass)), left - mass
         if counted[t]:
-            mass = onset(step + 1, steps, bake, done, done + SECONDS)
+            mass = onset(bakes[step], whole, done, done + SECONDS)
             done += SECONDS
             state, left = running.with_onset(state, np.array(mass)), left - mass
             at = (slice(None), t)
@@ -56,7 +56,7 @@ def judged(stream: Stream, rules: Rules) -> Seen:
             )
         log_e = running.log_evidence(state, rules, np.array(max(left, 0.0)))
         tests[:, t], total[:, t] = log_e, running.log_total(log_e, rules)
-        if step == steps - 1 and done >= bake:
+        if step == len(bakes) - 1 and done >= bakes[step]:
             each = running.log_goodness(state, rules)
             good[:, t] = np.stack([each[name] for name in names], axis=-1) - needed
     return Seen(total, tests, good)

@@ -92,7 +92,8 @@ def policy(**changes: Any) -> Policy:
 
 def step(**changes: Any) -> StepContext:
     plain = {"index": 1, "steps": 1, "weight": 50, "started_at": 0.0, "initial_delay": 0.0, "bake": 60.0}
-    return StepContext.from_json(plain | changes)
+    together = plain | changes
+    return StepContext.from_json({"whole": together["steps"] * together["bake"]} | together)
 
 
 def counted(n: int, *bad: int, pods: int = 3) -> ArmCounts:

@@ -47,13 +47,15 @@ def test_all_steps_of_a_rollout_give_the_same_evidence(kappa: float) -> None:
     stream = draw(scenario, vllm_set(), 1, np.random.default_rng(4))
     expected = ours.judged(stream, rules)
     evidence, good, carried = [], [], Carried()
+    bakes = [60.0 * minutes - DELAY * SECONDS for minutes in SHORT.minutes]
     for step in range(2):
         context = StepContext(
             index=step + 1,
             steps=2,
             weight=50,
             started_at=0,
-            bake=60.0 * SHORT.minutes[step] - DELAY * SECONDS,
+            bake=bakes[step],
+            whole=sum(bakes),
             last_compared=step == 1,
         )
         sums = judge.begin(rules.policy, vllm_set(), context, carried)

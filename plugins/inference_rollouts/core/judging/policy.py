@@ -130,6 +130,8 @@ class StepContext(Step):
     """1 for the first step."""
     steps: Annotated[int, Field(ge=1)]
     """How many the plan has."""
+    whole: Seconds
+    """How long all of them bake together."""
     started_at: float
     initial_delay: Seconds = 0.0
     resumed: bool = False
@@ -148,6 +150,7 @@ class StepContext(Step):
             bake=step.bake,
             index=index,
             steps=len(steps),
+            whole=sum(each.bake for each in steps),
             started_at=started_at,
             initial_delay=initial_delay,
             last_compared=bool(compared) and index == compared[-1],

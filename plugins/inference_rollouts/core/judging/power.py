@@ -1,7 +1,7 @@
 """What a step can detect: the smallest regression that its bake time and traffic are likely to reveal.
 
 Evidence against a canary whose odds of a bad event are r times stable's grows by `information` nats a
-request; the alarm needs about 1.5 ln(steps / (alpha * weight in the mixture)) nats in all.
+request; the alarm needs about 1.5 ln(1 / (alpha * weight in the mixture)) nats in all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from inference_rollouts.core.judging.judgement import lasting
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy, Step
 from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE, slack_of
+from inference_rollouts.core.judging.sums import at_start
 from inference_rollouts.core.judging.tolerance import expected
 from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.values import Value
@@ -112,11 +113,12 @@ class _Watch:
 def step_powers(
     policy: Policy, metric_set: MetricSet, steps: Sequence[Step], traffic: Mapping[str, Traffic]
 ) -> list[StepPower]:
-    """What each compared step sees of each judged metric."""
+    """What each compared step sees of each judged metric, when the canary is bad from the start."""
     compared = metric_set.compared
-    whole = sum(metric.weight for metric in compared)
+    weights = sum(metric.weight for metric in compared)
+    start = at_start(sum(step.bake for step in steps))
     return [
-        _power_of(policy, metric, traffic[metric.name], (index, step), len(steps), whole)
+        _power_of(policy, metric, traffic[metric.name], (index, step), start * metric.weight / weights)
         for index, step in enumerate(steps, start=1)
         if step.compared
         for metric in compared
@@ -177,14 +179,12 @@ def _time(seconds: float | None) -> str:
 
 
 def _watches(
-    policy: Policy, metric: Rate | Latency, traffic: Traffic, step: Step, steps: int, whole: float
+    policy: Policy, metric: Rate | Latency, traffic: Traffic, step: Step, prior: float
 ) -> Iterator[_Watch]:
-    """One for each threshold; `traffic` is of stable alone. Evidence is divided among so many `steps`, and
-    metrics of these weights as a `whole`. A negligible share is taken as the most that is negligible: a
-    multiple of less matters to nobody.
+    """One for each threshold; `traffic` is of stable alone, `prior` the weight of the metric in the mixture.
+    A negligible share is taken as the most that is negligible: a multiple of less matters to nobody.
     """
-    part = 1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0
-    weight = metric.weight * part / whole
+    weight = prior * (1 - OBJECTIVE_SHARE if policy.objectives and metric.objective else 1.0)
     kappa = CALM_KAPPA if policy.kappa == "estimate" else policy.kappa
     shares = tuple(max(metric.negligible, share) for share in traffic.shares)
     _, no_worse = expected(policy, metric, shares)
@@ -193,7 +193,7 @@ def _watches(
             weight=step.share,
             share=share,
             tolerated=tolerated,
-            nats=OVERSHOOT * math.log(steps * len(metric.thresholds) / (policy.alpha * weight)),
+            nats=OVERSHOOT * math.log(len(metric.thresholds) / (policy.alpha * weight)),
             slack=slack_of(policy.alpha, weight),
             gain=kappa * traffic.rate * (1 + step.mirror / 100),
         )
@@ -204,11 +204,10 @@ def _power_of(
     metric: Rate | Latency,
     traffic: Traffic,
     indexed: tuple[int, Step],
-    steps: int,
-    whole: float,
+    prior: float,
 ) -> StepPower:
     index, step = indexed
-    watches = list(_watches(policy, metric, traffic, step, steps, whole))
+    watches = list(_watches(policy, metric, traffic, step, prior))
     times = [watch.seconds(policy.min_detectable_odds) for watch in watches]
     best = times.index(min(times))
     return StepPower(

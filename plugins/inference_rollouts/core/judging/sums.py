@@ -72,7 +72,7 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
     begun = carried.steps + (0 if step.resumed else 1)
     if begun > step.steps:
         raise ValueError(f"all {step.steps} steps of the plan have been judged already")
-    mass = 0.0 if step.resumed else onset(begun, step.steps, step.bake, 0.0, 0.0)
+    mass = at_start(step.whole) if begun == 1 and not step.resumed else 0.0
     return Sums(
         rules=rules,
         step=step,
@@ -104,17 +104,15 @@ def _resumed(empty: Running, carried: Carried) -> Running:
     return replace(empty, alarm=alarm, good=good, counted=counted, dispersion=dispersion)
 
 
-def onset(step: int, steps: int, bake: float, start: float, end: float) -> float:
-    """Prior weight of a canary that turns bad between two times (s, counted in the step), or as it begins (0,
-    0).
+def at_start(whole: float) -> float:
+    """Prior weight of a canary that is bad from the start, in a plan that bakes for `whole` seconds."""
+    return START if whole else 1.0
 
-    START is for the rollout's beginning. The rest is divided evenly among the steps, and spread evenly over
-    the bake time of each.
-    """
-    whole = (1 - START) / steps
-    if end == 0.0:
-        return START * (step == 1) + whole * (bake == 0.0)
-    return whole * (min(end, bake) - min(start, bake)) / bake if bake else 0.0
+
+def onset(bake: float, whole: float, start: float, end: float) -> float:
+    """Prior weight of a canary that turns bad between two times of a step (s of its `bake`): what is not for
+    the start is spread evenly over the `whole` plan's bake time."""
+    return (1 - START) * (min(end, bake) - min(start, bake)) / whole if whole else 0.0
 
 
 def absorb(sums: Sums, window: WindowCounts) -> Sums:
@@ -172,7 +170,7 @@ def _absorbed(sums: list[Sums], windows: list[WindowCounts]) -> list[Sums]:
 def _mass(sums: Sums, seconds: float) -> float:
     """Prior weight of the onsets in so many more seconds of the step."""
     done = sums.earlier + sums.seconds
-    return onset(sums.begun, sums.step.steps, sums.step.bake, done, done + seconds)
+    return onset(sums.step.bake, sums.step.whole, done, done + seconds)
 
 
 def carried_of(sums: Sums, crashes: int) -> Carried:

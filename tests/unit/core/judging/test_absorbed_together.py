@@ -23,7 +23,7 @@ from inference_rollouts.core.judging.sums import Sums
 from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 from tests.support.judging import small_set
 
-STEP = StepContext(index=1, steps=2, weight=50, started_at=1000, bake=600, last_compared=True)
+STEP = StepContext(index=1, steps=2, weight=50, started_at=1000, bake=600, whole=1200, last_compared=True)
 
 
 def window(metric_set: MetricSet, number: int, start: float, most: int) -> WindowCounts:

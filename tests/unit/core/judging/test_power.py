@@ -16,6 +16,7 @@ from inference_rollouts.core.judging.power import (
     step_powers,
     traffic_of,
 )
+from inference_rollouts.core.judging.sums import START
 from tests.support.judging import SMALL, policy, quiet, small_set
 
 TRAFFIC = {"errors": Traffic(rate=20, shares=(0.01,)), "ttft": Traffic(rate=20, shares=(0.4, 0.05))}
@@ -143,10 +144,15 @@ def test_power_agrees_with_simulation() -> None:
     x_c, x_b = rng.binomial(n_c, 0.0294), rng.binomial(n_b, 0.01)
     deltas = np.tile(np.log(evidence.WORSE_ODDS), (runs * windows, 1))
     gains = evidence.odds_increments(n_c, x_c, n_b, x_b, deltas, np.zeros(runs * windows))
-    paths = evidence.log_sum(np.cumsum(gains.reshape(runs, windows, -1), axis=1)) - np.log(7)
-    seconds = 10.0 * (1 + np.argmax(paths >= np.log(2 / 0.01), axis=1))
+    grown = np.cumsum(gains.reshape(runs, windows, -1), axis=1) + np.log(evidence.WORSE_PRIOR)
+    seconds = 10.0 * (1 + np.argmax(evidence.log_sum(grown) >= np.log(2 / (START * 0.01)), axis=1))
     assert row.seconds
     assert np.median(seconds) == pytest.approx(row.seconds, rel=0.35)
+
+
+def test_more_steps_to_come_take_nothing_from_what_the_first_sees() -> None:
+    alone, first = (step_powers(policy(), small_set(), steps, TRAFFIC)[0] for steps in (STEPS[:1], STEPS))
+    assert alone == first
 
 
 def test_evidence_that_is_shared_by_more_thresholds_takes_longer() -> None:

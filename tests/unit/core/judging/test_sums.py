@@ -7,7 +7,7 @@ from inference_rollouts.core.judging import judge, running
 from inference_rollouts.core.judging.evidence import share_increments
 from inference_rollouts.core.judging.judge import Carried, Verdict, assess
 from inference_rollouts.core.judging.rules import rules_of
-from inference_rollouts.core.judging.sums import START, onset
+from inference_rollouts.core.judging.sums import START, at_start, onset
 from tests.support.judging import (
     HEALTHY,
     NEVER_SURE,
@@ -138,18 +138,22 @@ def test_the_test_of_one_arm_is_not_corrected_by_its_own_count() -> None:
     assert before.running.kappa[0] != sums.running.kappa[0]
 
 
-@pytest.mark.parametrize("bakes", [(600.0,), (60.0, 600.0), (60.0, 0.0, 600.0)])
+@pytest.mark.parametrize("bakes", [(600.0,), (60.0, 600.0), (60.0, 0.0, 600.0), (0.0, 0.0)])
 def test_most_of_the_prior_is_for_a_canary_bad_from_the_start_and_the_rest_for_any_time(
     bakes: tuple[float, ...],
 ) -> None:
-    steps = len(bakes)
-    begins = [onset(index, steps, bake, 0.0, 0.0) for index, bake in enumerate(bakes, start=1)]
-    spread = [
-        sum(onset(index, steps, bake, 10.0 * i, 10.0 * (i + 1)) for i in range(90))
-        for index, bake in enumerate(bakes, start=1)
-    ]
-    assert sum(begins) + sum(spread) == pytest.approx(1)
-    assert begins[0] == START > sum(spread)
-    for bake, begin, any_time in zip(bakes[1:], begins[1:], spread[1:], strict=True):
-        assert (begin if bake == 0.0 else any_time) == pytest.approx((1 - START) / steps)
-        assert (any_time if bake == 0.0 else begin) == 0
+    whole = sum(bakes)
+    spread = [sum(onset(bake, whole, 10.0 * i, 10.0 * (i + 1)) for i in range(90)) for bake in bakes]
+    assert at_start(whole) + sum(spread) == pytest.approx(1)
+    assert at_start(whole) == (START if whole else 1) > sum(spread)
+    for bake, any_time in zip(bakes, spread, strict=True):
+        assert any_time == pytest.approx((1 - START) * bake / whole if whole else 0)
+
+
+def test_a_rollout_gives_all_of_the_prior_away_by_the_end_of_its_bake_time() -> None:
+    carried, bakes = Carried(), (20.0, 60.0)
+    for index, bake in enumerate(bakes, start=1):
+        windows = quiet_windows(int(bake / 10) + 2)
+        context = step(index=index, steps=2, bake=bake, whole=sum(bakes))
+        carried = judged(windows, step=context, carried=carried).handed_on
+        assert carried.unbegun == pytest.approx((1 - START) * 0.75 * (index == 1))
