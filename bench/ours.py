@@ -10,7 +10,7 @@ from bench.traffic import DELAY, SECONDS, Array, Stream
 from inference_rollouts.core.judging import running
 from inference_rollouts.core.judging.overdispersion import Scattered
 from inference_rollouts.core.judging.rules import Rules
-from inference_rollouts.core.judging.sums import at_start, onset
+from inference_rollouts.core.judging.sums import onset
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +30,29 @@ def judged(stream: Stream, rules: Rules) -> Seen:
     rollouts, windows = stream.n.shape[1:3]
     bakes = [minutes * 60.0 - DELAY * SECONDS for minutes in layout.minutes]
     whole = sum(bakes)
-    state, mass = running.nothing_seen(rules, rollouts), at_start(whole)
-    state, left = running.with_onset(state, np.array(mass)), 1.0 - mass
+    state, left = running.nothing_seen(rules, rollouts), 1.0
     names = [metric.name for metric in rules.metric_set.compared]
     total, good = (
         np.empty((rollouts, windows)),
         np.full((rollouts, windows, len(names)), -np.inf),
     )
     tests = np.empty((rollouts, windows, len(rules.weights)))
-    step_of, counted, before = layout.step, layout.counted, -1
+    step_of, before = layout.step, -1
     needed = np.log(1 / rules.policy.beta)
     for t in range(windows):
         step = int(step_of[t])
         if step != before:
             state, before, done = running.next_step(state, rules), step, 0.0
-        if counted[t]:
-            mass = onset(bakes[step], whole, done, done + SECONDS)
-            done += SECONDS
-            state, left = running.with_onset(state, np.array(mass)), left - mass
+        if layout.counted[t]:
+            mass = onset(left, bakes[step], whole, done, done + SECONDS)
+            done, left = done + SECONDS, left - mass
+            n, bad = stream.n[:, :, t], stream.bad[:, :, t]
+            counted = running.with_window(state.counted, n, bad)
+            state = running.with_onset(state, rules, np.array(mass), counted)
             at = (slice(None), t)
             stable = stream.chi2, stream.df, stream.lasting_chi2, stream.lasting_df
             scattered = Scattered(*(e[at] for e in (*stable, stream.canary_chi2, stream.canary_df)))
-            state = running.fold(
-                state, rules, stream.n[:, :, t], stream.bad[:, :, t], scattered, np.array(SECONDS)
-            )
+            state = running.fold(state, rules, n, bad, scattered, np.array(SECONDS))
         log_e = running.log_evidence(state, rules, np.array(max(left, 0.0)))
         tests[:, t], total[:, t] = log_e, running.log_total(log_e, rules)
         if step == len(bakes) - 1 and done >= bakes[step]:

@@ -18,6 +18,7 @@ from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
 from inference_rollouts.core.judging.policy import Policy, Step
 from inference_rollouts.core.judging.rules import OBJECTIVE_SHARE, slack_of
 from inference_rollouts.core.judging.sums import at_start
+from inference_rollouts.core.judging.thresholds import spread
 from inference_rollouts.core.judging.tolerance import expected
 from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.values import Value
@@ -188,12 +189,13 @@ def _watches(
     kappa = CALM_KAPPA if policy.kappa == "estimate" else policy.kappa
     shares = tuple(max(metric.negligible, share) for share in traffic.shares)
     _, no_worse = expected(policy, metric, shares)
-    for share, tolerated in zip(shares, no_worse.tolist(), strict=True):
+    parts = spread(np.array(shares)) / len(shares)
+    for share, tolerated, part in zip(shares, no_worse.tolist(), parts.tolist(), strict=True):
         yield _Watch(
             weight=step.share,
             share=share,
             tolerated=tolerated,
-            nats=OVERSHOOT * math.log(len(metric.thresholds) / (policy.alpha * weight)),
+            nats=OVERSHOOT * math.log(1 / (policy.alpha * weight * part)),
             slack=slack_of(policy.alpha, weight),
             gain=kappa * traffic.rate * (1 + step.mirror / 100),
         )

@@ -1,8 +1,9 @@
 """The running evidence of a rollout, as arrays: each window is folded in once, in order.
 
 For every test and alternative W = ln sum_k gamma_k exp L_k over the onsets k so far, where L_k is the
-discounted log likelihood ratio of all windows since onset k. A new onset adds its gamma_k to exp W, a window
-adds to W itself: that is the alarm's whole state, however long the rollout.
+discounted log likelihood ratio of all windows since onset k. A new onset adds its gamma_k to exp W (times
+what the threshold weighs), a window adds to W itself: that is the alarm's whole state, however long the
+rollout.
 
 Tests are the comparisons of all cells with stable's odds, then with what is tolerated, then the objectives.
 Leading axes are free: many rollouts may be folded at once.
@@ -20,6 +21,7 @@ from inference_rollouts.core.judging import evidence, overdispersion
 from inference_rollouts.core.judging.evidence import Array, Integers
 from inference_rollouts.core.judging.overdispersion import Dispersion, Scattered
 from inference_rollouts.core.judging.rules import Rules
+from inference_rollouts.core.judging.thresholds import log_spread
 from inference_rollouts.core.judging.tolerance import tolerated
 
 APART = (
@@ -85,9 +87,13 @@ def parted(running: Running) -> list[Running]:
     ]
 
 
-def with_onset(running: Running, mass: Array) -> Running:
-    """With an onset of this prior weight now, of each rollout."""
-    return replace(running, alarm=np.logaddexp(running.alarm, evidence.log(mass)[..., None, None]))
+def with_onset(running: Running, rules: Rules, mass: Array, counted: Integers) -> Running:
+    """With an onset of this prior weight now, of each rollout; its thresholds weigh by what is `counted`, as
+    of `Running`."""
+    spread = log_spread(rules, counted)
+    tests = np.concatenate([spread, spread, np.zeros((*spread.shape[:-1], len(rules.objectives)))], axis=-1)
+    onset = evidence.log(mass)[..., None] + tests
+    return replace(running, alarm=np.logaddexp(running.alarm, onset[..., None]))
 
 
 def fold(
@@ -118,10 +124,15 @@ def fold(
         alarm=running.alarm + _alarm_gains(rules, n, bad, ratios, no_worse, before),
         good=running.good + _good_gains(rules, n, bad, ratios, before),
         earlier=running.earlier,
-        counted=running.counted + np.stack([events, bad_ones], axis=-2),
+        counted=with_window(running.counted, n, bad),
         dispersion=overdispersion.with_time(known, n, bad, seconds),
         kappa=now,
     )
+
+
+def with_window(counted: Integers, n: Integers, bad: Integers) -> Integers:
+    """`counted` after one more window."""
+    return np.asarray(counted + np.stack([n.sum(axis=0), bad.sum(axis=0)], axis=-2))
 
 
 def _odds_ratios(rules: Rules, n: Integers, bad: Integers, no_worse: Array) -> Array:

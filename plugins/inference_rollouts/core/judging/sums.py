@@ -72,13 +72,12 @@ def begin(policy: Policy, metric_set: MetricSet, step: StepContext, carried: Car
     begun = carried.steps + (0 if step.resumed else 1)
     if begun > step.steps:
         raise ValueError(f"all {step.steps} steps of the plan have been judged already")
-    mass = at_start(step.whole) if begun == 1 and not step.resumed else 0.0
     return Sums(
         rules=rules,
         step=step,
         begun=begun,
-        running=running.with_onset(state, np.array(mass)),
-        unbegun=carried.unbegun - mass,
+        running=state,
+        unbegun=carried.unbegun,
         reference=None if step.compared else reference_of(carried.stable, state.dispersion),
         stable=carried.stable,
         n=np.zeros((2, cells), dtype=np.int64),
@@ -109,10 +108,14 @@ def at_start(whole: float) -> float:
     return START if whole else 1.0
 
 
-def onset(bake: float, whole: float, start: float, end: float) -> float:
-    """Prior weight of a canary that turns bad between two times of a step (s of its `bake`): what is not for
-    the start is spread evenly over the `whole` plan's bake time."""
-    return (1 - START) * (min(end, bake) - min(start, bake)) / whole if whole else 0.0
+def onset(unbegun: float, bake: float, whole: float, start: float, end: float) -> float:
+    """Prior weight of a canary that turns bad between two times of a step (s of its `bake`).
+
+    What is not for the start of the rollout is spread evenly over the bake time of the `whole` plan. In the
+    first window, when all is `unbegun`, what is for the start comes with it.
+    """
+    spread = (1 - START) * (min(end, bake) - min(start, bake)) / whole if whole else 0.0
+    return at_start(whole) * (unbegun == 1.0) + spread
 
 
 def absorb(sums: Sums, window: WindowCounts) -> Sums:
@@ -143,12 +146,15 @@ def _absorbed(sums: list[Sums], windows: list[WindowCounts]) -> list[Sums]:
     n, bad, scattered = _arrays(rules, windows)
     seconds = np.array([window.end - window.start for window in windows])
     masses = [_mass(each, length) for each, length in zip(sums, seconds.tolist(), strict=True)]
-    begun = running.with_onset(running.joined([each.running for each in sums]), np.array(masses))
+    state = running.joined([each.running for each in sums])
     if reference is None:
+        counted = running.with_window(state.counted, n, bad)
+        begun = running.with_onset(state, rules, np.array(masses), counted)
         states = running.parted(running.fold(begun, rules, n, bad, scattered, seconds))
     else:
-        [state], before, now = running.parted(begun), (sums[0].n[0], sums[0].bad[0]), (n[0, 0], bad[0, 0])
-        states = [reference.fold(state, rules, np.stack(before), np.stack(now), float(seconds[0]))]
+        begun = running.with_onset(state, rules, np.array(masses), state.counted)
+        [alone], before, now = running.parted(begun), (sums[0].n[0], sums[0].bad[0]), (n[0, 0], bad[0, 0])
+        states = [reference.fold(alone, rules, np.stack(before), np.stack(now), float(seconds[0]))]
     return [
         replace(
             each,
@@ -170,7 +176,7 @@ def _absorbed(sums: list[Sums], windows: list[WindowCounts]) -> list[Sums]:
 def _mass(sums: Sums, seconds: float) -> float:
     """Prior weight of the onsets in so many more seconds of the step."""
     done = sums.earlier + sums.seconds
-    return onset(sums.step.bake, sums.step.whole, done, done + seconds)
+    return onset(sums.unbegun, sums.step.bake, sums.step.whole, done, done + seconds)
 
 
 def carried_of(sums: Sums, crashes: int) -> Carried:

@@ -130,7 +130,8 @@ def test_the_test_of_one_arm_is_not_corrected_by_its_own_count() -> None:
         both = {"ttft": counted(400, 100, 20)}
         arms = ({"errors": counted(400, failed), **both} for failed in (9 * i, 5))
         sums = judge.absorb(sums, window(10.0 * i, *arms, chi2=9.0, df=2))
-    after = running.with_onset(before.running, np.array(before.unbegun - sums.unbegun))
+    mass = np.array(before.unbegun - sums.unbegun)
+    after = running.with_onset(before.running, rules_of(rules, SET), mass, sums.running.counted)
     increment = (sums.running.alarm - after.alarm)[-1]
     breach = sums.rules.breach
     plain = share_increments(np.array([400]), np.array([18]), breach.effects, breach.null)[0]
@@ -143,11 +144,23 @@ def test_most_of_the_prior_is_for_a_canary_bad_from_the_start_and_the_rest_for_a
     bakes: tuple[float, ...],
 ) -> None:
     whole = sum(bakes)
-    spread = [sum(onset(bake, whole, 10.0 * i, 10.0 * (i + 1)) for i in range(90)) for bake in bakes]
+    spread = [sum(onset(0.2, bake, whole, 10.0 * i, 10.0 * (i + 1)) for i in range(90)) for bake in bakes]
+    assert onset(1.0, bakes[0], whole, 0.0, 10.0) == at_start(whole) + onset(0.2, bakes[0], whole, 0.0, 10.0)
     assert at_start(whole) + sum(spread) == pytest.approx(1)
     assert at_start(whole) == (START if whole else 1) > sum(spread)
     for bake, any_time in zip(bakes, spread, strict=True):
         assert any_time == pytest.approx((1 - START) * bake / whole if whole else 0)
+
+
+def test_what_is_for_the_start_waits_for_the_first_window() -> None:
+    """Of a step that counted nothing, for want of bake time or requests, the next one begins the rollout."""
+    nothing = judged([], step=step(index=1, steps=2, bake=0, whole=60)).handed_on
+    bad = [failing(10.0 * i, 4, 1) for i in range(6)]
+    second, first = (
+        judged(bad, step=step(index=index, steps=2, whole=60), carried=carried, rules=NEVER_SURE)
+        for index, carried in ((2, nothing), (1, Carried()))
+    )
+    assert second.evidence == first.evidence > 1
 
 
 def test_a_rollout_gives_all_of_the_prior_away_by_the_end_of_its_bake_time() -> None:
