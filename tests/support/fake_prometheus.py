@@ -11,6 +11,8 @@ from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.errors import PrometheusUnavailable
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Rate
 from inference_rollouts.core.judging.queries import series
+from inference_rollouts.core.objects.inference_pool import ports
+from inference_rollouts.rollout.pods import base_url
 from tests.support.asked_alike import AskedAlike
 from tests.support.fake_cluster import FakeCluster
 
@@ -38,7 +40,8 @@ class FakePrometheus(AskedAlike):
     `lost` is the share of what the gateway sends to a pool that never reaches it, `unpicked` the share of
     what it answers that its own picker has not seen. What servers `answered` directly is counted too, by
     their URLs. As a real vLLM, a new pod shows no requests before its first one. `unscraped` pods are
-    unknown, `unlabelled` ones lack their pool's label; `hidden` are metrics that a pool lacks.
+    unknown, `unlabelled` ones lack their pool's label; `hidden` are metrics that a pool lacks. Of a pool with
+    several ports each is a server, told apart by its address unless they are `blended`.
     """
 
     cluster: FakeCluster
@@ -58,6 +61,7 @@ class FakePrometheus(AskedAlike):
     unscraped: set[str] = field(default_factory=set)
     unlabelled: set[str] = field(default_factory=set)
     also: str = ""  # another cluster, of the same pools and traffic: its pods are named so, and then as ours
+    blended: bool = False
     hidden: dict[str, set[str]] = field(default_factory=dict)
     last: float | None = None
     _past: list[tuple[float, dict[str, dict[str, float]]]] = field(default_factory=list)
@@ -68,7 +72,12 @@ class FakePrometheus(AskedAlike):
         if "avg_over_time" in promql:
             return self._gauges(at)
         if promql.startswith("process_start_time_seconds"):
-            return [self._started(pool, pod, at) for pool in self._pools() for pod in self._pods(pool)]
+            servers = [(pool, pod) for pool in self._pools() for pod in self._pods(pool)]
+            return [
+                self._at(pod, port, self._started(pool, pod, at))
+                for pool, pod in servers
+                for port in self._ports(pool, pod)
+            ]
         self._grow(at)
         now = {name: getattr(self, name) for name in _COUNTED}
         try:
@@ -87,9 +96,19 @@ class FakePrometheus(AskedAlike):
             for pool in self._pools()
             for pod in self._pods(pool)
             if pod not in self.unlabelled
-            for sample in self._samples(pool, pod, at)
+            for port in self._ports(pool, pod)
+            for sample in self._samples(pool, pod, port, at)
         ]
         return [*own, *(self._theirs(sample) for sample in own if self.also)]
+
+    def _ports(self, pool: str, pod: str) -> list[int]:
+        """Those that are scraped."""
+        numbers = ports(self.cluster.objects["InferencePool", pool])
+        return [each for each in numbers if f"{pod}:{each}" not in self.unscraped]
+
+    def _at(self, pod: str, port: int, sample: dict[str, Any]) -> dict[str, Any]:
+        where = {} if self.blended else {"instance": f"{self.cluster.address(pod)}:{port}"}
+        return {**sample, "metric": sample["metric"] | where}
 
     def _theirs(self, sample: dict[str, Any]) -> dict[str, Any]:
         return {**sample, "metric": sample["metric"] | {"pod": f"{self.also}{sample['metric']['pod']}"}}
@@ -137,11 +156,12 @@ class FakePrometheus(AskedAlike):
         ]
         return [*own, *(self._theirs(sample) for sample in own if self.also)]
 
-    def _samples(self, pool: str, pod: str, at: float) -> list[dict[str, Any]]:
-        direct = self.answered.get(self.cluster.url(pod, pool), 0)
-        n = self.served.get(pod, 0.0) + direct
+    def _samples(self, pool: str, pod: str, port: int, at: float) -> list[dict[str, Any]]:
+        direct = self.answered.get(base_url(self.cluster.objects["Pod", pod], port), 0)
+        servers = len(ports(self.cluster.objects["InferencePool", pool]))
+        n = self.served.get(pod, 0.0) / servers + direct
         new = not n and pool not in self.cluster.weights()
-        failed = self.erred.get(pod, 0.0)
+        failed = self.erred.get(pod, 0.0) / servers
         samples = [self._started(pool, pod, at)]
         for metric in _metrics():
             for tag, selector in series(metric) if metric.name not in self.hidden.get(pool, ()) else ():
@@ -155,7 +175,7 @@ class FakePrometheus(AskedAlike):
                         self._sample(pool, pod, at, tag, n, le)
                         for le in (*map(str, metric.thresholds), "+Inf")
                     ]
-        return samples
+        return [self._at(pod, port, sample) for sample in samples]
 
     def _gateway(self, pool: str, at: float) -> list[dict[str, Any]]:
         sent, requests = self.sent.get(pool, 0.0), self.requests.get(pool, 0.0)

@@ -60,7 +60,7 @@ class LiveStep:
         self._step = step
         self._carried = carried
         self._grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
-        arms = plan.arm(plan.canary), plan.arm(plan.stable)
+        arms = frozen.arm(plan.canary), frozen.arm(plan.stable)
         self._queries = queries(frozen.metric_set, *arms)
         self._counters = Counters(frozen.metric_set, *arms, step.anchor)
         self._sums = begin(policy, frozen.metric_set, step, carried)

@@ -31,6 +31,7 @@ from inference_rollouts.rollout.adapters import (
 from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.capacity import adapter_room
 from inference_rollouts.rollout.pods import servers_of
+from inference_rollouts.rollout.ports import ports_of
 from inference_rollouts.rollout.proving import Proving
 from inference_rollouts.rollout.retirement import AdapterSubject, Subject
 from inference_rollouts.rollout.run import ReconcilePods, Run
@@ -65,6 +66,7 @@ class AdapterRollout:
             stable_pods=capacity.count_stable(cluster, self.plan),
             began=began,
             stable_path=stable_path,
+            ports=ports_of(cluster, self.plan),
         )
         measuring.check_metrics(clients, frozen)
         return frozen

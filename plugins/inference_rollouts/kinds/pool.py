@@ -12,6 +12,7 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import WarmUpFailed
 from inference_rollouts.core.judging.policy import Health, Step, StepContext
+from inference_rollouts.core.objects.inference_pool import pod_of
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.objects.readiness import Readiness
@@ -44,6 +45,7 @@ from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.capacity import is_shrunk, pods_for_all, pool_room, pool_room_ahead
 from inference_rollouts.rollout.pods import servers_of
+from inference_rollouts.rollout.ports import ports_of
 from inference_rollouts.rollout.proving import Proving
 from inference_rollouts.rollout.retirement import PoolSubject, Subject
 from inference_rollouts.rollout.run import ReconcilePods, Run
@@ -99,6 +101,7 @@ class PoolRollout:
             began=began,
             findings=tuple(taken.findings),
             adopted=adopted,
+            ports=ports_of(cluster, plan, taken.manifests),
         )
         measuring.check_metrics(clients, frozen)
         capacity.check(clients, frozen)
@@ -133,8 +136,8 @@ class PoolRollout:
         plan = self.plan
         with warming_up(run) as servers:
             stable, canary = (servers_of(run.cluster, pool) for pool in (plan.stable, plan.canary))
-            if len(canary) < plan.workload.replicas:
-                text = f"{len(canary)} of {plan.workload.replicas} pods of {plan.canary} are ready"
+            if (ready := len({pod_of(server) for server in canary})) < plan.workload.replicas:
+                text = f"{ready} of {plan.workload.replicas} pods of {plan.canary} are ready"
                 raise WarmUpFailed(text)
             with Proving(run, canary) as proving:
                 model, how = plan.workload.served_model_name, plan.warm_up

@@ -16,7 +16,7 @@ from inference_rollouts.core.objects.workload_kinds import pod_templates, server
 from inference_rollouts.core.plan.plan import Kind, PoolPlan
 from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.rollout.nodes import provisioner_of
-from inference_rollouts.rollout.pods import base_url, pods_of, port_of
+from inference_rollouts.rollout.pods import base_url, pods_of, ports_in
 from inference_rollouts.rollout.serving import listed
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def _check_model(clients: Clients, plan: PoolPlan) -> None:
     """Raises PlanInvalid unless the stable pods serve this very model under this name."""
     work, pod = plan.workload, ready_pods(pods_of(clients.cluster, plan.stable))[0]
     served = listed(
-        clients.servers, pod["metadata"]["name"], base_url(pod, port_of(clients.cluster, plan.stable))
+        clients.servers, pod["metadata"]["name"], base_url(pod, ports_in(clients.cluster, plan.stable)[0])
     )
     now = {each.name: each.path for each in served if each.parent is None}
     if now.get(work.served_model_name) != work.model:

@@ -10,7 +10,7 @@ from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.run.like_stable import resolved
 from inference_rollouts.core.run.taking_over import Stable
 from inference_rollouts.core.serving.engines import vllm
-from inference_rollouts.rollout.pods import pods_of, port_of, servers_of
+from inference_rollouts.rollout.pods import pods_of, ports_in, servers_of
 from inference_rollouts.rollout.serving import listed
 
 
@@ -41,7 +41,7 @@ def adopted(clients: Clients, plan: PoolPlan) -> PoolPlan:
         "served_model_name": name,
         "model": served[name] or name,
         "replicas": len(pods),
-        "port": port_of(clients.cluster, plan.canary),
+        "port": ports_in(clients.cluster, plan.canary)[0],
         "args": (f"--max-num-seqs={most}",) if most else (),
         "adapters": (),
     }

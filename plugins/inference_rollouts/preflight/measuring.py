@@ -10,13 +10,15 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
+from inference_rollouts.core.judging.arms import TOLD
 from inference_rollouts.core.judging.counters import Exporter, last_window, named, names_of
-from inference_rollouts.core.judging.counts import Snapshot, missing, only, pods_in
+from inference_rollouts.core.judging.counts import Snapshot, missing, only, pods_in, servers_unseen, shortened
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import markdown, shortfalls, step_powers, traffic_of
 from inference_rollouts.core.judging.promotion import late
 from inference_rollouts.core.judging.queries import keyed
 from inference_rollouts.core.judging.rules import problems
+from inference_rollouts.core.objects.inference_pool import pod_of
 from inference_rollouts.core.plan.plan import Kind, Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.scraping import scraped
@@ -63,7 +65,7 @@ def _lacking(
     frozen: Frozen, metric_set: MetricSet, answer: Snapshot, exporters: Collection[Exporter]
 ) -> list[str]:
     """What an answer lacks of stable, said of the pods that the cluster has."""
-    arm = metric_set.arm_of(frozen.plan.arm(frozen.plan.stable))
+    arm = metric_set.arm_of(frozen.arm(frozen.plan.stable))
     own, present = names_of(metric_set, exporters), pods_in(answer, metric_set.pod, arm.label)
     if "" in present and not present.difference([""]).intersection(own or present):
         return [f"the label `{metric_set.pod}` on what {arm.value} exports"]
@@ -74,7 +76,13 @@ def _lacking(
             log.warning("Prometheus has no metrics of %s", silent)
         answer = only(answer, metric_set.pod, own)
     samples = {key: named(samples, [arm]) for key, samples in answer.samples.items()}
-    return missing(metric_set, arm, Snapshot(answer.time, samples))
+    answer = Snapshot(answer.time, samples)
+    unseen = servers_unseen(metric_set, arm, answer)
+    if blended := [pod_of(each) for each in unseen if each.endswith(":")]:
+        return [f"what tells the servers of {shortened(blended)} apart, {TOLD}"]
+    if unseen:
+        log.warning("Prometheus has no metrics of %s", ", ".join(unseen))
+    return missing(metric_set, arm, answer)
 
 
 def strangers(frozen: Frozen, newest: Snapshot, own: Collection[Exporter]) -> frozenset[str]:
@@ -97,7 +105,7 @@ def check_power(
     """
     plan, policy = frozen.plan, frozen.plan.analysis
     answers = [snapshot(prometheus, frozen, now - ago) for ago in (TRAFFIC_SEEN + 60, TRAFFIC_SEEN, 0)]
-    seen = last_window(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable), answers, own)
+    seen = last_window(frozen.metric_set, frozen.arm(plan.canary), frozen.arm(plan.stable), answers, own)
     usual = traffic_of(frozen.metric_set, [seen] if seen else [])
     powers = step_powers(policy, frozen.metric_set, plan.all_steps, usual)
     missed = shortfalls(policy, powers) + late(policy, frozen.metric_set, plan.all_steps, usual)

@@ -45,7 +45,7 @@ def _traffic(prometheus: Prometheus, frozen: Frozen, since: float) -> Mapping[st
         answers = [snapshot(prometheus, frozen, since + at) for at in (-60, 0, HOUR)]
     except PrometheusUnavailable:
         return {}
-    seen = last_window(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable), answers)
+    seen = last_window(frozen.metric_set, frozen.arm(plan.canary), frozen.arm(plan.stable), answers)
     return traffic_of(frozen.metric_set, [seen] if seen else [])
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.core.errors import ClusterRefused, ServerUnavailable
-from inference_rollouts.core.objects.inference_pool import pod_labels, ports
+from inference_rollouts.core.objects.inference_pool import pod_labels, ports, server_name
 from inference_rollouts.core.objects.k8s import K8sObject, part, parts
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.serving.adapters import process_of
 from inference_rollouts.rollout.targets import find_pool
 
+NO_PORT = 0
 PROBES = ("readinessProbe", "startupProbe", "livenessProbe")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A ready model server: its pod, its `process` (one that was restarted is another), and where it listens,
-    empty where nobody knows."""
+    """A ready model server: its pod, with its port where there are several, its `process` (one that was
+    restarted is another), and where it listens, empty where nobody knows."""
 
     pod: str
     process: str
@@ -59,35 +59,43 @@ def _is_probed_by_tls(pod: K8sObject, port: int) -> bool:
     return False
 
 
-def port_of(cluster: Reader, pool: str) -> int:
-    """The port on which the pods of a pool have their model server. Raises ClusterRefused."""
+def ports_in(cluster: Reader, pool: str) -> list[int]:
+    """The ports at each of which the pods of a pool have a model server. Raises ClusterRefused."""
     live = find_pool(cluster, pool)
     if live is None or not (numbers := ports(live)):
         raise ClusterRefused(f"There is no InferencePool {pool} that says where its pods listen.")
-    return numbers[0]
+    return numbers
 
 
 def ready_servers(cluster: Reader, pool: str) -> tuple[Server, ...]:
-    """The model servers of a pool's ready pods."""
+    """The model servers of a pool's ready pods: one at each of its ports."""
     live = find_pool(cluster, pool)
-    numbers = ports(live) if live else []
+    numbers = (ports(live) if live else []) or [NO_PORT]
     return tuple(
-        Server(pod["metadata"]["name"], process_of(pod), _url_of(pod, numbers))
-        for pod in ready_pods(pods_of(cluster, pool))
+        _server(pod, port, numbers) for pod in ready_pods(pods_of(cluster, pool)) for port in numbers
     )
 
 
-def _url_of(pod: K8sObject, numbers: Sequence[int]) -> str:
+def _server(pod: K8sObject, port: int, numbers: list[int]) -> Server:
     try:
-        return base_url(pod, numbers[0])
-    except (IndexError, ServerUnavailable):
-        return ""
+        url = base_url(pod, port) if port != NO_PORT else ""
+    except ServerUnavailable:
+        url = ""
+    name, process = (server_name(each, port, numbers) for each in (pod["metadata"]["name"], process_of(pod)))
+    return Server(name, process, url)
 
 
 def servers_of(cluster: Reader, pool: str) -> dict[str, str]:
-    """The base URLs of a pool's ready pods, by name. Raises ClusterRefused when there is none."""
+    """The base URLs of the servers of a pool's ready pods, by name. Raises ClusterRefused when there is none.
+
+    A pod has one at each of the pool's ports.
+    """
     pods = ready_pods(pods_of(cluster, pool))
     if not pods:
         raise ClusterRefused(f"InferencePool {pool} has no ready pod.")
-    port = port_of(cluster, pool)
-    return {pod["metadata"]["name"]: base_url(pod, port) for pod in pods}
+    numbers = ports_in(cluster, pool)
+    return {
+        server_name(pod["metadata"]["name"], port, numbers): base_url(pod, port)
+        for pod in pods
+        for port in numbers
+    }

@@ -11,11 +11,19 @@ from typing import Any, Self
 
 from inference_rollouts.clients import bodies
 from inference_rollouts.core.errors import PrometheusUnavailable, WarmUpFailed
+from inference_rollouts.core.judging.arms import server_in
 from inference_rollouts.core.judging.counts import Snapshot
 from inference_rollouts.core.judging.metrics import MetricSet
-from inference_rollouts.core.judging.proof import Answered, CountedPods, Proof, ScrapedPods, labels_query
+from inference_rollouts.core.judging.proof import (
+    Answered,
+    CountedPods,
+    Proof,
+    ScrapedPods,
+    labels_query,
+)
 from inference_rollouts.core.judging.queries import keyed, queries
 from inference_rollouts.core.limits import READINESS_POLL, SCRAPED_WITHIN, SCRAPES_AWAITED
+from inference_rollouts.core.objects.inference_pool import pod_of
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.run.scraping import scraped
 from inference_rollouts.rollout.availability import picker_pods
@@ -28,13 +36,13 @@ log = logging.getLogger(__name__)
 class Proving:
     """Asks the metrics store again and again while it is entered, as the judge will, in a thread of its own.
 
-    `pods` are the canary's. Gateways see no direct requests, and what only raises alarms is not needed: of
-    these sets nothing is proven.
+    `servers` are the canary's, by their names. Gateways see no direct requests, and what only raises alarms
+    is not needed: of these sets nothing is proven.
     """
 
-    def __init__(self, run: Run, pods: Iterable[str]) -> None:
+    def __init__(self, run: Run, servers: Iterable[str]) -> None:
         self._run = run
-        self._pods = list(pods)
+        self._servers = list(servers)
         self._sets = {
             key: each
             for key, each in keyed(run.frozen.metric_set)
@@ -87,15 +95,15 @@ class Proving:
         return max(SCRAPED_WITHIN, SCRAPES_AWAITED * policy.interval) + late
 
     def _proof(self, metric_set: MetricSet) -> Proof:
-        plan, policy = self._run.plan, self._run.plan.analysis
-        canary, stable = (metric_set.arm_of(plan.arm(side)) for side in (plan.canary, plan.stable))
+        plan, policy, frozen = self._run.plan, self._run.plan.analysis, self._run.frozen
+        canary, stable = (metric_set.arm_of(frozen.arm(side)) for side in (plan.canary, plan.stable))
         if metric_set.exporters == "pickers":
             own = ready_pods(picker_pods(self._run.cluster, plan.pool_of(plan.canary)))
             return ScrapedPods(metric_set, canary, (pod["metadata"]["name"] for pod in own))
         if canary.process:  # requests that come directly are of no alias, by which adapters are counted
-            return ScrapedPods(metric_set, canary, self._pods)
+            return ScrapedPods(metric_set, canary, self._servers)
         late = policy.scrape_delay + metric_set.delay + policy.interval
-        return CountedPods(metric_set, canary, stable, self._pods, late)
+        return CountedPods(metric_set, canary, stable, self._servers, late)
 
     def _unproven(self) -> bool:
         with self._news:
@@ -137,9 +145,10 @@ class Proving:
                 doubts.append(f"{what}. Scrape {whose} (docs/operations.md)")
         return f"The judge would not see {self._run.plan.canary}: {'. '.join(doubts)}"
 
-    def _labels(self, metric_set: MetricSet, pods: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        """The labels that pods have in the store, whatever they are; nothing where nobody knows."""
-        query = labels_query(metric_set, pods)
+    def _labels(self, metric_set: MetricSet, servers: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """The labels that servers have in the store, whatever they are; nothing where nobody knows."""
+        arm = metric_set.arm_of(self._run.frozen.arm(self._run.plan.canary))
+        query = labels_query(metric_set, {pod_of(each) for each in servers})
         try:
             found: Sequence[dict[str, Any]] = (
                 self._run.clients.prometheus.query(query, time.time()) if query else []
@@ -147,4 +156,4 @@ class Proving:
         except PrometheusUnavailable as error:
             log.warning("%s", error)
             return {}
-        return {each["metric"].get(metric_set.pod, ""): each["metric"] for each in found}
+        return {server_in(each["metric"], arm.ports, metric_set.pod): each["metric"] for each in found}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from inference_rollouts.clients import Clients
@@ -18,6 +19,7 @@ from inference_rollouts.core.errors import (
     PrometheusUnavailable,
     RetirementRefused,
 )
+from inference_rollouts.core.judging.arms import Ports
 from inference_rollouts.core.limits import WRITE_ATTEMPTS
 from inference_rollouts.core.objects.api_groups import ATTACHED, GATEWAY_API, NOT_ATTACHED
 from inference_rollouts.core.objects.inference_pool import ports
@@ -52,6 +54,7 @@ from inference_rollouts.core.retirement.retirement import (
 from inference_rollouts.core.routing.floors import SCALERS
 from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.pods import base_url, pods_of
+from inference_rollouts.rollout.ports import ports_of_pool
 from inference_rollouts.rollout.targets import bound_to, find_pool
 
 PODS = WORKLOAD_KINDS | {"Service"}
@@ -99,10 +102,10 @@ class _Subject(ABC, Generic[P]):
     def _activity(self, now: float, seconds: int) -> Observation:
         """What ran in it in the last `seconds`."""
 
-    def _samples(self, now: float, seconds: int) -> tuple[Sequence[dict[str, Any]], str]:
+    def _samples(self, now: float, seconds: int, ports: Ports = ()) -> tuple[Sequence[dict[str, Any]], str]:
         """What the subject's processes exported, and the label of their pods."""
         metric_set = load_metric_set(*self.plan.metrics)
-        query = activity_query(metric_set, self.plan.arm(self.name), seconds)
+        query = activity_query(metric_set, replace(self.plan.arm(self.name), ports=ports), seconds)
         return self.clients.prometheus.query(query, now - self.plan.analysis.scrape_delay), metric_set.pod
 
     def _guard(self) -> None:
@@ -140,8 +143,10 @@ class PoolSubject(_Subject[PoolPlan]):
         pods = pods_of(self.cluster, self.name)
         if not pods:
             return Observation(now, "")
-        samples, label = self._samples(now, seconds)
-        return observed_pool(now, samples, label, {pod["metadata"]["name"] for pod in ready_pods(pods)})
+        several = ports_of_pool(self.cluster, self.name)
+        samples, label = self._samples(now, seconds, several)
+        names = {pod["metadata"]["name"] for pod in ready_pods(pods)}
+        return observed_pool(now, samples, label, names, several)
 
     def reconcile(self) -> Readiness:
         """Route, pool and what came with it, pods, workload, nodes: in this order."""

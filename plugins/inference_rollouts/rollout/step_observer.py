@@ -90,7 +90,7 @@ class StepObserver:
         plan, metric_set = run.plan, run.frozen.metric_set
         self.run = run
         self.context = context
-        self.canary, self.stable = plan.arm(plan.canary), plan.arm(plan.stable)
+        self.canary, self.stable = run.frozen.arm(plan.canary), run.frozen.arm(plan.stable)
         self.sums = begin(plan.analysis, metric_set, context, carried)
         both = queries(metric_set, self.canary, self.stable)
         self.recorder = DecisionRecorder(plan.analysis, metric_set, context, carried, both)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.arms import TOLD, Arm
 from inference_rollouts.core.judging.counts import Counter, Snapshot, shortened
 from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import MetricSet
@@ -47,12 +47,8 @@ class Counters:
         return WindowCounts(start=start, end=after.time, counts=counts)
 
     def silent(self, exporters: Collection[Exporter]) -> tuple[str, ...]:
-        """A sentence for each set whose latest observations know nothing of some of these."""
-        return tuple(
-            f"The metrics store has no metrics of {shortened(missing)} for {each.name}."
-            for each in self._each
-            if (missing := each.silent(exporters))
-        )
+        """A sentence for each set whose latest observations know nothing of some of these, or too little."""
+        return tuple(sentence for each in self._each for sentence in each.silent(exporters))
 
 
 class _OneSet:
@@ -74,8 +70,15 @@ class _OneSet:
     def name(self) -> str:
         return self._metric_set.name
 
-    def silent(self, exporters: Collection[Exporter]) -> list[str]:
-        return self._counter.silent(names_of(self._metric_set, exporters) or ())
+    def silent(self, exporters: Collection[Exporter]) -> Iterator[str]:
+        pods = names_of(self._metric_set, exporters) or ()
+        if missing := self._counter.silent(pods):
+            yield f"The metrics store has no metrics of {shortened(missing)} for {self.name}."
+        if blended := self._counter.blended(pods):
+            yield (
+                f"The metrics store does not tell the servers of {shortened(blended)} apart for {self.name} "
+                f"({TOLD}): those of one port are counted."
+            )
 
     def observe(self, after: Snapshot, exporters: Collection[Exporter] | None) -> WindowCounts | None:
         if after.time < self._due:

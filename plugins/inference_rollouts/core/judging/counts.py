@@ -13,24 +13,24 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Samples
-from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Pods, Sample
+from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Pods, Sample, unseen
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
+from inference_rollouts.core.judging.pod_counts import AHEAD, MOST, Counted, exports, fell_at, of_pod
 from inference_rollouts.core.judging.queries import series
 from inference_rollouts.core.judging.scatter import Scatter, in_one_window
-from inference_rollouts.core.judging.spellings import bad_in, events_in, is_otherwise
+from inference_rollouts.core.judging.spellings import events_in, is_otherwise
 from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
+from inference_rollouts.core.objects.inference_pool import pod_of
 
 if TYPE_CHECKING:
     from inference_rollouts.core.judging.pooled import Pooled
     from inference_rollouts.core.judging.repeat import Away, Repeat
 
 NAMED = 5  # pods that are named where there may be many
-MOST = 10**9  # events of one pod in one window; more is no count but a broken counter
-AHEAD = 0.05  # of a window's events: those between two counters of one server when it is scraped
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Counter:
         self._ledger = Ledger(self._arms, metric_set.pod)
         self._since = -math.inf
         self._ahead: dict[tuple[str, str, str], int] = {}
-        self._shown: deque[frozenset[str]] = deque(maxlen=SETTLED)
+        self._shown: deque[_Shown] = deque(maxlen=SETTLED)
         self._scatters = {m.name: [Scatter() for _ in m.thresholds] for m in metric_set.metrics}
         self._away: Away | None = None
         self._again: _Again | None = None
@@ -130,7 +130,8 @@ class Counter:
             return WindowCounts(start=since, end=after.time, counts=counts)
         self._take_back()
         read, shown = self._ledger.read(samples, pods)
-        self._shown.append(shown)
+        lacking = (each for arm, seen in zip(self._arms, read, strict=True) for each in unseen(arm, seen))
+        self._shown.append(_Shown(shown, frozenset(lacking)))
         strangers = sorted(shown.difference(shown if pods is None else pods))
         self.notes = (_not_counted(strangers),) if strangers else ()
         if not any(read):
@@ -144,7 +145,7 @@ class Counter:
         if not over and isinstance(samples, Samples):
             self._put_away(samples, pods, read, after.time)
             if self.notes == strangers_alone:
-                self._again = self._repeated(read, shown, counts)
+                self._again = self._repeated(read, counts)
         return None if since == -math.inf else WindowCounts(start=since, end=after.time, counts=counts)
 
     def _put_away(
@@ -157,9 +158,7 @@ class Counter:
         where = found(self._ledger, samples, pods, read)
         self._away = Away(self._ledger, where, samples, time) if where else None
 
-    def _repeated(
-        self, read: Sequence[Pods], shown: frozenset[str], counts: Mapping[str, Counts]
-    ) -> _Again | None:
+    def _repeated(self, read: Sequence[Pods], counts: Mapping[str, Counts]) -> _Again | None:
         """How to count it once more."""
         from inference_rollouts.core.judging.pooled import Pooled
         from inference_rollouts.core.judging.repeat import Repeat, parts_of
@@ -170,7 +169,7 @@ class Counter:
         scatters = {name: self._scatters[name] for name in counts}
         values = [arm.value for arm in self._arms]
         pooled = Pooled(values, repeat.units, repeat.unit_of_cell, scatters)
-        return _Again(repeat, pooled, shown, self.notes)
+        return _Again(repeat, pooled, self._shown[-1], self.notes)
 
     def _take_back(self) -> None:
         """All that was put away, since something else is shown."""
@@ -181,9 +180,22 @@ class Counter:
         self._again = self._away = None
 
     def silent(self, pods: Collection[str]) -> list[str]:
-        """Which of these the latest two observations know nothing of."""
-        known = frozenset().union(*self._shown)
-        return sorted(set(pods) - known) if len(self._shown) == SETTLED else []
+        """Which of these, or of their servers, the latest two observations know nothing of."""
+        if len(self._shown) < SETTLED:
+            return []
+        unknown = set(pods).difference(*(each.pods for each in self._shown))
+        return sorted(unknown.union(each for each in self._lacking(pods) if not each.endswith(":")))
+
+    def blended(self, pods: Collection[str]) -> list[str]:
+        """Of which of these nothing tells the servers apart, of which each has several."""
+        return sorted(pod_of(each) for each in self._lacking(pods) if each.endswith(":"))
+
+    def _lacking(self, pods: Collection[str]) -> list[str]:
+        """The servers of these that the latest two observations lacked."""
+        if len(self._shown) < SETTLED:
+            return []
+        lacking = frozenset.intersection(*(each.lacking for each in self._shown))
+        return [each for each in lacking if pod_of(each) in pods]
 
     def _counts(self, arms: Sequence[Mapping[str, Sequence[Growth]]]) -> Iterator[tuple[str, Counts]]:
         notes: list[str] = []
@@ -197,11 +209,11 @@ class Counter:
             pods = [[self._of_pod(metric, pod, growths, other) for pod, growths in arm] for arm in named]
             if several := [each.pod for arm in pods for each in arm if each and each.several]:
                 notes.append(_several(metric, several))
-            fell = [pod for arm in named for (_, pod), growths in arm if _fell(metric, growths)]
+            fell = [pod for arm in named for (_, pod), growths in arm if fell_at(metric, growths)]
             if fell:
                 known = " without a restart" if self.metric_set.started else ""
                 notes.append(f"{metric.label}: counters of {', '.join(dict.fromkeys(fell))} fell{known}")
-            if fell or any(_exports(metric, growths, other) for arm in arms for growths in arm.values()):
+            if fell or any(exports(metric, each, other) for arm in arms for each in arm.values()):
                 canary, stable = ([each for each in arm if each and not fell] for arm in pods)
                 cells = len(metric.thresholds)
                 yield metric.name, _summed(cells, canary, stable, self._scatters[metric.name])
@@ -209,14 +221,12 @@ class Counter:
 
     def _of_pod(
         self, metric: Rate | Latency, pod: tuple[str, str], growths: Sequence[Growth], otherwise: bool
-    ) -> _Counted | None:
-        """What the first of a pod's targets that can be counted has counted."""
+    ) -> Counted | None:
+        """What a pod's servers have counted, each as the first of its targets that can be counted says."""
         key = (*pod, metric.name)
-        ahead = self._ahead.get(key, 0)
-        counted = (_of_target(metric, pod[1], growth, ahead, otherwise) for growth in growths)
-        first = next((each for each in counted if each is not None), None)
-        self._note_ahead({key: first.ahead if first else 0})
-        return first
+        counted = of_pod(metric, pod[1], growths, self._ahead.get(key, 0), otherwise)
+        self._note_ahead({key: counted.ahead if counted else 0})
+        return counted
 
     def _note_ahead(self, ends: Mapping[tuple[str, str, str], int]) -> None:
         """Ends that were counted before the events that they end; hardly ever are there any."""
@@ -231,13 +241,21 @@ def _joined(answers: Sequence[Sequence[Sample]]) -> Sequence[Sample]:
     return [sample for samples in answers for sample in samples]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The pods that an observation showed, and of which servers of theirs it showed nothing."""
+
+    pods: frozenset[str]
+    lacking: frozenset[str]
+
+
 class _Again:
     """What the last observation has shown, which the next one will most likely show again.
 
     `shown` and `notes` are as they were.
     """
 
-    def __init__(self, repeat: Repeat, pooled: Pooled, shown: frozenset[str], notes: tuple[str, ...]) -> None:
+    def __init__(self, repeat: Repeat, pooled: Pooled, shown: _Shown, notes: tuple[str, ...]) -> None:
         self.repeat = repeat
         self._pooled = pooled
         self.shown = shown
@@ -286,6 +304,13 @@ def shortened(pods: Sequence[str]) -> str:
     return f"{', '.join(pods[:NAMED])}{more}"
 
 
+def servers_unseen(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
+    """As of `ledger.unseen`, of one answer."""
+    samples = [sample for samples in snapshot.samples.values() for sample in samples]
+    (pods,), _ = Ledger([arm], metric_set.pod).read(samples)
+    return sorted(unseen(arm, pods))
+
+
 def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     """One phrase for each metric that this arm does not export as the set expects; optional ones may miss."""
     samples = [sample for samples in snapshot.samples.values() for sample in samples]
@@ -306,62 +331,6 @@ def missing(metric_set: MetricSet, arm: Arm, snapshot: Snapshot) -> list[str]:
     return phrases
 
 
-def _exports(metric: Rate | Latency, growths: Sequence[Growth], otherwise: bool) -> bool:
-    return any(events_in(metric, growth.values, otherwise) for growth in growths)
-
-
-def _fell(metric: Rate | Latency, growths: Sequence[Growth]) -> bool:
-    """Whether no target of a pod could be counted because counters fell."""
-    return bool(growths) and all(_has(metric, growth.fell) for growth in growths)
-
-
-def _has(metric: Rate | Latency, tags: Collection[str]) -> bool:
-    return bool(tags) and any(tag.startswith(f"{metric.name}/") for tag in tags)
-
-
-class _Counted(NamedTuple):
-    """What a pod counted: events, and bad ones by threshold.
-
-    `ahead`: good ends, of a metric that is worse when lower, that were counted before the events that they
-    end. `several`: far too many of them, so that some events have several ends.
-    """
-
-    pod: str
-    n: int
-    bad: Sequence[int]
-    ahead: int = 0
-    several: bool = False
-
-
-def _of_target(
-    metric: Rate | Latency, pod: str, growth: Growth, ahead: int, otherwise: bool
-) -> _Counted | None:
-    """None where nothing credible is exported. Scrapes may tear counters: bad is kept within 0 and all."""
-    events = events_in(metric, growth.values, otherwise)
-    if events is None or _has(metric, growth.broken) or _has(metric, growth.fell):
-        return None
-    n = round(growth.values[events])
-    if n > MOST:
-        return None
-    if isinstance(metric, Latency):
-        good = [growth.values.get((events[0], threshold)) for threshold in metric.thresholds]
-        if None in good:
-            return None
-        return _Counted(pod, n, [_within(n, n - round(each)) for each in good if each is not None])
-    marks = bad_in(metric, growth.values)
-    marked = round(growth.values[marks]) if marks else 0
-    if metric.direction == "higher-is-worse":
-        return _Counted(pod, n, [_within(n, marked)])
-    # A server counts the good end of a request just before the request: what is ahead at one scrape is what
-    # the next window seems to lack.
-    missing, most = n - marked - ahead, 2 + math.floor(AHEAD * n)
-    return _Counted(pod, n, [_within(n, missing)], min(max(-missing, 0), most), several=-missing > most)
-
-
-def _within(n: int, bad: int) -> int:
-    return min(max(bad, 0), n)
-
-
 def _several(metric: Rate | Latency, pods: Sequence[str]) -> str:
     """What is said where bad ones may hide."""
     return (
@@ -371,7 +340,7 @@ def _several(metric: Rate | Latency, pods: Sequence[str]) -> str:
 
 
 def _summed(
-    cells: int, canary: Sequence[_Counted], stable: Sequence[_Counted], scatters: Sequence[Scatter]
+    cells: int, canary: Sequence[Counted], stable: Sequence[Counted], scatters: Sequence[Scatter]
 ) -> Counts:
     """Both arms with their pods taken together."""
     tests = [
@@ -390,11 +359,11 @@ def _summed(
     )
 
 
-def _at(j: int, pods: Sequence[_Counted]) -> dict[str, tuple[int, int]]:
+def _at(j: int, pods: Sequence[Counted]) -> dict[str, tuple[int, int]]:
     """Events of each pod, and bad ones at threshold j."""
     return {each.pod: (each.n, each.bad[j]) for each in pods}
 
 
-def _total(cells: int, pods: Sequence[_Counted]) -> ArmCounts:
+def _total(cells: int, pods: Sequence[Counted]) -> ArmCounts:
     bad = tuple(sum(each.bad[j] for each in pods) for j in range(cells))
     return ArmCounts(n=sum(each.n for each in pods), bad=bad, pods=len(pods))

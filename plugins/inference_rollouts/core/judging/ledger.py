@@ -3,8 +3,10 @@
 Growth and resets belong to a *raw* series, with all its labels. Summed first, two targets that scrape one
 pod, or worker processes that each count for themselves, look like restarts, and a restart looks like a storm.
 
-- A pod that several targets scrape is counted by one of them. The series of a target carry all labels of its
-  start time; where there is none, those that the store puts on all that it scrapes there.
+- A server that several targets scrape is counted by one of them. The series of a target carry all labels of
+  its start time; where there is none, those that the store puts on all that it scrapes there.
+- A pod that has a server at each of several ports has a target or more for each, by whose labels they are
+  told apart. What tells no port, beside those that do, is one of them once more, as of a sidecar.
 - A counter falls only when its process has started anew since it was last seen. A fall without that is no
   restart, and nothing is counted of that metric there.
 - A series that was there and is missing leaves its metric uncounted at that pod, and so does one that comes
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from inference_rollouts.core.judging.arms import Arm
@@ -46,12 +48,14 @@ START: Key = (STARTED, None)  # what a start time counts: nothing
 class Growth:
     """What one target of a pod counted in one window, by tag and bound.
 
-    `broken` are the tags of which nothing is known, `fell` those that fell without a restart.
+    `broken` are the tags of which nothing is known, `fell` those that fell without a restart. `server`: the
+    port of its server, where its pod has several.
     """
 
     values: Mapping[Key, float]
     broken: frozenset[str] = frozenset()
     fell: frozenset[str] = frozenset()
+    server: str = ""
 
 
 _Place = tuple[str | None, str]
@@ -126,7 +130,7 @@ class Ledger:
         for arm, pods in zip(self.arms, read, strict=True):
             by_pod = {
                 pod: [
-                    self._grow((arm.value, pod, name), reading, time, since)
+                    self._grow(arm, pod, name, reading, time, since)
                     for name, reading in sorted(targets.items(), key=lambda item: sorted(item[0]))
                 ]
                 for pod, targets in sorted(pods.items())
@@ -139,10 +143,12 @@ class Ledger:
         """By arm and pod, of values that are no counters but what was counted: they are the growth."""
         return [
             {
-                pod: [Growth(_totals(each.values)) for each in targets.values()]
+                pod: [
+                    Growth(_totals(each.values), server=arm.server_of(name)) for name, each in targets.items()
+                ]
                 for pod, targets in pods.items()
             }
-            for pods in read
+            for arm, pods in zip(self.arms, read, strict=True)
         ]
 
     def series(self, labels: Sequence[Labels]) -> list[Series]:
@@ -213,7 +219,25 @@ class Ledger:
         shared = {pod for value, pod in starts if value is None and pod in counting}
         for pod in own | shared:
             begun = starts.get((arm.value, pod), {}) or starts.get((None, pod), {})
-            yield pod, self._split(begun, values.get((arm.value, pod), {}))
+            counted = values.get((arm.value, pod), {})
+            yield pod, self._by_server(arm, begun, counted) if arm.ports else self._split(begun, counted)
+
+    def _by_server(
+        self, arm: Arm, starts: Mapping[Name, float], values: Mapping[Series, float]
+    ) -> dict[Name, Reading]:
+        """The targets of each of a pod's servers; where nothing tells one, those of the pod."""
+        begun: dict[str, dict[Name, float]] = {}
+        for name, started in starts.items():
+            begun.setdefault(arm.server_of(name), {})[name] = started
+        counted: dict[str, dict[Series, float]] = {}
+        for series, value in values.items():
+            counted.setdefault(arm.server_of(series.labels.items()), {})[series] = value
+        servers = {*begun, *counted}
+        return {
+            name: reading
+            for server in sorted(servers - {""} or servers)
+            for name, reading in self._split(begun.get(server, {}), counted.get(server, {})).items()
+        }
 
     def _split(self, starts: Mapping[Name, float], values: Mapping[Series, float]) -> dict[Name, Reading]:
         """The series of one pod by the target whose labels they carry; what carries no one's is its own.
@@ -230,10 +254,11 @@ class Ledger:
             by_target.setdefault(target, {})[series] = value
         return {target: Reading(starts.get(target), each) for target, each in by_target.items()}
 
-    def _grow(self, name: tuple[str, str, Name], now: Reading, time: float, since: float) -> Growth:
+    def _grow(self, arm: Arm, pod: str, name: Name, now: Reading, time: float, since: float) -> Growth:
         """What a target counted since `since`."""
-        known = self._targets.setdefault(name, Target())
+        known = self._targets.setdefault((arm.value, pod, name), Target())
         growth = self._growth(known, now, since)
+        growth = replace(growth, server=arm.server_of(name)) if arm.ports else growth
         if moved := _moved(known.started, now.started):
             known.values, known.gone, known.times = {}, {}, 0
             known.mixed = known.mixed or moved < 0
@@ -279,6 +304,14 @@ class Ledger:
                 fell.add(series)
             totals[series.key] = totals.get(series.key, 0.0) + value - before
         return Growth(totals, _tags(broken), _tags(fell))
+
+
+def unseen(arm: Arm, pods: Pods) -> Iterator[str]:
+    """Of pods with several servers the name of each one that is not there; `pod:` where nothing tells any."""
+    for pod, targets in pods.items() if arm.ports else ():
+        there = {arm.server_of(name) for name in targets}
+        lacking = [port[0] for port in arm.ports if port[0] not in there] if there != {""} else [""]
+        yield from (f"{pod}:{port}" for port in lacking)
 
 
 def key_of(labels: Mapping[str, str]) -> Key:

@@ -8,6 +8,7 @@ never reached a model server only its sender can count, so several sets may judg
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -224,8 +225,9 @@ class MetricSet(Value):
         return next(gateways, self).errors
 
     def arm_of(self, arm: Arm) -> Arm:
-        """What these exporters call an arm."""
-        return self.arm.of(arm) if self.arm else arm
+        """What these exporters call an arm. Its ports are those of model servers alone."""
+        ports = arm.ports if self.exporters == "servers" else ()
+        return replace(self.arm.of(arm) if self.arm else arm, ports=ports)
 
 
 def judged_together(sets: Sequence[MetricSet]) -> MetricSet:

@@ -2,7 +2,8 @@
 
 Requests that pods answered directly are held against the judge's own counting, pod by pod. What counters
 showed when a pod was first seen is no growth: those requests must show that began when the store had said
-what growth is counted from.
+what growth is counted from. Where a pod has several servers, each at a port, it is proven of each: names are
+theirs then.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.arms import TOLD, Arm, server_in
 from inference_rollouts.core.judging.counters import named
 from inference_rollouts.core.judging.counts import Counter, Snapshot, missing, shortened
 from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.promql import label_name, quoted_pattern, split_selector
+from inference_rollouts.core.objects.inference_pool import pod_of
 
 ENOUGH = 3  # requests that a pod must show: one could be anybody's
 
@@ -176,7 +178,7 @@ def labels_query(metric_set: MetricSet, pods: Iterable[str]) -> str | None:
 
 
 def _by_pod(seen: Snapshot, arm: Arm, pod: str) -> dict[str, list[Sample]]:
-    """An arm's samples by the pod that exports them.
+    """An arm's samples by the pod, or the server of several, that exports them.
 
     A process that several arms share is the arm's as well, whichever of them its series are of.
     """
@@ -184,23 +186,26 @@ def _by_pod(seen: Snapshot, arm: Arm, pod: str) -> dict[str, list[Sample]]:
     for samples in seen.samples.values():
         for labels, value in named(samples, [arm]):
             if arm.process or labels.get(arm.label) == arm.value:
-                series[labels.get(pod, "")].append((labels, value))
+                series[server_in(labels, arm.ports, pod)].append((labels, value))
     return series
 
 
 def _unseen(
     pods: Sequence[str], arm: Arm, label: str, labels: Mapping[str, Mapping[str, str]]
 ) -> Iterator[str]:
-    """Who is not seen at all: for want of which labels, or of being scraped."""
+    """Who is not seen at all: for want of which labels, or of being scraped, or of being told apart."""
     wanted = dict(arm.process) or {arm.label: arm.value}
     wanted |= {"namespace": arm.namespace} if arm.namespace else {}
     reasons: dict[str, list[str]] = defaultdict(list)
+    scraped = {pod_of(each) for each in labels}
     for pod in pods:
         known = labels.get(pod)
         lacking = [f"{name}={value}" for name, value in wanted.items() if known and known.get(name) != value]
         with_all = ", ".join(f"{name}={value}" for name, value in wanted.items())
         if lacking:
             reasons[f"scraped without {', '.join(lacking)}"].append(pod)
+        elif pod_of(pod) in scraped and pod_of(pod) != pod and not known:
+            reasons[f"scraped, but nothing tells these ports, {TOLD}"].append(pod)
         else:
             reasons[f"no series with {with_all} and their names as {label}"].append(pod)
     yield from (f"{_pods(names)}: {reason}" for reason, names in reasons.items())

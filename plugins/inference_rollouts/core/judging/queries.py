@@ -54,7 +54,7 @@ def keyed(metric_set: MetricSet) -> Iterator[tuple[str, MetricSet]]:
 
 
 def _promql(metric_set: MetricSet, canary: Arm, stable: Arm) -> str:
-    if replace(canary, value="") != replace(stable, value="") or canary.value == stable.value:
+    if _but_for_value(canary) != _but_for_value(stable) or canary.value == stable.value:
         raise ValueError(f"{canary} and {stable} cannot be told apart by one label in one namespace")
     both = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
     where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),), canary.process)
@@ -71,6 +71,11 @@ def _promql(metric_set: MetricSet, canary: Arm, stable: Arm) -> str:
                 name, matchers = f"{name}_bucket", _joined(matchers, f"le=~{_bounds_pattern(metric)}")
             parts.append(_tagged(_counted(metric_set, f"{name}{{{_joined(matchers, arms)}}}"), tag))
     return "\nor ".join(parts)
+
+
+def _but_for_value(arm: Arm) -> Arm:
+    """What two arms must have in common to be asked for at once."""
+    return replace(arm, value="", ports=())
 
 
 def _counted(metric_set: MetricSet, vector: str) -> str:

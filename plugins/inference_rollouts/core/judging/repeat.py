@@ -8,7 +8,7 @@ are new. Anything else is theirs: what was counted here is given back to them fi
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,17 +34,20 @@ from inference_rollouts.core.judging.spellings import bad_in, events_in, is_othe
 Floats = NDArray[np.float64]
 Unit = tuple[str, str, str]
 """The value of an arm's label, a pod, and a metric."""
+Place = tuple[int, Key]
+"""A target, by its number, and what it counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What of one pod is one metric: by places in the growth, all `events` and, by threshold, those that are
-    `marked` (None: nothing is). `rest`: the others are the bad ones. `lenient`: ends may come before events.
+    """What of one pod is one metric: by places in the growth of each of its servers, all `events` and, by
+    threshold, those that are `marked`. `rest`: the others are the bad ones. `lenient`: ends may come before
+    events.
     """
 
     unit: Unit
-    events: tuple[int, Key]
-    marked: tuple[tuple[int, Key] | None, ...]
+    events: tuple[Place, ...]
+    marked: tuple[tuple[Place, ...], ...]
     rest: bool
     lenient: bool
 
@@ -57,13 +60,23 @@ def parts_of(metric_set: MetricSet, arms: Sequence[Arm], read: Sequence[Pods]) -
         place, other = 0, is_otherwise(metric, seen)
         for arm, by_pod in zip(arms, read, strict=True):
             for pod in sorted(by_pod):
-                first = None
-                for _, reading in sorted(by_pod[pod].items(), key=lambda item: sorted(item[0])):
-                    unit = (arm.value, pod, metric.name)
-                    first = first or _part(metric, unit, place, _keys(reading), other)
+                firsts: dict[str, Part] = {}
+                for name, reading in sorted(by_pod[pod].items(), key=lambda item: sorted(item[0])):
+                    unit, server = (arm.value, pod, metric.name), arm.server_of(name)
+                    if server not in firsts and (part := _part(metric, unit, place, _keys(reading), other)):
+                        firsts[server] = part
                     place += 1
-                parts += [first] if first else []
+                parts += _together(list(firsts.values()))
     return parts
+
+
+def _together(servers: Sequence[Part]) -> list[Part]:
+    """Those of a pod's servers as one, if there are any."""
+    if len(servers) < 2:
+        return list(servers)
+    events = tuple(place for each in servers for place in each.events)
+    marked = zip(*(each.marked for each in servers), strict=True)
+    return [replace(servers[0], events=events, marked=tuple(sum(each, ()) for each in marked))]
 
 
 def _keys(reading: Reading) -> set[Key]:
@@ -81,13 +94,12 @@ def _part(
         bounds = [(events[0], threshold) for threshold in metric.thresholds]
         if not all(bound in keys for bound in bounds):
             return None
-        return Part(
-            unit, (target, events), tuple((target, bound) for bound in bounds), rest=True, lenient=False
-        )
+        ends = tuple(((target, bound),) for bound in bounds)
+        return Part(unit, ((target, events),), ends, rest=True, lenient=False)
     marks = bad_in(metric, keys)
     worse_lower = metric.direction != "higher-is-worse"
-    marked = (target, marks) if marks else None
-    return Part(unit, (target, events), (marked,), rest=worse_lower, lenient=worse_lower)
+    marked = ((target, marks),) if marks else ()
+    return Part(unit, ((target, events),), (marked,), rest=worse_lower, lenient=worse_lower)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +175,18 @@ class Away:
         self._ledger.forget(self._time)
 
 
+class _Sums:
+    """Sums of the values at some places, of hardly ever more than one."""
+
+    def __init__(self, of: Sequence[Sequence[int]]) -> None:
+        self._places = places([place for each in of for place in each])
+        self._sums = places([number for number, each in enumerate(of) for _ in each])
+        self._number = len(of)
+
+    def of(self, values: Floats) -> Floats:
+        return np.bincount(self._sums, values[self._places], self._number).astype(np.float64, copy=False)
+
+
 class Repeat:
     """The series of both arms as they were put `away`, and the `parts` that are counted of them."""
 
@@ -179,14 +203,14 @@ class Repeat:
                 series[sample] = groups.setdefault((place, keys[sample]), len(groups))
         self._counted = places(np.flatnonzero(series >= 0))
         self._group = places(series[self._counted])
-        self._nothing = len(groups)  # the place of what grows by nothing
+        self._groups = len(groups)
         self._lay_out(parts, groups)
 
     def _lay_out(self, parts: Sequence[Part], groups: Mapping[tuple[int, Key], int]) -> None:
         cells = [(place, each) for place, part in enumerate(parts) for each in part.marked]
-        self._events = places([groups[part.events] for part in parts])
+        self._events = _Sums([[groups[each] for each in part.events] for part in parts])
         self.unit_of_cell = places([place for place, _ in cells])
-        self._marked = places([self._nothing if each is None else groups[each] for _, each in cells])
+        self._marked = _Sums([[groups[each] for each in marked] for _, marked in cells])
         self._rest = np.array([part.rest for part in parts], dtype=np.bool_)[self.unit_of_cell]
         self._lenient = np.array([part.lenient for part in parts], dtype=np.bool_)
 
@@ -206,8 +230,8 @@ class Repeat:
         steady = (own >= before).all() and _are_counts(values)
         if not steady or (np.abs(begun - known) > CLOCK).any():
             return None
-        growth = np.bincount(self._group, own - before, self._nothing + 1)
-        n, marked = np.rint(growth[self._events]), np.rint(growth[self._marked])  # maybe beyond integers
+        growth = np.bincount(self._group, own - before, self._groups).astype(np.float64, copy=False)
+        n, marked = np.rint(self._events.of(growth)), np.rint(self._marked.of(growth))  # beyond integers?
         if (n > most).any():
             return None
         in_all = n[self.unit_of_cell]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.arms import TELLING, Arm, Ports, server_in, server_names
 from inference_rollouts.core.judging.metrics import SERIES, MetricSet
 from inference_rollouts.core.judging.promql import quoted, split_selector
 from inference_rollouts.core.serving.engines import vllm
@@ -62,7 +62,8 @@ def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
     assert metric_set.started  # only gateways have none
     parts = [_part("max", "last", metric_set.started, process, metric_set.pod, ALIVE, seconds)]
     for number, gauge in enumerate(() if arm.process else metric_set.load or vllm.LOAD_GAUGES):
-        parts.append(_part("sum", "max", gauge, process, metric_set.pod, f"{INSIDE}/{number}", seconds))
+        each = (metric_set.pod, *(TELLING if arm.ports else ()))
+        parts.append(_part("sum", "max", gauge, process, ",".join(each), f"{INSIDE}/{number}", seconds))
     requests = metric_set[metric_set.errors]
     for number, counter in enumerate(getattr(requests, "total", ())):
         labels = (*process, *own) if arm.process else process
@@ -71,11 +72,15 @@ def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
 
 
 def observed_pool(
-    at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pods: set[str]
+    at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pods: set[str], ports: Ports = ()
 ) -> Observation:
-    """A pool observed: quiet when every one of its ready `pods` says that nothing is inside."""
+    """A pool observed: quiet when every one of its ready `pods` says that nothing is inside.
+
+    `ports`: those of each pod, where it has a server at each of several; then every one of these says so.
+    """
     inside = list(_values(samples, pod_label, INSIDE))
-    if silent := pods - {pod for (_, pod), _ in inside}:
+    telling = {server_in(labels, ports, pod_label) for labels in _labels(samples, INSIDE)}
+    if silent := {name for pod in pods for name in server_names(pod, ports)} - telling:
         return Observation(at, f"Prometheus has no data of {', '.join(sorted(silent))}")
     if loud := {pod for (_, pod), value in inside if value != 0}:
         return Observation(at, f"requests are running or waiting in {', '.join(sorted(loud))}")
@@ -96,8 +101,16 @@ def _values(
 ) -> Iterator[tuple[tuple[str, str], float]]:
     for sample in samples:
         labels = sample["metric"]
-        if labels.get(SERIES, "").partition("/")[0] == part:
+        if _is_of(labels, part):
             yield (labels[SERIES], labels.get(pod_label, "")), float(sample["value"][1])
+
+
+def _labels(samples: Sequence[Mapping[str, Any]], part: str) -> Iterator[Mapping[str, str]]:
+    return (sample["metric"] for sample in samples if _is_of(sample["metric"], part))
+
+
+def _is_of(labels: Mapping[str, str], part: str) -> bool:
+    return labels.get(SERIES, "").partition("/")[0] == part
 
 
 def _part(

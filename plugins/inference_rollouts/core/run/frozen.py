@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
 from inference_rollouts.core.errors import PlanInvalid
+from inference_rollouts.core.judging.arms import Arm, Ports, as_ports
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent
@@ -29,7 +30,8 @@ class Frozen:
     old adapter from; empty: nobody has to load it, or nobody knows. `calendar` says when it may be given
     more traffic. `findings` are what the canary has of all that stable has.
     `adopted`: the canary is a pool that was there, of which nothing is changed. `version` is what was chosen
-    where the plan has versions, as text; empty where not.
+    where the plan has versions, as text; empty where not. `ports`: by side those of its pods, where each is a
+    server of its own.
     """
 
     run: str
@@ -49,6 +51,11 @@ class Frozen:
     findings: tuple[Finding, ...] = ()
     adopted: bool = False
     version: str = ""
+    ports: Mapping[str, Ports] = field(default_factory=dict)
+
+    def arm(self, side: str) -> Arm:
+        """The series of `stable` or `canary` in Prometheus, and how those of each server are told apart."""
+        return replace(self.plan.arm(side), ports=self.ports.get(side, ()))
 
     @property
     def digest(self) -> str:
@@ -87,6 +94,7 @@ class Frozen:
             "adopted": self.adopted,
             "findings": [asdict(each) for each in self.findings],
             "version": self.version,
+            "ports": {side: [list(port) for port in ports] for side, ports in self.ports.items()},
         }
 
     @classmethod
@@ -115,6 +123,7 @@ class Frozen:
                 Finding(**{**each, "verdict": Verdict(each["verdict"])}) for each in value.get("findings", ())
             ),
             version=value.get("version", ""),
+            ports={side: as_ports(ports) for side, ports in value.get("ports", {}).items()},
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.arms import Arm, as_ports
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import Guardrails
 from inference_rollouts.core.judging.queries import Query, queries
@@ -53,7 +53,7 @@ def storm_watch_of(frozen: Frozen) -> StormWatch:
     plan, first = frozen.plan, frozen.metric_set
     others = tuple(_errors_alone(each) for each in first.beside if not (each.delay or each.increase_over))
     watched = _errors_alone(first).model_copy(update={"beside": others})
-    return StormWatch(watched, plan.arm(plan.canary), plan.arm(plan.stable), plan.analysis.guardrails)
+    return StormWatch(watched, frozen.arm(plan.canary), frozen.arm(plan.stable), plan.analysis.guardrails)
 
 
 def _errors_alone(metric_set: MetricSet) -> MetricSet:
@@ -87,6 +87,5 @@ def _arm(value: Mapping[str, Any]) -> Arm:
     labels = {
         name: tuple((str(k), str(v)) for k, v in value.get(name, ())) for name in ("process", "request")
     }
-    return Arm(
-        str(value["label"]), str(value["value"]), value.get("namespace"), labels["process"], labels["request"]
-    )
+    ports = as_ports(value.get("ports", ()))
+    return Arm(str(value["label"]), str(value["value"]), value.get("namespace"), **labels, ports=ports)

@@ -118,3 +118,19 @@ def test_the_query_asks_each_process_and_escapes_what_people_typed() -> None:
     assert "inside" not in query
     assert "model_name=" not in query.replace("target_model_name=", "")
     assert 'requests_total{namespace="default",inference_pool="llm-pool",target_model_name="food-1"}' in query
+
+
+def test_of_a_pod_with_several_servers_each_has_to_say_so() -> None:
+    """Requests inside the one that is not scraped would be cut off."""
+    ports = (("8000", "first"), ("8001",))
+    query = activity_query(metric_set(), Arm("inference_pool", "new", ports=ports), 30)
+    assert "sum by (pod,instance,endpoint) (max_over_time(vllm:num_requests_running" in query
+
+    def inside(instance: str, value: float = 0) -> dict[str, Any]:
+        labels = {"pod": "a", "instance": instance, "series": "inside/0"}
+        return {"metric": labels, "value": [1.0, str(value)]}
+
+    one, both = [inside("a:first")], [inside("a:first"), inside("10.0.0.1:8001")]
+    assert observed_pool(1.0, one, "pod", {"a"}, ports).busy == "Prometheus has no data of a:8001"
+    assert observed_pool(1.0, both, "pod", {"a"}, ports).busy == ""
+    assert "running" in observed_pool(1.0, [one[0], inside("a:8001", 2)], "pod", {"a"}, ports).busy
