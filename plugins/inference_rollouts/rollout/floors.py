@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClaimUnreadable, NotFound
+from inference_rollouts.core.errors import ClaimUnreadable, Forbidden, NotFound
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, part
 from inference_rollouts.core.objects.workload_kinds import replicas_of
@@ -44,15 +44,17 @@ def find_floors(cluster: Cluster, stable: str, pods: int) -> tuple[Floor, ...]:
 def raise_floors(cluster: Cluster, wanted: Iterable[Floor], is_claimed: Callable[[], bool]) -> None:
     """Raise floors that are on the claim already. What cannot be raised is logged: the rollout goes on.
 
-    Who was stopped for long may raise what the end of the rollout has put back, and nobody remembers it any
-    more. So it goes back at once where nothing `is_claimed` afterwards.
+    Who was stopped for long raises nothing that the end of the rollout has put back: nobody would remember
+    it. Whether anything `is_claimed` is asked after the autoscaler was read.
     """
+
+    def decide(floor: Floor, obj: K8sObject) -> Patch:
+        patch = floors.raise_patch(obj, floor)
+        return patch if patch and is_claimed() else []
+
     for floor in wanted:
         try:
-            live = _write(cluster, floor, partial(floors.raise_patch, floor=floor))
-            if live and not is_claimed():
-                _put_back(cluster, floor)
-            elif live:
+            if live := _write(cluster, floor, partial(decide, floor)):
                 now = "unset" if floor.held is None else floor.held
                 cluster.event(live, "FloorRaised", f"to {now} while a rollout runs, from {floor.found}")
         except Exception as error:
@@ -105,7 +107,22 @@ def _settle(writer: Writer, target: Target) -> None:
 
 
 def _put_back(cluster: Cluster, floor: Floor) -> None:
-    if live := _write(cluster, floor, partial(floors.put_back_patch, floor=floor)):
+    """A floor as it was found, which nobody raises any more. Who may not write has not raised it either."""
+    was_raised = False
+
+    def decide(obj: K8sObject) -> Patch:
+        nonlocal was_raised
+        was_raised = was_raised or floors.is_raised(obj, floor)
+        return floors.put_back_patch(obj, floor)
+
+    try:
+        live = _write(cluster, floor, decide)
+        _write(cluster, floor, floors.unmark_patch)
+    except Forbidden:
+        if was_raised:
+            raise
+        return
+    if live and was_raised:
         cluster.event(live, "FloorPutBack", f"to {floor.found}, as it was before the rollout")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -227,19 +228,61 @@ def test_a_floor_where_nobody_asks_that_somebody_sets_again_is_told_and_theirs()
     assert spec_of(step, KEDA)["idleReplicaCount"] == 1
 
 
-def test_who_raises_a_floor_after_the_rollout_has_ended_puts_it_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A task that was stopped for long: nobody else remembers what it raised."""
-    step = scaled(minReplicas=1, maxReplicas=8)
-    finish(step, "restored")
-    step.run = replace(step.run, frozen=replace(step.run.frozen, token="another"))
+def late(step: Step, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """A task that is stopped while it attaches, `when` it is about to raise a floor.
 
-    def stopped(*arguments: Any) -> None:
+    Its rollout ends meanwhile. Then it goes on, and dies with its first write.
+    """
+    patch, stopped = FakeCluster.patch, [False]
+
+    def end(cluster: FakeCluster, api: str, kind: str, name: str, *rest: Any, **more: Any) -> Any:
+        if kind != HPA[1] or stopped[0]:
+            return patch(cluster, api, kind, name, *rest, **more)
+        stopped[0] = True
+        finish(step, "restored")
+        patch(cluster, api, kind, name, *rest, **more)
+        raise SystemExit
+
+    def before(*arguments: Any) -> None:
         finish(step, "restored")
         raise_floors(*arguments)
 
-    monkeypatch.setattr("inference_rollouts.rollout.run.raise_floors", stopped)
-    step.run.attach()
+    if when == "before it reads":
+        monkeypatch.setattr("inference_rollouts.rollout.run.raise_floors", before)
+    else:
+        monkeypatch.setattr(FakeCluster, "patch", end)
+    with suppress(SystemExit):
+        step.run.attach()
+
+
+@pytest.mark.parametrize("when", ["before it reads", "before it writes"])
+@pytest.mark.parametrize("notes", [{}, {"team": "chat"}])
+def test_who_comes_after_the_end_of_a_rollout_raises_no_floor(
+    monkeypatch: pytest.MonkeyPatch, when: str, notes: dict[str, str]
+) -> None:
+    """Nobody would remember it, and who raised it may have died since."""
+    step = scaled(minReplicas=1, maxReplicas=8)
+    finish(step, "restored")
+    live = step.cluster.objects[HPA[1], f"of-{STABLE}"]
+    live["metadata"]["annotations"] = dict(notes)
+    step.run = replace(step.run, frozen=replace(step.run.frozen, token="another"))
+    late(step, monkeypatch, when)
+    assert spec_of(step)["minReplicas"] == 1
+    assert not owed(step)
+    assert not step.run.traffic.claims()
+    assert (step.cluster.objects[HPA[1], f"of-{STABLE}"]["metadata"].get("annotations") or {}) == notes
+
+
+def test_who_may_not_write_autoscalers_owes_them_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    patch = FakeCluster.patch
+
+    def forbidden(cluster: FakeCluster, api: str, kind: str, *rest: Any, **more: Any) -> Any:
+        if kind == HPA[1]:
+            raise Forbidden("PATCH", "/horizontalpodautoscalers", 403, "may not patch")
+        return patch(cluster, api, kind, *rest, **more)
+
+    monkeypatch.setattr(FakeCluster, "patch", forbidden)
+    step = scaled(minReplicas=1, maxReplicas=8)
+    finish(step, "restored")
     assert spec_of(step)["minReplicas"] == 1
     assert not owed(step)

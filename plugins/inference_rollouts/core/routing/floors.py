@@ -1,7 +1,9 @@
 """Floors: the lower bounds of the autoscalers of stable's workload, raised while a rollout runs.
 
 An autoscaler sees stable idle while the canary has its traffic, shrinks it, and then nothing can carry that
-traffic back. What was found is on the claim, and goes back when the rollout ends.
+traffic back. What was found is on the claim before anything is raised, and goes back when the rollout ends.
+Whoever raises has read the autoscaler before the claim, and writes only what it has read: from the end on,
+which changes the autoscaler after the claim, nothing is raised any more, however late somebody is.
 """
 
 from __future__ import annotations
@@ -10,10 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from inference_rollouts.core.objects.k8s import K8sObject, part, parts, title_of
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, part, parts, title_of
 from inference_rollouts.core.routing.claim import Floor
 
 Patch = list[dict[str, Any]]
+
+ENDED = "inference-rollouts.dev/floor-ended"
+"""The annotation of an autoscaler, for a moment, while what was raised is put back."""
+_ANNOTATIONS = "/metadata/annotations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +90,33 @@ def raise_patch(obj: K8sObject, floor: Floor) -> Patch:
     return _set(obj, floor, floor.held)
 
 
+def is_raised(obj: K8sObject, floor: Floor) -> bool:
+    """Whether a floor is as we raised it."""
+    return _now(obj, floor) == floor.held
+
+
 def put_back_patch(obj: K8sObject, floor: Floor) -> Patch:
-    """Put a floor back that is as we raised it; nothing where somebody set it anew: then it is theirs."""
-    if _now(obj, floor) != floor.held:
+    """Put a floor back that is as we raised it; nothing where somebody set it anew: then it is theirs.
+
+    One that is as it was found may be raised yet, by who has read it before its rollout ended: a mark is a
+    change, by which that is refused.
+    """
+    if is_raised(obj, floor):
+        return _set(obj, floor, floor.found)
+    annotations = annotations_of(obj)
+    if _now(obj, floor) != floor.found or ENDED in annotations:
         return []
-    return _set(obj, floor, floor.found)
+    return [*_unchanged(obj), {"op": "add", "path": _ANNOTATIONS, "value": {**annotations, ENDED: "true"}}]
+
+
+def unmark_patch(obj: K8sObject) -> Patch:
+    """Take the mark away again: nothing of it stays."""
+    if ENDED not in (annotations := annotations_of(obj)):
+        return []
+    rest = {name: value for name, value in annotations.items() if name != ENDED}
+    if not rest:
+        return [*_unchanged(obj), {"op": "remove", "path": _ANNOTATIONS}]
+    return [*_unchanged(obj), {"op": "add", "path": _ANNOTATIONS, "value": rest}]
 
 
 def _set(obj: K8sObject, floor: Floor, value: int | None) -> Patch:
