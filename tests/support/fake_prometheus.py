@@ -60,6 +60,7 @@ class FakePrometheus(AskedAlike):
     answered: Mapping[str, int] = field(default_factory=dict)
     unscraped: set[str] = field(default_factory=set)
     unlabelled: set[str] = field(default_factory=set)
+    home: str = ""  # what all is labelled with as its `cluster`; another one's with `away`
     also: str = ""  # another cluster, of the same pools and traffic: its pods are named so, and then as ours
     blended: bool = False
     hidden: dict[str, set[str]] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class FakePrometheus(AskedAlike):
         if self.down:
             raise PrometheusUnavailable("Prometheus at http://127.0.0.1:9 does not answer: refused")
         if "avg_over_time" in promql:
-            return self._gauges(at)
+            return self._asked(promql, self._gauges(at))
         if promql.startswith("process_start_time_seconds"):
             servers = [(pool, pod) for pool in self._pools() for pod in self._pods(pool)]
             return [
@@ -82,7 +83,7 @@ class FakePrometheus(AskedAlike):
         now = {name: getattr(self, name) for name in _COUNTED}
         try:
             vars(self).update(self._as_of(at))
-            return self._counters(promql, at)
+            return self._asked(promql, self._counters(promql, at))
         finally:
             vars(self).update(now)
 
@@ -111,7 +112,16 @@ class FakePrometheus(AskedAlike):
         return {**sample, "metric": sample["metric"] | where}
 
     def _theirs(self, sample: dict[str, Any]) -> dict[str, Any]:
-        return {**sample, "metric": sample["metric"] | {"pod": f"{self.also}{sample['metric']['pod']}"}}
+        theirs = {"pod": f"{self.also}{sample['metric']['pod']}"} | ({"cluster": "away"} if self.home else {})
+        return {**sample, "metric": sample["metric"] | theirs}
+
+    def _asked(self, promql: str, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those that a query for one cluster's asks for."""
+        if not self.home:
+            return samples
+        labelled = [{**each, "metric": {"cluster": self.home} | each["metric"]} for each in samples]
+        alone = f'cluster="{self.home}"' in promql
+        return [each for each in labelled if not alone or each["metric"]["cluster"] == self.home]
 
     def _pools(self) -> list[str]:
         return self.cluster.names("InferencePool")

@@ -55,6 +55,11 @@ class Known:
         except (RolloutError, PassingError) as error:
             return None, str(error)
 
+    def pods(self, seen: SeenRun, frozen: Frozen) -> frozenset[str] | None:
+        """The names of the pods of both arms; None where nobody knows."""
+        around, _ = self.surroundings(seen, frozen)
+        return frozenset(pod.name for pod in (*around.canary, *around.stable)) if around else None
+
     def aftermath(self, seen: SeenRun, frozen: Frozen) -> Aftermath:
         """What can become of a promotion; nothing where there was none, or the cluster does not answer."""
         if seen.left("report", "outcome") != Outcome.PROMOTED:

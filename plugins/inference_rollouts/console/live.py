@@ -7,13 +7,13 @@ It writes nothing. It knows what the metrics store knows; of what the judge sees
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counterfactual import log_evidence_of
-from inference_rollouts.core.judging.counters import Counters
+from inference_rollouts.core.judging.counters import Counters, Exporter
 from inference_rollouts.core.judging.counts import Grid
 from inference_rollouts.core.judging.decision_record import Seen, StepRecord
 from inference_rollouts.core.judging.judge import absorb, begin, conclude
@@ -60,7 +60,7 @@ class LiveStep:
         self._step = step
         self._carried = carried
         self._grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
-        arms = frozen.arm(plan.canary), frozen.arm(plan.stable)
+        arms = frozen.arm_at_home(plan.canary), frozen.arm_at_home(plan.stable)
         self._queries = queries(frozen.metric_set, *arms)
         self._counters = Counters(frozen.metric_set, *arms, step.anchor)
         self._sums = begin(policy, frozen.metric_set, step, carried)
@@ -70,12 +70,12 @@ class LiveStep:
         self._done = 0
         self._lock = threading.Lock()
 
-    def look(self, prometheus: Prometheus, now: float) -> LiveView:
-        """Raises PrometheusUnavailable."""
+    def look(self, prometheus: Prometheus, now: float, own: Collection[Exporter] | None = None) -> LiveView:
+        """`own` are the pods that the cluster has (None: nobody knows). Raises PrometheusUnavailable."""
         with self._lock:
             if due := self._grid.missed(self._done, now, CATCH_UP):
                 for seen in snapshots(prometheus, self._queries, due):
-                    if (window := self._counters.observe(seen)) is not None:
+                    if (window := self._counters.observe(seen, own)) is not None:
                         self._absorb(window)
                 self._done = self._grid.passed(now)
             judgement = conclude(self._sums, BY_COUNTS, now)

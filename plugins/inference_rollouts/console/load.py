@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from inference_rollouts.clients.prometheus import Prometheus
@@ -16,10 +16,13 @@ Load = dict[str, list[float | None]]
 """`times` (Unix seconds) and for each of them the requests in all pods of `canary` and of `stable`."""
 
 
-def load_between(prometheus: Prometheus, frozen: Frozen, start: float, end: float) -> Load | None:
+def load_between(
+    prometheus: Prometheus, frozen: Frozen, start: float, end: float, own: Collection[str] | None = None
+) -> Load | None:
     """Of both arms; None where the metric set names no gauges, or there is no time between.
 
-    Raises PrometheusUnavailable.
+    `own` are the pods that the cluster has (None: nobody knows): who still exports without being one of them
+    is another cluster's, or gone just now. Raises PrometheusUnavailable.
     """
     plan, metric_set = frozen.plan, frozen.metric_set
     count = min(POINTS, int((end - start) / SHORTEST))
@@ -27,10 +30,13 @@ def load_between(prometheus: Prometheus, frozen: Frozen, start: float, end: floa
         return None
     step = (end - start) / count
     times = [start + step * place for place in range(1, count + 1)]
-    arms = {"canary": plan.arm(plan.canary), "stable": plan.arm(plan.stable)}
+    arms = {"canary": frozen.arm_at_home(plan.canary), "stable": frozen.arm_at_home(plan.stable)}
     asked = load_query(metric_set, arms["canary"], arms["stable"], max(1, round(step)))
     vectors = prometheus.query_range(asked, times)
-    lines = {side: [_sum(each, metric_set.arm_of(arm)) for each in vectors] for side, arm in arms.items()}
+    newest = {each["metric"].get(metric_set.pod, "") for each in vectors[-1]}
+    others = newest.difference(newest if own is None else own)
+    ours = [[s for s in each if s["metric"].get(metric_set.pod, "") not in others] for each in vectors]
+    lines = {side: [_sum(each, metric_set.arm_of(arm)) for each in ours] for side, arm in arms.items()}
     return {"times": [*times], **lines}
 
 

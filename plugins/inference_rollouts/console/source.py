@@ -60,8 +60,8 @@ class RolloutSource:
     def __init__(self, world: World, now: Callable[[], float] = time.time, patience: float = WAIT) -> None:
         self._world = world
         self._now = now
-        self._standing = Standing(world, now, patience)
         self._known = Known(world, patience)
+        self._standing = Standing(world, self._known, now, patience)
         self._frozen: Kept[Frozen | None] = Kept(FOREVER, most=1024)
         self._lists: Kept[dict[str, Any]] = Kept(FRESH)
         self._runs: Kept[SeenRun | None] = Kept(FRESH, waits=patience)
@@ -227,7 +227,9 @@ class RolloutSource:
         plan = frozen.plan
         try:
             access = self._world.clients(frozen).prometheus.access  # type: ignore[attr-defined]
-            shares = bad_shares(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
+            shares = bad_shares(
+                frozen.metric_set, frozen.arm_at_home(plan.canary), frozen.arm_at_home(plan.stable)
+            )
             return graph_page(access.url, shares, round(max(600.0, now - frozen.began)))
         except Exception:
             return ""
@@ -244,7 +246,7 @@ class RolloutSource:
             "now": self._now(),
             "over": seen.is_over,
             **curves(frozen.metric_set, windows),
-            "load": self._load(frozen, windows[0].start, windows[-1].end) if windows else None,
+            "load": self._load(seen, frozen, windows[0].start, windows[-1].end) if windows else None,
             "evidence": [*evidence(seen, frozen.plan), *(live.evidence if live else ())],
             "alarm_at": 1 / policy.alpha,
             "good_at": 1 / policy.beta if policy.margin is not None else None,
@@ -252,11 +254,15 @@ class RolloutSource:
             "asked": asked(seen, frozen),
         }
 
-    def _load(self, frozen: Frozen, start: float, end: float) -> Load | None:
+    def _load(self, seen: SeenRun, frozen: Frozen, start: float, end: float) -> Load | None:
         """None where the metrics store does not answer: it forgets, decision records do not."""
-        prometheus = self._world.clients(frozen).prometheus
+        prometheus, own = self._world.clients(frozen).prometheus, self._known.pods(seen, frozen)
+
+        def ask() -> Load | None:
+            return load_between(prometheus, frozen, start, end, own)
+
         try:
-            return self._loads.get((frozen.token, end), lambda: load_between(prometheus, frozen, start, end))
+            return self._loads.get((frozen.token, end), ask)
         except (PrometheusUnavailable, TimeoutError) as error:
             log.info("the load of both arms is not known: %s", error)
             return None

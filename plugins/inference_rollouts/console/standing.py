@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from inference_rollouts.console.kept import FOREVER, FRESH, Kept
+from inference_rollouts.console.known import Known
 from inference_rollouts.console.live import LiveStep, LiveView
 from inference_rollouts.console.protocols import World
 from inference_rollouts.core.errors import DecisionRecordBroken, PrometheusUnavailable
@@ -27,8 +28,9 @@ log = logging.getLogger(__name__)
 class Standing:
     """The steps that stand, of the runs of a world."""
 
-    def __init__(self, world: World, now: Callable[[], float], patience: float) -> None:
+    def __init__(self, world: World, known: Known, now: Callable[[], float], patience: float) -> None:
         self._world = world
+        self._known = known
         self._now = now
         self._views: Kept[LiveView] = Kept(FRESH, patience=patience, waits=patience)
         self._steps: Kept[LiveStep] = Kept(FOREVER, most=STEPS)
@@ -37,9 +39,10 @@ class Standing:
         """The step that stands, counted; None where none does, or the metrics store does not answer."""
         if seen.is_over or (step := self._standing_step(seen, frozen)) is None:
             return None
-        prometheus = self._world.clients(frozen).prometheus
+        prometheus, pods = self._world.clients(frozen).prometheus, self._known.pods(seen, frozen)
+        own = None if pods is None else {("servers", name) for name in pods}
         try:
-            return self._views.get((frozen.token, step), lambda: step.look(prometheus, self._now()))
+            return self._views.get((frozen.token, step), lambda: step.look(prometheus, self._now(), own))
         except (PrometheusUnavailable, TimeoutError) as error:
             log.info("the step that stands is not counted: %s", error)
             return None

@@ -68,8 +68,7 @@ class AdapterRollout:
             stable_path=stable_path,
             ports=ports_of(cluster, self.plan),
         )
-        measuring.check_metrics(clients, frozen)
-        return frozen
+        return measuring.check_metrics(clients, frozen)
 
     def targets(self, cluster: Cluster) -> list[tuple[Target, K8sObject]]:
         return [splitter_of(cluster, self.plan)]

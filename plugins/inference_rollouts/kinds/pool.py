@@ -103,7 +103,7 @@ class PoolRollout:
             adopted=adopted,
             ports=ports_of(cluster, plan, taken.manifests),
         )
-        measuring.check_metrics(clients, frozen)
+        frozen = measuring.check_metrics(clients, frozen)
         capacity.check(clients, frozen)
         capacity.floors(cluster, plan, frozen.stable_pods)
         return frozen

@@ -55,7 +55,9 @@ class GraphLink(BaseOperatorLink):
 
         frozen = _frozen(ti_key)
         plan = frozen.plan
-        shares = bad_shares(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
+        shares = bad_shares(
+            frozen.metric_set, frozen.arm_at_home(plan.canary), frozen.arm_at_home(plan.stable)
+        )
         server = PrometheusHook(plan.connections.prometheus).access().url
         return graph_page(server, shares, round(until_judged(plan, operator.step)))
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
+from dataclasses import replace
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
-from inference_rollouts.core.judging.arms import TOLD
+from inference_rollouts.core.judging.arms import TOLD, Labels
 from inference_rollouts.core.judging.counters import Exporter, last_window, named, names_of
 from inference_rollouts.core.judging.counts import Snapshot, missing, only, pods_in, servers_unseen, shortened
+from inference_rollouts.core.judging.home import home_of
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import markdown, shortfalls, step_powers, traffic_of
 from inference_rollouts.core.judging.promotion import late
@@ -42,8 +44,11 @@ def metric_set_of(plan: Plan) -> MetricSet:
     return metric_set
 
 
-def check_metrics(clients: Clients, frozen: Frozen) -> None:
-    """Prometheus answers and knows what the judge needs of stable, of its own pods and of its gateways."""
+def check_metrics(clients: Clients, frozen: Frozen) -> Frozen:
+    """Prometheus answers and knows what the judge needs of stable, of its own pods and of its gateways.
+
+    The frozen run, with what tells those pods' series from others'.
+    """
     seen = snapshot(clients.prometheus, frozen, time.time())
     for remark in clients.prometheus.remarks_on(each.promql for each in queries_of(frozen)):
         log.warning("%s", remark)
@@ -59,6 +64,18 @@ def check_metrics(clients: Clients, frozen: Frozen) -> None:
         raise ClusterRefused(
             f"The judge would be blind: Prometheus lacks {lacking}. Scrape {whose} (docs/operations.md)."
         )
+    return replace(frozen, home=_home(frozen, seen, own))
+
+
+def _home(frozen: Frozen, seen: Snapshot, own: Collection[Exporter]) -> Labels:
+    """What the series of all sets that our own pods export have in common."""
+    homes = [
+        home
+        for key, each in keyed(frozen.metric_set)
+        if (names := names_of(each, own))
+        and (home := home_of(Snapshot(seen.time, {key: seen.samples[key]}), each.pod, names)) is not None
+    ]
+    return tuple(sorted(set.intersection(*map(set, homes)))) if homes else ()
 
 
 def _lacking(

@@ -19,7 +19,7 @@ from inference_rollouts.core.schedule.outlook import prospect
 from inference_rollouts.preflight.capacity import rooms_for
 from inference_rollouts.preflight.measuring import strangers
 from inference_rollouts.rollout.capacity import load_over
-from inference_rollouts.rollout.observation import exporters_of, snapshot
+from inference_rollouts.rollout.observation import exporters_of, snapshot_at_home
 from inference_rollouts.rollout.pods import pods_of
 
 WEEK = 7 * 86400.0
@@ -42,7 +42,7 @@ def _traffic(prometheus: Prometheus, frozen: Frozen, since: float) -> Mapping[st
     """What stable counted in an hour; nothing where nobody knows."""
     plan = frozen.plan
     try:
-        answers = [snapshot(prometheus, frozen, since + at) for at in (-60, 0, HOUR)]
+        answers = [snapshot_at_home(prometheus, frozen, since + at) for at in (-60, 0, HOUR)]
     except PrometheusUnavailable:
         return {}
     seen = last_window(frozen.metric_set, frozen.arm(plan.canary), frozen.arm(plan.stable), answers)
@@ -65,7 +65,7 @@ def _by_traffic(frozen: Frozen, usual: Mapping[str, Traffic], first: float) -> I
 def _by_strangers(clients: Clients, frozen: Frozen, now: float) -> Iterator[str]:
     """Which pods were there a week before is not known, but whether others count under these names is."""
     try:
-        newest = snapshot(clients.prometheus, frozen, now)
+        newest = snapshot_at_home(clients.prometheus, frozen, now)
     except PrometheusUnavailable:
         return
     if names := sorted(strangers(frozen, newest, exporters_of(clients.cluster, frozen))):

@@ -116,12 +116,14 @@ def requests_of(prometheus: Prometheus, frozen: Frozen, pods: Sequence[K8sObject
 def load_over(prometheus: Prometheus, frozen: Frozen, until: float, seconds: int) -> float | None:
     """Requests in flight in both pools, averaged over `seconds` until a time in the past (Unix seconds).
 
-    Which pods there were then is not known. None where none exported any, or the store does not answer.
+    Which pods there were then is not known, but how labels tell this cluster's. None where none exported any,
+    or the store does not answer.
     """
     plan, metric_set = frozen.plan, frozen.metric_set
     if not metric_set.load:
         return None
-    query = load_query(metric_set, plan.arm(plan.canary), plan.arm(plan.stable), seconds)
+    arms = frozen.arm_at_home(plan.canary), frozen.arm_at_home(plan.stable)
+    query = load_query(metric_set, *arms, seconds)
     try:
         load = [float(sample["value"][1]) for sample in prometheus.query(query, until)]
     except PrometheusUnavailable as error:

@@ -62,6 +62,13 @@ def snapshot(prometheus: Prometheus, frozen: Frozen, at: float) -> Snapshot:
     return answers(prometheus, queries_of(frozen), at)
 
 
+def snapshot_at_home(prometheus: Prometheus, frozen: Frozen, at: float) -> Snapshot:
+    """The same of this cluster alone, as far as labels tell it; raises PrometheusUnavailable."""
+    plan = frozen.plan
+    arms = frozen.arm_at_home(plan.canary), frozen.arm_at_home(plan.stable)
+    return answers(prometheus, queries(frozen.metric_set, *arms), at)
+
+
 def snapshots(prometheus: Prometheus, asked: Sequence[Query], at: Sequence[float]) -> list[Snapshot]:
     """The answers to queries at each of several Unix times that rise; raises PrometheusUnavailable.
 

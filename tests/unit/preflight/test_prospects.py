@@ -115,3 +115,20 @@ def test_where_nothing_was_counted_nobody_knows() -> None:
 def test_without_windows_there_is_nothing_to_say() -> None:
     clients, frozen, _ = planned(windows=[])
     assert prospects(clients, frozen, NOON) == []
+
+
+@pytest.mark.parametrize("load", [None, 100_000.0])
+def test_of_a_week_before_this_cluster_s_are_asked_for_where_a_label_tells_them(load: float | None) -> None:
+    """Of the same namespace and names; their pods of then nobody knows."""
+    cluster = FakeCluster()
+    store = FakePrometheus(cluster, home="eu", also="theirs-")
+    given: dict[str, Any] = {"initial_delay": 0, "windows": [NIGHTS]}
+    run = run_on(cluster, prometheus=store, steps=STEPS, **given)
+    assert run.frozen.home == (("cluster", "eu"),)
+    frozen = replace(Frozen.from_json(run.frozen.to_json()), calendar=calendar_of(run.plan))
+    store.rate, store.load, store.last = 200.0, load, None
+    store._past.clear()
+    text = " ".join(prospects(run.clients, frozen, NOON))
+    assert "(200.0 requests/s)" in text
+    assert "more than the traffic of this cluster" not in text
+    assert ("for 100 % of 100000 requests" in text) == (load is not None)

@@ -32,7 +32,7 @@ class Arm:
     A `*` in the value stands for one word of letters and digits. Two adapters share the process that counts
     them, so its start time has no such label: `process` are the labels by which it is known instead (put on
     when scraping), `request` further ones of its counters. `ports`: where a pod has a server at each of
-    several.
+    several. `home`: labels that tell its series from those of other clusters.
     """
 
     label: str
@@ -41,6 +41,7 @@ class Arm:
     process: Labels = ()
     request: Labels = ()
     ports: Ports = ()
+    home: Labels = ()
 
     def server_of(self, labels: Iterable[tuple[str, str]]) -> str:
         """The port of the server that a target with these labels is; empty where it has one server alone, and

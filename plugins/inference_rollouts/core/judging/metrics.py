@@ -225,9 +225,10 @@ class MetricSet(Value):
         return next(gateways, self).errors
 
     def arm_of(self, arm: Arm) -> Arm:
-        """What these exporters call an arm. Its ports are those of model servers alone."""
+        """What these exporters call an arm. Its ports are those of model servers alone, its home of pods."""
         ports = arm.ports if self.exporters == "servers" else ()
-        return replace(self.arm.of(arm) if self.arm else arm, ports=ports)
+        home = arm.home if self.exporters != "gateways" else ()
+        return replace(self.arm.of(arm) if self.arm else arm, ports=ports, home=home)
 
 
 def judged_together(sets: Sequence[MetricSet]) -> MetricSet:

@@ -57,7 +57,7 @@ def _promql(metric_set: MetricSet, canary: Arm, stable: Arm) -> str:
     if _but_for_value(canary) != _but_for_value(stable) or canary.value == stable.value:
         raise ValueError(f"{canary} and {stable} cannot be told apart by one label in one namespace")
     both = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
-    where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),), canary.process)
+    where = _matchers(_place(canary), canary.process)
     parts = []
     if metric_set.started is not None:
         name, matchers = split_selector(metric_set.started)
@@ -71,6 +71,11 @@ def _promql(metric_set: MetricSet, canary: Arm, stable: Arm) -> str:
                 name, matchers = f"{name}_bucket", _joined(matchers, f"le=~{_bounds_pattern(metric)}")
             parts.append(_tagged(_counted(metric_set, f"{name}{{{_joined(matchers, arms)}}}"), tag))
     return "\nor ".join(parts)
+
+
+def _place(arm: Arm) -> Labels:
+    """The labels that series of an arm have, of processes and requests alike."""
+    return (*((("namespace", arm.namespace),) if arm.namespace is not None else ()), *arm.home)
 
 
 def _but_for_value(arm: Arm) -> Arm:
@@ -99,7 +104,7 @@ def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) ->
     """
     canary, stable = metric_set.arm_of(canary), metric_set.arm_of(stable)
     both = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
-    where = _matchers(() if canary.namespace is None else (("namespace", canary.namespace),))
+    where = _matchers(_place(canary))
     parts = []
     for place, selector in enumerate(metric_set.load):
         name, matchers = split_selector(selector)

@@ -6,7 +6,7 @@ import string
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.metrics import MetricSet, Rate
-from inference_rollouts.core.judging.promql import label_name, quoted_words, split_selector
+from inference_rollouts.core.judging.promql import label_name, quoted, quoted_words, split_selector
 
 GRAPH_WINDOW = "1m"  # over which the graph's rates are taken: at least two scrapes even of a slow store
 
@@ -36,7 +36,8 @@ def bad_shares(metric_set: MetricSet, canary: Arm, stable: Arm) -> str:
     errors = metric_set[metric_set.errors]
     assert isinstance(errors, Rate)  # parse_metric_set: the error metric is a rate
     canary, stable = metric_set.arm_of(canary), metric_set.arm_of(stable)
-    arms = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
+    home = "".join(f", {label_name(name)}={quoted(value)}" for name, value in canary.home)
+    arms = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}{home}"
     bad, total = (_rates(selectors, arms, canary.label) for selectors in (errors.bad, errors.total))
     return f"({bad}) / ({total})"
 

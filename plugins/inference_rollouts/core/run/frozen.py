@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from inference_rollouts.core.errors import PlanInvalid
-from inference_rollouts.core.judging.arms import Arm, Ports, as_ports
+from inference_rollouts.core.judging.arms import Arm, Labels, Ports, as_ports
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.parents import Parent
@@ -31,7 +31,7 @@ class Frozen:
     more traffic. `findings` are what the canary has of all that stable has.
     `adopted`: the canary is a pool that was there, of which nothing is changed. `version` is what was chosen
     where the plan has versions, as text; empty where not. `ports`: by side those of its pods, where each is a
-    server of its own.
+    server of its own. `home`: the labels that all series of this cluster's pods have, and others' have not.
     """
 
     run: str
@@ -52,10 +52,15 @@ class Frozen:
     adopted: bool = False
     version: str = ""
     ports: Mapping[str, Ports] = field(default_factory=dict)
+    home: Labels = ()
 
     def arm(self, side: str) -> Arm:
         """The series of `stable` or `canary` in Prometheus, and how those of each server are told apart."""
         return replace(self.plan.arm(side), ports=self.ports.get(side, ()))
+
+    def arm_at_home(self, side: str) -> Arm:
+        """The same of this cluster alone, as far as labels tell: for times of which nobody knows the pods."""
+        return replace(self.arm(side), home=self.home)
 
     @property
     def digest(self) -> str:
@@ -95,6 +100,7 @@ class Frozen:
             "findings": [asdict(each) for each in self.findings],
             "version": self.version,
             "ports": {side: [list(port) for port in ports] for side, ports in self.ports.items()},
+            "home": [list(label) for label in self.home],
         }
 
     @classmethod
@@ -124,6 +130,7 @@ class Frozen:
             ),
             version=value.get("version", ""),
             ports={side: as_ports(ports) for side, ports in value.get("ports", {}).items()},
+            home=tuple((str(name), str(label)) for name, label in value.get("home", ())),
         )
 
 
