@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from inference_rollouts.clients import bodies
 from inference_rollouts.clients.awaiting import OneAtATime
 from inference_rollouts.clients.connections import TimeLeft, limit
+from inference_rollouts.clients.later import told_to_wait
 from inference_rollouts.clients.server_clock import ServerClock
 from inference_rollouts.core.errors import (
     ClusterRefused,
@@ -45,11 +46,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: the status and the body's JSON value (None: it has none); `said` is text in it."""
+    """What came back: the status and the body's JSON value (None: it has none); `said` is text in it.
+
+    `later`: the seconds after which it wants to be asked again, where it cannot do it now.
+    """
 
     status: int
     body: Any
     said: str
+    later: float = 0.0
 
     @property
     def words(self) -> str:
@@ -191,7 +196,7 @@ def require(request: Request, answer: Answer) -> K8sObject:
         case Meaning.MAY_PASS:
             forbidden = answer.status == 403 or is_denied(answer.body)
             error = Forbidden if forbidden else ClusterUnavailable
-            raise error(method, path, answer.status, answer.words)
+            raise error(method, path, answer.status, answer.words, answer.later)
 
 
 def _unanswered(request: Request, error: Exception, left: TimeLeft) -> ClusterUnavailable:
@@ -207,4 +212,6 @@ def _read(answer: Any) -> Answer:
     body = bodies.parse_or_none(data)
     message = body.get("message") if isinstance(body, dict) else None
     said = message or data[: 2 * bodies.LONGEST_WORDS].decode("utf-8", "replace").strip() or answer.reason
-    return Answer(answer.status, body, said)
+    headers = answer.headers
+    later = told_to_wait(answer.status, headers.get("Retry-After"), headers.get("Date"), time.time())
+    return Answer(answer.status, body, said, later)

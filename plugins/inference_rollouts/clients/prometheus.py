@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +16,11 @@ import requests
 from inference_rollouts.clients import bodies
 from inference_rollouts.clients.bearer import Access, BearerApi, NoToken
 from inference_rollouts.clients.exchanges import Reply
+from inference_rollouts.clients.later import told_to_wait
 from inference_rollouts.clients.line import Line
 from inference_rollouts.clients.vectors import VectorReader
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.limits import PROMETHEUS_TIMEOUT, STORE_SKEW
+from inference_rollouts.core.limits import LONGEST_PAUSE, PROMETHEUS_TIMEOUT, STORE_SKEW
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -50,7 +52,9 @@ class Prometheus(Protocol):
 class PrometheusClient:
     """A Prometheus over HTTP, at an address without `/api/v1`; `access` is asked for it on first use.
 
-    `timeout`: seconds for one query, in total. `now` gives seconds.
+    `timeout`: seconds for one query, in total. `now` gives seconds. One that cannot answer now and says when
+    it wants to be asked again is not asked before, for LONGEST_PAUSE at most. Nobody waits for that: nothing
+    is known meanwhile.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class PrometheusClient:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = BearerApi(access, timeout, now)
+        self._now = now
+        self._busy: tuple[float, str] = (-math.inf, "")  # until when, and what it said
         self._warnings: dict[str, tuple[str, ...]] = {}  # by query
         self._warned: set[str] = set()
         self._reader = VectorReader()
@@ -94,6 +100,9 @@ class PrometheusClient:
     @contextmanager
     def _in_words(self) -> Iterator[None]:
         """What keeps a query from being answered, as PrometheusUnavailable."""
+        until, said = self._busy
+        if (left := until - self._now()) > 0:
+            raise PrometheusUnavailable(f"{said}. It wants to be asked again in {left:.0f} s")
         try:
             yield
         except NoToken as error:
@@ -108,7 +117,10 @@ class PrometheusClient:
         base = access.url
         refused = f"Prometheus at {base} answered {reply.status}: "
         if reply.status != 200:
-            raise PrometheusUnavailable(refused + _words(reply, access))
+            words, after = refused + _words(reply, access), reply.headers.get("Retry-After")
+            if later := told_to_wait(reply.status, after, reply.date, time.time()):
+                self._busy = self._now() + min(later, LONGEST_PAUSE), words
+            raise PrometheusUnavailable(words)
         try:
             answer, remarks = read(reply.body)
         except ValueError as error:

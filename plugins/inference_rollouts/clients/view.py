@@ -288,7 +288,7 @@ class _WatchedKind:
                     self._version = ""
                 if told != (told := type(error).__name__):
                     log.warning("%s cannot be watched, so it is read instead: %s", self._key[1], error)
-                closed.wait(pause)
+                closed.wait(max(pause, min(getattr(error, "later", 0.0), LONGEST_PAUSE)))
                 pause = min(2 * pause, LONGEST_PAUSE)
             self.tried.set()
             closed.wait(max(0.0, begun + FIRST_PAUSE - now()))

@@ -138,11 +138,13 @@ class ClusterUnavailable(PassingError):
     """The API server did not do `method path`: no answer (`status` 0), none that can be read, or not now.
 
     `words` are the server's own, or what went wrong on the way. Whether a write took effect is unknown.
+    `later`: the seconds after which it wants to be asked again; 0 where it does not say.
     """
 
-    def __init__(self, method: str, path: str, status: int, words: str) -> None:
-        super().__init__(method, path, status, words)
+    def __init__(self, method: str, path: str, status: int, words: str, later: float = 0.0) -> None:
+        super().__init__(method, path, status, words, later)
         self.method, self.path, self.status, self.words = method, path, status, words
+        self.later = later
 
     def __str__(self) -> str:
         request = f"{self.method} {self.path}"

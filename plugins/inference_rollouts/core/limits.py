@@ -39,6 +39,7 @@ STREAM_BYTES = 16 * MIB  # of a streamed completion: 4,096 tokens with an event 
 
 FIRST_PAUSE = 0.5  # before the second try of what may pass; doubled each time
 LONGEST_PAUSE = 15.0  # between two tries of what may pass
+OBEYED = 5.0  # for which the way back does as a server says that wants to be asked later
 TELL_EVERY = 60.0  # between two log lines about what is still tried
 FORBIDDEN_FOR = 60.0  # after which a 403 is called a missing right
 

@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
+from tenacity import Retrying
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.durations import parse_duration
@@ -104,9 +105,9 @@ class Control(BaseOperator):
         for place in _clusters(self.places):
             cluster = _cluster(place)
             if what == GO:
-                now = until(time.time() + WRITE_DEADLINE)(put_back, cluster, who, why)
+                now = _hurrying()(put_back, cluster, who, why)
             else:
-                thrown = until(time.time() + WRITE_DEADLINE)(throw, cluster, STOPS[what], who, why, seconds)
+                thrown = _hurrying()(throw, cluster, STOPS[what], who, why, seconds)
                 now = f"{thrown}."
             told.append(f"{place['namespace']}: {now}")
             obey_all(cluster, claimed_objects(cluster))
@@ -124,9 +125,7 @@ class Control(BaseOperator):
                 f"The DAG {place['dag']} is paused, so nothing can be raised: unpause it first. "
                 "The share stays as it is."
             )
-        told: str = until(time.time() + WRITE_DEADLINE)(
-            command, _cluster(place), name, what, who, given["reason"]
-        )
+        told: str = _hurrying()(command, _cluster(place), name, what, who, given["reason"])
         hint = (
             f" The DAG {place['dag']} is paused: nothing is raised before it is unpaused." if paused else ""
         )
@@ -170,6 +169,11 @@ class Control(BaseOperator):
             kwargs={"refused": refused},
             timeout=timedelta(seconds=end) + TRIGGER_GRACE,
         )
+
+
+def _hurrying() -> Retrying:
+    """Tries again for a while: what is commanded may be a way back, for which no server is waited long."""
+    return until(time.time() + WRITE_DEADLINE, hurries=True)
 
 
 def _need(reason: str) -> None:

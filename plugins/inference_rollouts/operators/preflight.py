@@ -75,7 +75,8 @@ class Preflight(BaseOperator):
         check_notifications(plan)
         clients = clients_of(plan)
         if token := earlier_token(context):
-            confirmed = until(time.time() + REFLEX_DEADLINE)(_bring_back, clients.cluster, token)
+            back = until(time.time() + REFLEX_DEADLINE, hurries=True)
+            confirmed = back(_bring_back, clients.cluster, token)
             self.log.info("what an earlier try of this run claimed is as it was: %s", confirmed.message)
         now = time.time()
         if why := not_now(context, plan, now):

@@ -29,6 +29,7 @@ from inference_rollouts.core.routing.claim import Phase as ClaimPhase
 from inference_rollouts.core.routing.control import aborted
 from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.nodes import Present, Provisioner, provisioner_of
+from inference_rollouts.rollout.retrying import later
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.switch import read_switch
 from inference_rollouts.rollout.targets import find_pool
@@ -47,7 +48,8 @@ def check_now(run: Run, check: str) -> Readiness:
     except RolloutError as error:
         return Readiness(Phase.FAILED, str(error))
     except Exception as error:
-        return Readiness(Phase.WAITING, f"the cluster does not answer: {error}", answered=False)
+        words = f"the cluster does not answer: {error}"
+        return Readiness(Phase.WAITING, words, answered=False, later=later(error))
 
 
 def nodes_of(run: Run) -> Provisioner:

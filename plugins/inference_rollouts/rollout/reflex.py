@@ -31,7 +31,7 @@ def retreat(run: Run, percent: int, judgement: Judgement, health: Health, *, abo
             way_back.retreat(judgement.reason, kept)
 
     try:
-        until(time.time() + REFLEX_DEADLINE)(act)
+        until(time.time() + REFLEX_DEADLINE, hurries=True)(act)
     except Exception as error:
         log.warning("could not take the traffic away at once, the rollback task will: %s", error)
 

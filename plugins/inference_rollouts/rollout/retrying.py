@@ -4,8 +4,9 @@
     without_end()(way_back.restore, why, now)
 
 A PassingError or an error of the network is tried again, after pauses that grow from half a second to 15
-seconds. Anything else is a decision, or a fault of ours, and comes out at once. What is in the way is logged
-at first and then once a minute.
+seconds. A server that says when it wants to be asked again is not asked before, as far as there is time for
+it: the way back has OBEYED. Anything else is a decision, or a fault of ours, and comes out at once. What is
+in the way is logged at first and then once a minute.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import requests
 import urllib3
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from inference_rollouts.core.errors import Forbidden, PassingError
+from inference_rollouts.core.errors import ClusterUnavailable, Forbidden, PassingError
 from inference_rollouts.core.faults import right_to
-from inference_rollouts.core.limits import FIRST_PAUSE, FORBIDDEN_FOR, LONGEST_PAUSE, TELL_EVERY
+from inference_rollouts.core.limits import FIRST_PAUSE, FORBIDDEN_FOR, LONGEST_PAUSE, OBEYED, TELL_EVERY
 
 MAY_PASS = (
     PassingError,
@@ -43,29 +44,42 @@ Sleep = Callable[[float], None]
 log = logging.getLogger(__name__)
 
 
-def until(deadline: float, *, now: Seconds = time.time, sleep: Sleep = time.sleep) -> Retrying:
+def until(
+    deadline: float, *, hurries: bool = False, now: Seconds = time.time, sleep: Sleep = time.sleep
+) -> Retrying:
     """Tries again until `deadline`, a time of `now`; the last try is then, and what it raises comes out.
 
-    A try is not interrupted: what it asks of the clients has limits of its own. For one call at a time.
+    A try is not interrupted: what it asks of the clients has limits of its own. `hurries`: it is of the way
+    back. For one call at a time.
     """
-    return _retrying(deadline, now, sleep)
+    return _retrying(deadline, OBEYED if hurries else math.inf, now, sleep)
 
 
 def without_end(*, now: Seconds = time.time, sleep: Sleep = time.sleep) -> Retrying:
     """Tries again until it works, or is decided otherwise. For one call at a time."""
-    return _retrying(math.inf, now, sleep)
+    return _retrying(math.inf, OBEYED, now, sleep)
 
 
-def _retrying(deadline: float, now: Seconds, sleep: Sleep) -> Retrying:
+def _retrying(deadline: float, obeyed: float, now: Seconds, sleep: Sleep) -> Retrying:
     growing = wait_random_exponential(multiplier=FIRST_PAUSE, min=FIRST_PAUSE, max=LONGEST_PAUSE)
+
+    def pause(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        return max(min(max(growing(state), min(later(error), obeyed)), deadline - now()), 0.0)
+
     return Retrying(
         retry=retry_if_exception_type(MAY_PASS),
-        wait=lambda state: max(min(growing(state), deadline - now()), 0.0),
+        wait=pause,
         stop=lambda _: now() >= deadline,
         before_sleep=_Teller(now).tell,
         sleep=sleep,
         reraise=True,
     )
+
+
+def later(error: BaseException | None) -> float:
+    """The seconds after which a server wants to be asked again; 0 where it does not say."""
+    return error.later if isinstance(error, ClusterUnavailable) else 0.0
 
 
 class _Teller:

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from inference_rollouts.core.limits import LAST_WORD
+from inference_rollouts.core.limits import LAST_WORD, LONGEST_PAUSE
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.reporting.status import Status, preparing
 from inference_rollouts.core.run.frozen import Frozen
@@ -69,7 +69,11 @@ class ReadyTrigger(BaseTrigger):
                 if answer.phase is not Phase.WAITING or self._is_over(answer, begun):
                     return event_of(frozen, {"phase": answer.phase.value, "message": answer.message})
                 await publisher.publish(self.status(frozen), self.waits_for)
-                await asyncio.sleep(self.poll)
+                await asyncio.sleep(self._pause(answer))
+
+    def _pause(self, answer: Readiness) -> float:
+        """Seconds to the next look: as a server wants it, for as long as there is time, and not for long."""
+        return max(self.poll, min(answer.later, LONGEST_PAUSE, self.deadline - time.time()))
 
     def _is_over(self, answer: Readiness, begun: float) -> bool:
         patience = 0.0 if answer.answered else LAST_WORD

@@ -8,13 +8,14 @@ from itertools import repeat
 
 import pytest
 
+from inference_rollouts.core.errors import ClusterUnavailable
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.rollout import checks
 from inference_rollouts.triggers import ready
 from inference_rollouts.triggers.ready import ReadyTrigger
 from tests.support.airflow import event_of
 from tests.support.fake_cluster import FakeCluster
-from tests.support.freezing import preflight
+from tests.support.freezing import preflight, run_on
 
 Answers = Callable[[Iterator[Readiness | Exception]], None]
 
@@ -80,3 +81,17 @@ def test_what_keeps_silent_after_the_deadline_ends_the_wait(
     event = event_of(waiting(-1))
     assert (event["phase"], event["message"]) == ("waiting", "the cluster does not answer: refused")
     assert time.time() >= began + 0.1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "later", "pause"), [(60, 0.0, 0.0), (60, 5.0, 5.0), (60, 3600.0, 15.0), (-9, 5.0, 0.0)]
+)
+def test_a_cluster_that_wants_to_be_asked_later_is_as_far_as_there_is_time(
+    nodes: Answers, seconds: float, later: float, pause: float
+) -> None:
+    busy = ClusterUnavailable("GET", "/api/v1/nodes", 429, "too many requests", later)
+    nodes(iter([busy]))
+    trigger = waiting(seconds)
+    answer = trigger.look(run_on(FakeCluster()))
+    assert not answer.answered
+    assert trigger._pause(answer) == pause

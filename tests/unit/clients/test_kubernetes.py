@@ -76,9 +76,10 @@ def test_a_promise_to_answer_later_is_not_waited_for_nor_is_it_obeyed(
         f"{ROUTES}/llm", replies_json(429, {"message": "storage is (re)initializing"}, Retry_After="30")
     )
     started = time.monotonic()
-    with pytest.raises(ClusterUnavailable, match=r"storage is \(re\)initializing \(429\)"):
+    with pytest.raises(ClusterUnavailable, match=r"storage is \(re\)initializing \(429\)") as caught:
         get(cluster)
     assert time.monotonic() - started < SOON
+    assert caught.value.later == 30.0
     assert server.count(f"{ROUTES}/llm") == 1, "trying again is for the caller"
 
 

@@ -6,7 +6,9 @@ import json
 import logging
 import math
 import re
+import socket
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
@@ -224,6 +226,24 @@ def test_a_promise_to_answer_later_is_not_waited_for(code: int) -> None:
     with pytest.raises(PrometheusUnavailable, match=f"answered {code}"):
         query(replies(code, b"later", Retry_After="4"), timeout=0.5)
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(("after", "pause"), [("4", 4.0), ("3600", 15.0)])
+def test_a_store_is_not_asked_before_it_wants_to_be_but_never_left_alone_for_long(
+    after: str, pause: float
+) -> None:
+    asked, clock = [], [100.0]
+
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        asked.append(clock[0])
+        replies(503, b"later", Retry_After=after)(connection, over)
+
+    with odd_server(talk) as url:
+        store = PrometheusClient(lambda: Access(url), now=lambda: clock[0])
+        for clock[0] in (100.0, 101.0, 100.0 + pause - 0.1, 100.0 + pause, 101.0 + pause):
+            with pytest.raises(PrometheusUnavailable, match="answered 503"):
+                store.query("up", 1.0)
+    assert asked == [100.0, 100.0 + pause]
 
 
 def test_a_store_that_redirects_does_not_answer() -> None:

@@ -17,6 +17,7 @@ from inference_rollouts.core.errors import (
     PrometheusUnavailable,
     RolloutError,
 )
+from inference_rollouts.core.limits import OBEYED
 from inference_rollouts.rollout.retrying import until, without_end
 
 ROUTE = "/apis/gateway.networking.k8s.io/v1/namespaces/prod/httproutes/llm"
@@ -155,3 +156,31 @@ def test_a_right_that_is_missing_for_a_minute_is_named_and_still_tried(
 def test_a_403_now_and_then_is_no_missing_right(time: Time, caplog: pytest.LogCaptureFixture) -> None:
     without_end(now=time, sleep=time.sleep)(Act(*[FORBIDDEN, FORBIDDEN, DOWN] * 100))
     assert not any("docs/rbac.yaml" in message for message in caplog.messages)
+
+
+def busy(later: float) -> ClusterUnavailable:
+    return ClusterUnavailable("PATCH", ROUTE, 429, "too many requests", later)
+
+
+def test_a_server_is_not_asked_before_it_wants_to_be(time: Time) -> None:
+    assert until(100, now=time, sleep=time.sleep)(Act(busy(30), busy(0))) == "done"
+    assert time.pauses[0] == 30
+    assert time.pauses[1] <= 1
+
+
+def test_it_is_asked_at_the_deadline_whatever_it_says(time: Time) -> None:
+    act = Act(busy(3600))
+    assert until(100, now=time, sleep=time.sleep)(act) == "done"
+    assert time.now == 100
+    assert act.calls == 2
+
+
+@pytest.mark.parametrize("hurried", [True, False])
+def test_a_way_back_does_not_wait_for_long_because_a_server_says_so(time: Time, *, hurried: bool) -> None:
+    policy = (
+        until(1000, hurries=True, now=time, sleep=time.sleep)
+        if hurried
+        else without_end(now=time, sleep=time.sleep)
+    )
+    assert policy(Act(busy(2), busy(3600), busy(1e300))) == "done"
+    assert time.pauses == [2, OBEYED, OBEYED]

@@ -33,11 +33,15 @@ _RANK = {Phase.READY: 0, Phase.WAITING: 1, Phase.FAILED: 2}
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """A phase and one sentence that explains it; not `answered` where who was asked said nothing."""
+    """A phase and one sentence that explains it; not `answered` where who was asked said nothing.
+
+    `later`: the seconds after which it wants to be asked again; 0 where it does not say.
+    """
 
     phase: Phase
     message: str
     answered: bool = True
+    later: float = 0.0
 
     @classmethod
     def when(cls, done: bool, message: str) -> Readiness:
