@@ -7,19 +7,19 @@ It writes nothing. It knows what the metrics store knows; of what the judge sees
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.judging.carried import Carried
 from inference_rollouts.core.judging.counterfactual import log_evidence_of
 from inference_rollouts.core.judging.counters import Counters, Exporter
-from inference_rollouts.core.judging.counts import Grid
+from inference_rollouts.core.judging.counts import Grid, Snapshot, pods_in
 from inference_rollouts.core.judging.decision_record import Seen, StepRecord
 from inference_rollouts.core.judging.judge import absorb, begin, conclude
 from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.core.judging.policy import Health, StepContext
-from inference_rollouts.core.judging.queries import queries
+from inference_rollouts.core.judging.queries import keyed, queries
 from inference_rollouts.core.judging.rows import least_goodness, rounded
 from inference_rollouts.core.judging.sums import Sums
 from inference_rollouts.core.judging.window_counts import WindowCounts
@@ -74,8 +74,10 @@ class LiveStep:
         """`own` are the pods that the cluster has (None: nobody knows). Raises PrometheusUnavailable."""
         with self._lock:
             if due := self._grid.missed(self._done, now, CATCH_UP):
-                for seen in snapshots(prometheus, self._queries, due):
-                    if (window := self._counters.observe(seen, own)) is not None:
+                answers = snapshots(prometheus, self._queries, due)
+                ours = own and {*own, *self._gone(answers)}
+                for seen in answers:
+                    if (window := self._counters.observe(seen, ours)) is not None:
                         self._absorb(window)
                 self._done = self._grid.passed(now)
             judgement = conclude(self._sums, BY_COUNTS, now)
@@ -86,6 +88,14 @@ class LiveStep:
                 judgement,
                 tuple(turning_points(self._sums, judgement)),
             )
+
+    def _gone(self, answers: Sequence[Snapshot]) -> Iterator[Exporter]:
+        """Who has exported and does no more: whoever else there is goes on."""
+        for key, each in keyed(self._frozen.metric_set):
+            label = each.arm_of(self._frozen.arm(self._frozen.plan.stable)).label
+            shown = [pods_in(Snapshot(a.time, {key: a.samples[key]}), each.pod, label) for a in answers]
+            for name in frozenset().union(*shown) - shown[-1]:
+                yield each.exporters, name
 
     def record(self) -> StepRecord:
         """The step so far as a decision record, which can be judged again."""

@@ -21,7 +21,6 @@ from inference_rollouts.core.judging.judgement import Opinion, worst
 from inference_rollouts.core.judging.policy import STORM_WINDOWS
 from inference_rollouts.core.limits import GUARDIAN_PATIENCE, GUARDIAN_POLL, LEASE_SECONDS
 from inference_rollouts.core.objects.api_groups import LEASE_API
-from inference_rollouts.core.objects.crashes import Crashes
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.reporting.series import Closed, Reading, reading_of
 from inference_rollouts.core.reporting.status import status_of
@@ -31,6 +30,7 @@ from inference_rollouts.core.routing.undo import is_undone
 from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, renewed_lease, watch_of
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.guard import limits_of, read_storm_watch
+from inference_rollouts.core.run.memory import crashes_since
 from inference_rollouts.rollout.by_claims import end_by_claims, kept_by_claims
 from inference_rollouts.rollout.census import Census
 from inference_rollouts.rollout.claims import Claimed, by_token, claims_on
@@ -245,7 +245,8 @@ class Guardian:
         if guard is None or not rollout.percent:
             return ""
         since = max(claim.since for claim in rollout.claims)
-        health = observe_pools(self._seen, guard.canary_pool, guard.stable_pool, Crashes(since)).health
+        crashes = crashes_since(since, (watch.seen for watch in rollout.watches if watch))
+        health = observe_pools(self._seen, guard.canary_pool, guard.stable_pool, crashes).health
         health = health.model_copy(update={"route_ok": resolves(rollout.objects)})
         opinions: list[Opinion] = list(guardrails(limits_of(guard), health))
         if not opinions and (storm := self._storm(guard, since)):  # else no store is waited for

@@ -8,10 +8,12 @@ from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.judging.counters import Exporter
 from inference_rollouts.core.judging.guardrails import guardrails
 from inference_rollouts.core.judging.policy import StepContext
+from inference_rollouts.core.run.memory import Memory, read_memory
 from inference_rollouts.rollout.helm import Helm
 from inference_rollouts.rollout.observation import ClusterObservation
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.sight import Sight
+from inference_rollouts.rollout.watching import seen_of
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,9 @@ class Lookout:
         self.sight = Sight(run.clients, run.frozen, step.started_at if known is None else known)
         self.helm = Helm(run.cluster, run.frozen)
         self.exporters: frozenset[Exporter] = frozenset()
+        self._run = run
+        self._there: frozenset[Exporter] = frozenset()
+        self._recalled = False
         self._limits = run.plan.analysis.guardrails
         self._crashed = crashed
 
@@ -35,6 +40,7 @@ class Lookout:
 
         What is commanded is seen to. Raises ClaimLost or RouteDrift.
         """
+        self._recall()
         try:
             seen = self.sight.observe(afresh=afresh)
         except (ClaimLost, RouteDrift):
@@ -42,9 +48,29 @@ class Lookout:
         except Exception as error:
             log.warning("nothing is known of the cluster: %s", error)
             return None
+        self._there = seen.exporters
         self.exporters |= seen.exporters
         self.helm.look(seen.moved)
         return seen
+
+    def memory(self) -> str:
+        """What whoever looks at this step after us has to know."""
+        return Memory.of(self.sight.crashes, self.exporters, self._there).model_dump_json()
+
+    def _recall(self) -> None:
+        """What whoever looked at this step before us has seen; it is asked for once."""
+        if self._recalled:
+            return
+        self._recalled, frozen = True, self._run.frozen
+        try:
+            left = seen_of(self._run.cluster, frozen.targets, frozen.token)
+        except Exception as error:
+            log.warning("what was seen of this step before is not known: %s", error)
+            return
+        since = self.sight.crashes.since
+        if memory := next((known for text in left if (known := read_memory(text, since))), None):
+            self.sight.crashes = memory.crashes
+            self.exporters |= frozenset(memory.exporters)
 
     def glance(self) -> ClusterObservation | None:
         """What was seen last, if a look would find just that, and no alarm. Nobody is asked for it."""

@@ -218,7 +218,7 @@ class StepObserver:
                 self._told_smaller = True
                 reflex.tell_smaller(self.run, cluster)
             progress = self._progress(judgement)
-            self._watcher.renew(cluster.moved, self.run.frozen.token, progress)
+            self._watcher.renew(cluster.moved, self.run.frozen.token, progress, self._lookout.memory)
         return self.helm.commanded(judgement)
 
     def _note(self, judgement: Judgement, *, last: bool = False) -> None:

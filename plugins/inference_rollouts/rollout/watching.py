@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -65,11 +65,20 @@ class Watcher:
             return
         self.renew([obj for obj in found if obj is not None], token)
 
-    def renew(self, objects: Sequence[K8sObject], token: str, progress: Progress | None = None) -> None:
-        """Say that these objects, as they were just read, are watched; and how far their judge is."""
+    def renew(
+        self,
+        objects: Sequence[K8sObject],
+        token: str,
+        progress: Progress | None = None,
+        seen: Callable[[], str] = lambda: "",
+    ) -> None:
+        """Say that these objects, as they were just read, are watched; and how far their judge is.
+
+        `seen` says, where it is needed, what whoever comes after has to know.
+        """
         for obj, claim in claimed_by(token, objects):
             if self._is_due(obj, claim, progress):
-                self._renew(obj, claim, progress)
+                self._renew(obj, claim, progress, seen())
 
     def is_due(self, objects: Sequence[K8sObject], token: str, progress: Progress | None = None) -> bool:
         """Whether `renew` would say anything."""
@@ -80,7 +89,7 @@ class Watcher:
         is_old = said is None or not said.at <= now < said.at + LEASE_RENEWAL
         return is_old or said is None or said.labels != standing_labels(claim, progress)
 
-    def _renew(self, obj: K8sObject, claim: Claim, progress: Progress | None) -> None:
+    def _renew(self, obj: K8sObject, claim: Claim, progress: Progress | None, seen: str) -> None:
         name, now = lease_name(target_of(obj)), self.cluster.time()
         labels, said = standing_labels(claim, progress), self._said.get(name)
         try:
@@ -88,7 +97,8 @@ class Watcher:
             held = said.watch if said and said.watch and said.watch.is_fresh(now) else None
             watch = held or watch_of(self.cluster.find(LEASE_API, "Lease", name))
             status = status_of([claim], progress).headline
-            lease = self.cluster.apply(renewed_lease(obj, claim, self.holder, watch, now, progress, status))
+            wanted = renewed_lease(obj, claim, self.holder, watch, now, progress, status, seen)
+            lease = self.cluster.apply(wanted)
         except Exception as error:
             self._said.pop(name, None)
             log.warning("could not say that %s watches %s: %s", self.holder, target_of(obj), error)
@@ -103,6 +113,12 @@ def claimed_by(token: str, objects: Sequence[K8sObject]) -> Iterator[tuple[K8sOb
             claim = read_claim(obj)
             if claim is not None and claim.token == token:
                 yield obj, claim
+
+
+def seen_of(cluster: Cluster, targets: Sequence[Target], token: str) -> list[str]:
+    """What whoever observed a rollout before has left on its leases. Raises what the cluster raises."""
+    leases = [cluster.find(LEASE_API, "Lease", lease_name(target)) for target in targets]
+    return [watch.seen for lease in leases if (watch := watch_of(lease)) and watch.token == token]
 
 
 def watches(cluster: Cluster) -> dict[str, Watch | None]:

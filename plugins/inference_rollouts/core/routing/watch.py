@@ -36,6 +36,9 @@ STATUS = "inference-rollouts.dev/status"
 PROGRESS = "inference-rollouts.dev/progress"
 """The annotation that says how far the judge of its step is (a Progress, as JSON)."""
 
+SEEN = "inference-rollouts.dev/seen"
+"""The annotation with what whoever observes a step has seen of it, for who comes after."""
+
 LONGEST_NAME = 253
 LONGEST_REASON = 400  # characters of the judge's reason that a Lease takes
 
@@ -78,7 +81,7 @@ class Watch:
     """What a Lease says: who watches the rollout with `token`, since when, and until when that counts.
 
     `acquired`, `renewed` and `until` are times of the API server's clock (Unix seconds); `version` is the
-    Lease's resourceVersion.
+    Lease's resourceVersion. `seen` is what whoever observes has seen, as text.
     """
 
     holder: str
@@ -88,6 +91,7 @@ class Watch:
     until: float
     version: str
     progress: Progress | None = None
+    seen: str = ""
 
     def is_fresh(self, now: float) -> bool:
         """Whether somebody watches at `now`."""
@@ -126,6 +130,7 @@ def watch_of(lease: K8sObject | None) -> Watch | None:
         until=renewed + (seconds if isinstance(seconds, int) else LEASE_SECONDS),
         version=str(lease["metadata"].get("resourceVersion", "")),
         progress=_progress_on(lease),
+        seen=annotations_of(lease).get(SEEN, ""),
     )
 
 
@@ -159,13 +164,16 @@ def renewed_lease(
     now: float,
     progress: Progress | None = None,
     status: str = "",
+    seen: str = "",
 ) -> dict[str, Any]:
     """The Lease beside `obj` with which `holder` says at `now` that it watches; for a server-side apply.
 
-    `progress` is the judge's, if it is one that watches, and `status` the line for people.
+    `progress` is the judge's, if it is one that watches, and `status` the line for people. What was `seen` of
+    the rollout before is kept by who has seen nothing.
     """
     target = Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
-    same = before is not None and before.holder == holder and before.token == claim.token
+    known = before if before and before.token == claim.token else None
+    same, seen = known is not None and known.holder == holder, seen or (known.seen if known else "")
     owner = {
         "apiVersion": target.api,
         "kind": target.kind,
@@ -182,6 +190,7 @@ def renewed_lease(
                 TOKEN: claim.token,
                 **({STATUS: status} if status else {}),
                 **({PROGRESS: progress.model_dump_json()} if progress else {}),
+                **({SEEN: seen} if seen else {}),
             },
             "ownerReferences": [owner],
         },
