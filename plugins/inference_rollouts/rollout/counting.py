@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 
 from inference_rollouts.clients.line import Line
 from inference_rollouts.core.errors import PrometheusUnavailable
+from inference_rollouts.core.judging.counters import Exporter
 from inference_rollouts.core.judging.counts import Grid, Snapshot
 from inference_rollouts.core.judging.ledger import SETTLED
 from inference_rollouts.core.judging.policy import STORM_WINDOWS, StepContext
@@ -19,6 +20,7 @@ from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.observation import (
     aanswers,
     answers,
+    exporters_of,
     queries_of,
     snapshots,
     storm_between,
@@ -147,7 +149,18 @@ class Counting:
         start = end - STORM_WINDOWS * self.grid.interval
         if start < self._since:
             return ""
-        return storm_between(self._run.clients.prometheus, self._storms, start, end)
+        clients, frozen = self._run.clients, self._run.frozen
+        own = partial(_known, partial(exporters_of, clients.reader, frozen))
+        return storm_between(clients.prometheus, self._storms, start, end, own)
+
+
+def _known(find: Callable[[], frozenset[Exporter]]) -> frozenset[Exporter]:
+    """None where the cluster does not answer: then nobody knows whose storm it is, and it is ours."""
+    try:
+        return find()
+    except Exception as error:
+        log.warning("nothing is known of the pods: %s", error)
+        return frozenset()
 
 
 def _none(error: PrometheusUnavailable) -> Answer:

@@ -36,7 +36,7 @@ from inference_rollouts.rollout.census import Census
 from inference_rollouts.rollout.claims import Claimed, by_token, claims_on
 from inference_rollouts.rollout.control import obey_all
 from inference_rollouts.rollout.floors import settle_floors
-from inference_rollouts.rollout.observation import observe_pools, resolves, storm_between
+from inference_rollouts.rollout.observation import exporters_in, observe_pools, resolves, storm_between
 from inference_rollouts.rollout.side_by_side import SideBySide
 from inference_rollouts.rollout.targets import claimable_objects
 from inference_rollouts.rollout.watching import target_of
@@ -269,8 +269,10 @@ class Guardian:
         start = end - STORM_WINDOWS * max(guard.interval, GUARDIAN_POLL)
         if start < since:
             return ""
+        pools = {guard.canary_pool, guard.stable_pool}
+        own = partial(exporters_in, self._seen, pools, watch.metric_set)
         try:
-            return storm_between(self.prometheus, watch, start, end)
+            return storm_between(self.prometheus, watch, start, end, own)
         except PrometheusUnavailable as error:
             log.warning("%s", error)
             return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from inference_rollouts.clients.kubernetes import Reader
@@ -12,6 +12,7 @@ from inference_rollouts.clients.read_once import ReadOnce
 from inference_rollouts.core.judging.counters import Exporter, windows
 from inference_rollouts.core.judging.counts import Snapshot, uneven
 from inference_rollouts.core.judging.guardrails import storms
+from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.policy import STORM_WINDOWS, Health
 from inference_rollouts.core.judging.queries import Query, queries
 from inference_rollouts.core.objects.crashes import Crashes
@@ -100,15 +101,21 @@ async def aanswers(prometheus: Prometheus, line: Line, asked: Sequence[Query], a
     return Snapshot.of_vectors(at, seen)
 
 
-def storm_between(prometheus: Prometheus, watch: StormWatch, start: float, end: float) -> str:
+def storm_between(
+    prometheus: Prometheus,
+    watch: StormWatch,
+    start: float,
+    end: float,
+    own: Callable[[], Collection[Exporter]] = frozenset,
+) -> str:
     """The sentence of a storm from `start` to `end` (Unix times, STORM_WINDOWS apart), or an empty one.
 
-    Raises PrometheusUnavailable.
+    `own` says which pods the cluster has: others' storms are not ours. Raises PrometheusUnavailable.
     """
     length = (end - start) / STORM_WINDOWS
     edges = [start + length * place for place in range(-1, STORM_WINDOWS + 1)]
     seen = [answers(prometheus, watch.queries, at) for at in edges]
-    counted = windows(watch.metric_set, watch.canary, watch.stable, seen)[-STORM_WINDOWS:]
+    counted = windows(watch.metric_set, watch.canary, watch.stable, seen, own() or None)[-STORM_WINDOWS:]
     latest = {
         name: [window.counts[name] for window in counted if name in window.counts]
         for name in (each.errors for each in watch.metric_set.sets)
@@ -150,7 +157,17 @@ def exporters_of(
     """The pods whose metrics are those of either arm, or those `chosen` of them, if there are any."""
     plan = frozen.plan
     pools = {plan.pool_of(side) for side in (plan.canary, plan.stable)}
-    kinds = {each.exporters for each in frozen.metric_set.sets}
+    return exporters_in(cluster, pools, frozen.metric_set, chosen)
+
+
+def exporters_in(
+    cluster: Reader,
+    pools: Collection[str],
+    metric_set: MetricSet,
+    chosen: Callable[[Sequence[K8sObject]], Sequence[K8sObject]] = tuple,
+) -> frozenset[Exporter]:
+    """The same of these pools, and of what the sets count that judge together."""
+    kinds = {each.exporters for each in metric_set.sets}
     return frozenset(
         (kind, pod["metadata"]["name"])
         for kind, pods in (("servers", pods_of), ("pickers", picker_pods))

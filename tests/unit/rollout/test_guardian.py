@@ -19,6 +19,7 @@ from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.watching import Watcher
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.fake_cluster import FakeCluster
+from tests.support.foreign_storm import storm_elsewhere
 from tests.support.plans import CANARY, STABLE, llm_plan
 from tests.support.routes import ref
 from tests.support.steps import Step
@@ -112,6 +113,16 @@ def test_a_guardian_that_may_not_write_leases_watches_all_the_same(monkeypatch: 
     monkeypatch.setattr(scene.cluster, "apply", forbidden)
     scene.cluster.scale(CANARY, 0)
     assert [ended.how for ended in scene.after(LEASE_SECONDS + 1).ended] == [Restored.DONE]
+
+
+def test_a_storm_in_another_cluster_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of pools with the same names, that write into the same store."""
+    scene = Scene()
+    storm_elsewhere(monkeypatch, scene.prometheus, CANARY)
+    scene.after(LEASE_SECONDS + 1)
+    for _ in range(3):
+        assert not scene.after(10).ended
+    assert scene.cluster.weights()[CANARY] == 50
 
 
 def test_a_storm_ends_it() -> None:

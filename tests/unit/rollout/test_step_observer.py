@@ -18,6 +18,7 @@ from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.rollout import reflex
 from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.step_observer import StepObserver
+from tests.support.foreign_storm import storm_elsewhere
 from tests.support.plans import CANARY, STABLE
 from tests.support.steps import Step
 
@@ -248,6 +249,12 @@ class TestTheInitialDelay:
         record = observer.finish(judgements[-1], "step_1.jsonl")["record"]
         assert step.cluster.weights() == {STABLE: 1, CANARY: 0}
         assert list(replay(record)) == record
+
+    def test_another_cluster_s_storm_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        step, observer = self.delayed()
+        storm_elsewhere(monkeypatch, step.prometheus, CANARY)
+        judgements = [observer.observe(step.since + seconds) for seconds in (0.0, 9.0, 10.0, 20.0)]
+        assert not any(each.verdict.final for each in judgements)
 
     def test_few_failures_are_no_storm_and_are_not_counted(self) -> None:
         step, observer = self.delayed()
