@@ -39,6 +39,7 @@ from inference_rollouts.core.retirement.idle import (
     activity_query,
     observed_adapter,
     observed_pool,
+    of_pods,
 )
 from inference_rollouts.core.retirement.retirement import (
     RetiredObject,
@@ -52,6 +53,7 @@ from inference_rollouts.core.retirement.retirement import (
     uses_accelerator,
 )
 from inference_rollouts.core.routing.floors import SCALERS
+from inference_rollouts.rollout.availability import picker_pods
 from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.pods import base_url, pods_of
 from inference_rollouts.rollout.ports import ports_of_pool
@@ -145,8 +147,8 @@ class PoolSubject(_Subject[PoolPlan]):
             return Observation(now, "")
         several = ports_of_pool(self.cluster, self.name)
         samples, label = self._samples(now, seconds, several)
-        names = {pod["metadata"]["name"] for pod in ready_pods(pods)}
-        return observed_pool(now, samples, label, names, several)
+        ours = of_pods(samples, label, _names(pods))
+        return observed_pool(now, ours, label, _names(ready_pods(pods)), several)
 
     def reconcile(self) -> Readiness:
         """Route, pool and what came with it, pods, workload, nodes: in this order."""
@@ -295,6 +297,8 @@ class AdapterSubject(_Subject[AdapterPlan]):
 
     def _activity(self, now: float, seconds: int) -> Observation:
         samples, label = self._samples(now, seconds)
+        if pickers := picker_pods(self.cluster, self.plan.pool):
+            samples = of_pods(samples, label, _names(pickers))
         return observed_adapter(now, samples, label, self.plan.pool)
 
     def reconcile(self) -> Readiness:
@@ -309,3 +313,7 @@ class AdapterSubject(_Subject[AdapterPlan]):
         text = f"{self.name} had no requests and was unloaded on every pod"
         self.cluster.event(pool, "AdapterUnloaded", text)
         return Readiness(Phase.READY, text)
+
+
+def _names(pods: Iterable[K8sObject]) -> set[str]:
+    return {pod["metadata"]["name"] for pod in pods}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from inference_rollouts.core.errors import Forbidden, RetirementRefused
@@ -142,3 +144,20 @@ def test_an_adapter_that_a_rewrite_sends_requests_to_stays(stage: Stage, plan: A
             act()
     assert "sends requests" in subject.observe(1.0, 5).busy
     assert stage.servers.unloaded == []
+
+
+def test_another_cluster_s_pods_of_the_same_names_keep_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are always busy, and write into the same store."""
+    query = stage.activity.query
+
+    def both(promql: str, at: float) -> list[dict[str, Any]]:
+        own = query(promql, at)
+        theirs = [{"metric": each["metric"] | {"pod": "theirs"}, "value": [at, "7"]} for each in own]
+        return [*own, *theirs]
+
+    monkeypatch.setattr(stage.activity, "query", both)
+    seen = stage.subject(stage.found()).observe(1.0, 5)
+    assert seen.busy == ""
+    assert {pod for _, pod in seen.answered} <= set(stage.cluster.pods_of(OLD))

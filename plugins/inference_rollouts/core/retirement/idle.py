@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,11 @@ def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
         labels = (*process, *own) if arm.process else process
         parts.append(_part("sum", "last", counter, labels, metric_set.pod, f"{ANSWERED}/{number}", seconds))
     return "\nor ".join(parts)
+
+
+def of_pods(samples: Sequence[Mapping[str, Any]], pod_label: str, own: Collection[str]) -> list[Any]:
+    """Those of our own pods: in one store others may have the same names for pools and adapters."""
+    return [sample for sample in samples if sample["metric"].get(pod_label, "") in own]
 
 
 def observed_pool(
