@@ -137,7 +137,7 @@ def _gauges(prometheus: Prometheus, frozen: Frozen, at: float) -> dict[tuple[str
     plan, metric_set = frozen.plan, frozen.metric_set
     if not metric_set.load:
         return None
-    query = load_query(metric_set, plan.arm(plan.canary), plan.arm(plan.stable), LOAD_SPAN)
+    query = load_query(metric_set, frozen.arm(plan.canary), frozen.arm(plan.stable), LOAD_SPAN)
     try:
         samples = prometheus.query(query, at)
     except PrometheusUnavailable as error:

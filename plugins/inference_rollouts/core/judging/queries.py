@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from inference_rollouts.core.judging.arms import Arm, Labels
+from inference_rollouts.core.judging.arms import TELLING, Arm, Labels
+from inference_rollouts.core.judging.ledger import SCRAPED
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.promql import (
     label_name,
@@ -100,7 +101,8 @@ def _duration(seconds: float) -> str:
 def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) -> str:
     """The gauges of `load` of each pod of both arms, on average over the last `seconds`.
 
-    Each sample's label SERIES is the place of its gauge in `load`.
+    Each sample's label SERIES is the place of its gauge in `load`. A server counts once, however many
+    targets scrape it.
     """
     canary, stable = metric_set.arm_of(canary), metric_set.arm_of(stable)
     both = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
@@ -109,8 +111,18 @@ def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) ->
     for place, selector in enumerate(metric_set.load):
         name, matchers = split_selector(selector)
         gauge = f"avg_over_time({name}{{{_joined(matchers, both, where)}}}[{seconds}s])"
-        parts.append(_tagged(f"sum by ({canary.label},{metric_set.pod}) ({gauge})", str(place)))
+        parts.append(_tagged(_once(gauge, metric_set.pod, canary, stable), str(place)))
     return "\nor ".join(parts)
+
+
+def _once(gauge: str, pod: str, *arms: Arm) -> str:
+    """A gauge by pod, of which each server counts once, whatever scrapes it."""
+    by_pod = f"{arms[0].label},{pod}"
+    by_target = ",".join(dict.fromkeys((arms[0].label, pod, *sorted({*SCRAPED, *TELLING}))))
+    targets = f"sum by ({by_target}) ({gauge})"
+    if not any(arm.ports for arm in arms):
+        return f"max by ({by_pod}) ({targets})"
+    return f"sum by ({by_pod}) (max by ({by_pod},{','.join(TELLING)}) ({targets}))"
 
 
 def _tagged(expression: str, tag: str) -> str:

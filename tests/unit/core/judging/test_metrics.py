@@ -1,6 +1,7 @@
 """Metric sets and their queries."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -221,12 +222,21 @@ def test_the_gauges_are_asked_for_both_pools_in_one_query() -> None:
         }
     )
     asked = load_query(metric_set, Arm("inference_pool", "new", "ns"), Arm("inference_pool", "old", "ns"), 60)
+    targets = "inference_pool,pod,container,endpoint,instance,job,prometheus_replica"
     assert asked == (
-        'label_replace(sum by (inference_pool,pod) (avg_over_time(running{inference_pool=~"new|old",'
-        'namespace="ns"}[60s])), "series", "0", "", "")\n'
-        'or label_replace(sum by (inference_pool,pod) (avg_over_time(waiting{engine="0",'
-        'inference_pool=~"new|old",namespace="ns"}[60s])), "series", "1", "", "")'
+        f"label_replace(max by (inference_pool,pod) (sum by ({targets}) "
+        '(avg_over_time(running{inference_pool=~"new|old",namespace="ns"}[60s]))), "series", "0", "", "")\n'
+        f"or label_replace(max by (inference_pool,pod) (sum by ({targets}) "
+        '(avg_over_time(waiting{engine="0",inference_pool=~"new|old",namespace="ns"}[60s]))), '
+        '"series", "1", "", "")'
     )
+
+
+def test_the_load_of_a_pod_is_that_of_all_its_servers_each_once() -> None:
+    metric_set = parse_metric_set(SMALL | {"load": "running"})
+    several = replace(CANARY, ports=(("8000",), ("8001",)))
+    asked = load_query(metric_set, several, STABLE, 60)
+    assert "sum by (inference_pool,pod) (max by (inference_pool,pod,instance,endpoint) (sum by (" in asked
 
 
 def test_the_gauges_are_asked_for_by_the_names_that_the_set_has_for_pools() -> None:
@@ -234,7 +244,8 @@ def test_the_gauges_are_asked_for_by_the_names_that_the_set_has_for_pools() -> N
     metric_set = parse_metric_set(SMALL | {"load": "running", "arm": own})
     asked = load_query(metric_set, CANARY, STABLE, 60)
     both = 'app=~"new-[A-Za-z0-9]+|old-[A-Za-z0-9]+"'
-    assert f"sum by (app,pod) (avg_over_time(running{{{both}}}[60s]))" in asked
+    assert "max by (app,pod) (sum by (app,pod," in asked
+    assert f"(avg_over_time(running{{{both}}}[60s]))" in asked
 
 
 def test_a_gateway_knows_a_pool_by_the_name_that_its_set_says_and_no_text_escapes() -> None:
