@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from inference_rollouts.core.errors import ClaimUnreadable
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, title_of
 from inference_rollouts.core.routing.rules import entries_of, matches_of, rules_of
+from inference_rollouts.core.routing.weights import MAX_WEIGHT, SPELLINGS
 
 CLAIM = "inference-rollouts.dev/claim"
 """The annotation of an object that a rollout moves."""
@@ -308,8 +309,8 @@ def read_claim(obj: K8sObject) -> Claim | None:
     if text is None:
         return None
     try:
-        return _claim_of(text)
-    except (ValidationError, RecursionError) as error:
+        return _claim_of(text, obj["kind"])
+    except (ValueError, RecursionError) as error:
         raise ClaimUnreadable(
             f"The annotation {CLAIM} of {title_of(obj)} is unreadable ({_first(error)}), so nobody knows "
             "what its weights were; they stay as they are. Set them by hand, then remove the annotation."
@@ -317,18 +318,42 @@ def read_claim(obj: K8sObject) -> Claim | None:
 
 
 @lru_cache(maxsize=2048)
-def _claim_of(text: str) -> Claim:
-    """Kept, since who watches reads the same again and again."""
-    return Claim.model_validate_json(text)
+def _claim_of(text: str, kind: str) -> Claim:
+    """Kept, since who watches reads the same again and again. Raises ValueError."""
+    claim = Claim.model_validate_json(text)
+    _require_lists(claim, kind)
+    return claim
+
+
+def _require_lists(claim: Claim, kind: str) -> None:
+    """Raises ValueError unless what was found is a weighted list, with stable in it, of this kind of object.
+
+    Every way back is computed from these lists, so that one which is none would end in the middle of it.
+    """
+    if claim.stable == claim.canary:
+        raise ValueError(f"stable and canary are both {claim.stable}")
+    field = SPELLINGS[kind].name
+    for number, place in enumerate(claim.places):
+        names = [entry.get(field) for entry in place.found]
+        weights = [entry.get("weight", 0) for entry in place.found]
+        if not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"places.{number}.found: an entry has no {field}")
+        if not all(type(weight) is int and 0 <= weight <= MAX_WEIGHT for weight in weights):
+            raise ValueError(f"places.{number}.found: a weight is no number from 0 to {MAX_WEIGHT}")
+        if claim.stable not in names:
+            raise ValueError(f"places.{number}.found: {claim.stable} is not among {', '.join(names)}")
 
 
 def read_ending(obj: K8sObject) -> LastEnding | None:
     """How the last rollout let this object go; None when nobody knows."""
     text = annotations_of(obj).get(ENDING)
     try:
-        return None if text is None else LastEnding.model_validate_json(text)
-    except (ValidationError, RecursionError):
+        last = None if text is None else LastEnding.model_validate_json(text)
+        if last and last.claim:
+            _require_lists(last.claim, obj["kind"])
+    except (ValueError, RecursionError):
         return None
+    return last
 
 
 def ended(obj: K8sObject, token: str) -> Ending | None:
@@ -347,4 +372,4 @@ def _first(error: Exception) -> str:
     if isinstance(error, ValidationError):
         mistake = error.errors()[0]
         return f"{'.'.join(map(str, mistake['loc'])) or 'all of it'}: {mistake['msg']}"
-    return "nested too deeply"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)

@@ -87,5 +87,7 @@ def _arm(value: Mapping[str, Any]) -> Arm:
     labels = {
         name: tuple((str(k), str(v)) for k, v in value.get(name, ())) for name in ("process", "request")
     }
-    ports = as_ports(value.get("ports", ()))
-    return Arm(str(value["label"]), str(value["value"]), value.get("namespace"), **labels, ports=ports)
+    namespace, ports = value.get("namespace"), as_ports(value.get("ports", ()))
+    if not (namespace is None or isinstance(namespace, str)):
+        raise TypeError(f"a namespace that is none: {namespace!r}")
+    return Arm(str(value["label"]), str(value["value"]), namespace, **labels, ports=ports)

@@ -46,7 +46,13 @@ def test_storms_are_seen_by_the_error_metrics_of_the_plan(metrics: list[str], er
 
 @pytest.mark.parametrize(
     "changes",
-    [{"metrics": None}, {"metrics": {"name": "newer"}}, {"canary": {}}, {"limits": {"storm_share": 9}}],
+    [
+        {"metrics": None},
+        {"metrics": {"name": "newer"}},
+        {"canary": {}},
+        {"canary": {"label": "pool", "value": "b", "namespace": ["default"]}},
+        {"limits": {"storm_share": 9}},
+    ],
 )
 def test_what_this_version_does_not_understand_is_not_watched_for(changes: dict[str, object]) -> None:
     guard = guard_of(Step().run.frozen).model_copy(update=changes)
