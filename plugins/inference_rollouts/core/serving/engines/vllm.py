@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -28,9 +29,10 @@ TARGET_MODULES = (
     "embed_tokens", "lm_head",
 )  # fmt: skip
 
-# Also within one argument, as a shell gets its command.
-_MAX_NUM_SEQS = re.compile(r"--max[-_]num[-_]seqs[=\s]+(\d+)")
-_MAX_LORA_RANK = re.compile(r"--max[-_]lora[-_]rank[=\s]+(\d+)")
+# Also within one argument, as a shell gets its command: over the ends of lines, and with quotes.
+_BETWEEN = r"""[=\s\\"']+"""
+_MAX_NUM_SEQS = re.compile(rf"--max[-_]num[-_]seqs{_BETWEEN}(\d+)")
+_MAX_LORA_RANK = re.compile(rf"--max[-_]lora[-_]rank{_BETWEEN}(\d+)")
 
 
 def flag_values(arguments: Iterable[str], flag: str) -> list[str]:
@@ -71,31 +73,108 @@ Options = Mapping[str, tuple[str, ...]]
 
 NAMES_FLAG = "--served-model-name"
 MODEL_FLAG = "--model"  # deprecated: `vllm serve` takes the model without a flag
-_SHORT = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size", "-dp": "--data-parallel-size"}
-_SHELLS = ("sh", "bash")
+_SHORT = {
+    "-tp": "--tensor-parallel-size",
+    "-pp": "--pipeline-parallel-size",
+    "-dp": "--data-parallel-size",
+    "-dcp": "--decode-context-parallel-size",
+    "-pcp": "--prefill-context-parallel-size",
+    "-dpn": "--data-parallel-rank",
+    "-dpr": "--data-parallel-start-rank",
+    "-dpl": "--data-parallel-size-local",
+    "-dpa": "--data-parallel-address",
+    "-dpp": "--data-parallel-rpc-port",
+    "-dpb": "--data-parallel-backend",
+    "-dph": "--data-parallel-hybrid-lb",
+    "-dpe": "--data-parallel-external-lb",
+    "-ep": "--enable-expert-parallel",
+    "-n": "--nnodes",
+    "-r": "--node-rank",
+    "-q": "--quantization",
+}
+_SHELLS = ("sh", "bash", "dash", "ash", "zsh")
+# After a shell's options, of which one that ends in o has a value: its script, in words between zeros.
+_SCRIPT = re.compile(r"(?:-[a-z]*o\0[a-z]+\0|--?[a-z-]*\0)*?-[a-z]*c\0(?:-[a-z-]*\0)*([^\0]*)")
+_OF_STREAM = re.compile(r"(?<=\s)\d(?=[<>])")  # in `2>&1`
+_ENDS_COMMAND = ";&|()<>\n"
 _NEGATIVE = re.compile(r"-\d")  # a number, no flag
 
 
 def starts_server(container: K8sObject) -> bool:
     """Whether a container says that it starts a server, itself or in a shell script."""
-    return any(word == "serve" or word.endswith("api_server") for word in _words(container))
+    return _server_words(_words(container)) is not None
 
 
 def server_options(container: K8sObject) -> Options:
     """The options with which a container starts a server, also where a shell starts it."""
-    words = _words(container)
-    for place, word in enumerate(words):
-        if word == "serve" or word.endswith("api_server"):
-            return options(words[place + 1 :])
-    return options(words)
+    script = _script(container)
+    if script is None:
+        words = _words(container)
+        return options(words if (after := _server_words(words)) is None else after)
+    for command in _commands(script):
+        if (after := _server_words(command)) is not None:
+            return options(after)
+    return {}
 
 
 def _words(container: K8sObject) -> list[str]:
-    """Command and arguments of a container; of a shell those that it is given to run."""
-    words = [str(each) for key in ("command", "args") for each in container.get(key) or ()]
-    if words and words[0].rpartition("/")[2] in _SHELLS:
-        return shlex.split(words[-1], comments=True)
-    return words
+    """Command and arguments of a container; of a shell those of all commands that it is given to run."""
+    script = _script(container)
+    return _given(container) if script is None else [word for each in _commands(script) for word in each]
+
+
+def _given(container: K8sObject) -> list[str]:
+    return [str(each) for key in ("command", "args") for each in container.get(key) or ()]
+
+
+def _server_words(words: Sequence[str]) -> Sequence[str] | None:
+    """What follows the name of a server; None where no word is one."""
+    places = (place for place, word in enumerate(words) if word == "serve" or word.endswith("api_server"))
+    place = next(places, None)
+    return None if place is None else words[place + 1 :]
+
+
+def _script(container: K8sObject) -> str | None:
+    """What a shell is given to run, also where another program starts the shell; None where none is.
+
+    One that runs the arguments after it has no server of its own.
+    """
+    words = _given(container)
+    for place, word in enumerate(words):
+        if word.rpartition("/")[2] in _SHELLS:
+            found = _SCRIPT.match("\0".join(words[place + 1 :]))
+            return None if found is None or "$@" in found[1] else found[1]
+    return None
+
+
+class _Lines(io.StringIO):
+    """A script as a lexer reads it: a comment ends before the end of its line, which ends a command too."""
+
+    def readline(self, size: int | None = -1, /) -> str:
+        line = super().readline() if size is None else super().readline(size)
+        if line.endswith("\n"):
+            self.seek(self.tell() - 1)
+        return line
+
+
+def _commands(script: str) -> list[list[str]]:
+    """The words of each command of a shell script.
+
+    One that cannot be read as such, like a document within it, is read line by line, with quotes as they are.
+    """
+    joined = _OF_STREAM.sub("", script.replace("\\\n", " "))
+    lexer = shlex.shlex(_Lines(joined), posix=True, punctuation_chars=_ENDS_COMMAND)
+    lexer.whitespace, lexer.whitespace_split = " \t\r", True
+    commands: list[list[str]] = [[]]
+    try:
+        for word in lexer:
+            if word and not word.strip(_ENDS_COMMAND):
+                commands.append([])
+            else:
+                commands[-1].append(word)
+    except ValueError:
+        return [re.split(f"[{_ENDS_COMMAND}]", line)[0].split() for line in joined.splitlines()]
+    return commands
 
 
 def options(arguments: Iterable[str]) -> Options:
@@ -130,7 +209,7 @@ def with_options(container: K8sObject, wanted: Options) -> dict[str, list[str]]:
     if not wanted:
         return {}
     command, args = (list(map(str, container.get(key) or ())) for key in ("command", "args"))
-    if command and command[0].rpartition("/")[2] in _SHELLS:
+    if _script(container) is not None:
         raise PlanInvalid(
             f"The plan is invalid: container {container.get('name')} starts its server in a shell script, "
             "where arguments cannot be changed; start the server itself, or use templates."
