@@ -24,7 +24,7 @@ from inference_rollouts.core.objects.readiness import (
     route_readiness,
     worst,
 )
-from inference_rollouts.core.routing.drift import in_order, own_claim
+from inference_rollouts.core.routing.drift import own_claim, untouched
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.guard import StormWatch
 from inference_rollouts.rollout.availability import availability_of, picker_pods
@@ -131,7 +131,7 @@ def observe_cluster(cluster: Reader, frozen: Frozen, crashes: Crashes) -> Cluste
     plan, cluster = frozen.plan, ReadOnce(cluster)
     moved = [cluster.get(target.api, target.kind, target.name) for target in frozen.targets]
     for obj in moved:
-        in_order(obj, own_claim(obj, frozen.token))
+        untouched(obj, own_claim(obj, frozen.token))
     routes = worst(
         route_readiness(obj, frozen.parents_for(obj["metadata"]["name"]))
         for obj in moved

@@ -95,6 +95,41 @@ def in_order(obj: K8sObject, claim: Claim) -> list[Located]:
     return located
 
 
+def untouched(obj: K8sObject, claim: Claim) -> list[Located]:
+    """The same, and each entry that gets requests means what it meant. Raises RouteDrift when one does not.
+
+    For whoever goes on. The way back needs no more than that our weights stand there.
+    """
+    located = in_order(obj, claim)
+    for each in located:
+        wanted = expected_entries(obj, each.place, claim)
+        if other := sorted(_meant(obj, each.rule) - _meant(obj, {spelling_of(obj).field: wanted})):
+            name, *rest = other[0]
+            what = ", ".join(f"{key} {value}" for key, value in zip(_MEANING, rest, strict=True) if value)
+            by = ", ".join(writers(obj)) or "an unknown field manager"
+            raise RouteDrift(
+                f"{title_of(obj)} was changed by {by}: {name} means another backend now ({what}). Its "
+                f"weights are as this rollout had set them, {describe(wanted, spelling_of(obj))}."
+            )
+    return located
+
+
+def _meant(obj: K8sObject, rule: K8sObject) -> set[tuple[str, ...]]:
+    """What the entries of a rule that get requests mean: their names, and what else says which object."""
+    own, spelling = {"namespace": obj["metadata"].get("namespace", "")}, spelling_of(obj)
+    entries = entries_of(obj, rule)
+    weighed = zip(entries, weights_of(entries, spelling), strict=True)
+    return {
+        (entry[spelling.name], *(str(entry.get(key, own.get(key, ""))) for key in _MEANING))
+        for entry, weight in weighed
+        if weight
+    }
+
+
+_MEANING = ("group", "kind", "namespace")
+"""The fields of a backendRef that say, beside its name, which object it is."""
+
+
 def is_as_found(obj: K8sObject, claim: Claim) -> bool:
     """Whether every rule that the rollout found is there again with its weights as found."""
     located = locate(obj, claim)
@@ -121,15 +156,18 @@ def expected_filters(place: Place, claim: Claim) -> list[dict[str, Any]] | None:
     """What a rule's filters must be while the rollout owns them: while it mirrors. Else None."""
     if not claim.mirror:
         return None
-    stable = next(entry for entry in place.found if entry["name"] == claim.stable)
-    # A mirror's backend is a plain reference, without what else a weighted one has.
-    backend = {key: value for key, value in stable.items() if key not in ("weight", "filters")}
-    backend["name"] = claim.canary
     mirror = {
         "type": "RequestMirror",
-        "requestMirror": {"backendRef": backend, "percent": claim.mirror},
+        "requestMirror": {"backendRef": mirrored_to(place, claim), "percent": claim.mirror},
     }
     return [*(place.filters or ()), mirror]
+
+
+def mirrored_to(place: Place, claim: Claim) -> dict[str, Any]:
+    """The canary as a plain reference, without what else a weighted one has."""
+    stable = next(entry for entry in place.found if entry["name"] == claim.stable)
+    plain = {key: value for key, value in stable.items() if key not in ("weight", "filters")}
+    return plain | {"name": claim.canary}
 
 
 def weights_now(obj: K8sObject, claim: Claim) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, title_of
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, part, title_of
 from inference_rollouts.core.routing.claim import (
     CLAIM,
     ENDING,
@@ -31,6 +31,8 @@ from inference_rollouts.core.routing.drift import (
     expected_filters,
     in_order,
     locate,
+    mirrored_to,
+    untouched,
 )
 from inference_rollouts.core.routing.rules import entries_of, spelling_of
 from inference_rollouts.core.routing.weights import MAX_WEIGHT, at_percent, numbered, totals, with_weights
@@ -74,7 +76,7 @@ def attach_patch(obj: K8sObject, claim: Claim) -> Patch:
 
 def shift_patch(obj: K8sObject, claim: Claim, moved: Claim) -> Patch:
     """Give the canary what `moved` says and remember it. Raises RouteDrift unless all is as we left it."""
-    in_order(obj, claim)
+    untouched(obj, claim)
     return [*_rewrite(obj, moved), *_set_rules(obj, claim, moved)]
 
 
@@ -95,7 +97,7 @@ def command_patch(obj: K8sObject, claim: Claim) -> Patch:
 
 def commit_patch(obj: K8sObject, claim: Claim) -> Patch:
     """Remember that promotion is decided. Raises RouteDrift unless all is as we left it."""
-    in_order(obj, claim)
+    untouched(obj, claim)
     return _rewrite(obj, claim.with_(committed=True))
 
 
@@ -139,7 +141,7 @@ def restore_patch(obj: K8sObject, claim: Claim, last: LastEnding) -> Patch:
 
 def promote_patch(obj: K8sObject, claim: Claim, last: LastEnding) -> Patch:
     """Let the object go with its weights as they are. Raises RouteDrift unless all is as we left it."""
-    tests = [_test(each.path, each.rule) for each in in_order(obj, claim)]
+    tests = [_test(each.path, each.rule) for each in untouched(obj, claim)]
     return [*_still_claimed(obj), *tests, *_release(obj, last)]
 
 
@@ -290,13 +292,9 @@ def _without_mirror(each: Located, claim: Claim) -> Sequence[dict[str, Any]] | N
     live = list(each.rule.get("filters") or ())
     if live == expected_filters(each.place, claim):
         return each.place.filters or ()
-    rest = [each for each in live if not _mirrors_to(each, claim.canary)]
+    ours = mirrored_to(each.place, claim)
+    rest = [each for each in live if part(each, "requestMirror", "backendRef") != ours]
     return rest if len(rest) < len(live) else None
-
-
-def _mirrors_to(rule_filter: K8sObject, pool: str) -> bool:
-    backend = (rule_filter.get("requestMirror") or {}).get("backendRef") or {}
-    return bool(backend.get("name") == pool)
 
 
 def _set_filters(each: Located, filters: Sequence[dict[str, Any]] | None) -> dict[str, Any]:

@@ -155,6 +155,53 @@ def test_foreign_weights_are_drift_and_name_who_wrote() -> None:
         own(live)
 
 
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"group": "inference.networking.x-k8s.io"},
+        {"namespace": "other"},
+        {"group": "", "kind": "Service"},
+        {"kind": "InferencePoolImport"},
+    ],
+)
+def test_a_name_that_means_another_backend_stops_what_goes_on_and_not_the_way_back(
+    which: int, change: Any
+) -> None:
+    before = shifted(attached(route([ref("llm-pool")])), 50)
+    live = copy.deepcopy(before)
+    live["spec"]["rules"][0]["backendRefs"][which] |= change
+    claim = own(live)
+    with pytest.raises(RouteDrift, match="means another backend now"):
+        drift.untouched(live, claim)
+    for patch in (
+        lambda: patches.shift_patch(live, claim, claim.with_(percent=80)),
+        lambda: patches.commit_patch(live, claim),
+        lambda: patches.promote_patch(live, claim, ending(claim, Ending.PROMOTED)),
+    ):
+        with pytest.raises(RouteDrift):
+            patch()
+    assert refs(restored(live)) == [("llm-pool", None)]
+
+
+def test_the_namespace_of_the_route_may_be_said_or_not() -> None:
+    live = shifted(attached(route([ref("llm-pool")])), 50)
+    live["spec"]["rules"][0]["backendRefs"][1]["namespace"] = "default"
+    assert drift.untouched(live, own(live))
+
+
+def test_a_mirror_of_others_to_something_called_like_the_canary_stays() -> None:
+    before = route([ref("llm-pool")])
+    theirs = {"type": "RequestMirror", "requestMirror": {"backendRef": service("new")}}
+    before["spec"]["rules"][0]["filters"] = [theirs]
+    live = shifted(attached(before), 0, 1, mirror=20)
+    added = {"type": "RequestHeaderModifier"}
+    live["spec"]["rules"][0]["filters"].append(added)
+    claim = drift.own_claim(live, TOKEN)
+    left = apply_patch(live, patches.retreat_patch(live, claim))
+    assert left["spec"]["rules"][0]["filters"] == [theirs, added]
+
+
 def test_somebody_else_putting_the_weights_back_counts_as_restored() -> None:
     before = route([ref("llm-pool")])
     live = shifted(attached(before), 5)
