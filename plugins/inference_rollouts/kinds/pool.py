@@ -78,7 +78,7 @@ class PoolRollout:
         pools.check_canary(cluster, self.plan, adopted=adopted)
         pool = pools.routed_pool(cluster, self.plan, targets)
         plan, taken = self._adopt(clients, parents) if adopted else self._create(clients, pool)
-        taken.findings += takeover.backends(moved, plan.stable, self.places)
+        taken.findings += takeover.backends(moved, plan.stable, plan.canary, self.places)
         takeover.check(taken.findings, plan)
         routing.warn_of_stickiness(moved, self.places, taken.manifests)
         previews = trial.previews(cluster, plan, run, targets)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
-from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.k8s import K8sObject, group_of
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.objects.parents import Parent
 from inference_rollouts.core.objects.readiness import Phase, pool_readiness
 from inference_rollouts.core.plan.plan import Plan, PoolPlan
-from inference_rollouts.core.routing.route import carries, named_groups
+from inference_rollouts.core.routing.route import named_groups, rules_carrying
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.preview import is_preview_of
+from inference_rollouts.preflight.routing import all_routes
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.targets import find_pool, route_places
 from inference_rollouts.rollout.workloads import workloads_of
@@ -68,10 +68,13 @@ def is_adopted(cluster: Cluster, plan: PoolPlan, moved: Sequence[tuple[Target, K
 
 def check_canary(cluster: Cluster, plan: PoolPlan, *, adopted: bool) -> None:
     """The canary pool serves nobody yet, and what bears its name is a former rollout's, or `adopted`."""
-    for route in cluster.select(GATEWAY_API, "HTTPRoute"):
-        if carries(route, plan.canary) and not is_preview_of(route, plan.name):
+    for route in all_routes(cluster):
+        meta = route["metadata"]
+        if rules_carrying(route, plan.canary, plan.namespace) and not is_preview_of(route, plan.name):
+            here = meta.get("namespace", plan.namespace) == plan.namespace
+            title = meta["name"] if here else f"{meta['namespace']}/{meta['name']}"
             raise RouteRefused(
-                f"HTTPRoute {route['metadata']['name']} sends traffic to InferencePool {plan.canary}; "
+                f"HTTPRoute {title} sends traffic to InferencePool {plan.canary}; "
                 "a canary must be a pool that serves nobody yet."
             )
     running = [each for each in workloads_of(cluster)[0] if each["metadata"]["name"] == plan.canary]

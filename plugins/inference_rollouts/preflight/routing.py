@@ -42,7 +42,7 @@ def others(cluster: Cluster, plan: PoolPlan, targets: tuple[Target, ...]) -> tup
     """The rules that send traffic to the stable pool too and are not moved: they serve somebody else."""
     moved = {target.name for target in targets}
     others = []
-    for obj in _all_routes(cluster):
+    for obj in all_routes(cluster):
         name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", plan.namespace)
         is_here = namespace == plan.namespace
         ours = {place.path for place in route_places(plan, obj)} if is_here and name in moved else set()
@@ -58,7 +58,7 @@ def others(cluster: Cluster, plan: PoolPlan, targets: tuple[Target, ...]) -> tup
     return tuple(others)
 
 
-def _all_routes(cluster: Cluster) -> list[K8sObject]:
+def all_routes(cluster: Cluster) -> list[K8sObject]:
     """The HTTPRoutes of all namespaces, any of which may name a pool; where they may be read."""
     try:
         return cluster.select_everywhere(GATEWAY_API, "HTTPRoute")

@@ -14,7 +14,7 @@ from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, labels_of, title_of
 from inference_rollouts.core.objects.readiness import picker_reference
 from inference_rollouts.core.objects.selectors import Labels, service_labels
-from inference_rollouts.core.objects.takeover import Finding, Overlap, Verdict, overlaps, problems
+from inference_rollouts.core.objects.takeover import Finding, Overlap, Verdict, overlaps, problems, shown
 from inference_rollouts.core.objects.workload_kinds import (
     NUMBERING,
     is_workload,
@@ -71,15 +71,35 @@ def check_overlaps(cluster: Cluster, plan: PoolPlan, stable: Stable, manifests: 
 
 
 def backends(
-    moved: Sequence[tuple[Target, K8sObject]], stable: str, places: SelectPlaces
+    moved: Sequence[tuple[Target, K8sObject]], stable: str, canary: str, places: SelectPlaces
 ) -> Iterator[Finding]:
-    """What the backendRef of stable has beside its name and weight, in each rule that moves."""
+    """What the backendRef of stable has beside its name and weight, in each rule that moves.
+
+    A canary that stands in a rule already keeps its own: nobody looked whether it is like stable's.
+    """
     for target, obj in moved:
         for place in places(obj):
-            entry = next(each for each in place.found if each["name"] == stable)
-            rest = ", ".join(key for key in entry if key not in ("group", "kind", "name", "weight"))
-            if rest:
-                yield Finding(str(target), f"{place.path}.backendRefs", rest, rest, Verdict.TAKEN_OVER)
+            entries = {each["name"]: each for each in reversed(place.found)}
+            old, own = entries[stable], entries.get(canary)
+            where, keys = f"{place.path}.backendRefs", _beside_names(old)
+            if own is not None:
+                yield from _unlike(str(target), where, old, own)
+            elif keys:
+                yield Finding(str(target), where, ", ".join(keys), ", ".join(keys), Verdict.TAKEN_OVER)
+
+
+def _unlike(title: str, where: str, old: K8sObject, own: K8sObject) -> Iterator[Finding]:
+    """In what the canary's own backendRef is not like stable's."""
+    for key in dict.fromkeys([*_beside_names(old), *_beside_names(own)]):
+        before, after = old.get(key), own.get(key)
+        verdict = Verdict.TAKEN_OVER if before == after else Verdict.DIFFERS
+        why = "" if before == after else "its backendRef stands in the rule already"
+        essential = before != after
+        yield Finding(title, f"{where}.{key}", shown(before), shown(after), verdict, why, essential)
+
+
+def _beside_names(entry: K8sObject) -> list[str]:
+    return [key for key in entry if key not in ("group", "kind", "name", "weight")]
 
 
 def check(findings: Sequence[Finding], plan: PoolPlan) -> None:

@@ -56,6 +56,23 @@ def test_a_canary_that_serves_another_route() -> None:
     refused(RouteRefused, "HTTPRoute other-route sends traffic to InferencePool llm-pool-version-2", cluster)
 
 
+def test_a_canary_that_serves_a_route_of_another_namespace() -> None:
+    """As a ReferenceGrant allows."""
+    cluster = FakeCluster()
+    other = route([ref("llm-pool-version-2") | {"namespace": "default"}])
+    other["metadata"] |= {"name": "other-route", "namespace": "chat"}
+    cluster.put("gateway.networking.k8s.io/v1", "HTTPRoute", other)
+    refused(RouteRefused, "HTTPRoute chat/other-route sends traffic to InferencePool", cluster)
+
+
+def test_a_route_of_another_namespace_may_have_a_pool_of_the_same_name_there() -> None:
+    cluster = FakeCluster()
+    other = route([ref("llm-pool-version-2")])
+    other["metadata"] |= {"name": "other-route", "namespace": "chat"}
+    cluster.put("gateway.networking.k8s.io/v1", "HTTPRoute", other)
+    assert run_on(cluster)
+
+
 def test_the_status_of_an_old_pool_counts() -> None:
     cluster = old_cluster()
     for condition in cluster.objects["InferencePool", "llm-pool"]["status"]["parent"][0]["conditions"]:
@@ -89,6 +106,26 @@ def test_going_back_to_the_pool_of_before_adopts_it_and_changes_nothing_of_it(no
     run.attach()
     assert set(cluster.writes) == {("HTTPRoute", "routes-to-llm"), *lease_writes(cluster)}
     assert cluster.weights() == {"llm-pool": 0, "llm-pool-2": 100}
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_an_adopted_canary_has_the_filters_that_stable_has_or_it_is_said(where: int) -> None:
+    cluster = promoted()
+    entry = cluster.route["spec"]["rules"][0]["backendRefs"][where]
+    entry["filters"] = [{"type": "RequestHeaderModifier"}]
+    refused(ClusterRefused, "backendRefs.filters differs", cluster, **BACK)
+    accepted = ["HTTPRoute./spec/rules/0.backendRefs.filters"]
+    assert run_on(cluster, **BACK, accept_differences=accepted)
+
+
+def test_an_adopted_canary_with_all_that_stable_has_takes_it_over() -> None:
+    cluster = promoted()
+    for entry in cluster.route["spec"]["rules"][0]["backendRefs"]:
+        entry["filters"] = [{"type": "RequestHeaderModifier"}]
+    findings = run_on(cluster, **BACK).frozen.findings
+    assert [(each.field, str(each.verdict)) for each in findings][1:] == [
+        ("/spec/rules/0.backendRefs.filters", "taken over")
+    ]
 
 
 def lease_writes(cluster: FakeCluster) -> set[tuple[str, str]]:
