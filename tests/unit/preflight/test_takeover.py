@@ -11,6 +11,7 @@ from inference_rollouts.core.objects.succession import Succession, renamed
 from inference_rollouts.core.objects.takeover import Verdict
 from inference_rollouts.core.plan.plan import parse_plan
 from inference_rollouts.core.reporting.changes import changes
+from tests.support.fake_cluster import FakeCluster
 from tests.support.freezing import freeze
 from tests.support.real_pool import CANARY, FILTERS, SIX_LINES, STABLE, real_pool, servers
 from tests.support.taking_over import frozen, made, of_templates, put, rows
@@ -150,6 +151,57 @@ def test_an_autoscaler_that_leaves_nothing_where_nobody_asks_leaves_the_canary()
         for name in (STABLE, CANARY)
         for path, found, held in (("/spec/idleReplicaCount", 0, None), ("/spec/minReplicaCount", 1, 2))
     ]
+
+
+def keda(**more: Any) -> FakeCluster:
+    """Stable is scaled by KEDA, by what its servers say."""
+    cluster = real_pool()
+    del cluster.objects["HorizontalPodAutoscaler", STABLE]
+    spec = {"scaleTargetRef": {"name": STABLE}, "minReplicaCount": 2, **more}
+    put(cluster, "keda.sh/v1alpha1", "ScaledObject", STABLE, spec)
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("query", "now"),
+    [
+        ('sum(vllm:num_requests_waiting{inference_pool="chat"})', '{inference_pool="chat-v2"}'),
+        ("sum(x{namespace='chat', pool=~'chat'})", "{namespace='chat', pool=~'chat-v2'}"),
+        ('avg(x{pod=~"chat-.*", model_name="chat"})', '{pod=~"chat-v2-.*", model_name="chat"}'),
+        ('x{deployment = "chat"} > 0', 'deployment = "chat-v2"'),
+        ('x{inference_pool="chatty"}', 'inference_pool="chatty"'),
+    ],
+)
+def test_a_copied_autoscaler_goes_by_what_the_canary_has_to_do(query: str, now: str) -> None:
+    trigger = {"type": "prometheus", "metadata": {"query": query}, "authenticationRef": {"name": STABLE}}
+    copy = made(frozen(keda(triggers=[trigger])))["ScaledObject", CANARY]["spec"]["triggers"][0]
+    assert now in copy["metadata"]["query"]
+    assert copy["authenticationRef"] == {"name": STABLE}, "it is not copied"
+
+
+def test_a_copied_autoscaler_makes_one_of_its_own() -> None:
+    """Two that want the same one would take it from each other, and stable would be scaled no more."""
+    advanced = {"horizontalPodAutoscalerConfig": {"name": "chat-hpa", "behavior": {}}}
+    copy = made(frozen(keda(advanced=advanced)))["ScaledObject", CANARY]["spec"]
+    assert copy["advanced"] == {"horizontalPodAutoscalerConfig": {"name": "chat-v2-hpa", "behavior": {}}}
+
+
+def test_an_external_metric_of_stable_becomes_one_of_the_canary() -> None:
+    cluster = real_pool()
+    labels = {"metric.labels.inference_pool": STABLE, "resource.labels.namespace_name": STABLE}
+    metric = {"name": "prometheus.googleapis.com|vllm:x|gauge", "selector": {"matchLabels": labels}}
+    scaler = cluster.objects["HorizontalPodAutoscaler", STABLE]
+    scaler["spec"]["metrics"] = [{"type": "External", "external": {"metric": metric}}]
+    [copied] = made(frozen(cluster))["HorizontalPodAutoscaler", CANARY]["spec"]["metrics"]
+    labels["metric.labels.inference_pool"] = CANARY
+    assert copied["external"]["metric"]["selector"]["matchLabels"] == labels
+
+
+def test_where_a_copied_autoscaler_still_names_stable_it_is_said() -> None:
+    triggers = [{"type": "kafka", "metadata": {"consumerGroup": STABLE, "topic": "chat-topic"}}]
+    told = rows(frozen(keda(triggers=triggers)), Verdict.DIFFERS)
+    assert "ScaledObject chat spec.triggers[0].metadata.consumerGroup" in told
+    assert not any("topic" in each or "scaleTargetRef" in each for each in told)
 
 
 def test_what_a_controller_made_is_its_controller_s(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, labels_of, part, parts
+from inference_rollouts.core.objects.measured import measuring
 from inference_rollouts.core.objects.ownership import OWNER_LABEL
 from inference_rollouts.core.objects.selectors import FIELDS, TERMS, Labels, selector_of, selects
 from inference_rollouts.core.objects.workload_kinds import CONTROLLED
@@ -31,6 +32,8 @@ _TRACKING = re.compile(
     r"|autoscaling\.alpha\.kubernetes\.io/.*|cloud\.google\.com/neg-status|inference-rollouts\.dev/.*)$"
 )
 _DEFAULT_KINDS = {"scaleTargetRef": "Deployment", "endpointPickerRef": "Service", "extensionRef": "Service"}
+AUTOSCALERS = frozenset({"HorizontalPodAutoscaler", "ScaledObject"})
+"""The kinds that make a workload larger and smaller by what they measure."""
 _OF_SERVICES = ("clusterIP", "clusterIPs", "healthCheckNodePort", "ipFamilies")
 
 
@@ -104,7 +107,25 @@ class Succession:
                 made[key] = self.retargeted(value)
         if isinstance(made.get("spec"), Mapping):
             made["spec"] = self._spec(obj, made["spec"])
+            if obj["kind"] in AUTOSCALERS:
+                made["spec"] = self._scaling(measuring(made["spec"], self.measured))
         return made
+
+    @property
+    def measured(self) -> Mapping[str, str]:
+        """By what names metrics know stable's pool, workloads, Services and pods, with the canary's."""
+        return {value: new for (_, value), new in self.labels.items()} | {
+            name: new for (_, name), new in self.names.items()
+        }
+
+    def _scaling(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """KEDA's may name the autoscaler that it is to make, which stable's would then share."""
+        advanced = part(spec, "advanced")
+        made = part(advanced, "horizontalPodAutoscalerConfig")
+        if "name" not in made:
+            return spec
+        named = {**made, "name": self.name_for(str(made["name"]))}
+        return {**spec, "advanced": {**advanced, "horizontalPodAutoscalerConfig": named}}
 
     def retargeted(
         self, value: Any, key: str = "", labels: Mapping[tuple[str, str], str] | None = None

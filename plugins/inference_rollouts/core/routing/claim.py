@@ -341,7 +341,9 @@ def _require_lists(claim: Claim, kind: str) -> None:
         if not all(type(weight) is int and 0 <= weight <= MAX_WEIGHT for weight in weights):
             raise ValueError(f"places.{number}.found: a weight is no number from 0 to {MAX_WEIGHT}")
         if claim.stable not in names:
-            raise ValueError(f"places.{number}.found: {claim.stable} is not among {', '.join(names)}")
+            raise ValueError(
+                f"places.{number}.found: {claim.stable} is not among {', '.join(map(str, names))}"
+            )
 
 
 def read_ending(obj: K8sObject) -> LastEnding | None:

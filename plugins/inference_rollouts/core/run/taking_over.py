@@ -9,9 +9,16 @@ from typing import Any
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, fields_of, part, parts, title_of
+from inference_rollouts.core.objects.measured import still_named
 from inference_rollouts.core.objects.readiness import picker_reference
 from inference_rollouts.core.objects.selectors import Labels, selector_of, selects, service_labels
-from inference_rollouts.core.objects.succession import REFERENCES, Succession, label_changes, renamed
+from inference_rollouts.core.objects.succession import (
+    AUTOSCALERS,
+    REFERENCES,
+    Succession,
+    label_changes,
+    renamed,
+)
 from inference_rollouts.core.objects.takeover import Finding, Verdict, compared, finding, not_copied, shown
 from inference_rollouts.core.objects.workload_kinds import (
     CONTROLLED,
@@ -236,8 +243,17 @@ def _take_over_one(
         result.findings += compared(obj, _as_seen(counterpart, seen), succession)
         return
     result.findings.append(finding(obj, Verdict.TAKEN_OVER, copy["metadata"]["name"]))
+    if obj["kind"] in AUTOSCALERS:
+        result.findings += _still_measured(obj, copy, succession)
     result.findings += hold(obj, copy, _size_of(part(copy, "spec", "scaleTargetRef"), result.manifests))
     result.copies.append((obj, copy))
+
+
+def _still_measured(obj: K8sObject, copy: K8sObject, succession: Succession) -> Iterator[Finding]:
+    """Where a copied autoscaler may go by what stable has to do, and take pods away from the canary."""
+    why = "it names what is stable's: see that it goes by what the canary has to do"
+    for path, text in still_named(part(copy, "spec"), succession.measured):
+        yield finding(obj, Verdict.DIFFERS, text, f"spec.{path}", text, why)
 
 
 def _does_the_same(manifest: K8sObject, copy: K8sObject, succession: Succession) -> bool:

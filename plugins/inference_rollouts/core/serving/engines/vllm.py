@@ -147,14 +147,22 @@ def _script(container: K8sObject) -> str | None:
     return None
 
 
-class _Lines(io.StringIO):
+class _Lines:
     """A script as a lexer reads it: a comment ends before the end of its line, which ends a command too."""
 
-    def readline(self, size: int | None = -1, /) -> str:
-        line = super().readline() if size is None else super().readline(size)
-        if line.endswith("\n"):
-            self.seek(self.tell() - 1)
+    def __init__(self, script: str) -> None:
+        self._script = io.StringIO(script)
+
+    def read(self, size: int, /) -> str:
+        return self._script.read(size)
+
+    def readline(self) -> str:
+        if (line := self._script.readline()).endswith("\n"):
+            self._script.seek(self._script.tell() - 1)
         return line
+
+    def close(self) -> None:
+        self._script.close()
 
 
 def _commands(script: str) -> list[list[str]]:
