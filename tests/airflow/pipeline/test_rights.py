@@ -15,7 +15,7 @@ import yaml
 from airflow.sdk import get_current_context
 
 from inference_rollouts.clients.include import load_plan
-from inference_rollouts.core.objects.api_groups import GKE_API, POLICY_KINDS
+from inference_rollouts.core.objects.api_groups import GATEWAY_API, GKE_API, POLICY_KINDS
 from inference_rollouts.core.versions.version import canary_name
 from inference_rollouts.dag import build_dag
 from inference_rollouts.guardian_dag import build_guardian_dag
@@ -161,6 +161,7 @@ def google(cluster: FakeCluster) -> FakeCluster:
     """GKE, with all that plans may ask of it."""
     cluster.served |= {(GKE_API, kind) for kind in POLICY_KINDS}
     cluster.served |= {
+        (GATEWAY_API, "GRPCRoute"),
         ("monitoring.googleapis.com/v1", "PodMonitoring"),
         ("cloud.google.com/v1", "ComputeClass"),
     }
