@@ -18,7 +18,7 @@ from inference_rollouts.clients.discovery import Discovery, Extensions, root
 from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable, NotFound
 from inference_rollouts.core.faults import field_owners
 from inference_rollouts.core.limits import EVENT_TIMEOUT, KUBERNETES_TIMEOUT, LIST_TIMEOUT
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, event_name
 from inference_rollouts.core.objects.ownership import OWNER
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class KubernetesCluster:
         body = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{meta['name']}.{secrets.token_hex(8)}", "namespace": self.namespace},
+            "metadata": {"name": event_name(meta["name"], secrets.token_hex(8)), "namespace": self.namespace},
             "involvedObject": {
                 "apiVersion": about["apiVersion"],
                 "kind": about["kind"],

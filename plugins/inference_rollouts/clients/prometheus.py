@@ -164,8 +164,8 @@ def _skew(url: str, ahead: float) -> tuple[str, ...]:
 
 
 def _words(reply: Reply, access: Access) -> str:
-    """Why a query failed: in Prometheus's words, else in HTTP's."""
+    """Why a query failed: in the store's words (Google's are an object), else in HTTP's."""
+    said = bodies.complaint({"error": error}) if (error := reply.object.get("error")) else ""
     if reply.status in (401, 403):
-        return f"{reply.reason}. {access.credentials}"
-    error = reply.object.get("error")
-    return bodies.one_line(error or f"{reply.reason}, and nothing that Prometheus would say")
+        return f"{said.rstrip('.') or reply.reason}. {access.credentials}"
+    return said or f"{reply.reason}, and nothing that Prometheus would say"

@@ -167,7 +167,8 @@ def mistakes(error: ValidationError, tags: Collection[str] = ()) -> str:
     """Every mistake in one phrase: where, what, and what was given. `tags` are no part of the place."""
     found = error.errors()
     wrong = {each["loc"][:-1] for each in found}
-    return "; ".join(_mistake(each, tags) for each in found if not _follows(each, wrong))
+    phrases = (_mistake(each, tags) for each in found if not _follows(each, wrong))
+    return " ".join("; ".join(phrases).split())
 
 
 def _follows(error: Any, wrong: Collection[tuple[Any, ...]]) -> bool:

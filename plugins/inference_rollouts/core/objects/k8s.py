@@ -10,6 +10,10 @@ K8sObject = Mapping[str, Any]
 """An object, or a part of one, as parsed from JSON."""
 
 
+LONGEST_NAME = 253
+"""Characters of most objects' names: they are DNS subdomains."""
+
+
 def group_of(obj: K8sObject) -> str:
     """The API group of an object; empty for the core group's `v1`."""
     return str(obj["apiVersion"]).partition("/")[0] if "/" in str(obj["apiVersion"]) else ""
@@ -18,6 +22,11 @@ def group_of(obj: K8sObject) -> str:
 def title_of(obj: K8sObject) -> str:
     """Kind and name, as sentences name an object."""
     return f"{obj['kind']} {obj['metadata']['name']}"
+
+
+def event_name(about: str, mark: str) -> str:
+    """The name of an Event about an object of this name, whose own may be as long as a name can be."""
+    return f"{about[: LONGEST_NAME - len(mark) - 1].rstrip('-.')}.{mark}"
 
 
 def annotations_of(obj: K8sObject) -> Mapping[str, str]:

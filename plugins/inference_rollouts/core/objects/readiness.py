@@ -18,6 +18,7 @@ from inference_rollouts.core.objects.parents import (
     reports_of,
     route_statuses,
 )
+from inference_rollouts.core.objects.quantities import requested, units
 
 
 class Phase(StrEnum):
@@ -83,7 +84,7 @@ def nodes_readiness(
     tolerated = [node for node in meant if any(_suits(node, each) for each in wanted)]
     resource = wanted[0].resource
     total = {
-        node["metadata"]["name"]: int(node["status"].get("allocatable", {}).get(resource, 0))
+        node["metadata"]["name"]: units(part(node, "status", "allocatable").get(resource, 0))
         for node in tolerated
     }
     free = dict(total)
@@ -93,15 +94,15 @@ def nodes_readiness(
             pod.get("status", {}).get("phase") in ("Succeeded", "Failed"),
         )
         if name in free and not ended and not own.items() <= (pod["metadata"].get("labels") or {}).items():
-            free[name] -= _requested(pod, resource)
-    needed, units = sum(each.count for each in wanted), sum(each.count * each.each for each in wanted)
+            free[name] -= requested(pod, resource)
+    needed, wished = sum(each.count for each in wanted), sum(each.count * each.each for each in wanted)
     words = (
         f"{len(usable)} of {len(nodes)} nodes ready, {sum(free.values())} of {sum(total.values())} "
-        f"{resource} free, {units} needed"
+        f"{resource} free, {wished} needed"
     )
     if tainted := len(meant) - len(tolerated):
         words += f"; {tainted} of them are tainted for others"
-    enough = units <= sum(free.values())
+    enough = wished <= sum(free.values())
     fitting = _placed(tolerated, free, wanted)
     if fitting < needed and enough:
         sizes = " or ".join(str(each) for each in sorted({each.each for each in wanted}))
@@ -281,8 +282,3 @@ def restarted_at(status: K8sObject) -> float:
     ended = moment(part(status, "lastState", "terminated").get("finishedAt"))
     began = moment(part(status, "state", "running").get("startedAt"))
     return ended or began or -math.inf
-
-
-def _requested(pod: K8sObject, resource: str) -> int:
-    containers = pod["spec"].get("containers", ())
-    return sum(int(c.get("resources", {}).get("requests", {}).get(resource, 0)) for c in containers)

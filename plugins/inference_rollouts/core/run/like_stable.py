@@ -19,6 +19,7 @@ from inference_rollouts.core.nodes.provisioners import (
 )
 from inference_rollouts.core.objects.inference_pool import ports
 from inference_rollouts.core.objects.k8s import K8sObject, part, parts, title_of
+from inference_rollouts.core.objects.quantities import units
 from inference_rollouts.core.objects.succession import POOL_LABEL as METRICS_LABEL
 from inference_rollouts.core.objects.succession import Succession
 from inference_rollouts.core.objects.workload_kinds import (
@@ -258,9 +259,9 @@ def _accelerator(given: Accelerator, container: K8sObject) -> Accelerator:
 def _extended(container: K8sObject) -> Iterator[tuple[str, int]]:
     """The extended resources of a container, such as nvidia.com/gpu, with their units."""
     for side in ("limits", "requests"):
-        for name, units in part(container, "resources", side).items():
-            if "/" in name and str(units).isdecimal() and int(units):
-                yield name, int(units)
+        for name, amount in part(container, "resources", side).items():
+            if "/" in name and (whole := units(amount)):
+                yield name, whole
 
 
 def _without_extended(container: K8sObject, side: str) -> dict[str, Any]:

@@ -148,3 +148,9 @@ def test_every_number_has_bounds(changes: dict[str, Any]) -> None:
 def test_a_field_that_all_plans_have_means_the_same_in_each_kind(kind: type[CommonPlan]) -> None:
     again = set(CommonPlan.model_fields) & set(kind.__annotations__)
     assert again <= {"stable", "canary", "metrics"}, "narrower types, or another default; nothing else"
+
+
+def test_a_mistake_is_told_on_one_line_whatever_was_given() -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        parse_plan(llm(kind="node\nand more"))
+    assert "\n" not in str(caught.value)
