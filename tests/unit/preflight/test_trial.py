@@ -105,6 +105,7 @@ def test_a_second_mirror_needs_a_gateway_that_does_several() -> None:
     [
         ([], [ref("llm-pool"), ref("other")], "sends requests to other too"),
         ([{"type": "RequestHeaderModifier"}] * 16, [ref("llm-pool")], "has 16 filters"),
+        ([], [ref("llm-pool") | {"filters": [{"type": "URLRewrite"}]}], "which copies do not pass"),
     ],
 )
 def test_rules_that_cannot_be_mirrored(filters: list[Any], refs: list[Any], words: str) -> None:

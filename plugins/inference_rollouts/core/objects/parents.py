@@ -100,6 +100,20 @@ def pool_statuses(pool: K8sObject) -> list[ParentStatus]:
     return _statuses(pool)
 
 
+def asked_of_pools(parent: Parent, statuses: Sequence[ParentStatus]) -> tuple[Parent, ...]:
+    """Whose word on a pool counts for a route with this parent: that of its Gateway.
+
+    A parent of another kind, as a ListenerSet, adds to a Gateway that the route does not name: then all
+    Gateways of its controller that report on the pool are asked, unless it is itself reported on.
+    """
+    own, controller = parent.gateway, parent.controller
+    if own.kind == GATEWAY_KIND or any(own == each.parent.reference for each in statuses):
+        return (own,)
+    reported = (each.parent for each in statuses if each.parent.kind == GATEWAY_KIND and controller)
+    same = [each.gateway for each in reported if each.controller in ("", controller)]
+    return tuple(dict.fromkeys(same)) or (own,)
+
+
 def reports_of(parent: Parent, statuses: Iterable[ParentStatus]) -> list[ParentStatus]:
     """The word of `parent`: one entry, unless it is known by less than who it is. Empty: it said nothing.
 

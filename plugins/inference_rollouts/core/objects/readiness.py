@@ -12,6 +12,7 @@ from inference_rollouts.core.objects.k8s import K8sObject, conditions_of, moment
 from inference_rollouts.core.objects.parents import (
     Parent,
     ParentStatus,
+    asked_of_pools,
     observed_generation,
     parents_of,
     pool_statuses,
@@ -156,8 +157,9 @@ def _tolerates(toleration: K8sObject, taint: K8sObject) -> bool:
 
 def pool_readiness(pool: K8sObject, parents: Sequence[Parent]) -> Readiness:
     """Whether the gateways of `parents` accepted an InferencePool as it is now, its references resolved."""
-    gateways = tuple(dict.fromkeys(parent.gateway for parent in parents))
-    return _served(pool, f"InferencePool {pool['metadata']['name']}", gateways, pool_statuses(pool))
+    statuses = pool_statuses(pool)
+    gateways = tuple(dict.fromkeys(each for parent in parents for each in asked_of_pools(parent, statuses)))
+    return _served(pool, f"InferencePool {pool['metadata']['name']}", gateways, statuses)
 
 
 def policy_readiness(policy: K8sObject) -> Readiness:

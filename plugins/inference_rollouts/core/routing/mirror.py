@@ -23,6 +23,13 @@ def check_rule(route: K8sObject, place: Place, stable: str) -> None:
             f"{where} sends requests to {', '.join(others)} too, and a mirror would copy those as well; "
             f"give {stable} a rule of its own or take `mirror` out of the plan."
         )
+    entry = next(each for each in place.found if each["name"] == stable)
+    if filters := [str(each.get("type")) for each in entry.get("filters") or ()]:
+        raise RouteRefused(
+            f"{where} has filters in the backendRef of {stable} ({', '.join(filters)}), which copies do not "
+            "pass: the canary would answer other requests than stable. Put them into the rule, or take "
+            "`mirror` out of the plan."
+        )
     if len(place.filters or ()) >= MOST_FILTERS:
         raise RouteRefused(
             f"{where} has {MOST_FILTERS} filters, the most there may be; take `mirror` out of the plan."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, part, parts
 from inference_rollouts.core.routing.claim import Place, place_of
 from inference_rollouts.core.routing.rules import entries_of, rules_of
 from inference_rollouts.core.routing.weights import MAX_WEIGHT, SPELLINGS, carrying, factor_for, weights_of
@@ -59,7 +59,7 @@ def named_in(obj: K8sObject, name: str) -> bool:
     """Whether an InferenceModelRewrite or InferenceModel sends requests to `name`, or is asked for it."""
     spec, spelling = obj["spec"], SPELLINGS[obj["kind"]]
     rules = [spec] if obj["kind"] == "InferenceModel" else spec.get("rules") or ()
-    asked = [match["model"]["value"] for rule in rules for match in rule.get("matches") or ()]
+    asked = [model for rule in rules for model in _models(rule)]
     sent = [entry[spelling.name] for rule in rules for entry in rule.get(spelling.field) or ()]
     return name in [*asked, *sent, spec.get("modelName")]
 
@@ -99,4 +99,5 @@ def _answering(obj: K8sObject, rule: K8sObject) -> list[str]:
 
 
 def _models(rule: K8sObject) -> set[str]:
-    return {match["model"]["value"] for match in rule.get("matches") or () if "model" in match}
+    values = (part(match, "model").get("value") for match in parts(rule, "matches"))
+    return {value for value in values if isinstance(value, str)}

@@ -278,3 +278,32 @@ def test_no_status_however_odd_raises_or_is_a_yes_that_nobody_said(
             assert "'ResolvedRefs'" in repr(status)
     if accepted:
         assert all(str(each) for each in accepted)
+
+
+LISTENERS = ref("more", group="gateway.networking.k8s.io", kind="ListenerSet")
+
+
+def of_pools(to: dict[str, Any], *entries: dict[str, Any]) -> Phase:
+    """Of a pool with these entries, whether it is ready for a route that c1 accepted at this parent."""
+    served = accepting(route([to], entry(to)))
+    assert served
+    return pool_readiness(pool(*entries), served).phase
+
+
+@pytest.mark.parametrize("kind", ["ListenerSet", "XListenerSet", "InferenceGateway"])
+def test_a_pool_is_served_by_the_gateway_to_which_a_parent_of_another_kind_adds(kind: str) -> None:
+    parent = LISTENERS | {"kind": kind}
+    assert of_pools(parent, entry(ref("gw", namespace="infra"))) is Phase.READY
+    assert of_pools(parent, entry(parent)) is Phase.READY
+    assert of_pools(parent, entry(ref("gw"), **says("Accepted", "False"))) is Phase.WAITING
+    assert of_pools(parent, entry(ref("gw"), by="c2")) is Phase.WAITING
+    assert of_pools(parent) is Phase.WAITING
+    assert (
+        of_pools(parent, entry(ref("gw")), entry(ref("b"), **says("ResolvedRefs", "False"))) is Phase.WAITING
+    )
+    own = entry(parent, **says("Accepted", "False"))
+    assert of_pools(parent, entry(ref("gw")), own) is Phase.WAITING
+
+
+def test_a_gateway_that_a_route_names_speaks_for_itself_alone() -> None:
+    assert of_pools(ref("gw"), entry(ref("other"))) is Phase.WAITING

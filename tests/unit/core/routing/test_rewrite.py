@@ -29,6 +29,14 @@ def test_a_rewrite_of_everything_names_its_targets_only() -> None:
     assert not named_in(obj, "food")
 
 
+@pytest.mark.parametrize("match", [{}, {"headers": [{"name": "x", "value": "y"}]}, {"model": None}])
+def test_a_match_without_a_model_asks_for_none(match: Any) -> None:
+    obj = rewrite("food", "v1")
+    obj["spec"]["rules"][0]["matches"].append(match)
+    assert named_in(obj, "food")
+    assert not named_in(obj, "v2")
+
+
 def model(target: Any, weight: Any = None) -> dict[str, Any]:
     entry = {"name": target} if weight is None else {"name": target, "weight": weight}
     spec = {"modelName": "food-review", "poolRef": {"name": "llm-pool"}, "targetModels": [entry]}
