@@ -29,6 +29,8 @@ from pydantic_core import CoreSchema, core_schema
 _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$"
+_NAMESPACE = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_OBJECT = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _WORD = r"^[^\s\x00-\x1f]+$"
 MODEL_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9._/:@+]*[A-Za-z0-9])?$"
 """The names of models and adapters: with the slashes, versions and tags that people give them."""
@@ -38,6 +40,9 @@ SAID = r"\S"
 _IN_WORDS = {
     SAID: "must say something",
     _NAME: "must be at most 53 lower-case letters, digits and hyphens, the first and last no hyphen",
+    _NAMESPACE: "must be at most 63 lower-case letters, digits and hyphens, the first and last no hyphen",
+    _OBJECT: "must be lower-case letters, digits, hyphens and dots, with a letter or digit beside each dot "
+    "and at both ends",
     _WORD: "must be one word, without blanks",
     MODEL_NAME: "must be letters, digits and any of - . _ / : @ +, the first and last a letter or digit",
     _NAME_OR_TEMPLATE: "must be at most 53 lower-case letters, digits and hyphens, the first and last no "
@@ -47,7 +52,14 @@ _IN_WORDS = {
 }
 
 Name = Annotated[str, Field(pattern=_NAME)]
-"""A Kubernetes name."""
+"""A Kubernetes name, to which others may be added."""
+Namespace = Annotated[str, Field(pattern=_NAMESPACE)]
+"""The name of a namespace."""
+ObjectName = Annotated[str, Field(max_length=253, pattern=_OBJECT)]
+"""The name of an object that is there already, which may be as long, and have dots, as names may in
+Kubernetes."""
+LabelledName = Annotated[str, Field(max_length=63, pattern=_OBJECT)]
+"""The same of one whose name labels have as their values."""
 Text = Annotated[str, Field(min_length=1, max_length=512, pattern=_WORD)]
 """One word: neither blanks nor control characters."""
 ModelName = Annotated[str, Field(max_length=253, pattern=MODEL_NAME)]

@@ -80,6 +80,15 @@ def test_the_status_of_an_old_pool_counts() -> None:
     refused(ClusterRefused, "Accepted is False", cluster)
 
 
+def test_a_pool_with_dots_in_its_name_may_be_stable() -> None:
+    cluster = FakeCluster([ref("llama-3.1-8b")])
+    cluster.put_pool("llama-3.1-8b")
+    frozen = run_on(cluster, stable="llama-3.1-8b").frozen
+    assert ("InferencePool", "llm-pool-version-2") in {
+        (each["kind"], each["metadata"]["name"]) for each in frozen.manifests
+    }
+
+
 def promoted(weight: int | None = 0) -> FakeCluster:
     """What a promotion leaves: the pool that it came from has no traffic, and stands in the route."""
     old, new = ref("llm-pool", weight), ref("llm-pool-2", 100)

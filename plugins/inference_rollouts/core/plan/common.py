@@ -18,7 +18,16 @@ from inference_rollouts.core.plan.workload import WarmUp
 from inference_rollouts.core.schedule.calendar import AtWindowEnd
 from inference_rollouts.core.schedule.schedule import Schedule
 from inference_rollouts.core.schedule.windows import Blackout, Window
-from inference_rollouts.core.values import Model, ModelName, Name, NewModelName, Percent, Text, renamed
+from inference_rollouts.core.values import (
+    Model,
+    ModelName,
+    Name,
+    Namespace,
+    NewModelName,
+    Percent,
+    Text,
+    renamed,
+)
 from inference_rollouts.core.versions.version import VERSION
 
 CURRENT = "current"
@@ -82,7 +91,7 @@ class CommonPlan(Model):
     """The plan's name, and its file's; the DAGs are `rollout_<name>` and `retire_<name>`."""
     description: str = ""
     """What it is for, shown in Airflow."""
-    namespace: Name = "default"
+    namespace: Namespace = "default"
     """Where everything that it moves and creates is."""
     connections: Connections = Connections()
     """The Airflow connections that it uses."""

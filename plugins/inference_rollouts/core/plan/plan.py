@@ -25,7 +25,16 @@ from inference_rollouts.core.plan.trial import Mirror, Preview
 from inference_rollouts.core.plan.workload import AS_STABLE, LIKE_STABLE, Picker, Workload
 from inference_rollouts.core.serving.capacity import Capacity
 from inference_rollouts.core.serving.engines import vllm
-from inference_rollouts.core.values import Model, ModelName, Name, NewName, Text, mistakes, unstorable
+from inference_rollouts.core.values import (
+    LabelledName,
+    Model,
+    ModelName,
+    NewName,
+    ObjectName,
+    Text,
+    mistakes,
+    unstorable,
+)
 from inference_rollouts.core.versions.version import PINNED, VERSION
 
 T = TypeVar("T")
@@ -42,7 +51,7 @@ class Kind(StrEnum):
 class RouteRef(Model):
     """An HTTPRoute whose weights are moved."""
 
-    name: Name
+    name: ObjectName
     """The HTTPRoute's name."""
     rules: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of its rules to move. Default: all that send traffic to the stable pool."""
@@ -88,9 +97,9 @@ class PoolPlan(Rollout):
     routes: Annotated[tuple[RouteRef, ...], Field(min_length=1)] | Literal["all"] = "all"
     """The HTTPRoutes whose weights are moved. Default: `all` that send traffic to the stable pool, so that
     none is forgotten."""
-    gateway: Name | None = None
+    gateway: ObjectName | None = None
     """The only Gateway whose conditions on the routes count. Default: all that accept them."""
-    stable: Name
+    stable: LabelledName
     """The InferencePool that serves today; `current`: the one to which `routes` send their traffic when a run
     begins."""
     canary: NewName
@@ -208,7 +217,7 @@ class AdapterPlan(Rollout):
 
     kind: Literal[Kind.LORA]
     """What is new: `lora`, an adapter."""
-    pool: Name
+    pool: LabelledName
     """The InferencePool whose pods serve both adapters."""
     alias: ModelName
     """What clients ask for; a rule of an InferenceModelRewrite or InferenceModel sends it to `stable`

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from inference_rollouts.core.limits import LEASE_SECONDS
 from inference_rollouts.core.objects.api_groups import LEASE_API
-from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, moment, part
+from inference_rollouts.core.objects.k8s import LONGEST_NAME, K8sObject, annotations_of, moment, part
 from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL
 from inference_rollouts.core.routing.claim import Claim
 from inference_rollouts.core.routing.weights import Target
@@ -39,7 +39,6 @@ PROGRESS = "inference-rollouts.dev/progress"
 SEEN = "inference-rollouts.dev/seen"
 """The annotation with what whoever observes a step has seen of it, for who comes after."""
 
-LONGEST_NAME = 253
 LONGEST_REASON = 400  # characters of the judge's reason that a Lease takes
 
 
@@ -112,7 +111,7 @@ def lease_name(target: Target) -> str:
     name = f"{target.kind.lower()}-{target.name}"
     if len(name) <= LONGEST_NAME:
         return name
-    return f"{name[: LONGEST_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f"{name[: LONGEST_NAME - 17].rstrip('-.')}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def watch_of(lease: K8sObject | None) -> Watch | None:

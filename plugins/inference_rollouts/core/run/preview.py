@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inference_rollouts.core.errors import RouteRefused
-from inference_rollouts.core.objects.k8s import K8sObject, annotations_of
+from inference_rollouts.core.objects.k8s import LONGEST_NAME, K8sObject, annotations_of
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.plan.trial import Preview
@@ -21,7 +21,6 @@ from inference_rollouts.core.run.manifests import digest, owned
 PREVIEW = "inference-rollouts.dev/preview"
 RUN = "inference-rollouts.dev/run"
 """The annotation that says which run a preview is of."""
-LONGEST_NAME = 253  # Kubernetes: a DNS subdomain
 
 
 def preview_route(

@@ -154,3 +154,30 @@ def test_a_mistake_is_told_on_one_line_whatever_was_given() -> None:
     with pytest.raises(PlanInvalid) as caught:
         parse_plan(llm(kind="node\nand more"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["llama-3.1-8b", "7b", "0", "a" * 63])
+def test_what_is_there_already_may_have_any_name_that_kubernetes_allows(name: str) -> None:
+    plan = parse_plan(llm(stable=name, routes=[{"name": "chat.example.com"}], gateway="a." * 126 + "a"))
+    assert isinstance(plan, PoolPlan)
+    assert plan.stable == name
+    assert parse_plan(llm(namespace="n" * 63)).namespace == "n" * 63
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stable": "a" * 64},
+        {"stable": "a..b"},
+        {"stable": ".a"},
+        {"stable": "A"},
+        {"routes": [{"name": "a" * 254}]},
+        {"routes": [{"name": "a-.b"}]},
+        {"namespace": "a.b"},
+        {"namespace": "n" * 64},
+        {"canary": "llama-3.1-8b"},
+    ],
+)
+def test_and_no_other(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PlanInvalid):
+        parse_plan(llm(**wrong))

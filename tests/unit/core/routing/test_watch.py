@@ -43,6 +43,13 @@ def watch(holder: str = "triggerer", ago: float = 0.0) -> Watch:
 
 
 class TestLease:
+    @pytest.mark.parametrize("name", ["a" * 253, "a." * 126 + "a", "a" * 224 + "." + "a" * 28])
+    def test_it_has_a_name_however_long_that_of_its_object_is(self, name: str) -> None:
+        made = lease_name(Target("v1", "HTTPRoute", name))
+        assert len(made) <= 253
+        assert all(part and part[0] != "-" and part[-1] != "-" for part in made.split("."))
+        assert made != lease_name(Target("v1", "HTTPRoute", f"{name[:-1]}b"))
+
     def test_it_is_read_as_it_was_written(self) -> None:
         seen = watch(ago=3.0)
         assert (seen.holder, seen.token, seen.renewed) == ("triggerer", "5f3a", NOW - 3)
