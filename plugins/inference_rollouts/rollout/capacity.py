@@ -144,7 +144,9 @@ def _gauges(prometheus: Prometheus, frozen: Frozen, at: float) -> dict[tuple[str
         log.warning("%s", error)
         return None
     return {
-        (sample["metric"].get(metric_set.pod, ""), sample["metric"][SERIES]): float(sample["value"][1])
+        (sample["metric"].get(metric_set.pod, ""), sample["metric"].get(SERIES, "")): float(
+            sample["value"][1]
+        )
         for sample in samples
     }
 

@@ -80,6 +80,17 @@ def test_a_pod_that_does_not_tell_makes_pods_count(raising: Raising, monkeypatch
     assert "the requests in flight are not known" in room().message
 
 
+def test_gauges_that_do_not_say_which_they_are_make_pods_count(
+    raising: Raising, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, prometheus, room = raising
+    prometheus.load, gauges = 1.0, prometheus._gauges
+    bare = [{**each, "metric": {"pod": each["metric"].get("pod", "")}} for each in gauges(1000.0)]
+    assert bare
+    monkeypatch.setattr(prometheus, "_gauges", lambda at: bare)
+    assert "counted in pods" in room().message
+
+
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0

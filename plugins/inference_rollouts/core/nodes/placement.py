@@ -37,4 +37,5 @@ def _newest(events: Sequence[K8sObject]) -> str:
 def _time(event: K8sObject) -> tuple[str, int]:
     """Timestamps are whole seconds; among equal ones the last that was written is the newest."""
     version = str(event.get("metadata", {}).get("resourceVersion", ""))
-    return str(event.get("lastTimestamp") or event.get("eventTime") or ""), int(version or 0)
+    at = str(event.get("lastTimestamp") or event.get("eventTime") or "")
+    return at, int(version) if version.isdecimal() else 0

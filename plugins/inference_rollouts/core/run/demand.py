@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from inference_rollouts.core.objects.k8s import K8sObject, part, parts
+from inference_rollouts.core.objects.quantities import units
 from inference_rollouts.core.objects.readiness import Replicas
 from inference_rollouts.core.objects.workload_kinds import pods_of_sorts, servers_among, words
 from inference_rollouts.core.plan.plan import PoolPlan
@@ -16,9 +17,9 @@ def replicas_wanted(plan: PoolPlan, manifests: Sequence[K8sObject]) -> tuple[Rep
     templates = [sort for each in servers_among(manifests) for sort in pods_of_sorts(each)]
     resource = work.accelerator.resource
     wanted = tuple(
-        Replicas(count, units, resource, tolerations_of(template), selector_of(template))
+        Replicas(count, taken, resource, tolerations_of(template), selector_of(template))
         for template, count in templates
-        if (units := sum(_units(template, resource)))
+        if (taken := sum(_units(template, resource)))
     )
     tolerations = [each for template, _ in templates for each in tolerations_of(template)]
     return wanted or (Replicas(work.replicas, work.accelerator.per_replica, resource, tolerations),)
@@ -35,4 +36,4 @@ def selector_of(template: K8sObject) -> dict[str, str]:
 def _units(template: K8sObject, resource: str) -> Iterator[int]:
     for container in parts(template, "spec", "containers"):
         resources = [part(container, "resources", side) for side in ("limits", "requests")]
-        yield next((int(each[resource]) for each in resources if resource in each), 0)
+        yield next((units(each[resource]) for each in resources if resource in each), 0)

@@ -51,6 +51,7 @@ def test_pods_that_are_yet_to_be_made_are_waited_for() -> None:
             "NotTrigger",
         ),
         ([event("Pulled", "an image")], "0 of 2 pods have nodes"),
+        ([event("FailedScaleUp", "b", version="x9"), event("Pulled", "a", version="")], "FailedScaleUp: b"),
     ],
 )
 def test_the_autoscaler_is_heard_before_the_scheduler_and_its_last_word_counts(
