@@ -146,6 +146,7 @@ class Guardian:
     patience: float = GUARDIAN_PATIENCE
     _told: set[str] = field(default_factory=set)
     _census: Census = field(default_factory=Census)
+    _met: dict[tuple[str, float], float] = field(default_factory=dict)
     _seen: ReadOnce = field(init=False)
     _looks: SideBySide[Looked] = field(init=False)
     _settling: SideBySide[None] = field(init=False)
@@ -161,7 +162,9 @@ class Guardian:
         self._tell_mistakes(claimed)
         self._clean(leases, {lease_name(each.target) for each in claimed}, now)
         rollouts = list(_rollouts(claimed, leases))
-        self._settle(objects, {each.token for each in rollouts})
+        running = {each.token for each in rollouts}
+        self._met = {key: at for key, at in self._met.items() if key[0] in running}
+        self._settle(objects, running)
         self._seen = ReadOnce(self.cluster)
         done = self._look_after_all(rollouts)
         watched = {token for token, (watches, _) in done.items() if watches}
@@ -249,7 +252,8 @@ class Guardian:
         health = observe_pools(self._seen, guard.canary_pool, guard.stable_pool, crashes).health
         health = health.model_copy(update={"route_ok": resolves(rollout.objects)})
         opinions: list[Opinion] = list(guardrails(limits_of(guard), health))
-        if not opinions and (storm := self._storm(guard, since)):  # else no store is waited for
+        begun = self._begun(rollout.token, since)
+        if not opinions and (storm := self._storm(guard, begun)):  # else no store is waited for
             opinions = list(guardrails(limits_of(guard), health.model_copy(update={"storm": storm})))
         if not opinions:
             return ""
@@ -260,6 +264,13 @@ class Guardian:
         kept = 0 if (health.ready_stable or 0) >= guard.pods else kept_by_claims(self.cluster, rollout.claims)
         self._way_back(rollout).retreat(f"{alarm.reason} ({self.holder})", kept)
         return alarm.reason
+
+    def _begun(self, token: str, since: float) -> float:
+        """When a share of `since` began, by our clock (Unix seconds): not after it was first seen here.
+
+        Whoever wrote that may have a clock ahead of ours, and would keep us from looking until we are there.
+        """
+        return min(since, self._met.setdefault((token, since), self.now()))
 
     def _storm(self, guard: Guard, since: float) -> str:
         watch = read_storm_watch(guard)

@@ -125,6 +125,15 @@ def test_a_storm_in_another_cluster_does_not(monkeypatch: pytest.MonkeyPatch) ->
     assert scene.cluster.weights()[CANARY] == 50
 
 
+def test_a_clock_that_is_behind_the_writers_does_not_keep_it_from_seeing_a_storm() -> None:
+    scene = Scene()
+    behind = Guardian(scene.cluster, scene.prometheus, "guardian b", now=lambda: scene.now - 600)
+    scene.prometheus.failing[CANARY] = 1.0
+    assert scene.after(LEASE_SECONDS + 1, behind).watching == 1
+    assert any(scene.after(5, behind).ended for _ in range(6))
+    assert scene.as_found
+
+
 def test_a_storm_ends_it() -> None:
     scene = Scene()
     scene.after(LEASE_SECONDS + 1)
