@@ -62,6 +62,15 @@ def scene() -> Scene:
     return Scene()
 
 
+def test_nothing_goes_to_what_is_only_called_like_the_pool_of_before(scene: Scene) -> None:
+    backends = scene.cluster.route["spec"]["rules"][0]["backendRefs"]
+    next(each for each in backends if each["name"] == STABLE)["namespace"] = "elsewhere"
+    with pytest.raises(RouteDrift, match=f"{STABLE} means another backend now"):
+        scene.undo()
+    assert scene.cluster.weights() == NEW
+    assert CLAIM not in scene.cluster.notes()
+
+
 @pytest.mark.parametrize("name", ["llm", "routes-to-llm"])
 def test_all_traffic_goes_back_at_once_and_stays(scene: Scene, name: str) -> None:
     told = scene.undo(name)

@@ -96,14 +96,15 @@ def in_order(obj: K8sObject, claim: Claim) -> list[Located]:
 
 
 def untouched(obj: K8sObject, claim: Claim) -> list[Located]:
-    """The same, and each entry that gets requests means what it meant. Raises RouteDrift when one does not.
+    """The same, and each entry that gets requests, or may get them next, means what it meant.
 
-    For whoever goes on. The way back needs no more than that our weights stand there.
+    For whoever goes on; raises RouteDrift when one does not. The way back needs no more than that our weights
+    stand there.
     """
     located = in_order(obj, claim)
     for each in located:
         wanted = expected_entries(obj, each.place, claim)
-        if other := sorted(_meant(obj, each.rule) - _meant(obj, {spelling_of(obj).field: wanted})):
+        if other := _other_meanings(obj, entries_of(obj, each.rule), wanted, claim):
             name, *rest = other[0]
             what = ", ".join(f"{key} {value}" for key, value in zip(_MEANING, rest, strict=True) if value)
             by = ", ".join(writers(obj)) or "an unknown field manager"
@@ -114,16 +115,30 @@ def untouched(obj: K8sObject, claim: Claim) -> list[Located]:
     return located
 
 
-def _meant(obj: K8sObject, rule: K8sObject) -> set[tuple[str, ...]]:
-    """What the entries of a rule that get requests mean: their names, and what else says which object."""
+_Meaning = tuple[str, ...]
+"""What an entry means: its name, and what else says which object that is."""
+
+
+def _other_meanings(
+    obj: K8sObject, live: Sequence[K8sObject], wanted: Sequence[K8sObject], claim: Claim
+) -> list[_Meaning]:
+    """What entries mean that is not wanted: those with requests, and our two where none means the same."""
+    here, ours = _meanings(obj, live), (claim.stable, claim.canary)
+    carrying_now = {each for each, weight in here if weight}
+    other = carrying_now - {each for each, weight in _meanings(obj, wanted) if weight}
+    for meant, _ in _meanings(obj, wanted):
+        namesakes = {each for each, _ in here if each[0] == meant[0]}
+        if meant[0] in ours and meant not in namesakes:
+            other |= namesakes
+    return sorted(other)
+
+
+def _meanings(obj: K8sObject, entries: Sequence[K8sObject]) -> list[tuple[_Meaning, int]]:
     own, spelling = {"namespace": obj["metadata"].get("namespace", "")}, spelling_of(obj)
-    entries = entries_of(obj, rule)
-    weighed = zip(entries, weights_of(entries, spelling), strict=True)
-    return {
-        (entry[spelling.name], *(str(entry.get(key, own.get(key, ""))) for key in _MEANING))
-        for entry, weight in weighed
-        if weight
-    }
+    return [
+        ((entry[spelling.name], *(str(entry.get(key, own.get(key, ""))) for key in _MEANING)), weight)
+        for entry, weight in zip(entries, weights_of(entries, spelling), strict=True)
+    ]
 
 
 _MEANING = ("group", "kind", "namespace")

@@ -25,7 +25,7 @@ from inference_rollouts.core.routing.claim import (
     read_claim,
     read_ending,
 )
-from inference_rollouts.core.routing.drift import in_order
+from inference_rollouts.core.routing.drift import untouched
 
 PROMPTLY = 1.0  # seconds after its watch in which it is to be completed
 
@@ -87,7 +87,7 @@ def undoing(old: Promoted, command: Command, token: str, pods: int) -> Claim:
     """
     was, guard = old.claim, old.claim.guard
     assert guard  # require_room
-    places = tuple(place_of(old.obj, each.path) for each in in_order(old.obj, was))
+    places = tuple(place_of(old.obj, each.path) for each in untouched(old.obj, was))
     swapped = guard.model_copy(
         update={
             "stable_pool": guard.canary_pool,

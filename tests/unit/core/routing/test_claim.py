@@ -183,6 +183,22 @@ def test_a_name_that_means_another_backend_stops_what_goes_on_and_not_the_way_ba
     assert refs(restored(live)) == [("llm-pool", None)]
 
 
+def test_it_stops_a_raise_before_the_first_request_goes_there() -> None:
+    live = attached(route([ref("llm-pool")]))
+    live["spec"]["rules"][0]["backendRefs"][1]["namespace"] = "other"
+    claim = own(live)
+    with pytest.raises(RouteDrift, match=r"new means another backend now .*namespace other"):
+        patches.shift_patch(live, claim, claim.with_(percent=5))
+
+
+def test_what_others_add_with_weight_0_means_what_it_likes() -> None:
+    live = shifted(attached(route([ref("llm-pool")])), 50)
+    live["spec"]["rules"][0]["backendRefs"].append(service("new", 0))
+    assert drift.untouched(live, own(live))
+    live["spec"]["rules"][0]["backendRefs"].append(service("other", 0))
+    assert drift.untouched(live, own(live))
+
+
 def test_the_namespace_of_the_route_may_be_said_or_not() -> None:
     live = shifted(attached(route([ref("llm-pool")])), 50)
     live["spec"]["rules"][0]["backendRefs"][1]["namespace"] = "default"
