@@ -204,6 +204,22 @@ def test_where_a_copied_autoscaler_still_names_stable_it_is_said() -> None:
     assert not any("topic" in each or "scaleTargetRef" in each for each in told)
 
 
+@pytest.mark.parametrize(("labels", "verdict"), [({"tier": "gpu"}, Verdict.TAKEN_OVER), ({}, Verdict.CANNOT)])
+def test_a_policy_that_chooses_pools_by_their_labels_chooses_the_canary_s_or_it_is_said(
+    labels: dict[str, str], verdict: Verdict
+) -> None:
+    cluster = real_pool()
+    pool = cluster.objects["InferencePool", STABLE]
+    of_helm = {"app.kubernetes.io/instance": STABLE}  # what tools know their objects by is not copied
+    pool["metadata"]["labels"] = {"tier": "gpu", **of_helm}
+    chosen = labels or of_helm
+    selectors = [{"kind": "InferencePool", "matchLabels": chosen}, {"kind": "Gateway", "matchLabels": {}}]
+    put(cluster, "policy.example.com/v1", "RetryPolicy", "retry", {"targetSelectors": selectors})
+    put(cluster, "policy.example.com/v1", "RetryPolicy", "none", {"targetSelectors": selectors[1:]})
+    assert "RetryPolicy retry" in rows(frozen(cluster), verdict)
+    assert not any("none" in each for each in rows(frozen(cluster), verdict))
+
+
 def test_what_a_controller_made_is_its_controller_s(caplog: pytest.LogCaptureFixture) -> None:
     cluster = real_pool()
     owner = {"kind": "HelmChart", "name": "chat", "controller": True}

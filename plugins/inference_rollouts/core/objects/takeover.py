@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from inference_rollouts.core.objects.k8s import K8sObject, fields_of, part, parts, title_of
+from inference_rollouts.core.objects.k8s import K8sObject, fields_of, labels_of, part, parts, title_of
+from inference_rollouts.core.objects.measured import still_named
 from inference_rollouts.core.objects.selectors import Labels, selects, spelled
 from inference_rollouts.core.objects.succession import Succession
 
@@ -116,6 +117,28 @@ def not_copied(obj: K8sObject, succession: Succession) -> Finding | None:
         why = "a way in of its own, whose clients stay with stable"
         return finding(obj, Verdict.CANNOT, "", why=why)
     return None
+
+
+def by_labels_of_pools(obj: K8sObject, old: K8sObject, new: K8sObject) -> Iterator[Finding]:
+    """A row where an object chooses stable's InferencePool by its own labels: does it choose the canary's?"""
+    chosen = [
+        each
+        for each in parts(obj, "spec", "targetSelectors")
+        if each.get("kind") == "InferencePool" and selects(each, labels_of(old))
+    ]
+    if chosen and all(selects(each, labels_of(new)) for each in chosen):
+        yield finding(obj, Verdict.TAKEN_OVER, "the same object")
+    elif chosen:
+        words = ", ".join(spelled(each) for each in chosen)
+        why = f"it chooses InferencePools by {words}, which the canary's has not"
+        yield finding(obj, Verdict.CANNOT, "", why=why)
+
+
+def still_measured(obj: K8sObject, copy: K8sObject, succession: Succession) -> Iterator[Finding]:
+    """Where a copied autoscaler may go by what stable has to do, and take pods away from the canary."""
+    why = "it names what is stable's: see that it goes by what the canary has to do"
+    for path, text in still_named(part(copy, "spec"), succession.measured):
+        yield finding(obj, Verdict.DIFFERS, text, f"spec.{path}", text, why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any
 from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, fields_of, part, parts, title_of
-from inference_rollouts.core.objects.measured import still_named
 from inference_rollouts.core.objects.readiness import picker_reference
 from inference_rollouts.core.objects.selectors import Labels, selector_of, selects, service_labels
 from inference_rollouts.core.objects.succession import (
@@ -19,7 +18,16 @@ from inference_rollouts.core.objects.succession import (
     label_changes,
     renamed,
 )
-from inference_rollouts.core.objects.takeover import Finding, Verdict, compared, finding, not_copied, shown
+from inference_rollouts.core.objects.takeover import (
+    Finding,
+    Verdict,
+    by_labels_of_pools,
+    compared,
+    finding,
+    not_copied,
+    shown,
+    still_measured,
+)
 from inference_rollouts.core.objects.workload_kinds import (
     CONTROLLED,
     GROUPS_NAME,
@@ -208,6 +216,7 @@ def take_over(
     for obj in sorted(stable.objects, key=title_of):
         if title_of(obj) not in parts_of_stable:
             _take_over_one(obj, succession, result, seen)
+            result.findings += by_labels_of_pools(obj, stable.pool, _pool_of(plan, made))
     result.manifests = [each for each in result.manifests if not (is_spare(each) and _has_kind(result, each))]
     result.findings += _serving_findings(plan, stable, [_as_seen(each, seen) for each in made], succession)
     if stable.unseen:
@@ -244,16 +253,9 @@ def _take_over_one(
         return
     result.findings.append(finding(obj, Verdict.TAKEN_OVER, copy["metadata"]["name"]))
     if obj["kind"] in AUTOSCALERS:
-        result.findings += _still_measured(obj, copy, succession)
+        result.findings += still_measured(obj, copy, succession)
     result.findings += hold(obj, copy, _size_of(part(copy, "spec", "scaleTargetRef"), result.manifests))
     result.copies.append((obj, copy))
-
-
-def _still_measured(obj: K8sObject, copy: K8sObject, succession: Succession) -> Iterator[Finding]:
-    """Where a copied autoscaler may go by what stable has to do, and take pods away from the canary."""
-    why = "it names what is stable's: see that it goes by what the canary has to do"
-    for path, text in still_named(part(copy, "spec"), succession.measured):
-        yield finding(obj, Verdict.DIFFERS, text, f"spec.{path}", text, why)
 
 
 def _does_the_same(manifest: K8sObject, copy: K8sObject, succession: Succession) -> bool:
