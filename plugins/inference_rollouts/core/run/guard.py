@@ -67,12 +67,13 @@ def read_storm_watch(guard: Guard) -> StormWatch | None:
     if guard.metrics is None:
         return None
     try:
-        return StormWatch(
+        watch = StormWatch(
             MetricSet.model_validate(guard.metrics),
             _arm(guard.canary),
             _arm(guard.stable),
             Guardrails.model_validate(guard.limits),
         )
+        return watch if watch.queries else None  # raises ValueError where the arms cannot be told apart
     except (ValidationError, TypeError, ValueError, KeyError):
         return None
 

@@ -51,6 +51,8 @@ def test_storms_are_seen_by_the_error_metrics_of_the_plan(metrics: list[str], er
         {"metrics": {"name": "newer"}},
         {"canary": {}},
         {"canary": {"label": "pool", "value": "b", "namespace": ["default"]}},
+        {"canary": {"label": "pool", "value": "b", "namespace": "default"}},
+        {"stable": {"label": "inference_pool", "value": CANARY, "namespace": "default"}},
         {"limits": {"storm_share": 9}},
     ],
 )
