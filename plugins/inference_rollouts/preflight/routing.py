@@ -16,9 +16,10 @@ from inference_rollouts.core.objects.writers import KSERVE, warnings, written_by
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.routing import stickiness
 from inference_rollouts.core.routing.claim import read_claim
+from inference_rollouts.core.routing.other_routes import naming
 from inference_rollouts.core.routing.route import rules_carrying
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.rollout.targets import route_places
+from inference_rollouts.rollout.targets import other_routes, route_places
 from inference_rollouts.rollout.traffic import SelectPlaces
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ def targets(moved: Sequence[tuple[Target, K8sObject]], places: SelectPlaces) -> 
 
 
 def others(cluster: Cluster, plan: PoolPlan, targets: tuple[Target, ...]) -> tuple[str, ...]:
-    """The rules that send traffic to the stable pool too and are not moved: they serve somebody else."""
+    """What sends traffic to the stable pool too and is not moved: rules that serve somebody else, and routes
+    of other kinds.
+    """
     moved = {target.name for target in targets}
     others = []
     for obj in all_routes(cluster):
@@ -49,6 +52,7 @@ def others(cluster: Cluster, plan: PoolPlan, targets: tuple[Target, ...]) -> tup
         left = [path for path in rules_carrying(obj, plan.stable, plan.namespace) if path not in ours]
         title = name if is_here else f"{namespace}/{name}"
         others += [f"rule {path.rsplit('/', 1)[1]} of HTTPRoute {title}" for path in left]
+    others += naming(other_routes(cluster), plan.stable, plan.namespace)
     if others:
         log.warning(
             "%s sends traffic to %s too and is not moved: the split can only be checked from above",

@@ -46,7 +46,6 @@ from inference_rollouts.core.retirement.retirement import (
     Retirement,
     by_hand,
     detach_patch,
-    is_other_route,
     retired_objects,
     sole_backend,
     user_among_others,
@@ -59,7 +58,7 @@ from inference_rollouts.rollout.availability import picker_pods
 from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.pods import base_url, pods_of
 from inference_rollouts.rollout.ports import ports_of_pool
-from inference_rollouts.rollout.targets import bound_to, find_pool
+from inference_rollouts.rollout.targets import bound_to, find_pool, other_routes
 
 PODS = WORKLOAD_KINDS | {"Service"}
 AUTOSCALERS = frozenset(each.kind for each in SCALERS)
@@ -142,7 +141,7 @@ class PoolSubject(_Subject[PoolPlan]):
 
     def user(self) -> str:
         where = self.name, self.plan.namespace
-        return user_of_pool(self._routes(), *where) or user_among_others(self._other_routes(), *where)
+        return user_of_pool(self._routes(), *where) or user_among_others(other_routes(self.cluster), *where)
 
     def _activity(self, now: float, seconds: int) -> Observation:
         pods = pods_of(self.cluster, self.name)
@@ -187,17 +186,6 @@ class PoolSubject(_Subject[PoolPlan]):
             return self.cluster.select(GATEWAY_API, "HTTPRoute")
         self._sees_all_routes = True
         return routes
-
-    def _other_routes(self) -> list[K8sObject]:
-        """Routes of all other kinds that the cluster serves and that may be read here."""
-        kinds = [each for each in self.cluster.extensions().kinds if is_other_route(each[1])]
-        found: list[K8sObject] = []
-        for each in kinds:
-            try:
-                found += self.cluster.select(*each)
-            except Forbidden as error:
-                log.warning("whether a %s names %s is not known: %s", each[1], self.name, error)
-        return found
 
     def _created(self) -> list[K8sObject]:
         """Everything in the cluster that carries the labels of this plan and pool."""

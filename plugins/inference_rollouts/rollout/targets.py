@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import assert_never
 
 from inference_rollouts.clients.kubernetes import Cluster, Reader
-from inference_rollouts.core.errors import RouteRefused
+from inference_rollouts.core.errors import Forbidden, RouteRefused
 from inference_rollouts.core.objects.api_groups import (
     BOUND_KINDS,
     EXTENSION_APIS,
@@ -17,8 +18,11 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.plan.plan import AdapterPlan, Plan, PoolPlan
 from inference_rollouts.core.routing import rewrite, route
 from inference_rollouts.core.routing.claim import Place
+from inference_rollouts.core.routing.other_routes import is_other_route
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.preview import is_preview
+
+log = logging.getLogger(__name__)
 
 
 def find_pool(cluster: Reader, name: str) -> K8sObject | None:
@@ -44,6 +48,17 @@ def claimable_objects(cluster: Cluster) -> list[K8sObject]:
     kinds = [(GATEWAY_API, "HTTPRoute"), *((api, kind) for kind in SPLITTING_KINDS for api in EXTENSION_APIS)]
     served = [(api, kind) for api, kind in kinds if cluster.serves(api, kind)]
     return [obj for api, kind in served for obj in cluster.select(api, kind)]
+
+
+def other_routes(cluster: Cluster) -> list[K8sObject]:
+    """Routes of all kinds that no rollout moves, which the cluster serves and which may be read here."""
+    found: list[K8sObject] = []
+    for api, kind in cluster.extensions().kinds:
+        try:
+            found += cluster.select(api, kind) if is_other_route(kind) else ()
+        except Forbidden as error:
+            log.warning("whether a %s names a pool is not known: %s", kind, error)
+    return found
 
 
 def routes_of(cluster: Cluster, plan: PoolPlan) -> list[tuple[Target, K8sObject]]:

@@ -102,6 +102,16 @@ def test_what_names_stable_in_a_field_that_nobody_knows_is_named() -> None:
     assert rows(frozen(cluster), Verdict.CANNOT) == ["GRPCRoute grpc"]
 
 
+def test_requests_that_come_by_a_route_of_another_kind_are_not_expected_at_the_canary() -> None:
+    """Else stable's share would be called too large, and no step would ever pass."""
+    cluster = real_pool()
+    ref = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": STABLE}
+    put(cluster, "gateway.networking.k8s.io/v1", "GRPCRoute", "grpc", {"rules": [{"backendRefs": [ref]}]})
+    elsewhere = {"rules": [{"backendRefs": [ref | {"name": "other"}]}]}
+    put(cluster, "gateway.networking.k8s.io/v1", "GRPCRoute", "not", elsewhere)
+    assert frozen(cluster).shared == ("GRPCRoute grpc",)
+
+
 def test_a_service_that_is_a_way_in_of_its_own_stays_with_stable() -> None:
     cluster = real_pool()
     spec = {"type": "LoadBalancer", "selector": {"app": "vllm-llama"}}

@@ -138,6 +138,6 @@ def test_what_means_something_else_does_not_keep_a_pool(spec: dict[str, Any]) ->
 
 def test_that_other_routes_may_not_be_read_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert users_in(OtherRoutes("GRPCRoute", {}, FORBIDDEN)) == [""]
-    assert "whether a GRPCRoute names old is not known" in caplog.text
+    assert "whether a GRPCRoute names a pool is not known" in caplog.text
     with pytest.raises(ClusterUnavailable):
         users_in(OtherRoutes("GRPCRoute", {}, DOWN))

@@ -8,13 +8,14 @@ from typing import Any
 
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.objects.api_groups import POOL_GROUPS
-from inference_rollouts.core.objects.k8s import K8sObject, title_of
+from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.ownership import is_ours
 from inference_rollouts.core.objects.workload_kinds import WORKLOAD_KINDS
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.plan.retention import Action
 from inference_rollouts.core.plan.workload import AS_STABLE
 from inference_rollouts.core.routing.claim import read_claim
+from inference_rollouts.core.routing.other_routes import naming
 from inference_rollouts.core.routing.rules import entries_of, rules_of, spelling_of
 from inference_rollouts.core.routing.weights import SPELLINGS, weights_of
 from inference_rollouts.core.run.preview import run_of
@@ -84,24 +85,10 @@ def user_of_pool(routes: Sequence[K8sObject], pool: str, namespace: str) -> str:
     return next((why for route in routes for why in _uses(route, pool, namespace)), "")
 
 
-def is_other_route(kind: str) -> bool:
-    """Whether a kind may lead requests to a pool, as GRPCRoutes do, and is none that rollouts write."""
-    return kind.endswith("Route") and kind != "HTTPRoute"
-
-
 def user_among_others(routes: Sequence[K8sObject], pool: str, namespace: str) -> str:
     """The first of these, of kinds that no rollout moves, that names a pool anywhere; empty if none does."""
-    naming = (route for route in routes if _names(route.get("spec"), route, pool, namespace))
-    return next(
-        (f"{title_of(route)} names {pool}, and only people can take it out there" for route in naming), ""
-    )
-
-
-def _names(value: Any, route: K8sObject, pool: str, namespace: str) -> bool:
-    if isinstance(value, Mapping):
-        within = (_names(each, route, pool, namespace) for each in value.values())
-        return _is_pool(value, route, pool, namespace) or any(within)
-    return isinstance(value, list | tuple) and any(_names(each, route, pool, namespace) for each in value)
+    titles = naming(routes, pool, namespace)
+    return next((f"{title} names {pool}, and only people can take it out there" for title in titles), "")
 
 
 def user_of_adapter(bound: Sequence[K8sObject], adapter: str) -> str:

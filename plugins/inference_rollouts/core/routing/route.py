@@ -20,7 +20,7 @@ _SPELLING = SPELLINGS["HTTPRoute"]
 
 def pool_name(ref: Mapping[str, Any], namespace: str) -> str | None:
     """The InferencePool that a backendRef names in the route's own namespace, else None."""
-    where, name = _pool_in(ref, namespace) or (None, None)
+    where, name = pool_in(ref, namespace) or (None, None)
     return name if where == namespace else None
 
 
@@ -46,7 +46,7 @@ def rules_carrying(route: K8sObject, pool: str, home: str | None = None) -> dict
 
     def carries_it(refs: Sequence[Mapping[str, Any]]) -> bool:
         weighed = zip(refs, weights_of(refs, _SPELLING), strict=True)
-        return any(weight > 0 and _pool_in(ref, own) == meant for ref, weight in weighed)
+        return any(weight > 0 and pool_in(ref, own) == meant for ref, weight in weighed)
 
     return {path: rule for path, rule in rules_of(route).items() if carries_it(_refs(rule))}
 
@@ -127,15 +127,15 @@ def check_place(route: K8sObject, place: Place, stable: str, canary: str) -> Non
 
 def _is_away(ref: Mapping[str, Any], namespace: str) -> bool:
     """Whether a backendRef means an InferencePool of another namespace than its route's."""
-    meant = _pool_in(ref, namespace)
+    meant = pool_in(ref, namespace)
     return meant is not None and meant[0] != namespace
 
 
-def _pool_in(ref: Mapping[str, Any], namespace: str) -> tuple[str, str] | None:
+def pool_in(ref: Mapping[str, Any], namespace: str) -> tuple[str, str] | None:
     """Namespace and name of the InferencePool that a route of `namespace` means by a backendRef, if any."""
     if ref.get("kind") != "InferencePool" or ref.get("group") not in POOL_GROUPS:
         return None
-    return ref.get("namespace", namespace), ref["name"]
+    return ref.get("namespace", namespace), str(ref.get("name"))
 
 
 def _refs(rule: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

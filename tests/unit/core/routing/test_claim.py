@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
 from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import ClaimLost, ClaimUnreadable, RouteDrift, RouteRefused
+from inference_rollouts.core.errors import ClaimLost, RouteDrift, RouteRefused
 from inference_rollouts.core.routing import claim as claims
 from inference_rollouts.core.routing import drift, patches, rules
 from inference_rollouts.core.routing.claim import Claim, Ending, Owner, Phase, read_ending
@@ -155,56 +154,6 @@ def test_foreign_weights_are_drift_and_name_who_wrote() -> None:
         own(live)
 
 
-@pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"group": "inference.networking.x-k8s.io"},
-        {"namespace": "other"},
-        {"group": "", "kind": "Service"},
-        {"kind": "InferencePoolImport"},
-    ],
-)
-def test_a_name_that_means_another_backend_stops_what_goes_on_and_not_the_way_back(
-    which: int, change: Any
-) -> None:
-    before = shifted(attached(route([ref("llm-pool")])), 50)
-    live = copy.deepcopy(before)
-    live["spec"]["rules"][0]["backendRefs"][which] |= change
-    claim = own(live)
-    with pytest.raises(RouteDrift, match="means another backend now"):
-        drift.untouched(live, claim)
-    with pytest.raises(RouteDrift):
-        patches.shift_patch(live, claim, claim.with_(percent=80))
-    with pytest.raises(RouteDrift):
-        patches.commit_patch(live, claim)
-    with pytest.raises(RouteDrift):
-        patches.promote_patch(live, claim, ending(claim, Ending.PROMOTED))
-    assert refs(restored(live)) == [("llm-pool", None)]
-
-
-def test_it_stops_a_raise_before_the_first_request_goes_there() -> None:
-    live = attached(route([ref("llm-pool")]))
-    live["spec"]["rules"][0]["backendRefs"][1]["namespace"] = "other"
-    claim = own(live)
-    with pytest.raises(RouteDrift, match=r"new means another backend now .*namespace other"):
-        patches.shift_patch(live, claim, claim.with_(percent=5))
-
-
-def test_what_others_add_with_weight_0_means_what_it_likes() -> None:
-    live = shifted(attached(route([ref("llm-pool")])), 50)
-    live["spec"]["rules"][0]["backendRefs"].append(service("new", 0))
-    assert drift.untouched(live, own(live))
-    live["spec"]["rules"][0]["backendRefs"].append(service("other", 0))
-    assert drift.untouched(live, own(live))
-
-
-def test_the_namespace_of_the_route_may_be_said_or_not() -> None:
-    live = shifted(attached(route([ref("llm-pool")])), 50)
-    live["spec"]["rules"][0]["backendRefs"][1]["namespace"] = "default"
-    assert drift.untouched(live, own(live))
-
-
 def test_a_mirror_of_others_to_something_called_like_the_canary_stays() -> None:
     before = route([ref("llm-pool")])
     theirs = {"type": "RequestMirror", "requestMirror": {"backendRef": service("new")}}
@@ -269,48 +218,6 @@ def test_an_edited_record_is_refused_not_guessed(text: Any) -> None:
     live["metadata"]["annotations"][claims.CLAIM] = text
     with pytest.raises(ClaimLost, match="unreadable"):
         own(live)
-
-
-_NO_LISTS = [
-    [{}],
-    [{"name": 1}],
-    [{"name": ""}],
-    [{"name": []}],
-    [{"modelRewrite": "llm-pool"}],
-    [{"name": "another"}],
-    [{"name": "llm-pool"}, {"weight": 1}],
-    *([{"name": "llm-pool", "weight": each}] for each in (None, "5", -5, 1.5, True, MAX_WEIGHT + 1)),
-]
-
-
-@pytest.mark.parametrize("found", _NO_LISTS)
-def test_what_was_found_is_a_weighted_list_with_stable_in_it_or_nothing_of_the_claim_is_believed(
-    found: Any,
-) -> None:
-    live = attached(route([ref("llm-pool")]))
-    claim = json.loads(live["metadata"]["annotations"][claims.CLAIM])
-    claim["places"][0]["found"] = found
-    live["metadata"]["annotations"][claims.CLAIM] = json.dumps(claim)
-    with pytest.raises(ClaimUnreadable, match=r"unreadable \(places.0.found"):
-        claims.read_claim(live)
-
-
-def test_nothing_moves_from_a_pool_to_itself() -> None:
-    live = attached(route([ref("llm-pool")]))
-    notes = live["metadata"]["annotations"]
-    notes[claims.CLAIM] = notes[claims.CLAIM].replace('"canary":"new"', '"canary":"llm-pool"')
-    with pytest.raises(ClaimUnreadable, match="both llm-pool"):
-        claims.read_claim(live)
-
-
-def test_a_promotion_is_not_undone_by_lists_that_are_none() -> None:
-    live = shifted(attached(route([ref("llm-pool")])), 100)
-    claim = own(live)
-    left = apply_patch(live, patches.promote_patch(live, claim, ending(claim, Ending.PROMOTED)))
-    assert read_ending(left)
-    notes = left["metadata"]["annotations"]
-    notes[claims.ENDING] = notes[claims.ENDING].replace('"name":"llm-pool"', '"name":"another"')
-    assert read_ending(left) is None
 
 
 @pytest.mark.parametrize(
