@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from inference_rollouts.cli.replay import lines_of
+from inference_rollouts.clients.include import why_unread
+from inference_rollouts.clients.safe_yaml import safe_load
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.errors import DecisionRecordBroken, PlanInvalid
 from inference_rollouts.core.judging.decision_record import read
@@ -57,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
             records = [read(lines_of(path)) for path in _records(folder)]
             pair = recorded(records), rejudged(records, policy)
         except (DecisionRecordBroken, UnicodeDecodeError, OSError) as error:
-            print(f"{folder}: {error}", file=sys.stderr)
+            why = str(error) if isinstance(error, DecisionRecordBroken) else why_unread(error)
+            print(f"{folder}: {why}", file=sys.stderr)
             broken = True
             continue
         pairs.append(pair)
@@ -71,13 +73,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _policy(path: Path) -> Policy:
     try:
-        value = yaml.safe_load(path.read_text())
-        analysis = value.get("analysis", value if "steps" not in value else {}) if value else {}
-        return Policy.model_validate(analysis)
+        value = safe_load(path.read_text(encoding="utf-8"))
+    except Exception as error:
+        raise PlanInvalid(f"{path}: the policy cannot be read: {why_unread(error)}.") from error
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise PlanInvalid(f"{path}: the policy is invalid: it is no mapping of fields.")
+    try:
+        return Policy.model_validate(value.get("analysis", {} if "steps" in value else value))
     except ValidationError as error:
         raise PlanInvalid(f"{path}: the policy is invalid: {mistakes(error)}.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
-        raise PlanInvalid(f"{path}: the policy cannot be read: {error}.") from error
 
 
 def _folders(given: Path) -> Iterator[Path]:

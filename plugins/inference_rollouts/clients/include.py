@@ -71,9 +71,13 @@ def load_plan(path: Path) -> Plan:
     except PlanInvalid as error:
         raise PlanInvalid(f"{printable(path.name)}: {error}") from error
     except Exception as error:
-        words = getattr(error, "strerror", None) or f"{type(error).__name__}: {' '.join(str(error).split())}"
-        what = f"it cannot be read: {words}"
-        raise PlanInvalid(f"{printable(path.name)}: {what}") from error
+        raise PlanInvalid(f"{printable(path.name)}: it cannot be read: {why_unread(error)}") from error
+
+
+def why_unread(error: Exception) -> str:
+    """In one line what the system, or a parser, says of a file that could not be read."""
+    said = getattr(error, "strerror", None)
+    return said or f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def plan_named(name: str) -> Plan:

@@ -105,3 +105,28 @@ def test_the_command_judges_folders_of_records(tmp_path: Path, capsys: pytest.Ca
     file.write_text("{alpha: 3}")
     assert main(["rejudge", str(tmp_path), "--policy", str(file)]) == 2
     assert main(["rejudge", str(tmp_path / "nothing"), "--policy", str(file)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        (None, "the policy cannot be read: No such file or directory."),
+        (b"\xff", "the policy cannot be read: UnicodeDecodeError: 'utf-8' codec"),
+        (b"a: b: c", "the policy cannot be read: ScannerError: mapping values are not allowed here in"),
+        (b"[" * 100_000, "the policy cannot be read: "),
+        (b"[alpha]", "the policy is invalid: it is no mapping of fields."),
+        (b"analysis: 3", "the policy is invalid: "),
+    ],
+    ids=["no file", "no text", "no YAML", "lists in lists", "a list", "no analysis"],
+)
+def test_whatever_a_policy_s_file_holds_is_its_mistake_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: bytes | None, why: str
+) -> None:
+    file = tmp_path / "policy.yaml"
+    if policy is not None:
+        file.write_bytes(policy)
+    assert main(["rejudge", str(tmp_path), "--policy", str(file)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"{file}: {why}")
+    assert err.count("\n") == 1
+    assert "Errno" not in err
