@@ -9,6 +9,7 @@ from inference_rollouts.core.judging.judgement import Verdict
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.seen import SeenRun
 from inference_rollouts.core.reporting.status import Status
+from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.core.values import Value
 
 PASSED, NOW, NEXT, FAILED, SKIPPED = "passed", "now", "next", "failed", "skipped"
@@ -63,18 +64,20 @@ def _rung(plan: Plan, run: SeenRun, status: Status | None, number: int) -> Rung:
     elif status and status.step == number and (progress := status.progress):
         values |= {key: getattr(progress, key) for key in ("verdict", "reason", "evidence")}
     asked = run.question is not None and run.question.task == f"step_{number}.ask"
-    return Rung(**values, state=NOW if asked else _state(run, shifted, judgement))
+    decided = run.is_over or (status is not None and status.phase is Phase.RETURNING)
+    return Rung(**values, state=NOW if asked else _state(decided, shifted, judgement))
 
 
-def _state(run: SeenRun, shifted: dict[str, Any], judgement: dict[str, Any] | None) -> str:
+def _state(decided: bool, shifted: dict[str, Any], judgement: dict[str, Any] | None) -> str:
+    """`decided`: the rollout is over, or goes back, and no step is to come any more."""
     verdict = judgement["verdict"] if judgement else None
     if verdict == Verdict.ADVANCE:
         return PASSED
-    if verdict == Verdict.ROLLBACK or (run.is_over and shifted):
+    if verdict == Verdict.ROLLBACK or (decided and shifted):
         return FAILED
     if shifted:
         return NOW
-    return SKIPPED if run.is_over else NEXT
+    return SKIPPED if decided else NEXT
 
 
 class Happening(Value):
