@@ -10,10 +10,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+import requests
+
 from bench.stage import ROUTE, Stage, until
 from inference_rollouts.core.objects.ownership import OWNER, PLAN_LABEL
 from inference_rollouts.rollout.run import Run
 from lab.cluster.initial import MANAGER
+from lab.gateway.picker.load import parse
 from lab.kube.client import Kube, KubeError
 from lab.kube.conditions import is_true
 from lab.kube.objects import Obj, path_of, path_of_object
@@ -100,7 +103,7 @@ class SharedLab:
             self.stage.deploy(kept)
             self.stage.fault(kept.plan.canary, **dict.fromkeys(Fault, 0.0))
         pools = [STABLE, *([kept.plan.canary] if kept else [])]
-        until(lambda: not self._strangers(pools), f"no pods but those of {', '.join(pools)}", DRAINED)
+        until(lambda: self._alone(pools), f"no pods but those of {', '.join(pools)}", DRAINED)
         self._prove(paths)
         self.stage.until_ended(began["sent"] + began["in_flight"])
         self._begin()
@@ -120,15 +123,36 @@ class SharedLab:
         assert objects() == self._objects
         assert self._served() == self._names
 
-    def _strangers(self, pools: Collection[str]) -> list[str]:
+    def _alone(self, pools: Collection[str]) -> bool:
+        """Whether there are no pods but those of these pools; others that are ending are cut short."""
+        strangers = self._strangers(pools)
+        self._cut_short([pod for pod in strangers if _ends(pod) and _pool(pod) != STABLE])
+        return not strangers
+
+    def _strangers(self, pools: Collection[str]) -> list[Obj]:
         """Pods of other pools and their pickers, or not ready, or ending."""
         pods = [(_pool(pod), pod) for pod in map(dict, self.stage.cluster.select("v1", "Pod"))]
         return [
-            pod["metadata"]["name"]
+            pod
             for pool, pod in pods
-            if pool
-            and (pool not in pools or "deletionTimestamp" in pod["metadata"] or not is_true(pod, "Ready"))
+            if pool and (pool not in pools or _ends(pod) or not is_true(pod, "Ready"))
         ]
+
+    def _cut_short(self, pods: Collection[Obj]) -> None:
+        """End those that are idle, once the gateway sends nothing there: their preStop hooks help nobody."""
+
+        async def routes(kube: Kube, _: str | None) -> list[Obj]:
+            return await _list(kube, "HTTPRoute")
+
+        async def cut(kube: Kube, _: str | None) -> None:
+            for pod in idle:
+                guard = {"preconditions": {"uid": pod["metadata"]["uid"]}, "gracePeriodSeconds": 0}
+                with suppress(KubeError):  # gone meanwhile; if not, it is asked again
+                    await kube.delete(path_of_object(pod), **guard)
+
+        if pods and all(map(_is_in_force, self._run(routes))):
+            idle = [pod for pod in pods if _is_idle(pod)]
+            self._run(cut)
 
     def _served(self) -> list[list[str]]:
         """What each stable pod answers for."""
@@ -225,6 +249,27 @@ def _annotations(obj: Obj) -> dict[str, str]:
 
 def _labels(obj: Obj) -> dict[str, str]:
     return obj["metadata"].get("labels") or {}
+
+
+def _ends(pod: Obj) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def _is_idle(pod: Obj) -> bool:
+    """Whether its model server says that it has no requests; False for what is none."""
+    try:
+        page = requests.get(f"http://{pod['status']['podIP']}:8000/metrics", timeout=5)
+    except (KeyError, requests.RequestException):
+        return False
+    load = parse(page.text)
+    return page.ok and not load.running + load.waiting
+
+
+def _is_in_force(route: Obj) -> bool:
+    """Whether every gateway has said of the route as it is now that it serves it."""
+    parents = route.get("status", {}).get("parents", [])
+    seen = [told["observedGeneration"] for parent in parents for told in parent["conditions"]]
+    return bool(seen) and min(seen) >= route["metadata"]["generation"]
 
 
 def _pool(pod: Obj) -> str:
