@@ -13,7 +13,7 @@ import yaml
 
 from bench.reflex import breakable_run
 from bench.shared import SharedLab
-from bench.stage import RATE, stage
+from bench.stage import stage
 from inference_rollouts.rollout.run import Run
 from lab.airflow.guardian import start_guardian
 from lab.airflow.identity import AIRFLOW, GUARDIAN, grant, revoke
@@ -24,7 +24,8 @@ from lab.lifecycle.foreign import Foreign
 from tests.support.e2e.pipeline import ASKING, DAG, LONG, Pipeline
 
 HERE = Path(__file__).parent
-FEW = 30.0  # requests/s of all clients
+CLIENTS = 40.0  # requests/s of all: of each the lab's processes think for 10 ms
+FEW = 30.0  # the same beside Airflow
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,6 +62,7 @@ def shared_lab(
     foreign = Foreign(Path(path), os.environ.get("LAB_CONTEXT"), "default") if path else None
     with pytest.MonkeyPatch.context() as patch, stage(tmp_path_factory.mktemp("e2e") / "lab", foreign) as up:
         patch.setenv("INFERENCE_ROLLOUTS_INCLUDE", str(include))
+        up.set_rate(CLIENTS)
         lab = SharedLab(up)
         yield lab
         if foreign or not _interrupted(request):
@@ -120,7 +122,7 @@ def pipeline(request: pytest.FixtureRequest, lab: SharedLab, shared_pipeline: Pi
     yield shared_pipeline
     if not _interrupted(request):
         shared_pipeline.quiesce()
-        lab.stage.set_rate(RATE)
+        lab.stage.set_rate(CLIENTS)
 
 
 def _interrupted(request: pytest.FixtureRequest) -> bool:
