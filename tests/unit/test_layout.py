@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.plans import ROOT
 
@@ -69,6 +70,12 @@ def test_no_test_module_looks_at_the_clock_when_it_is_imported() -> None:
     for path in MODULES:
         clocks = set(calls_at_import(ast.parse(path.read_text()))) & CLOCKS
         assert not clocks, f"{path} calls {clocks}"
+
+
+def test_no_example_fails_because_the_machine_is_busy() -> None:
+    """Of itself Hypothesis gives each 200 ms."""
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check
 
 
 @pytest.mark.parametrize("side", ["unit", "airflow"])
