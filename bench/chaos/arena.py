@@ -134,7 +134,7 @@ class Arena:
             self._argv[name] = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")[:-1]
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        until(lambda: not process.is_alive(), f"the end of {name}", 10.0, poll=0.05)
+        until(lambda: not process.is_alive(), f"the end of {name}", poll=0.05)
 
     def start_again(self, name: str) -> None:
         """As it was; of the API server, where it was."""

@@ -66,7 +66,7 @@ def _kill_task(struck: Struck) -> None:
         found[:] = _task_processes(struck.arena.process("scheduler").pid)
         return bool(found)
 
-    until(running, "a task's process", 30.0, poll=0.02)
+    until(running, "a task's process", poll=0.02)
     for pid in found:
         os.kill(pid, signal.SIGKILL)
 
