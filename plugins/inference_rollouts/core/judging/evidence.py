@@ -22,7 +22,7 @@ Integers = NDArray[Any]
 
 WORSE_ODDS = (1.25, 1.5, 2.5, 5.0, 16.0)
 """Odds ratios mixed as alternatives to "no worse"..."""
-WORSE_PRIOR = (0.05, 0.34, 0.42, 0.15, 0.04)
+WORSE_PRIOR = (0.05, 0.45, 0.29, 0.2, 0.01)
 """...and how likely: what is five times as bad shows at once, whatever its prior."""
 BETTER_RATIOS = (1.25, 1.5, 2.0, 3.0)
 """How far below the promotion margin the alternatives of "too bad" lie, as ratios of odds..."""

@@ -189,7 +189,7 @@ def _watches(
     kappa = CALM_KAPPA if policy.kappa == "estimate" else policy.kappa
     shares = tuple(max(metric.negligible, share) for share in traffic.shares)
     _, no_worse = expected(policy, metric, shares)
-    parts = spread(np.array(shares)) / len(shares)
+    parts = spread(metric, shares) / len(shares)
     for share, tolerated, part in zip(shares, no_worse.tolist(), parts.tolist(), strict=True):
         yield _Watch(
             weight=step.share,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from inference_rollouts.core.judging.evidence import Array, Integers
+from inference_rollouts.core.judging.metrics import Latency, Rate
 from inference_rollouts.core.judging.rules import Rules
 
 EVENLY = 0.5
@@ -26,13 +27,30 @@ def log_spread(rules: Rules, counted: Integers) -> Array:
     """
     n, bad = counted[..., 0, :], counted[..., 1, :]
     starts = [place.start for place in rules.places.values()]
-    return np.log(spread((bad + 0.5) / (n + 1), starts))
+    return np.log(_spread((bad + 0.5) / (n + 1), rules.gaps, starts))
 
 
-def spread(shares: Array, starts: Sequence[int] = (0,)) -> Array:
-    """What each threshold weighs, over an even part, where these shares are slower; at each of `starts`
+def spread(metric: Rate | Latency, shares: Sequence[float]) -> Array:
+    """What each threshold of a metric weighs, over an even part, where these shares are slower."""
+    gaps = np.diff(np.log(metric.thresholds)) if isinstance(metric, Latency) else np.empty(0)
+    return _spread(np.clip(shares, 1e-9, 1 - 1e-9), gaps, [0])
+
+
+def _spread(shares: Array, gaps: Array, starts: Sequence[int]) -> Array:
+    """`gaps` in log time are between neighbours, infinite between those that are none; at each of `starts`
     another metric's begin."""
-    deviation = np.sqrt(np.maximum(shares * (1 - shares), LEAST))
+    telling = shares * (1 - shares) * _slopes(np.log(shares / (1 - shares)), gaps) ** 2
     widths = np.diff([*starts, shares.shape[-1]])
-    mean = np.add.reduceat(deviation, starts, axis=-1) / widths
-    return np.asarray(EVENLY + (1 - EVENLY) * deviation / np.repeat(mean, widths, axis=-1))
+    mean = np.repeat(np.add.reduceat(telling, starts, axis=-1) / widths, widths, axis=-1)
+    part = np.divide(telling, mean, out=np.ones_like(telling), where=mean > 0)
+    return np.asarray(EVENLY + (1 - EVENLY) * part)
+
+
+def _slopes(log_odds: Array, gaps: Array) -> Array:
+    """At each threshold the mean of those to its neighbours; 0 where it has none."""
+    steep = np.abs(np.diff(log_odds, axis=-1)) / gaps
+    before, after = (np.zeros(log_odds.shape) for _ in range(2))
+    before[..., 1:], after[..., :-1] = steep, steep
+    near = np.isfinite(gaps).astype(float)
+    neighbours = np.pad(near, (1, 0)) + np.pad(near, (0, 1))
+    return np.asarray((before + after) / np.maximum(neighbours, 1.0))

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+import pytest
 
 from inference_rollouts.core.judging import judge
 from inference_rollouts.core.judging.rules import rules_of
@@ -21,9 +22,9 @@ def test_a_threshold_that_tells_more_weighs_more() -> None:
     both = np.zeros((2, len(rules.cells)), dtype=np.int64)
     both[0], both[1, place] = 1000, (990, 700, 300, 100, 10, 0)
     weights = np.exp(log_spread(rules, both))
-    assert weights[place].mean() == weights[rules.places["inter_token"]].mean() == 1
-    assert np.argsort(weights[place]).tolist() in ([5, 0, 4, 3, 1, 2], [5, 4, 0, 3, 2, 1])
-    assert 0.5 < weights[place].min() < weights[place].max() < 1.5
+    assert weights[place].mean() == weights[rules.places["inter_token"]].mean() == pytest.approx(1)
+    assert np.argsort(weights[place]).tolist() == [5, 4, 0, 3, 2, 1]
+    assert 0.5 < weights[place].min() < 1 < weights[place].max() < 3
     assert all(weights[rules.places[rate]] == 1 for rate in rules.rates)
 
 
