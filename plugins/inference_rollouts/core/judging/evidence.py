@@ -23,7 +23,7 @@ Integers = NDArray[Any]
 WORSE_ODDS = (1.25, 1.5, 2.5, 5.0, 16.0)
 """Odds ratios mixed as alternatives to "no worse"..."""
 WORSE_PRIOR = (0.05, 0.45, 0.29, 0.2, 0.01)
-"""...and how likely: what is five times as bad shows at once, whatever its prior."""
+"""...and how likely: what is ten times as bad shows at once, whatever its prior."""
 BETTER_RATIOS = (1.25, 1.5, 2.0, 3.0)
 """How far below the promotion margin the alternatives of "too bad" lie, as ratios of odds..."""
 BETTER_PRIOR = (0.1, 0.2, 0.6, 0.1)
