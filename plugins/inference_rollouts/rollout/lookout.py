@@ -54,19 +54,23 @@ class Lookout:
         return seen
 
     def memory(self) -> str:
-        """What whoever looks at this step after us has to know."""
+        """What whoever looks at this step after us has to know; empty as long as what is left to us is not
+        read: it is kept then."""
+        if not self._recalled:
+            return ""
         return Memory.of(self.sight.crashes, self.exporters, self._there).model_dump_json()
 
     def _recall(self) -> None:
-        """What whoever looked at this step before us has seen; it is asked for once."""
+        """What whoever looked at this step before us has seen; it is asked for until it is answered."""
         if self._recalled:
             return
-        self._recalled, frozen = True, self._run.frozen
+        frozen = self._run.frozen
         try:
             left = seen_of(self._run.cluster, frozen.targets, frozen.token)
         except Exception as error:
             log.warning("what was seen of this step before is not known: %s", error)
             return
+        self._recalled = True
         since = self.sight.crashes.since
         if memory := next((known for text in left if (known := read_memory(text, since))), None):
             self.sight.crashes = memory.crashes

@@ -161,3 +161,22 @@ def test_leases_that_nobody_can_read_hold_no_observation_up(monkeypatch: pytest.
     for second in range(4):
         judgement = scene.observe(observer, second)
     assert judgement.canary.requests > 0
+
+
+def test_what_could_not_be_read_at_first_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, find, asked = Scene(monkeypatch), FakeCluster.find, iter((True,))
+    scene.crash(scene.cluster.pods_of(CANARY)[0], 2)
+    scene.observe(scene.step.observer(), 3)
+    scene.replace(CANARY)
+
+    def starting(cluster: FakeCluster, api: str, kind: str, name: str) -> Any:
+        if kind == "Lease" and next(asked, False):
+            raise ClusterUnavailable("GET", "/leases", 503, "starting")
+        return find(cluster, api, kind, name)
+
+    monkeypatch.setattr(FakeCluster, "find", starting)
+    comes = scene.step.observer()
+    scene.observe(comes, 14)  # it renews its lease at once
+    assert comes._lookout.sight.crashes.count == 0
+    scene.observe(comes, 15)
+    assert comes._lookout.sight.crashes.count == 2

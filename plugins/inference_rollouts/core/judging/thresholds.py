@@ -1,9 +1,10 @@
 """How a latency's weight is spread over its thresholds: by what each can tell.
 
-Where nearly all requests are slower than a threshold, or nearly none, a latency that changes shows little.
-Half of the weight is spread evenly, as what is rare may be all that changes; half by the standard deviation
-of being slower or not. That is read off both arms together: which of them was slow has no say in it, so an
-e-process stays one.
+Half of the weight is spread evenly, as what is rare may be all that changes. Half is spread by what each
+tells of times that are all longer: where a share p of the requests is slower than the threshold, and log
+odds fall by a slope with log time, that is p (1 - p) slope^2 nats a request (Fisher's information), little
+where nearly all are slower, or nearly none. It is read off both arms together: which of them was slow has no
+say in it, so an e-process stays one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from inference_rollouts.core.judging.metrics import Latency, Rate
 from inference_rollouts.core.judging.rules import Rules
 
 EVENLY = 0.5
-LEAST = 1e-9  # that the variance of one request is taken for
 
 
 def log_spread(rules: Rules, counted: Integers) -> Array:
