@@ -11,7 +11,7 @@ drift that both arms share cancels exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -220,6 +220,11 @@ def tendency(n_c: Integers, n_b: Integers, bad: Integers, odds: Array) -> tuple[
 def log_prior(usable: NDArray[np.bool_]) -> Array:
     """Equal log weights on the usable effects of the last axis, none on the others."""
     return log(usable / np.maximum(usable.sum(axis=-1, keepdims=True), 1))
+
+
+def stacked(arrays: Sequence[Integers]) -> Integers:
+    """Along a new first axis; one array alone, as of most judges, is not copied."""
+    return np.stack(arrays) if len(arrays) > 1 else arrays[0][None]
 
 
 def log(values: Array) -> Array:

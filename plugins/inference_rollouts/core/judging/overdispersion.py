@@ -107,7 +107,7 @@ def nothing_known(*shape: int) -> Dispersion:
 
 def joined(each: Sequence[Dispersion]) -> Dispersion:
     """Of several rollouts, along a new first axis."""
-    return Dispersion(**{name: np.stack([getattr(one, name) for one in each]) for name in _ALL})
+    return Dispersion(**{name: evidence.stacked([getattr(one, name) for one in each]) for name in _ALL})
 
 
 def parted(known: Dispersion) -> list[Dispersion]:

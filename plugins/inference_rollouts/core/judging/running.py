@@ -73,7 +73,7 @@ def _first_kappa(rules: Rules) -> float:
 
 def joined(each: Sequence[Running]) -> Running:
     """Of several rollouts with the same rules, along a new first axis."""
-    arrays = {name: np.stack([getattr(one, name) for one in each]) for name in _ARRAYS}
+    arrays = {name: evidence.stacked([getattr(one, name) for one in each]) for name in _ARRAYS}
     return Running(**arrays, dispersion=overdispersion.joined([one.dispersion for one in each]))
 
 
