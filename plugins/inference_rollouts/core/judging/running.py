@@ -31,6 +31,8 @@ CREDIT = 2 / 3  # of the evidence for a canary that is asked for: more of it ear
 OWN = 0.25  # of the evidence for a rate is that of its own counts, the rest that of all rates together
 AGAINST = 2.0  # times what its own counts of the last step say against it is taken off the rest
 TOLERANCES = 2.0  # of times that are tolerated the margin has at least: what is tolerated is to pass
+AT_ONCE = 2.0  # nats of a window in which all that the canary got is bad count whole...
+CAUSES = 5.0  # ...and a fifth of what is beyond: no pod differs, so many surprises look like one
 FIRST_KAPPA = 0.5  # of tests of one arm's share, before any window
 
 
@@ -172,7 +174,15 @@ def _alarm_gains(
         n[0][..., limited], bad[0][..., limited], rules.breach.effects, rules.breach.null
     )
     beyond = beyond_tolerance(rules, worse, ratios[..., tried : tried + 1], no_worse)
-    return np.concatenate([worse, beyond, shares * before[..., limited, :]], axis=-2)
+    comparisons = np.concatenate([worse, beyond], axis=-2)
+    all_bad = np.tile((bad[0] == n[0]) & (n[0] > 0), 2)[..., None]
+    at_once = np.where(all_bad, _of_one_cause(comparisons), comparisons)
+    return np.concatenate([at_once, shares * before[..., limited, :]], axis=-2)
+
+
+def _of_one_cause(gains: Array) -> Array:
+    """Where all is bad no gain is below 0, so E stays an e-process when less of them counts."""
+    return np.minimum(gains, AT_ONCE) + np.maximum(gains - AT_ONCE, 0.0) / CAUSES
 
 
 def beyond_tolerance(rules: Rules, worse: Array, within: Array, no_worse: Array) -> Array:
