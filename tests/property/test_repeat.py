@@ -12,8 +12,8 @@ import pytest
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counts import Counter, Snapshot, _Again
 from inference_rollouts.core.judging.labels import Labels, LabelSets, Samples
-from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import MetricSet, parse_metric_set
+from inference_rollouts.core.judging.raw_series import Sample
 
 CANARY, STABLE = Arm("pool", "new"), Arm("pool", "old")
 BOUNDS = (0.1, 0.5, 1.0)

@@ -62,6 +62,7 @@ class FakePrometheus(AskedAlike):
     unlabelled: set[str] = field(default_factory=set)
     home: str = ""  # what all is labelled with as its `cluster`; another one's with `away`
     also: str = ""  # another cluster, of the same pools and traffic: its pods are named so, and then as ours
+    namesakes: float = 0.0  # when its pods began where they are called as ours; 0: they are not
     blended: bool = False
     hidden: dict[str, set[str]] = field(default_factory=dict)
     last: float | None = None
@@ -100,7 +101,7 @@ class FakePrometheus(AskedAlike):
             for port in self._ports(pool, pod)
             for sample in self._samples(pool, pod, port, at)
         ]
-        return [*own, *(self._theirs(sample) for sample in own if self.also)]
+        return [*own, *(self._theirs(sample) for sample in own if self.also or self.namesakes)]
 
     def _ports(self, pool: str, pod: str) -> list[int]:
         """Those that are scraped."""
@@ -113,7 +114,9 @@ class FakePrometheus(AskedAlike):
 
     def _theirs(self, sample: dict[str, Any]) -> dict[str, Any]:
         theirs = {"pod": f"{self.also}{sample['metric']['pod']}"} | ({"cluster": "away"} if self.home else {})
-        return {**sample, "metric": sample["metric"] | theirs}
+        begun = self.namesakes and sample["metric"][SERIES] == STARTED
+        value = [sample["value"][0], str(self.namesakes)] if begun else sample["value"]
+        return {"metric": sample["metric"] | theirs, "value": value}
 
     def _asked(self, promql: str, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those that a query for one cluster's asks for."""
@@ -164,7 +167,7 @@ class FakePrometheus(AskedAlike):
             for pod in pods
             for gauge in ("0", "1")
         ]
-        return [*own, *(self._theirs(sample) for sample in own if self.also)]
+        return [*own, *(self._theirs(sample) for sample in own if self.also or self.namesakes)]
 
     def _samples(self, pool: str, pod: str, port: int, at: float) -> list[dict[str, Any]]:
         direct = self.answered.get(base_url(self.cluster.objects["Pod", pod], port), 0)

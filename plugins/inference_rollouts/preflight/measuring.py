@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import replace
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
-from inference_rollouts.core.judging.arms import TOLD, Labels
+from inference_rollouts.core.judging.arms import TOLD
 from inference_rollouts.core.judging.counters import Exporter, last_window, named, names_of
 from inference_rollouts.core.judging.counts import Snapshot, missing, only, pods_in, servers_unseen, shortened
-from inference_rollouts.core.judging.home import home_of
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import markdown, shortfalls, step_powers, traffic_of
 from inference_rollouts.core.judging.promotion import late
@@ -24,6 +22,7 @@ from inference_rollouts.core.objects.inference_pool import pod_of
 from inference_rollouts.core.plan.plan import Kind, Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.scraping import scraped
+from inference_rollouts.preflight.home import at_home
 from inference_rollouts.rollout.observation import exporters_of, queries_of, snapshot
 
 log = logging.getLogger(__name__)
@@ -52,6 +51,7 @@ def check_metrics(clients: Clients, frozen: Frozen) -> Frozen:
     seen = snapshot(clients.prometheus, frozen, time.time())
     for remark in clients.prometheus.remarks_on(each.promql for each in queries_of(frozen)):
         log.warning("%s", remark)
+    frozen = at_home(clients.cluster, frozen, seen)
     own = exporters_of(clients.cluster, frozen)
     for key, metric_set in keyed(frozen.metric_set):
         answer = Snapshot(seen.time, {key: seen.samples[key]})
@@ -64,25 +64,14 @@ def check_metrics(clients: Clients, frozen: Frozen) -> Frozen:
         raise ClusterRefused(
             f"The judge would be blind: Prometheus lacks {lacking}. Scrape {whose} (docs/operations.md)."
         )
-    return replace(frozen, home=_home(frozen, seen, own))
-
-
-def _home(frozen: Frozen, seen: Snapshot, own: Collection[Exporter]) -> Labels:
-    """What the series of all sets that our own pods export have in common."""
-    homes = [
-        home
-        for key, each in keyed(frozen.metric_set)
-        if (names := names_of(each, own))
-        and (home := home_of(Snapshot(seen.time, {key: seen.samples[key]}), each.pod, names)) is not None
-    ]
-    return tuple(sorted(set.intersection(*map(set, homes)))) if homes else ()
+    return frozen
 
 
 def _lacking(
     frozen: Frozen, metric_set: MetricSet, answer: Snapshot, exporters: Collection[Exporter]
 ) -> list[str]:
     """What an answer lacks of stable, said of the pods that the cluster has."""
-    arm = metric_set.arm_of(frozen.arm(frozen.plan.stable))
+    arm = metric_set.arm_of(frozen.arm_at_home(frozen.plan.stable))
     own, present = names_of(metric_set, exporters), pods_in(answer, metric_set.pod, arm.label)
     if "" in present and not present.difference([""]).intersection(own or present):
         return [f"the label `{metric_set.pod}` on what {arm.value} exports"]
@@ -122,7 +111,8 @@ def check_power(
     """
     plan, policy = frozen.plan, frozen.plan.analysis
     answers = [snapshot(prometheus, frozen, now - ago) for ago in (TRAFFIC_SEEN + 60, TRAFFIC_SEEN, 0)]
-    seen = last_window(frozen.metric_set, frozen.arm(plan.canary), frozen.arm(plan.stable), answers, own)
+    arms = frozen.arm_at_home(plan.canary), frozen.arm_at_home(plan.stable)
+    seen = last_window(frozen.metric_set, *arms, answers, own)
     usual = traffic_of(frozen.metric_set, [seen] if seen else [])
     powers = step_powers(policy, frozen.metric_set, plan.all_steps, usual)
     missed = shortfalls(policy, powers) + late(policy, frozen.metric_set, plan.all_steps, usual)

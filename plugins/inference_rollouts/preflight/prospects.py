@@ -45,7 +45,8 @@ def _traffic(prometheus: Prometheus, frozen: Frozen, since: float) -> Mapping[st
         answers = [snapshot_at_home(prometheus, frozen, since + at) for at in (-60, 0, HOUR)]
     except PrometheusUnavailable:
         return {}
-    seen = last_window(frozen.metric_set, frozen.arm(plan.canary), frozen.arm(plan.stable), answers)
+    arms = frozen.arm_at_home(plan.canary), frozen.arm_at_home(plan.stable)
+    seen = last_window(frozen.metric_set, *arms, answers)
     return traffic_of(frozen.metric_set, [seen] if seen else [])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inference_rollouts.clients.kubernetes import Reader
@@ -87,7 +87,7 @@ def snapshots(prometheus: Prometheus, asked: Sequence[Query], at: Sequence[float
 def queries_of(frozen: Frozen) -> tuple[Query, ...]:
     """Those of one observation."""
     plan = frozen.plan
-    return queries(frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
+    return queries(frozen.metric_set, frozen.arm(plan.canary), frozen.arm(plan.stable))
 
 
 def answers(prometheus: Prometheus, asked: Sequence[Query], at: float) -> Snapshot:
@@ -167,14 +167,26 @@ def exporters_in(
     chosen: Callable[[Sequence[K8sObject]], Sequence[K8sObject]] = tuple,
 ) -> frozenset[Exporter]:
     """The same of these pools, and of what the sets count that judge together."""
+    return frozenset(exporter for exporter, _ in _exporting(cluster, pools, metric_set, chosen))
+
+
+def exporting(cluster: Reader, frozen: Frozen) -> dict[Exporter, K8sObject]:
+    """The pods of `exporters_of`, as they are."""
+    plan = frozen.plan
+    pools = {plan.pool_of(side) for side in (plan.canary, plan.stable)}
+    return dict(_exporting(cluster, pools, frozen.metric_set, tuple))
+
+
+def _exporting(
+    cluster: Reader,
+    pools: Collection[str],
+    metric_set: MetricSet,
+    chosen: Callable[[Sequence[K8sObject]], Sequence[K8sObject]],
+) -> Iterator[tuple[Exporter, K8sObject]]:
     kinds = {each.exporters for each in metric_set.sets}
-    return frozenset(
-        (kind, pod["metadata"]["name"])
-        for kind, pods in (("servers", pods_of), ("pickers", picker_pods))
-        if kind in kinds
-        for pool in pools
-        for pod in chosen(pods(cluster, pool))
-    )
+    for kind, pods in (("servers", pods_of), ("pickers", picker_pods)):
+        for pool in pools if kind in kinds else ():
+            yield from (((kind, pod["metadata"]["name"]), pod) for pod in chosen(pods(cluster, pool)))
 
 
 def observe_pools(cluster: Reader, canary: str, stable: str, crashes: Crashes) -> PoolsObservation:

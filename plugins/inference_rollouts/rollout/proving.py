@@ -21,13 +21,13 @@ from inference_rollouts.core.judging.proof import (
     ScrapedPods,
     labels_query,
 )
-from inference_rollouts.core.judging.queries import keyed, queries
+from inference_rollouts.core.judging.queries import keyed
 from inference_rollouts.core.limits import READINESS_POLL, SCRAPED_WITHIN, SCRAPES_AWAITED
 from inference_rollouts.core.objects.inference_pool import pod_of
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.run.scraping import scraped
 from inference_rollouts.rollout.availability import picker_pods
-from inference_rollouts.rollout.observation import answers
+from inference_rollouts.rollout.observation import answers, queries_of
 from inference_rollouts.rollout.run import Run
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Proving:
 
     def _proof(self, metric_set: MetricSet) -> Proof:
         plan, policy, frozen = self._run.plan, self._run.plan.analysis, self._run.frozen
-        canary, stable = (metric_set.arm_of(frozen.arm(side)) for side in (plan.canary, plan.stable))
+        canary, stable = (metric_set.arm_of(frozen.arm_at_home(side)) for side in (plan.canary, plan.stable))
         if metric_set.exporters == "pickers":
             own = ready_pods(picker_pods(self._run.cluster, plan.pool_of(plan.canary)))
             return ScrapedPods(metric_set, canary, (pod["metadata"]["name"] for pod in own))
@@ -117,8 +117,7 @@ class Proving:
 
     def _look(self) -> None:
         plan = self._run.plan
-        asked = queries(self._run.frozen.metric_set, plan.arm(plan.canary), plan.arm(plan.stable))
-        needed = [query for query in asked if query.key in self._proofs]
+        needed = [query for query in queries_of(self._run.frozen) if query.key in self._proofs]
         at = time.time() - plan.analysis.scrape_delay
         try:
             seen = answers(self._run.clients.prometheus, needed, at)

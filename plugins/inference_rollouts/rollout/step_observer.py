@@ -98,7 +98,8 @@ class StepObserver:
         self.latest = Latest(metric_set, partial(is_enough, run.frozen, context.share))
         self.points = Points()
         self._reconcile = run.kind.reconciler(run)
-        self._counters = Counters(metric_set, self.canary, self.stable, context.anchor)
+        at_home = run.frozen.arm_at_home(plan.canary), run.frozen.arm_at_home(plan.stable)
+        self._counters = Counters(metric_set, *at_home, context.anchor)
         self._health = Health()
         self._answer = Answer()
         self._told_smaller = False

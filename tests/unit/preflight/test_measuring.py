@@ -11,8 +11,10 @@ from inference_rollouts.core.errors import (
     PlanInvalid,
     RolloutError,
 )
+from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.core.run.guard import guard_of, read_storm_watch, storm_watch_of
 from inference_rollouts.preflight.measuring import check_power, metric_set_of
-from inference_rollouts.rollout.observation import exporters_of
+from inference_rollouts.rollout.observation import exporters_of, queries_of
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
 from tests.support.freezing import preflight, refused
@@ -96,6 +98,37 @@ def test_a_plan_may_refuse_or_ignore_underpowered_steps() -> None:
 
 def test_the_traffic_of_other_clusters_in_the_same_store_is_none_of_ours() -> None:
     assert power_of(FakeCluster(), 20.0, also="theirs-") == power_of(FakeCluster(), 20.0)
+
+
+def began(cluster: FakeCluster, at: str) -> None:
+    """The containers of all pods."""
+    for (kind, _), pod in cluster.objects.items():
+        if kind == "Pod":
+            pod["status"]["containerStatuses"] = [{"name": "server", "state": {"running": {"startedAt": at}}}]
+
+
+def test_pods_of_our_names_in_another_cluster_are_none_of_ours() -> None:
+    """Ours began at 1, as the store has it, and theirs at 9000."""
+    cluster = FakeCluster()
+    began(cluster, "1970-01-01T00:00:01Z")
+    prometheus = FakePrometheus(cluster, rate=20.0, load=50.0, home="eu", namesakes=9000.0)
+    frozen = Frozen.from_json(preflight(cluster, prometheus=prometheus).to_json())
+    assert frozen.home == frozen.apart == (("cluster", "eu"),)
+    prometheus.last = None
+    assert check_power(prometheus, frozen, NOW, exporters_of(cluster, frozen)) == power_of(
+        FakeCluster(), 20.0
+    )
+    watch = storm_watch_of(frozen)
+    of_servers = queries_of(frozen)[0], watch.queries[0]
+    assert all('cluster="eu"' in each.promql for each in of_servers)
+    assert read_storm_watch(guard_of(frozen)) == watch
+
+
+def test_pods_of_our_names_that_nothing_tells_from_ours_are_refused() -> None:
+    cluster = FakeCluster()
+    prometheus = FakePrometheus(cluster, home="eu", namesakes=9000.0)
+    words = "has several pods called llm-pool-0, llm-pool-1, llm-pool-2 for vllm (cluster=away; cluster=eu)"
+    refused(ClusterRefused, words, cluster, prometheus=prometheus)
 
 
 def test_no_traffic_at_all_is_said() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from inference_rollouts.core.judging.arms import TOLD, Arm
 from inference_rollouts.core.judging.counts import Counter, Snapshot, shortened
-from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.queries import keyed
+from inference_rollouts.core.judging.raw_series import Sample
 from inference_rollouts.core.judging.window_counts import WindowCounts
 
 Exporter = tuple[str, str]

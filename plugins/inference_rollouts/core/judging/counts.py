@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Samples
-from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Pods, Sample, unseen
+from inference_rollouts.core.judging.ledger import SETTLED, Growth, Ledger, Namesakes, Pods, unseen
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.pod_counts import AHEAD, MOST, Counted, exports, fell_at, of_pod
 from inference_rollouts.core.judging.queries import series
+from inference_rollouts.core.judging.raw_series import Sample
 from inference_rollouts.core.judging.scatter import Scatter, in_one_window
+from inference_rollouts.core.judging.sites import Site, in_words
 from inference_rollouts.core.judging.spellings import events_in, is_otherwise
 from inference_rollouts.core.judging.window_counts import ArmCounts, Counts, WindowCounts
 from inference_rollouts.core.objects.inference_pool import pod_of
@@ -133,7 +135,8 @@ class Counter:
         lacking = (each for arm, seen in zip(self._arms, read, strict=True) for each in unseen(arm, seen))
         self._shown.append(_Shown(shown, frozenset(lacking)))
         strangers = sorted(shown.difference(shown if pods is None else pods))
-        self.notes = (_not_counted(strangers),) if strangers else ()
+        strange = (_not_counted(strangers),) if strangers else ()
+        self.notes = (*strange, *_of_namesakes(self._ledger.namesakes))
         if not any(read):
             return None
         since, self._since = self._since, after.time
@@ -296,6 +299,22 @@ def only(snapshot: Snapshot, label: str, pods: Collection[str]) -> Snapshot:
 def _not_counted(strangers: Sequence[str]) -> str:
     names = shortened([each or "series without a pod" for each in strangers])
     return f"Not counted, as they are not in this cluster's pools: {names}"
+
+
+def _of_namesakes(seen: Namesakes) -> Iterator[str]:
+    """What is said where pods of several clusters have the same names."""
+    if seen.others:
+        yield f"Not counted, as they are another cluster's: {_named(seen.others)}"
+    if seen.untold:
+        yield (
+            f"Not counted, as the metrics store has several pods of the same name, of which nothing tells "
+            f"which is this cluster's: {_named(seen.untold)}"
+        )
+
+
+def _named(sites: Mapping[str, Collection[Site]]) -> str:
+    where = in_words(frozenset(site for each in sites.values() for site in each))
+    return f"{shortened(sorted(sites))} ({where})"
 
 
 def shortened(pods: Sequence[str]) -> str:

@@ -21,27 +21,24 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Labels
-from inference_rollouts.core.judging.metrics import SERIES, STARTED
+from inference_rollouts.core.judging.raw_series import (
+    NO_LABELS,
+    START,
+    Key,
+    Name,
+    Place,
+    Sample,
+    Series,
+    key_of,
+)
+from inference_rollouts.core.judging.sites import CLOCK, OneName, Site, best_of, ours, processes, site_of
 
-Sample = tuple[Mapping[str, str], float]
-Name = frozenset[tuple[str, str]]
-"""What names a target: the labels of its start time."""
-Key = tuple[str, float | None]
-"""Tag of a series and, for a bucket, its bound."""
-
-CLOCK = 1.0  # seconds by which the start time of one process may differ from scrape to scrape
 FORGOTTEN = 3600.0  # seconds after which a target that went is as if it had never been
 SETTLED = 2  # observations of a target after which a series that none of them showed is a new one
 LATE = 60.0  # seconds that the scrape before a window's begin may be older than it: a restart may lie there
-NO_LABELS: Name = frozenset()
-SCRAPED = frozenset({"job", "instance", "container", "prometheus_replica"})
-"""The labels that a store puts on all that it scrapes of a target, or tells as one of two."""
-IGNORED = frozenset({SERIES, "__name__"})
-START: Key = (STARTED, None)  # what a start time counts: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +53,6 @@ class Growth:
     broken: frozenset[str] = frozenset()
     fell: frozenset[str] = frozenset()
     server: str = ""
-
-
-_Place = tuple[str | None, str]
-"""The value of the arms' label, and the pod."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """What the labels of a series say: where it is, and what it counts there.
-
-    A ledger has one for the same labels: it is looked up by what it is, which is quicker than by labels.
-    """
-
-    place: _Place
-    key: Key
-    labels: Labels
-
-    @property
-    def name(self) -> Name:
-        """All of its labels, among which are those that name its target."""
-        return frozenset(pair for pair in self.labels.items() if pair[0] not in IGNORED)
-
-    @property
-    def scraped(self) -> Name:
-        """Those that name its target where no start time does."""
-        return frozenset(pair for pair in self.labels.items() if pair[0] in SCRAPED)
 
 
 @dataclass(slots=True)
@@ -111,14 +82,26 @@ Pods = dict[str, dict[Name, Reading]]
 """The targets of each pod of an arm."""
 
 
+@dataclass(slots=True)
+class Namesakes:
+    """Pods of the names of ours that an answer showed, with their sites: `others` are not counted; of those
+    that are `untold` nobody knows which is ours, so that none is."""
+
+    others: dict[str, frozenset[Site]] = field(default_factory=dict)
+    untold: dict[str, frozenset[Site]] = field(default_factory=dict)
+
+
 class Ledger:
-    """The series of both arms, observation after observation."""
+    """The series of both arms, observation after observation; `namesakes` as the last answer had them."""
 
     def __init__(self, arms: Sequence[Arm], pod_label: str) -> None:
         self.arms = arms
+        self.namesakes = Namesakes()
         self._pod = pod_label
+        self._arm_labels = frozenset({arms[0].label, f"exported_{arms[0].label}"})
+        self._sites: dict[Site, Site] = {}
         self._series: dict[Labels, Series] = {}
-        self._places: dict[_Place, _Place] = {}
+        self._places: dict[Place, Place] = {}
         self._targets: dict[tuple[str, str, Name], Target] = {}
 
     def observe(self, read: Sequence[Pods], time: float, since: float) -> list[dict[str, list[Growth]]]:
@@ -182,9 +165,12 @@ class Ledger:
 
         A start time without an arm is that of a process which counts for all of them: where it exports any
         of their series, an arm without series is one that has had no request yet.
+
+        Where nobody knows the pods, and some are surely at home, those that surely are not are left out.
         """
-        starts: dict[_Place, dict[Name, float]] = {}
-        values: dict[_Place, dict[Series, float]] = {}
+        self.namesakes = Namesakes()
+        starts: dict[Place, dict[Name, float]] = {}
+        values: dict[Place, dict[Series, float]] = {}
         for labels, value in samples:
             if not 0 <= value < math.inf:
                 continue
@@ -200,27 +186,60 @@ class Ledger:
         if known is not None:
             starts = {place: each for place, each in starts.items() if place[1] in known}
             values = {place: each for place, each in values.items() if place[1] in known}
+        else:
+            values = self._near(values)
         counting = {pod for arm, pod in values}
         return [dict(self._pods(arm, starts, values, counting)) for arm in self.arms], shown
 
+    def _near(self, values: dict[Place, dict[Series, float]]) -> dict[Place, dict[Series, float]]:
+        """Without what is of another cluster, where some is of ours: as of gateways."""
+        best = best_of(self.arms[0].home)
+        sites = {series.site for each in values.values() for series in each} if best else ()
+        if not any(site.issuperset(best) for site in sites):
+            return values
+        away = {site for site in sites if any(dict(site).get(name, value) != value for name, value in best)}
+        near = {place: _but_for(each, away) for place, each in values.items()}
+        return {place: each for place, each in near.items() if each}
+
     def _learn(self, labels: Labels) -> Series:
         where = labels.get(self.arms[0].label), labels.get(self._pod, "")
-        learnt = Series(self._places.setdefault(where, where), key_of(labels), labels)
+        site = site_of(labels.items(), self._arm_labels)
+        place, site = self._places.setdefault(where, where), self._sites.setdefault(site, site)
+        learnt = Series(place, key_of(labels), labels, site)
         return self._series.setdefault(labels, learnt)
 
     def _pods(
         self,
         arm: Arm,
-        starts: Mapping[_Place, Mapping[Name, float]],
-        values: Mapping[_Place, Mapping[Series, float]],
+        starts: Mapping[Place, Mapping[Name, float]],
+        values: Mapping[Place, Mapping[Series, float]],
         counting: Collection[str],
     ) -> Iterator[tuple[str, dict[Name, Reading]]]:
-        own = {pod for value, pod in (*starts, *values) if value == arm.value}
+        alone = {pod for value, pod in (*starts, *values) if value == arm.value}
         shared = {pod for value, pod in starts if value is None and pod in counting}
-        for pod in own | shared:
+        for pod in alone | shared:
             begun = starts.get((arm.value, pod), {}) or starts.get((None, pod), {})
             counted = values.get((arm.value, pod), {})
-            yield pod, self._by_server(arm, begun, counted) if arm.ports else self._split(begun, counted)
+            own = self._own(arm, pod, OneName(begun, counted, self._site_of_start))
+            if own is not None:
+                begun, counted = own.begun, own.counted
+                yield pod, self._by_server(arm, begun, counted) if arm.ports else self._split(begun, counted)
+
+    def _site_of_start(self, name: Name) -> Site:
+        return site_of(name, self._arm_labels)
+
+    def _own(self, arm: Arm, pod: str, named: OneName[Series]) -> OneName[Series] | None:
+        """What of all that is `named` so is of our pod; None where nothing tells."""
+        sites = named.sites
+        if len(sites) < 2:
+            return named
+        own = ours(sites, arm.home)
+        if own is None:
+            self.namesakes.untold[pod] = frozenset(sites)
+            return None
+        if len(processes(sites)) > 1:
+            self.namesakes.others[pod] = frozenset(sites) - own
+        return named.only(own)
 
     def _by_server(
         self, arm: Arm, starts: Mapping[Name, float], values: Mapping[Series, float]
@@ -314,16 +333,8 @@ def unseen(arm: Arm, pods: Pods) -> Iterator[str]:
         yield from (f"{pod}:{port}" for port in lacking)
 
 
-def key_of(labels: Mapping[str, str]) -> Key:
-    """What a series counts."""
-    tag, le = labels.get(SERIES, ""), labels.get("le")
-    return START if tag == STARTED else _once(tag, None if le is None else float(le))
-
-
-@lru_cache(maxsize=4096)
-def _once(tag: str, bound: float | None) -> Key:
-    """One object for the same key, in however many series it stands."""
-    return tag, bound
+def _but_for(values: Mapping[Series, float], sites: Collection[Site]) -> dict[Series, float]:
+    return {series: value for series, value in values.items() if series.site not in sites}
 
 
 def _totals(values: Mapping[Series, float]) -> dict[Key, float]:

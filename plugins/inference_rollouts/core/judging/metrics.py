@@ -225,10 +225,9 @@ class MetricSet(Value):
         return next(gateways, self).errors
 
     def arm_of(self, arm: Arm) -> Arm:
-        """What these exporters call an arm. Its ports are those of model servers alone, its home of pods."""
+        """What these exporters call an arm. Its ports are those of model servers alone."""
         ports = arm.ports if self.exporters == "servers" else ()
-        home = arm.home if self.exporters != "gateways" else ()
-        return replace(self.arm.of(arm) if self.arm else arm, ports=ports, home=home)
+        return replace(self.arm.of(arm) if self.arm else arm, ports=ports, home=arm.home)
 
 
 def judged_together(sets: Sequence[MetricSet]) -> MetricSet:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from inference_rollouts.core.judging.ledger import Growth, Key
+from inference_rollouts.core.judging.ledger import Growth
 from inference_rollouts.core.judging.metrics import Latency, Rate
+from inference_rollouts.core.judging.raw_series import Key
 from inference_rollouts.core.judging.spellings import bad_in, events_in
 
 MOST = 10**9  # events of one server in one window; more is no count but a broken counter

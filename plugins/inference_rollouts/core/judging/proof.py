@@ -16,9 +16,9 @@ from typing import Protocol
 from inference_rollouts.core.judging.arms import TOLD, Arm, server_in
 from inference_rollouts.core.judging.counters import named
 from inference_rollouts.core.judging.counts import Counter, Snapshot, missing, shortened
-from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.promql import label_name, quoted_pattern, split_selector
+from inference_rollouts.core.judging.raw_series import Sample
 from inference_rollouts.core.objects.inference_pool import pod_of
 
 ENOUGH = 3  # requests that a pod must show: one could be anybody's

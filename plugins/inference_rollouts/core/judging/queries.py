@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from inference_rollouts.core.judging.arms import TELLING, Arm, Labels
-from inference_rollouts.core.judging.ledger import SCRAPED
 from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, MetricSet, Rate
 from inference_rollouts.core.judging.promql import (
     label_name,
@@ -15,6 +14,7 @@ from inference_rollouts.core.judging.promql import (
     quoted_words,
     split_selector,
 )
+from inference_rollouts.core.judging.raw_series import SCRAPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _promql(metric_set: MetricSet, canary: Arm, stable: Arm) -> str:
     if _but_for_value(canary) != _but_for_value(stable) or canary.value == stable.value:
         raise ValueError(f"{canary} and {stable} cannot be told apart by one label in one namespace")
     both = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
-    where = _matchers(_place(canary), canary.process)
+    where = _matchers(_place(metric_set, canary), canary.process)
     parts = []
     if metric_set.started is not None:
         name, matchers = split_selector(metric_set.started)
@@ -74,9 +74,10 @@ def _promql(metric_set: MetricSet, canary: Arm, stable: Arm) -> str:
     return "\nor ".join(parts)
 
 
-def _place(arm: Arm) -> Labels:
-    """The labels that series of an arm have, of processes and requests alike."""
-    return (*((("namespace", arm.namespace),) if arm.namespace is not None else ()), *arm.home)
+def _place(metric_set: MetricSet, arm: Arm) -> Labels:
+    """The labels that series of an arm have, of processes and requests alike; a gateway may be elsewhere."""
+    home = arm.home if metric_set.exporters != "gateways" else ()
+    return (*((("namespace", arm.namespace),) if arm.namespace is not None else ()), *home)
 
 
 def _but_for_value(arm: Arm) -> Arm:
@@ -106,7 +107,7 @@ def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) ->
     """
     canary, stable = metric_set.arm_of(canary), metric_set.arm_of(stable)
     both = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
-    where = _matchers(_place(canary))
+    where = _matchers(_place(metric_set, canary))
     parts = []
     for place, selector in enumerate(metric_set.load):
         name, matchers = split_selector(selector)

@@ -16,19 +16,10 @@ from numpy.typing import NDArray
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import LabelSets, Samples
 from inference_rollouts.core.judging.layouts import Places, places
-from inference_rollouts.core.judging.ledger import (
-    CLOCK,
-    START,
-    Key,
-    Ledger,
-    Name,
-    Pods,
-    Reading,
-    Sample,
-    Target,
-    key_of,
-)
+from inference_rollouts.core.judging.ledger import Ledger, Pods, Reading, Target
 from inference_rollouts.core.judging.metrics import Latency, MetricSet, Rate
+from inference_rollouts.core.judging.raw_series import START, Key, Name, Sample, key_of
+from inference_rollouts.core.judging.sites import CLOCK
 from inference_rollouts.core.judging.spellings import bad_in, events_in, is_otherwise
 
 Floats = NDArray[np.float64]

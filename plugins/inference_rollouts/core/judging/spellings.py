@@ -6,8 +6,8 @@ import math
 from collections.abc import Collection, Iterable
 from functools import cache
 
-from inference_rollouts.core.judging.ledger import Key
 from inference_rollouts.core.judging.metrics import Latency, Rate
+from inference_rollouts.core.judging.raw_series import Key
 
 
 def is_otherwise(metric: Rate | Latency, targets: Iterable[Collection[Key]]) -> bool:

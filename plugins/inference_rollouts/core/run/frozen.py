@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -32,6 +32,7 @@ class Frozen:
     `adopted`: the canary is a pool that was there, of which nothing is changed. `version` is what was chosen
     where the plan has versions, as text; empty where not. `ports`: by side those of its pods, where each is a
     server of its own. `home`: the labels that all series of this cluster's pods have, and others' have not.
+    `apart`: those of them without which pods of the same name in other clusters are not told from ours.
     """
 
     run: str
@@ -53,10 +54,11 @@ class Frozen:
     version: str = ""
     ports: Mapping[str, Ports] = field(default_factory=dict)
     home: Labels = ()
+    apart: Labels = ()
 
     def arm(self, side: str) -> Arm:
         """The series of `stable` or `canary` in Prometheus, and how those of each server are told apart."""
-        return replace(self.plan.arm(side), ports=self.ports.get(side, ()))
+        return replace(self.plan.arm(side), ports=self.ports.get(side, ()), home=self.apart)
 
     def arm_at_home(self, side: str) -> Arm:
         """The same of this cluster alone, as far as labels tell: for times of which nobody knows the pods."""
@@ -101,6 +103,7 @@ class Frozen:
             "version": self.version,
             "ports": {side: [list(port) for port in ports] for side, ports in self.ports.items()},
             "home": [list(label) for label in self.home],
+            "apart": [list(label) for label in self.apart],
         }
 
     @classmethod
@@ -130,8 +133,13 @@ class Frozen:
             ),
             version=value.get("version", ""),
             ports={side: as_ports(ports) for side, ports in value.get("ports", {}).items()},
-            home=tuple((str(name), str(label)) for name, label in value.get("home", ())),
+            home=_labels(value.get("home", ())),
+            apart=_labels(value.get("apart", ())),
         )
+
+
+def _labels(value: Iterable[Iterable[Any]]) -> Labels:
+    return tuple((str(name), str(label)) for name, label in value)
 
 
 _metric_sets: WeakValueDictionary[str, MetricSet] = WeakValueDictionary()

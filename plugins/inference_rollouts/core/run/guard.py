@@ -86,7 +86,8 @@ def limits_of(guard: Guard | None) -> Guardrails:
 
 def _arm(value: Mapping[str, Any]) -> Arm:
     labels = {
-        name: tuple((str(k), str(v)) for k, v in value.get(name, ())) for name in ("process", "request")
+        name: tuple((str(k), str(v)) for k, v in value.get(name, ()))
+        for name in ("process", "request", "home")
     }
     namespace, ports = value.get("namespace"), as_ports(value.get("ports", ()))
     if not (namespace is None or isinstance(namespace, str)):

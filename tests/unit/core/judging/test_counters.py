@@ -9,7 +9,7 @@ import pytest
 
 from inference_rollouts.core.judging.counters import Counters, last_window
 from inference_rollouts.core.judging.counts import Snapshot
-from inference_rollouts.core.judging.ledger import Sample
+from inference_rollouts.core.judging.raw_series import Sample
 from inference_rollouts.core.judging.window_counts import WindowCounts
 from tests.support.judging import CANARY, STABLE, rate_samples, sample, with_gateway
 

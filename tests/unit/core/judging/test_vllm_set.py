@@ -12,10 +12,10 @@ from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counters import last_window
 from inference_rollouts.core.judging.counts import Snapshot
-from inference_rollouts.core.judging.ledger import Sample
 from inference_rollouts.core.judging.metrics import SERIES, STARTED
 from inference_rollouts.core.judging.promql import split_selector
 from inference_rollouts.core.judging.queries import series
+from inference_rollouts.core.judging.raw_series import Sample
 from inference_rollouts.core.judging.window_counts import ArmCounts
 from tests.support.judging import CANARY, STABLE
 
