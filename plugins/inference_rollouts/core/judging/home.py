@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from inference_rollouts.core.judging.arms import Labels
 from inference_rollouts.core.judging.metrics import SERIES, STARTED
 from inference_rollouts.core.judging.raw_series import Sample
-from inference_rollouts.core.judging.sites import OneName, Pairs, Site, processes, rank, site_of
+from inference_rollouts.core.judging.sites import STORE, OneName, Pairs, Site, processes, rank, site_of
 
 SOONER, LATER = 5.0, 60.0  # seconds by which a process may begin before, and after, its container is said to
 
@@ -62,6 +62,8 @@ def home_of(
     labels = _common(site for each in kept for site in _all_sites(each))
     others = [site for site, cluster in clusters.items() if cluster in foreign]
     apart = _telling(labels or (), others) if at_home is not None or not twins else None
+    if labels is not None:
+        labels = tuple(pair for pair in labels if pair[0] != STORE or pair in (apart or ()))
     return Home(labels, apart, {name: frozenset(sites) for name, sites in twins.items()})
 
 

@@ -4,7 +4,8 @@ Growth and resets belong to a *raw* series, with all its labels. Summed first, t
 pod, or worker processes that each count for themselves, look like restarts, and a restart looks like a storm.
 
 - A server that several targets scrape is counted by one of them. The series of a target carry all labels of
-  its start time; where there is none, those that the store puts on all that it scrapes there.
+  its start time; where there is none, those that the store puts on all that it scrapes there. One start
+  time is not of what another target, or another of a pair of stores, has scraped.
 - A pod that has a server at each of several ports has a target or more for each, by whose labels they are
   told apart. What tells no port, beside those that do, is one of them once more, as of a sidecar.
 - A counter falls only when its process has started anew since it was last seen. A fall without that is no
@@ -25,7 +26,6 @@ from dataclasses import dataclass, field, replace
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.labels import Labels
 from inference_rollouts.core.judging.raw_series import (
-    NO_LABELS,
     START,
     Key,
     Name,
@@ -33,6 +33,7 @@ from inference_rollouts.core.judging.raw_series import (
     Sample,
     Series,
     key_of,
+    scraped_of,
 )
 from inference_rollouts.core.judging.sites import CLOCK, OneName, Site, best_of, ours, processes, site_of
 
@@ -99,7 +100,7 @@ class Ledger:
         self.namesakes = Namesakes()
         self._pod = pod_label
         self._arm_labels = frozenset({arms[0].label, f"exported_{arms[0].label}"})
-        self._sites: dict[Site, Site] = {}
+        self._names: dict[Name, Name] = {}
         self._series: dict[Labels, Series] = {}
         self._places: dict[Place, Place] = {}
         self._targets: dict[tuple[str, str, Name], Target] = {}
@@ -204,8 +205,9 @@ class Ledger:
     def _learn(self, labels: Labels) -> Series:
         where = labels.get(self.arms[0].label), labels.get(self._pod, "")
         site = site_of(labels.items(), self._arm_labels)
-        place, site = self._places.setdefault(where, where), self._sites.setdefault(site, site)
-        learnt = Series(place, key_of(labels), labels, site)
+        place, scraped = self._places.setdefault(where, where), scraped_of(labels.items())
+        site, scraped = (self._names.setdefault(each, each) for each in (site, scraped))
+        learnt = Series(place, key_of(labels), labels, site, scraped)
         return self._series.setdefault(labels, learnt)
 
     def _pods(
@@ -261,16 +263,15 @@ class Ledger:
     def _split(self, starts: Mapping[Name, float], values: Mapping[Series, float]) -> dict[Name, Reading]:
         """The series of one pod by the target whose labels they carry; what carries no one's is its own.
 
-        Where there are no start times, targets are told apart by what the store says of them.
+        Where there are no start times, or too few, targets are told apart by what the store says of them.
         """
-        if len(starts) == 1:
-            [(target, started)] = starts.items()
-            return {target: Reading(started, values)}
+        scrapes = {start: scraped_of(start) for start in starts}
         by_target: dict[Name, dict[Series, float]] = {target: {} for target in starts}
         for series, value in values.items():
-            own = NO_LABELS if starts else series.scraped
-            target = next((each for each in starts if each <= series.name), own)
-            by_target.setdefault(target, {})[series] = value
+            by_target.setdefault(_target(scrapes, series), {})[series] = value
+        if len(starts) == 1 and values.keys() and not by_target[lone := next(iter(starts))]:
+            del by_target[lone]  # it is told by a scrape of its own, for all of them
+            return {target: Reading(starts[lone], each) for target, each in by_target.items()}
         return {target: Reading(starts.get(target), each) for target, each in by_target.items()}
 
     def _grow(self, arm: Arm, pod: str, name: Name, now: Reading, time: float, since: float) -> Growth:
@@ -331,6 +332,20 @@ def unseen(arm: Arm, pods: Pods) -> Iterator[str]:
         there = {arm.server_of(name) for name in targets}
         lacking = [port[0] for port in arm.ports if port[0] not in there] if there != {""} else [""]
         yield from (f"{pod}:{port}" for port in lacking)
+
+
+def _target(scrapes: Mapping[Name, Name], series: Series) -> Name:
+    """Which of those with start times a series is of, whose labels it carries; or the only one that it may be
+    of, as far as scrapes are told apart."""
+    if len(scrapes) > 1 and (carried := next((each for each in scrapes if each <= series.name), None)):
+        return carried
+    labels = dict(series.scraped)
+    alike = [
+        start
+        for start, scrape in scrapes.items()
+        if all(labels.get(name, value) == value for name, value in scrape)
+    ]
+    return alike[0] if len(alike) == 1 else series.scraped
 
 
 def _but_for(values: Mapping[Series, float], sites: Collection[Site]) -> dict[Series, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,12 +17,13 @@ Name = frozenset[tuple[str, str]]
 Key = tuple[str, float | None]
 """Tag of a series and, for a bucket, its bound."""
 
-NO_LABELS: Name = frozenset()
-SCRAPED = frozenset({"job", "instance", "container", "prometheus_replica"})
+SCRAPED = frozenset(
+    {"job", "instance", "container", "prometheus", "prometheus_replica", "replica", "__replica__"}
+)
 """The labels that a store puts on all that it scrapes of a target, or tells as one of two."""
+_REPLICA = re.compile(r"(?:\w+_)?replica(?:_\w+)?")
 IGNORED = frozenset({SERIES, "__name__"})
 START: Key = (STARTED, None)  # what a start time counts: nothing
-
 
 Place = tuple[str | None, str]
 """The value of the arms' label, and the pod."""
@@ -29,7 +31,8 @@ Place = tuple[str | None, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """What the labels of a series say: where it is, and what it counts there; `site`: those of a place.
+    """What the labels of a series say: where it is, and what it counts there; `site`: those of a place,
+    `scraped`: those that name its target where no start time does.
 
     A ledger has one for the same labels: it is looked up by what it is, which is quicker than by labels.
     """
@@ -38,16 +41,22 @@ class Series:
     key: Key
     labels: Labels
     site: Site
+    scraped: Name
 
     @property
     def name(self) -> Name:
         """All of its labels, among which are those that name its target."""
         return frozenset(pair for pair in self.labels.items() if pair[0] not in IGNORED)
 
-    @property
-    def scraped(self) -> Name:
-        """Those that name its target where no start time does."""
-        return frozenset(pair for pair in self.labels.items() if pair[0] in SCRAPED)
+
+def scraped_of(labels: Iterable[tuple[str, str]]) -> Name:
+    """Those of SCRAPED, and by whatever name one of two that scrape the same is called."""
+    return frozenset(pair for pair in labels if _is_of_scrape(pair[0]))
+
+
+@lru_cache(maxsize=1024)
+def _is_of_scrape(label: str) -> bool:
+    return label in SCRAPED or _REPLICA.fullmatch(label) is not None
 
 
 def key_of(labels: Mapping[str, str]) -> Key:

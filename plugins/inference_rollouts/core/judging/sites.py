@@ -20,7 +20,8 @@ Site = Pairs
 
 CLOCK = 1.0  # seconds by which the start time of one process may differ from scrape to scrape
 _CLUSTERS = r"(?:\w+_)?cluster(?:_\w+)?"
-_LABELS = (_CLUSTERS, "project_id", "location|region|datacenter|dc|site", "environment|env|tenant")
+STORE = "prometheus"  # of a pair that scrapes one process, or of another cluster: its start alone tells
+_LABELS = (_CLUSTERS, "project_id", "location|region|datacenter|dc|site", STORE, "environment|env|tenant")
 """Patterns of the labels of places, those first that tell clusters apart most surely."""
 
 
@@ -111,17 +112,21 @@ class OneName(Generic[S]):
         seen = {series.site for series in self.counted}
         if begun:
             return {site: _nearest(site, begun) for site in seen}
-        if len(seen) < 2:
-            return {site: site for site in seen}
-        names = set.intersection(*({name for name, _ in site} for site in seen))
+        if not seen:
+            return {}
+        names = set.intersection(*({name for name, _ in site} for site in seen)) - {STORE}
         return {site: frozenset(pair for pair in site if pair[0] in names) for site in seen}
 
 
 def _nearest(site: Site, begun: Collection[Site]) -> Site:
     """Which of the sites where processes began a series is at; its own where it can be at none."""
     labels = dict(site)
-    at = [each for each in begun if all(labels.get(name, value) == value for name, value in each)]
+    at = [each for each in begun if all(_is_alike(labels, *pair) for pair in each)]
     return max(at, key=lambda each: (len(each & site), sorted(each)), default=site)
+
+
+def _is_alike(labels: Mapping[str, str], name: str, value: str) -> bool:
+    return name == STORE or labels.get(name, value) == value
 
 
 def in_words(sites: Iterable[Site]) -> str:

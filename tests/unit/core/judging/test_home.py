@@ -151,6 +151,13 @@ class TestHome:
         home = home_of(both(1, 1), "pod", own)
         assert home.labels == home.apart == (("cluster", "us"),)
 
+    def test_the_name_of_who_scraped_tells_clusters_where_nothing_else_does(self) -> None:
+        series = [
+            *pod(STABLE, "old-0", 1, 1.0, prometheus="eu"),
+            *pod(STABLE, "old-0", 1, 500.0, prometheus="us"),
+        ]
+        assert home_of(series, "pod", {"old-0": Known((1.0,))}).apart == (("prometheus", "eu"),)
+
     def test_else_ours_is_where_all_our_pods_are(self) -> None:
         own = {"old-0": Known(), "old-1": Known()}
         home = home_of([*both(1, 1), *pod(STABLE, "old-1", 1, **OURS)], "pod", own)

@@ -71,12 +71,30 @@ class TestSeveralTargets:
         windows, _ = counted(*(each + stable() for each in seen))
         assert errors(windows) == [(100, 1)] * 5
 
-    def test_pairs_of_stores_that_scrape_alike_are_told_apart_by_their_labels(self) -> None:
-        def pair(total: float) -> Samples:
-            return [s for name in ("a", "b") for s in pod(CANARY, "c", total, 0, prometheus_replica=name)]
+    @pytest.mark.parametrize("begun", ["ab", "a", "b", ""])
+    @pytest.mark.parametrize(
+        "label", ["prometheus_replica", "replica", "__replica__", "thanos_replica", "prometheus"]
+    )
+    def test_pairs_of_stores_that_scrape_alike_are_told_apart_by_their_labels(
+        self, label: str, begun: str
+    ) -> None:
+        """Also where only one of them, or none, has the start times."""
 
-        windows, _ = counted(pair(500) + stable(), pair(540) + stable())
-        assert errors(windows) == [(40, 0)]
+        def pair(total: float) -> Samples:
+            both = [(name, s) for name in "ab" for s in pod(CANARY, "c", total, 0, 1.0, **{label: name})]
+            return [s for name, s in both if name in begun or s[0]["series"] != "started"]
+
+        seen = [pair(500), pair(540), pair(600), pair(600)]
+        windows, _ = counted(*(each + stable() for each in seen))
+        assert errors(windows) == [(40, 0), (60, 0), (0, 0)]
+
+    def test_a_start_time_from_a_scrape_of_its_own_is_that_of_all_that_the_pod_counts(self) -> None:
+        def pair(total: float, started: float) -> Samples:
+            begun, *rest = pod(CANARY, "c", total, 0, started)
+            return [({**begun[0], "job": "a"}, begun[1]), *(({**each, "job": "b"}, n) for each, n in rest)]
+
+        windows, _ = counted(*(each + stable() for each in (pair(500, 1), pair(540, 1), pair(7, 115))))
+        assert errors(windows) == [(40, 0), (7, 0)]
 
 
 class TestFalls:

@@ -222,7 +222,9 @@ def test_the_gauges_are_asked_for_both_pools_in_one_query() -> None:
         }
     )
     asked = load_query(metric_set, Arm("inference_pool", "new", "ns"), Arm("inference_pool", "old", "ns"), 60)
-    targets = "inference_pool,pod,container,endpoint,instance,job,prometheus_replica"
+    targets = (
+        "inference_pool,pod,__replica__,container,endpoint,instance,job,prometheus,prometheus_replica,replica"
+    )
     assert asked == (
         f"label_replace(max by (inference_pool,pod) (sum by ({targets}) "
         '(avg_over_time(running{inference_pool=~"new|old",namespace="ns"}[60s]))), "series", "0", "", "")\n'
