@@ -123,8 +123,14 @@ def found(
                 if target.mixed or target.gone:
                     return None
                 where = places([place_of[each] for each in reading.values])
-                targets.append((target, where, begun.get(name)))
+                targets.append((target, where, _start_of(name, reading, begun, samples.values)))
     return Found(samples.series, pods, targets)
+
+
+def _start_of(name: Name, reading: Reading, begun: Mapping[Name, int], values: Sequence[float]) -> int | None:
+    """The sample of a target's start time; it may come from a scrape of its own."""
+    told = (place for place in begun.values() if values[place] == reading.started)
+    return begun.get(name, next(told, None))
 
 
 def _are_counts(values: Floats) -> bool:

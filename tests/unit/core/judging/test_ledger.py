@@ -8,6 +8,8 @@ import pytest
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.counts import Counter, Snapshot
+from inference_rollouts.core.judging.labels import LabelSets
+from inference_rollouts.core.judging.labels import Samples as Packed
 from inference_rollouts.core.judging.window_counts import ArmCounts, WindowCounts
 from tests.support.judging import CANARY, STABLE, rate_samples, sample, small_set, snapshot
 
@@ -21,6 +23,12 @@ def pod(
     """One target of a pod, whose series all carry `labels`."""
     samples = [sample(arm, name, "started", started), *rate_samples(arm, name, total, bad)]
     return [({**each, **labels}, value) for each, value in samples]
+
+
+def packed(time: float, series: Samples) -> Snapshot:
+    """As readers of answers give them."""
+    labels, values = zip(*series, strict=True)
+    return Snapshot(time, {"": Packed(LabelSets.of(labels), values)})
 
 
 def stable(total: float = 100) -> Samples:
@@ -93,8 +101,11 @@ class TestSeveralTargets:
             begun, *rest = pod(CANARY, "c", total, 0, started)
             return [({**begun[0], "job": "a"}, begun[1]), *(({**each, "job": "b"}, n) for each, n in rest)]
 
-        windows, _ = counted(*(each + stable() for each in (pair(500, 1), pair(540, 1), pair(7, 115))))
-        assert errors(windows) == [(40, 0), (7, 0)]
+        seen = [each + stable() for each in (pair(500, 1), pair(540, 1), pair(7, 115), pair(9000, 125))]
+        windows, _ = counted(*seen)
+        in_arrays = Counter(SET, CANARY, STABLE)
+        again = [in_arrays.observe(packed(100.0 + 10 * i, each)) for i, each in enumerate(seen)]
+        assert errors(windows) == errors(again[1:]) == [(40, 0), (7, 0), (9000, 0)]
 
 
 class TestFalls:
