@@ -8,7 +8,8 @@ from email.utils import parsedate_to_datetime
 
 
 class ServerClock:
-    """Unix seconds by the `Date` of the newest answer and what has passed since, to a second or two.
+    """Unix seconds as our own clock had them at the newest answer, put right by as much as its `Date` proves
+    wrong, and what has passed since: to a second or two, and whatever is done to our clock meanwhile.
 
     Until an answer has told it is our own clock. `elapsed` gives seconds that only grow. Safe to use from
     threads.
@@ -28,10 +29,11 @@ class ServerClock:
             moment = parsedate_to_datetime(date or "").timestamp()
         except (TypeError, ValueError):
             return
-        self._told = moment, self._elapsed()
+        own = self._own()
         # The header leaves out what has passed of its second, and it was written at some time of the request.
-        earliest, latest = moment - self._own(), moment + 1.0 + took - self._own()
+        earliest, latest = moment - own, moment + 1.0 + took - own
         self.ahead = max(0.0, earliest) + min(0.0, latest)
+        self._told = own + self.ahead, self._elapsed()
 
     def now(self) -> float:
         """What time it is there."""

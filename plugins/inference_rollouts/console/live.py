@@ -26,7 +26,7 @@ from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.limits import CATCH_UP
 from inference_rollouts.core.reporting.turning import turning_points
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.observation import snapshots
+from inference_rollouts.rollout.observation import beside, in_order, snapshots
 
 BY_COUNTS = Health(ready_canary=1, ready_stable=1)
 """All that is not seen here counts as well: the verdict is that of the counts alone."""
@@ -74,7 +74,7 @@ class LiveStep:
         """`own` are the pods that the cluster has (None: nobody knows). Raises PrometheusUnavailable."""
         with self._lock:
             if due := self._grid.missed(self._done, now, CATCH_UP):
-                answers = snapshots(prometheus, self._queries, due)
+                answers = self._asked(prometheus, due)
                 ours = own and {*own, *self._gone(answers)}
                 for seen in answers:
                     if (window := self._counters.observe(seen, ours)) is not None:
@@ -89,11 +89,17 @@ class LiveStep:
                 tuple(turning_points(self._sums, judgement)),
             )
 
+    def _asked(self, prometheus: Prometheus, due: Sequence[float]) -> list[Snapshot]:
+        more = beside(self._queries, due, self._counters.wanted(self._grid.anchor, due[-1]))
+        others = (snapshots(prometheus, [query], times) for query, times in more)
+        return in_order(snapshots(prometheus, self._queries, due), *others)
+
     def _gone(self, answers: Sequence[Snapshot]) -> Iterator[Exporter]:
         """Who has exported and does no more: whoever else there is goes on."""
         for key, each in keyed(self._frozen.metric_set):
             label = each.arm_of(self._frozen.arm(self._frozen.plan.stable)).label
-            shown = [pods_in(Snapshot(a.time, {key: a.samples[key]}), each.pod, label) for a in answers]
+            asked = [Snapshot(a.time, {key: a.samples[key]}) for a in answers if key in a.samples]
+            shown = [pods_in(answer, each.pod, label) for answer in asked]
             for name in frozenset().union(*shown) - shown[-1]:
                 yield each.exporters, name
 

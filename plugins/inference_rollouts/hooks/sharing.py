@@ -6,6 +6,7 @@ It is made with the first and closed with the last. Who watches alone has it for
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 BUSY = 0.05  # seconds for which the loop may do nothing but judge; Airflow complains from 0.2 on
 AT_ONCE = 10  # observations at most that are judged in them; more together are hardly quicker
 JUDGED_WITHIN = 0.25  # seconds, or a 20th of an interval, for which so many are waited for
@@ -56,6 +59,7 @@ class Shared:
     spare: Spare = field(default_factory=lambda: Spare(SPARE_TICKS, SPARE_PACE))
     clients: dict[str, Clients] = field(default_factory=dict)  # by namespace
     users: dict[str, int] = field(default_factory=dict)  # the same
+    timed: set[str] = field(default_factory=set)  # those of them whose API server has said what time it is
     judging: list[_Judging] = field(default_factory=list)
     at_once: int = AT_ONCE  # of them, by what the last ones took
     due: asyncio.Handle | None = None  # when they are judged
@@ -78,6 +82,14 @@ class Shared:
 
         run = self.run_of(frozen)
         return StepObserver(run, context, carried, self.asking, self.line, self.spare, asks=asks, known=known)
+
+    async def time(self, frozen: Frozen) -> float:
+        """What time it is (Unix seconds) by the clock that all who work on a rollout have in common: that of
+        the API server, which is asked first. Our own where it does not answer."""
+        run, namespace = self.run_of(frozen), frozen.plan.namespace
+        if namespace not in self.timed and await self.look(lambda: _has_answered(run)):
+            self.timed.add(namespace)
+        return run.cluster.time()
 
     async def observe(self, observer: StepObserver, now: float) -> Judgement:
         """One observation at `now` (Unix time). Raises as `StepObserver.observe`."""
@@ -142,6 +154,17 @@ class Shared:
             threads.shutdown(wait=False)
 
 
+def _has_answered(run: Run) -> bool:
+    """Whether the API server does, so that its clock is known."""
+    target = run.frozen.targets[0]
+    try:
+        run.cluster.find(target.api, target.kind, target.name)
+    except Exception as error:
+        log.warning("what time it is by the API server's clock is not known: %s", error)
+        return False
+    return True
+
+
 async def _in(threads: Executor, act: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, act)
 
@@ -187,6 +210,7 @@ async def sharing(plan: Plan) -> AsyncIterator[Shared]:
         shared.users[namespace] -= 1
         if not shared.users[namespace]:
             del shared.users[namespace]
+            shared.timed.discard(namespace)
             if view := shared.clients.pop(namespace).view:
                 view.close()
         if not shared.users:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -34,10 +33,9 @@ class WaitingOperator(BaseOperator):
             return
         if answer.phase is Phase.FAILED:
             raise shortage(answer.message)(f"{answer.message}. No traffic was moved to the canary.")
+        frozen, deadline = run.frozen.to_json(), run.cluster.time() + seconds
         self.defer(
-            trigger=ReadyTrigger(
-                frozen=run.frozen.to_json(), check=check, deadline=time.time() + seconds, poll=self.poll
-            ),
+            trigger=ReadyTrigger(frozen=frozen, check=check, deadline=deadline, poll=self.poll),
             method_name=method,
             timeout=timedelta(seconds=seconds) + TRIGGER_GRACE,
         )

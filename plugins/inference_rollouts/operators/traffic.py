@@ -96,7 +96,7 @@ class _Forward(BaseOperator):
                 poll=READINESS_POLL,
             ),
             method_name="decided",
-            timeout=timedelta(seconds=max(0.0, deadline - time.time())) + TRIGGER_GRACE + LONGEST_HOLD,
+            timeout=timedelta(seconds=max(0.0, deadline - run.cluster.time())) + TRIGGER_GRACE + LONGEST_HOLD,
         )
 
 
@@ -118,22 +118,22 @@ class ShiftWeight(_Forward):
         if self._has_begun(run):
             return self._move(context, run)
         try:
-            require_open(run.frozen.calendar, self.step, time.time())
+            require_open(run.frozen.calendar, self.step, run.cluster.time())
         except WindowClosed as closed:
             self._wait_for_window(context, run, closed)
         room = check_now(run, self._check)
         if room.phase is Phase.FAILED:
             raise _refusal(room.message)
         if room.phase is Phase.WAITING:
-            self._wait_for_room(context, run, time.time(), room.message)
+            self._wait_for_room(context, run, run.cluster.time(), room.message)
         self.log.info("%s", room.message)
         return self._move(context, run)
 
     def _move(self, context: Context, run: Run) -> dict[str, Any]:
         step = self._planned(run)
-        now = time.time()
+        now = run.cluster.time()
         try:
-            since = until(now + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
+            since = until(time.time() + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
         except WindowClosed as closed:
             self._wait_for_window(context, run, closed)
         except Held as held:
@@ -146,8 +146,8 @@ class ShiftWeight(_Forward):
         """Raises NotReady where no window is to be waited for."""
         if closed.opens is None:
             raise _refusal(str(closed)) from closed
-        now = time.time()
-        until(now + WRITE_DEADLINE)(run.traffic.wait, closed.opens + run.plan.deadlines.route - now)
+        now = run.cluster.time()
+        until(time.time() + WRITE_DEADLINE)(run.traffic.wait, closed.opens + run.plan.deadlines.route - now)
         self._wait_for_room(context, run, closed.opens, str(closed))
 
     def _wait_for_room(self, context: Context, run: Run, opens: float, why: str) -> NoReturn:
@@ -178,9 +178,9 @@ class Promote(_Forward):
         self._move(context, run_of(context))
 
     def _move(self, context: Context, run: Run) -> None:
-        now = time.time()
+        now = run.cluster.time()
         try:
-            until(now + WRITE_DEADLINE)(run.traffic.promote, now)
+            until(time.time() + WRITE_DEADLINE)(run.traffic.promote, now)
         except Held as held:
             self.log.info("not promoted yet: %s", held)
             self._wait(context, run, "free", len(run.plan.all_steps), now)

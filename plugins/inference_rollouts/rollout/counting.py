@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +14,16 @@ from inference_rollouts.core.judging.counters import Exporter
 from inference_rollouts.core.judging.counts import Grid, Snapshot
 from inference_rollouts.core.judging.ledger import SETTLED
 from inference_rollouts.core.judging.policy import STORM_WINDOWS, StepContext
+from inference_rollouts.core.judging.queries import Query
 from inference_rollouts.core.limits import CATCH_UP, LATE, SPARE_PACE, SPARE_TICKS
 from inference_rollouts.core.run.guard import storm_watch_of
 from inference_rollouts.rollout.beside import Beside
 from inference_rollouts.rollout.observation import (
     aanswers,
     answers,
+    beside,
     exporters_of,
+    in_order,
     queries_of,
     snapshots,
     storm_between,
@@ -49,6 +52,7 @@ class Counting:
     """Asks for what has passed, beside everything else: in `threads`, or by a `line` where there is one.
 
     What was missed is asked for as far as there is `spare`, of its own where others share none with it.
+    `wanted`: as of `Counters`, beside the ticks.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Counting:
         threads: Executor,
         line: Line | None = None,
         spare: Spare | None = None,
+        wanted: Callable[[float, float], Mapping[str, Sequence[float]]] = lambda first, until: {},
     ) -> None:
         policy = run.plan.analysis
         self.grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
@@ -72,6 +77,7 @@ class Counting:
         self._queries = queries_of(run.frozen)
         self._line = line
         self._spare = spare or Spare(SPARE_TICKS, SPARE_PACE)
+        self._wanted = wanted
         self._beside = Beside(Answer(), threads)
 
     @property
@@ -91,12 +97,13 @@ class Counting:
         """Begin to ask for what has passed by `now`, unless something is still being asked for."""
         self._late = self._beside.asked is not None
         if not self._late:
+            self.done = min(self.done, self.grid.passed(now))  # a clock that was ahead has said less by now
             due = self._due(now)
-            self.ticks = len(due)
-            if self._line and 0 < len(due) <= FEW:
+            self.ticks, more = len(due), self._more(due)
+            if self._line and 0 < len(due) <= FEW and not more:
                 self._beside.expect(self._line.begin(partial(self._aanswer, self._line, now, due)))
             else:
-                self._beside.ask(partial(self._answer, now, due))
+                self._beside.ask(partial(self._answer, now, due, more))
 
     def answer(self, until: float) -> Answer:
         """What was asked for; what has not come by `until` (of `time.monotonic`) is as it was before."""
@@ -117,7 +124,13 @@ class Counting:
             return self.grid.missed(self.done, now, CATCH_UP)
         return self.grid.fewest(self.done, now)
 
-    def _answer(self, now: float, due: Sequence[float]) -> Answer:
+    def _more(self, due: Sequence[float]) -> list[tuple[Query, list[float]]]:
+        """The queries that are to be asked at other times too, with these."""
+        return beside(self._queries, due, self._wanted(self.grid.anchor, due[-1])) if due else []
+
+    def _answer(
+        self, now: float, due: Sequence[float], more: Sequence[tuple[Query, list[float]]] = ()
+    ) -> Answer:
         prometheus = self._run.clients.prometheus
         try:
             if not due:
@@ -126,6 +139,7 @@ class Counting:
                 seen = [answers(prometheus, self._queries, tick) for tick in due]
             else:
                 seen = snapshots(prometheus, self._queries, due)
+            seen = in_order(seen, *(snapshots(prometheus, [query], times) for query, times in more))
         except PrometheusUnavailable as error:
             return _none(error)
         return self._answered(now, seen)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.clients.line import Line
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.clients.read_once import ReadOnce
-from inference_rollouts.core.judging.counters import Exporter, windows
+from inference_rollouts.core.judging.counters import NEAR, Exporter, windows
 from inference_rollouts.core.judging.counts import Snapshot, uneven
 from inference_rollouts.core.judging.guardrails import storms
 from inference_rollouts.core.judging.metrics import MetricSet
@@ -82,6 +82,22 @@ def snapshots(prometheus: Prometheus, asked: Sequence[Query], at: Sequence[float
         Snapshot.of_vectors(each, {key: vectors[place] for key, vectors in found.items()})
         for place, each in enumerate(rest)
     ]
+
+
+def beside(
+    asked: Sequence[Query], due: Sequence[float], wanted: Mapping[str, Sequence[float]]
+) -> list[tuple[Query, list[float]]]:
+    """Which of the queries that are asked at the times that are `due` are `wanted` at others too."""
+    others = {
+        key: [each for each in times if min(abs(each - tick) for tick in due) > NEAR]
+        for key, times in wanted.items()
+    }
+    return [(query, others[query.key]) for query in asked if others.get(query.key)]
+
+
+def in_order(*seen: Sequence[Snapshot]) -> list[Snapshot]:
+    """All together, by time."""
+    return sorted((each for some in seen for each in some), key=lambda each: each.time)
 
 
 def queries_of(frozen: Frozen) -> tuple[Query, ...]:

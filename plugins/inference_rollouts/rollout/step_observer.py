@@ -104,7 +104,7 @@ class StepObserver:
         self._answer = Answer()
         self._told_smaller = False
         threads = threads or ThreadPoolExecutor(2, thread_name_prefix="beside")
-        self._counting = Counting(run, context, threads, line, spare)
+        self._counting = Counting(run, context, threads, line, spare, self._counters.wanted)
         self._ahead = Ahead(run, context, threads)
         self._lookout = Lookout(run, context, self.sums.crashes, known)
         self._watcher = Watcher(run.cluster, holder("triggerer"))

@@ -28,12 +28,13 @@ class Patience:
         self._end = end
         self._paused = 0.0
 
-    def until(self, paused: float) -> datetime | None:
-        """Given for how long it has been paused (seconds, 0 where it is not); None for ever."""
+    def until(self, paused: float, behind: float = 0.0) -> datetime | None:
+        """By our own clock, given for how long it has been paused (seconds, 0 where it is not), and by how
+        many seconds our clock is behind that of the end; None for ever."""
         if self._end and not paused:
             self._end += timedelta(seconds=self._paused)
         self._paused = paused
-        return None if paused else self._end
+        return None if paused or not self._end else self._end - timedelta(seconds=behind)
 
 
 class AskTrigger(HITLTrigger):
@@ -62,7 +63,9 @@ class AskTrigger(HITLTrigger):
         asking = asyncio.create_task(herald.ask(Judgement.from_json(self.judgement)))
 
         async def tell(observer: StepObserver, judgement: Judgement) -> None:
-            self.timeout_datetime = patience.until(observer.helm.paused_for(time.time()))
+            now = observer.run.cluster.time()
+            paused = observer.helm.paused_for(now)
+            self.timeout_datetime = patience.until(paused, now - time.time())
             if command := observer.helm.command(judgement):
                 commanded.put_nowait(command)
             looked.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -70,7 +69,7 @@ class JudgeTrigger(BaseTrigger):
         self, shared: Shared, observer: StepObserver, publisher: Publisher, told: _Told
     ) -> Judgement | None:
         """One observation: its judgement if that is final. Of others nothing is kept, as they are large."""
-        judgement = await shared.observe(observer, time.time())
+        judgement = await shared.observe(observer, await shared.time(observer.run.frozen))
         if sentence := told.of(judgement):
             self.log.info("%s", sentence)
         if judgement.verdict.final:
@@ -98,7 +97,7 @@ class _Told:
 
 def pause(observer: StepObserver) -> float:
     """Seconds until the next observation is due."""
-    now = time.time()
+    now = observer.run.cluster.time()
     return max(OBSERVATION_PAUSE, observer.next_observation(now) - now)
 
 

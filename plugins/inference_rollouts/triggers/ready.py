@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,6 +22,7 @@ from inference_rollouts.triggers.publishing import Publisher
 class ReadyTrigger(BaseTrigger):
     """Polls one of `CHECKS`. Its event is `{"phase", "message"}`; `deadline` is Unix time.
 
+    It is a time of the API server's clock, as whoever deferred had it: two machines may have different ones.
     `check` is a name in `CHECKS`, or `name:argument`. No answer at the deadline, or at the first look of who
     takes over after it, is none: it is asked again for `LAST_WORD` seconds.
     """
@@ -58,23 +58,24 @@ class ReadyTrigger(BaseTrigger):
     async def ready(self) -> TriggerEvent:
         """The one event."""
         frozen = Frozen.from_json(self.frozen)
-        publisher, begun = Publisher(self), time.time()
+        publisher = Publisher(self)
         async with sharing(frozen.plan) as shared:
-            run = shared.run_of(frozen)
+            run, begun = shared.run_of(frozen), await shared.time(frozen)
             while True:
                 answer = await shared.look(lambda: self.look(run))
                 if answer.message != self.waits_for:
                     self.waits_for = answer.message
                     self.log.info("%s", answer.message)
-                if answer.phase is not Phase.WAITING or self._is_over(answer, begun):
+                now = await shared.time(frozen)
+                if answer.phase is not Phase.WAITING or self._is_over(answer, begun, now):
                     return event_of(frozen, {"phase": answer.phase.value, "message": answer.message})
                 await publisher.publish(self.status(frozen), self.waits_for)
-                await asyncio.sleep(self._pause(answer))
+                await asyncio.sleep(self._pause(answer, run.cluster.time()))
 
-    def _pause(self, answer: Readiness) -> float:
+    def _pause(self, answer: Readiness, now: float) -> float:
         """Seconds to the next look: as a server wants it, for as long as there is time, and not for long."""
-        return max(self.poll, min(answer.later, LONGEST_PAUSE, self.deadline - time.time()))
+        return max(self.poll, min(answer.later, LONGEST_PAUSE, self.deadline - now))
 
-    def _is_over(self, answer: Readiness, begun: float) -> bool:
+    def _is_over(self, answer: Readiness, begun: float, now: float) -> bool:
         patience = 0.0 if answer.answered else LAST_WORD
-        return time.time() >= max(self.deadline, begun) + patience
+        return now >= max(self.deadline, begun) + patience

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -62,17 +61,17 @@ class RoomTrigger(ReadyTrigger):
             return super().look(run)
         if held.phase is Phase.FAILED and self.judgement is None:
             return held
-        self.deadline = time.time() + run.plan.deadlines.route
+        self.deadline = run.cluster.time() + run.plan.deadlines.route
         return Readiness(Phase.WAITING, held.message)  # what failed the watch ends, with its reflex
 
     async def _room(self) -> TriggerEvent:
         frozen = Frozen.from_json(self.frozen)
         self.waits_for = f"The next window opens at {local_and_utc(self.opens, frozen.calendar.zone)}."
         async with sharing(frozen.plan) as shared:
-            run, left = shared.run_of(frozen), self.opens - time.time()
+            run, left = shared.run_of(frozen), self.opens - await shared.time(frozen)
             while left > 0 and not await self._is_aborted(shared, run):
                 await asyncio.sleep(min(left, LONGEST_SLEEP))
-                left = self.opens - time.time()
+                left = self.opens - await shared.time(frozen)
             return await self.ready()
 
     async def _is_aborted(self, shared: Shared, run: Run) -> bool:

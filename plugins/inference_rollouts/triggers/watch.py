@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -76,14 +75,14 @@ async def _leg(
     shared: Shared, frozen: Frozen, judgement: Judgement, meanwhile: str, tell: Tell
 ) -> tuple[StepObserver, Judgement]:
     """Observe on from where a judgement ended, at most `LEG` ago, until an alarm or for `LEG` seconds."""
-    begun = time.time()
+    begun = await shared.time(frozen)
     since = max(judgement.windows_end or judgement.time, begun - LEG)
     watching, context = watched(frozen, judgement.step, since)
     asks = meanwhile == ASKED
     carried, known = judgement.handed_on, judgement.time
     observer = shared.observer(watching, context, carried, asks=asks, known=known)
     while True:
-        judgement = await shared.observe(observer, time.time())
+        judgement = await shared.observe(observer, await shared.time(frozen))
         if judgement.verdict is Verdict.ROLLBACK or judgement.time > begun + LEG:
             return observer, observer.handing_on(judgement)
         await tell(observer, judgement)

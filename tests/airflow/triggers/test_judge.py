@@ -44,6 +44,21 @@ def test_an_alarm_takes_the_traffic_away_before_the_dag_hears_of_it(
     assert step.cluster.events[-1] == "CanaryAlarm"
 
 
+@pytest.mark.parametrize("behind", [-3600.0, 3600.0])
+def test_a_triggerer_whose_clock_is_wrong_judges_by_that_of_the_api_server(
+    behind: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind it would wait for an hour, ahead ask for what is to come and be over its deadline."""
+
+    def now() -> float:
+        return time.time() + behind
+
+    step = Step(now() - 1, clock=now, analysis=SLOW | {"margin": None})
+    judgement = event_of(observed(step, monkeypatch))["judgement"]
+    assert judgement["verdict"] == "advance"
+    assert abs(judgement["time"] - now()) < 60
+
+
 def test_somebody_elses_weights_end_the_judging(monkeypatch: pytest.MonkeyPatch) -> None:
     step = Step(time.time(), analysis=SLOW)
     step.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1

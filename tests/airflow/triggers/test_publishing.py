@@ -14,7 +14,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from inference_rollouts.core.limits import STATUS_BUDGET, STATUS_EVERY
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.reporting.status import Status, status_of
-from inference_rollouts.triggers import judge, publishing, ready
+from inference_rollouts.triggers import publishing, ready
 from inference_rollouts.triggers.judge import JudgeTrigger
 from inference_rollouts.triggers.publishing import Line, Publisher
 from inference_rollouts.triggers.ready import ReadyTrigger
@@ -107,7 +107,7 @@ def test_the_judge_publishes_each_step_of_its_way(
     step = Step(analysis={"margin": None})
     use(step.run.clients, monkeypatch)
     ticks = itertools.count()
-    monkeypatch.setattr(judge, "time", SimpleNamespace(time=lambda: step.since + next(ticks) / 20))
+    step.cluster.clock = lambda: step.since + next(ticks) / 20
     trigger = JudgeTrigger(frozen=step.run.frozen.to_json(), step=1, since=step.since)
     trigger._task_instance = TASK
     assert first_event(trigger)["judgement"]

@@ -13,7 +13,7 @@ from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.rollout import checks
 from inference_rollouts.triggers import ready
 from inference_rollouts.triggers.ready import ReadyTrigger
-from tests.support.airflow import event_of
+from tests.support.airflow import event_of, use
 from tests.support.fake_cluster import FakeCluster
 from tests.support.freezing import preflight, run_on
 
@@ -94,4 +94,24 @@ def test_a_cluster_that_wants_to_be_asked_later_is_as_far_as_there_is_time(
     trigger = waiting(seconds)
     answer = trigger.look(run_on(FakeCluster()))
     assert not answer.answered
-    assert trigger._pause(answer) == pause
+    assert trigger._pause(answer, trigger.deadline - seconds) == pause
+
+
+@pytest.mark.parametrize("behind", [-7200.0, 7200.0])
+def test_a_deadline_is_one_of_the_clock_that_all_have_in_common(
+    behind: float, nodes: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the API server's, however far the triggerer's own is from it, and from that of who deferred."""
+    cluster = FakeCluster()
+    cluster.clock = lambda: time.time() + behind
+    run = run_on(cluster)
+    use(run.clients, monkeypatch)
+    nodes(iter([Readiness(Phase.WAITING, "1 of 3")]))
+    frozen, deadline = run.frozen.to_json(), cluster.time() + 60
+
+    def trigger(left: float) -> ReadyTrigger:
+        return ReadyTrigger(frozen=frozen, check="nodes", deadline=deadline - 60 + left, poll=0)
+
+    assert event_of(trigger(-1))["phase"] == "waiting", "it is over at once"
+    nodes(iter([Readiness(Phase.WAITING, "1 of 3"), Readiness(Phase.READY, "ok")]))
+    assert event_of(trigger(60))["phase"] == "ready", "there was time for a second look"

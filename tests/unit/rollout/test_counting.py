@@ -83,6 +83,56 @@ def test_a_store_that_fails_from_the_first_is_asked_for_the_fewest_ticks_each_at
     assert observer.sums.seconds == 60
 
 
+def test_a_store_that_keeps_minutes_is_asked_for_those_that_were_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Step(analysis=SECONDS, metrics=["vllm", "gke_load_balancer"])
+    observer, minutes = step.observer(), list[float]()
+    query = step.prometheus.query
+
+    def one(promql: str, at: float) -> list[dict[str, Any]]:
+        if "increase(" in promql:
+            minutes.append(at - step.since)
+        return query(promql, at)
+
+    monkeypatch.setattr(step.prometheus, "query", one)
+    for at in (0, 1, 250):
+        observer.observe(step.since + at)
+    assert set(minutes) >= {0, 60, 120, 180, 240}
+    del minutes[:]
+    for at in range(251, 301):
+        observer.observe(step.since + at)
+    assert minutes == list(range(251, 301)), "no time is asked for twice"
+
+
+def test_a_clock_that_was_ahead_hides_nothing_of_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of times that are still to come the store has nothing."""
+    step = Step(analysis=SECONDS | {"progress_deadline": "3h"}, metrics="vllm")
+    observer, query = step.observer(), step.prometheus.query
+    real = step.since
+    monkeypatch.setattr(step.prometheus, "query", lambda promql, at: query(promql, at) if at <= real else [])
+    assert observer.observe(step.since + 7200).verdict.value == "no data"
+    for seconds in range(10):
+        real = step.since + seconds
+        observer.observe(real)
+    assert observer.sums.seconds == 9
+    assert observer.latest.windows[-1].end == real
+
+
+def test_a_clock_that_goes_back_counts_nothing_twice_and_says_so() -> None:
+    step = Step(analysis=SECONDS | {"progress_deadline": "3h"}, metrics="vllm")
+    observer = step.observer()
+    for seconds in range(10):
+        observer.observe(step.since + seconds)
+    before = observer.sums.n.tolist()
+    judgement = observer.observe(step.since + 2)
+    assert judgement.verdict.value == "no data"
+    assert "ahead of the clock" in judgement.reason
+    assert observer.sums.n.tolist() == before
+    observer.observe(step.since + 10)
+    assert observer.sums.seconds == 10
+
+
 @pytest.mark.parametrize(("late", "ticks"), [(LATE, 1), (LATE + 1, LATE + 1)])
 def test_who_is_a_little_late_asks_for_the_newest_tick_alone(
     late: int, ticks: int, monkeypatch: pytest.MonkeyPatch

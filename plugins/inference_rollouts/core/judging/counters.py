@@ -12,6 +12,9 @@ from inference_rollouts.core.judging.queries import keyed
 from inference_rollouts.core.judging.raw_series import Sample
 from inference_rollouts.core.judging.window_counts import WindowCounts
 
+NEAR = 1e-3  # seconds by which two times of a grid may differ that are the same
+MOST_WANTED = 120  # times for which a set is asked at once beside the ticks
+
 Exporter = tuple[str, str]
 """A pod whose metrics count: what it exports (the `exporters` of a metric set), and its name."""
 
@@ -35,8 +38,11 @@ class Counters:
         """The counts of the sets that have been observed before; None when there is none.
 
         `exporters` are those that the cluster has; None: nobody knows. A set that an answer shows nothing of
-        is missing from the window, and its next one reaches back.
+        is missing from the window, and its next one reaches back. What is no later than the last one is
+        nothing new.
         """
+        if after.time <= self._end:
+            return None
         windows = [window for each in self._each if (window := each.observe(after, exporters))]
         self.notes = tuple(note for each in self._each for note in each.notes)
         if not windows:
@@ -45,6 +51,12 @@ class Counters:
         self._end = after.time
         counts = {name: counts for window in windows for name, counts in window.counts.items()}
         return WindowCounts(start=start, end=after.time, counts=counts)
+
+    def wanted(self, first: float, until: float) -> dict[str, list[float]]:
+        """By the keys of their queries: when else to ask, after `first` and until a time, those sets whose
+        store keeps what was counted in a time alone, so that nothing falls between two of these times."""
+        found = {each.key: each.wanted(first, until) for each in self._each}
+        return {key: times for key, times in found.items() if times}
 
     def silent(self, exporters: Collection[Exporter]) -> tuple[str, ...]:
         """A sentence for each set whose latest observations know nothing of some of these, or too little."""
@@ -55,12 +67,13 @@ class _OneSet:
     """One of the sets, which reads its own answers, knows its own pods, and may be late."""
 
     def __init__(self, key: str, metric_set: MetricSet, arms: tuple[Arm, Arm], begun: float) -> None:
-        self._key = key
+        self.key = key
         self._metric_set = metric_set
         self._arms = arms
         self._counter = Counter(metric_set, *arms)
         self._begun = begun + metric_set.delay
-        self._due = -math.inf  # the next time at which nothing is counted twice
+        self._over = metric_set.increase_over
+        self._due = -math.inf  # of one with `increase_over`: the next time at which nothing is counted twice
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -81,12 +94,25 @@ class _OneSet:
             )
 
     def observe(self, after: Snapshot, exporters: Collection[Exporter] | None) -> WindowCounts | None:
-        if after.time < self._due:
+        if self.key not in after.samples or after.time < self._due - NEAR:
             return None
-        self._due = after.time + (self._metric_set.increase_over or 0.0)
-        own = Snapshot(after.time, {self._key: named(after.samples.get(self._key, ()), self._arms)})
+        if after.time <= self._counter.since:  # it was counted, by a clock that was ahead
+            return None
+        if self._over:
+            self._due = after.time + self._over
+        own = Snapshot(after.time, {self.key: named(after.samples[self.key], self._arms)})
         window = self._counter.observe(own, names_of(self._metric_set, exporters))
         return window if window and window.start >= self._begun else None
+
+    def wanted(self, first: float, until: float) -> list[float]:
+        """As of Counters."""
+        if not self._over:
+            return []
+        if self._due > until + self._over + NEAR:  # by a clock that was ahead
+            self._due = -math.inf
+        due = max(self._due, first)
+        times = (due + place * self._over for place in range(math.floor((until - due) / self._over) + 1))
+        return list(times)[-MOST_WANTED:]
 
 
 def names_of(metric_set: MetricSet, exporters: Collection[Exporter] | None) -> frozenset[str] | None:

@@ -119,6 +119,11 @@ class Counter:
         self._away: Away | None = None
         self._again: _Again | None = None
 
+    @property
+    def since(self) -> float:
+        """When the last good snapshot was; minus infinity before the first."""
+        return self._since
+
     def observe(self, after: Snapshot, pods: Collection[str] | None = None) -> WindowCounts | None:
         """The counts since the last good snapshot; None for the first, and for one that shows no pod.
 

@@ -215,6 +215,9 @@ def _data(sums: Sums, health: Health, now: float) -> Iterator[Opinion]:
     stale = 3 * policy.interval + policy.scrape_delay
     if not health.prometheus_ok:
         yield _no_data("The metrics store does not answer.")
+    latest = max(sums.step.started_at, sums.last.end if sums.last else 0.0)
+    if (ahead := latest - now) > stale:
+        yield _no_data(f"What was counted is {ahead:.0f} s ahead of the clock: it was set, or two differ.")
     if health.ready_canary is None or health.ready_stable is None:
         yield _no_data("The cluster does not answer, so nobody knows whether the pools are ready.")
     for each, last in zip(metric_set.sets, sums.counted, strict=True):

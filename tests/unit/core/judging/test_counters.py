@@ -136,6 +136,34 @@ def test_where_a_store_keeps_what_was_counted_in_a_minute_no_minute_counts_twice
     assert errors(counted[0]) == (30, 3, 270)
 
 
+def test_what_was_missed_of_such_a_store_is_wanted_minute_by_minute_and_counted_once() -> None:
+    """It was not asked from 60 to 250: a storm at 150 is in no later minute."""
+    minute = with_gateway(guardrail_only=True, increase_over="60s")
+    counters = Counters(minute, CANARY, STABLE, 0.0)
+
+    def seen(at: float, *keys: str) -> Snapshot:
+        grown = sent("new", 30, 30 if at == 180 else 0) + sent("old", 270, 0)
+        full = answer(at, servers(at, at), grown)
+        return Snapshot(at, {key: full.samples[key] for key in keys or full.samples})
+
+    assert counters.wanted(0, 60) == {"counts/gateway": [0, 60]}
+    counted = [counters.observe(seen(at)) for at in (0, 15, 30, 45, 60)]
+    assert counters.wanted(0, 250) == {"counts/gateway": [120, 180, 240]}
+    counted += [counters.observe(seen(at, "counts/gateway")) for at in (120, 180, 240)]
+    counted += [counters.observe(seen(at)) for at in (250, 265)]
+    minutes = [(each.end, *errors(each)) for each in counted if each and "gateway_errors" in each.counts]
+    assert minutes == [(60, 30, 0, 270), (120, 30, 0, 270), (180, 30, 30, 270), (240, 30, 0, 270)]
+    assert sum(each.end - each.start for each in counted if each) == 265
+    assert sum(each.counts["errors"].canary.n for each in counted if each and "errors" in each.counts) == 265
+    assert counters.wanted(0, 299) == {}
+
+
+def test_who_had_a_clock_that_was_ahead_wants_the_minutes_of_now_all_the_same() -> None:
+    counters = Counters(with_gateway(guardrail_only=True, increase_over="60s"), CANARY, STABLE, 0.0)
+    counters.observe(answer(7200.0, [], []))
+    assert counters.wanted(0, 60) == {"counts/gateway": [0, 60]}
+
+
 ISTIO = "outbound|*||{pool}-ip-*.{namespace}.svc"
 GKE = "gkegw1-*-{namespace}-{pool}-*-*"
 

@@ -258,6 +258,14 @@ def test_stale_counts_are_no_data() -> None:
     assert (judgement.verdict, judgement.reason) == (Verdict.NO_DATA, "No counts for 31 s.")
 
 
+def test_what_lies_ahead_of_the_clock_is_no_data() -> None:
+    """A clock that went back, or that of another machine than began the step."""
+    assert judged(quiet_windows(6), now=30).verdict is Verdict.ADVANCE
+    for judgement in (judged(quiet_windows(6), now=29), judged([], now=-3600)):
+        assert judgement.verdict is Verdict.NO_DATA
+        assert "ahead of the clock: it was set, or two differ." in judgement.reason
+
+
 def test_the_last_compared_step_waits_until_the_canary_is_shown_to_be_good() -> None:
     last, sure = step(last_compared=True), policy(margin=1.0)
     short = judged([quiet(10.0 * i, 20, (1, 1)) for i in range(6)], policy=sure, step=last)
