@@ -16,10 +16,10 @@ import requests
 from inference_rollouts.clients import bodies
 from inference_rollouts.clients.bearer import Access, BearerApi, NoToken
 from inference_rollouts.clients.exchanges import Reply
-from inference_rollouts.clients.later import told_to_wait
+from inference_rollouts.clients.later import BUSY, told_to_wait
 from inference_rollouts.clients.line import Line
 from inference_rollouts.clients.vectors import VectorReader
-from inference_rollouts.core.errors import PrometheusUnavailable
+from inference_rollouts.core.errors import PrometheusBusy, PrometheusUnavailable
 from inference_rollouts.core.limits import LONGEST_PAUSE, PROMETHEUS_TIMEOUT, STORE_SKEW
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -102,7 +102,7 @@ class PrometheusClient:
         """What keeps a query from being answered, as PrometheusUnavailable."""
         until, said = self._busy
         if (left := until - self._now()) > 0:
-            raise PrometheusUnavailable(f"{said}. It wants to be asked again in {left:.0f} s")
+            raise PrometheusBusy(f"{said}. It wants to be asked again in {left:.0f} s", left)
         try:
             yield
         except NoToken as error:
@@ -118,9 +118,12 @@ class PrometheusClient:
         refused = f"Prometheus at {base} answered {reply.status}: "
         if reply.status != 200:
             words, after = refused + _words(reply, access), reply.headers.get("Retry-After")
-            if later := told_to_wait(reply.status, after, reply.date, time.time()):
-                self._busy = self._now() + min(later, LONGEST_PAUSE), words
-            raise PrometheusUnavailable(words)
+            if reply.status not in BUSY:
+                raise PrometheusUnavailable(words)
+            later = min(told_to_wait(reply.status, after, reply.date, time.time()), LONGEST_PAUSE)
+            if later:
+                self._busy = self._now() + later, words
+            raise PrometheusBusy(words, later)
         try:
             answer, remarks = read(reply.body)
         except ValueError as error:

@@ -118,6 +118,15 @@ class PrometheusUnavailable(RolloutError):
     """Prometheus did not answer a query. Nothing is known; nothing is concluded."""
 
 
+class PrometheusBusy(PrometheusUnavailable):
+    """It cannot answer now, and may soon; `later`: the seconds after which it wants to be asked again, 0
+    where it does not say."""
+
+    def __init__(self, text: str, later: float = 0.0) -> None:
+        super().__init__(text)
+        self.later = later
+
+
 class SourceRefused(RolloutError):
     """A source of versions has none to show, or shows them to others. Nothing was written."""
 

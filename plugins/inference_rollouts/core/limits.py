@@ -13,6 +13,7 @@ MODEL_SERVER_TIMEOUT = (
     60.0  # for one request that is no completion; an adapter may have to be downloaded first
 )
 PROMETHEUS_TIMEOUT = 10.0  # for one query; an observation that takes longer is none
+BUSY_STORE = 60.0  # for which preflight asks a store again that cannot answer now
 STORE_SKEW = 2.0  # by which a metrics store's clock may differ from ours without a word
 SLOW_STORE = 2.0  # for which, or for an interval, an observation waits for counts; guardrails do not
 FIRST_WORD = 60.0  # for which who takes a step over waits for answers before its deadline ends it

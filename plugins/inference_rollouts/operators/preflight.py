@@ -69,11 +69,12 @@ class Preflight(BaseOperator):
         from inference_rollouts.preflight.current import with_current
         from inference_rollouts.preflight.measuring import check_power
         from inference_rollouts.preflight.prospects import prospects
+        from inference_rollouts.rollout.busy_store import patient
         from inference_rollouts.rollout.observation import exporters_of
 
         plan = apply_parameters(parse_plan(self.plan), context["params"])
         check_notifications(plan)
-        clients = clients_of(plan)
+        clients = patient(clients_of(plan))
         if token := earlier_token(context):
             back = until(time.time() + REFLEX_DEADLINE, hurries=True)
             confirmed = back(_bring_back, clients.cluster, token)

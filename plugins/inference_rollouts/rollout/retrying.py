@@ -3,10 +3,10 @@
     until(time.time() + 120)(traffic.shift, 1, step, now)
     without_end()(way_back.restore, why, now)
 
-A PassingError or an error of the network is tried again, after pauses that grow from half a second to 15
-seconds. A server that says when it wants to be asked again is not asked before, as far as there is time for
-it: the way back has OBEYED. Anything else is a decision, or a fault of ours, and comes out at once. What is
-in the way is logged at first and then once a minute.
+A PassingError, a busy metrics store or an error of the network is tried again, after pauses that grow from
+half a second to 15 seconds. A server that says when it wants to be asked again is not asked before, as far as
+there is time for it: the way back has OBEYED. Anything else is a decision, or a fault of ours, and comes out
+at once. What is in the way is logged at first and then once a minute.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import requests
 import urllib3
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from inference_rollouts.core.errors import ClusterUnavailable, Forbidden, PassingError
+from inference_rollouts.core.errors import ClusterUnavailable, Forbidden, PassingError, PrometheusBusy
 from inference_rollouts.core.faults import right_to
 from inference_rollouts.core.limits import FIRST_PAUSE, FORBIDDEN_FOR, LONGEST_PAUSE, OBEYED, TELL_EVERY
 
 MAY_PASS = (
     PassingError,
+    PrometheusBusy,
     requests.ConnectionError,
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
@@ -79,7 +80,7 @@ def _retrying(deadline: float, obeyed: float, now: Seconds, sleep: Sleep) -> Ret
 
 def later(error: BaseException | None) -> float:
     """The seconds after which a server wants to be asked again; 0 where it does not say."""
-    return error.later if isinstance(error, ClusterUnavailable) else 0.0
+    return error.later if isinstance(error, ClusterUnavailable | PrometheusBusy) else 0.0
 
 
 class _Teller:

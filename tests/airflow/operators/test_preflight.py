@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
-from inference_rollouts.core.errors import WindowClosed
+from inference_rollouts.core.errors import PrometheusBusy, WindowClosed
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.dag import build_dag
 from inference_rollouts.operators.base import PLACE, PREFLIGHT, SUMMARY, TOKEN
@@ -98,6 +98,19 @@ def test_where_the_canary_has_all_traffic_the_run_ends_and_says_so(run: Run) -> 
     run.cluster.route["spec"]["rules"][0]["backendRefs"] = [ref(STABLE, 0), ref(CANARY, 100)]
     assert "there is nothing new" in run.ends(stable="current")
     assert len(run.cluster.writes) == run.writes
+
+
+def test_a_metrics_store_that_is_busy_is_asked_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = run.step.prometheus
+    query, refusals = store.query, iter([PrometheusBusy("429", 0.1), PrometheusBusy("503")])
+
+    def busy(promql: str, at: float) -> list[dict[str, Any]]:
+        if refusal := next(refusals, None):
+            raise refusal
+        return query(promql, at)
+
+    monkeypatch.setattr(store, "query", busy)
+    assert run.preflight().plan.canary == CANARY
 
 
 def test_what_serves_today_is_frozen_by_its_name(run: Run) -> None:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from inference_rollouts.clients.bearer import Access
 from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.clients.vectors import Answered, VectorReader
-from inference_rollouts.core.errors import PrometheusUnavailable
+from inference_rollouts.core.errors import PrometheusBusy, PrometheusUnavailable
 from tests.support.http_server import Reply, serving
 from tests.support.json_values import json_values
 from tests.support.odd_server import BROKEN, SLOW, Talk, floods, odd_server, replies, replies_json
@@ -226,8 +226,9 @@ def test_a_query_ends_at_its_limit(talk: Talk) -> None:
 @pytest.mark.parametrize("code", [429, 503])
 def test_a_promise_to_answer_later_is_not_waited_for(code: int) -> None:
     started = time.monotonic()
-    with pytest.raises(PrometheusUnavailable, match=f"answered {code}"):
+    with pytest.raises(PrometheusBusy, match=f"answered {code}") as caught:
         query(replies(code, b"later", Retry_After="4"), timeout=0.5)
+    assert caught.value.later == 4.0
     assert time.monotonic() - started < 3
 
 
