@@ -19,6 +19,7 @@ from inference_rollouts.core.objects.parents import (
     reports_of,
     route_statuses,
 )
+from inference_rollouts.core.objects.placing import Rooms, may_run_on
 from inference_rollouts.core.objects.quantities import requested, units
 
 
@@ -61,7 +62,7 @@ def worst(answers: Iterable[Readiness]) -> Readiness:
 class Replicas:
     """So many pods, `each` of which takes so many units of `resource` of one node, and tolerates this.
 
-    They run on nodes with the labels of `selector` alone.
+    They run on nodes with the labels of `selector` alone, and as the rules of their `template` let them.
     """
 
     count: int
@@ -69,12 +70,14 @@ class Replicas:
     resource: str
     tolerations: Sequence[K8sObject] = ()
     selector: Mapping[str, str] = field(default_factory=dict)
+    template: K8sObject = field(default_factory=dict)
 
 
 def nodes_readiness(
     nodes: Sequence[K8sObject], pods: Sequence[K8sObject], wanted: Sequence[Replicas], own: Mapping[str, str]
 ) -> Readiness:
-    """Whether Ready, schedulable `nodes` have room for the replicas, each on one node that they tolerate.
+    """Whether Ready, schedulable `nodes` have room for the replicas, each on one node that they tolerate,
+    that their affinity chooses, and that the pods beside it, or how they are to be spread, leave them.
 
     Several sorts of them want the same resource; the largest are placed first. `pods` are all pods of the
     cluster that may run there; those with labels `own` are the canary's and count as free, so that a retry
@@ -88,13 +91,9 @@ def nodes_readiness(
         node["metadata"]["name"]: units(part(node, "status", "allocatable").get(resource, 0))
         for node in tolerated
     }
-    free = dict(total)
-    for pod in pods:
-        name, ended = (
-            pod["spec"].get("nodeName"),
-            pod.get("status", {}).get("phase") in ("Succeeded", "Failed"),
-        )
-        if name in free and not ended and not own.items() <= (pod["metadata"].get("labels") or {}).items():
+    free, others = dict(total), _others(pods, own)
+    for pod in others:
+        if (name := pod["spec"].get("nodeName")) in free:
             free[name] -= requested(pod, resource)
     needed, wished = sum(each.count for each in wanted), sum(each.count * each.each for each in wanted)
     words = (
@@ -104,24 +103,42 @@ def nodes_readiness(
     if tainted := len(meant) - len(tolerated):
         words += f"; {tainted} of them are tainted for others"
     enough = wished <= sum(free.values())
-    fitting = _placed(tolerated, free, wanted)
+    ruled = _placed(tolerated, free, wanted, Rooms(nodes, others))
+    apart = [replace(each, template={}) for each in wanted]
+    fitting = ruled if ruled >= needed else _placed(tolerated, free, apart, Rooms(nodes, ()))
     if fitting < needed and enough:
         sizes = " or ".join(str(each) for each in sorted({each.each for each in wanted}))
         words += f"; they lie apart: only {fitting} of {needed} pods with {sizes} each fit on a node"
-    return Readiness.when(fitting >= needed, words)
+    elif ruled < needed <= fitting:
+        words += (
+            f"; what pods want beside them, or how they are spread, lets only {ruled} of {needed} be there"
+        )
+    return Readiness.when(ruled >= needed, words)
 
 
-def _placed(nodes: Sequence[K8sObject], free: Mapping[str, int], wanted: Sequence[Replicas]) -> int:
-    """How many of the replicas find a node, each the first that has room for it."""
+def _others(pods: Sequence[K8sObject], own: Mapping[str, str]) -> list[K8sObject]:
+    """The pods that have not ended, without our own."""
+    return [
+        pod
+        for pod in pods
+        if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+        and not own.items() <= (pod["metadata"].get("labels") or {}).items()
+    ]
+
+
+def _placed(
+    nodes: Sequence[K8sObject], free: Mapping[str, int], wanted: Sequence[Replicas], rooms: Rooms
+) -> int:
+    """How many of the replicas find a node, each the first that has room for it and may be its own."""
     left, placed = dict(free), 0
     for sort in sorted(wanted, key=lambda each: each.each, reverse=True):
-        todo = sort.count
-        for node in (each for each in nodes if _suits(each, sort)):
-            name = node["metadata"]["name"]
-            here = min(todo, max(0, left[name]) // sort.each)
-            left[name] -= here * sort.each
-            todo -= here
-        placed += sort.count - todo
+        suited = [node for node in nodes if _suits(node, sort)]
+        for _ in range(sort.count):
+            suited = [node for node in suited if left[node["metadata"]["name"]] >= sort.each]
+            if (node := rooms.place(sort.template, suited)) is None:
+                break
+            left[node["metadata"]["name"]] -= sort.each
+            placed += 1
     return placed
 
 
@@ -130,7 +147,8 @@ def _suits(node: K8sObject, wanted: Replicas) -> bool:
 
 
 def _is_chosen(node: K8sObject, wanted: Replicas) -> bool:
-    return wanted.selector.items() <= (node["metadata"].get("labels") or {}).items()
+    labels = node["metadata"].get("labels") or {}
+    return wanted.selector.items() <= labels.items() and may_run_on(node, wanted.template)
 
 
 def _repelling(node: K8sObject, wanted: Replicas) -> bool:

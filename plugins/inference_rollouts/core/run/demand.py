@@ -17,12 +17,18 @@ def replicas_wanted(plan: PoolPlan, manifests: Sequence[K8sObject]) -> tuple[Rep
     templates = [sort for each in servers_among(manifests) for sort in pods_of_sorts(each)]
     resource = work.accelerator.resource
     wanted = tuple(
-        Replicas(count, taken, resource, tolerations_of(template), selector_of(template))
+        Replicas(count, taken, resource, tolerations_of(template), selector_of(template), _in(plan, template))
         for template, count in templates
         if (taken := sum(_units(template, resource)))
     )
     tolerations = [each for template, _ in templates for each in tolerations_of(template)]
     return wanted or (Replicas(work.replicas, work.accelerator.per_replica, resource, tolerations),)
+
+
+def _in(plan: PoolPlan, template: K8sObject) -> K8sObject:
+    """A template as a pod of the plan's namespace, by which rules of affinity choose too."""
+    metadata = {**part(template, "metadata"), "namespace": plan.namespace}
+    return {"metadata": metadata, "spec": part(template, "spec")}
 
 
 def tolerations_of(template: K8sObject) -> list[K8sObject]:

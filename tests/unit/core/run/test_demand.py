@@ -69,3 +69,17 @@ def test_where_roles_want_other_hardware_the_plan_s_nodes_are_those_of_both() ->
     assert run.plan.as_pool_plan.nodes.selector_for(CANARY) == {}
     found = replicas_wanted(run.plan.as_pool_plan, run.manifests)
     assert label in [each.selector for each in found]
+
+
+def test_the_rules_of_a_template_are_weighed_for_its_pods() -> None:
+    cluster = stack(one_port)
+    live = cluster.objects["Deployment", STABLE]
+    rule = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": [rule]}
+    live["spec"]["template"]["spec"]["affinity"] = {"podAntiAffinity": required}
+    cluster.put("apps/v1", "Deployment", live)
+    run = frozen(cluster)
+    plan = run.plan.as_pool_plan
+    [wanted] = replicas_wanted(plan, run.manifests)
+    assert wanted.template["metadata"]["namespace"] == plan.namespace
+    assert wanted.template["spec"]["affinity"] == {"podAntiAffinity": required}
