@@ -16,7 +16,7 @@ from bench.stage import ROUTE, Stage, until
 from inference_rollouts.core.objects.ownership import OWNER, PLAN_LABEL
 from inference_rollouts.rollout.run import Run
 from lab.cluster.initial import MANAGER
-from lab.gateway.picker.load import parse
+from lab.gateway.picker.load import SAMPLE, parse
 from lab.kube.client import Kube, KubeError
 from lab.kube.conditions import is_true
 from lab.kube.objects import Obj, path_of, path_of_object
@@ -151,7 +151,7 @@ class SharedLab:
                     await kube.delete(path_of_object(pod), **guard)
 
         if pods and all(map(_is_in_force, self._run(routes))):
-            idle = [pod for pod in pods if _is_idle(pod)]
+            idle = [pod for pod in pods if is_idle(pod)]
             self._run(cut)
 
     def _served(self) -> list[list[str]]:
@@ -255,14 +255,23 @@ def _ends(pod: Obj) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 
-def _is_idle(pod: Obj) -> bool:
-    """Whether its model server says that it has no requests; False for what is none."""
+def is_idle(pod: Obj) -> bool:
+    """Whether its model servers, one at each of its ports, say that they have no requests; False for what is
+    none."""
+    address = pod.get("status", {}).get("podIP", "")
+    containers = pod["spec"]["containers"]
+    ports = [port["containerPort"] for each in containers for port in each.get("ports", ())]
+    return bool(ports) and all(_has_none(f"http://{address}:{port}/metrics") for port in ports)
+
+
+def _has_none(url: str) -> bool:
+    """Whether a page of metrics says that nothing runs or waits there."""
     try:
-        page = requests.get(f"http://{pod['status']['podIP']}:8000/metrics", timeout=5)
-    except (KeyError, requests.RequestException):
+        page = requests.get(url, timeout=5)
+    except requests.RequestException:
         return False
     load = parse(page.text)
-    return page.ok and not load.running + load.waiting
+    return page.ok and bool(SAMPLE.search(page.text)) and not load.running + load.waiting
 
 
 def _is_in_force(route: Obj) -> bool:
