@@ -32,6 +32,7 @@ class Lookout:
         self._run = run
         self._there: frozenset[Exporter] = frozenset()
         self._recalled = False
+        self._heard_late = False
         self._limits = run.plan.analysis.guardrails
         self._crashed = crashed
 
@@ -53,6 +54,12 @@ class Lookout:
         self.helm.look(seen.moved)
         return seen
 
+    def heard_late(self) -> bool:
+        """Whether pods that had gone before we came were heard of only now, after others were counted
+        without them; once."""
+        late, self._heard_late = self._heard_late, False
+        return late
+
     def memory(self) -> str:
         """What whoever looks at this step after us has to know; empty as long as what is left to us is not
         read: it is kept then."""
@@ -73,12 +80,13 @@ class Lookout:
         self._recalled = True
         since = self.sight.crashes.since
         if memory := next((known for text in left if (known := read_memory(text, since))), None):
-            self.sight.crashes = memory.crashes
+            self.sight.crashes = self.sight.crashes.after(memory.crashes)
+            self._heard_late = bool(self.exporters) and not self.exporters.issuperset(memory.exporters)
             self.exporters |= frozenset(memory.exporters)
 
     def glance(self) -> ClusterObservation | None:
         """What was seen last, if a look would find just that, and no alarm. Nobody is asked for it."""
-        seen = self.sight.glance()
+        seen = self.sight.glance() if self._recalled else None
         if seen is None or not self.helm.is_calm(seen.moved) or self.is_alarm(seen):
             return None
         return seen

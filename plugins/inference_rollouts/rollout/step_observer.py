@@ -87,24 +87,17 @@ class StepObserver:
         asks: bool = False,
         known: float | None = None,
     ) -> None:
-        plan, metric_set = run.plan, run.frozen.metric_set
+        plan = run.plan
         self.run = run
         self.context = context
         self.canary, self.stable = run.frozen.arm(plan.canary), run.frozen.arm(plan.stable)
-        self.sums = begin(plan.analysis, metric_set, context, carried)
-        both = queries(metric_set, self.canary, self.stable)
-        self.recorder = DecisionRecorder(plan.analysis, metric_set, context, carried, both)
-        self.record = RecordFile(self.recorder.head, whole=bool(run.frozen.storage_folder))
-        self.latest = Latest(metric_set, partial(is_enough, run.frozen, context.share))
-        self.points = Points()
-        self._reconcile = run.kind.reconciler(run)
-        at_home = run.frozen.arm_at_home(plan.canary), run.frozen.arm_at_home(plan.stable)
-        self._counters = Counters(metric_set, *at_home, context.anchor)
-        self._health = Health()
-        self._answer = Answer()
-        self._told_smaller = False
         threads = threads or ThreadPoolExecutor(2, thread_name_prefix="beside")
-        self._counting = Counting(run, context, threads, line, spare, self._counters.wanted)
+        self._carried = carried
+        self._asking = threads, line, spare
+        self._begin_counting()
+        self._reconcile = run.kind.reconciler(run)
+        self._health = Health()
+        self._told_smaller = False
         self._ahead = Ahead(run, context, threads)
         self._lookout = Lookout(run, context, self.sums.crashes, known)
         self._watcher = Watcher(run.cluster, holder("triggerer"))
@@ -114,6 +107,21 @@ class StepObserver:
         self._asks = asks
         self._observed: float | None = None
         self._told: tuple[Judgement, Progress] | None = None
+
+    def _begin_counting(self) -> None:
+        """From the begin of the step on, with nothing counted or recorded yet."""
+        run, context, plan = self.run, self.context, self.run.plan
+        policy, metric_set = plan.analysis, run.frozen.metric_set
+        self.sums = begin(policy, metric_set, context, self._carried)
+        both = queries(metric_set, self.canary, self.stable)
+        self.recorder = DecisionRecorder(policy, metric_set, context, self._carried, both)
+        self.record = RecordFile(self.recorder.head, whole=bool(run.frozen.storage_folder))
+        self.latest = Latest(metric_set, partial(is_enough, run.frozen, context.share))
+        self.points = Points()
+        at_home = run.frozen.arm_at_home(plan.canary), run.frozen.arm_at_home(plan.stable)
+        self._counters = Counters(metric_set, *at_home, context.anchor)
+        self._answer = Answer()
+        self._counting = Counting(run, context, *self._asking, self._counters.wanted)
 
     def next_observation(self, now: float) -> float:
         """When to observe again (Unix time): at the grid's next tick, after one interval at the latest."""
@@ -141,6 +149,9 @@ class StepObserver:
         """Look at the cluster, and ask for all else. Raises as `observe`."""
         until, look = self._ask(now), self._lookout
         cluster = look.look(afresh=False)
+        if look.heard_late():
+            self._begin_counting()
+            self._counting.ask(now)
         if look.is_alarm(cluster) and not look.sight.afresh:
             cluster = look.look(afresh=True)
         return Begun(now, until, cluster, look.is_alarm(cluster))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.errors import ClusterUnavailable
+from inference_rollouts.core.judging.decision_record import replay, windows_in
 from inference_rollouts.core.routing.watch import SEEN
 from inference_rollouts.rollout.guardian import Guardian
 from tests.support.fake_cluster import FakeCluster
@@ -163,20 +164,78 @@ def test_leases_that_nobody_can_read_hold_no_observation_up(monkeypatch: pytest.
     assert judgement.canary.requests > 0
 
 
-def test_what_could_not_be_read_at_first_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene, find, asked = Scene(monkeypatch), FakeCluster.find, iter((True,))
-    scene.crash(scene.cluster.pods_of(CANARY)[0], 2)
-    scene.observe(scene.step.observer(), 3)
-    scene.replace(CANARY)
+def refusing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The API server reads leases once it was asked so often."""
+    find, asked = FakeCluster.find, iter(range(times))
 
     def starting(cluster: FakeCluster, api: str, kind: str, name: str) -> Any:
-        if kind == "Lease" and next(asked, False):
+        if kind == "Lease" and next(asked, None) is not None:
             raise ClusterUnavailable("GET", "/leases", 503, "starting")
         return find(cluster, api, kind, name)
 
     monkeypatch.setattr(FakeCluster, "find", starting)
+
+
+def test_pods_that_were_heard_of_late_count_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, guardrails={"restarts": 99})
+    stays = scene.step.observer()
+    for second in range(6):
+        scene.observe(stays, second)
+    for pool in (CANARY, STABLE):
+        scene.replace(pool)
+    known = scene.observe(stays, 6), scene.observe(stays, 7)
+    refusing(monkeypatch, 1)
+    comes = scene.step.observer()
+    without = scene.observe(comes, 6)
+    seen = scene.observe(comes, 7)
+    assert without.canary.requests < known[0].canary.requests
+    assert seen.canary.requests == known[1].canary.requests > 0
+    assert seen.stable.requests == known[1].stable.requests > 0
+    assert [each.end - START for each in windows_in(comes.record.newest.lines)] == [1, 2, 3, 4, 5, 6, 7]
+    assert replay(comes.record.newest.lines) == list(comes.record.newest.lines)
+
+
+def test_crashes_before_it_was_heard_of_others_count_with_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, guardrails={"restarts": 99})
+    first, second, *_ = scene.cluster.pods_of(CANARY)
+    scene.crash(first, 2)
+    scene.observe(scene.step.observer(), 3)
+    refusing(monkeypatch, 3)  # asked for what was left, for the lease itself, and once more
+    comes = scene.step.observer()
+    scene.observe(comes, 14)
+    scene.crash(second, 1)
+    scene.observe(comes, 15)
+    assert comes._lookout.memory() == "", "nothing was heard yet"
+    lost = scene.cluster.objects.pop(("Pod", first))
+    metadata = {**lost["metadata"], "name": "anew", "uid": "anew"}
+    status = {key: value for key, value in lost["status"].items() if key != "containerStatuses"}
+    scene.cluster.put("v1", "Pod", {**lost, "metadata": metadata, "status": status})
+    scene.observe(comes, 16)
+    scene.crash(second, 2)
+    scene.observe(comes, 17)
+    assert comes._lookout.sight.crashes.count == 2 + 2 + 1, "of the first, of the second, and one was lost"
+
+
+def test_what_could_not_be_read_at_first_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch)
+    scene.crash(scene.cluster.pods_of(CANARY)[0], 2)
+    scene.observe(scene.step.observer(), 3)
+    scene.replace(CANARY)
+    refusing(monkeypatch, 1)
     comes = scene.step.observer()
     scene.observe(comes, 14)  # it renews its lease at once
     assert comes._lookout.sight.crashes.count == 0
     scene.observe(comes, 15)
     assert comes._lookout.sight.crashes.count == 2
+
+
+def test_who_has_not_heard_yet_looks_again_though_all_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch)
+    scene.observe(scene.step.observer(), 3)
+    refusing(monkeypatch, 2)
+    comes = scene.step.observer()
+    for second, heard in ((14, False), (15, True)):
+        scene.observe(comes, second)
+        seen = comes._lookout.look(afresh=True) if heard else comes._lookout.sight._last
+        monkeypatch.setattr(comes._lookout.sight, "glance", lambda seen=seen: seen or object())
+        assert (comes._lookout.glance() is not None) is heard

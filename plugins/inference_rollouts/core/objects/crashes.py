@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inference_rollouts.core.objects.k8s import K8sObject, moment, part
 from inference_rollouts.core.objects.readiness import container_statuses, restarted_at
@@ -26,6 +26,7 @@ class Crashes:
     lost: frozenset[str] = frozenset()
     come: int = 0
     containers: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    bases: Mapping[tuple[str, str], int] = field(default_factory=dict)  # what each was counted from here
     serving: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
 
@@ -34,15 +35,34 @@ class Crashes:
         """All crashes since then."""
         return self.restarts + min(len(self.lost), self.come)
 
+    def after(self, earlier: Crashes) -> Crashes:
+        """What is known where somebody else had seen `earlier` what was, and that is heard of only now.
+
+        Who went and came while nobody looked may have been deleted: that is no crash.
+        """
+        bases = {key: earlier.containers.get(key, base) for key, base in self.bases.items()}
+        grown = sum(max(self.containers[key] - base, 0) for key, base in bases.items())
+        both = {*self.containers, *earlier.containers}
+        counts = {key: max(self.containers.get(key, 0), earlier.containers.get(key, 0)) for key in both}
+        return replace(
+            self,
+            restarts=earlier.restarts + grown,
+            lost=(earlier.lost - self.serving) | self.lost,
+            come=earlier.come + self.come,
+            containers=counts,
+            bases={**earlier.bases, **bases},
+        )
+
     def observed(self, pods: Sequence[K8sObject]) -> Crashes:
         """What is known after these pods were seen."""
-        counts = dict(self.containers)
+        counts, bases = dict(self.containers), dict(self.bases)
         grown = 0
         for pod in pods:
             for status in container_statuses(pod):
                 key = _id(pod), str(status.get("name"))
                 now = int(status.get("restartCount") or 0)
                 before = counts.get(key, now - _restarts_since(status, self.since))
+                bases.setdefault(key, before)
                 grown += max(now - before, 0)
                 counts[key] = max(now, before)
         here = {_id(pod) for pod in pods}
@@ -55,6 +75,7 @@ class Crashes:
             lost=(self.lost - (here - over)) | (self.serving - here) | (self.serving & over),
             come=self.come + len(here - self.known if self.known else ()),
             containers=counts,
+            bases=bases,
             serving=frozenset(serving),
             known=self.known | here,
         )
