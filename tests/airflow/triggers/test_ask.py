@@ -15,7 +15,7 @@ from inference_rollouts.core.judging.decision_record import replay
 from inference_rollouts.core.judging.judge import Carried, Judgement
 from inference_rollouts.rollout.control import Control
 from inference_rollouts.triggers import watch
-from inference_rollouts.triggers.ask import AskTrigger
+from inference_rollouts.triggers.ask import AskTrigger, Patience
 from tests.support.airflow import again, event_of, use
 from tests.support.person import Person
 from tests.support.plans import CANARY, STABLE
@@ -171,3 +171,10 @@ def test_a_canary_that_was_taken_off_gets_no_weight_by_a_late_yes(asked: Asked) 
     with pytest.raises(ClaimLost, match="on its way back"):
         traffic.shift(2, asked.step.run.plan.all_steps[1], time.time())
     assert asked.step.cluster.weights() == {STABLE: 1, CANARY: 0}
+
+
+def test_the_end_of_a_question_is_one_of_the_clock_that_all_have_in_common() -> None:
+    """Our own, an hour behind it, shows an hour less by then."""
+    end = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    assert Patience(end).until(0.0, 3600.0) == datetime(2026, 11, 28, 11, tzinfo=UTC)
+    assert Patience(None).until(0.0, 3600.0) is None
