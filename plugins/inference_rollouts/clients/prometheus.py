@@ -45,6 +45,9 @@ class Prometheus(Protocol):
     def query_range(self, promql: str, at: Sequence[float]) -> Sequence[Sequence[dict[str, Any]]]:
         """The same at each of several Unix times that rise evenly, by one request."""
 
+    def time(self) -> float:
+        """What time it is by its clock (Unix seconds), as its newest answer said; first by ours."""
+
     def remarks_on(self, asked: Iterable[str]) -> tuple[str, ...]:
         """What is to be said of its latest answers to these queries: its warnings, a clock unlike ours."""
 
@@ -85,6 +88,9 @@ class PrometheusClient:
         times = {"start": f"{start:.3f}", "end": f"{at[-1] + step / 2:.3f}", "step": f"{step:.3f}"}
         read = partial(self._reader.vectors, start=start, step=step, count=len(at), query=promql)
         return self._asked("query_range", promql, times, read)
+
+    def time(self) -> float:
+        return self._api.clock.now()
 
     def remarks_on(self, asked: Iterable[str]) -> tuple[str, ...]:
         warnings = (each for promql in asked for each in self._warnings.get(promql, ()))

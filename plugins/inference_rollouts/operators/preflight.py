@@ -96,7 +96,7 @@ class Preflight(BaseOperator):
         if context["params"].get("dry_run"):
             self._forecast(context, Run(frozen, clients, kind_of(frozen.plan)))
         own = exporters_of(clients.cluster, frozen)
-        table, missed = check_power(clients.prometheus, frozen, time.time(), own)
+        table, missed = check_power(clients.prometheus, frozen, clients.cluster.time(), own)
         self.log.info("what each step can detect:\n%s", table)
         for sentence in [*missed, *prospects(clients, frozen, now)]:
             self.log.warning("%s", sentence)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Collection
 
 from inference_rollouts.clients import Clients
@@ -48,7 +47,7 @@ def check_metrics(clients: Clients, frozen: Frozen) -> Frozen:
 
     The frozen run, with what tells those pods' series from others'.
     """
-    seen = snapshot(clients.prometheus, frozen, time.time())
+    seen = snapshot(clients.prometheus, frozen, clients.cluster.time())
     for remark in clients.prometheus.remarks_on(each.promql for each in queries_of(frozen)):
         log.warning("%s", remark)
     frozen = at_home(clients.cluster, frozen, seen)

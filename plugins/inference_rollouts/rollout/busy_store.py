@@ -39,6 +39,10 @@ class AskedAgain:
         found: Sequence[Sequence[dict[str, Any]]] = self._patiently(self.store.query_range, promql, at)
         return found
 
+    def time(self) -> float:
+        """As of Prometheus."""
+        return self.store.time()
+
     def remarks_on(self, asked: Iterable[str]) -> tuple[str, ...]:
         """As of Prometheus."""
         return self.store.remarks_on(asked)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Mapping, Sequence
 
 from inference_rollouts.clients import Clients
@@ -40,7 +39,7 @@ class InFlight:
 
     def requests(self, prometheus: Prometheus, frozen: Frozen, pods: Sequence[K8sObject]) -> float | None:
         """So many now; None unless each ready one of `pods`, all that both pools have, exports its own."""
-        now = time.time()
+        now = prometheus.time()
         at = now - frozen.plan.analysis.scrape_delay
         if (gauges := _gauges(prometheus, frozen, at)) is None:
             return None
@@ -107,7 +106,10 @@ def pool_room_ahead(
 
 def requests_of(prometheus: Prometheus, frozen: Frozen, pods: Sequence[K8sObject]) -> float | None:
     """Requests running or waiting in `pods` alone, averaged; None unless each ready one exports its own."""
-    gauges, own = _gauges(prometheus, frozen, time.time() - frozen.plan.analysis.scrape_delay), _names(pods)
+    gauges, own = (
+        _gauges(prometheus, frozen, prometheus.time() - frozen.plan.analysis.scrape_delay),
+        _names(pods),
+    )
     if gauges is None:
         return None
     return _total(frozen, {key: value for key, value in gauges.items() if key[0] in own}, pods)

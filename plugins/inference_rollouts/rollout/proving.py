@@ -118,7 +118,7 @@ class Proving:
     def _look(self) -> None:
         plan = self._run.plan
         needed = [query for query in queries_of(self._run.frozen) if query.key in self._proofs]
-        at = time.time() - plan.analysis.scrape_delay
+        at = self._run.clients.prometheus.time() - plan.analysis.scrape_delay
         try:
             seen = answers(self._run.clients.prometheus, needed, at)
         except Exception as error:
@@ -149,9 +149,8 @@ class Proving:
         arm = metric_set.arm_of(self._run.frozen.arm(self._run.plan.canary))
         query = labels_query(metric_set, {pod_of(each) for each in servers})
         try:
-            found: Sequence[dict[str, Any]] = (
-                self._run.clients.prometheus.query(query, time.time()) if query else []
-            )
+            store = self._run.clients.prometheus
+            found: Sequence[dict[str, Any]] = store.query(query, store.time()) if query else []
         except PrometheusUnavailable as error:
             log.warning("%s", error)
             return {}

@@ -17,22 +17,22 @@ class Store(AskedAlike):
 
     def __init__(self, *answers: Exception | list[dict[str, Any]]) -> None:
         self.answers = [*answers]
-        self.clock = 0.0
+        self.passed = 0.0
         self.asked: list[float] = []
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
-        self.asked.append(self.clock)
+        self.asked.append(self.passed)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def sleep(self, seconds: float) -> None:
-        self.clock += seconds
+        self.passed += seconds
 
     @property
     def again(self) -> AskedAgain:
-        return AskedAgain(self, lambda: self.clock, self.sleep)
+        return AskedAgain(self, lambda: self.passed, self.sleep)
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -48,7 +48,7 @@ def test_one_that_stays_busy_is_given_up() -> None:
     store = Store(PrometheusBusy("429", 15.0))
     with pytest.raises(PrometheusUnavailable, match="429"):
         store.again.query("up", 1.0)
-    assert store.clock == BUSY_STORE
+    assert store.passed == BUSY_STORE
 
 
 def test_one_that_refuses_is_not_asked_again() -> None:

@@ -92,9 +92,11 @@ def test_gauges_that_do_not_say_which_they_are_make_pods_count(
 
 
 class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metrics store's."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: FakePrometheus) -> None:
         self.now = 1000.0
-        monkeypatch.setattr("inference_rollouts.rollout.capacity.time.time", lambda: self.now)
+        monkeypatch.setattr(store, "clock", lambda: self.now)
 
 
 def test_who_goes_on_without_being_in_the_cluster_is_another_ones_and_counts_no_more(
@@ -102,10 +104,20 @@ def test_who_goes_on_without_being_in_the_cluster_is_another_ones_and_counts_no_
 ) -> None:
     """At first nobody knows whether it has just gone: rather too much is counted than too little."""
     _, prometheus, room = raising
-    prometheus.load, prometheus.also, clock = 120.0, "theirs-", Clock(monkeypatch)
+    prometheus.load, prometheus.also, clock = 120.0, "theirs-", Clock(monkeypatch, prometheus)
     for seconds, load in ((0, 240), (60, 240), (30, 120), (600, 120)):
         clock.now += seconds
         assert f"100 % of {load} requests" in room().message
+
+
+def test_the_store_is_asked_for_the_load_of_now_by_its_own_clock(
+    raising: Raising, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks may have one that is an hour behind."""
+    _, prometheus, room = raising
+    prometheus.load, clock, gauges = 120.0, Clock(monkeypatch, prometheus), prometheus._gauges
+    monkeypatch.setattr(prometheus, "_gauges", lambda at: gauges(at) if abs(at - clock.now) < 60 else [])
+    assert "100 % of 120 requests" in room().message
 
 
 def test_what_pods_had_that_are_just_gone_counts_as_long_as_the_average_reaches_back(
@@ -113,7 +125,7 @@ def test_what_pods_had_that_are_just_gone_counts_as_long_as_the_average_reaches_
 ) -> None:
     """Also where another cluster's are known long since."""
     cluster, prometheus, room = raising
-    prometheus.load, prometheus.also, clock = 180.0, "theirs-", Clock(monkeypatch)
+    prometheus.load, prometheus.also, clock = 180.0, "theirs-", Clock(monkeypatch, prometheus)
     room()
     clock.now += 600
     assert room().phase is Phase.READY
@@ -127,7 +139,7 @@ def test_what_pods_had_that_are_just_gone_counts_as_long_as_the_average_reaches_
 
 def test_one_that_comes_back_is_ours(raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, prometheus, room = raising
-    prometheus.load, clock = 120.0, Clock(monkeypatch)
+    prometheus.load, clock = 120.0, Clock(monkeypatch, prometheus)
     before = prometheus._gauges(clock.now)
     monkeypatch.setattr(prometheus, "_gauges", lambda at: before)
     for pods, seconds, load in ((2, 0, 120), (3, 100, 120), (2, 0, 120)):
