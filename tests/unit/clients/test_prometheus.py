@@ -261,16 +261,6 @@ def test_an_answer_without_an_end_is_refused_by_its_size(monkeypatch: pytest.Mon
         query(floods)
 
 
-def test_what_time_it_is_says_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    date = lambda *_: "Thu, 26 Nov 2020 06:51:40 GMT"  # noqa: E731
-    monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", date)
-    with serving(lambda *_: (200, "application/json", json.dumps(success([])).encode())) as url:
-        prometheus = client(url)
-        assert abs(prometheus.time() - time.time()) < 60
-        prometheus.query("up", 1.0)
-        assert abs(prometheus.time() - 1606373500) < 60
-
-
 def test_warnings_of_the_store_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     answer = success([], warnings=["remote read of store-2 failed:\ntimeout", 7])

@@ -1,10 +1,17 @@
-"""What time it is at the API server, by its own answers."""
+"""What time it is at the API server, or at a metrics store, by its own answers."""
 
 from __future__ import annotations
 
+import json
+import time
+from http.server import BaseHTTPRequestHandler
+
 import pytest
 
+from inference_rollouts.clients.bearer import Access
+from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.clients.server_clock import ServerClock
+from tests.support.http_server import serving
 
 
 class Times:
@@ -46,3 +53,15 @@ def test_how_far_it_is_ahead_at_least(own: float, took: float, ahead: float) -> 
     times.own = own
     times.clock.hear("Thu, 26 Nov 2026 06:51:40 GMT", took)
     assert times.clock.ahead == pytest.approx(ahead)
+
+
+def test_a_metrics_store_has_a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        BaseHTTPRequestHandler, "date_time_string", lambda *_: "Thu, 26 Nov 2020 06:51:40 GMT"
+    )
+    answer = json.dumps({"status": "success", "data": {"resultType": "vector", "result": []}}).encode()
+    with serving(lambda *_: (200, "application/json", answer)) as url:
+        store = PrometheusClient(lambda: Access(url))
+        assert abs(store.time() - time.time()) < 60
+        store.query("up", 1.0)
+        assert abs(store.time() - 1606373500) < 60
