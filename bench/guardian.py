@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inference_rollouts.clients.kubernetes import KubernetesCluster, connect
+from inference_rollouts.clients.kubeconfig import connect
+from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.core.objects.api_groups import GATEWAY_API, POOL_APIS
 from inference_rollouts.core.objects.k8s import annotations_of
 from inference_rollouts.core.routing.claim import CLAIM, Claim, Guard, Owner, place_of

@@ -160,8 +160,8 @@ def test_a_server_that_answers_passes_the_test(ask: Asker) -> None:
 
 def test_a_server_that_does_not_know_the_token_fails_the_test(ask: Asker) -> None:
     outcome, url = trial(ask, (401, "text/html", b"<html>"))
-    wanted = f"Prometheus at {url}/p answered 401: Unauthorized. The connection's password is what it gets"
-    assert outcome == [False, f"{wanted} as bearer token."]
+    wanted = f"Prometheus at {url}/p answered 401: Unauthorized. It gets the password of connection"
+    assert outcome == [False, f"{wanted} prometheus_default as bearer token."]
 
 
 def test_a_server_that_is_down_fails_the_test(ask: Asker) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inference_rollouts.clients.kubernetes import KubernetesCluster, connect
+from inference_rollouts.clients.kubeconfig import connect
+from inference_rollouts.clients.kubernetes import KubernetesCluster
 from tests.support.lab.apiserver_process import ApiServer
 
 numbers = count()

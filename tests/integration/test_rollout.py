@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from inference_rollouts.clients.kubernetes import KubernetesCluster, connect
+from inference_rollouts.clients.kubeconfig import connect
+from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.core.errors import ClusterUnavailable, RaiseRefused
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.objects.readiness import Phase

@@ -51,7 +51,7 @@ def test_what_cannot_be_done_is_one_sentence_and_status_2(capsys: pytest.Capture
 def test_a_cluster_that_nobody_knows_is_one_sentence_and_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["get", "--kubeconfig", str(tmp_path / "none")]) == 2
+    assert main(["get", "-n", "shop", "--kubeconfig", str(tmp_path / "none")]) == 2
     err = capsys.readouterr().err
     assert err.startswith("The cluster does not answer GET ")
     assert err.endswith(f"no credentials: there is no kubeconfig {tmp_path / 'none'}\n")
@@ -121,3 +121,21 @@ def test_it_runs_where_airflow_cannot_be_imported() -> None:
         [sys.executable, "-c", program], cwd=ROOT / "plugins", capture_output=True, text=True, check=True
     )
     assert run.stdout == f"inference-rollouts {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (f"plan {PLAN} --prometheus prometheus:9090", "--prometheus prometheus:9090 is no address"),
+        ("guardian --once --prometheus prometheus:9090", "--prometheus prometheus:9090 is no address"),
+        ("guardian --once --prometheus-token-file x", "Name the metrics store with --prometheus"),
+        ("guardian --once --prometheus-workload-identity", "Name the metrics store with --prometheus"),
+        ("guardian --once --prometheus http://p --prometheus-token-file /none", "/none cannot be read"),
+        ("guardian --once --webhook-token-file x", "Name the receiver with --webhook-file"),
+    ],
+)
+def test_a_guardian_or_a_check_that_would_see_less_than_was_meant_does_not_begin(
+    given: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*given.split(" "), "-n", "shop"]) != 0
+    assert words in capsys.readouterr().err

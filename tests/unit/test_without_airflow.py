@@ -27,7 +27,7 @@ from pathlib import Path
 
 from kubernetes.config import ConfigException
 
-from inference_rollouts.clients.kubernetes import connect
+from inference_rollouts.clients.kubeconfig import connect
 from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.fake_cluster import FakeCluster

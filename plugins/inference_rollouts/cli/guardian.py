@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,10 @@ from inference_rollouts.cli.herald import Herald
 from inference_rollouts.cli.numbers import port
 from inference_rollouts.cli.probes import Probes
 from inference_rollouts.cli.secrets import text_of
-from inference_rollouts.clients.bearer import METADATA_SERVER, Access
+from inference_rollouts.cli.store import add_store, store_of
 from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.clients.webhook import Receiver
+from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.limits import GUARDIAN_PATIENCE, GUARDIAN_POLL
 from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.watching import holder
@@ -38,15 +38,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "guardian", help="watch and end rollouts that nobody else does", description=__doc__
     )
-    parser.add_argument("--prometheus", metavar="URL", help="the metrics store; without it no storm is seen")
-    parser.add_argument(
-        "--prometheus-token-file", type=Path, metavar="FILE", help="what it gets as bearer token"
-    )
-    parser.add_argument(
-        "--prometheus-workload-identity",
-        action="store_true",
-        help="ask it with tokens of the identity that this runs as, which Google's metadata server gives",
-    )
+    add_store(parser, "the metrics store; without it no storm is seen")
     parser.add_argument("--once", action="store_true", help="make one round and end")
     parser.add_argument("--port", type=port, metavar="N", help="serve /healthz and /metrics there")
     parser.add_argument("--address", default="127.0.0.1", help="where --port listens (127.0.0.1)")
@@ -64,12 +56,12 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0; with `--once` 1 when the round could not be made."""
+    """0; with `--once` 1 when the round could not be made. Raises PlanInvalid; ClusterRefused."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     name = f"guardian {os.environ['POD_NAME']}" if "POD_NAME" in os.environ else holder("guardian")
     patience = math.inf if arguments.once else GUARDIAN_PATIENCE
-    guardian = Guardian(cluster_of(arguments), _prometheus(arguments), name, patience=patience)
-    herald = _herald(arguments)
+    herald, store = _herald(arguments), _prometheus(arguments)
+    guardian = Guardian(cluster_of(arguments), store, name, patience=patience)
     if arguments.once:
         seen = _round(guardian)
         herald.tell(seen, wait=True)
@@ -102,8 +94,10 @@ def _round(guardian: Guardian) -> Round | None:
 
 
 def _herald(arguments: argparse.Namespace) -> Herald:
-    """Raises PlanInvalid where the file has no address, or one cannot be read."""
+    """Raises PlanInvalid where the file has no address, one cannot be read, or a token is for nobody."""
     if arguments.webhook_file is None:
+        if arguments.webhook_token_file:
+            raise PlanInvalid("Who gets --webhook-token-file? Name the receiver with --webhook-file.")
         return Herald(None)
     token = text_of(arguments.webhook_token_file)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -113,18 +107,7 @@ def _herald(arguments: argparse.Namespace) -> Herald:
 
 
 def _prometheus(arguments: argparse.Namespace) -> PrometheusClient | None:
-    if not arguments.prometheus:
+    store = store_of(arguments)
+    if store is None:
         log.warning("without --prometheus no storm is seen; pods and conditions are")
-        return None
-    return PrometheusClient(partial(_access, arguments))
-
-
-def _access(arguments: argparse.Namespace) -> Access:
-    """The token's file is read anew whenever the store refuses what was in it."""
-    file: Path | None = arguments.prometheus_token_file
-    return Access(
-        arguments.prometheus.rstrip("/"),
-        file.read_text().strip() if file else "",
-        METADATA_SERVER if arguments.prometheus_workload_identity else "",
-        "--prometheus-token-file",
-    )
+    return store

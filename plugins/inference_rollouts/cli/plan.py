@@ -17,12 +17,12 @@ from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
 from inference_rollouts.cli.secrets import text_of
+from inference_rollouts.cli.store import add_store, store_of
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.bearer import METADATA_SERVER, Access
 from inference_rollouts.clients.gke import API, GkeClient
 from inference_rollouts.clients.include import load_plan
 from inference_rollouts.clients.model_server import HttpModelServers
-from inference_rollouts.clients.prometheus import PrometheusClient
 from inference_rollouts.clients.registry import RegistryAccess, RegistryClient
 from inference_rollouts.core.errors import (
     PassingError,
@@ -62,16 +62,13 @@ def add_parser(commands: Any) -> None:
     """Add `plan FILE` to the commands, as `ArgumentParser.add_subparsers` gives them."""
     parser = commands.add_parser("plan", help="say what a plan's rollout would do", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="the plan's file")
-    parser.add_argument("--prometheus", metavar="URL", required=True, help="the metrics store")
-    parser.add_argument(
-        "--prometheus-token-file", type=Path, metavar="FILE", help="what it gets as bearer token"
-    )
+    add_store(parser, "the metrics store", required=True)
     parser.add_argument(
         "--model-server-key-file", type=Path, metavar="FILE", help="the model servers' API key"
     )
     parser.add_argument("--candidate", metavar="VERSION", help="of a plan with versions: the one to look at")
-    add_arguments(parser)
-    parser.set_defaults(run=run, namespace=None)
+    add_arguments(parser, namespace="the plan's")
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -114,11 +111,13 @@ def _candidate(text: str | None) -> Version:
 def clients_of(arguments: argparse.Namespace) -> Clients:
     """Everything that the arguments lead to; GKE is asked as the identity of this machine."""
     key = text_of(arguments.model_server_key_file)
-    store = Access(arguments.prometheus.rstrip("/"), text_of(arguments.prometheus_token_file))
-    google = Access(API, metadata_server=METADATA_SERVER, name="this machine's identity")
+    store = store_of(arguments)
+    if store is None:
+        raise PlanInvalid("Name the metrics store with --prometheus: a plan is checked against it.")
+    google = Access(API, metadata_server=METADATA_SERVER, name="")
     return Clients(
         cluster=cluster_of(arguments),
-        prometheus=PrometheusClient(lambda: store),
+        prometheus=store,
         servers=HttpModelServers(key=lambda: key),
         storage=LocalFiles(),
         gke=lambda cluster: GkeClient(lambda: google, cluster),

@@ -36,14 +36,15 @@ _WITH_USER = re.compile("(https?://)([^/?#]*)@", re.IGNORECASE)
 class Access:
     """Where an API is, and what it is asked with: `token`, else tokens of `metadata_server`, else `basic`.
 
-    `name` says in errors where that was set up. `basic` is the user and password that stood in the `url`, as
-    a header says them: each library makes something else of those, and a URL is told to people.
+    `name` says in errors how a token is given; empty: it is not. `basic` is the user and password that stood
+    in the `url`, as a header says them: each library makes something else of those, and a URL is told to
+    people.
     """
 
     url: str
     token: str = ""
     metadata_server: str = ""
-    name: str = "the connection"
+    name: str = "the connection's password"
     basic: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -57,12 +58,18 @@ class Access:
     def credentials(self) -> str:
         """With what it is asked, in a sentence for those who are refused."""
         if self.token:
-            return "The connection's password is what it gets as bearer token."
+            return f"It gets {self.name} as bearer token."
         if self.metadata_server:
-            return "It gets tokens of the identity that Airflow runs as: does that have the right?"
+            return "It gets tokens of the workload identity: does that have the right?"
         if self.basic:
             return "It gets the user and password of its address."
-        return f"It gets no token: give {self.name} one as password, or a workload identity."
+        return f"It gets no token: {self.remedy}."
+
+    @property
+    def remedy(self) -> str:
+        """How it comes to a token, in half a sentence."""
+        other = f"give one as {self.name}, or " if self.name else ""
+        return f"{other}have a workload identity where this runs"
 
 
 class NoToken(Exception):
@@ -199,9 +206,7 @@ class BearerApi:
             raise NoToken(f"The metadata server gives no token now ({reply.status}).", passing=True)
         if reply.status != 200:
             raise NoToken(
-                f"The metadata server gives no token ({reply.status}): "
-                f"give {access.name} a token as password, or Airflow a workload identity.",
-                passing=False,
+                f"The metadata server gives no token ({reply.status}): {access.remedy}.", passing=False
             )
         token, seconds = reply.object.get("access_token"), reply.object.get("expires_in")
         if not isinstance(token, str) or not TOKEN.fullmatch(token) or type(seconds) is not int:

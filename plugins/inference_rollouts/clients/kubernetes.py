@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
@@ -280,23 +278,6 @@ class KubernetesCluster:
         content_type: str = JSON,
     ) -> K8sObject:
         return self._api.call(Request(method, path, query, body, content_type))
-
-
-def connect(kubeconfig: Path, context: str | None = None) -> ApiClient:
-    """The official client of a kubeconfig's cluster, in its current context unless one is given.
-
-    Where there is no such file, in a pod, that of the pod's own cluster and ServiceAccount. Raises
-    ConfigException for a file that is missing or says nothing.
-    """
-    from kubernetes.client import ApiClient, Configuration
-    from kubernetes.config import ConfigException, load_incluster_config, new_client_from_config
-
-    if "KUBERNETES_SERVICE_HOST" in os.environ and not kubeconfig.exists():
-        load_incluster_config(configuration := Configuration())
-        return ApiClient(configuration)
-    if not kubeconfig.exists():
-        raise ConfigException(f"there is no kubeconfig {kubeconfig}")
-    return new_client_from_config(config_file=str(kubeconfig), context=context)
 
 
 def _named(request: Request, name: str, obj: K8sObject) -> K8sObject:

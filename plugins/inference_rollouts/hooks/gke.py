@@ -16,7 +16,7 @@ from inference_rollouts.clients.gke import API
 
 def gke_access_of(conn_id: str) -> Access:
     """The access that a connection gives; that of the own identity where there is no such connection."""
-    name = f"connection {conn_id}"
+    name = f"the password of connection {conn_id}"
     try:
         conn = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:

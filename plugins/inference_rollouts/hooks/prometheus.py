@@ -45,7 +45,7 @@ class PrometheusHook(BaseHook):
         url = f"{base}:{conn.port}{path}" if conn.port else f"{base}{path}"
         identity = str(extra.get("workload_identity") or "").casefold() in ("true", "1")
         metadata_server = extra.get("metadata_server") or METADATA_SERVER
-        name = f"connection {self.conn_id}"
+        name = f"the password of connection {self.conn_id}"
         return Access(url, conn.password or "", metadata_server if identity else "", name)
 
     def test_connection(self) -> tuple[bool, str]:

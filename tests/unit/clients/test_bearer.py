@@ -77,9 +77,7 @@ def test_a_token_that_is_refused_before_its_time_is_renewed_once(store: Store, c
     assert prometheus.query("up", 1.0) == []
     assert (store.given, store.answered, store.refused) == (2, 2, 1)
     store.token = "of somebody else"
-    with pytest.raises(
-        PrometheusUnavailable, match=r"answered 401: .* tokens of the identity that Airflow runs"
-    ):
+    with pytest.raises(PrometheusUnavailable, match=r"answered 401: .* tokens of the workload identity"):
         prometheus.query("up", 1.0)
     assert (store.given, store.refused) == (3, 3)
 
@@ -90,7 +88,7 @@ def test_a_password_that_was_changed_is_read_anew_when_the_old_one_is_refused(st
     assert prometheus.query("up", 1.0) == []
     store.token = "token-2"
     with pytest.raises(
-        PrometheusUnavailable, match=r"answered 401: .* password is what it gets as bearer token"
+        PrometheusUnavailable, match=r"answered 401: .* It gets the connection's password as bearer token"
     ):
         prometheus.query("up", 1.0)
     assert store.refused == 1, "the same again would be refused again"
@@ -101,9 +99,9 @@ def test_a_password_that_was_changed_is_read_anew_when_the_old_one_is_refused(st
 
 def test_who_gives_no_token_is_told_how(store: Store) -> None:
     with pytest.raises(
-        PrometheusUnavailable, match="give connection p one as password, or a workload identity"
+        PrometheusUnavailable, match="give one as the password of p, or have a workload identity"
     ):
-        PrometheusClient(lambda: Access(store.url, name="connection p")).query("up", 1.0)
+        PrometheusClient(lambda: Access(store.url, name="the password of p")).query("up", 1.0)
 
 
 def test_where_it_is_may_change_with_the_token(store: Store, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ LIMIT = 0.3
 
 
 def client(url: str, token: str = "secret", timeout: float = 20.0) -> GkeClient:
-    return GkeClient(lambda: Access(url, token, url, "connection g"), CLUSTER, timeout)
+    return GkeClient(lambda: Access(url, token, url, "the password of g"), CLUSTER, timeout)
 
 
 def find(talk: Talk, token: str = "secret", timeout: float = 20.0) -> GkeObject | None:
@@ -107,7 +107,7 @@ def test_a_metadata_server_without_a_token_says_so(talk: Talk, error: type[Excep
 
 
 def test_a_metadata_server_that_refuses_is_told_with_what_to_do() -> None:
-    with pytest.raises(ClusterRefused, match="give connection g a token as password"):
+    with pytest.raises(ClusterRefused, match="give one as the password of g"):
         find(replies(403, b""), token="")
 
 
