@@ -11,7 +11,7 @@ from bench.stage import ROUTE
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.routing.claim import Claim, Phase, read_claim
 from inference_rollouts.core.routing.watch import lease_name, watch_of
-from inference_rollouts.rollout.watching import target_of
+from inference_rollouts.core.routing.weights import target_of
 
 POLL = 0.1
 

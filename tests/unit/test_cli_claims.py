@@ -9,6 +9,8 @@ from inference_rollouts.core.routing.claim import CLAIM
 from tests.support.read_only_cluster import says
 from tests.support.traffic_world import CANARY, STABLE, Run, World, shares
 
+PLAN = "llm"
+
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
@@ -53,7 +55,7 @@ def test_restore_ends_the_whole_rollout_of_an_object(
     assert capsys.readouterr().out == told
     assert all(world.as_found(name) for name in world.objects)
     assert main(["restore", "route-1"]) == 2
-    assert "No rollout claims route-1" in capsys.readouterr().err
+    assert "none claims an object route-1" in capsys.readouterr().err
 
 
 def test_restore_leaves_foreign_weights_unless_it_is_forced(
@@ -85,5 +87,26 @@ def test_restore_of_an_unreadable_claim_says_what_to_do(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.objects["route-0"]["metadata"]["annotations"][CLAIM] = "{}"
-    assert main(["restore", "route-0"]) == 1
+    assert main(["restore", "route-0"]) == 2
     assert "Set them by hand" in capsys.readouterr().err
+    assert main(["restore", PLAN]) == 0
+    assert capsys.readouterr().out.startswith("HTTPRoute route-1: done\n")
+
+
+@pytest.mark.parametrize("name", [PLAN, "httproute/route-1"])
+def test_a_rollout_goes_by_each_name_that_get_shows(world: World, name: str) -> None:
+    assert main(["restore", name]) == 0
+    assert all(world.as_found(each) for each in world.objects)
+
+
+def test_a_name_that_means_several_rollouts_ends_none(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claim = world.objects["route-1"]["metadata"]["annotations"]
+    claim[CLAIM] = claim[CLAIM].replace('"token":"token"', '"token":"another"')
+    assert main(["restore", PLAN]) == 2
+    said = f"Several rollouts are called {PLAN}. Say which: httproute/route-0 or httproute/route-1.\n"
+    assert capsys.readouterr().err == said
+    assert not any(world.as_found(each) for each in world.objects)
+    assert main(["restore", "httproute/route-1"]) == 0
+    assert [world.as_found(each) for each in ("route-0", "route-1")] == [False, True]

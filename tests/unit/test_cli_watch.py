@@ -56,7 +56,10 @@ def test_json_has_one_line_a_change(step: Step, once: None, capsys: pytest.Captu
     assert (status["percent"], status["step"], status["progress"]["following"]) == (50, 1, 100)
 
 
-@pytest.mark.parametrize(("name", "many"), [("llm", 1), ("routes-to-llm", 1), ("other", 0)])
+@pytest.mark.parametrize(
+    ("name", "many"),
+    [("llm", 1), ("routes-to-llm", 1), ("httproute/routes-to-llm", 1), ("other", 0)],
+)
 def test_a_name_is_that_of_a_plan_or_of_an_object(
     step: Step, once: None, capsys: pytest.CaptureFixture[str], name: str, many: int
 ) -> None:
@@ -64,11 +67,12 @@ def test_a_name_is_that_of_a_plan_or_of_an_object(
     assert len(json.loads(capsys.readouterr().out)["rollouts"]) == many
 
 
+@pytest.mark.parametrize("name", ["llm", "routes-to-llm", "httproute/routes-to-llm"])
 def test_once_it_is_over_it_says_how_it_ended(
-    step: Step, once: None, capsys: pytest.CaptureFixture[str]
+    step: Step, once: None, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     step.run.traffic.way_back.restore("by hand", 2000.0)
-    main(["watch", "routes-to-llm"])
+    main(["watch", name])
     said = capsys.readouterr().out
     assert "No rollout claims anything" in said
     assert "HTTPRoute routes-to-llm: restored 1970-01-01 00:33:20 UTC by " in said

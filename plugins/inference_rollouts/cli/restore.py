@@ -6,14 +6,12 @@ It needs the cluster alone: no Airflow, no plan. A promotion that was decided is
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
-from inference_rollouts.core.errors import NotFound
 from inference_rollouts.core.objects.readiness import Phase, Readiness
-from inference_rollouts.rollout.claims import claimed_objects, way_back_of
+from inference_rollouts.rollout.claims import rollout_called, way_back_of
 from inference_rollouts.rollout.confirmation import await_confirmation, confirmation
 
 
@@ -23,7 +21,7 @@ def add_parser(commands: Any) -> None:
         "restore", help="put weights back as a rollout found them", description=__doc__
     )
     parser.add_argument(
-        "name", metavar="NAME", help="an object that is claimed; see `inference-rollouts get`"
+        "name", metavar="NAME", help="a plan, or an object that is claimed; see `inference-rollouts get`"
     )
     parser.add_argument(
         "--force",
@@ -36,16 +34,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when it is restored. Raises NotFound, ClaimUnreadable, RouteDrift."""
+    """0 when it is restored. Raises NotFound, CommandRefused, ClaimUnreadable, RouteDrift."""
     cluster = cluster_of(arguments)
-    claimed = [each for each in claimed_objects(cluster) if each.target.name == arguments.name]
-    if not claimed:
-        raise NotFound(f"No rollout claims {arguments.name} in namespace {arguments.namespace}.")
-    [first, *_] = claimed
-    if first.claim is None:
-        print(first.mistake, file=sys.stderr)
-        return 1
-    way_back = way_back_of(cluster, first.claim.token)
+    token, _ = rollout_called(cluster, arguments.name)
+    way_back = way_back_of(cluster, token)
     why = "by hand, with inference-rollouts restore"
     if arguments.force:
         way_back.retreat(why)

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClaimUnreadable
+from inference_rollouts.core.errors import ClaimUnreadable, CommandRefused, NotFound
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing.claim import Claim, Command, read_claim, read_ending
-from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.routing.weights import Target, target_of
 from inference_rollouts.rollout.targets import claimable_objects
-from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import WayBack
 from inference_rollouts.rollout.writer import Writer
 
@@ -27,6 +26,10 @@ class Claimed:
     @property
     def target(self) -> Target:
         return target_of(self.obj)
+
+    def is_called(self, name: str) -> bool:
+        """Whether people mean it, or the plan that claims it, by this name."""
+        return name in self.target.names or (self.claim is not None and name == self.claim.plan)
 
 
 def claimed_objects(cluster: Cluster) -> list[Claimed]:
@@ -55,6 +58,26 @@ def by_token(claimed: Iterable[Claimed]) -> dict[str, list[Claimed]]:
         if each.claim:
             rollouts.setdefault(each.claim.token, []).append(each)
     return rollouts
+
+
+def rollout_called(cluster: Cluster, name: str) -> tuple[str, list[Claimed]]:
+    """The token of the one rollout of this plan, or that claims an object called so, and all it claims.
+
+    Raises NotFound where there is none, CommandRefused where there are several, ClaimUnreadable where only
+    an unreadable claim stands there.
+    """
+    claimed = claimed_objects(cluster)
+    called = [each for each in claimed if each.is_called(name)]
+    tokens = {each.claim.token for each in called if each.claim}
+    found = {token: members for token, members in by_token(claimed).items() if token in tokens}
+    if len(found) > 1:
+        which = " or ".join(members[0].target.names[-1] for members in found.values())
+        raise CommandRefused(f"Several rollouts are called {name}. Say which: {which}.")
+    for token, members in found.items():
+        return token, members
+    for unreadable in called:
+        raise ClaimUnreadable(unreadable.mistake)
+    raise NotFound(f"No rollout of a plan {name} claims anything here, and none claims an object {name}.")
 
 
 def way_back_of(cluster: Cluster, token: str) -> WayBack:

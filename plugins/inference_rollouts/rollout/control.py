@@ -26,7 +26,7 @@ from inference_rollouts.core.routing.patches import Patch, command_patch
 from inference_rollouts.core.routing.switch import Switch
 from inference_rollouts.core.routing.watch import lease_name, watch_of, watched_by
 from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.rollout.claims import Claimed, by_token, claimed_objects
+from inference_rollouts.rollout.claims import Claimed, by_token, rollout_called
 from inference_rollouts.rollout.switch import read_switch
 from inference_rollouts.rollout.writer import Writer
 
@@ -164,24 +164,9 @@ def obey_all(cluster: Cluster, claimed: Iterable[Claimed]) -> list[Control]:
 
 
 def control_of(cluster: Cluster, name: str) -> Control:
-    """The wheel of the one rollout of this plan, or that claims the object of this name.
-
-    Raises NotFound where there is none, CommandRefused where there are several.
-    """
-    rollouts = {
-        token: [each.target for each in members]
-        for token, members in by_token(claimed_objects(cluster)).items()
-        if any(each.claim and name in (each.target.name, each.claim.plan) for each in members)
-    }
-    if not rollouts:
-        raise NotFound(
-            f"No rollout of the plan {name} claims anything now, and none claims an object {name}."
-        )
-    if len(rollouts) > 1:
-        objects = ", ".join(target.name for targets in rollouts.values() for target in targets)
-        raise CommandRefused(f"Several rollouts are called {name}; name one by what it moves: {objects}.")
-    [(token, targets)] = rollouts.items()
-    return Control(cluster, targets, token)
+    """The wheel of the one rollout of this name. Raises as `rollout_called`."""
+    token, members = rollout_called(cluster, name)
+    return Control(cluster, [each.target for each in members], token)
 
 
 def _stands(claim: Claim, command: Command) -> bool:

@@ -16,9 +16,8 @@ from inference_rollouts.core.routing import floors, patches
 from inference_rollouts.core.routing.claim import CLAIM, Floor, read_claim, read_ending
 from inference_rollouts.core.routing.floors import SCALERS
 from inference_rollouts.core.routing.patches import Patch
-from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.routing.weights import Target, target_of
 from inference_rollouts.rollout.targets import claimable_objects, find_pool
-from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.workloads import chosen_by, workloads_of
 from inference_rollouts.rollout.writer import Decide, Writer
 

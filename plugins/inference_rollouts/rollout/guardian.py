@@ -28,7 +28,7 @@ from inference_rollouts.core.routing.claim import Claim, Guard, read_ending
 from inference_rollouts.core.routing.duty import Duty, duty, why_ended
 from inference_rollouts.core.routing.undo import is_undone
 from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, renewed_lease, watch_of
-from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.routing.weights import Target, target_of
 from inference_rollouts.core.run.guard import limits_of, read_storm_watch
 from inference_rollouts.core.run.memory import crashes_since
 from inference_rollouts.rollout.by_claims import end_by_claims, kept_by_claims
@@ -39,7 +39,6 @@ from inference_rollouts.rollout.floors import settle_floors
 from inference_rollouts.rollout.observation import exporters_in, observe_pools, resolves, storm_between
 from inference_rollouts.rollout.side_by_side import SideBySide
 from inference_rollouts.rollout.targets import claimable_objects
-from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import Restored, WayBack
 from inference_rollouts.rollout.writer import Writer
 

@@ -11,10 +11,10 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.reporting.status import Status, status_of
 from inference_rollouts.core.routing.claim import LastEnding, read_ending
 from inference_rollouts.core.routing.watch import Watch, lease_name, watched_by
-from inference_rollouts.core.routing.weights import Target
-from inference_rollouts.rollout.claims import Claimed, claims_on
+from inference_rollouts.core.routing.weights import Target, target_of
+from inference_rollouts.rollout.claims import Claimed, by_token, claims_on
 from inference_rollouts.rollout.targets import claimable_objects
-from inference_rollouts.rollout.watching import target_of, watches
+from inference_rollouts.rollout.watching import watches
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,7 @@ class Overview:
     @property
     def statuses(self) -> list[Status]:
         """Where each rollout is, in the order of what it claims."""
-        rollouts: dict[str, list[Claimed]] = {}
-        for each in self.claimed:
-            if each.claim:
-                rollouts.setdefault(each.claim.token, []).append(each)
-        return [self._status(rollout) for rollout in rollouts.values()]
+        return [self._status(rollout) for rollout in by_token(self.claimed).values()]
 
     def watcher(self, target: Target) -> str:
         """Who watches an object, in words."""
@@ -50,11 +46,11 @@ class Overview:
 
     def of(self, name: str) -> Overview:
         """What concerns the plan, or the object, of this name."""
-        claimed = [
-            each for each in self.claimed if name in (each.target.name, each.claim.plan if each.claim else "")
-        ]
-        endings = {target: last for target, last in self.endings.items() if target.name == name}
-        return Overview(tuple(claimed), self.watches, self.leases, endings, self.now)
+        claimed = tuple(each for each in self.claimed if each.is_called(name))
+        endings = {
+            target: last for target, last in self.endings.items() if name in (*target.names, last.plan)
+        }
+        return Overview(claimed, self.watches, self.leases, endings, self.now)
 
     def _status(self, rollout: Sequence[Claimed]) -> Status:
         """Of several objects the one that is watched the least says who watches."""

@@ -23,9 +23,9 @@ from inference_rollouts.core.routing.undo import (
     undoing_of,
     undone,
 )
+from inference_rollouts.core.routing.weights import target_of
 from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.targets import claimable_objects
-from inference_rollouts.rollout.watching import target_of
 from inference_rollouts.rollout.way_back import WayBack
 from inference_rollouts.rollout.writer import Writer
 

@@ -25,7 +25,7 @@ from inference_rollouts.core.routing.watch import (
     standing_labels,
     watch_of,
 )
-from inference_rollouts.core.routing.weights import Target
+from inference_rollouts.core.routing.weights import Target, target_of
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +140,3 @@ def end_watch(cluster: Cluster, targets: Sequence[Target], token: str) -> None:
                 cluster.delete(lease)
         except Exception as error:
             log.warning("could not remove the lease beside %s: %s", target, error)
-
-
-def target_of(obj: K8sObject) -> Target:
-    """What an object is to those who move it."""
-    return Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])

@@ -78,7 +78,7 @@ def test_a_guardian_obeys_an_abort(world: World) -> None:
 
 
 def test_there_must_be_one_rollout_of_that_name(world: World) -> None:
-    with pytest.raises(NotFound, match="No rollout of the plan elsewhere claims anything"):
+    with pytest.raises(NotFound, match="No rollout of a plan elsewhere claims anything"):
         wheel(world, "elsewhere")
     assert wheel(world, run_of(world).plan.name).token == "token"
     with pytest.raises(CommandRefused, match="It is not paused"):

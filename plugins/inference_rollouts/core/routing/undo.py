@@ -26,6 +26,7 @@ from inference_rollouts.core.routing.claim import (
     read_ending,
 )
 from inference_rollouts.core.routing.drift import untouched
+from inference_rollouts.core.routing.weights import target_of
 
 PROMPTLY = 1.0  # seconds after its watch in which it is to be completed
 
@@ -47,7 +48,7 @@ def promoted(objects: Sequence[K8sObject], name: str) -> list[Promoted]:
     of_name = [
         _promotion(last)
         for obj, last in sorted(endings, key=lambda each: each[1].at)
-        if name in (obj["metadata"]["name"], last.claim.plan if last.claim else "")
+        if name in (*target_of(obj).names, last.claim.plan if last.claim else "")
     ]
     if not of_name:
         raise CommandRefused(

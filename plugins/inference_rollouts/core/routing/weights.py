@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
+from inference_rollouts.core.objects.k8s import K8sObject
+
 MAX_WEIGHT = 1_000_000  # Gateway API and Inference Extension: weight's maximum
 
 Entry = Mapping[str, Any]
@@ -48,6 +50,16 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What people call it: its name, or as kubectl does, with its kind."""
+        return self.name, f"{self.kind.lower()}/{self.name}"
+
+
+def target_of(obj: K8sObject) -> Target:
+    """What an object is to those who move it."""
+    return Target(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
 
 
 def weights_of(entries: Entries, spelling: Spelling) -> list[int]:
