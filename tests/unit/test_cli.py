@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,32 @@ def test_without_a_command_it_says_which_there_are(capsys: pytest.CaptureFixture
         main([])
     assert ended.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
+
+
+def test_who_reads_no_further_gets_no_more() -> None:
+    """As of `| head -1`: neither while it writes, nor when it ends."""
+    for command in (["schema"], ["windows", str(PLAN)]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            run = subprocess.run(
+                [sys.executable, "-m", "inference_rollouts", *command],
+                cwd=ROOT / "plugins",
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        finally:
+            os.close(writing)
+        assert (run.returncode, run.stderr) == (141, "")
+
+
+def test_who_interrupts_it_sees_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("inference_rollouts.cli.schema.run", interrupted)
+    assert main(["schema"]) == 130
 
 
 def test_it_runs_where_airflow_cannot_be_imported() -> None:

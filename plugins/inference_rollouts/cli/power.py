@@ -16,9 +16,9 @@ from inference_rollouts.core.judging.promotion import late
 
 
 def add_parser(commands: Any) -> None:
-    """Add `power PLAN` to the commands, as `ArgumentParser.add_subparsers` gives them."""
+    """Add `power FILE` to the commands, as `ArgumentParser.add_subparsers` gives them."""
     parser = commands.add_parser("power", help="what a plan's steps can detect", description=__doc__)
-    parser.add_argument("plan", type=Path, metavar="PLAN", help="the plan's file")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the plan's file")
     parser.add_argument("--rate", type=rate, default=20.0, help="requests/s of the whole service (20)")
     parser.add_argument("--bad", type=share, default=0.01, help="usual share of bad events (0.01)")
     parser.set_defaults(run=run)
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises PlanInvalid.
     """
-    plan = load_plan(arguments.plan)
+    plan = load_plan(arguments.file)
     metric_set = load_metric_set(*plan.metrics)
     traffic = {
         metric.name: Traffic(rate=arguments.rate, shares=(arguments.bad,) * len(metric.thresholds))

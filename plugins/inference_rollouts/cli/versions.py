@@ -20,9 +20,9 @@ from inference_rollouts.rollout.versions import allow
 
 
 def add_parser(commands: Any) -> None:
-    """Add `versions PLAN` to the commands, as `ArgumentParser.add_subparsers` gives them."""
+    """Add `versions NAME` to the commands, as `ArgumentParser.add_subparsers` gives them."""
     parser = commands.add_parser("versions", help="what became of a plan's versions", description=__doc__)
-    parser.add_argument("plan", metavar="PLAN", help="the plan's name")
+    parser.add_argument("name", metavar="NAME", help="the plan's name")
     parser.add_argument(
         "--allow", metavar="VERSION", help="a version that was rolled back, by its name or digest"
     )
@@ -35,17 +35,17 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0. Raises NotFound for a version that nobody has rolled back; ClusterRefused."""
     cluster = cluster_of(arguments)
-    memory = memory_of(cluster, arguments.plan)
+    memory = memory_of(cluster, arguments.name)
     if not arguments.allow:
         lines = [_line(fate) for fate in reversed(memory.fates)]
-        print(*lines or [f"No version of plan {arguments.plan} has been rolled out here."], sep="\n")
+        print(*lines or [f"No version of plan {arguments.name} has been rolled out here."], sep="\n")
         return 0
     if not (arguments.reason or "").strip():
         print("Say why, for those who come after you: --reason REASON", file=sys.stderr)
         return 2
     for version in _refused(memory, arguments.allow):
         allowed = Allowed(by=arguments.who, because=arguments.reason.strip(), at=cluster.time())
-        allow(cluster, arguments.plan, memory, version, allowed)
+        allow(cluster, arguments.name, memory, version, allowed)
         print(f"{version.short} may be rolled out again.")
     return 0
 

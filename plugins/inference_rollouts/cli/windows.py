@@ -14,15 +14,15 @@ from inference_rollouts.preflight.calendar import calendar_of
 
 
 def add_parser(commands: Any) -> None:
-    """Add `windows PLAN` to the commands, as `ArgumentParser.add_subparsers` gives them."""
+    """Add `windows FILE` to the commands, as `ArgumentParser.add_subparsers` gives them."""
     parser = commands.add_parser("windows", help="when a plan may move traffic", description=__doc__)
-    parser.add_argument("plan", type=Path, metavar="PLAN", help="the plan's file")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the plan's file")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0. Raises PlanInvalid; WindowClosed when a rollout that began now could not finish."""
-    plan, now = load_plan(arguments.plan), time.time()
+    plan, now = load_plan(arguments.file), time.time()
     calendar = calendar_of(plan)
     when = openings(calendar, now) if calendar.restricts else ["any time"]
     print(*when, *outlook(calendar, pace_of(plan), now), sep="\n")
