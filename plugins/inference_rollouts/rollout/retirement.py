@@ -1,6 +1,6 @@
 """Take away what a rollout left behind: a pool, or an adapter. Every verb may be repeated at any time.
 
-Before each obj that cannot be undone it is read again who uses the pool; a use stops everything.
+Before each write that cannot be undone it is read again who uses the pool; a use stops everything.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,12 +16,11 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.include import load_manifests, load_metric_set
 from inference_rollouts.core.errors import (
     Forbidden,
-    PatchRefused,
+    NotFound,
     PrometheusUnavailable,
     RetirementRefused,
 )
 from inference_rollouts.core.judging.arms import Ports
-from inference_rollouts.core.limits import WRITE_ATTEMPTS
 from inference_rollouts.core.objects.api_groups import ATTACHED, GATEWAY_API, NOT_ATTACHED
 from inference_rollouts.core.objects.inference_pool import ports
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -54,11 +54,14 @@ from inference_rollouts.core.retirement.retirement import (
     uses_accelerator,
 )
 from inference_rollouts.core.routing.floors import SCALERS
+from inference_rollouts.core.routing.patches import Patch
+from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.rollout.availability import picker_pods
 from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.pods import base_url, pods_of
 from inference_rollouts.rollout.ports import ports_of_pool
 from inference_rollouts.rollout.targets import bound_to, find_pool, other_routes
+from inference_rollouts.rollout.writer import Decide, Writer
 
 PODS = WORKLOAD_KINDS | {"Service"}
 AUTOSCALERS = frozenset(each.kind for each in SCALERS)
@@ -113,10 +116,13 @@ class _Subject(ABC, Generic[P]):
 
     def _guard(self) -> None:
         if user := self.user():
-            raise RetirementRefused(
-                f"{user}. Nothing more of {self.name} is taken away, and no traffic was moved. "
-                "When it serves nobody again, clear task check."
-            )
+            raise self._refused(user)
+
+    def _refused(self, user: str) -> RetirementRefused:
+        return RetirementRefused(
+            f"{user}. Nothing more of {self.name} is taken away, and no traffic was moved. "
+            "When it serves nobody again, clear task check."
+        )
 
 
 class PoolSubject(_Subject[PoolPlan]):
@@ -231,22 +237,21 @@ class PoolSubject(_Subject[PoolPlan]):
             self._detach_from(route["metadata"]["name"])
 
     def _detach_from(self, name: str) -> None:
-        """Read, decide, patch; on a lost race again."""
-        for attempt in range(1, WRITE_ATTEMPTS + 1):
-            self._guard()
-            route = self.cluster.get(GATEWAY_API, "HTTPRoute", name)
-            if user := user_of_pool([route], self.name, self.plan.namespace):
-                raise RetirementRefused(user)
+
+        def decide(route: K8sObject) -> Patch:
             if not (patch := detach_patch(route, self.name, self.plan.namespace)):
-                return
-            try:
-                route = self.cluster.patch(GATEWAY_API, "HTTPRoute", name, patch)
-            except PatchRefused:
-                if attempt == WRITE_ATTEMPTS:
-                    raise
-            else:
-                text = f"{self.name} had no traffic and is being retired"
-                return self.cluster.event(route, "PoolDetached", text)
+                return []
+            self._guard()
+            if user := user_of_pool([route], self.name, self.plan.namespace):
+                raise self._refused(user)
+            return patch
+
+        self._write(
+            Target(GATEWAY_API, "HTTPRoute", name),
+            decide,
+            "PoolDetached",
+            f"{self.name} had no traffic and is being retired",
+        )
 
     def _delete(self, obj: RetiredObject) -> None:
         """Delete an object, if it is still the one that was read."""
@@ -260,16 +265,26 @@ class PoolSubject(_Subject[PoolPlan]):
 
     def _scale_down(self, obj: RetiredObject, workload: K8sObject) -> None:
         before = replicas_of(workload)
-        if not before:
-            return
-        self._guard()
-        patch: list[dict[str, Any]] = [
-            {"op": "test", "path": "/metadata/uid", "value": obj.uid},
-            {"op": "test", "path": "/spec/replicas", "value": before},
-            {"op": "replace", "path": "/spec/replicas", "value": 0},
-        ]
-        live = self.cluster.patch(obj.api, obj.kind, obj.name, patch)
-        self.cluster.event(live, "ScaledDown", f"from {before} to 0 pods: {self.name} serves nobody")
+
+        def decide(live: K8sObject) -> Patch:
+            if live["metadata"]["uid"] != obj.uid or not replicas_of(live):
+                return []
+            self._guard()
+            return [
+                {"op": "test", "path": "/metadata/uid", "value": obj.uid},
+                {"op": "test", "path": "/spec/replicas", "value": replicas_of(live)},
+                {"op": "replace", "path": "/spec/replicas", "value": 0},
+            ]
+
+        text = f"from {before} to 0 pods: {self.name} serves nobody"
+        self._write(Target(obj.api, obj.kind, obj.name), decide, "ScaledDown", text)
+
+    def _write(self, target: Target, decide: Decide, reason: str, text: str) -> None:
+        """Write what `decide` says to an object that is there, and tell of it."""
+        with suppress(NotFound):
+            written = Writer(self.cluster).write(target, decide)
+            if written.wrote:
+                self.cluster.event(written.obj, reason, text)
 
     def _workloads(self) -> Iterator[tuple[RetiredObject, K8sObject]]:
         for obj in self.objects:

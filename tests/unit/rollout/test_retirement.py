@@ -43,6 +43,40 @@ def test_what_is_killed_before_any_write_ends_the_same_when_it_is_repeated(stage
     assert stage.cluster.weights() == {NEW: 100}
 
 
+def test_who_writes_at_the_same_moment_does_not_end_it(stage: Stage) -> None:
+    """Such as who scales a workload, or adds a rule to a route."""
+    raced: list[str] = []
+
+    def race(verb: str, kind: str, name: str) -> None:
+        if verb == "patch" and kind not in raced:
+            raced.append(kind)
+            live = stage.cluster.objects[kind, name]
+            if kind == "Deployment":
+                live["spec"]["replicas"] += 1
+            else:
+                live["spec"]["rules"].insert(0, {"matches": [{"path": {"value": "/new"}}]})
+
+    retirement, stage.cluster.before = stage.found(), race
+    assert stage.subject(retirement).reconcile().phase is Phase.READY
+    assert raced == ["HTTPRoute", "Deployment"]
+    assert stage.cluster.left() == []
+
+
+def test_a_route_that_is_gone_meanwhile_needs_no_more(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    retirement, listed = stage.found(), stage.cluster.select
+
+    def select(api: str, kind: str, labels: Any = None) -> Any:
+        found = listed(api, kind, labels)
+        if kind == "HTTPRoute":
+            for each in found:
+                stage.cluster.objects.pop((kind, each["metadata"]["name"]), None)
+        return found
+
+    subject = stage.subject(retirement)
+    monkeypatch.setattr(stage.cluster, "select", select)
+    assert subject.reconcile().phase is Phase.READY
+
+
 def test_another_object_of_the_same_name_stays(stage: Stage) -> None:
     retirement, cluster = stage.found(), stage.cluster
     del cluster.objects["InferencePool", OLD]
