@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from inference_rollouts.core.limits import JUDGE_GRACE, RETIREMENT_POLL, RETIREM
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.plan import Plan, parse_plan
 from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.core.reporting.text import capital
 from inference_rollouts.core.retirement.retirement import Retirement, latest
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.kinds import kind_of
@@ -39,11 +41,16 @@ def _subject_of(retirement: Retirement) -> Subject:
 
 
 class _Later(BaseOperator):
-    def go_on_at(self, moment: float) -> None:
-        """Defer until a Unix time, then execute again."""
+    def go_on_at(self, moment: float, **kwargs: Any) -> None:
+        """Defer until a Unix time, then do `again`, which gets `kwargs`."""
         at = datetime.fromtimestamp(moment, UTC)
         wait = timedelta(seconds=max(0.0, moment - time.time()))
-        self.defer(trigger=DateTimeTrigger(moment=at), method_name="again", timeout=wait + JUDGE_GRACE)
+        self.defer(
+            trigger=DateTimeTrigger(moment=at),
+            method_name="again",
+            kwargs=kwargs,
+            timeout=wait + JUDGE_GRACE,
+        )
 
     def again(self, context: Context, event: Any) -> Any:
         return self.execute(context)
@@ -167,6 +174,10 @@ class Retire(_RetirementOperator):
     ui_color = "#fad2cf"
 
     def execute(self, context: Context) -> None:
+        self.again(context, None, time.time() + RETIREMENT_WAIT.total_seconds())
+
+    def again(self, context: Context, event: Any, until: float = math.inf) -> None:
+        """Take away what may go now; what still ends is waited for `until` a Unix time."""
         retirement = Retirement.from_json(self.retirement)
         if rollouts_under_way(context, retirement.plan):
             raise RetirementRefused(
@@ -177,5 +188,10 @@ class Retire(_RetirementOperator):
         self.log.info("%s", answer.message)
         if answer.phase is Phase.FAILED:
             raise RetirementRefused(f"{answer.message}. Clear this task to try again.")
+        if answer.phase is Phase.WAITING and time.time() >= until:
+            raise RetirementRefused(
+                f"{capital(answer.message)}; that is waited for no longer, and no traffic was moved. "
+                "See what holds it, then clear this task to go on."
+            )
         if answer.phase is Phase.WAITING:
-            self.go_on_at(time.time() + RETIREMENT_POLL)
+            self.go_on_at(time.time() + RETIREMENT_POLL, until=until)

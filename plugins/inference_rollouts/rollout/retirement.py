@@ -34,6 +34,7 @@ from inference_rollouts.core.objects.workload_kinds import (
 )
 from inference_rollouts.core.plan.plan import AdapterPlan, PoolPlan
 from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.core.reporting.text import capital
 from inference_rollouts.core.retirement.idle import (
     Observation,
     activity_query,
@@ -136,7 +137,7 @@ class PoolSubject(_Subject[PoolPlan]):
             raise RetirementRefused(f"{user}: it is not retired.")
         why = sole_backend(self._routes(), pool, self.plan.namespace)
         if why and self.action is Action.REMOVE:
-            raise RetirementRefused(f"{why[:1].upper()}{why[1:]}; take the rule away first.")
+            raise RetirementRefused(f"{capital(why)}; take the rule away first.")
         objects = retired_objects(self._created(), self.plan.name)
         live = find_pool(self.cluster, pool)
         if live is not None and not any(obj.kind == live["kind"] for obj in objects):

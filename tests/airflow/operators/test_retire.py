@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from inference_rollouts.core.errors import RetirementRefused
+from inference_rollouts.core.limits import RETIREMENT_WAIT
 from inference_rollouts.core.routing.claim import CLAIM
 from inference_rollouts.operators.assets import promoted
 from inference_rollouts.operators.retire import CheckRetirement, Retire
@@ -85,6 +86,26 @@ def test_while_a_rollout_is_under_way_nothing_is_taken_away(stage: Stage) -> Non
     with pytest.raises(RetirementRefused, match="is under way: nothing more"):
         Retire(task_id="retire", retirement=retirement).execute(context(running))
     assert stage.cluster.writes == []
+
+
+def test_what_does_not_end_is_waited_for_within_limits(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod that its node does not let go: the time that the task began counts, over all its looks."""
+    clock = [1000.0]
+    monkeypatch.setattr("inference_rollouts.operators.retire.time", SimpleNamespace(time=lambda: clock[0]))
+    retirement = check(OLD, None).execute(context())
+    task = Retire(task_id="retire", retirement=retirement)
+    stuck = stage.cluster.objects["Pod", f"{OLD}-0"]
+    monkeypatch.setattr(
+        stage.cluster, "select", lambda api, kind, labels=None: [stuck] if kind == "Pod" else []
+    )
+    with pytest.raises(TaskDeferred) as begun:
+        task.execute(context())
+    clock[0] += RETIREMENT_WAIT.total_seconds() - 1.0
+    with pytest.raises(TaskDeferred) as waiting:
+        task.again(context(), None, **begun.value.kwargs or {})
+    clock[0] += 2.0
+    with pytest.raises(RetirementRefused, match=r"still end: .*-0; that is waited for no longer"):
+        task.again(context(), None, **waiting.value.kwargs or {})
 
 
 @pytest.mark.parametrize(

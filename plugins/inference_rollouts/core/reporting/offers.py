@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference_rollouts.core.errors import CommandRefused
+from inference_rollouts.core.reporting.text import capital
 from inference_rollouts.core.routing.claim import Claim, What
 from inference_rollouts.core.routing.control import command_of, commanded, effect
 from inference_rollouts.core.values import Value
@@ -41,4 +42,4 @@ def _offer(what: What, claims: Sequence[Claim], now: float) -> Offer | None:
     if all(claim is before for claim, before in zip(after, claims, strict=True)):
         return None
     said = effect(after[0], command)
-    return Offer(what=what.value, title=TITLES[what], effect=f"{said[:1].upper()}{said[1:]}.")
+    return Offer(what=what.value, title=TITLES[what], effect=f"{capital(said)}.")

@@ -11,7 +11,7 @@ from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.objects.takeover import Finding
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.reporting.takeover import summary
-from inference_rollouts.core.reporting.text import inert
+from inference_rollouts.core.reporting.text import capital, inert
 from inference_rollouts.core.routing.claim import Command, Standing
 
 
@@ -53,7 +53,7 @@ def first_line(title: str, outcome: Outcome, cause: Cause) -> str:
 
     `title` is markup already.
     """
-    why = inert(f"{cause.why[:1].upper()}{cause.why[1:]}".rstrip("."))
+    why = inert(capital(cause.why).rstrip("."))
     return f"**{title}: {outcome.value}** by {inert(cause.by)}. {why}. Now {outcome.sentence}."
 
 
