@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import BaseOperator
@@ -62,7 +65,8 @@ class Control(BaseOperator):
             else:
                 told = self._one(context, given, who)
         except (RolloutError, PassingError) as error:
-            self._report(context, given, who, f"refused: {error}")
+            failed = "refused" if isinstance(error, RolloutError) else "not done"
+            self._report(context, given, who, f"{failed}: {error}")
             if given["command"] == What.UNDO and self._undoes(given["rollout"]):
                 self._watch(given["rollout"], str(error))  # one that died halfway, here or elsewhere
             raise
@@ -101,16 +105,10 @@ class Control(BaseOperator):
         except ValueError as error:
             raise CommandRefused(f"{error}. Nothing was changed.") from error
         _need(why)
-        told = []
-        for place in _clusters(self.places):
-            cluster = _cluster(place)
-            if what == GO:
-                now = _hurrying()(put_back, cluster, who, why)
-            else:
-                thrown = _hurrying()(throw, cluster, STOPS[what], who, why, seconds)
-                now = f"{thrown}."
-            told.append(f"{place['namespace']}: {now}")
-            obey_all(cluster, claimed_objects(cluster))
+        told, errors = _each_place(self.places, partial(_switched, what, who, why, seconds))
+        if errors:
+            worst = PassingError if any(isinstance(each, PassingError) for each in errors) else CommandRefused
+            raise worst(f"Not everywhere. {' '.join(told)}")
         return " ".join(told)
 
     def _one(self, context: Context, given: dict[str, str], who: str) -> str:
@@ -179,6 +177,40 @@ def _hurrying() -> Retrying:
 def _need(reason: str) -> None:
     if not reason.strip():
         raise CommandRefused("A command needs a reason: it stands in status, Events and report.")
+
+
+def _switched(what: str, who: str, why: str, seconds: float, cluster: Cluster) -> str:
+    """Throw the switch of one cluster and namespace, or put it back; what is in flight hears of it."""
+    if what == GO:
+        now = str(_hurrying()(put_back, cluster, who, why))
+    else:
+        now = f"{_hurrying()(throw, cluster, STOPS[what], who, why, seconds)}."
+    _hurrying()(lambda: obey_all(cluster, claimed_objects(cluster)))
+    return now
+
+
+def _each_place(
+    places: Sequence[dict[str, str]], act: Callable[[Cluster], str]
+) -> tuple[list[str], list[Exception]]:
+    """What came of it in each cluster and namespace, in a sentence, those first where it failed; and why.
+
+    One that does not answer holds no other up.
+    """
+
+    def tried(place: dict[str, str]) -> str | Exception:
+        try:
+            return act(_cluster(place))
+        except (RolloutError, PassingError) as error:
+            return error
+
+    all_ = _clusters(places)
+    with ThreadPoolExecutor(max(1, len(all_)), "place") as threads:
+        asked = [threads.submit(copy_context().run, tried, place) for place in all_]
+    done = sorted(
+        zip(all_, (each.result() for each in asked), strict=True), key=lambda each: isinstance(each[1], str)
+    )
+    told = [f"{place['namespace']}: {str(answer).rstrip('.')}." for place, answer in done]
+    return told, [answer for _, answer in done if isinstance(answer, Exception)]
 
 
 def _clusters(places: Sequence[dict[str, str]]) -> list[dict[str, str]]:

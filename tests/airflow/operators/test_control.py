@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from inference_rollouts.control_dag import build_control_dag
-from inference_rollouts.core.errors import CommandRefused, NotFound
+from inference_rollouts.core.errors import ClusterUnavailable, CommandRefused, NotFound, PassingError
 from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.rollout.claims import claimed_objects, way_back_of
 from inference_rollouts.triggers.guard import GuardTrigger
@@ -84,6 +84,27 @@ def test_everything_is_stopped_and_goes_on(anna: Commander) -> None:
     assert anna.phase == Phase.PROGRESSING
     anna.give("send_back", "everything", lasts="10m")
     assert anna.phase == Phase.RETURNING
+
+
+def test_a_cluster_that_does_not_answer_keeps_no_other_from_being_stopped(
+    anna: Commander, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever is asked first: and the task is tried again, for the one that is left."""
+    places = [{"plan": name, "dag": name, "kubernetes": name, "namespace": name} for name in ("away", "shop")]
+    monkeypatch.setattr(DAG.task_dict["control"], "places", places)
+    monkeypatch.setattr("inference_rollouts.operators.control.WRITE_DEADLINE", 0.0)
+
+    def leading(connections: Any, namespace: str) -> Any:
+        if namespace == "away":
+            raise ClusterUnavailable("GET", "/apis", 0, "connection refused")
+        return anna.step.run.clients
+
+    monkeypatch.setattr("inference_rollouts.operators.control.clients_at", leading)
+    for command, phase in (("stop", Phase.PAUSED), ("go", Phase.PROGRESSING), ("send_back", Phase.RETURNING)):
+        with pytest.raises(PassingError, match=r"everywhere\. away: .*not answer .* shop: "):
+            anna.give(command, "everything")
+        assert anna.phase == phase
+        assert "not done: Not everywhere." in anna.told.pushed["report"]
 
 
 @pytest.mark.parametrize(
