@@ -13,6 +13,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from inference_rollouts.core.errors import ClaimLost, ClusterUnavailable, Forbidden, PlanInvalid
 from inference_rollouts.core.plan.files import Refused
 from inference_rollouts.core.routing.claim import Ending
+from inference_rollouts.core.run.manifests import digest
 from inference_rollouts.dag import build_dag, build_invalid_dag
 from inference_rollouts.operators.base import PLACE, TOKEN
 from inference_rollouts.operators.traffic import Rollback
@@ -92,7 +93,14 @@ class TestInvalidPlan:
         with pytest.raises(ClaimLost):
             step.observer().observe(step.since + 1)
 
-    @pytest.mark.parametrize("frozen", [{}, {"return_value": {"run": "of a version that is no more"}}])
+    @pytest.mark.parametrize(
+        "frozen",
+        [
+            {},
+            {"return_value": {"run": "changed by hand"}},
+            {"return_value": {"run": "of another version", "digest": digest({"run": "of another version"})}},
+        ],
+    )
     def test_without_what_preflight_froze_the_claims_are_enough(
         self, step: Step, frozen: dict[str, Any]
     ) -> None:

@@ -108,10 +108,21 @@ class Frozen:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Frozen:
-        """Raises PlanInvalid when the value is not what preflight froze."""
+        """Raises PlanInvalid when the value is not what preflight froze, or another version of this did."""
         content = {key: item for key, item in value.items() if key != "digest"}
         if digest(content) != value.get("digest"):
             raise PlanInvalid("The frozen plan of this run was changed after preflight; start a new run.")
+        try:
+            return cls._read(value)
+        except (LookupError, TypeError, ValueError) as error:
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            raise PlanInvalid(
+                "The plan of this run was frozen by a version of inference-rollouts that this one cannot "
+                f"read ({words}). What it has claimed goes back; start a new run."
+            ) from error
+
+    @classmethod
+    def _read(cls, value: Mapping[str, Any]) -> Frozen:
         return cls(
             run=value["run"],
             plan=parse_plan(value["plan"]),

@@ -99,6 +99,23 @@ def test_a_run_frozen_when_plans_named_one_metric_set_goes_on() -> None:
     assert read.metric_set == load_metric_set("vllm")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stable_pods": None, "targets": [{"api": "v1", "kind": "HTTPRoute", "name": "a", "cluster": "b"}]},
+        {"findings": [{"verdict": "perhaps"}]},
+        {"metric_set": {"name": "of another judge"}},
+        {"calendar": {"moons": []}},
+        {"targets": None},
+    ],
+)
+def test_what_another_version_froze_and_nobody_can_read_is_no_plan(change: dict[str, Any]) -> None:
+    """Whoever goes back then does so by the claims: an error of any other kind would be tried again."""
+    value = {k: v for k, v in frozen().to_json().items() if k != "digest"} | change
+    with pytest.raises(PlanInvalid, match="by a version of inference-rollouts that this one cannot"):
+        Frozen.from_json({**value, "digest": digest(value)})
+
+
 def test_changed_parents_are_refused() -> None:
     value = frozen().to_json()
     value["parents"][0]["namespace"] = "elsewhere"
