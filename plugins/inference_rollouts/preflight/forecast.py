@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inference_rollouts.core.objects.k8s import K8sObject, title_of
+from inference_rollouts.core.plan.plan import AdapterPlan
 from inference_rollouts.core.reporting.changes import changes
 from inference_rollouts.core.reporting.forecast import Change, Forecast, shares
 from inference_rollouts.core.run.pace import pace_of
@@ -60,9 +61,10 @@ def _stays(run: Run) -> list[str]:
     """What a reader may fear for."""
     plan = run.plan
     pool = plan.pool_of(plan.stable)
-    said = [
-        f"InferencePool {pool}, its pods and its nodes, also after a promotion, until {plan.retire_dag_id}"
-    ]
+    until = f"also after a promotion, until {plan.retire_dag_id}"
+    said = [f"InferencePool {pool}, its pods and its nodes, {until}"]
+    if isinstance(plan, AdapterPlan):  # no rollout of one brought the pool, and no retirement takes it away
+        said = [f"InferencePool {pool} and its pods", f"adapter {plan.stable} on every pod, {until}"]
     said += [f"{other}, which sends traffic to {pool} too" for other in run.frozen.shared]
     said.append("every other rule, filter and weight of the objects above")
     return said

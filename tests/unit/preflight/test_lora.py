@@ -12,6 +12,7 @@ import pytest
 from inference_rollouts.core.errors import ClusterRefused, RouteRefused
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.adapters import Served
+from inference_rollouts.preflight.forecast import forecast
 from tests.support.alias import URLS, alias_cluster
 from tests.support.fake_cluster import OBJECTIVE_API, FakeCluster
 from tests.support.fake_pickers import FakePickers
@@ -48,6 +49,14 @@ class Stage:
 @pytest.fixture
 def stage() -> Stage:
     return Stage()
+
+
+def test_a_dry_run_says_that_the_adapter_may_go_one_day_and_the_pool_never(stage: Stage) -> None:
+    run = freeze(stage.cluster, food_review_plan(), **stage.given())
+    assert forecast(run, 1000.0).stays[:2] == (
+        "InferencePool llm-pool and its pods",
+        "adapter food-review-1 on every pod, also after a promotion, until retire_food_review",
+    )
 
 
 @pytest.mark.parametrize(
