@@ -1,4 +1,4 @@
-"""Two Airflow DAGs per plan in include/rollouts/: its rollout, and the retirement of what it leaves."""
+"""Airflow DAGs of each plan in include/rollouts/: its rollout, and the retirement of what that leaves."""
 
 from inference_rollouts.dags import all_dags
 

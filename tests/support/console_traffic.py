@@ -13,7 +13,10 @@ from inference_rollouts.core.judging.metrics import SERIES, STARTED, Latency, Me
 from inference_rollouts.core.judging.queries import series
 from tests.support.asked_alike import AskedAlike
 
-RATE, PODS = 90.0, 3
+RATE = 90.0
+TAILS = ("5d9c7-k2x4p", "5d9c7-q8wzn", "5d9c7-tt6rb"), ("84f6b-9vxc2", "84f6b-hn5sd", "84f6b-r7jlk")
+"""How the pods of canary and stable are called, after their pools: in the store as on the cluster."""
+PODS = 3
 
 
 @dataclass
@@ -72,7 +75,12 @@ class Traffic(AskedAlike):
 
     def _sample(self, arm: int, pod: int, at: float, tag: str, value: float, **more: str) -> dict[str, Any]:
         pool = self.arms[arm]
-        labels = {"inference_pool": pool, "namespace": "default", "pod": f"{pool}-{pod}", SERIES: tag}
+        labels = {
+            "inference_pool": pool,
+            "namespace": "default",
+            "pod": f"{pool}-{TAILS[arm][pod]}",
+            SERIES: tag,
+        }
         return {"metric": labels | more, "value": [at, str(int(value))]}
 
     def _inside(self, arm: int, pod: int, at: float) -> Iterator[dict[str, Any]]:

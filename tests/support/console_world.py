@@ -37,7 +37,7 @@ from inference_rollouts.core.routing.claim import Place as Rule
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import snapshots
 from inference_rollouts.rollout.undo import Aftermath
-from tests.support.console_traffic import PODS, Traffic
+from tests.support.console_traffic import PODS, TAILS, Traffic
 from tests.support.plans import plan_file
 
 DELAY, BAKE, EVERY = 15.0, 150.0, 7.5
@@ -352,8 +352,8 @@ class PlayedWorld:
             raise self.broken
         played = self._frozen[frozen.token]
         return Surroundings(
-            tuple(_pods(played.canary, "v0.32.0", played.began + 6, died=played.failing > 0.02)),
-            tuple(_pods(played.stable, "v0.31.0", played.began - 86400 * 9)),
+            tuple(_pods(played.canary, TAILS[0], "v0.32.0", played.began + 6, died=played.failing > 0.02)),
+            tuple(_pods(played.stable, TAILS[1], "v0.31.0", played.began - 86400 * 9)),
             tuple(_told(played)),
         )
 
@@ -370,8 +370,10 @@ class PlayedWorld:
         return SimpleNamespace(prometheus=self._frozen[frozen.token].traffic)
 
 
-def _pods(pool: str, version: str, since: float, *, died: bool = False) -> Iterator[SeenPod]:
-    for place, tail in enumerate(("5d9c7-k2x4p", "5d9c7-q8wzn", "5d9c7-tt6rb")):
+def _pods(
+    pool: str, tails: Sequence[str], version: str, since: float, *, died: bool = False
+) -> Iterator[SeenPod]:
+    for place, tail in enumerate(tails):
         ill = died and place == 1
         yield SeenPod(
             name=f"{pool}-{tail}",

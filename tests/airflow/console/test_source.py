@@ -74,6 +74,19 @@ def test_what_was_proven_is_drawn_after_the_end_too_and_the_load_of_both_arms(pr
     assert load["canary"][-1] > load["stable"][-1] == 0
 
 
+def test_the_step_that_stands_is_counted_up_to_now() -> None:
+    """Of the pods that the cluster has: what others export to the same store is another cluster's."""
+    from tests.support.console_states import IN_STEP
+    from tests.support.console_world import NOW, Played
+
+    running = Played("llm", "llm-pool", "llm-pool-version-2", IN_STEP[2], seed=3)
+    shown = source(running)
+    interval = running.plan.analysis.interval
+    series = shown.series(running.dag, running.run_id)
+    assert NOW - 3 * interval < series["evidence"][-1][0] <= NOW
+    assert min(series["load"]["canary"][-1], series["load"]["stable"][-1]) > 0
+
+
 def test_a_promotion_can_be_undone_from_its_page_while_the_cluster_says_so(promoted: Any) -> None:
     from inference_rollouts.core.errors import ClusterUnavailable
 
