@@ -54,7 +54,7 @@ def test_a_person_allows_one_again_and_says_why(
     [
         (["--allow", "v2"], "--reason"),
         (["--allow", "v2", "--reason", " "], "--reason"),
-        (["--allow", "v1", "--reason", "x"], "No version 'v1' is passed over"),
+        (["--allow", "v1", "--reason", "x"], "No version 'v1' is kept out by a rollback"),
     ],
 )
 def test_without_a_reason_or_a_rollback_nothing_is_written(

@@ -55,7 +55,7 @@ def _refused(memory: Memory, named: str) -> list[Version]:
     refusing = [fate.version for fate in memory.fates if memory.refused(fate.version)]
     found = {each.identity: each for each in refusing if named in (each.name, each.digest, str(each))}
     if not found:
-        raise NotFound(f"No version {named!r} is passed over because it was rolled back.")
+        raise NotFound(f"No version {named!r} is kept out by a rollback; nothing was changed.")
     return list(found.values())
 
 

@@ -55,7 +55,7 @@ def namespace_of(kubeconfig: str | Path, context: str | None = None) -> str:
         raise ClusterRefused(f"The kubeconfig {kubeconfig} has no context {context}.") from None
     except Exception as error:  # a file that anybody has written
         words = " ".join(str(error).split())
-        raise ClusterRefused(f"The kubeconfig {kubeconfig} says of no namespace: {words}") from error
+        raise ClusterRefused(f"The kubeconfig {kubeconfig} cannot be read: {words}") from error
 
 
 def _in_a_pod(kubeconfig: str | Path) -> bool:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
-from inference_rollouts.core.errors import ClaimLost, NotFound, RolloutError, RouteDrift
+from inference_rollouts.core.errors import ClaimLost, NotFound, PassingError, RolloutError, RouteDrift
 from inference_rollouts.core.limits import WRITE_ATTEMPTS
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing import patches
@@ -183,6 +183,8 @@ class WayBack:
     def _take_over(self) -> Decision:
         """Begin a new epoch on every object, in which nothing is raised, unless promotion is decided.
 
+        Raises PassingError while that is being decided, object after object.
+
         One object needs no mark of its own: there the first write of the way back is it. (It is committed
         only where there were others, which have been let go since.) An object that cannot be marked now keeps
         no other from going back. Whoever commits at the same moment changes a claim, so that its mark is
@@ -197,7 +199,7 @@ class WayBack:
             with suppress(_CommittedMeanwhile):
                 self._try_each(partial(self._mark, committed))
                 return Decision.RETURN
-        raise ClaimLost("A promotion is being decided at this moment; its end is waited for.")
+        raise PassingError("A promotion is being decided at this moment; who goes back tries again.")
 
     def _committed(self) -> dict[Target, bool | Ending]:
         """By object that this rollout claims: is it committed; of one it let go promoted, that."""

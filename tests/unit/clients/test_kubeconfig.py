@@ -71,7 +71,7 @@ def test_in_a_pod_without_a_kubeconfig_it_is_the_pod_s_own(
 def test_what_says_nothing_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text(text)
-    with pytest.raises(ClusterRefused, match=r"\A[^\n]*config says of no namespace[^\n]*\Z"):
+    with pytest.raises(ClusterRefused, match=r"\A[^\n]*config cannot be read: [^\n]*\Z"):
         namespace_of(file)
     with pytest.raises(ClusterRefused, match="has no context other"):
         namespace_of(written(file, "prod", prod=""), "other")

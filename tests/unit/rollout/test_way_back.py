@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +11,8 @@ from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClaimLost, ClaimUnreadable, RaiseRefused, RouteDrift
 from inference_rollouts.core.routing.claim import CLAIM, Phase, Standing, read_claim
 from inference_rollouts.rollout.claims import claimed_objects, way_back_of
-from inference_rollouts.rollout.way_back import Restored
+from inference_rollouts.rollout.retrying import without_end
+from inference_rollouts.rollout.way_back import Restored, WayBack
 from tests.support.traffic_world import CANARY, STABLE, Fate, Killed, Passing, Run, World, shares
 
 
@@ -172,6 +173,29 @@ class TestRestoring:
         assert done is (Restored.COMMITTED if committed == 2 else Restored.DONE)
         ends = [world.promoted if committed == 2 else world.as_found] * 2
         assert all(end(name) for end, name in zip(ends, world.objects, strict=True))
+
+    def test_one_that_is_being_decided_all_the_while_keeps_nothing_from_going_back(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Object after object, each at the moment in which the way back has looked at it."""
+        world, run = at_the_end(8)
+        traffic, seen, tries = run.traffic, WayBack._committed, []
+        undecided = list(traffic.targets)
+
+        def looked(way_back: WayBack) -> Any:
+            committed = seen(way_back)
+            if undecided:
+                traffic.writer.write(undecided.pop(0), traffic._commit)
+            return committed
+
+        def tried() -> Restored:
+            tries.append(len(undecided))
+            return restore(run)
+
+        monkeypatch.setattr(WayBack, "_committed", looked)
+        assert without_end(sleep=lambda _: None)(tried) is Restored.DONE
+        assert len(tries) == 2
+        assert all(map(world.as_found, world.objects))
 
     def test_what_is_known_by_its_claims_alone_is_completed_too(self) -> None:
         world, run = at_the_end(2)

@@ -64,7 +64,9 @@ def resolved(
     _require_settled(workloads)
     bases = [each for each in served if each.parent is None]
     if not bases:
-        raise ClusterRefused(f"The pods of {plan.stable} do not say which model they serve.")
+        raise ClusterRefused(
+            f"The pods of {plan.stable} list no model in /v1/models: nobody knows what to serve."
+        )
     if work.replicas and len(workloads) > 1:
         names = ", ".join(each["metadata"]["name"] for each in workloads)
         raise PlanInvalid(
