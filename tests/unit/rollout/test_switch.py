@@ -152,10 +152,11 @@ def test_the_command_line_stops_and_goes(
     """Also where nobody watches, the claims say so at once."""
     for command in (stop, go):
         monkeypatch.setattr(command, "cluster_of", lambda _: scene.cluster)
-    assert main(["stop", "--reason", "an incident", "--who", "anna", "--for", "90m"]) == 0
+    given = ["--reason", "an incident", "--who", "anna", "--for", "90m"]
+    assert main(["stop", "-n", "shop", *given]) == 0
     assert scene.phase() is Phase.PAUSED
     told = capsys.readouterr().out
-    assert "by anna: an incident.\nIn namespace default: 1 in flight, 1 of them changed by this.\n" in told
+    assert "by anna: an incident.\nIn namespace shop: 1 in flight, 1 of them changed by this.\n" in told
     assert main(["go", "--reason", "it is over"]) == 0
     assert scene.phase() is Phase.PROGRESSING
     assert "Rollouts go on" in capsys.readouterr().out
