@@ -14,6 +14,7 @@ from airflow.sdk.definitions.context import Context
 from pydantic import ValidationError
 
 from inference_rollouts.clients.include import load_plans
+from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.plan.files import accept
 from inference_rollouts.core.plan.notifications import Occasion
 from inference_rollouts.core.plan.plan import Plan
@@ -154,7 +155,11 @@ def _began(run_id: str) -> float:
 
 
 def _next(plan: Plan, now: float) -> str:
-    calendar = calendar_of(plan)
+    """When it starts again, and may move; where its calendar cannot be read, that: the others are told of."""
+    try:
+        calendar = calendar_of(plan)
+    except PlanInvalid as error:
+        return f"does not start: {str(error).rstrip('.')}"
     due = next_start(plan.schedule, now) if plan.schedule else None
     first = openings(calendar, max(now, due or now))[:1] if calendar.restricts else []
     return following(plan, due, first[0] if first else "")

@@ -99,6 +99,16 @@ def test_every_service_has_a_line_and_what_it_waits_for(tmp_path: Path) -> None:
     assert (tmp_path / "digests" / "digest.html").read_text() == night.pushed["html"]
 
 
+def test_a_plan_whose_calendar_is_missing_takes_no_other_s_line_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named_plans(tmp_path, monkeypatch, chat={"calendars": ["holidays"]}, code={})
+    use(fake_clients(FakeCluster()), monkeypatch)
+    told = report(Night(code={run_id(7200): ended("promoted", 3600)}))
+    assert "promoted: so it is" in lines(told)["code"]
+    assert "- chat: does not start: There is no calendar 'holidays'" in told
+
+
 @pytest.mark.usefixtures("cluster")
 def test_a_run_that_ended_before_the_night_is_not_in_it_and_one_that_began_before_is() -> None:
     night = Night(chat={run_id(3 * 86400): ended("promoted", 600), run_id(4 * 86400): ended("let go", 86400)})
