@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ from lab.lifecycle.up import Report, Startup, down, urls
 from lab.monitoring.binary import PrometheusNotFound, find_prometheus
 
 OK, BROKEN, NOT_RUNNING = 0, 1, 3
+HIGHEST_RATE = 2000.0  # as the load generator has it, a process that is met over the network alone
 EXPECTED = (AddressError, ForeignError, PrometheusNotFound, ProcessError, StateError)
 
 
@@ -59,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description="A local inference cluster.")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start the lab and wait until it serves")
-    up.add_argument("--rate", type=float, default=60.0, help="client requests a second (default 60)")
+    up.add_argument("--rate", type=rate, default=60.0, help="client requests a second (default 60)")
     up.add_argument("--foreground", action="store_true", help="stay, and stop the lab at Ctrl-C or TERM")
     up.add_argument(
         "--endpoint-pickers",
@@ -78,6 +80,17 @@ def _parser() -> argparse.ArgumentParser:
     for command in commands.choices.values():
         command.add_argument("--dir", type=Path, default=Path(".lab"), help="state directory (default .lab)")
     return parser
+
+
+def rate(text: str) -> float:
+    """Requests a second that the load generator will take; refused before anything is started."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 <= value <= HIGHEST_RATE:
+        return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no rate from 0 to {HIGHEST_RATE:.0f} requests a second")
 
 
 def _up(directory: StateDirectory, arguments: argparse.Namespace) -> int:

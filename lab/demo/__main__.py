@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.airflow.client import AirflowError
-from lab.cli import EXPECTED, run_until_signalled
+from lab.cli import EXPECTED, rate, run_until_signalled
 from lab.demo.night import NIGHT, play_night
 from lab.demo.play import Failed, play, tell_rollouts
 from lab.demo.screen import Screen
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
     parser.add_argument("--kind", choices=[*STORIES, NIGHT], default="base-model", help="what is rolled out")
     parser.add_argument("--exit", action="store_true", help="end after the rollouts instead of staying up")
-    parser.add_argument("--rate", type=float, default=80.0, help="client requests a second (default 80)")
+    parser.add_argument("--rate", type=rate, default=80.0, help="client requests a second (default 80)")
     parser.add_argument("--dir", type=Path, default=Path(".lab"), help="state directory (default .lab)")
     return parser
 

@@ -1,20 +1,22 @@
 """The command line on labs that need no cluster: none, half of one, somebody else's directory."""
 
+import argparse
 import fcntl
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from lab.cli import main
+from lab.cli import main, rate
 from lab.host import processes
 from lab.host.processes import Process
 from lab.host.state import LOCK, StateDirectory
 from lab.lifecycle.up import Startup
+from lab.loadgen.__main__ import rate as generator_s
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -115,3 +117,16 @@ def test_the_record_is_replaced_whole(directory: StateDirectory) -> None:
     directory.write({"ready": True})
     assert json.loads(directory.record_file.read_text()) == {"ready": True}
     assert [entry.name for entry in directory.path.iterdir()] == ["lab.json"]
+
+
+@pytest.mark.parametrize("text", ["0", "60", "1e3", "2000", "2000.1", "-5", "nan", "inf", "x", ""])
+def test_a_rate_is_refused_before_anything_is_started_if_the_load_generator_would_refuse_it(
+    text: str,
+) -> None:
+    def taken(read: Callable[[str], float]) -> float | None:
+        try:
+            return read(text)
+        except (ValueError, argparse.ArgumentTypeError):
+            return None
+
+    assert taken(rate) == taken(generator_s)
