@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,29 @@ def test_whatever_a_file_holds_is_its_own_mistake_in_one_sentence(tmp_path: Path
     with pytest.raises(PlanInvalid, match=r"^llm\.yaml: ") as caught:
         include.load_plan(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "load"),
+    [
+        ("metrics", lambda: include.load_metric_set("one")),
+        ("calendars", lambda: include.load_blackouts("one")),
+        ("manifests", include.load_manifests),
+    ],
+)
+@pytest.mark.parametrize("text", [*ODD.values(), b"a: ["], ids=[*ODD, "no YAML"])
+def test_so_is_whatever_a_file_holds_that_a_plan_names(
+    places: Places, tmp_path: Path, folder: str, load: Callable[[], Iterable[Any]], text: bytes
+) -> None:
+    """Any other error would be tried again, as if it could pass."""
+    places("site-packages", named=tmp_path)
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "one.yaml").write_bytes(text)
+    if (folder, text) in (("calendars", b"[]"), ("manifests", b"[]"), ("manifests", b"")):
+        assert not [*load()]
+        return
+    with pytest.raises(PlanInvalid, match=r"\A[^\n]*one\.yaml[^\n]*\Z"):
+        load()
 
 
 def test_a_folder_of_that_name_is_no_plan(tmp_path: Path) -> None:

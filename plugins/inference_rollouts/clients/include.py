@@ -108,29 +108,49 @@ def load_metric_set(*names: str) -> MetricSet:
 
 
 def _metric_set(name: str) -> MetricSet:
-    path = include_folder("metrics") / f"{name}.yaml"
+    value = _held("metrics", name, "metric set")
     try:
-        return parse_metric_set(yaml.safe_load(path.read_text()))
-    except FileNotFoundError:
-        raise PlanInvalid(f"There is no metric set {name!r}; known are {_known(path.parent)}.") from None
+        return parse_metric_set(value)
+    except PlanInvalid as error:
+        words = str(error).replace("The metric set", f"The metric set {name}.yaml", 1)
+        raise PlanInvalid(words) from error
 
 
 def load_blackouts(name: str) -> tuple[Blackout, ...]:
     """A calendar's blackouts. Raises PlanInvalid when there is no such calendar or it is not valid."""
-    path = include_folder("calendars") / f"{name}.yaml"
-    what = f"The calendar {path.name} is invalid"
+    value = _held("calendars", name, "calendar")
+    return validated(_BLACKOUTS, value, f"The calendar {name}.yaml is invalid")
+
+
+def _held(folder: str, name: str, what: str) -> Any:
+    """The value in a file of a folder. Raises PlanInvalid, in one line, whatever is wrong with it."""
+    path = include_folder(folder) / f"{name}.yaml"
     try:
-        return validated(_BLACKOUTS, yaml.safe_load(path.read_text()), what)
+        return safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PlanInvalid(f"There is no calendar {name!r}; known are {_known(path.parent)}.") from None
-    except yaml.YAMLError as error:
-        raise PlanInvalid(f"{what}: {' '.join(str(error).split())}.") from error
+        raise PlanInvalid(f"There is no {what} {name!r}; known are {_known(path.parent)}.") from None
+    except Exception as error:
+        raise PlanInvalid(
+            f"The {what} {path.name} is invalid: it cannot be read: {why_unread(error)}."
+        ) from error
 
 
 def load_manifests() -> list[dict[str, Any]]:
-    """The manifest templates, in the order of their file names."""
+    """The manifest templates, in the order of their file names. Raises PlanInvalid where one is none."""
     files = sorted(include_folder("manifests").glob("*.yaml"))
-    return [doc for file in files for doc in yaml.safe_load_all(file.read_text()) if doc]
+    return [doc for file in files for doc in _templates(file)]
+
+
+def _templates(file: Path) -> list[dict[str, Any]]:
+    try:
+        docs = [doc for doc in yaml.safe_load_all(file.read_text(encoding="utf-8")) if doc]
+    except Exception as error:
+        raise PlanInvalid(
+            f"The template {file.name} is invalid: it cannot be read: {why_unread(error)}."
+        ) from error
+    if not all(isinstance(doc, dict) and doc.get("kind") and doc.get("apiVersion") for doc in docs):
+        raise PlanInvalid(f"The template {file.name} is invalid: it holds what is no object of a cluster.")
+    return docs
 
 
 def _known(folder: Path) -> str:
