@@ -48,14 +48,14 @@ def namespace_of(kubeconfig: str | Path, context: str | None = None) -> str:
         raise ClusterRefused(f"There is no kubeconfig {kubeconfig}, so no cluster was asked.")
     try:
         contexts, current = list_kube_config_contexts(str(kubeconfig))
-        name = context or _current(kubeconfig)
-        chosen = next(each for each in contexts if each["name"] == name) if name else current
-        return str((chosen.get("context") or {}).get("namespace") or "default")
-    except StopIteration:
-        raise ClusterRefused(f"The kubeconfig {kubeconfig} has no context {context}.") from None
+        name = context or _current(kubeconfig) or current["name"]
+        chosen = [each for each in contexts if each["name"] == name]
+        if chosen:
+            return str((chosen[0].get("context") or {}).get("namespace") or "default")
     except Exception as error:  # a file that anybody has written
         words = " ".join(str(error).split())
         raise ClusterRefused(f"The kubeconfig {kubeconfig} cannot be read: {words}") from error
+    raise ClusterRefused(f"The kubeconfig {kubeconfig} has no context {name}.")
 
 
 def _in_a_pod(kubeconfig: str | Path) -> bool:

@@ -209,13 +209,19 @@ def _each_place(
     done = sorted(
         zip(all_, (each.result() for each in asked), strict=True), key=lambda each: isinstance(each[1], str)
     )
-    told = [f"{place['namespace']}: {str(answer).rstrip('.')}." for place, answer in done]
+    several = len({place["kubernetes"] for place in all_}) > 1
+    told = [f"{_title(place, several=several)}: {str(answer).rstrip('.')}." for place, answer in done]
     return told, [answer for _, answer in done if isinstance(answer, Exception)]
 
 
 def _clusters(places: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """Each cluster and namespace once."""
     return list({(place["kubernetes"], place["namespace"]): place for place in places}.values())
+
+
+def _title(place: dict[str, str], *, several: bool) -> str:
+    """How people know it; of several clusters the connection says which."""
+    return f"{place['namespace']} ({place['kubernetes']})" if several else place["namespace"]
 
 
 def _cluster(place: dict[str, str]) -> Cluster:

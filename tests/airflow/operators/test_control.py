@@ -101,7 +101,9 @@ def test_a_cluster_that_does_not_answer_keeps_no_other_from_being_stopped(
 
     monkeypatch.setattr("inference_rollouts.operators.control.clients_at", leading)
     for command, phase in (("stop", Phase.PAUSED), ("go", Phase.PROGRESSING), ("send_back", Phase.RETURNING)):
-        with pytest.raises(PassingError, match=r"everywhere\. away: .*not answer .* shop: "):
+        with pytest.raises(
+            PassingError, match=r"everywhere\. away \(away\): .*not answer .* shop \(shop\): "
+        ):
             anna.give(command, "everything")
         assert anna.phase == phase
         assert "not done: Not everywhere." in anna.told.pushed["report"]

@@ -53,6 +53,9 @@ def test_several_files_count_as_one_and_the_first_that_says_so_has_the_word(tmp_
     assert namespace_of(files, "lab") == "lab-space"
     assert connect(files).configuration.host == "https://prod:1"
     assert connect(files, "lab").configuration.host == "https://lab:1"
+    written(first, "gone", prod="shop")
+    with pytest.raises(ClusterRefused, match="has no context gone"):
+        namespace_of(files)
 
 
 def test_in_a_pod_without_a_kubeconfig_it_is_the_pod_s_own(
