@@ -163,5 +163,5 @@ def frozen(plan: Any, parents: tuple[Parent, ...], **more: Any) -> Any:
         metric_set=load_metric_set("vllm"),
         parents=parents,
         parents_for=lambda route: tuple(each for each in parents if each.route in ("", route)),
-        **{"targets": (target(),), "manifests": (), "previews": (), "began": 0.0, **more},
+        **{"targets": (target(),), "manifests": (), "previews": (), "began": 0.0, "adopted": False, **more},
     )

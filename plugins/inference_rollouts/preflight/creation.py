@@ -45,9 +45,9 @@ def manifests(cluster: Cluster, given: PoolPlan, plan: PoolPlan, stable: Stable)
         wanted = [*made, *(each for each in wanted if each["kind"] not in SERVING_KINDS)]
     else:
         succession = succession_of(plan, stable, wanted)
-    check_overlaps(cluster, plan, stable, wanted)
     sure = [owned(each, plan.name, plan.canary) for each in wanted if not is_spare(each)]
     seen = {title_of(each): each for each in check(cluster, plan, sure)}
+    check_overlaps(cluster, plan, stable, [seen.get(title_of(each), each) for each in wanted])
     taken = take_over(plan, stable, wanted, succession, seen)
     clones = _clones(cluster, plan)
     taken.findings += [finding(obj, Verdict.TAKEN_OVER, clone["metadata"]["name"]) for obj, clone in clones]

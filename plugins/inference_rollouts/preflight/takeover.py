@@ -19,7 +19,7 @@ from inference_rollouts.core.objects.workload_kinds import (
     NUMBERING,
     is_workload,
     labels_of_sorts,
-    match_labels,
+    pod_selector,
 )
 from inference_rollouts.core.plan.plan import PoolPlan
 from inference_rollouts.core.reporting.takeover import summary, table
@@ -141,7 +141,8 @@ def _listed(cluster: Cluster) -> tuple[tuple[K8sObject, ...], tuple[str, ...]]:
 
 def _choosing(obj: K8sObject) -> Overlap:
     """How a pool or a workload chooses its pods."""
-    return Overlap(title_of(obj), match_labels(obj) if is_workload(obj) else pod_labels(obj))
+    chosen = pod_selector(obj) if is_workload(obj) else {"matchLabels": pod_labels(obj)}
+    return Overlap(title_of(obj), chosen)
 
 
 def _distinct(labels: Iterable[Labels]) -> tuple[Labels, ...]:

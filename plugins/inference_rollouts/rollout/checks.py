@@ -20,7 +20,6 @@ from inference_rollouts.core.objects.readiness import (
 )
 from inference_rollouts.core.objects.workload_kinds import (
     is_workload,
-    match_labels,
     pod_count,
     servers_among,
 )
@@ -31,8 +30,10 @@ from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.nodes import Present, Provisioner, provisioner_of
 from inference_rollouts.rollout.retrying import later
 from inference_rollouts.rollout.run import Run
+from inference_rollouts.rollout.shared_pods import refused_shared_pods
 from inference_rollouts.rollout.switch import read_switch
 from inference_rollouts.rollout.targets import find_pool
+from inference_rollouts.rollout.workloads import pods_of_workload
 
 Check = Callable[..., Readiness]  # of a Run and, where a check takes one, its argument
 
@@ -73,7 +74,7 @@ def nodes_gone(run: Run) -> Readiness:
 def placement(run: Run) -> Readiness:
     """Every pod of the canary has a node."""
     servers = servers_among(run.frozen.manifests)
-    pods = [pod for each in servers for pod in run.cluster.select("v1", "Pod", match_labels(each))]
+    pods = [pod for each in servers for pod in pods_of_workload(run.cluster, each)]
     waiting = unplaced(pods)
     events = run.cluster.events_about(waiting[0]) if waiting else []
     return placement_readiness(pods, sum(map(pod_count, servers)), events)
@@ -81,11 +82,13 @@ def placement(run: Run) -> Readiness:
 
 def workloads(run: Run) -> Readiness:
     """Every workload that the rollout applied runs its current template with the pods that it needs."""
+    if (refusal := refused_shared_pods(run)) is not None:
+        return refusal
     frozen, now, answers = run.frozen, time.time(), []
     for manifest in frozen.manifests:
         if is_workload(manifest):
             live = run.cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
-            pods = run.cluster.select("v1", "Pod", match_labels(live))
+            pods = pods_of_workload(run.cluster, live)
             since = max(frozen.began, created_at(live) or 0.0)
             demand = demand_of(manifest, frozen.manifests)
             answers.append(workload_readiness(live, pods, since, now, demand))

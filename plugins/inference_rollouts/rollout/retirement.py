@@ -29,7 +29,6 @@ from inference_rollouts.core.objects.readiness import Phase, Readiness, ready_po
 from inference_rollouts.core.objects.workload_kinds import (
     WORKLOAD_KINDS,
     WORKLOADS,
-    match_labels,
     replicas_of,
 )
 from inference_rollouts.core.plan.plan import AdapterPlan, PoolPlan
@@ -62,6 +61,7 @@ from inference_rollouts.rollout.nodes import provisioner_of
 from inference_rollouts.rollout.pods import base_url, pods_of
 from inference_rollouts.rollout.ports import ports_of_pool
 from inference_rollouts.rollout.targets import bound_to, find_pool, other_routes
+from inference_rollouts.rollout.workloads import pods_of_workload
 from inference_rollouts.rollout.writer import Decide, Writer
 
 PODS = WORKLOAD_KINDS | {"Service"}
@@ -218,7 +218,7 @@ class PoolSubject(_Subject[PoolPlan]):
         return [
             pod["metadata"]["name"]
             for _, workload in self._workloads()
-            for pod in self.cluster.select("v1", "Pod", match_labels(workload))
+            for pod in pods_of_workload(self.cluster, workload)
         ]
 
     def _release_nodes(self) -> Readiness:

@@ -15,6 +15,19 @@ from inference_rollouts.rollout.workloads import chosen_by, workloads_of
 log = logging.getLogger(__name__)
 
 
+def scale(cluster: Cluster, workload: K8sObject, pods: int, why: str) -> None:
+    """Give a workload so many replicas, as long as it is as it was read, and tell why."""
+    meta, before = workload["metadata"], replicas_of(workload)
+    patch = [
+        {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
+        {"op": "test", "path": "/spec/replicas", "value": before},
+        {"op": "replace", "path": "/spec/replicas", "value": pods},
+    ]
+    live = cluster.patch(workload["apiVersion"], workload["kind"], meta["name"], patch)
+    reason = "ScaledUp" if pods > before else "ScaledDown"
+    cluster.event(live, reason, f"from {before} to {pods} pods: {why}")
+
+
 def bring_back_size(cluster: Cluster, plan: str, stable: str, pods: int) -> None:
     """Scale the workload of pool `stable` to `pods` where it is smaller and a rollout of `plan` created it.
 
@@ -31,15 +44,7 @@ def _bring_back_size(cluster: Cluster, plan: str, stable: str, pods: int) -> Non
     replicas = list(map(replicas_of, servers))
     if len(servers) != 1 or replicas[0] >= pods:
         return
-    meta = servers[0]["metadata"]
-    patch = [
-        {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
-        {"op": "test", "path": "/spec/replicas", "value": replicas[0]},
-        {"op": "replace", "path": "/spec/replicas", "value": pods},
-    ]
-    live = cluster.patch(servers[0]["apiVersion"], servers[0]["kind"], meta["name"], patch)
-    text = f"from {replicas[0]} to {pods} pods, which carried all traffic before the rollout"
-    cluster.event(live, "ScaledUp", text)
+    scale(cluster, servers[0], pods, "so many carried all traffic before the rollout")
 
 
 def _servers(cluster: Cluster, plan: str, stable: str) -> list[K8sObject]:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from inference_rollouts.clients.kubernetes import Cluster
+from inference_rollouts.clients.kubernetes import Cluster, Reader
 from inference_rollouts.core.errors import Forbidden
-from inference_rollouts.core.objects.k8s import K8sObject
-from inference_rollouts.core.objects.workload_kinds import WORKLOADS, is_made_by_another, template_labels
+from inference_rollouts.core.objects.k8s import K8sObject, labels_of
+from inference_rollouts.core.objects.selectors import selects
+from inference_rollouts.core.objects.workload_kinds import (
+    WORKLOADS,
+    is_made_by_another,
+    match_labels,
+    pod_selector,
+    template_labels,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +38,15 @@ def workloads_of(
             log.info("%s", error)
             unknown.append(kind)
     return [each for each in found if not is_made_by_another(each)], unknown
+
+
+def pods_of_workload(cluster: Reader, workload: K8sObject) -> list[K8sObject]:
+    """The pods that a workload knows by its selector; none of one that selects by nothing."""
+    selector = pod_selector(workload)
+    if not selector:
+        return []
+    pods = cluster.select("v1", "Pod", match_labels(workload))
+    return [each for each in pods if selects(selector, labels_of(each))]
 
 
 def chosen_by(labels: Mapping[str, str], workloads: list[K8sObject]) -> list[K8sObject]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,31 @@ def test_a_third_pool_that_would_select_the_canary_s_pods_is_refused() -> None:
         plan,
         servers=servers(),
     )
+
+
+def test_labels_that_a_webhook_gives_the_canary_s_template_count(include: Path) -> None:
+    """What the server would make of a manifest is held against selectors, not what was asked for."""
+    cluster = real_pool()
+    real = cluster.apply
+
+    def apply(manifest: Any, *, dry_run: bool = False) -> Any:
+        if manifest["kind"] == "Deployment" and manifest["metadata"]["name"] == CANARY:
+            manifest = copy.deepcopy(manifest)
+            manifest["spec"]["template"]["metadata"]["labels"]["app"] = "vllm-llama"
+        return real(manifest, dry_run=dry_run)
+
+    cluster.apply = apply  # type: ignore[method-assign]
+    with pytest.raises(ClusterRefused, match="InferencePool chat selects its pods by app=vllm-llama"):
+        of_templates(cluster)
+    assert not cluster.writes
+
+
+def test_a_workload_that_would_know_the_canary_s_pods_by_an_expression_is_refused() -> None:
+    cluster = real_pool()
+    live = cluster.objects["Deployment", STABLE]
+    live["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
+    with pytest.raises(ClusterRefused, match="Deployment chat selects its pods by app exists, which"):
+        frozen(cluster)
 
 
 # What clients notice.

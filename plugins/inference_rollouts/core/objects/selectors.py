@@ -43,11 +43,14 @@ def selects(selector: K8sObject, labels: Labels) -> bool:
 def spelled(selector: K8sObject) -> str:
     """A selector as people write it: `app=vllm, tier in (gpu, tpu)`."""
     words = [f"{key}={value}" for key, value in part(selector, "matchLabels").items()]
-    words += [
-        f"{each.get('key')} {str(each.get('operator')).lower()} ({', '.join(each.get('values') or ())})"
-        for each in parts(selector, "matchExpressions")
-    ]
+    words += map(_term, parts(selector, "matchExpressions"))
     return ", ".join(words) or "every label"
+
+
+def _term(expression: K8sObject) -> str:
+    values = ", ".join(expression.get("values") or ())
+    what = f"{expression.get('key')} {str(expression.get('operator')).lower()}"
+    return f"{what} ({values})" if values else what
 
 
 def _holds(expression: K8sObject, labels: Labels) -> bool:

@@ -143,19 +143,19 @@ def still_measured(obj: K8sObject, copy: K8sObject, succession: Succession) -> I
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What chooses pods: its title, and the labels that it chooses by."""
+    """What chooses pods: its title, and the LabelSelector that it chooses by; an empty one chooses none."""
 
     title: str
-    labels: Labels
+    selector: K8sObject
 
 
 def overlaps(selectors: Iterable[Overlap], pods: Sequence[Labels], whose: str) -> Iterator[str]:
     """A sentence for each of these `selectors` that chooses pods of the other side, the pool `whose`."""
     for each in selectors:
-        selector = {"matchLabels": each.labels}
-        if each.labels and any(selects(selector, labels) for labels in pods):
+        terms = any(part(each.selector, "matchLabels")) or any(parts(each.selector, "matchExpressions"))
+        if terms and any(selects(each.selector, labels) for labels in pods):
             yield (
-                f"{each.title} selects its pods by {spelled(selector)}, which the pods of InferencePool "
+                f"{each.title} selects its pods by {spelled(each.selector)}, which the pods of InferencePool "
                 f"{whose} have too: they would be its own, and get its requests at once. Give the canary's "
                 "pods another value of such a label."
             )

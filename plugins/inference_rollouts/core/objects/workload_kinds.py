@@ -86,10 +86,17 @@ def labels_of_sorts(workload: K8sObject) -> list[dict[str, str]]:
 
 
 def match_labels(workload: K8sObject) -> dict[str, str]:
-    """The labels by which a workload knows its pods."""
+    """The labels that all pods which a workload knows have; its selector may say more."""
     if workload.get("kind") == LEADERS:
         return {GROUPS_NAME: str(workload["metadata"]["name"])}
     return words(part(workload, "spec", "selector", "matchLabels"))
+
+
+def pod_selector(workload: K8sObject) -> K8sObject:
+    """The LabelSelector by which a workload knows its pods; empty where it has none."""
+    if workload.get("kind") == LEADERS:
+        return {"matchLabels": match_labels(workload)}
+    return part(workload, "spec", "selector")
 
 
 def replicas_of(workload: K8sObject) -> int:
