@@ -9,7 +9,7 @@ from functools import partial
 from inference_rollouts.core.errors import ClusterRefused, RolloutError
 from inference_rollouts.core.nodes.placement import placement_readiness, unplaced
 from inference_rollouts.core.objects.api_groups import GATEWAY_API, POLICY_KINDS
-from inference_rollouts.core.objects.k8s import created_at
+from inference_rollouts.core.objects.k8s import K8sObject, created_at
 from inference_rollouts.core.objects.readiness import (
     Phase,
     Readiness,
@@ -23,7 +23,7 @@ from inference_rollouts.core.objects.workload_kinds import (
     pod_count,
     servers_among,
 )
-from inference_rollouts.core.objects.workloads import demand_of, workload_readiness
+from inference_rollouts.core.objects.workloads import demand_of, in_question, unmade, workload_readiness
 from inference_rollouts.core.routing.claim import Phase as ClaimPhase
 from inference_rollouts.core.routing.control import aborted
 from inference_rollouts.rollout.control import Control
@@ -74,10 +74,18 @@ def nodes_gone(run: Run) -> Readiness:
 def placement(run: Run) -> Readiness:
     """Every pod of the canary has a node."""
     servers = servers_among(run.frozen.manifests)
-    pods = [pod for each in servers for pod in pods_of_workload(run.cluster, each)]
+    wanted = 0
+    pods: list[K8sObject] = []
+    reasons: list[str] = []
+    for manifest in servers:
+        live = run.cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+        own = pods_of_workload(run.cluster, live)
+        lacking = run.cluster.events_about(live) if len(own) < pod_count(live) else []
+        reasons.append(unmade(live, own, lacking))
+        wanted, pods = wanted + pod_count(manifest), pods + own
     waiting = unplaced(pods)
     events = run.cluster.events_about(waiting[0]) if waiting else []
-    return placement_readiness(pods, sum(map(pod_count, servers)), events)
+    return placement_readiness(pods, wanted, events, next(filter(None, reasons), ""))
 
 
 def workloads(run: Run) -> Readiness:
@@ -91,7 +99,8 @@ def workloads(run: Run) -> Readiness:
             pods = pods_of_workload(run.cluster, live)
             since = max(frozen.began, created_at(live) or 0.0)
             demand = demand_of(manifest, frozen.manifests)
-            answers.append(workload_readiness(live, pods, since, now, demand))
+            events = [event for each in in_question(live, pods) for event in run.cluster.events_about(each)]
+            answers.append(workload_readiness(live, pods, since, now, demand, events))
     return worst(answers)
 
 

@@ -1,4 +1,4 @@
-"""A pod has labels that its template has not, and its workload knows its pods by more than labels."""
+"""What is only seen in pods, or where they are missing: labels of their own, and who refused to make them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.plan import parse_plan
-from inference_rollouts.rollout.checks import workloads
+from inference_rollouts.rollout.checks import placement, workloads
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.workloads import pods_of_workload
 from tests.support.fake_cluster import FakeCluster
@@ -61,3 +61,17 @@ def test_the_pods_of_a_workload_are_those_that_its_whole_selector_chooses() -> N
     assert names == cluster.pods_of(STABLE)
     del live["spec"]["selector"]
     assert pods_of_workload(cluster, live) == []
+
+
+def test_who_refuses_to_make_pods_is_named_by_all_that_wait_for_them() -> None:
+    cluster = real_pool()
+    run = deployed(cluster)
+    live = cluster.objects["Deployment", CANARY]
+    del cluster.objects["Pod", cluster.pods_of(CANARY)[0]]
+    live["status"] |= {"availableReplicas": 1, "updatedReplicas": 1, "replicas": 1}
+    assert placement(run).message == "1 of 2 pods have nodes"
+    cluster.event(live, "FailedCreate", "exceeded quota: gpus", warning=True)
+    assert placement(run).message == "1 of 2 pods have nodes: FailedCreate: exceeded quota: gpus"
+    assert workloads(run).message.endswith(
+        "1 of 2 pods of chat-v2 available: FailedCreate: exceeded quota: gpus"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inference_rollouts.core.objects.events import told_at, words_of
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Readiness
 
@@ -17,25 +18,21 @@ def unplaced(pods: Sequence[K8sObject]) -> list[K8sObject]:
     ]
 
 
-def placement_readiness(pods: Sequence[K8sObject], wanted: int, events: Sequence[K8sObject]) -> Readiness:
+def placement_readiness(
+    pods: Sequence[K8sObject], wanted: int, events: Sequence[K8sObject], unmade: str = ""
+) -> Readiness:
     """Whether `wanted` pods have nodes; else why not, by the `events` about one that has none.
 
-    A scale-up that failed is tried again, with other machines or in other zones: it is waited for.
+    A scale-up that failed is tried again, with other machines or in other zones: it is waited for. `unmade`
+    says why there are fewer pods than there are to be, where somebody knows.
     """
     placed = len(pods) - len(unplaced(pods))
     reasons = [event for event in events if event.get("reason") in EXPLAINING]
-    why = f": {_newest(reasons)}" if reasons and placed < wanted else ""
+    whys = [_newest(reasons)] if reasons else [unmade] if unmade and len(pods) < wanted else []
+    why = f": {whys[0]}" if whys and placed < wanted else ""
     return Readiness.when(placed >= wanted, f"{placed} of {wanted} pods have nodes{why}")
 
 
 def _newest(events: Sequence[K8sObject]) -> str:
     """The last reason of an autoscaler, else of the scheduler, which only says that there is no room."""
-    newest = max(events, key=lambda event: (event["reason"] != "FailedScheduling", _time(event)))
-    return f"{newest['reason']}: {newest.get('message', '')}".rstrip(".")
-
-
-def _time(event: K8sObject) -> tuple[str, int]:
-    """Timestamps are whole seconds; among equal ones the last that was written is the newest."""
-    version = str(event.get("metadata", {}).get("resourceVersion", ""))
-    at = str(event.get("lastTimestamp") or event.get("eventTime") or "")
-    return at, int(version) if version.isdecimal() else 0
+    return words_of(max(events, key=lambda event: (event["reason"] != "FailedScheduling", told_at(event))))

@@ -235,6 +235,17 @@ def container_statuses(pod: K8sObject) -> list[K8sObject]:
     return [*parts(pod, "status", "initContainerStatuses"), *parts(pod, "status", "containerStatuses")]
 
 
+def serving_statuses(pod: K8sObject) -> list[K8sObject]:
+    """Of the containers that run while a pod serves: not of those that prepare it, and are done by then."""
+    staying = {
+        each.get("name")
+        for each in parts(pod, "spec", "initContainers")
+        if each.get("restartPolicy") == "Always"
+    }
+    beside = [each for each in parts(pod, "status", "initContainerStatuses") if each.get("name") in staying]
+    return [*beside, *parts(pod, "status", "containerStatuses")]
+
+
 def ready_pods(pods: Sequence[K8sObject]) -> list[K8sObject]:
     """Pods that may be sent requests: Ready and not on their way out."""
     return [pod for pod in pods if is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")]

@@ -28,12 +28,16 @@ class Memory(Value):
     lost: tuple[str, ...] = ()
     come: int = 0
     containers: tuple[tuple[str, str, int], ...] = ()
+    grown: tuple[tuple[str, str, int], ...] = ()
 
     @classmethod
     def of(cls, crashes: Crashes, exporters: Collection[Exporter], there: Collection[Exporter]) -> Memory:
         """Of these; those that are not `there` any more are remembered first, where there are very many."""
         gone, here = (sorted(each) for each in (set(exporters).difference(there), set(there)))
-        counts = sorted((pod, name, count) for (pod, name), count in crashes.containers.items() if count)
+        counts, grown = (
+            sorted((pod, name, count) for (pod, name), count in each.items() if count)
+            for each in (crashes.containers, crashes.grown)
+        )
         return cls(
             since=crashes.since,
             exporters=tuple([*gone, *here][:MOST]),
@@ -41,13 +45,16 @@ class Memory(Value):
             lost=tuple(sorted(crashes.lost)[:MOST]),
             come=crashes.come,
             containers=tuple(counts[:MOST]),
+            grown=tuple(grown[:MOST]),
         )
 
     @property
     def crashes(self) -> Crashes:
         """Who went and came while nobody looked may have been deleted: that is no crash."""
-        counts = {(pod, name): count for pod, name, count in self.containers}
-        return Crashes(self.since, self.restarts, frozenset(self.lost), self.come, counts)
+        counts, grown = (
+            {(pod, name): count for pod, name, count in each} for each in (self.containers, self.grown)
+        )
+        return Crashes(self.since, self.restarts, frozenset(self.lost), self.come, counts, grown)
 
 
 def read_memory(text: str, since: float) -> Memory | None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.objects.crashes import Crashes
+from inference_rollouts.core.run.memory import Memory
 
 BEGAN = 1000.0
 
@@ -72,3 +73,33 @@ def test_a_run_that_began_before_and_ended_since_is_one_crash_whatever_was_befor
     assert counted([old], [pod("a", 6)]) == 2
     last["startedAt"] = "1970-01-01T00:50:00Z"
     assert counted([old]) == 5
+
+
+def whole(restarts: int, preparing: int = 0) -> dict[str, Any]:
+    """A pod with a server, a proxy that stays beside it, one for logs, and one that prepares it."""
+    made = pod("a", restarts)
+    made["spec"] = {"initContainers": [{"name": "download"}, {"name": "proxy", "restartPolicy": "Always"}]}
+    server = made["status"]["containerStatuses"][0]
+    made["status"]["containerStatuses"].append(server | {"name": "logs"})
+    ended = {"terminated": {"finishedAt": "1970-01-01T01:00:00Z"}} if preparing else {}
+    prepared = {"name": "download", "restartCount": preparing, "lastState": ended}
+    made["status"]["initContainerStatuses"] = [prepared, server | {"name": "proxy"}]
+    return made
+
+
+def test_a_node_that_starts_anew_is_one_crash_of_a_pod_however_many_containers_it_has() -> None:
+    assert counted([whole(0)], [whole(1, 1)]) == 1
+    assert counted([whole(1, 1)]) == 1
+    late = whole(1)
+    late["status"]["containerStatuses"][0]["restartCount"] = 0
+    assert counted([whole(0)], [late], [whole(1)], [whole(2)]) == 2
+
+
+def test_what_prepares_a_pod_and_is_tried_again_is_no_crash_of_one_that_serves() -> None:
+    assert counted([pod("b")], [pod("b"), whole(0, 3)]) == 0
+
+
+def test_who_goes_on_after_another_counts_on_from_what_it_left() -> None:
+    seen = Crashes(BEGAN).observed([whole(0)]).observed([whole(2)])
+    again = Memory.of(seen, (), ()).crashes.observed([whole(2)]).observed([whole(3)])
+    assert (seen.count, again.count) == (2, 3)

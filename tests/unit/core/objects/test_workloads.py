@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_rollouts.core.objects.readiness import Phase, Readiness
-from inference_rollouts.core.objects.workloads import Demand, demand_of, workload_readiness
+from inference_rollouts.core.objects.workloads import Demand, demand_of, in_question, workload_readiness
 
 BEGAN = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 JANUARY, AT_START = "2026-01-10T08:00:00Z", "2026-03-01T12:00:00Z"
@@ -161,6 +161,90 @@ def test_a_picker_without_a_ready_pod_of_its_template_is_not_ready() -> None:
     assert answer(*LEADER, live=replaced, demand=Demand.ONE_POD).phase is Phase.WAITING
     loop = pod(containerStatuses=[crashed(3, after(5))])
     assert answer(loop, live=deployment(1), demand=Demand.ONE_POD).phase is Phase.FAILED
+
+
+def test_a_picker_that_is_a_set_never_has_all_its_pods_where_one_leads() -> None:
+    """A StatefulSet makes the next one when the one before is Ready."""
+    live = deployment(3, 1) | {"kind": "StatefulSet"}
+    live["status"] |= {"replicas": 2, "updatedReplicas": 2}
+    assert answer(*LEADER[:2], live=live, demand=Demand.ONE_POD).phase is Phase.READY
+    assert answer(*LEADER[1:], live=live, demand=Demand.ONE_POD).phase is Phase.WAITING
+    assert answer(*LEADER[:2], live=live, demand=Demand.EVERY_POD).phase is Phase.WAITING
+
+
+def test_what_prepared_a_pod_and_was_tried_again_is_no_crash_once_it_has_done_it() -> None:
+    download = {"restartCount": 4, "state": {"terminated": {"exitCode": 0}}}
+    assert answer(pod(initContainerStatuses=[download])).phase is Phase.WAITING
+    download["state"] = {"terminated": {"exitCode": 1}}
+    assert answer(pod(initContainerStatuses=[download])).phase is Phase.FAILED
+
+
+def told(reason: str, message: str, kind: str = "Warning", at: str = AT_START) -> dict[str, Any]:
+    return {"reason": reason, "message": message, "type": kind, "lastTimestamp": at}
+
+
+QUOTA = 'pods "d-1" is forbidden: exceeded quota: gpus, requested: 8, used: 8, limited: 8'
+
+
+def test_a_quota_or_a_webhook_that_refuses_pods_is_named() -> None:
+    """Deployments say it in a condition, others in Events alone."""
+    refused = deployment(3, 0)
+    refused["status"]["conditions"] = [
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": QUOTA}
+    ]
+    assert answer(live=refused).message == f"0 of 3 pods of d available: FailedCreate: {QUOTA}"
+    late = deployment(3, 0, Progressing="ProgressDeadlineExceeded")
+    late["status"]["conditions"] += refused["status"]["conditions"]
+    assert QUOTA in answer(live=late).message
+    events = [told("FailedCreate", "older", at=JANUARY), told("FailedCreate", QUOTA), told("Odd", "")]
+    by_events = workload_readiness(groups(readyReplicas=0), [], BEGAN, BEGAN, events=events)
+    assert by_events.message == f"0 of 2 groups of d available: FailedCreate: {QUOTA}"
+
+
+def test_a_volume_that_cannot_be_had_is_named() -> None:
+    starting = pod(containerStatuses=[waiting("ContainerCreating")])
+    starting["spec"] = {"nodeName": "n"}
+    events = [
+        told("Pulled", "an image", "Normal", after(9)),
+        told("FailedMount", 'MountVolume.SetUp failed for volume "weights"', at=after(5)),
+        told("FailedScheduling", "0/3 nodes are available", at=after(7)),
+    ]
+    words = workload_readiness(deployment(1), [starting], BEGAN, BEGAN, events=events).message
+    assert words.endswith('ContainerCreating; FailedMount: MountVolume.SetUp failed for volume "weights"')
+
+
+def test_events_are_asked_for_of_what_they_can_explain_alone() -> None:
+    starting = pod("starts", containerStatuses=[waiting("ContainerCreating")])
+    starting["spec"] = {"nodeName": "n"}
+    running = pod("runs", containerStatuses=[{"state": {"running": {}}}])
+    running["spec"] = {"nodeName": "n"}
+    live = deployment(2)
+    assert in_question(live, [running, starting]) == [starting]
+    assert in_question(live, [running]) == [live]
+    assert in_question(live, [running, running]) == []
+
+
+@pytest.mark.parametrize(
+    ("told_why", "phase"),
+    [("toomanyrequests: Rate exceeded", Phase.WAITING), ("llm:v2: not found", Phase.FAILED)],
+)
+def test_a_pull_is_judged_by_what_went_wrong_also_where_the_pod_says_only_that_it_is_tried_again(
+    told_why: str, phase: Phase
+) -> None:
+    """As kubelets before 1.32 do."""
+    stuck = pod(containerStatuses=[waiting("ImagePullBackOff", 'Back-off pulling image "llm:v2"')])
+    events = [
+        told("Failed", "Error: ErrImagePull", at=after(9)),
+        told("Failed", f"Failed to pull image: {told_why}"),
+    ]
+    seen = workload_readiness(deployment(1), [stuck], BEGAN, BEGAN + 900, events=events)
+    assert seen.phase is phase
+    assert answer(stuck, at=900).phase is Phase.FAILED, "nobody knows why"
+
+
+def test_a_busy_node_makes_a_container_late() -> None:
+    late = pod(containerStatuses=[waiting("CreateContainerError", "context deadline exceeded")])
+    assert answer(late, at=900).phase is Phase.WAITING
 
 
 def test_other_deployments_are_ready_by_their_condition() -> None:
