@@ -21,8 +21,9 @@ class FakeServers:
 
     `loaded` says which, by URL: name -> path; `first` what each was started with. `refusing` are the refusals
     of some that load none; `lacking` are paths where nobody finds an adapter. `mute` names get no answer.
-    `lazy` servers have a resolver: they load any adapter when they are first asked for it. `heard` is called
-    with the name of each request before it is answered. `answered` counts completions by URL.
+    `keyed` servers, by their URLs, want a key of clients. `lazy` ones have a resolver: they load any adapter
+    when they are first asked for it. `heard` is called with the name of each request before it is answered.
+    `answered` counts completions by URL.
     """
 
     first: Mapping[str, str] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class FakeServers:
     lacking: set[str] = field(default_factory=set)
     unloaded: list[tuple[str, str]] = field(default_factory=list)
     mute: set[str] = field(default_factory=set)
+    keyed: set[str] = field(default_factory=set)
     lazy: bool = False
     heard: Callable[[str], None] = lambda verb: None
     answered: Counter[str] = field(default_factory=Counter)
@@ -47,6 +49,9 @@ class FakeServers:
 
     def version(self, base_url: str) -> str:
         return ""
+
+    def wants_key(self, base_url: str) -> bool:
+        return base_url in self.keyed
 
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         self.heard("load_adapter")

@@ -54,14 +54,15 @@ class LabServers:
 
     A pod has an address of its own, as in a cluster; a request to it goes where its server really listens.
     The `answers` for a URL are given, the last first, before its server is asked for a completion; `answered`
-    counts how often it was.
+    counts how often it was. `key` is sent with every request.
     """
 
     def __init__(self) -> None:
         self.pools: dict[str, list[str]] = {}
         self.answers: dict[str, list[Answer]] = {}
         self.answered: Counter[str] = Counter()
-        self._http = HttpModelServers()
+        self.key = ""
+        self._http = HttpModelServers(key=lambda: self.key)
         self._listening: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -120,6 +121,9 @@ class LabServers:
 
     def version(self, base_url: str) -> str:
         return self._http.version(self._listening[base_url])
+
+    def wants_key(self, base_url: str) -> bool:
+        return self._http.wants_key(self._listening[base_url])
 
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         self._http.load_adapter(self._listening[base_url], name, path)

@@ -32,6 +32,9 @@ class ModelServers(Protocol):
     def version(self, base_url: str) -> str:
         """What the server says of its version; empty where it says nothing."""
 
+    def wants_key(self, base_url: str) -> bool:
+        """Whether a server refuses who sends no key, as to completions: some list models to everybody."""
+
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         """Load an adapter by the runtime API; one that is loaded from this path already is fine.
 
@@ -74,6 +77,9 @@ class HttpModelServers:
         reply = self._exchange("GET", base_url + vllm.VERSION)
         said = reply.object.get("version") if reply.status == 200 else None
         return bodies.one_line(said) if isinstance(said, str) else ""
+
+    def wants_key(self, base_url: str) -> bool:
+        return self._exchange("POST", base_url + vllm.COMPLETIONS, json={}, headers={}).status in (401, 403)
 
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         body = {"lora_name": name, "lora_path": path}
@@ -126,7 +132,7 @@ class HttpModelServers:
         try:
             with session() as connections:
                 left = TimeLeft(self._timeout)
-                asked = request | self._access
+                asked = self._access | request
                 return exchange(connections, method, url, left, MODEL_SERVER_BYTES, **asked)
         except requests.RequestException as error:
             raise ServerUnavailable(f"{url} does not answer: {error}") from error

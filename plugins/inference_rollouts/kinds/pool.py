@@ -26,7 +26,7 @@ from inference_rollouts.core.run.holding import held_floors
 from inference_rollouts.core.run.taking_over import Takeover
 from inference_rollouts.core.serving.adapters import nameable
 from inference_rollouts.core.serving.capacity import RoomAhead
-from inference_rollouts.core.serving.client_view import CLIENTS, CONTEXT
+from inference_rollouts.core.serving.client_view import ACCESS, CLIENTS, CONTEXT
 from inference_rollouts.core.serving.way_back import kept_share
 from inference_rollouts.preflight import (
     adapters,
@@ -55,7 +55,7 @@ from inference_rollouts.rollout.warm_up import Warming, warming_up
 
 log = logging.getLogger(__name__)
 
-CONTEXT_ACCEPTED = f"{CLIENTS}.{CONTEXT}"
+CONTEXT_ACCEPTED, ACCESS_ACCEPTED = f"{CLIENTS}.{CONTEXT}", f"{CLIENTS}.{ACCESS}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,7 @@ class PoolRollout:
         today = serving.seen_by(servers, stable)
         names = nameable(today, {})
         known = [each for served in today.values() for each in served]
+        keyed = servers.wants_key(next(iter(stable.values())))
         self._tell_versions(servers, stable, canary)
         answers = serving.references(servers, *next(iter(stable.items())), model, how)
 
@@ -191,6 +192,8 @@ class PoolRollout:
             serving.require_names(servers, pod, url, names)
             if CONTEXT_ACCEPTED not in self.plan.accept_differences:
                 serving.require_context(servers, pod, url, known)
+            if ACCESS_ACCEPTED not in self.plan.accept_differences:
+                serving.require_access(servers, pod, url, keyed=keyed)
             serving.require_alike(servers, pod, url, model, how, answers)
 
         serving.on_each(canary, require)

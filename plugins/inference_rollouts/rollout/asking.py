@@ -31,6 +31,11 @@ class AskedServers:
         self._left()
         return self.servers.version(base_url)
 
+    def wants_key(self, base_url: str) -> bool:
+        """As of ModelServers."""
+        self._left()
+        return self.servers.wants_key(base_url)
+
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         """As of ModelServers."""
         self._left()

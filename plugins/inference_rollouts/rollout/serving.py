@@ -13,7 +13,13 @@ from inference_rollouts.core.errors import ClusterRefused, ServerRefused, Server
 from inference_rollouts.core.limits import ANSWER_ATTEMPTS, SERVERS_AT_ONCE
 from inference_rollouts.core.plan.workload import WarmUp, Workload
 from inference_rollouts.core.serving.adapters import Adapter, Seen, Served
-from inference_rollouts.core.serving.client_view import CLIENTS, CONTEXT, shorter_context
+from inference_rollouts.core.serving.client_view import (
+    ACCESS,
+    CLIENTS,
+    CONTEXT,
+    other_access,
+    shorter_context,
+)
 from inference_rollouts.core.serving.golden import findings
 from inference_rollouts.core.serving.warm_up import Answer, Completion, mistake
 
@@ -121,6 +127,14 @@ def require_context(servers: ModelServers, pod: str, url: str, today: Sequence[S
         raise WarmUpFailed(
             f"Pod {pod} {shorter}; if that is meant, say `accept_differences: [{CLIENTS}.{CONTEXT}]` in the "
             "plan"
+        )
+
+
+def require_access(servers: ModelServers, pod: str, url: str, *, keyed: bool) -> None:
+    """A server wants an API key if those of today do, which are `keyed`. Raises WarmUpFailed."""
+    if other := other_access(keyed, servers.wants_key(url)):
+        raise WarmUpFailed(
+            f"Pod {pod} {other}; if that is meant, say `accept_differences: [{CLIENTS}.{ACCESS}]` in the plan"
         )
 
 

@@ -196,3 +196,27 @@ def test_texts_as_long_as_before_or_as_a_plan_accepts_are_enough(
         warm_up(servers, accept_differences=accepted)
     assert "servers of version " in caplog.text
     assert "unknown" not in caplog.text
+
+
+KEYED = ("--api-key", "sesame")
+OPENED = "answers without the API key that stable wants"
+CLOSED = "wants an API key, which stable does not: clients that send none would be refused"
+
+
+@pytest.mark.parametrize(("stable", "canary", "words"), [((), KEYED, CLOSED), (KEYED, (), OPENED)])
+def test_a_new_pod_wants_a_key_of_clients_if_stable_does(
+    servers: LabServers, stable: tuple[str, ...], canary: tuple[str, ...], words: str
+) -> None:
+    """Whatever the key comes from; ours opens both. Servers count nobody whom they refuse so."""
+    servers.key = "sesame"
+    servers.start(STABLE, *stable)
+    servers.start(CANARY, *canary)
+    fails(servers, words)
+    warm_up(servers, accept_differences=["Clients.api-key"])
+
+
+def test_servers_that_all_want_the_key_are_alike(servers: LabServers) -> None:
+    servers.key = "sesame"
+    servers.start(STABLE, *KEYED)
+    servers.start(CANARY, *KEYED)
+    warm_up(servers)

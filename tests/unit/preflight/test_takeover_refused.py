@@ -221,6 +221,7 @@ def test_a_workload_that_would_know_the_canary_s_pods_by_an_expression_is_refuse
         (["--enable-auto-tool-choice", "--tool-call-parser=llama3_json"], "Clients.tool-parser"),
         (["--reasoning-parser", "qwen3"], "Clients.reasoning-parser"),
         (["--quantization=fp8"], "Clients.quantization"),
+        (["--api-key=sesame"], "Clients.api-key"),
     ],
 )
 def test_what_clients_would_notice_is_refused_unless_the_plan_accepts_it(args: list[str], name: str) -> None:
@@ -229,6 +230,21 @@ def test_what_clients_would_notice_is_refused_unless_the_plan_accepts_it(args: l
     words = f"say `accept_differences: [{name}]` in the plan"
     refused(ClusterRefused, words, real_pool(), plan, servers=servers())
     assert frozen(workload=work, accept_differences=[name])
+
+
+def test_keys_and_tokens_are_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = real_pool()
+    live = cluster.objects["Deployment", STABLE]
+    live["spec"]["template"]["spec"]["containers"][1]["args"] += ["--api-key=sesame", "--hf-token", "simsim"]
+    cluster.put("apps/v1", "Deployment", live)
+    with caplog.at_level("INFO"):
+        run = of_templates(cluster, accept_differences=["Clients.api-key"])
+    rows = [str(each) for each in run.findings]
+    assert (
+        "Deployment chat, containers[1].args.--api-key changed by the plan: … on stable, nothing on the"
+        in (" ".join(rows))
+    )
+    assert not [each for each in (*rows, caplog.text) if "sesame" in each or "simsim" in each]
 
 
 def test_longer_texts_harm_nobody() -> None:

@@ -95,6 +95,9 @@ class OneServer:
     def version(self, base_url: str) -> str:
         return self.http.version(self.url)
 
+    def wants_key(self, base_url: str) -> bool:
+        return self.http.wants_key(self.url)
+
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         self.http.load_adapter(self.url, name, path)
 

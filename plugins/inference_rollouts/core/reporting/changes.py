@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inference_rollouts.core.objects.k8s import K8sObject, fields_of
+from inference_rollouts.core.objects.secret_words import without_secrets
 
 SERVERS = frozenset(
     {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"}
@@ -13,14 +14,18 @@ SERVERS = frozenset(
 
 
 def changes(before: K8sObject | None, after: K8sObject) -> list[str]:
-    """Lines `- field: value` and `+ field: value`; of an object that is not there yet, all of its fields."""
+    """Lines `- field: value` and `+ field: value`; of an object that is not there yet, all of its fields.
+
+    Values that may be secret are not shown.
+    """
     old, new = (dict(fields_of(_wanted(obj))) if obj else {} for obj in (before, after))
+    was, now = (dict(fields_of(without_secrets(_wanted(obj)))) if obj else {} for obj in (before, after))
     lines = []
     for field in dict.fromkeys([*old, *new]):
         if old.get(field) == new.get(field):
             continue
-        lines += [f"- {field}: {old[field]}"] if field in old else []
-        lines += [f"+ {field}: {new[field]}"] if field in new else []
+        lines += [f"- {field}: {was[field]}"] if field in old else []
+        lines += [f"+ {field}: {now[field]}"] if field in new else []
     return lines
 
 

@@ -10,6 +10,7 @@ from inference_rollouts.core.errors import ClusterRefused
 from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, fields_of, part, parts, title_of
 from inference_rollouts.core.objects.readiness import picker_reference
+from inference_rollouts.core.objects.secret_words import HIDDEN, is_secret
 from inference_rollouts.core.objects.selectors import Labels, selector_of, selects, service_labels
 from inference_rollouts.core.objects.succession import (
     AUTOSCALERS,
@@ -329,8 +330,8 @@ def _workload_findings(old: K8sObject, new: K8sObject, succession: Succession) -
     ]
     for each in differing:
         planned = any(word in each.replace("]", ".").replace("[", ".").split(".") for word in _PLANNED)
-        secret = ".env[" in each
-        was, now = ("…" if secret else shown(side.get(each)) for side in (before, after))
+        secret = ".env[" in each or is_secret(each.rpartition(".args.")[2])
+        was, now = (HIDDEN if secret and each in side else shown(side.get(each)) for side in (before, after))
         yield Finding(title_of(old), each, was, now, Verdict.CHANGED if planned else Verdict.DIFFERS)
     if not differing:
         yield finding(old, Verdict.TAKEN_OVER, new["metadata"]["name"])

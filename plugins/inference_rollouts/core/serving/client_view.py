@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from inference_rollouts.core.objects.secret_words import HIDDEN
 from inference_rollouts.core.objects.takeover import Finding, Verdict
 from inference_rollouts.core.serving.adapters import Served
 from inference_rollouts.core.serving.engines.vllm import Options
@@ -11,7 +12,9 @@ from inference_rollouts.core.serving.engines.vllm import Options
 CLIENTS = "Clients"
 """The object of these rows: a plan accepts one as `Clients.context-length`."""
 CONTEXT = "context-length"
+ACCESS = "api-key"
 _CONTEXT_FLAG = "--max-model-len"
+_KEY_FLAG = "--api-key"
 # What clients notice, and the flags that say it.
 _NOTICED = {
     "tokenizer": ("--tokenizer", "--tokenizer-mode", "--tokenizer-revision"),
@@ -30,6 +33,10 @@ def client_findings(today: Options, new: Options) -> Iterator[Finding]:
         before, after = (_said(options, flags) for options in (today, new))
         if before != after:
             yield _row(what, before, after, Verdict.DIFFERS, essential=True)
+    keys = [set(options.get(_KEY_FLAG, ())) for options in (today, new)]
+    if keys[0] != keys[1]:
+        before, after = ([HIDDEN] if each else [] for each in keys)
+        yield _row(ACCESS, before, after, Verdict.DIFFERS, essential=True)
     yield from _context(today.get(_CONTEXT_FLAG, ()), new.get(_CONTEXT_FLAG, ()))
 
 
@@ -50,6 +57,13 @@ def shorter_context(today: Iterable[Served], new: Iterable[Served]) -> str:
     if after is None or after >= before:
         return ""
     return f"takes {after} tokens at most, where stable takes {before}: long prompts would fail"
+
+
+def other_access(today: bool, new: bool) -> str:
+    """A phrase where a server wants a key and those of today do not, or the other way round; else empty."""
+    if new and not today:
+        return "wants an API key, which stable does not: clients that send none would be refused"
+    return "answers without the API key that stable wants" if today and not new else ""
 
 
 def _row(

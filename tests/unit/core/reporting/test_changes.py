@@ -35,3 +35,32 @@ def test_of_what_is_not_there_yet_all_is_new() -> None:
     assert "+ spec.empty: {}" in lines
     assert len(lines) == 8
     assert all(line.startswith("+ ") for line in lines)
+
+
+def test_values_that_may_be_secret_are_not_shown() -> None:
+    command = ["serve", "--api-key", "open", "sesame", "--hf_token=abc", "--max-num-batched-tokens", "8192"]
+    script = "exec vllm serve m --api-key='open sesame' --tokenizer t \\\n  --ssl-keyfile-password abc"
+    env = [
+        {"name": "VLLM_API_KEY", "value": "sesame"},
+        {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s"}}},
+    ]
+    container = {"command": command, "args": ["-c", script], "env": env}
+    lines = changes(None, {"apiVersion": "v1", "metadata": {}, "spec": {"containers": [container]}})
+    shown = [line.partition(": ")[2] for line in lines][2:]
+    assert shown == [
+        *("serve", "--api-key", "…", "…", "--hf_token=…", "--max-num-batched-tokens", "8192", "-c"),
+        "exec vllm serve m --api-key=… --tokenizer t \\\n  --ssl-keyfile-password …",
+        *("VLLM_API_KEY", "…", "B", "s"),
+    ]
+    other = {
+        "apiVersion": "v1",
+        "metadata": {},
+        "spec": {"containers": [{"env": [{"name": "A", "value": "1"}]}]},
+    }
+    again = {
+        "apiVersion": "v1",
+        "metadata": {},
+        "spec": {"containers": [{"env": [{"name": "A", "value": "2"}]}]},
+    }
+    where = "spec.containers[0].env[0].value"
+    assert changes(other, again) == [f"- {where}: …", f"+ {where}: …"]
