@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from http.client import HTTPException
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ NETWORK_ERRORS = (OSError, urllib3.exceptions.HTTPError, HTTPException, ValueErr
 """What an exchange may raise; requests' errors are OSErrors, those of JSON and of encodings ValueErrors."""
 
 CHUNK = 2**16
+_ENDS_LINE = re.compile(rb"\r\n|\n|\r(?!\Z)")  # after the last one there may come a line feed
 LONGEST_WORDS = 300  # characters that are quoted of what others say
 
 
@@ -52,11 +54,11 @@ def lines(body: Body, most: int) -> Iterator[str]:
     """The lines of a body as they come; bytes that are no UTF-8 become U+FFFD. Raises BodyTooLarge."""
     rest = b""
     for chunk in chunks(body, most):
-        *whole, rest = (rest + chunk).split(b"\n")
+        *whole, rest = _ENDS_LINE.split(rest + chunk)
         for line in whole:
-            yield line.decode("utf-8", "replace").rstrip("\r")
+            yield line.decode("utf-8", "replace")
     if rest:
-        yield rest.decode("utf-8", "replace")
+        yield rest.rstrip(b"\r").decode("utf-8", "replace")
 
 
 def parse(data: bytes | str) -> Any:

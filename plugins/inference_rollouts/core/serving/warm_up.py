@@ -12,8 +12,8 @@ QUOTED = 100  # characters of a value that a sentence quotes
 class Completion:
     """A whole completion: as which model, with which text, why it ended there; seconds to its first token.
 
-    `reasoning` is what a model that reasons thought before, which may take all tokens that it was given.
-    Empty, or 0, is what the server did not say.
+    `reasoning` is what it said beside its text: thoughts, which may take all tokens that it was given, calls
+    of functions, or why it refuses. Empty, or 0, is what the server did not say.
     """
 
     model: str
