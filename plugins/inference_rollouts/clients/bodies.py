@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, RemoteDisconnected
 from typing import Any, Protocol
 
 import requests
@@ -20,7 +20,7 @@ NETWORK_ERRORS = (OSError, urllib3.exceptions.HTTPError, HTTPException, ValueErr
 """What an exchange may raise; requests' errors are OSErrors, those of JSON and of encodings ValueErrors."""
 
 CHUNK = 2**16
-_ENDS_LINE = re.compile(rb"\r\n|\n|\r(?!\Z)")  # after the last one there may come a line feed
+_ENDS_LINE = re.compile(rb"\r\n|\n|\r")
 LONGEST_WORDS = 300  # characters that are quoted of what others say
 
 
@@ -52,13 +52,18 @@ def read(body: Body, most: int) -> bytes:
 
 def lines(body: Body, most: int) -> Iterator[str]:
     """The lines of a body as they come; bytes that are no UTF-8 become U+FFFD. Raises BodyTooLarge."""
-    rest = b""
+    line: list[bytes] = []
+    held = b""  # a carriage return, after which there may come a line feed
     for chunk in chunks(body, most):
-        *whole, rest = _ENDS_LINE.split(rest + chunk)
-        for line in whole:
-            yield line.decode("utf-8", "replace")
-    if rest:
-        yield rest.rstrip(b"\r").decode("utf-8", "replace")
+        text = held + chunk
+        held = b"\r" if text.endswith(b"\r") else b""
+        first, *others = _ENDS_LINE.split(text.removesuffix(held))
+        line.append(first)
+        for each in others:
+            yield b"".join(line).decode("utf-8", "replace")
+            line = [each]
+    if rest := b"".join(line):
+        yield rest.decode("utf-8", "replace")
 
 
 def parse(data: bytes | str) -> Any:
@@ -107,6 +112,9 @@ def words_of(error: BaseException, seconds: float) -> str:
         error = causes[0]
     if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)):
         return f"no whole answer within {seconds:g} s"
+    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
+        said = one_line(error, 60)
+        return f"no answer of HTTP/1.1, as of a server that speaks HTTPS, or HTTP/2 alone ({said})"
     return one_line(error) or type(error).__name__
 
 

@@ -11,6 +11,7 @@ from inference_rollouts.core.objects.inference_pool import pod_labels, ports, se
 from inference_rollouts.core.objects.k8s import K8sObject, part, parts
 from inference_rollouts.core.objects.readiness import ready_pods
 from inference_rollouts.core.serving.adapters import process_of
+from inference_rollouts.core.serving.engines import vllm
 from inference_rollouts.rollout.targets import find_pool
 
 NO_PORT = 0
@@ -37,7 +38,7 @@ def pods_of(cluster: Reader, pool: str) -> list[K8sObject]:
 
 
 def base_url(pod: K8sObject, port: int) -> str:
-    """Where a pod's model server listens, by HTTPS if that is how its probes ask it.
+    """Where a pod's model server listens, by HTTPS if that is how its probes ask it, or it has a certificate.
 
     Raises ServerUnavailable for a pod that has no address yet.
     """
@@ -46,12 +47,23 @@ def base_url(pod: K8sObject, port: int) -> str:
     except (KeyError, ValueError):
         raise ServerUnavailable(f"Pod {pod['metadata']['name']} has no IP address yet.") from None
     host = f"[{address}]" if address.version == 6 else str(address)
-    return f"{'https' if _is_probed_by_tls(pod, port) else 'http'}://{host}:{port}"
+    return f"{'https' if _speaks_tls(pod, port) else 'http'}://{host}:{port}"
 
 
-def _is_probed_by_tls(pod: K8sObject, port: int) -> bool:
-    """Whether the kubelet asks the container that has this port by HTTPS."""
-    for container in parts(pod, "spec", "containers"):
+def _speaks_tls(pod: K8sObject, port: int) -> bool:
+    """Whether a kubelet asks the container that has this port by HTTPS, or it is started with a certificate.
+
+    Where none names the port any may have it: a port need not be named.
+    """
+    containers = parts(pod, "spec", "containers")
+    named = [
+        each
+        for each in containers
+        if any(known.get("containerPort") == port for known in parts(each, "ports"))
+    ]
+    if any(vllm.has_certificate(each) for each in named or containers):
+        return True
+    for container in containers:
         probes = [part(container, probe, "httpGet") for probe in PROBES]
         names = {each.get("name") for each in parts(container, "ports") if each.get("containerPort") == port}
         if any(each.get("scheme") == "HTTPS" and each.get("port") in {port, *names} for each in probes):

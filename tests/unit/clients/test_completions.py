@@ -119,3 +119,20 @@ def test_an_event_without_a_word_is_no_first_token() -> None:
     answer = complete(talk)
     assert isinstance(answer, Completion)
     assert answer.ttft >= LIMIT
+
+
+def test_a_line_that_does_not_end_costs_no_more_than_its_length() -> None:
+    """A few bytes of gzip are very many of text."""
+    pieces = iter([*([b"x" * 1000] * 20_000), b""])
+    began = time.process_time()
+    [line] = bodies.lines(Pieces(pieces), 10**8)
+    assert len(line) == 20_000_000
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("said", [b"\x15\x03\x01\x00\x02\x02\x46", b"\x00\x00\x12\x04" + b"\x00" * 23])
+def test_a_server_that_speaks_https_or_http_2_alone_is_told_so(said: bytes) -> None:
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(said)
+
+    assert "no answer of HTTP/1.1, as of a server that speaks HTTPS" in str(complete(talk))

@@ -42,6 +42,21 @@ def test_a_pod_that_is_probed_by_https_is_asked_by_https(probe: dict[str, Any], 
     assert base_url(live, 8000) == f"{scheme}://10.0.0.7:8000"
 
 
+@pytest.mark.parametrize("flag", ["--ssl-certfile=crt", "--ssl_certfile=crt", "--ssl-cert-file=crt"])
+@pytest.mark.parametrize(
+    ("ports", "scheme"),
+    [([{"containerPort": 8000}], "https"), ([], "https"), ([{"containerPort": 1}], "http")],
+)
+def test_a_server_with_a_certificate_is_asked_by_https_however_it_is_probed(
+    flag: str, ports: list[dict[str, Any]], scheme: str
+) -> None:
+    """Where the port has another container, that one's does not count."""
+    server = {"name": "vllm", "command": ["vllm", "serve"], "args": ["m", flag], "ports": ports}
+    other = {"name": "proxy", "ports": [] if scheme == "https" else [{"containerPort": 8000}]}
+    live = pod(podIP="10.0.0.7") | {"spec": {"containers": [server, other]}}
+    assert base_url(live, 8000) == f"{scheme}://10.0.0.7:8000"
+
+
 @pytest.mark.parametrize("status", [{}, {"podIP": ""}, {"podIP": None}, {"podIP": "soon"}])
 def test_a_pod_without_an_address_is_named_and_may_have_one_later(status: dict[str, Any]) -> None:
     with pytest.raises(ServerUnavailable, match="Pod llm-0 has no IP address yet"):

@@ -92,6 +92,7 @@ _SHORT = {
     "-r": "--node-rank",
     "-q": "--quantization",
 }
+_CERTIFICATES = ("sslcertfile", "sslcert", "certfile")
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 # After a shell's options, of which one that ends in o has a value: its script, in words between zeros.
 _SCRIPT = re.compile(r"(?:-[a-z]*o\0[a-z]+\0|--?[a-z-]*\0)*?-[a-z]*c\0(?:-[a-z-]*\0)*([^\0]*)")
@@ -115,6 +116,12 @@ def server_options(container: K8sObject) -> Options:
         if (after := _server_words(command)) is not None:
             return options(after)
     return {}
+
+
+def has_certificate(container: K8sObject) -> bool:
+    """Whether a server is given a certificate, so that it speaks HTTPS: also others' than vLLM's."""
+    given = server_options(container)
+    return any(flag.replace("-", "") in _CERTIFICATES and values for flag, values in given.items())
 
 
 def _words(container: K8sObject) -> list[str]:
