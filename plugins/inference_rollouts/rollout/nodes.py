@@ -196,6 +196,8 @@ class _NodePool:
     nodes: NodePool
 
     def check(self) -> None:
+        if wrong := gke.slice_mistake(self.nodes, self._needed):
+            raise ClusterRefused(wrong)
         self.api.check_cluster()
         if (pool := self.api.find_node_pool(self.pool)) is not None:
             self._check_ours(pool)
@@ -244,8 +246,12 @@ class _NodePool:
 
     def _body(self) -> gke.GkeObject:
         label = run_label(self.run or "")
-        needed = sum(each.count * each.each for each in self.wanted)
-        return gke.node_pool_body(self.nodes, self.pool, needed, self.plan.name, label)
+        return gke.node_pool_body(self.nodes, self.pool, self._needed, self.plan.name, label)
+
+    @property
+    def _needed(self) -> int:
+        """Accelerators of all replicas."""
+        return sum(each.count * each.each for each in self.wanted)
 
     def _check_ours(self, pool: gke.GkeObject) -> None:
         if not gke.is_ours(pool, self.plan.name):

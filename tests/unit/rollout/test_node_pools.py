@@ -110,6 +110,14 @@ def test_all_that_a_plan_may_say_of_a_node_pool_is_asked_for(api: FakeGke) -> No
     assert body["config"]["reservationAffinity"]["values"] == ["ours"]
 
 
+def test_a_slice_that_cannot_be_is_refused_before_anything_is_asked(api: FakeGke) -> None:
+    tpu = {"accelerator": "tpu-v6e-slice", "count": 4, "topology": "4x4", "machine_type": "ct6e-standard-4t"}
+    machine = {key: value for key, value in MACHINE.items() if key == "zones"} | tpu
+    with pytest.raises(ClusterRefused, match="is one slice in one zone"):
+        Stage(api, NODE_POOL | {"machine": machine}).provisioner().check()
+    assert not api.asked("POST")
+
+
 def test_asking_again_at_any_time_asks_for_nothing_more(stage: Stage) -> None:
     for _ in range(3):
         stage.provisioner().request()

@@ -17,6 +17,20 @@ CLOUD_PLAN_LABEL = "inference-rollouts-plan"
 USABLE = ("RUNNING", "RUNNING_WITH_ERROR")
 
 
+def slice_mistake(nodes: NodePool, accelerators: int) -> str:
+    """Why a node pool cannot have so many accelerators: of TPUs on several machines it is one slice."""
+    machine = nodes.machine
+    if machine.slice_machines == 1 or (accelerators == machine.chips and len(machine.zones) == 1):
+        return ""
+    where = f"{len(machine.zones)} zone{'' if len(machine.zones) == 1 else 's'}"
+    return (
+        f"A node pool of {machine.accelerator} {machine.topology} is one slice in one zone, of "
+        f"{machine.slice_machines} machines with {machine.count} chips each; {accelerators} chips are needed, "
+        f"in {where}: give the canary one group as large as the slice, or use a ComputeClass, which brings a "
+        "slice for each group."
+    )
+
+
 def node_pool_body(nodes: NodePool, name: str, accelerators: int, plan: str, run: str) -> dict[str, Any]:
     """The request that creates a node pool with at least so many accelerators.
 

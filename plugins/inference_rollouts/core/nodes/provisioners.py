@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -55,7 +56,22 @@ class Machine(Model):
     def _joined(self) -> Self:
         if self.is_tpu != bool(self.topology):
             raise ValueError(f"{self.accelerator} {'needs a' if self.is_tpu else 'has no'} topology")
+        if self.is_tpu and (not self.chips or self.chips % self.count):
+            raise ValueError(
+                f"a slice of {self.topology} has {self.chips} chips, which is no whole number of machines with "
+                f"{self.count}"
+            )
         return self
+
+    @property
+    def chips(self) -> int:
+        """Of a slice of TPUs, which one machine has, or several together."""
+        return math.prod(map(int, self.topology.split("x"))) if self.topology else 0
+
+    @property
+    def slice_machines(self) -> int:
+        """How many machines make up a slice; 1 of what is no TPU."""
+        return self.chips // self.count if self.is_tpu else 1
 
     @property
     def is_tpu(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inference_rollouts.core.errors import RolloutError
-from inference_rollouts.core.nodes.gke import has_machines, node_pool_body
+from inference_rollouts.core.nodes.gke import has_machines, node_pool_body, slice_mistake
 from inference_rollouts.core.nodes.provisioners import (
     CLASS_LABEL,
     POOL_LABEL,
@@ -79,9 +79,39 @@ def test_tpus_are_asked_for_as_tpus_with_their_topology() -> None:
         ({"provisioner": "magic"}, {}, "magic"),
         (CLASS | {"machines": [TPU | {"topology": None}]}, {}, "tpu-v6e-slice needs a topology"),
         (CLASS | {"machines": [MACHINE | {"topology": "2x4"}]}, {}, "has no topology"),
+        (
+            CLASS | {"machines": [TPU | {"topology": "1x1"}]},
+            {},
+            "a slice of 1x1 has 1 chips, which",
+        ),
+        (CLASS | {"machines": [TPU | {"topology": "0x4"}]}, {}, "has 0 chips"),
         (CLASS | {"machines": [TPU]}, {"accelerator": "nvidia-l4"}, "needs another plan, as to topology"),
     ],
 )
 def test_hardware_that_makes_no_sense_is_refused(nodes: Any, params: dict[str, Any], words: str) -> None:
     with pytest.raises(RolloutError, match=words):
         apply_parameters(planned(nodes), params)
+
+
+@pytest.mark.parametrize(
+    ("machine", "needed", "words"),
+    [
+        ({"count": 8}, 16, ""),
+        ({"topology": "4x4", "count": 4}, 16, ""),
+        (
+            {"topology": "4x4", "count": 4},
+            32,
+            "of 4 machines with 4 chips each; 32 chips are needed, in 1 zone:",
+        ),
+        ({"topology": "4x4", "count": 4}, 8, "8 chips are needed"),
+        ({"topology": "4x4", "count": 4, "zones": ["a", "b"]}, 16, "in 2 zones"),
+    ],
+)
+def test_a_node_pool_of_a_slice_on_several_machines_is_that_slice(
+    machine: dict[str, Any], needed: int, words: str
+) -> None:
+    """GKE makes none of half a slice, or of two; of slices on one machine it has as many as are wanted."""
+    pool = planned(NODE_POOL | {"machine": TPU | {"zones": ["us-east5-a"]} | machine}).nodes
+    assert isinstance(pool, NodePool)
+    wrong = slice_mistake(pool, needed)
+    assert (words in wrong) if words else not wrong
