@@ -25,7 +25,7 @@ def slice_mistake(nodes: NodePool, accelerators: int) -> str:
     where = f"{len(machine.zones)} zone{'' if len(machine.zones) == 1 else 's'}"
     return (
         f"A node pool of {machine.accelerator} {machine.topology} is one slice in one zone, of "
-        f"{machine.slice_machines} machines with {machine.count} chips each; {accelerators} chips are needed, "
+        f"{machine.slice_machines} machines with {machine.count} chips each; {accelerators} chips are needed "
         f"in {where}: give the canary one group as large as the slice, or use a ComputeClass, which brings a "
         "slice for each group."
     )

@@ -58,8 +58,8 @@ class Machine(Model):
             raise ValueError(f"{self.accelerator} {'needs a' if self.is_tpu else 'has no'} topology")
         if self.is_tpu and (not self.chips or self.chips % self.count):
             raise ValueError(
-                f"a slice of {self.topology} has {self.chips} chips, which is no whole number of machines with "
-                f"{self.count}"
+                f"a slice of {self.topology} has {self.chips} chips, which is no whole number of machines "
+                f"with {self.count}"
             )
         return self
 

@@ -101,7 +101,7 @@ def test_hardware_that_makes_no_sense_is_refused(nodes: Any, params: dict[str, A
         (
             {"topology": "4x4", "count": 4},
             32,
-            "of 4 machines with 4 chips each; 32 chips are needed, in 1 zone:",
+            "of 4 machines with 4 chips each; 32 chips are needed in 1 zone:",
         ),
         ({"topology": "4x4", "count": 4}, 8, "8 chips are needed"),
         ({"topology": "4x4", "count": 4, "zones": ["a", "b"]}, 16, "in 2 zones"),
