@@ -51,10 +51,11 @@ class Ask(BaseOperator):
         asked = question(frozen.plan, judgement)
         if asked is None or ti.xcom_pull(task_ids=self.judge, key=ANSWERED_BY):
             raise AirflowSkipException(f"Nobody needs to be asked: {judgement.reason}")
-        approvals = frozen.plan.approvals
-        now = time.time()
+        approvals, run, now = frozen.plan.approvals, run_of(context), time.time()
         due = answered_by(frozen.plan, frozen.calendar, now)
-        until(now + WRITE_DEADLINE)(run_of(context).traffic.wait, due - now)
+        until(now + WRITE_DEADLINE)(run.traffic.wait, due - now)
+        began = run.cluster.time()  # not when it was judged: who is asked late has as long to answer
+        asked = question(frozen.plan, judgement, began) or asked
         upsert_hitl_detail(
             ti_id=ti.id,
             options=OPTIONS,
@@ -72,7 +73,7 @@ class Ask(BaseOperator):
                 options=OPTIONS,
                 defaults=[asked.default],
                 params={},
-                timeout_datetime=datetime.fromtimestamp(judgement.time + approvals.timeout, UTC),
+                timeout_datetime=datetime.fromtimestamp(began + approvals.timeout, UTC),
             ),
             method_name="decided",
             timeout=timedelta(seconds=approvals.timeout) + JUDGE_GRACE + LONGEST_HOLD,

@@ -10,7 +10,7 @@ from inference_rollouts.core.judging.judgement import Judgement, Verdict
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.reporting.approval import as_commanded
 from inference_rollouts.core.routing.claim import Claim, Command, read_claim
-from inference_rollouts.core.routing.control import aborted, hurried
+from inference_rollouts.core.routing.control import aborted, hurried, is_paused, paused_seconds
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.switch import last_seen, seen_switch
@@ -51,6 +51,11 @@ class Helm:
                 return hurried(self.claims)
         return None
 
-    def paused_for(self, now: float) -> float:
-        """For how long it has been paused (seconds); 0 where it is not."""
-        return max((now - claim.paused for claim in self.claims if claim.paused is not None), default=0.0)
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody has paused it, and nobody resumed it."""
+        return is_paused(self.claims)
+
+    def paused_seconds(self, since: float, now: float) -> float:
+        """For how long it was paused between these two times (Unix seconds)."""
+        return paused_seconds(self.claims, since, now)

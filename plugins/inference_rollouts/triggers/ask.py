@@ -15,6 +15,7 @@ from inference_rollouts.core.judging.judge import Judgement
 from inference_rollouts.core.reporting.approval import GO_ON
 from inference_rollouts.core.routing.claim import Command
 from inference_rollouts.core.run.frozen import Frozen
+from inference_rollouts.rollout.helm import Helm
 from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.herald import Herald
 from inference_rollouts.triggers.publishing import Publisher
@@ -22,19 +23,22 @@ from inference_rollouts.triggers.watch import ASKED, first, unless_alarmed
 
 
 class Patience:
-    """Until when an answer is waited for: a pause takes nothing of that time, and has no end of its own."""
+    """Until when an answer is waited for: a pause takes nothing of that time, and has no end of its own.
 
-    def __init__(self, end: datetime | None) -> None:
+    What pauses took is read from the claims each time, so that whoever goes on with the waiting knows it. It
+    was `asked` at that time (Unix seconds).
+    """
+
+    def __init__(self, end: datetime | None, timeout: float) -> None:
         self._end = end
+        self.asked = (end.timestamp() if end else time.time()) - timeout
         self._paused = 0.0
 
-    def until(self, paused: float, behind: float = 0.0) -> datetime | None:
-        """By our own clock, given for how long it has been paused (seconds, 0 where it is not), and by how
-        many seconds our clock is behind that of the end; None for ever."""
-        if self._end and not paused:
-            self._end += timedelta(seconds=self._paused)
-        self._paused = paused
-        return None if paused or not self._end else self._end - timedelta(seconds=behind)
+    def until(self, helm: Helm, now: float, behind: float = 0.0) -> datetime | None:
+        """By our own clock, which is so many seconds `behind` that of the end and of `now`; None for ever."""
+        self._paused = max(self._paused, helm.paused_seconds(self.asked, now))
+        later = timedelta(seconds=self._paused - behind)
+        return None if helm.is_paused or not self._end else self._end + later
 
 
 class AskTrigger(HITLTrigger):
@@ -59,13 +63,12 @@ class AskTrigger(HITLTrigger):
         frozen = Frozen.from_json(self.frozen)
         publisher, herald = Publisher(self, frozen=frozen), Herald(frozen)
         commanded = asyncio.Queue[Command]()
-        patience, looked = Patience(self.timeout_datetime), asyncio.Event()
-        asking = asyncio.create_task(herald.ask(Judgement.from_json(self.judgement)))
+        patience, looked = Patience(self.timeout_datetime, frozen.plan.approvals.timeout), asyncio.Event()
+        asking = asyncio.create_task(herald.ask(Judgement.from_json(self.judgement), patience.asked))
 
         async def tell(observer: StepObserver, judgement: Judgement) -> None:
             now = observer.run.cluster.time()
-            paused = observer.helm.paused_for(now)
-            self.timeout_datetime = patience.until(paused, now - time.time())
+            self.timeout_datetime = patience.until(observer.helm, now, now - time.time())
             if command := observer.helm.command(judgement):
                 commanded.put_nowait(command)
             looked.set()

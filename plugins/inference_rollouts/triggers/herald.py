@@ -40,8 +40,11 @@ class Herald:
         """Tell that a person holds the rollout."""
         self.tell(of_run(self._frozen, Occasion.PAUSED, step, reason))
 
-    async def ask(self, judgement: Judgement) -> None:
-        """Tell of a question at once, and again while nobody answers; to be cancelled when somebody does."""
+    async def ask(self, judgement: Judgement, since: float) -> None:
+        """Tell of a question at once, and again while nobody answers; to be cancelled when somebody does.
+
+        It was asked at `since` (Unix seconds).
+        """
         plan = self._frozen.plan
         asked = question(plan, judgement)
         if asked is None:
@@ -54,6 +57,6 @@ class Herald:
             (remind, Occasion.REMINDED),
             (2 * remind, Occasion.ESCALATED),
         ):
-            await asyncio.sleep(max(0.0, judgement.time + after - self._now()))
+            await asyncio.sleep(max(0.0, since + after - self._now()))
             reason = f"{asked.subject} {judgement.reason}"
             self.tell(of_run(self._frozen, occasion, judgement.step, reason, figures, page))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from airflow.triggers.base import TriggerEvent
 from inference_rollouts.core.judging.judge import Judgement
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.reporting.status import Status
+from inference_rollouts.core.routing.control import went_on_at
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.schedule.zones import local_and_utc
 from inference_rollouts.hooks.sharing import Shared, sharing
@@ -20,6 +22,8 @@ from inference_rollouts.rollout.step_observer import StepObserver
 from inference_rollouts.triggers.publishing import Publisher
 from inference_rollouts.triggers.ready import ReadyTrigger
 from inference_rollouts.triggers.watch import unless_alarmed
+
+log = logging.getLogger(__name__)
 
 LONGEST_SLEEP = 60.0  # seconds; a clock that is set meanwhile, or a machine that slept, is noticed then
 
@@ -58,6 +62,8 @@ class RoomTrigger(ReadyTrigger):
     def look(self, run: Run) -> Readiness:
         held = check_now(run, "free")
         if held.phase is Phase.READY:
+            if run.cluster.time() >= self.deadline:  # which who waited before us may have put off
+                self.deadline = max(self.deadline, self._went_on(run) + run.plan.deadlines.route)
             return super().look(run)
         if held.phase is Phase.FAILED and self.judgement is None:
             return held
@@ -73,6 +79,15 @@ class RoomTrigger(ReadyTrigger):
                 await asyncio.sleep(min(left, LONGEST_SLEEP))
                 left = self.opens - await shared.time(frozen)
             return await self.ready()
+
+    @staticmethod
+    def _went_on(run: Run) -> float:
+        """When it last went on after a pause (Unix seconds); 0 where nobody knows of any."""
+        try:
+            return went_on_at(run.traffic.claims())
+        except Exception as error:
+            log.warning("whether it was paused is not known: %s", error)
+            return 0.0
 
     async def _is_aborted(self, shared: Shared, run: Run) -> bool:
         return (await shared.look(lambda: check_now(run, "free"))).phase is Phase.FAILED

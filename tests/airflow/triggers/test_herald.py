@@ -65,9 +65,9 @@ def asked(remind: str, **plan: Any) -> tuple[Any, Judgement]:
     return step.run.frozen, Judgement.from_json(step.judged()["judgement"])
 
 
-def ask(frozen: Any, judgement: Judgement, now: float, seconds: float = 0.5) -> None:
+def ask(frozen: Any, judgement: Judgement, now: float, seconds: float = 0.5, late: float = 0.0) -> None:
     async def asking() -> None:
-        task = asyncio.create_task(Herald(frozen, lambda: now).ask(judgement))
+        task = asyncio.create_task(Herald(frozen, lambda: now).ask(judgement, judgement.time + late))
         await asyncio.wait([task], timeout=seconds)
         task.cancel()
 
@@ -85,6 +85,14 @@ def test_a_question_is_told_at_once_then_again_then_louder(receiver: FakeReceive
     ask(frozen, judgement, judgement.time + 9000)
     assert receiver.occasions == ["asked", "reminded", "escalated"]
     assert len({event["id"] for event in receiver.events}) == 3
+
+
+def test_nobody_is_reminded_of_a_question_that_has_just_come_however_late_it_does(
+    receiver: FakeReceiver,
+) -> None:
+    frozen, judgement = asked("1h")
+    ask(frozen, judgement, judgement.time + 9000, late=9000)
+    assert receiver.occasions == ["asked"]
 
 
 def test_nobody_who_is_asked_nothing_is_told_of_a_question(receiver: FakeReceiver) -> None:

@@ -127,6 +127,18 @@ def test_what_is_paused_waits_until_it_is_resumed_whatever_its_deadline(waiting:
     assert trigger.look(run).phase is Phase.READY
 
 
+def test_who_goes_on_waiting_for_room_after_a_pause_has_as_long_for_it(waiting: Waiting) -> None:
+    """A triggerer that takes over knows the deadline as it was before the pause."""
+    run, cluster = waiting.step.run, waiting.step.cluster
+    wheel = Control(cluster, run.frozen.targets, run.frozen.token)
+    wheel.give("pause", "anna", "lunch")
+    wheel.give("resume", "anna", "back")
+    waiting.vain = 10**9
+    trigger = waiting.trigger(waiting.judgement, deadline=time.time() - 1)
+    assert trigger.look(run).phase is Phase.WAITING
+    assert trigger.deadline > time.time() + run.plan.deadlines.route - 10
+
+
 @pytest.mark.parametrize("watched", [True, False])
 def test_an_abort_ends_the_wait(waiting: Waiting, watched: bool) -> None:
     run = waiting.step.run

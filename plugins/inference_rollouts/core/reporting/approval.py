@@ -28,8 +28,11 @@ class Question:
     default: str
 
 
-def question(plan: Plan, judgement: Judgement) -> Question | None:
-    """The question that a step's judgement raises; None when nobody needs to be asked."""
+def question(plan: Plan, judgement: Judgement, asked: float | None = None) -> Question | None:
+    """The question that a step's judgement raises, `asked` then (Unix seconds; None: as it was judged).
+
+    None when nobody needs to be asked.
+    """
     following = plan.all_steps[judgement.step].weight if judgement.step < len(plan.all_steps) else None
     if judgement.verdict is Verdict.ADVANCE:
         if following is None or not plan.approvals.due(judgement.weight, following):
@@ -42,7 +45,8 @@ def question(plan: Plan, judgement: Judgement) -> Question | None:
     default = GO_ON if silence == "advance" else ROLL_BACK
     forward = f"raise it from {judgement.weight} % to {following} %" if following else "promote it"
     subject = f"{plan.canary}: {forward}, or go back to {plan.stable}?"
-    return Question(subject, "\n".join(_body(plan, judgement, why, forward, default)), default)
+    until = (judgement.time if asked is None else asked) + plan.approvals.timeout
+    return Question(subject, "\n".join(_body(plan, judgement, why, forward, default, until)), default)
 
 
 def answered(plan: Plan, judgement: Judgement, answer: Mapping[str, Any]) -> Judgement:
@@ -80,7 +84,9 @@ def watched(frozen: Frozen, step: int, since: float) -> tuple[Frozen, StepContex
     return replace(frozen, plan=plan), context
 
 
-def _body(plan: Plan, judgement: Judgement, why: str, forward: str, default: str) -> Iterator[str]:
+def _body(
+    plan: Plan, judgement: Judgement, why: str, forward: str, default: str, until: float
+) -> Iterator[str]:
     yield f"**{inert(judgement.reason)}** {why}"
     yield ""
     yield f"Figures as of {_utc(judgement.time)}:"
@@ -101,7 +107,7 @@ def _body(plan: Plan, judgement: Judgement, why: str, forward: str, default: str
     yield ""
     yield (
         f"Until then `{plan.canary}` keeps {judgement.weight} % and is watched: an alarm takes it back at "
-        f'once. No answer until {_utc(judgement.time + plan.approvals.timeout)} means "{default}".'
+        f'once. No answer until {_utc(until)} means "{default}".'
     )
 
 

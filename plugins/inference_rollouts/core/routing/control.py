@@ -128,6 +128,11 @@ def is_paused(claims: Sequence[Claim]) -> bool:
     return any(claim.phase is Phase.PAUSED for claim in claims)
 
 
+def paused_seconds(claims: Sequence[Claim], since: float, now: float) -> float:
+    """For how long it was paused from `since` to `now`, by the commands that are remembered."""
+    return max((_paused_seconds(claim, since, now) for claim in claims), default=0.0)
+
+
 def is_held(claims: Sequence[Claim]) -> bool:
     """Whether people decide how long the step lasts, so that no deadline ends it."""
     return is_paused(claims) or hurried(claims) is not None
@@ -163,6 +168,17 @@ def effect(claim: Claim, command: Command) -> str:
             return f"all traffic of {claim.canary} goes back to {claim.stable}, as far as that can carry it"
         case What.UNDO:
             return f"all traffic goes back to {claim.canary}"
+
+
+def _paused_seconds(claim: Claim, since: float, now: float) -> float:
+    total, began = 0.0, None
+    for command in claim.commands:
+        if command.what is What.PAUSE:
+            began = command.at if began is None else began
+        elif command.what is What.RESUME and began is not None:
+            total += max(0.0, command.at - max(began, since))
+            began = None
+    return total if claim.paused is None else total + max(0.0, now - max(claim.paused, since))
 
 
 def _hurry(claims: Sequence[Claim]) -> Command | None:
