@@ -32,6 +32,7 @@ from inference_rollouts.preflight import (
     adapters,
     capacity,
     creation,
+    draining,
     hardware,
     like_stable,
     policies,
@@ -86,6 +87,7 @@ class PoolRollout:
         trial.check_mirror(cluster, plan, parents, targets)
         if not adopted:
             policies.check(cluster, plan, taken.manifests)
+            draining.warn_of_cuts(taken.manifests)
             hardware.check_nodes(clients, plan, run, taken.manifests)
         frozen = Frozen(
             run=run,

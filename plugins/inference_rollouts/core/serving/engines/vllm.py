@@ -92,6 +92,8 @@ _SHORT = {
     "-r": "--node-rank",
     "-q": "--quantization",
 }
+_SHUTDOWN_FLAGS = ("--shutdown-timeout", "--timeout-graceful-shutdown", "--exit-timeout-secs")
+_SECONDS = re.compile(r"\d{1,6}(\.\d+)?")
 _CERTIFICATES = ("sslcertfile", "sslcert", "certfile")
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 # After a shell's options, of which one that ends in o has a value: its script, in words between zeros.
@@ -116,6 +118,16 @@ def server_options(container: K8sObject) -> Options:
         if (after := _server_words(command)) is not None:
             return options(after)
     return {}
+
+
+def shutdown_timeout(container: K8sObject) -> int | None:
+    """For how many seconds a server finishes running answers when it is to end; None where it does not say.
+
+    Others than vLLM have the same under other names.
+    """
+    given = server_options(container)
+    values = [given[flag][-1] for flag in _SHUTDOWN_FLAGS if given.get(flag)]
+    return next((int(float(each)) for each in values if _SECONDS.fullmatch(each)), None)
 
 
 def has_certificate(container: K8sObject) -> bool:
