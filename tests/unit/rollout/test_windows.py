@@ -10,6 +10,7 @@ from inference_rollouts.core.errors import WindowClosed
 from inference_rollouts.core.limits import LEASE_SECONDS
 from inference_rollouts.core.routing.claim import CLAIM
 from inference_rollouts.core.schedule.calendar import Calendar
+from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.guardian import Guardian, Round
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.calendars import calendar, window
@@ -152,3 +153,29 @@ def test_a_claim_says_when_a_rollout_leaves_because_its_window_closes(
     night.raise_(START + 150)
     [claim] = night.traffic.claims()
     assert claim.leave_by == leaves
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_pause_puts_the_end_of_the_window_off_for_nobody(resumed: bool) -> None:
+    """Whoever is to go back then may have died: a guardian does it, as the rollout itself would have."""
+    night = Night("rollback")
+    night.pass_(START + 100)
+    night.raise_(START + 150)
+    wheel = Control(night.cluster, night.step.run.frozen.targets, night.step.run.frozen.token)
+    wheel.give("pause", "anna", "lunch")
+    if resumed:
+        night.now = CLOSES - 5
+        wheel.give("resume", "anna", "back")
+    assert night.look(CLOSES + night.abandon - 1).ended == ()
+    [ended] = night.look(CLOSES + night.abandon + 1).ended
+    assert ended.why == "nobody drove it any more: its next move was due 5m1s ago"
+    assert night.cluster.weights() == AS_FOUND
+
+
+def test_what_is_paused_and_may_stay_is_paused_over_the_end_of_its_window() -> None:
+    night = Night()
+    night.pass_(START + 100)
+    night.raise_(START + 150)
+    frozen = night.step.run.frozen
+    Control(night.cluster, frozen.targets, frozen.token).give("pause", "anna", "lunch")
+    assert night.look(OPENS + 10 * night.abandon).ended == ()

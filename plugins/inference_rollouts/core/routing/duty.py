@@ -42,17 +42,18 @@ def duty(claims: Sequence[Claim], watches: Sequence[Watch | None], holder: str, 
 def abandoned_at(claims: Sequence[Claim]) -> float:
     """From when on nobody is believed to drive: a time of the API server's clock, infinite for never.
 
-    What is paused nobody need drive.
+    What is paused nobody need drive, but where the plan goes back at the end of a window: a pause puts that
+    off no more than anything else does.
     """
-    return max(
-        (
-            math.inf
-            if c.next_move_by is None or c.phase is Phase.PAUSED
-            else c.next_move_by + c.abandon_after
-            for c in claims
-        ),
-        default=math.inf,
-    )
+    return max((_due(claim) + claim.abandon_after for claim in claims), default=math.inf)
+
+
+def _due(claim: Claim) -> float:
+    """By when somebody must have moved on; infinite for never."""
+    leave = math.inf if claim.leave_by is None else claim.leave_by
+    if claim.next_move_by is None or claim.phase is Phase.PAUSED:
+        return leave
+    return min(claim.next_move_by, leave)
 
 
 def is_patient(claims: Sequence[Claim], now: float) -> bool:
@@ -71,7 +72,7 @@ def why_ended(claims: Sequence[Claim], now: float) -> str:
         return f"undone by {latest(claims)}, and no guardrail raised an alarm"
     if any(_is_ending(claim) for claim in claims):
         return "it was being ended, and nobody else finished it"
-    due = max(claim.next_move_by or now for claim in claims)
+    due = max((each for each in map(_due, claims) if math.isfinite(each)), default=now)
     late = format_duration(max(0.0, round(now - due)))
     return f"nobody drove it any more: its next move was due {late} ago"
 
