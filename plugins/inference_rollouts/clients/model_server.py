@@ -79,7 +79,8 @@ class HttpModelServers:
         return bodies.one_line(said) if isinstance(said, str) else ""
 
     def wants_key(self, base_url: str) -> bool:
-        return self._exchange("POST", base_url + vllm.COMPLETIONS, json={}, headers={}).status in (401, 403)
+        # Keys are asked for before methods are looked at, and what is no POST no server counts as a request.
+        return self._exchange("GET", base_url + vllm.COMPLETIONS, headers={}).status in (401, 403)
 
     def load_adapter(self, base_url: str, name: str, path: str) -> None:
         body = {"lora_name": name, "lora_path": path}
