@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inference_rollouts.core.nodes.provisioners import NodePool
+from inference_rollouts.core.objects.k8s import part, parts
 from inference_rollouts.core.objects.ownership import OWNER, OWNER_LABEL, PLAN_LABEL, RUN_LABEL
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 
@@ -79,13 +80,13 @@ def is_of_run(pool: GkeObject, plan: str, run: str) -> bool:
 
 def has_machines(pool: GkeObject, nodes: NodePool) -> bool:
     """Whether a node pool consists of the machines that a plan asks for."""
-    config, wanted = pool.get("config", {}), _accelerators(nodes)
+    config, wanted = part(pool, "config"), _accelerators(nodes)
     if nodes.machine.is_tpu:
-        joined = (pool.get("placementPolicy") or {}).get("tpuTopology") == nodes.machine.topology
+        joined = part(pool, "placementPolicy").get("tpuTopology") == nodes.machine.topology
         return joined and config.get("machineType") == nodes.machine.machine_type
     present = [
         {key: str(each.get(key)) for key in ("acceleratorCount", "acceleratorType")}
-        for each in config.get("accelerators") or ()
+        for each in parts(config, "accelerators")
     ]
     same = present == [{key: str(wanted[key]) for key in ("acceleratorCount", "acceleratorType")}]
     return same and config.get("machineType") == nodes.machine.machine_type
@@ -122,7 +123,7 @@ def pool_readiness(name: str, pool: GkeObject | None, operation: GkeObject | Non
     if has_failed(operation) and operation and operation.get("operationType") == "CREATE_NODE_POOL":
         return Readiness(Phase.FAILED, f"node pool {name}: {_explanation(operation, pool)}")
     if pool is None:
-        doing = f"{operation['operationType']} {operation['status']}" if operation else "asked for"
+        doing = f"{operation.get('operationType')} {operation.get('status')}" if operation else "asked for"
         return Readiness(Phase.WAITING, f"node pool {name}: {doing}{_progress(operation)}")
     status = str(pool.get("status", "STATUS_UNSPECIFIED"))
     why = _explanation(None, pool)
@@ -136,14 +137,12 @@ def _explanation(operation: GkeObject | None, pool: GkeObject | None) -> str:
     """Condition codes and messages, the operation's own error first; each once."""
     reasons = []
     if operation is not None:
-        reasons.append(
-            str((operation.get("error") or {}).get("message") or operation.get("statusMessage") or "")
-        )
+        reasons.append(str(part(operation, "error").get("message") or operation.get("statusMessage") or ""))
     if pool is not None:
         reasons.append(str(pool.get("statusMessage") or ""))
     conditions = [
-        *((operation or {}).get("nodepoolConditions") or ()),
-        *((pool or {}).get("conditions") or ()),
+        *parts(operation, "nodepoolConditions"),
+        *parts(pool, "conditions"),
     ]
     reasons += [_condition(each) for each in conditions]
     return "; ".join(dict.fromkeys(filter(None, reasons)))
@@ -168,5 +167,4 @@ def _accelerators(nodes: NodePool) -> dict[str, Any]:
 
 
 def _labels(pool: GkeObject) -> GkeObject:
-    labels: GkeObject = pool.get("config", {}).get("labels") or {}
-    return labels
+    return part(pool, "config", "labels")
