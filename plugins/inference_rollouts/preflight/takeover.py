@@ -10,10 +10,11 @@ from operator import attrgetter
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable
 from inference_rollouts.core.objects.api_groups import ATTACHED, NOT_ATTACHED, POOL_APIS
+from inference_rollouts.core.objects.crashes import OVER
 from inference_rollouts.core.objects.inference_pool import pod_labels
-from inference_rollouts.core.objects.k8s import K8sObject, labels_of, title_of
+from inference_rollouts.core.objects.k8s import K8sObject, labels_of, part, title_of
 from inference_rollouts.core.objects.readiness import picker_reference
-from inference_rollouts.core.objects.selectors import Labels, service_labels
+from inference_rollouts.core.objects.selectors import Labels, selects, service_labels, spelled
 from inference_rollouts.core.objects.takeover import Finding, Overlap, Verdict, overlaps, problems, shown
 from inference_rollouts.core.objects.workload_kinds import (
     NUMBERING,
@@ -52,7 +53,7 @@ def survey(cluster: Cluster, plan: PoolPlan, pool: K8sObject) -> Stable:
 
 
 def check_overlaps(cluster: Cluster, plan: PoolPlan, stable: Stable, manifests: Sequence[K8sObject]) -> None:
-    """Raises ClusterRefused where a selector chooses both stable's pods and the canary's."""
+    """Raises ClusterRefused where a selector chooses both stable's pods and the canary's, or others' too."""
     pools = [
         each
         for api in POOL_APIS
@@ -66,8 +67,37 @@ def check_overlaps(cluster: Cluster, plan: PoolPlan, stable: Stable, manifests: 
         *overlaps(map(_choosing, (*pools, *stable.workloads)), new, plan.canary),
         *overlaps(map(_choosing, made), stable.pods, plan.stable),
     ]
-    if found:
+    if found := [*found, *_strangers(cluster, made)]:
         raise ClusterRefused(found[0])
+
+
+def _strangers(cluster: Cluster, made: Sequence[K8sObject]) -> Iterator[str]:
+    """A sentence for what has pods that the canary's pool would choose, and is not the canary's.
+
+    They would get its requests, whoever they are: somebody's own trial, or a job.
+    """
+    own = {title_of(each): pod_selector(each) for each in made if is_workload(each)}
+    running, _ = workloads_of(cluster)
+    for pool in (each for each in made if not is_workload(each)):
+        selector = {"matchLabels": pod_labels(pool)}
+        others = [each for each in running if title_of(each) not in own and _has_pods(each, selector)]
+        pods = [
+            each
+            for each in cluster.select("v1", "Pod", pod_labels(pool))
+            if part(each, "status").get("phase") not in OVER
+            and not any(selects(chosen, labels_of(each)) for chosen in own.values())
+        ]
+        if titles := [title_of(each) for each in (*others, *pods)]:
+            more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
+            yield (
+                f"{title_of(pool)} selects its pods by {spelled(selector)}, which those of {titles[0]}{more} "
+                "have too: they would get the canary's requests. Give the canary's pods another value of "
+                "such a label."
+            )
+
+
+def _has_pods(workload: K8sObject, selector: K8sObject) -> bool:
+    return any(selects(selector, labels) for labels in labels_of_sorts(workload))
 
 
 def backends(

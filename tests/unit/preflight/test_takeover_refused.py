@@ -209,6 +209,43 @@ def test_a_workload_that_would_know_the_canary_s_pods_by_an_expression_is_refuse
         frozen(cluster)
 
 
+def test_a_canary_that_would_select_somebody_s_own_trial_is_refused() -> None:
+    """It has another name than what is made, and the label that the canary's pods would have."""
+    cluster = real_pool()
+    trial = copy.deepcopy(cluster.objects["Deployment", STABLE]["spec"])
+    trial["selector"] = {"matchLabels": {"app": CANARY}}
+    trial["template"]["metadata"]["labels"] = {"app": CANARY}
+    put(cluster, "apps/v1", "Deployment", "trial", trial)
+    words = (
+        f"InferencePool {CANARY} selects its pods by app={CANARY}, which those of Deployment trial have too"
+    )
+    refused(ClusterRefused, words, cluster, parse_plan({"name": "chat"} | SIX_LINES), servers=servers())
+
+
+def test_a_canary_that_would_select_a_pod_of_no_workload_is_refused(include: Path) -> None:
+    cluster = real_pool()
+    pod = {"metadata": {"name": "job-1", "labels": {"inference-pool": CANARY}}, "spec": {}}
+    cluster.put("v1", "Pod", pod | {"status": {"phase": "Running"}})
+    path = include / "manifests" / "10-deployment.yaml"
+    text = path.read_text()
+    for label in ("    matchLabels:\n      ", "      labels:\n        "):
+        assert label in text
+        text = text.replace(label, label + "own: 'yes'" + label.rpartition(":")[2])
+    path.write_text(text)
+    with pytest.raises(ClusterRefused, match="which those of Pod job-1 have too"):
+        of_templates(cluster)
+    cluster.objects["Pod", "job-1"]["status"]["phase"] = "Succeeded"
+    assert of_templates(cluster)
+
+
+def test_what_an_earlier_try_has_left_of_the_canary_is_its_own() -> None:
+    cluster = real_pool()
+    for manifest in frozen(cluster).manifests:
+        cluster.apply(manifest)
+    assert cluster.pods_of(CANARY)
+    assert frozen(cluster)
+
+
 # What clients notice.
 
 
