@@ -219,9 +219,10 @@ class Rollback(BaseOperator):
 
         def bring() -> Restored:
             now = time.time()
-            kept = partial(run.kind.kept_share, run, patient=now < began + RETURN_PATIENCE)
+            patient = now < began + RETURN_PATIENCE
+            kept = partial(run.kind.kept_share, run, patient=patient)
             try:
-                return bring_back(run.traffic.way_back, kept, ended.why, now)
+                return bring_back(run.traffic.way_back, kept, ended.why, now, patient=patient)
             except Exception:
                 run.traffic.way_back.watch("rollback")  # after the try: the traffic waits for no lease
                 raise

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
-from inference_rollouts.core.errors import StableUnavailable
+from inference_rollouts.core.errors import RolloutError, StableUnavailable
 from inference_rollouts.rollout.way_back import Restored, WayBack
 
+log = logging.getLogger(__name__)
 
-def bring_back(way_back: WayBack, kept_share: Callable[[int], int], why: str, now: float) -> Restored:
+
+def bring_back(
+    way_back: WayBack, kept_share: Callable[[int], int], why: str, now: float, *, patient: bool = True
+) -> Restored:
     """Put everything back as found. Raises StableUnavailable while stable cannot take all of it.
 
-    `kept_share` says what the canary, which has so many %, must keep of it for now.
+    `kept_share` says what the canary, which has so many %, must keep of it for now. Where it cannot say, as
+    pods may not be read or a pool was broken, all goes back: at once if that will not pass by itself, else
+    when it is waited for no longer (not `patient`).
     """
     claims = way_back.claims()
     percent = max((claim.percent for claim in claims), default=0)
-    if percent and not way_back.is_decided() and (kept := kept_share(percent)):
+    if percent and not way_back.is_decided() and (kept := _kept(way_back, kept_share, percent, patient)):
         way_back.hold(kept, why)
         raise StableUnavailable(
             f"{claims[0].stable} cannot take all of its traffic now, so {claims[0].canary} has {kept} % "
             "of it for the time being. This is tried again until stable can take all."
         )
     return way_back.restore(why, now)
+
+
+def _kept(way_back: WayBack, kept_share: Callable[[int], int], percent: int, patient: bool) -> int:
+    try:
+        return kept_share(percent)
+    except Exception as error:
+        if patient and not isinstance(error, RolloutError):
+            way_back.begin()
+            raise
+        log.warning("what stable can take is not known, so all of it goes back: %s", error)
+        return 0

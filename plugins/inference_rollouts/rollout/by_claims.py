@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.routing.claim import Claim
@@ -27,7 +28,8 @@ def end_by_claims(cluster: Cluster, way_back: WayBack, why: str, now: float) -> 
         complete(way_back, now)
         return Restored.COMMITTED
     patient = is_patient(claims, cluster.time())
-    return bring_back(way_back, lambda _: kept_by_claims(cluster, claims, patient=patient), why, now)
+    kept = partial(kept_by_claims, cluster, claims, patient=patient)
+    return bring_back(way_back, lambda _: kept(), why, now, patient=patient)
 
 
 def kept_by_claims(cluster: Cluster, claims: Sequence[Claim], *, patient: bool = True) -> int:

@@ -104,6 +104,16 @@ class WayBack:
         """Say that somebody sees to the way back."""
         Watcher(self.writer.cluster, holder(role)).look_at(self.targets, self.token)
 
+    def begin(self) -> None:
+        """Say on every object that it goes back: nothing is raised any more, and patience has begun to run.
+
+        Weights stay, and a promotion that was decided.
+        """
+        committed = self._committed()
+        if not _is_decided(committed):
+            with suppress(_CommittedMeanwhile):
+                self._try_each(partial(self._mark, committed))
+
     def is_decided(self) -> bool:
         """Whether the promotion was decided: one object was let go promoted, or all are committed."""
         return _is_decided(self._committed())

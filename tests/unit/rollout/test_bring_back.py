@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
+from operator import add
 
 import pytest
 
-from inference_rollouts.core.errors import StableUnavailable
+from inference_rollouts.core.errors import Forbidden, StableUnavailable
+from inference_rollouts.core.limits import RETURN_PATIENCE
 from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.core.routing.claim import Ending, Phase
 from inference_rollouts.rollout.bring_back import bring_back
+from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.way_back import Restored
 from tests.support.fake_cluster import FakeCluster
 from tests.support.plans import CANARY, STABLE
@@ -22,7 +26,7 @@ PICKER = {"name": "gone", "kind": "Service", "port": {"number": 9002}}
 
 def bring(step: Step, *, patient: bool = True) -> Restored:
     kept = partial(step.run.kind.kept_share, step.run, patient=patient)
-    return bring_back(step.run.traffic.way_back, kept, "an alarm", 9.0)
+    return bring_back(step.run.traffic.way_back, kept, "an alarm", 9.0, patient=patient)
 
 
 def lose(cluster: FakeCluster, pool: str, *numbers: int) -> None:
@@ -108,6 +112,42 @@ def test_what_waits_in_a_canary_that_hangs_keeps_nothing_there() -> None:
     assert bring(step) is Restored.DONE, "three pods carried everything before"
 
 
+@pytest.mark.parametrize("pool", [STABLE, CANARY])
+def test_a_pool_that_somebody_broke_keeps_nothing_on_the_canary(pool: str) -> None:
+    """It says nothing of its pods, and will not by itself."""
+    step = Step()
+    step.cluster.objects["InferencePool", pool]["spec"]["selector"] = {}
+    assert bring(step) is Restored.DONE
+    assert step.cluster.weights() == {STABLE: 1}
+
+
+def test_pods_that_may_not_be_read_are_waited_for_with_patience_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A right that was taken away may not come back."""
+    step = Step()
+    monkeypatch.setattr(step.cluster, "select", _forbidden)
+    with pytest.raises(Forbidden):
+        bring(step)
+    assert [claim.phase for claim in step.run.traffic.claims()] == [Phase.RETURNING]
+    assert step.cluster.weights() == {STABLE: 50, CANARY: 50}
+    assert bring(step, patient=False) is Restored.DONE
+    assert step.cluster.weights() == {STABLE: 1}
+
+
+def test_a_guardian_is_as_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its patience begins with its first try, whatever that could do."""
+    step, now = Step(), time.time()
+    step.cluster.clock = lambda: now
+    monkeypatch.setattr(step.cluster, "select", _forbidden)
+    end = partial(end_by_claims, step.cluster, step.run.traffic.way_back, "nobody drove it", now)
+    for later in (0.0, RETURN_PATIENCE - 1):
+        step.cluster.clock = partial(add, now, later)
+        with pytest.raises(Forbidden):
+            end()
+    step.cluster.clock = lambda: now + RETURN_PATIENCE + 1
+    assert end() is Restored.DONE
+    assert step.cluster.weights() == {STABLE: 1}
+
+
 class TestTheReflex:
     def alarmed(self, *lost: int) -> Step:
         step = Step()
@@ -190,6 +230,10 @@ class TestSize:
         with pytest.raises(StableUnavailable):
             bring(step)
         assert step.cluster.weights() == {STABLE: 50, CANARY: 50}
+
+
+def _forbidden(*_: object) -> object:
+    raise Forbidden("GET", "/api/v1/pods", 403, "pods is forbidden")
 
 
 def _silent(*_: object) -> object:
