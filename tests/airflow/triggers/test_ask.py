@@ -195,8 +195,9 @@ def test_a_canary_that_was_taken_off_gets_no_weight_by_a_late_yes(asked: Asked) 
     assert asked.step.cluster.weights() == {STABLE: 1, CANARY: 0}
 
 
-def test_the_end_of_a_question_is_one_of_the_clock_that_all_have_in_common() -> None:
+def test_the_end_of_a_question_is_one_of_the_clock_that_all_have_in_common(asked: Asked) -> None:
     """Our own, an hour behind it, shows an hour less by then."""
     end = datetime(2026, 11, 28, 12, tzinfo=UTC)
-    assert Patience(end).until(0.0, 3600.0) == datetime(2026, 11, 28, 11, tzinfo=UTC)
-    assert Patience(None).until(0.0, 3600.0) is None
+    helm, now = asked.step.observer().helm, end.timestamp()
+    assert Patience(end, 60.0).until(helm, now, 3600.0) == datetime(2026, 11, 28, 11, tzinfo=UTC)
+    assert Patience(None, 60.0).until(helm, now, 3600.0) is None
