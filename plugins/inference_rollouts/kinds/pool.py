@@ -167,6 +167,8 @@ class PoolRollout:
         if stable.available and stable.pods >= run.frozen.stable_pods:
             return 0
         bring_back_size(run.cluster, self.plan.name, self.plan.stable, run.frozen.stable_pods)
+        if not (stable.available and canary.available):
+            return kept_share(stable, canary, percent, run.frozen.stable_pods)
         needed = pods_for_all(run.clients, run.frozen, run.in_flight)
         if needed is None:
             needed = run.frozen.stable_pods if patient else stable.pods

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference_rollouts.clients.kubernetes import Reader
+from inference_rollouts.core.objects.inference_pool import pod_labels
 from inference_rollouts.core.objects.k8s import K8sObject, part
 from inference_rollouts.core.objects.readiness import picker_reference, ready_pods
 from inference_rollouts.core.serving.availability import Availability, Picker, availability
@@ -19,6 +20,8 @@ def availability_of(
     live = find_pool(cluster, pool)
     if live is None:
         return Availability(False, 0, f"There is no InferencePool {pool}.")
+    if not pod_labels(live):
+        return Availability(False, 0, f"InferencePool {pool} selects pods by nothing.")
     ready = ready_pods(pods_of(cluster, pool) if pods is None else pods)
     return availability(pool, len(ready), _picker(cluster, live), needed)
 

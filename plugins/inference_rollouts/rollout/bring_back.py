@@ -17,8 +17,8 @@ def bring_back(
     """Put everything back as found. Raises StableUnavailable while stable cannot take all of it.
 
     `kept_share` says what the canary, which has so many %, must keep of it for now. Where it cannot say, as
-    pods may not be read or a pool was broken, all goes back: at once if that will not pass by itself, else
-    when it is waited for no longer (not `patient`).
+    pods may not be read, all goes back: at once if that will not pass by itself, else when it is waited for
+    no longer (not `patient`).
     """
     claims = way_back.claims()
     percent = max((claim.percent for claim in claims), default=0)
