@@ -45,6 +45,7 @@ PRIOR_NOISE = 0.1  # standard deviation of one arm's log odds assumed at first..
 PRIOR_MOST = 3.0  # ...adding so much dispersion at most: a canary that fails at once is seen at once
 PACE = 0.4  # of what is tolerated of a latency is its own: 3 % of time where 8 % are
 CHI2_CHANCE = math.sqrt(2.0)  # what chance may add to one test's square: its standard deviation...
+WINDOW_CHANCE = 2 * CHI2_CHANCE  # ...two of them in a window by itself, as there are many...
 FALL_CHANCE = 2 * math.sqrt(5.0)  # ...and to one pair's: two of them, as the largest of all stretches counts
 
 
@@ -159,10 +160,14 @@ def kappa(
 def _in_this_window(n_c: Integers, n_b: Integers, scattered: Scattered) -> Array:
     """By how many times this window's canary count scatters more than chance has it, from the pods of both
     arms: the less traffic an arm has, the more of that is its own."""
-    canary = _beyond_chance(scattered.canary_chi2, scattered.canary_df) / np.maximum(scattered.canary_df, 1)
-    stable = _beyond_chance(scattered.chi2, scattered.df) / np.maximum(scattered.df, 1)
+    canary = _in_one_window(scattered.canary_chi2, scattered.canary_df)
+    stable = _in_one_window(scattered.chi2, scattered.df)
     beyond = (n_b * canary + n_c * stable) / np.maximum(n_c + n_b, 1)
     return np.asarray(np.minimum(1 + beyond, WINDOW_MOST))
+
+
+def _in_one_window(squares: Array, tests: Array) -> Array:
+    return _beyond_chance(squares, tests, WINDOW_CHANCE) / np.maximum(tests, 1)
 
 
 def between_pods(known: Dispersion, each: Array | float = 1.0) -> Array:

@@ -1,6 +1,7 @@
 """Tempering: what counts as noise, and what does not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,19 @@ def test_a_burst_in_one_pod_of_the_canary_is_one_surprise() -> None:
     assert burst == pytest.approx(0.1)
     assert alike > 1 / 4
     assert of_stable[0] == pytest.approx(alike)
+
+
+def test_what_chance_scatters_in_one_window_costs_little_of_what_it_tells() -> None:
+    rng, windows = np.random.default_rng(1), 20_000
+    n_c, n_b, bad = (np.full(windows, n) for n in (1000, 9000, 100))
+    none, three = np.zeros(windows), np.full(windows, 3.0)
+    known = nothing_known(windows)
+    many = 1e6 * np.ones(windows)
+    known = replace(known, chi2=many, df=many, weighed=many, pairs=1e6 * np.ones(known.pairs.shape))
+    pods = Scattered(rng.chisquare(3, windows), three, none, none, rng.chisquare(3, windows), three)
+    kappa = kappa_of(known, n_c, n_b, bad, pods=pods)
+    assert 0.96 < kappa.mean() < 1
+    assert (kappa > 0.999).mean() > 0.9
 
 
 def pearson(n: int, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
