@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_rollouts.core.judging import evidence, overdispersion
 from inference_rollouts.core.judging.evidence import Array, Integers
@@ -31,8 +32,10 @@ CREDIT = 2 / 3  # of the evidence for a canary that is asked for: more of it ear
 OWN = 0.25  # of the evidence for a rate is that of its own counts, the rest that of all rates together
 AGAINST = 2.0  # times what its own counts of the last step say against it is taken off the rest
 TOLERANCES = 2.0  # of times that are tolerated the margin has at least: what is tolerated is to pass
-AT_ONCE = 2.0  # nats of a window in which all that the canary got is bad count whole...
-CAUSES = 5.0  # ...and a fifth of what is beyond: no pod differs, so many surprises look like one
+GROUP = 5.0  # requests that may share a cause, before it is known how many do
+BY_CHANCE = 0.01  # or more likely: that in such groups all that the canary got in a window is bad...
+AT_ONCE = 2.0  # ...and so many nats of what the window says count whole, of what is beyond...
+REST = 0.2  # ...this part
 FIRST_KAPPA = 0.5  # of tests of one arm's share, before any window
 
 
@@ -175,14 +178,21 @@ def _alarm_gains(
     )
     beyond = beyond_tolerance(rules, worse, ratios[..., tried : tried + 1], no_worse)
     comparisons = np.concatenate([worse, beyond], axis=-2)
-    all_bad = np.tile((bad[0] == n[0]) & (n[0] > 0), 2)[..., None]
-    at_once = np.where(all_bad, _of_one_cause(comparisons), comparisons)
-    return np.concatenate([at_once, shares * before[..., limited, :]], axis=-2)
+    few = np.tile(_few_groups(n, bad), 2)[..., None]
+    told = np.where(few, _at_once(comparisons), comparisons)
+    return np.concatenate([told, shares * before[..., limited, :]], axis=-2)
 
 
-def _of_one_cause(gains: Array) -> Array:
-    """Where all is bad no gain is below 0, so E stays an e-process when less of them counts."""
-    return np.minimum(gains, AT_ONCE) + np.maximum(gains - AT_ONCE, 0.0) / CAUSES
+def _few_groups(n: Integers, bad: Integers) -> NDArray[np.bool_]:
+    """Cells in which, by what both arms had together, as many groups as the canary got may all be bad by
+    chance: none of its pods would differ, so the window could not tell many surprises from a few."""
+    share = bad.sum(axis=0) / np.maximum(n.sum(axis=0), 1)
+    return np.asarray(share ** (n[0] / GROUP) > BY_CHANCE)
+
+
+def _at_once(gains: Array) -> Array:
+    """Less of what speaks against the canary counts, so E stays an e-process; more never counts less."""
+    return np.minimum(gains, AT_ONCE) + REST * np.maximum(gains - AT_ONCE, 0.0)
 
 
 def beyond_tolerance(rules: Rules, worse: Array, within: Array, no_worse: Array) -> Array:

@@ -1,4 +1,4 @@
-"""A window in which all that the canary got is bad: its pods cannot tell many surprises from one."""
+"""A window in which all that the canary got may be bad by chance: its pods could not tell many surprises."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from inference_rollouts.core.judging.evidence import Array
 from inference_rollouts.core.judging.judge import Verdict
 from inference_rollouts.core.judging.overdispersion import Scattered
 from inference_rollouts.core.judging.rules import rules_of
-from inference_rollouts.core.judging.running import AT_ONCE, CAUSES
+from inference_rollouts.core.judging.running import AT_ONCE, REST
 from tests.support.judging import SET, counted, judged, policy, window
 
 RULES = rules_of(policy(), SET)
@@ -33,8 +33,11 @@ def exact(canary: tuple[int, int], stable: tuple[int, int]) -> Array:
     return np.asarray(evidence.odds_increments(n_c, x_c, n_b, x_b, effects[None], np.array([null]))[0])
 
 
-def test_a_good_request_among_them_and_all_counts_whole() -> None:
-    canary, stable = (30, 29), (250, 125)
+@pytest.mark.parametrize(("canary", "stable"), [((30, 15), (250, 25)), ((80, 80), (250, 125))])
+def test_where_chance_would_hardly_make_all_bad_all_counts_whole(
+    canary: tuple[int, int], stable: tuple[int, int]
+) -> None:
+    """Groups of five: six of which 14 % are bad, sixteen of which 62 % are."""
     np.testing.assert_allclose(gains(canary, stable), exact(canary, stable))
 
 
@@ -50,8 +53,14 @@ def test_of_a_surprise_a_part_counts() -> None:
     surprising = whole > AT_ONCE
     assert surprising.sum() >= 3
     np.testing.assert_allclose(
-        gains((30, 30), (250, 125))[surprising], AT_ONCE + (whole[surprising] - AT_ONCE) / CAUSES
+        gains((30, 30), (250, 125))[surprising], AT_ONCE + REST * (whole[surprising] - AT_ONCE)
     )
+
+
+def test_a_worse_canary_never_has_less_against_it() -> None:
+    """As many bad ones of both together: 155."""
+    told = np.array([gains((30, bad), (250, 155 - bad)) for bad in range(31)])
+    assert (np.diff(told, axis=0) > 0).all()
 
 
 def test_a_canary_that_answers_nothing_is_seen_within_two_windows() -> None:
