@@ -46,6 +46,7 @@ FORBIDDEN_FOR = 60.0  # after which a 403 is called a missing right
 
 WRITE_DEADLINE = 120.0  # within which a task's write must have worked; the way back has none
 RETURN_PATIENCE = 300.0  # for which a stable pool that became smaller is waited for if nobody knows the load
+REFUSAL_LASTS = 15.0  # for which a refusal to read pods is asked again, before the way back does without
 UNDO_WATCH = 300.0  # for which guardrails watch what an undone promotion sent back; then it stays there
 REFLEX_DEADLINE = 300.0  # for which an alarm's own write is tried; after it the rollback task goes on
 WRITE_ATTEMPTS = 5  # status updates of a gateway race with us; five lost races in a row are no coincidence

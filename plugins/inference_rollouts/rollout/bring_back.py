@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
-from inference_rollouts.core.errors import RolloutError, StableUnavailable
+from inference_rollouts.core.errors import Forbidden, RolloutError, StableUnavailable
+from inference_rollouts.core.limits import REFUSAL_LASTS
+from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.way_back import Restored, WayBack
 
 log = logging.getLogger(__name__)
@@ -16,9 +19,9 @@ def bring_back(
 ) -> Restored:
     """Put everything back as found. Raises StableUnavailable while stable cannot take all of it.
 
-    `kept_share` says what the canary, which has so many %, must keep of it for now. Where it cannot say, as
-    pods may not be read, all goes back: at once if that will not pass by itself, else when it is waited for
-    no longer (not `patient`).
+    `kept_share` says what the canary, which has so many %, must keep of it for now. Where it cannot say, all
+    goes back: at once if that will not pass by itself; where pods may not be read, when that is waited for no
+    longer (not `patient`). What passes is tried again: else stable might get traffic that it cannot take.
     """
     claims = way_back.claims()
     percent = max((claim.percent for claim in claims), default=0)
@@ -34,9 +37,20 @@ def bring_back(
 def _kept(way_back: WayBack, kept_share: Callable[[int], int], percent: int, patient: bool) -> int:
     try:
         return kept_share(percent)
-    except Exception as error:
-        if patient and not isinstance(error, RolloutError):
-            way_back.begin()
-            raise
+    except RolloutError as error:
         log.warning("what stable can take is not known, so all of it goes back: %s", error)
+        return 0
+    except Exception as error:
+        way_back.begin()
+        if patient or not isinstance(error, Forbidden):
+            raise
+        return _refused_for_good(kept_share, percent)
+
+
+def _refused_for_good(kept_share: Callable[[int], int], percent: int) -> int:
+    """As `kept_share` says, unless pods may not be read for REFUSAL_LASTS either: 0."""
+    try:
+        return until(time.time() + REFUSAL_LASTS)(kept_share, percent)
+    except Forbidden as error:
+        log.warning("what stable can take may not be known, so all of it goes back: %s", error)
         return 0

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from operator import add
+from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import Forbidden, StableUnavailable
+from inference_rollouts.core.errors import ClusterUnavailable, Forbidden, StableUnavailable
 from inference_rollouts.core.limits import RETURN_PATIENCE
 from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.core.routing.claim import Ending, Phase
@@ -123,6 +124,39 @@ def test_a_canary_that_somebody_broke_keeps_nothing() -> None:
     assert step.cluster.weights() == {STABLE: 1}
 
 
+@pytest.fixture
+def refused_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference_rollouts.rollout.bring_back.REFUSAL_LASTS", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (Forbidden("GET", "/api/v1/pods", 403, "not synced yet"), StableUnavailable),
+        (ClusterUnavailable("GET", "/api/v1/pods", 503, "starting"), ClusterUnavailable),
+    ],
+)
+def test_one_refusal_sends_nothing_to_a_pool_without_pods_however_long_it_was_waited_for(
+    error: ClusterUnavailable, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Step()
+    lose(step.cluster, STABLE)
+    with pytest.raises(StableUnavailable):
+        bring(step, patient=False)
+    select, errors = step.cluster.select, [error]
+
+    def refused_once(*asked: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return select(*asked)
+
+    monkeypatch.setattr(step.cluster, "select", refused_once)
+    with pytest.raises(raised):
+        bring(step, patient=False)
+    assert step.cluster.weights() == {STABLE: 0, CANARY: 100}
+
+
+@pytest.mark.usefixtures("refused_for_good")
 def test_pods_that_may_not_be_read_are_waited_for_with_patience_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A right that was taken away may not come back."""
     step = Step()
@@ -135,6 +169,7 @@ def test_pods_that_may_not_be_read_are_waited_for_with_patience_only(monkeypatch
     assert step.cluster.weights() == {STABLE: 1}
 
 
+@pytest.mark.usefixtures("refused_for_good")
 def test_a_guardian_is_as_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its patience begins with its first try, whatever that could do."""
     step, now = Step(), time.time()
