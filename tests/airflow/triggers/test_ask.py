@@ -144,24 +144,25 @@ def test_silence_is_no_answer_while_it_is_paused(asked: Asked, person: Person) -
     assert event_of(asked.trigger())["chosen_options"] == ["Go on"]
 
 
-def test_who_goes_on_waiting_after_a_pause_knows_what_it_took(asked: Asked, person: Person) -> None:
-    """A triggerer that takes over knows the question as it was put, before the pause."""
+def paused_for_ten_minutes(asked: Asked) -> None:
+    """Somebody did, and resumed it since."""
     cluster = asked.step.cluster
     for ago, what in ((1000.0, "pause"), (400.0, "resume")):
         cluster.clock = lambda ago=ago: time.time() - ago  # type: ignore[misc]
         wheel(asked).give(what, "anna", "lunch")
     cluster.clock = time.time
+
+
+def test_who_goes_on_waiting_after_a_pause_knows_what_it_took(asked: Asked, person: Person) -> None:
+    """A triggerer that takes over knows the question as it was put, before the pause."""
+    paused_for_ten_minutes(asked)
     asked.patience = -60.0
     person.choice, person.patience = "Go on", 20
     assert event_of(asked.trigger())["chosen_options"] == ["Go on"]
 
 
 def test_silence_after_a_pause_is_silence_in_the_end(asked: Asked, person: Person) -> None:
-    cluster = asked.step.cluster
-    for ago, what in ((1000.0, "pause"), (400.0, "resume")):
-        cluster.clock = lambda ago=ago: time.time() - ago  # type: ignore[misc]
-        wheel(asked).give(what, "anna", "lunch")
-    cluster.clock = time.time
+    paused_for_ten_minutes(asked)
     asked.patience = -601.0
     assert event_of(asked.trigger())["chosen_options"] == ["Roll back"]
 

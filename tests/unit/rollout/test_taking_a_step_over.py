@@ -10,6 +10,7 @@ from inference_rollouts.core.errors import ClusterUnavailable
 from inference_rollouts.core.judging.decision_record import replay, windows_in
 from inference_rollouts.core.routing.watch import SEEN
 from inference_rollouts.rollout.guardian import Guardian
+from inference_rollouts.rollout.step_observer import StepObserver
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
 from tests.support.plans import CANARY, STABLE
@@ -59,13 +60,19 @@ def remember(monkeypatch: pytest.MonkeyPatch, store: FakePrometheus) -> None:
     monkeypatch.setattr(store, "query", remembered)
 
 
-def test_pods_of_both_arms_that_went_away_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def replaced_while_observed(monkeypatch: pytest.MonkeyPatch) -> tuple[Scene, StepObserver]:
+    """Six seconds were observed before all pods of both arms were replaced; and who observed."""
     scene = Scene(monkeypatch, guardrails={"restarts": 99})
     stays = scene.step.observer()
     for second in range(6):
         scene.observe(stays, second)
     for pool in (CANARY, STABLE):
         scene.replace(pool)
+    return scene, stays
+
+
+def test_pods_of_both_arms_that_went_away_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, stays = replaced_while_observed(monkeypatch)
     comes = scene.step.observer()
     for second in range(6, 9):
         known, seen = scene.observe(stays, second), scene.observe(comes, second)
@@ -177,12 +184,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
 
 
 def test_pods_that_were_heard_of_late_count_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = Scene(monkeypatch, guardrails={"restarts": 99})
-    stays = scene.step.observer()
-    for second in range(6):
-        scene.observe(stays, second)
-    for pool in (CANARY, STABLE):
-        scene.replace(pool)
+    scene, stays = replaced_while_observed(monkeypatch)
     known = scene.observe(stays, 6), scene.observe(stays, 7)
     refusing(monkeypatch, 1)
     comes = scene.step.observer()
