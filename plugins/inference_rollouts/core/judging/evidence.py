@@ -11,7 +11,7 @@ drift that both arms share cancels exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,10 @@ SHARE_RATIOS = (0.75, 0.5, 0.25, 0.05)
 """Shares mixed as alternatives to "not negligible", as ratios."""
 
 _SMALL = 256  # factorials up to here come from a table
-_NARROW = 2048  # values that a sum may run over for all of a cell's effects together, in blocks...
-_BLOCK = 32  # ...of so many...
-_RANGE = 690.0  # ...whose powers may span so many nats, as doubles do
-_SMOOTH = 16.0  # standard deviations from here on are summed in strides
+_NARROW = 2048  # values that a sum may run over for all of a cell's effects together
+_BLOCK = 32  # values that are summed relative to the first of them...
+_RANGE = 690.0  # ...as long as they differ by no more nats than doubles do
+_SMOOTH = 12.0  # standard deviations from here on are summed in strides
 _STRIDE = 0.7  # standard deviations that a stride is long
 _GRID = np.arange(-15, 16)  # strides: ten standard deviations to either side
 _CHUNK = 1 << 20  # array elements worked on at once
@@ -48,86 +48,80 @@ def log_mean(n_c: Integers, n_b: Integers, bad: Integers, deltas: Array) -> Arra
     does not grow with the counts: a narrow support is summed whole, a wide one about the mode of each effect.
     What a cell gets is, to the last bit, the same whatever cells are beside it.
     """
+    table = np.stack([n_c, n_b, bad]).astype(np.float64)
     first, last = np.maximum(0, bad - n_b), np.minimum(n_c, bad)
-    out = np.empty(deltas.shape)
-    wide = (last - first >= _NARROW) | (_BLOCK * np.abs(deltas).max(axis=1) >= _RANGE)
-    blocks = (last - first) // _BLOCK + 1
-    for rows in _chunks(np.flatnonzero(~wide), _BLOCK * blocks):
-        out[rows] = _in_blocks(n_c[rows], n_b[rows], bad[rows], deltas[rows], first[rows], blocks[rows])
-    canary, stable, both = (np.repeat(counts[wide], deltas.shape[1]) for counts in (n_c, n_b, bad))
-    out[wide] = _about_modes(canary, stable, both, deltas[wide].ravel()).reshape(-1, deltas.shape[1])
+    steepest = log(_ratio(table, first)) + np.maximum(deltas.max(axis=1), 0.0)
+    narrow = (last - first < _NARROW) & (_BLOCK * steepest < _RANGE)
+    if narrow.all():
+        return _in_blocks(table, deltas, first, last)
+    out, wide, effects = np.empty(deltas.shape), ~narrow, deltas.shape[1]
+    out[narrow] = _in_blocks(table[:, narrow], deltas[narrow], first[narrow], last[narrow])
+    modes = _about_modes(np.repeat(table[:, wide], effects, axis=1), deltas[wide].ravel())
+    out[wide] = modes.reshape(-1, effects)
     return out
 
 
-def _in_blocks(
-    n_c: Integers, n_b: Integers, bad: Integers, deltas: Array, first: Integers, blocks: Integers
-) -> Array:
-    """ln M from `first` on: of each block a polynomial in exp(delta), by Horner's rule.
+def _ratio(table: Array, s: Array) -> Array:
+    """C(n_c, s) C(n_b, bad - s) of s + 1 over that of s, for each column (n_c, n_b, bad): 0 at the last s."""
+    n_c, n_b, bad = table
+    return np.asarray((n_c - s) * (bad - s) / ((s + 1) * (n_b - bad + 1 + s)))
 
-    All terms are positive, so rounding does not grow; what underflows is e^-45 of the sum, or less.
+
+def _in_blocks(table: Array, deltas: Array, first: Integers, last: Integers) -> Array:
+    """ln M from the values `first` to `last`, or a few more."""
+    blocks = (last - first) // _BLOCK + 1
+    parts = _chunks(_BLOCK * blocks)
+    return np.concatenate([_of_blocks(table[:, p], deltas[p], first[p], blocks[p]) for p in parts])
+
+
+def _of_blocks(table: Array, deltas: Array, first: Integers, blocks: Integers) -> Array:
+    """ln M of so many blocks from `first` on: of each a polynomial in exp(delta), by Horner's rule.
+
+    All terms are positive, so rounding does not grow; what underflows is e^-500 of its block, or less.
     """
     begins = np.cumsum(blocks) - blocks
     cell = np.repeat(np.arange(len(blocks)), blocks)
-    start = first[cell] + _BLOCK * (np.arange(len(cell)) - begins[cell])
-    last = np.minimum(np.minimum(n_c, bad)[cell], start + _BLOCK - 1)
-    log_ways = _log_ways(n_c[cell], n_b[cell], bad[cell], start, last)
-    most = log_ways.max(axis=1, keepdims=True)
-    ways, odds, total = np.exp(log_ways - most), np.exp(deltas)[cell], np.zeros((len(cell), deltas.shape[1]))
-    for power in reversed(range(ways.shape[1])):
+    start = (first - _BLOCK * begins)[cell] + _BLOCK * np.arange(len(cell))
+    own, effects = table[:, cell], np.take(deltas.T, cell, axis=1)
+    ways = np.ones((_BLOCK, len(cell)))
+    np.cumprod(_ratio(own, start + np.arange(_BLOCK - 1)[:, None]), axis=0, out=ways[1:])
+    odds, total = np.exp(effects), np.zeros(effects.shape)
+    for each in ways[::-1]:
         total *= odds
-        total += ways[:, power, None]
-    parts = np.log(total) + most + deltas[cell] * start[:, None]
-    top = np.maximum.reduceat(parts, begins, axis=0)
-    return np.asarray(np.log(np.add.reduceat(np.exp(parts - top[cell]), begins, axis=0)) + top)
+        total += each
+    parts = np.log(total) + _log_ways(own, start) + effects * start
+    top = np.maximum.reduceat(parts, begins, axis=1)
+    return np.asarray(np.log(np.add.reduceat(np.exp(parts - top[:, cell]), begins, axis=1)) + top).T
 
 
-def _about_modes(n_c: Integers, n_b: Integers, bad: Integers, delta: Array) -> Array:
+def _about_modes(table: Array, delta: Array) -> Array:
     """ln M of one delta a cell, from the values near the mean.
 
     The count is distributed as a sum of independent yes-or-noes (its generating function has real roots only:
     Vatutin and Mikhailov 1982), so Bernstein's inequality bounds what lies beyond `reach` by e^-39.
     """
+    n_c, n_b, bad = table
     mean, variance = tendency(n_c, n_b, bad, np.exp(delta))
-    reach = 26 + 9 * np.sqrt(variance)
-    first = np.maximum(np.maximum(0, bad - n_b), np.floor(mean - reach).astype(np.int64))
-    last = np.minimum(np.minimum(n_c, bad), np.ceil(mean + reach).astype(np.int64))
-    smooth = variance >= _SMOOTH**2
+    smooth = np.flatnonzero(variance >= _SMOOTH**2)
     out = np.empty(delta.shape)
-    for rows in _chunks(np.flatnonzero(~smooth), last - first):
-        log_ways = _log_ways(n_c[rows], n_b[rows], bad[rows], first[rows], last[rows])
-        s = first[rows, None] + np.arange(log_ways.shape[1])
-        out[rows] = _log_sum_in_turn(log_ways + delta[rows, None] * s)
-    for rows in _chunks(np.flatnonzero(smooth), np.full(len(delta), len(_GRID))):
-        out[rows] = _strided(n_c[rows], n_b[rows], bad[rows], delta[rows], mean[rows], variance[rows])
+    for part in _chunks(np.full(len(smooth), 4 * len(_GRID))):
+        rows = smooth[part]
+        out[rows] = _strided(table[:, rows], delta[rows], mean[rows], variance[rows])
+    if len(rough := np.flatnonzero(variance < _SMOOTH**2)):
+        reach = 26 + 9 * np.sqrt(variance)
+        first = np.maximum(np.maximum(0, bad - n_b), np.floor(mean - reach))[rough].astype(np.int64)
+        last = np.minimum(np.minimum(n_c, bad), np.ceil(mean + reach))[rough].astype(np.int64)
+        out[rough] = _in_blocks(table[:, rough], delta[rough, None], first, last)[:, 0]
     return out
 
 
-def _log_ways(n_c: Integers, n_b: Integers, bad: Integers, first: Integers, last: Integers) -> Array:
-    """ln C(n_c, s) C(n_b, bad - s) from `first` on, minus infinity beyond `last`: cells x values of s.
-
-    Each follows from the one before by a ratio of whole numbers.
-    """
-    s = first[:, None] + np.arange(int((last - first).max()) + 1)
-    canary, left = n_c[:, None] - s[:, :-1], bad[:, None] - s[:, :-1]
-    ratio = (canary / s[:, 1:]) * (left / (n_b[:, None] - left + 1))
-    ratio = np.where(s[:, 1:] <= last[:, None], ratio, 0.0)
-    start = log_choose(n_c, first) + log_choose(n_b, bad - first)
-    return np.concatenate([start[:, None], start[:, None] + np.cumsum(log(ratio), axis=1)], axis=1)
+def _chunks(costs: Integers) -> list[slice]:
+    """Neighbours that cost about _CHUNK together."""
+    edges = [0, *(np.flatnonzero(np.diff(np.cumsum(costs) // _CHUNK)) + 1).tolist(), len(costs)]
+    return list(map(slice, edges, edges[1:]))
 
 
-def _chunks(rows: Integers, widths: Integers) -> Iterator[Integers]:
-    """`rows` from the narrowest to the widest, in parts of at most _CHUNK elements when padded."""
-    rows = rows[np.argsort(widths[rows], kind="stable")]
-    while len(rows):
-        cost = np.arange(1, len(rows) + 1) * (widths[rows] + 1)
-        end = max(1, int(np.searchsorted(cost, _CHUNK)))
-        yield rows[:end]
-        rows = rows[end:]
-
-
-def _strided(
-    n_c: Integers, n_b: Integers, bad: Integers, delta: Array, mean: Array, variance: Array
-) -> Array:
+def _strided(table: Array, delta: Array, mean: Array, variance: Array) -> Array:
     """ln M from every h-th term, times h, where h is at most 0.7 standard deviations sigma.
 
     By Poisson's summation formula that is exact up to the characteristic function at multiples of 2 pi / h,
@@ -135,35 +129,39 @@ def _strided(
     are taken relative to the one at the mean, by Stirling's formula for each of the table's four counts; none
     of them ends within the grid, since sigma^2 = 1 / (sum of 1 / count) is below the least.
     """
-    stride = np.floor(_STRIDE * np.sqrt(variance)).astype(np.int64)
-    middle = np.rint(mean).astype(np.int64)
+    n_c, n_b, bad = table
+    stride, middle = np.floor(_STRIDE * np.sqrt(variance)), np.rint(mean)
     counts = np.stack([middle, n_c - middle, bad - middle, n_b - bad + middle])[:, :, None]
     signs = np.array([1, -1, -1, 1])[:, None, None]
     step = stride[:, None] * _GRID
     moved = counts + signs * step
     slope = delta[:, None] - (signs * np.log(counts)).sum(axis=0)
     ways = (moved + 0.5) * np.log1p(signs * step / counts) + _stirling(moved) - _stirling(counts)
-    at_middle = log_choose(n_c, middle) + log_choose(n_b, bad - middle) + delta * middle
-    return at_middle + np.log(stride) + log_sum(slope * step - ways.sum(axis=0))
+    at_middle = _log_ways(table, middle) + delta * middle
+    return np.asarray(at_middle + np.log(stride * np.exp(slope * step - ways.sum(axis=0)).sum(axis=1)))
+
+
+def _log_ways(table: Array, s: Array) -> Array:
+    """ln C(n_c, s) C(n_b, bad - s)."""
+    return np.asarray(log_choose(table[:2], np.stack([s, table[2] - s])).sum(axis=0))
 
 
 def log_choose(n: Integers, k: Integers) -> Array:
     """ln C(n, k). The large parts of its three factorials are joined, so that nothing cancels."""
-    return _rest(n) - _rest(k) - _rest(n - k) - _k_log_share(k, n) - _k_log_share(n - k, n)
-
-
-def _k_log_share(k: Integers, n: Integers) -> Array:
-    return np.asarray(k * np.log(np.maximum(k, 1) / np.maximum(n, 1)))
+    parts = np.stack([k, n - k])
+    large = parts * np.log(np.maximum(parts, 1) / np.maximum(n, 1))
+    return np.asarray(_rest(n) - (_rest(parts) + large).sum(axis=0))
 
 
 def _rest(k: Integers) -> Array:
     """ln k! - (k ln k - k): from a table, by Stirling's series beyond it."""
-    x = np.maximum(k, _SMALL).astype(float)
-    return np.where(k < _SMALL, _REST[np.minimum(k, _SMALL - 1)], 0.5 * np.log(2 * np.pi * x) + _stirling(x))
+    x = np.maximum(k, _SMALL)
+    tabled = _REST[np.minimum(k, _SMALL - 1).astype(np.int64)]
+    return np.where(k < _SMALL, tabled, 0.5 * np.log(2 * np.pi * x) + _stirling(x))
 
 
 def _stirling(x: Integers) -> Array:
-    """What ln x! is more than its leading part ln(sqrt(2 pi x) (x / e)^x); to 1e-15 from 256 on."""
+    """What ln x! is more than its leading part ln(sqrt(2 pi x) (x / e)^x); to 2e-14 from 144 on."""
     inverse = 1.0 / x
     return np.asarray(inverse * (1 / 12 - inverse * inverse / 360))
 
@@ -173,17 +171,7 @@ _REST = np.array([math.lgamma(k + 1) - (k * math.log(k) - k if k else 0) for k i
 
 def log_sum(terms: Array) -> Array:
     """ln sum exp over the last axis; minus infinity where nothing is summed."""
-    top = np.max(terms, axis=-1, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
-        total: Array = np.log(np.sum(np.exp(terms - top), axis=-1)) + top[..., 0]
-    return total
-
-
-def _log_sum_in_turn(terms: Array) -> Array:
-    """The same, term by term, so that what is minus infinity behind the last changes no bit of it."""
-    top = terms.max(axis=-1, keepdims=True)
-    return np.asarray(np.log(np.cumsum(np.exp(terms - top), axis=-1)[..., -1]) + top[..., 0])
+    return np.asarray(np.logaddexp.reduce(terms, axis=-1))
 
 
 def odds_increments(

@@ -53,7 +53,8 @@ def _log(value: Fraction) -> float:
 @pytest.mark.parametrize(
     ("n_c", "n_b", "bad"),
     [
-        (2000, 2000, 500),  # deviations about 16, where strides begin
+        (3000, 300_000, 15_000),  # deviations of 11.8 and 12.2, about where strides begin
+        (3000, 300_000, 16_000),
         (2100, 2100, 520),
         (1030, 40_000, 41_000),  # all but a few are bad
         (300, 40_000, 20_000),  # the canary's support ends near the mode on both sides
@@ -69,6 +70,13 @@ def test_strides_leave_nothing_out(n_c: int, n_b: int, bad: int, odds: Fraction)
     delta = math.log(odds)
     means = evidence.log_mean(np.array([n_c]), np.array([n_b]), np.array([bad]), np.array([[delta]]))
     assert means[0, 0] == pytest.approx(summed_in_decimals(n_c, n_b, bad, Decimal(delta)), abs=1e-10)
+
+
+@pytest.mark.parametrize("odds", [Fraction(1, 3), Fraction(10**6)])
+def test_ways_may_grow_beyond_doubles_within_a_block(odds: Fraction) -> None:
+    n_c, n_b, bad, delta = 3_000_000, 1000, 1000, math.log(odds)
+    means = evidence.log_mean(np.array([n_c]), np.array([n_b]), np.array([bad]), np.array([[delta]]))
+    assert means[0, 0] == pytest.approx(summed_in_decimals(n_c, n_b, bad, Decimal(delta)), rel=1e-13)
 
 
 def summed_in_decimals(n_c: int, n_b: int, bad: int, delta: Decimal) -> float:
