@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from inference_rollouts.core.errors import Forbidden, RolloutError, StableUnavailable
+from inference_rollouts.core.errors import Forbidden, RolloutError, RouteDrift, StableUnavailable
 from inference_rollouts.core.limits import REFUSAL_LASTS
+from inference_rollouts.core.routing.claim import Claim
+from inference_rollouts.rollout.availability import availability_of
 from inference_rollouts.rollout.retrying import until
 from inference_rollouts.rollout.way_back import Restored, WayBack
 
@@ -31,7 +33,28 @@ def bring_back(
             f"{claims[0].stable} cannot take all of its traffic now, so {claims[0].canary} has {kept} % "
             "of it for the time being. This is tried again until stable can take all."
         )
+    try:
+        return way_back.restore(why, now)
+    except RouteDrift:
+        if not (lost := _lost(way_back, claims)):
+            raise
+    way_back.retreat(f"{lost} It goes back whoever set these weights: {why}")
     return way_back.restore(why, now)
+
+
+def _lost(way_back: WayBack, claims: Sequence[Claim]) -> str:
+    """Why what the canary gets is lost, while stable can take it; empty where it is not, or nobody knows."""
+    guard = next((claim.guard for claim in claims if claim.guard), None)
+    if guard is None or guard.stable_pool == guard.canary_pool:
+        return ""
+    try:
+        stable, canary = (
+            availability_of(way_back.writer.cluster, pool) for pool in (guard.stable_pool, guard.canary_pool)
+        )
+    except Exception as error:
+        log.warning("whether the canary can take what it gets is not known: %s", error)
+        return ""
+    return canary.sentence if stable.available and not canary.available else ""
 
 
 def _kept(way_back: WayBack, kept_share: Callable[[int], int], percent: int, patient: bool) -> int:

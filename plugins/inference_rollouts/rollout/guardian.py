@@ -15,7 +15,7 @@ from functools import partial
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.clients.read_once import ReadOnce
-from inference_rollouts.core.errors import PassingError, PrometheusUnavailable, RolloutError
+from inference_rollouts.core.errors import PassingError, PrometheusUnavailable, RolloutError, RouteDrift
 from inference_rollouts.core.judging.guardrails import guardrails, harms
 from inference_rollouts.core.judging.judgement import Opinion, worst
 from inference_rollouts.core.judging.policy import STORM_WINDOWS
@@ -25,6 +25,7 @@ from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.reporting.series import Closed, Reading, reading_of
 from inference_rollouts.core.reporting.status import status_of
 from inference_rollouts.core.routing.claim import Claim, Guard, read_ending
+from inference_rollouts.core.routing.drift import leads_to
 from inference_rollouts.core.routing.duty import Duty, duty, why_ended
 from inference_rollouts.core.routing.undo import is_undone
 from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, renewed_lease, watch_of
@@ -75,6 +76,12 @@ class Guarded:
     def percent(self) -> int:
         """The most that the canary has of one object's traffic, or of copies of it."""
         return max((max(claim.percent, claim.mirror) for claim in self.claims), default=0)
+
+    @property
+    def serves(self) -> bool:
+        """Whether the canary has requests, or copies of them, whoever gave it those."""
+        led = (leads_to(each.obj, each.claim, each.claim.canary) for each in self.claimed if each.claim)
+        return bool(self.percent) or any(led)
 
     @property
     def known(self) -> tuple[Claim, str]:
@@ -201,8 +208,7 @@ class Guardian:
         try:
             if not self._take(rollout, what):
                 return False, None
-            alarm = self._watch(rollout) if what is Duty.WATCH or is_undone(rollout.claims) else ""
-            return True, self._end(rollout, alarm) if alarm or what is Duty.END else None
+            return True, self._see_to(rollout, what)
         except RolloutError as error:
             self._tell_once(rollout.objects[0], "RolloutStuck", f"{rollout}: {error}")
         except PassingError as error:
@@ -210,6 +216,21 @@ class Guardian:
         except Exception:
             log.exception("%s", rollout)
         return True, None
+
+    def _see_to(self, rollout: Guarded, what: Duty) -> Ended | None:
+        """Watch it, or end it. What cannot go back because others changed it is watched as long as it stands.
+
+        Raises what `_watch` and `_end` raise.
+        """
+        if what is Duty.WATCH or is_undone(rollout.claims):
+            alarm = self._watch(rollout)
+            return self._end(rollout, alarm) if alarm or what is Duty.END else None
+        try:
+            return self._end(rollout, "")
+        except RouteDrift:
+            if not (alarm := self._watch(rollout)):
+                raise
+        return self._end(rollout, alarm)
 
     def _take(self, rollout: Guarded, what: Duty) -> bool:
         """Hold the leases; False when somebody else was faster. To end a rollout also those of others."""
@@ -244,7 +265,7 @@ class Guardian:
     def _watch(self, rollout: Guarded) -> str:
         """Look at a rollout. An alarm takes its traffic away; the reason, empty if there is none."""
         guard = next((claim.guard for claim in rollout.claims if claim.guard), None)
-        if guard is None or not rollout.percent:
+        if guard is None or not rollout.serves:
             return ""
         since = max(claim.since for claim in rollout.claims)
         crashes = crashes_since(since, (watch.seen for watch in rollout.watches if watch))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import ClusterUnavailable, Forbidden, StableUnavailable
+from inference_rollouts.core.errors import ClusterUnavailable, Forbidden, RouteDrift, StableUnavailable
 from inference_rollouts.core.limits import RETURN_PATIENCE
 from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.core.routing.claim import Ending, Phase
@@ -183,6 +183,51 @@ def test_a_guardian_is_as_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     step.cluster.clock = lambda: now + RETURN_PATIENCE + 1
     assert end() is Restored.DONE
     assert step.cluster.weights() == {STABLE: 1}
+
+
+class TestWeightsThatOthersSet:
+    """They stay as long as what they lead to can take it."""
+
+    def drifted(self) -> Step:
+        step = Step()
+        step.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 7
+        return step
+
+    def test_what_they_give_to_a_canary_that_can_take_nothing_goes_back(self) -> None:
+        step = self.drifted()
+        with pytest.raises(RouteDrift):
+            bring(step)
+        assert step.cluster.weights() == {STABLE: 7, CANARY: 50}
+        lose(step.cluster, CANARY)
+        assert bring(step) is Restored.DONE
+        assert set(step.cluster.weights()) == {STABLE}
+
+    def test_what_they_give_to_a_stable_pool_that_can_take_nothing_goes_to_the_canary_for_the_time(
+        self,
+    ) -> None:
+        step = self.drifted()
+        lose(step.cluster, STABLE)
+        with pytest.raises(StableUnavailable):
+            bring(step)
+        assert step.cluster.weights() == {STABLE: 0, CANARY: 100}
+        step.cluster.scale(STABLE, 3)
+        assert bring(step) is Restored.DONE
+        assert step.cluster.weights() == {STABLE: 1}
+
+    def test_where_they_give_stable_nothing_nothing_is_lost_and_they_stay(self) -> None:
+        step = self.drifted()
+        step.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 0
+        lose(step.cluster, STABLE)
+        with pytest.raises(RouteDrift):
+            bring(step)
+        assert step.cluster.weights() == {STABLE: 0, CANARY: 50}
+
+    def test_where_both_can_take_nothing_they_stay(self) -> None:
+        step = self.drifted()
+        lose(step.cluster, STABLE)
+        lose(step.cluster, CANARY)
+        with pytest.raises(RouteDrift):
+            bring(step)
 
 
 class TestTheReflex:

@@ -193,6 +193,21 @@ def test_weights_that_others_set_are_left_and_told_once() -> None:
     assert "was changed by" in told
 
 
+@pytest.mark.parametrize("upto", [0, 1])
+def test_weights_that_others_set_are_watched_as_long_as_they_stand(upto: int) -> None:
+    """It cannot end the rollout, and nobody else sees what becomes of what the canary gets."""
+    scene = Scene(upto=upto)
+    for each in scene.cluster.route["spec"]["rules"][0]["backendRefs"]:
+        each["weight"] = 40
+    assert not scene.after(7200).ended
+    scene.prometheus.failing[CANARY] = 1.0
+    [ended] = [ended for _ in range(6) for ended in scene.after(5).ended]
+    assert "storm of" in ended.why
+    assert ended.alarm
+    assert set(scene.cluster.weights()) == {STABLE}
+    assert CLAIM not in scene.cluster.notes()
+
+
 def test_a_store_that_does_not_answer_is_no_alarm() -> None:
     scene = Scene()
     scene.prometheus.down = True

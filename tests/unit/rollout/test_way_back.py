@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from inference_rollouts.core.routing.claim import CLAIM, Phase, Standing, read_c
 from inference_rollouts.rollout.claims import claimed_objects, way_back_of
 from inference_rollouts.rollout.retrying import without_end
 from inference_rollouts.rollout.way_back import Restored, WayBack
+from tests.support.routes import ref
 from tests.support.traffic_world import CANARY, STABLE, Fate, Killed, Passing, Run, World, shares
 
 
@@ -33,6 +35,13 @@ def at_the_end(routes: int = 1) -> tuple[World, Run]:
     run.shift(3)
     run.pass_(3)
     return world, run
+
+
+def become(world: World, paths: list[str]) -> None:
+    """Somebody makes other rules of the one that moves: with these paths, else as it is."""
+    rules = world.objects["route-0"]["spec"]["rules"]
+    ours = rules.pop()
+    rules += [copy.deepcopy(ours) | {"matches": [{"path": {"type": "Exact", "value": p}}]} for p in paths]
 
 
 def restore(run: Run) -> Restored:
@@ -154,9 +163,45 @@ class TestRestoring:
         assert shares(world.objects["route-0"]) == {STABLE: 1}
         assert restore(run) is Restored.DONE
 
-    def test_a_rule_that_somebody_made_another_with_the_canary_in_it_is_not_let_go(self) -> None:
+    @pytest.mark.parametrize("paths", [["/v1"], ["/v1", "/v2"]])
+    def test_after_an_alarm_what_somebody_made_of_our_rule_goes_back_too(self, paths: list[str]) -> None:
         world, run = at_half()
-        world.objects["route-0"]["spec"]["rules"][1]["matches"][0]["path"]["value"] = "/v1"
+        become(world, paths)
+        run.alarm(2)
+        assert restore(run) is Restored.DONE
+        _, *made = world.objects["route-0"]["spec"]["rules"]
+        assert [rule["backendRefs"] for rule in made] == [[ref(STABLE, 60)]] * len(paths)
+
+    def test_after_an_alarm_the_one_that_two_of_ours_became_goes_back_too(self) -> None:
+        world = World(1)
+        rules = world.objects["route-0"]["spec"]["rules"]
+        rules.append(copy.deepcopy(rules[1]) | {"matches": [{"path": {"type": "Exact", "value": "/v2"}}]})
+        run = Run(world, "token")
+        for act in (run.attach, run.pass_):
+            act(0)
+        run.shift(1)
+        _, first, second = world.objects["route-0"]["spec"]["rules"]
+        first["matches"] += second["matches"]
+        del world.objects["route-0"]["spec"]["rules"][2]
+        run.alarm(1)
+        assert restore(run) is Restored.DONE
+        assert [rule["backendRefs"] for rule in world.objects["route-0"]["spec"]["rules"]][1:] == [
+            [ref(STABLE, 60)]
+        ]
+
+    def test_where_our_rule_is_there_one_like_it_is_somebody_elses(self) -> None:
+        world, run = at_half()
+        rules = world.objects["route-0"]["spec"]["rules"]
+        theirs = copy.deepcopy(rules[1]) | {"matches": [{"path": {"type": "Exact", "value": "/v1"}}]}
+        rules.insert(0, theirs)
+        run.alarm(2)
+        assert restore(run) is Restored.DONE
+        assert world.objects["route-0"]["spec"]["rules"][0] == theirs
+
+    def test_a_rule_that_somebody_made_another_for_the_canary_alone_is_not_let_go(self) -> None:
+        world, run = at_half()
+        become(world, ["/v1"])
+        del world.objects["route-0"]["spec"]["rules"][1]["backendRefs"][0]
         run.alarm(2)
         with pytest.raises(RouteDrift, match="gone"):
             restore(run)

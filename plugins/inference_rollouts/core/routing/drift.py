@@ -153,6 +153,29 @@ def is_as_found(obj: K8sObject, claim: Claim) -> bool:
     )
 
 
+def strays(obj: K8sObject, claim: Claim) -> list[Located]:
+    """What others made of a rule of ours that is gone: rules that we do not know, with both our pools.
+
+    One that matches something else now, or was split in two, or merged. Where all of ours are there a rule
+    like them is somebody else's.
+    """
+    located = locate(obj, claim)
+    gone = [place for place in claim.places if place not in [each.place for each in located]]
+    known, spelling = {each.path for each in located}, spelling_of(obj)
+    return [
+        Located(gone[0], path, rule)
+        for path, rule in rules_of(obj).items()
+        if gone and path not in known
+        if {claim.stable, claim.canary} <= set(names_of(entries_of(obj, rule), spelling))
+    ]
+
+
+def leads_to(obj: K8sObject, claim: Claim, name: str) -> bool:
+    """Whether a rule of ours, or what others made of it, sends requests to `name` now."""
+    rules = [each.rule for each in (*locate(obj, claim), *strays(obj, claim))]
+    return any(name in carrying(entries_of(obj, rule), spelling_of(obj)) for rule in rules)
+
+
 def may_be_astray(obj: K8sObject, claim: Claim) -> bool:
     """Whether a rule that the rollout moves is gone, and one that it does not know leads to the canary."""
     located = locate(obj, claim)

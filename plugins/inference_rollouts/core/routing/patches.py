@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from inference_rollouts.core.errors import RouteRefused
+from inference_rollouts.core.errors import RouteDrift, RouteRefused
 from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, part, title_of
 from inference_rollouts.core.routing.claim import (
     CLAIM,
@@ -30,8 +30,10 @@ from inference_rollouts.core.routing.drift import (
     expected_entries,
     expected_filters,
     in_order,
+    leads_to,
     locate,
     mirrored_to,
+    strays,
     untouched,
 )
 from inference_rollouts.core.routing.rules import entries_of, spelling_of
@@ -120,11 +122,18 @@ def hold_patch(obj: K8sObject, claim: Claim, kept: int) -> Patch:
     """Let the canary keep `kept` % on the way back, while stable cannot take it.
 
     Raises RouteDrift unless all is as we left it, or an alarm has moved our weights whatever stands beside.
+    What others gave to a stable pool that can take nothing (`kept` is 100) is lost, so that goes to the
+    canary, too.
     """
     if claim.alarm:
         return retreat_patch(obj, claim, kept)
-    in_order(obj, claim)
     held = claim.returning().with_(percent=still_kept(claim, kept), mirror=0)
+    try:
+        in_order(obj, claim)
+    except RouteDrift:
+        if kept < 100 or not leads_to(obj, claim, claim.stable):
+            raise
+        return [*_rewrite(obj, held), *_each_rule(obj, claim, lambda each: _rescued(obj, each, claim))]
     return [*_rewrite(obj, held), *_set_rules(obj, claim, held)]
 
 
@@ -211,8 +220,8 @@ def _set_rules(obj: K8sObject, claim: Claim, moved: Claim) -> Iterator[dict[str,
 def _each_rule(
     obj: K8sObject, claim: Claim, entries: Callable[[Located], Entries]
 ) -> Iterator[dict[str, Any]]:
-    """The rules that are still there with these entries, and with our mirror taken out."""
-    for each in locate(obj, claim):
+    """The rules, or what others made of those that are gone, with these entries and without our mirror."""
+    for each in (*locate(obj, claim), *strays(obj, claim)):
         yield _test(each.path, each.rule)
         yield from _set_entries(obj, each, entries(each))
         if claim.mirror and (filters := _without_mirror(each, claim)) is not None:
@@ -266,6 +275,17 @@ def _pair_at(obj: K8sObject, each: Located, claim: Claim, percent: int) -> Entri
     split = {claim.stable: both - moved, claim.canary: moved}
     pair = [entry for entry in wanted if entry[spelling.name] in split]
     return _merged(obj, each.rule, with_weights(pair, split, spelling) if both else pair, claim)
+
+
+def _rescued(obj: K8sObject, each: Located, claim: Claim) -> Entries:
+    """The list with all that our two have together on the canary: as we would set it, if others' are so."""
+    spelling, live = spelling_of(obj), entries_of(obj, each.rule)
+    wanted = at_percent(each.place.found, claim.stable, claim.canary, 100, spelling)
+    ours = claim.stable, claim.canary
+    beside, expected = (
+        [pair for pair in carried(obj, entries) if pair[0] not in ours] for entries in (live, wanted)
+    )
+    return _merged(obj, each.rule, wanted, claim) if beside == expected else _pair_at(obj, each, claim, 100)
 
 
 def _as_found(obj: K8sObject, each: Located, claim: Claim) -> Entries:
