@@ -28,7 +28,14 @@ from inference_rollouts.core.routing.claim import Claim, Guard, read_ending
 from inference_rollouts.core.routing.drift import leads_to
 from inference_rollouts.core.routing.duty import Duty, duty, why_ended
 from inference_rollouts.core.routing.undo import is_undone
-from inference_rollouts.core.routing.watch import LEASES, Watch, lease_name, renewed_lease, watch_of
+from inference_rollouts.core.routing.watch import (
+    LEASES,
+    Watch,
+    lease_name,
+    lease_seconds,
+    renewed_lease,
+    watch_of,
+)
 from inference_rollouts.core.routing.weights import Target, target_of
 from inference_rollouts.core.run.guard import limits_of, read_storm_watch
 from inference_rollouts.core.run.memory import crashes_since
@@ -366,7 +373,12 @@ class Guardian:
 def _rollouts(claimed: Sequence[Claimed], leases: Mapping[str, K8sObject]) -> Iterator[Guarded]:
     """What is claimed, by rollout. A lease that speaks of another one says nothing of this."""
     for token, members in by_token(claimed).items():
-        watches = (watch_of(leases.get(lease_name(each.target))) for each in members)
+        watches = (_watch_on(each, leases) for each in members)
         yield Guarded(
             token, tuple(members), tuple(w if w and w.token in ("", token) else None for w in watches)
         )
+
+
+def _watch_on(each: Claimed, leases: Mapping[str, K8sObject]) -> Watch | None:
+    assert each.claim
+    return watch_of(leases.get(lease_name(each.target)), lease_seconds(each.claim))

@@ -79,6 +79,25 @@ def test_what_nobody_watches_any_more_it_watches_and_says_so() -> None:
     assert scene.cluster.weights() == {STABLE: 50, CANARY: 50}
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("renewTime", "2099-01-01T00:00:00.000000Z"),
+        ("leaseDurationSeconds", 2_000_000_000),
+        ("holderIdentity", None),
+        ("renewTime", None),
+    ],
+)
+def test_a_lease_that_somebody_edited_or_another_clock_wrote_keeps_it_from_watching_for_no_longer(
+    field: str, value: Any
+) -> None:
+    scene = Scene()
+    scene.cluster.objects["Lease", LEASE]["spec"][field] = value
+    scene.cluster.scale(CANARY, 0)
+    assert scene.after(LEASE_SECONDS + 1).ended
+    assert scene.as_found
+
+
 def test_whoever_watches_for_airflow_takes_the_lease_back() -> None:
     scene = Scene()
     scene.after(LEASE_SECONDS + 1)

@@ -93,8 +93,9 @@ class Watch:
     seen: str = ""
 
     def is_fresh(self, now: float) -> bool:
-        """Whether somebody watches at `now`."""
-        return bool(self.holder) and now < self.until
+        """Whether somebody watches at `now`. Nobody does who has said so at a time that is yet to come: that
+        was another clock, or somebody's edit."""
+        return bool(self.holder) and self.renewed - LEASE_SECONDS <= now < self.until
 
 
 def watched_by(watch: Watch | None, now: float) -> str:
@@ -114,8 +115,11 @@ def lease_name(target: Target) -> str:
     return f"{name[: LONGEST_NAME - 17].rstrip('-.')}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def watch_of(lease: K8sObject | None) -> Watch | None:
-    """What a Lease says; None where there is none, or it says nothing of use."""
+def watch_of(lease: K8sObject | None, longest: float = math.inf) -> Watch | None:
+    """What a Lease says; None where there is none, or it says nothing of use.
+
+    It counts for `longest` seconds at most, whatever somebody made of how long it lasts.
+    """
     spec = part(lease, "spec")
     renewed = moment(spec.get("renewTime"))
     if lease is None or renewed is None:
@@ -126,7 +130,7 @@ def watch_of(lease: K8sObject | None) -> Watch | None:
         token=annotations_of(lease).get(TOKEN, ""),
         acquired=moment(spec.get("acquireTime")) or renewed,
         renewed=renewed,
-        until=renewed + (seconds if isinstance(seconds, int) else LEASE_SECONDS),
+        until=renewed + min(longest, seconds if isinstance(seconds, int) else LEASE_SECONDS),
         version=str(lease["metadata"].get("resourceVersion", "")),
         progress=_progress_on(lease),
         seen=annotations_of(lease).get(SEEN, ""),
