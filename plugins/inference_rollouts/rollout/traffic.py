@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClaimLost
+from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.reporting.status import status_of
@@ -219,10 +219,25 @@ class Traffic:
         if not written.wrote:
             return None
         claim = self._own(written.obj)
+        if written.answered and before:
+            self._require_raised(target, written.obj, claim, before)
         weights, status = drift.weights_now(written.obj, claim), status_of([claim]).headline
         mirrored = f", {step.mirror} % mirrored to {self.plan.canary}" if step.mirror else ""
         self._tell(written.obj, "WeightShifted", f"{status}; weights are {weights}{mirrored}")
         return before
+
+    def _require_raised(self, target: Target, obj: K8sObject, claim: Claim, before: Claim) -> None:
+        """Raises RouteDrift where the cluster has made something else of a raise, which is taken back."""
+        try:
+            drift.in_order(obj, claim)
+        except RouteDrift as error:
+            self.writer.write(target, lambda live: self._taken_back(live, claim, before))
+            raise drift.altered(obj, claim, drift.weights_now(obj, claim)) from error
+
+    def _taken_back(self, obj: K8sObject, claim: Claim, before: Claim) -> Patch:
+        if (live := self._own(obj)) != claim:
+            raise ClaimLost(f"{live.owner.run} went on in another task meanwhile.")
+        return patches.take_back_patch(obj, claim, before)
 
     def _begun(self, index: int, known: Collection[Target]) -> dict[Target, Claim]:
         """What else an earlier try has raised to this step, as it was: like those that it left behind."""

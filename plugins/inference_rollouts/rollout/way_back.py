@@ -19,7 +19,14 @@ from inference_rollouts.core.limits import WRITE_ATTEMPTS
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.routing import patches
 from inference_rollouts.core.routing.claim import Claim, Ending, Phase, ended, read_claim, read_ending
-from inference_rollouts.core.routing.drift import in_order, is_as_found, may_be_astray
+from inference_rollouts.core.routing.drift import (
+    altered,
+    in_order,
+    is_as_found,
+    is_let_go,
+    may_be_astray,
+    weights_found,
+)
 from inference_rollouts.core.routing.patches import Patch, ending_of
 from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.rollout.floors import settle_floors, settle_others
@@ -136,14 +143,15 @@ class WayBack:
 
     def restore_one(self, target: Target, why: str, now: float, *, untried: bool = False) -> Restored:
         """The same for one object that no other depends on; `untried`: the canary has not begun."""
-        done = Restored.NOTHING
+        done, was = Restored.NOTHING, None
 
         def decide(obj: K8sObject) -> Patch:
-            nonlocal done
+            nonlocal done, was
             claim = self._claim(obj)
             if claim is None:
                 done = _ENDED[ended(obj, self.token)]
                 return []
+            was = obj
             before = read_ending(obj)
             last = ending_of(claim, Ending.RESTORED, now, why, untried=untried, before=before)
             done = Restored.DONE
@@ -155,9 +163,28 @@ class WayBack:
             return patches.release_patch(obj, last)
 
         written = self.writer.write(target, decide)
+        if written.answered and was:
+            self._require_restored(target, written.obj, was)
         if written.wrote:
             self.writer.tell(written.obj, "RolledBack", f"weights restored as found: {why}", warning=True)
         return done
+
+    def _require_restored(self, target: Target, obj: K8sObject, was: K8sObject) -> None:
+        """Raises RouteDrift where the cluster has made something else of a restoring patch.
+
+        It stays claimed then, lest it is called restored.
+        """
+        claim = self._claim(was)
+        if claim is None or is_let_go(obj, claim):
+            return
+        back = claim.returning()
+
+        def decide(live: K8sObject) -> Patch:
+            done = ended(live, self.token) is None or read_claim(live) is not None
+            return [] if done else patches.claim_again_patch(live, back, was)
+
+        self.writer.write(target, decide)
+        raise altered(obj, claim, f"the weights as found, {weights_found(was, claim)}")
 
     def _retreat(self, target: Target, why: str, kept: int) -> None:
         def decide(obj: K8sObject) -> Patch:

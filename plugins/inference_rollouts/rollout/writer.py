@@ -21,10 +21,14 @@ Decide = Callable[[K8sObject], Patch]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An object after a write, and whether there was one."""
+    """An object after a write, and whether there was one; `answered`: it is what that very write made of it.
+
+    Where the answer was lost it was read later, and others may have written since.
+    """
 
     obj: K8sObject
     wrote: bool
+    answered: bool = False
 
 
 @dataclass(slots=True)
@@ -45,7 +49,8 @@ class Writer:
             if not (patch := decide(obj)):
                 return Written(obj, wrote=False)
             try:
-                return Written(self.cluster.patch(target.api, target.kind, target.name, patch), wrote=True)
+                obj = self.cluster.patch(target.api, target.kind, target.name, patch)
+                return Written(obj, wrote=True, answered=True)
             except PatchRefused:
                 if attempt == WRITE_ATTEMPTS:
                     raise

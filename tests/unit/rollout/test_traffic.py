@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -330,3 +332,68 @@ class TestSeveralRoutes:
         with pytest.raises(RouteDrift):
             run.traffic.way_back.restore("x", 9.0)
         assert without_ending(world.objects[SECOND]) == without_ending(world.found[SECOND])
+
+
+class TestAdmission:
+    """Webhooks and policies that make something else of what a rollout writes."""
+
+    def makes(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any], Any], object]
+    ) -> None:
+        """Of each write it makes a `change`, which is given the spec before."""
+        patch = world.objects.patch
+
+        def admitted(name: str, ops: list[dict[str, Any]]) -> dict[str, Any]:
+            before = copy.deepcopy(world.objects[name]["spec"])
+            patch(name, ops)
+            world.objects.edit(name, lambda obj: change(obj, before))
+            return world.objects[name]
+
+        monkeypatch.setattr(world.objects, "patch", admitted)
+
+    def test_a_raise_of_which_it_makes_another_is_taken_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        world, run = attached(2, 1)
+        before = specs(world)
+
+        def clamp(obj: dict[str, Any], _: object) -> None:
+            if obj["metadata"]["name"] == SECOND and shares(obj)[CANARY] > Fraction(1, 5):
+                obj["spec"]["rules"][1]["backendRefs"][1]["weight"] = 1
+
+        self.makes(world, monkeypatch, clamp)
+        with pytest.raises(
+            RouteDrift, match=r"webhook or policy .*: it makes llm-pool 50, new 1 of llm-pool"
+        ):
+            run.shift(2)
+        assert specs(world) == before
+        assert percents(run) == [20, 20]
+        run.rollback()
+        assert exactly_as_found(world)
+
+    def test_what_others_write_while_an_answer_is_lost_is_not_taken_back(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world, run = attached(1, 1)
+        self.makes(world, monkeypatch, lambda obj, _: touch(obj))
+        world.fates = [*[Fate.FINE] * CALLS, Fate.LOST]  # the switch is read, too
+        run.shift(2)
+        assert weights(world)[1]["weight"] == 9
+
+    @pytest.mark.parametrize("alarmed", [False, True])
+    def test_what_it_keeps_from_being_restored_is_not_called_so_and_goes_back_when_it_can(
+        self, monkeypatch: pytest.MonkeyPatch, *, alarmed: bool
+    ) -> None:
+        world, run = attached(1, 1)
+        with monkeypatch.context() as patched:
+            self.makes(world, patched, lambda obj, before: obj.update(spec=before))
+            if alarmed:
+                run.alarm(1)
+            with pytest.raises(RouteDrift, match="new 20 of the weights as found, llm-pool 60"):
+                run.rollback()
+            assert run.traffic.standings() == [Standing.CLAIMED]
+            assert "RolledBack" not in world.events
+        run.rollback()
+        assert world.as_found(FIRST)
+
+
+def touch(obj: dict[str, Any]) -> None:
+    obj["spec"]["rules"][1]["backendRefs"][1]["weight"] = 9

@@ -208,6 +208,20 @@ def mirrored_to(place: Place, claim: Claim) -> dict[str, Any]:
     return plain | {"name": claim.canary}
 
 
+def altered(obj: K8sObject, claim: Claim, wanted: str) -> RouteDrift:
+    """The error of a write that the cluster took, and made something else of."""
+    now = _described(obj, [entries_of(obj, each.rule) for each in locate(obj, claim)]) or "gone"
+    return RouteDrift(
+        f"A webhook or policy of the cluster changes what this rollout writes to {title_of(obj)}: it makes "
+        f"{now} of {wanted}. Exempt the field manager {OWNER} from it."
+    )
+
+
+def is_let_go(obj: K8sObject, claim: Claim) -> bool:
+    """Whether a write that was to put everything back has done so."""
+    return not leads_to(obj, claim, claim.canary) and (claim.alarm or is_as_found(obj, claim))
+
+
 def weights_now(obj: K8sObject, claim: Claim) -> str:
     """What the rollout has set, for people."""
     return _described(obj, [expected_entries(obj, place, claim) for place in claim.places])

@@ -82,6 +82,27 @@ def shift_patch(obj: K8sObject, claim: Claim, moved: Claim) -> Patch:
     return [*_rewrite(obj, moved), *_set_rules(obj, claim, moved)]
 
 
+def take_back_patch(obj: K8sObject, claim: Claim, before: Claim) -> Patch:
+    """Be where `before` says again, after a raise of which the cluster made something else."""
+
+    def entries(each: Located) -> Entries:
+        return _merged(obj, each.rule, expected_entries(obj, each.place, before), claim)
+
+    return [*_rewrite(obj, before.with_(mirror=0)), *_each_rule(obj, claim, entries)]
+
+
+def claim_again_patch(obj: K8sObject, claim: Claim, before: K8sObject) -> Patch:
+    """Hold what was just let go, with the claim that it had `before`; weights stay."""
+    ending = annotations_of(before).get(ENDING)
+    key = _annotation(ENDING)
+    return [
+        _test("/metadata/uid", obj["metadata"]["uid"]),
+        _test(key, annotations_of(obj).get(ENDING)),
+        _add(_annotation(CLAIM), claim.to_json()),
+        {"op": "remove", "path": key} if ending is None else _add(key, ending),
+    ]
+
+
 def permit_patch(obj: K8sObject, claim: Claim, permission: Permission, next_move_by: float) -> Patch:
     """Remember the verdict that allows the next raise."""
     return _rewrite(obj, claim.with_(verdict=permission, next_move_by=next_move_by))
