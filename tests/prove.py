@@ -30,6 +30,10 @@ MUTANTS: dict[str, dict[str, object]] = {
     "without the promotion's permission": {f"{ROLLOUT}.traffic.require_promotion": lambda *_: None},
     "without marks": {f"{ROLLOUT}.way_back.WayBack._mark": lambda *_: None},
     "without reading back": {f"{ROLLOUT}.way_back.ended": lambda *_: None},
+    "without what others made of a rule": {f"{ROUTING}.patches.strays": lambda *_: []},
+    "without a look at what others set": {f"{ROLLOUT}.bring_back._lost": lambda *_: "",
+                                          f"{ROLLOUT}.guardian.RouteDrift": KeyError},
+    "leases of any time": {f"{ROUTING}.watch.Watch.is_fresh": lambda watch, now: now < watch.until},
     "rules by their place": {f"{ROUTING}.drift.rules_like": lambda obj, name, matches: ["/spec/rules/1"]},
 }  # fmt: skip
 

@@ -91,7 +91,7 @@ class LiveObjects(Objects):
         return len(self.cluster.select(GATEWAY_API, "HTTPRoute"))
 
     def create(self, obj: dict[str, Any]) -> None:
-        meta = {"name": obj["metadata"]["name"]}
+        meta = {key: obj["metadata"][key] for key in ("name", "annotations") if key in obj["metadata"]}
         self.server.ok("POST", self.path, obj | {"metadata": meta})
 
     def patch(self, name: str, patch: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import PassingError, RolloutError
 from inference_rollouts.core.objects.k8s import annotations_of
 from inference_rollouts.core.routing.claim import CLAIM
+from inference_rollouts.core.routing.drift import leads_to
 from inference_rollouts.rollout.guardian import Guardian
 from inference_rollouts.rollout.switch import put_back, throw
 from tests.support.route_objects import Change, MemoryObjects, Objects
@@ -68,9 +69,12 @@ def schedules(number: int, **more: Any) -> settings:
 class TrafficMachine(RuleBasedStateMachine):
     """Three tries (two of one run, one of another Airflow) over one or two routes."""
 
-    @initialize(routes=st.integers(1, 2), others=st.sampled_from([0, 40]), guarded=st.booleans())
-    def begin(self, routes: int, others: int, guarded: bool) -> None:
+    @initialize(
+        routes=st.integers(1, 2), others=st.sampled_from([0, 40]), guarded=st.booleans(), dies=st.booleans()
+    )
+    def begin(self, routes: int, others: int, guarded: bool, dies: bool) -> None:
         self.guarded = guarded  # at last by a guardian alone, all of Airflow gone
+        self.dies = dies  # the canary does before that
         self.world = World(routes, others, self.no_objects())
         self.runs = [Run(self.world, token) for token in ("first", "second", "elsewhere")]
         self.world.runs = self.runs
@@ -221,6 +225,54 @@ class TrafficMachine(RuleBasedStateMachine):
         if name in self.world.objects:
             self.world.objects.remove(name)
 
+    @rule(name=NAMES, copies=st.integers(1, 2))
+    def somebody_makes_other_rules_of_ours(self, name: str, copies: int) -> None:
+        """It matches something else from then on, or is split in two."""
+
+        def change(obj: dict[str, Any]) -> None:
+            if (ours := our_rule(obj)) is None or CLAIM not in annotations_of(obj):
+                return
+            self.world.drifted.add(name)
+            paths = [[{"path": {"type": "Exact", "value": f"/{number}"}}] for number in range(copies)]
+            made = [copy.deepcopy(ours) | {"matches": matches} for matches in paths]
+            obj["spec"]["rules"] = [rule for rule in obj["spec"]["rules"] if rule is not ours] + made
+
+        self.edit(name, change)
+
+    @rule(name=NAMES, whole=st.booleans())
+    def somebody_makes_a_route_anew(self, name: str, whole: bool) -> None:
+        """As it is, or as it is in a repository, which knows of no rollout."""
+        if name not in self.world.objects:
+            return
+        obj = copy.deepcopy(self.world.objects[name])
+        if not whole:
+            obj["spec"] = copy.deepcopy(self.world.found[name]["spec"])
+            obj["metadata"].pop("annotations", None)
+            self.world.drifted.add(name)
+        self.world.objects.remove(name)
+        self.world.objects.create(obj | {"metadata": obj["metadata"] | {"uid": f"{name}-{self.anew()}"}})
+
+    def anew(self) -> int:
+        self.made = getattr(self, "made", 0) + 1
+        return self.made
+
+    @rule(
+        name=NAMES,
+        field=st.sampled_from(["renewTime", "leaseDurationSeconds", "holderIdentity", "all"]),
+        value=st.sampled_from(["2099-01-01T00:00:00.000000Z", 2**31 - 1, None]),
+    )
+    def somebody_edits_a_lease(self, name: str, field: str, value: object) -> None:
+        lease = self.world.leases.get(f"httproute-{name}")
+        if lease and field == "all":
+            del self.world.leases[f"httproute-{name}"]
+        elif lease:
+            lease["spec"][field] = value
+            lease["metadata"]["resourceVersion"] += "1"
+
+    @rule(earlier=st.sampled_from([60.0, 3600.0]))
+    def the_clock_is_set_back(self, earlier: float) -> None:
+        self.world.clock = max(1000.0, self.world.clock - earlier)
+
     def edit(self, name: str, change: Change) -> None:
         """As somebody does who knows of no rollout."""
         if name in self.world.objects:
@@ -236,6 +288,8 @@ class TrafficMachine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
+        if self.dies:
+            self.nothing_is_left_to_a_dead_canary()
         world.pods = {STABLE: PODS, CANARY: PODS}
         put_back(cast(Cluster, world), "ben", "it is over")
         for which in range(len(self.runs)):
@@ -255,6 +309,19 @@ class TrafficMachine(RuleBasedStateMachine):
         astray = {name: world.objects[name] for name in untouched - promoted - as_found}
         assert not astray, f"left astray: {astray}"
         assert not (promoted and as_found), "one route was promoted and another was not"
+
+    def nothing_is_left_to_a_dead_canary(self) -> None:
+        """By a guardian, whatever others have made of what it was given, unless nobody can read that."""
+        self.world.pods = {STABLE: PODS, CANARY: 0}
+        for later in (60.0, 5.0, 5.0):
+            self.world.clock += later
+            self.look(0)
+        lost = {
+            name: obj
+            for name, obj in self.world.objects.items()
+            if (claim := readable(obj)) and leads_to(obj, claim, CANARY)
+        }
+        assert not lost, f"traffic is lost: {lost}"
 
 
 def _refs(obj: dict[str, Any]) -> list[dict[str, Any]]:

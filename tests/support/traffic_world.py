@@ -223,7 +223,7 @@ class World:
             self.broken.append(f"{name} was raised while all is stopped: {switch}")
         if claim and share(after) < share(before) and not (over and over.phase is Phase.PROGRESSING):
             self._audit_return(name, claim, after)
-        ours = {place.matches for place in (claim or over).places}  # type: ignore[union-attr]
+        ours = made_of({place.matches for place in (claim or over).places}, before)  # type: ignore[union-attr]
         self._audit_ending(name, claim, before, after)
         theirs = [foreign(obj, ours) for obj in (before, after)]
         if theirs[0] != theirs[1]:
@@ -310,6 +310,15 @@ def readable(obj: dict[str, Any]) -> Claim | None:
 
 def _owned(obj: dict[str, Any]) -> Fraction:
     return shares(obj).get(CANARY, Fraction(0)) + shares(obj).get(STABLE, Fraction(0))
+
+
+def made_of(ours: set[str | None], obj: dict[str, Any]) -> set[str | None]:
+    """What our rules match, or where they are gone, those with both pools, which others made of them."""
+    rules = obj["spec"]["rules"]
+    if any(matches_of(each) in ours for each in rules):
+        return ours
+    pools = {matches_of(each): {backend["name"] for backend in each["backendRefs"]} for each in rules}
+    return {matches for matches, names in pools.items() if {STABLE, CANARY} <= names}
 
 
 def foreign(obj: dict[str, Any], ours: set[str | None]) -> Any:
