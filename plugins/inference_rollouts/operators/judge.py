@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
+from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.core.limits import JUDGE_GRACE, LONGEST_HOLD
 from inference_rollouts.core.reporting.approval import question
@@ -33,13 +34,17 @@ class Judge(BaseOperator):
         super().__init__(**kwargs)
         self.step = step
 
+    @records_failure
     def execute(self, context: Context) -> None:
+        """Raises NotReady where the shift before it was not done, but marked as successful."""
         # Imported on use: tasks that judge nothing start without numpy.
         from inference_rollouts.triggers.judge import JudgeTrigger
 
         frozen, ti = frozen_plan(context), context["ti"]
         plan = frozen.plan
         shifted = ti.xcom_pull(task_ids=f"step_{self.step}.shift")
+        if not shifted:
+            raise NotReady(f"Task step_{self.step}.shift has moved nothing, so there is nothing to judge.")
         before = ti.xcom_pull(task_ids=f"step_{self.step - 1}.judge") if self.step > 1 else None
         longest = (
             plan.initial_delay

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
@@ -25,6 +26,9 @@ from inference_rollouts.core.objects.readiness import Phase
 from inference_rollouts.core.plan.common import Connections
 from inference_rollouts.core.reporting.report import Cause
 from inference_rollouts.core.reporting.status import status_of
+from inference_rollouts.core.routing.claim import Claim
+from inference_rollouts.core.routing.claim import Phase as ClaimPhase
+from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.core.schedule.moves import require_open
 from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.operators.assets import announce_promotion, announce_rollback
@@ -115,8 +119,11 @@ class ShiftWeight(_Forward):
     @records_failure
     def execute(self, context: Context) -> dict[str, Any]:
         run = run_of(context)
-        if self._has_begun(run):
+        claims = run.traffic.claims()
+        if self._has_begun(claims):
             return self._move(context, run)
+        if undecided := _undecided(claims):
+            raise _refusal(undecided)  # nobody would watch it while it waits
         try:
             require_open(run.frozen.calendar, self.step, run.cluster.time())
         except WindowClosed as closed:
@@ -158,9 +165,9 @@ class ShiftWeight(_Forward):
     def _check(self) -> str:
         return f"capacity:{self.step}"
 
-    def _has_begun(self, run: Run) -> bool:
+    def _has_begun(self, claims: Sequence[Claim]) -> bool:
         """Whether an earlier try has raised weights already: it found room, and all move or none."""
-        return any(claim.step == self.step for claim in run.traffic.claims())
+        return any(claim.step == self.step for claim in claims)
 
     def _planned(self, run: Run) -> Step:
         return run.plan.all_steps[self.step - 1]
@@ -192,6 +199,12 @@ def _judged(context: Context, step: int) -> dict[str, Any] | None:
     tasks = (f"step_{step}.{task}" for task in ("ask", "judge"))
     judgements = (context["ti"].xcom_pull(task_ids=task) for task in tasks)
     return next(filter(None, judgements), None)
+
+
+def _undecided(claims: Sequence[Claim]) -> str:
+    """Which step nobody let pass; empty where all is permitted, or goes back."""
+    going = (claim for claim in claims if claim.phase is not ClaimPhase.RETURNING)
+    return next((f"nothing says that step {each.step} passed" for each in going if not permits(each)), "")
 
 
 def _refusal(why: str) -> NotReady:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
-from inference_rollouts.core.errors import RolloutError
+from inference_rollouts.core.errors import NotReady, RolloutError
 from inference_rollouts.dag import build_dag
 from inference_rollouts.operators.ask import Ask
 from inference_rollouts.operators.judge import Judge
@@ -67,6 +67,13 @@ def test_an_event_of_this_try_counts(step: Step) -> None:
     for event in ({"error": "lost"}, {"error": "lost", "token": step.run.frozen.token}):
         with pytest.raises(RolloutError, match="lost"):
             judge.decided(context, event)
+
+
+def test_a_shift_that_a_person_marked_as_done_has_nothing_to_judge(step: Step) -> None:
+    """It ends at once: an error of ours would be tried again, while nobody judges what the canary has."""
+    context = context_of(Told(preflight={"return_value": step.run.frozen.to_json()}), DAG)
+    with pytest.raises(NotReady, match=r"step_1\.shift has moved nothing"):
+        Judge(task_id="step_1.judge", step=1).execute(context)
 
 
 def test_events_say_whose_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

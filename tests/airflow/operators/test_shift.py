@@ -10,8 +10,10 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from inference_rollouts.core.errors import NotReady
 from inference_rollouts.core.objects.readiness import Phase
+from inference_rollouts.core.routing.claim import CLAIM
 from inference_rollouts.dag import build_dag
 from inference_rollouts.operators.traffic import ShiftWeight
+from inference_rollouts.rollout.control import Control
 from inference_rollouts.triggers.room import RoomTrigger
 from tests.support.airflow import Told, context_of, use
 from tests.support.calendars import calendar, window
@@ -90,6 +92,23 @@ def test_after_it_the_raise_waits_for_the_next_one_and_the_claim_says_so(night: 
     assert claim.next_move_by == OPENS + route
     night.now = OPENS + 1
     assert night.decided()["percent"] == 100
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_step_that_nobody_let_pass_is_left_at_once_and_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, *, paused: bool
+) -> None:
+    """Its judge was marked as successful, so that nothing of it says how to watch the step meanwhile."""
+    night = Night(monkeypatch)
+    run = night.step.run
+    if paused:
+        Control(run.cluster, run.frozen.targets, run.frozen.token).give("pause", "anna", "a look")
+    route = night.step.cluster.route
+    [claim] = run.traffic.claims()
+    route["metadata"]["annotations"][CLAIM] = claim.with_(verdict=None).to_json()
+    night.now = CLOSES
+    with pytest.raises(NotReady, match="nothing says that step 1 passed"):
+        night.execute()
 
 
 def test_a_window_that_closed_while_room_was_found_is_waited_for_again(night: Night) -> None:
