@@ -66,7 +66,7 @@ _OBJECT = msgspec.json.Decoder(_Object)
 
 
 class _Outdated(Exception):
-    """The server does not remember any more what happened since: all is listed anew."""
+    """The server does not remember, or not any more, what was known: all is listed anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +322,8 @@ class _WatchedKind:
         if event.type == "ERROR":
             raise _Outdated(bodies.one_line(text.decode("utf-8", "replace")))
         told = _OBJECT.decode(text)
+        if event.type == "BOOKMARK" and _is_older(told.metadata.resourceVersion, self._version):
+            raise _Outdated(f"the server is at version {told.metadata.resourceVersion} after {self._version}")
         name, kept = told.metadata.name, None
         if event.type in ("ADDED", "MODIFIED"):
             kept = _kept(msgspec.json.encode(_slim(msgspec.json.decode(text), self._key[1])))
@@ -355,6 +357,12 @@ class _WatchedKind:
 def _kept(text: bytes) -> _Kept:
     metadata = _OBJECT.decode(text).metadata
     return _Kept(metadata.resourceVersion, metadata.labels or {}, zlib.compress(text, 1))
+
+
+def _is_older(version: str, known: str) -> bool:
+    """Whether a server that has told of `known` is behind that: its storage was restored. What changes there
+    until it is at that version again it tells nobody who knows it."""
+    return version.isdecimal() and known.isdecimal() and int(version) < int(known)
 
 
 def _slim(obj: K8sObject, kind: str) -> K8sObject:

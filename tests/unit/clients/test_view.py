@@ -152,6 +152,7 @@ def test_the_next_watch_begins_where_the_last_one_ended() -> None:
         ClusterUnavailable("GET", "/pods", 410, "too old"),
         event("ERROR", {"kind": "Status", "code": 410, "metadata": {}}),
         event("ERROR", {"kind": "Status", "code": 410}),
+        event("BOOKMARK", {"metadata": {"resourceVersion": "6"}}),  # its storage was restored
     ],
 )
 def test_after_what_a_server_has_forgotten_all_is_listed_anew(end: dict[str, Any] | Exception) -> None:
