@@ -8,6 +8,7 @@ from inference_rollouts.core.errors import ClaimLost, RouteDrift
 from inference_rollouts.core.judging.counters import Exporter
 from inference_rollouts.core.judging.guardrails import guardrails
 from inference_rollouts.core.judging.policy import StepContext
+from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.core.run.memory import Memory, read_memory
 from inference_rollouts.rollout.helm import Helm
 from inference_rollouts.rollout.observation import ClusterObservation
@@ -29,7 +30,7 @@ class Lookout:
         self.sight = Sight(run.clients, run.frozen, step.started_at if known is None else known)
         self.helm = Helm(run.cluster, run.frozen)
         self.exporters: frozenset[Exporter] = frozenset()
-        self._run = run
+        self._run, self._step = run, step.index
         self._there: frozenset[Exporter] = frozenset()
         self._recalled = False
         self._heard_late = False
@@ -39,11 +40,15 @@ class Lookout:
     def look(self, *, afresh: bool) -> ClusterObservation | None:
         """Route and pools; None when the cluster does not answer, or says once what may pass.
 
-        What is commanded is seen to. Raises ClaimLost or RouteDrift.
+        What is commanded is seen to. Raises ClaimLost, also where another step stands, or RouteDrift.
         """
         self._recall()
         try:
             seen = self.sight.observe(afresh=afresh)
+            if not self._stands(seen) and not self.sight.afresh:
+                seen = self.sight.observe(afresh=True)
+            if not self._stands(seen):
+                raise ClaimLost(f"Step {self._step} does not stand any more, so who watches it says nothing.")
         except (ClaimLost, RouteDrift):
             raise
         except Exception as error:
@@ -53,6 +58,11 @@ class Lookout:
         self.exporters |= seen.exporters
         self.helm.look(seen.moved)
         return seen
+
+    def _stands(self, seen: ClusterObservation) -> bool:
+        """Whether it is this step that stands. A triggerer that hung may come to when another has let it
+        pass; by its counts a canary that has more by now would be one that nothing is known of."""
+        return any(claim.step == self._step for each in seen.moved if (claim := read_claim(each)))
 
     def heard_late(self) -> bool:
         """Whether pods that had gone before we came were heard of only now, after others were counted

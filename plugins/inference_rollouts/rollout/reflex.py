@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from inference_rollouts.core.errors import ClaimLost
 from inference_rollouts.core.judging.judge import Health, Judgement
 from inference_rollouts.core.limits import REFLEX_DEADLINE, WRITE_DEADLINE
 from inference_rollouts.core.routing.claim import read_claim
@@ -20,10 +21,13 @@ log = logging.getLogger(__name__)
 def retreat(run: Run, percent: int, judgement: Judgement, health: Health, *, aborted: bool) -> None:
     """Take away the canary's `percent` %. When that fails, the rollback task still comes.
 
-    `aborted`: people commanded it, and the claim says so already.
+    `aborted`: people commanded it, and the claim says so already. Else it is taken only from the step that
+    was judged: whoever could not see the cluster may be behind.
     """
 
     def act() -> None:
+        if not aborted:
+            _require_step(run, judgement.step)
         way_back, kept = run.traffic.way_back, _kept(run, percent, health)
         if aborted:
             way_back.hold(kept, judgement.reason)
@@ -34,6 +38,13 @@ def retreat(run: Run, percent: int, judgement: Judgement, health: Health, *, abo
         until(time.time() + REFLEX_DEADLINE, hurries=True)(act)
     except Exception as error:
         log.warning("could not take the traffic away at once, the rollback task will: %s", error)
+
+
+def _require_step(run: Run, step: int) -> None:
+    """Raises ClaimLost where other steps alone stand."""
+    claims = run.traffic.claims()
+    if claims and not any(claim.step == step for claim in claims):
+        raise ClaimLost(f"Step {claims[0].step} stands where step {step} was judged; nothing was moved.")
 
 
 def _kept(run: Run, percent: int, health: Health) -> int:

@@ -102,6 +102,15 @@ def test_a_switch_is_seen_at_the_next_observation_that_reads_it(
     assert observer.observe(since + 0.1).verdict is Verdict.ROLLBACK
 
 
+def test_a_step_that_watches_have_not_told_of_yet_stands_all_the_same(watched: Watched) -> None:
+    step, now = watched.step, watched.step.since
+    watched.observer.observe(now)
+    step.run.traffic.permit(1, now)
+    step.run.traffic.shift(2, step.run.plan.all_steps[1], now)
+    run = watched.observer.run
+    assert not StepObserver(run, run.plan.step_context(2, now), Carried()).observe(now).verdict.final
+
+
 def test_a_step_passes_only_by_a_cluster_that_was_read_for_it(watched: Watched) -> None:
     """The watches show pods as ready that are ready no more."""
     step, now = watched.step, watched.step.since

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from inference_rollouts.cli import main
-from inference_rollouts.core.errors import RaiseRefused, RouteDrift
+from inference_rollouts.core.errors import ClaimLost, RaiseRefused, RouteDrift
 from inference_rollouts.core.judging.decision_record import replay, windows_in
-from inference_rollouts.core.judging.judge import Carried
+from inference_rollouts.core.judging.judge import Carried, Verdict
 from inference_rollouts.core.reporting.approval import watched
 from inference_rollouts.core.routing.claim import Phase
 from inference_rollouts.core.routing.permission import permits
@@ -142,6 +143,35 @@ def test_somebody_elses_weights_end_the_judging() -> None:
     step.cluster.route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
     with pytest.raises(RouteDrift, match="was changed by"):
         step.judged()
+
+
+def test_whoever_watches_a_step_that_has_passed_meanwhile_takes_nothing_back() -> None:
+    """A triggerer that hung while another let it pass: its counts are of a share that nobody has set."""
+    step = Step(analysis=PATIENT)
+    observer, now = step.observer(), step.since
+    assert not observer.observe(now).verdict.final
+    step.run.traffic.permit(1, now)
+    step.run.traffic.shift(2, step.run.plan.all_steps[1], now)
+    with pytest.raises(ClaimLost, match="Step 1 does not stand any more"):
+        observer.observe(now + 60)
+    assert step.cluster.weights() == {STABLE: 0, CANARY: 100}
+
+
+def test_nor_does_one_that_could_not_see_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(analysis=PATIENT)
+    observer, now = step.observer(), step.since
+    step.run.traffic.permit(1, now)
+    step.run.traffic.shift(2, step.run.plan.all_steps[1], now)
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(observer._lookout.sight, "observe", _cut_off)
+        _, judgement = (observer.observe(now + later) for later in (60, 120))
+    assert judgement.verdict is Verdict.ROLLBACK
+    observer.finish(judgement, "step_1.jsonl")
+    assert step.cluster.weights() == {STABLE: 0, CANARY: 100}
+
+
+def _cut_off(**_: object) -> NoReturn:
+    raise ConnectionError("unreachable")
 
 
 def test_a_canary_whose_picker_is_down_and_drops_its_requests_is_an_alarm() -> None:
