@@ -316,12 +316,13 @@ class Guardian:
             return ""
 
     def _end(self, rollout: Guarded, alarm: str) -> Ended | None:
-        """Put it back, or complete what was committed; None where somebody else has just done it.
+        """Put it back, or complete what was committed; None where somebody has just done so, or gone on.
 
         `alarm` is why, if this guardian raised one. Raises StableUnavailable while that has to wait.
         """
         way_back, now = self._way_back(rollout), self.cluster.time()
-        if not (claims := way_back.claims()):
+        claims = way_back.claims()
+        if not claims or not (alarm or duty(claims, rollout.watches, self.holder, now) is Duty.END):
             return None
         why = alarm or why_ended(claims, now)
         done = end_by_claims(self.cluster, way_back, f"{why} ({self.holder})", self.now())

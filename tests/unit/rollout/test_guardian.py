@@ -246,6 +246,19 @@ def test_what_nobody_drives_any_more_goes_back_however_it_is_watched() -> None:
     assert scene.cluster.ending() is Ending.RESTORED
 
 
+def test_what_somebody_drives_on_while_it_looks_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has seen that nobody does, and hangs; or its cluster is slow."""
+    scene, take = Scene(), Guardian._take
+
+    def slow(*of: Any) -> bool:
+        scene.step.run.traffic.wait(60.0)
+        return take(*of)
+
+    monkeypatch.setattr(Guardian, "_take", slow)
+    assert not scene.after(3600).ended
+    assert scene.cluster.weights() == {STABLE: 50, CANARY: 50}
+
+
 def test_what_a_person_is_waited_for_is_not_abandoned_meanwhile() -> None:
     scene = Scene()
     scene.step.run.traffic.wait(12 * 3600)
