@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from inference_rollouts.core.errors import ClaimLost, RouteDrift
-from inference_rollouts.core.objects.k8s import K8sObject, title_of
+from inference_rollouts.core.objects.k8s import K8sObject, part, title_of
 from inference_rollouts.core.objects.ownership import OWNER
 from inference_rollouts.core.routing.claim import Claim, Place, read_claim, read_ending
 from inference_rollouts.core.routing.rules import entries_of, names_of, rules_like, rules_of, spelling_of
@@ -190,15 +190,23 @@ def expected_entries(obj: K8sObject, place: Place, claim: Claim) -> list[dict[st
     return at_percent(place.found, claim.stable, claim.canary, claim.percent, spelling_of(obj))
 
 
-def expected_filters(place: Place, claim: Claim) -> list[dict[str, Any]] | None:
-    """What a rule's filters must be while the rollout owns them: while it mirrors. Else None."""
+def own_mirror(place: Place, claim: Claim) -> dict[str, Any] | None:
+    """The filter that the rollout has among those of a rule while it mirrors, whatever stands beside it."""
     if not claim.mirror:
         return None
-    mirror = {
-        "type": "RequestMirror",
-        "requestMirror": {"backendRef": mirrored_to(place, claim), "percent": claim.mirror},
-    }
-    return [*(place.filters or ()), mirror]
+    mirror = {"backendRef": mirrored_to(place, claim), "percent": claim.mirror}
+    return {"type": "RequestMirror", "requestMirror": mirror}
+
+
+def filters_of(rule: K8sObject) -> list[dict[str, Any]]:
+    """A rule's filters."""
+    return list(rule.get("filters") or ())
+
+
+def mirrors(filters: Iterable[K8sObject], place: Place, claim: Claim) -> list[bool]:
+    """Which of these filters mirror to the canary."""
+    ours = mirrored_to(place, claim)
+    return [part(each, "requestMirror", "backendRef") == ours for each in filters]
 
 
 def mirrored_to(place: Place, claim: Claim) -> dict[str, Any]:
@@ -244,13 +252,19 @@ def writers(obj: K8sObject, ours: str = OWNER) -> list[str]:
 
 
 def _is_as_left(obj: K8sObject, each: Located, claim: Claim) -> bool:
-    filters = expected_filters(each.place, claim)
-    mirrored = filters is None or list(each.rule.get("filters") or ()) == filters
+    mirror = own_mirror(each.place, claim)
+    mirrored = mirror is None or filters_of(each.rule).count(mirror) == 1
     return mirrored and _same_weights(obj, each.rule, expected_entries(obj, each.place, claim))
 
 
 def _filters_as_found(each: Located, claim: Claim) -> bool:
-    return not claim.mirror or list(each.rule.get("filters") or ()) == list(each.place.filters or ())
+    """Whether it is mirrored to the canary no more than it was."""
+    if not claim.mirror:
+        return True
+    now, found = (
+        sum(mirrors(f, each.place, claim)) for f in (filters_of(each.rule), each.place.filters or ())
+    )
+    return now <= found
 
 
 def _same_weights(obj: K8sObject, rule: K8sObject, wanted: Sequence[K8sObject]) -> bool:

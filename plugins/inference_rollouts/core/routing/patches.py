@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from inference_rollouts.core.errors import RouteDrift, RouteRefused
-from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, part, title_of
+from inference_rollouts.core.objects.k8s import K8sObject, annotations_of, title_of
 from inference_rollouts.core.routing.claim import (
     CLAIM,
     ENDING,
@@ -28,11 +28,12 @@ from inference_rollouts.core.routing.drift import (
     Located,
     carried,
     expected_entries,
-    expected_filters,
+    filters_of,
     in_order,
     leads_to,
     locate,
-    mirrored_to,
+    mirrors,
+    own_mirror,
     strays,
     untouched,
 )
@@ -231,11 +232,10 @@ def _set_rules(obj: K8sObject, claim: Claim, moved: Claim) -> Iterator[dict[str,
         yield _test(each.path, each.rule)
         wanted = expected_entries(obj, each.place, moved)
         yield from _set_entries(obj, each, _merged(obj, each.rule, wanted, claim))
-        filters = expected_filters(each.place, moved)
-        if filters is not None:
-            yield _add(f"{each.path}/filters", filters)
-        elif claim.mirror:
-            yield _set_filters(each, each.place.filters)
+        was, mirror = own_mirror(each.place, claim), own_mirror(each.place, moved)
+        if was != mirror:
+            rest = [filter for filter in filters_of(each.rule) if filter != was]
+            yield _set_filters(each, [*rest, mirror] if mirror else rest)
 
 
 def _each_rule(
@@ -330,11 +330,12 @@ def _is_ours(obj: K8sObject, each: Located, claim: Claim) -> bool:
 
 def _without_mirror(each: Located, claim: Claim) -> Sequence[dict[str, Any]] | None:
     """The filters without our mirror; None where it is not there."""
-    live = list(each.rule.get("filters") or ())
-    if live == expected_filters(each.place, claim):
-        return each.place.filters or ()
-    ours = mirrored_to(each.place, claim)
-    rest = [each for each in live if part(each, "requestMirror", "backendRef") != ours]
+    live, ours = filters_of(each.rule), own_mirror(each.place, claim)
+    if ours in live:
+        return [filter for filter in live if filter != ours]
+    rest = [
+        filter for filter, is_ours in zip(live, mirrors(live, each.place, claim), strict=True) if not is_ours
+    ]
     return rest if len(rest) < len(live) else None
 
 

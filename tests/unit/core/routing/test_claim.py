@@ -86,6 +86,22 @@ def test_a_mirror_that_somebody_changed_is_drift() -> None:
         own(live)
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_filters_of_others_that_come_while_it_mirrors_stay_and_keep_nothing_from_going_on_or_back(
+    *, first: bool
+) -> None:
+    """As they do beside weights; copies went on for good, since the way back took them for drift."""
+    before = route([ref("llm-pool")])
+    live = shifted(attached(before), 0, 1, mirror=20)
+    theirs = {"type": "RequestHeaderModifier"}
+    live["spec"]["rules"][0]["filters"].insert(0 if first else 1, theirs)
+    left = before["spec"]["rules"][0] | {"filters": [theirs]}
+    assert restored(live)["spec"]["rules"] == [left]
+    later = shifted(live, 5, 2)
+    assert later["spec"]["rules"][0]["filters"] == [theirs]
+    assert restored(later)["spec"]["rules"] == [left]
+
+
 def test_weights_put_back_beside_a_mirror_are_not_all_that_was_found() -> None:
     before = route([ref("llm-pool")])
     live = shifted(attached(before), 0, 1, mirror=20)
