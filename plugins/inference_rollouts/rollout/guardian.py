@@ -47,6 +47,7 @@ from inference_rollouts.rollout.floors import settle_floors
 from inference_rollouts.rollout.observation import exporters_in, observe_pools, resolves, storm_between
 from inference_rollouts.rollout.side_by_side import SideBySide
 from inference_rollouts.rollout.targets import claimable_objects
+from inference_rollouts.rollout.watching import apply_lease
 from inference_rollouts.rollout.way_back import Restored, WayBack
 from inference_rollouts.rollout.writer import Writer
 
@@ -248,7 +249,7 @@ class Guardian:
                 continue
             try:
                 self._hold(each, watch, now)
-            except PassingError as error:
+            except Exception as error:  # it is watched without, too
                 if getattr(error, "status", 0) == 409:
                     return False
                 log.warning("could not take the lease beside %s: %s", each.target, error)
@@ -267,7 +268,7 @@ class Guardian:
         lease = renewed_lease(each.obj, each.claim, self.holder, watch, now, status=status)
         if watch:
             lease["metadata"]["resourceVersion"] = watch.version
-        self.cluster.apply(lease)
+        apply_lease(self.cluster, lease)
 
     def _watch(self, rollout: Guarded) -> str:
         """Look at a rollout. An alarm takes its traffic away; the reason, empty if there is none."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import ClusterUnavailable
+from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable, PatchRefused
 from inference_rollouts.core.limits import LEASE_SECONDS as BEYOND
 from inference_rollouts.core.limits import RETURN_PATIENCE
 from inference_rollouts.core.reporting.series import Reason
@@ -132,6 +133,34 @@ def test_a_guardian_that_may_not_write_leases_watches_all_the_same(monkeypatch: 
     monkeypatch.setattr(scene.cluster, "apply", forbidden)
     scene.cluster.scale(CANARY, 0)
     assert [ended.how for ended in scene.after(LEASE_SECONDS + 1).ended] == [Restored.DONE]
+
+
+@pytest.mark.parametrize("error", [PatchRefused("invalid"), ClusterRefused("invalid"), ValueError("a year")])
+def test_a_lease_that_cannot_be_written_keeps_nothing_from_being_watched(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene()
+
+    def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(scene.cluster, "apply", refused)
+    scene.cluster.scale(CANARY, 0)
+    assert [ended.how for ended in scene.after(LEASE_SECONDS + 1).ended] == [Restored.DONE]
+
+
+def test_a_lease_that_somebody_took_by_hand_is_made_anew() -> None:
+    scene = Scene()
+    mine = Watcher(scene.cluster, "triggerer")
+    for take in (
+        lambda: scene.after(LEASE_SECONDS + 1),
+        lambda: mine.renew([scene.cluster.route], scene.step.run.frozen.token),
+    ):
+        lease = copy.deepcopy(scene.cluster.objects["Lease", LEASE])
+        lease["spec"]["holderIdentity"] = "anna"
+        scene.cluster.write_as("kubectl-edit", lease)
+        take()
+        assert scene.holder in ("guardian a", "triggerer")
 
 
 def test_a_storm_in_another_cluster_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from inference_rollouts.cli import go, main, stop
 from inference_rollouts.core.errors import ClusterUnavailable, CommandRefused, Held
 from inference_rollouts.core.routing.claim import CLAIM, Phase
-from inference_rollouts.core.routing.switch import SWITCH, switch_of
+from inference_rollouts.core.routing.switch import SWITCH, Mode, switch_of
 from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.guardian import Guardian
 from inference_rollouts.rollout.switch import put_back, read_switch, throw
@@ -165,6 +166,17 @@ def test_the_command_line_stops_and_goes(
     assert main(["stop", "--back", "--reason", "an incident"]) == 0
     assert scene.phase() is Phase.RETURNING
     assert CLAIM in scene.cluster.notes()
+
+
+def test_it_is_thrown_also_where_somebody_has_edited_its_lease(scene: Scene) -> None:
+    scene.throw("hold")
+    lease = copy.deepcopy(scene.cluster.objects["Lease", SWITCH])
+    lease["spec"]["holderIdentity"] = "ben"
+    scene.cluster.write_as("kubectl-edit", lease)
+    throw(scene.cluster, "back", "anna", "an incident", 60.0)
+    switch = read_switch(scene.cluster)
+    assert switch
+    assert (switch.owner, switch.mode) == ("anna", Mode.BACK)
 
 
 @pytest.mark.parametrize("why", ["", " ", "\t\n"])
