@@ -9,10 +9,12 @@ import pytest
 from inference_rollouts.cli import main
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.core.errors import Held
-from inference_rollouts.core.objects.api_groups import GATEWAY_API
+from inference_rollouts.core.objects.api_groups import GATEWAY_API, LEASE_API
 from inference_rollouts.core.routing.claim import Phase
+from inference_rollouts.core.routing.watch import lease_name
 from inference_rollouts.rollout.guardian import Guardian
 from inference_rollouts.rollout.traffic import Traffic
+from inference_rollouts.rollout.watching import Watcher
 from tests.support.lab.apiserver_process import ApiServer
 from tests.support.live_traffic import live_traffic
 
@@ -72,3 +74,18 @@ def test_it_is_paused_stopped_and_sent_back_at_a_terminal(
         each["reason"] for each in real.events_about(real.get(GATEWAY_API, "HTTPRoute", "routes-to-llm"))
     }
     assert {"Commanded", "RolledBack"} <= events
+
+
+def test_leases_that_somebody_edited_are_ours_again(
+    traffic: Traffic, real: KubernetesCluster, server: ApiServer
+) -> None:
+    """As kubectl does it, whose the fields are from then on."""
+    name = lease_name(traffic.targets[0])
+    path = f"/apis/{LEASE_API}/namespaces/{real.namespace}/leases/{name}"
+    mine = Watcher(real, "triggerer")
+    mine.look_at(traffic.targets, traffic.frozen.token)
+    edited = server.ok("GET", path)
+    edited["spec"]["holderIdentity"] = "anna"
+    server.ok("PUT", f"{path}?fieldManager=kubectl-edit", edited)
+    Watcher(real, "another triggerer").look_at(traffic.targets, traffic.frozen.token)
+    assert server.ok("GET", path)["spec"]["holderIdentity"] == "another triggerer"
