@@ -15,6 +15,7 @@ SLOW = 5.0  # the same of what changes seldom
 FOREVER = float("inf")  # the same of what never changes
 STALE = 10.0  # seconds after which an answer is not given any more
 WAIT = 1.5  # seconds for which a page waits for a cluster, or a store, that it has not heard of yet
+OF_DATABASE = 4  # questions of one sort that Airflow's database is asked side by side
 
 T = TypeVar("T")
 
@@ -31,17 +32,21 @@ class Kept(Generic[T]):
 
     An older one is given once more while the next is being made, so that who looks all the time does not wait
     for what is only slow. But nobody is told what was true `STALE` seconds ago, nor of a failure that is no
-    longer fresh: then, and for what was never asked, one waits, `patience` seconds at most.
+    longer fresh: then, and for what was never asked, one waits, until `patience` seconds after it was asked
+    at most. What nobody is told any more is not kept either.
 
-    `waits`: for so many seconds one waits for the next before the older one is given. Answers that others are
-    made of wait, as each that did not would make those older by its own age.
+    `waits`: until so many seconds after the next was asked for one waits for it before the older is given.
+    Answers that others are made of wait, as each that did not would make those older by its own age.
+
+    `workers` answers are made side by side (None: as many as are kept, so that one that hangs holds up no
+    other).
     """
 
     def __init__(
         self,
         fresh: float,
         most: int = 256,
-        workers: int = 4,
+        workers: int | None = None,
         patience: float | None = None,
         waits: float = 0.0,
         now: Callable[[], float] = time.monotonic,
@@ -53,24 +58,36 @@ class Kept(Generic[T]):
         self._now = now
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry[T]] = OrderedDict()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="console")
+        self._pool = ThreadPoolExecutor(workers or most, thread_name_prefix="console")
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The answer, which `make` gives. Raises what that raises, and TimeoutError."""
-        with self._lock:
-            entry = self._entries[key] = self._current(self._entries.get(key), make)
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._most:
-                self._entries.popitem(last=False)
-            value, newer = self._given(entry), entry.next.value if entry.next else None
-        if newer and newer is not value and newer in wait([newer], self._waits).done:
-            value = newer
-        return value.result(self._patience)
+        given, newer = self._looked_up(key, make)
+        if (
+            newer
+            and newer is not given
+            and newer.value in wait([newer.value], self._left(newer, self._waits)).done
+        ):
+            given = newer
+        return given.value.result(None if self._patience is None else self._left(given, self._patience))
+
+    def begin(self, key: Hashable, make: Callable[[], T]) -> None:
+        """Have the answer made, if it is time: who gets it soon afterwards waits the less for it."""
+        self._looked_up(key, make)
 
     def forget(self, key: Hashable) -> None:
         """What is kept is not so any more: the next answer is made anew."""
         with self._lock:
             self._entries.pop(key, None)
+
+    def _looked_up(self, key: Hashable, make: Callable[[], T]) -> tuple[_Entry[T], _Entry[T] | None]:
+        """What is to be given, and what will take its place, if that is being made."""
+        with self._lock:
+            entry = self._entries[key] = self._current(self._entries.get(key), make)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._most or self._is_past(next(iter(self._entries.values()))):
+                self._entries.popitem(last=False)
+            return self._given(entry), entry.next
 
     def _current(self, entry: _Entry[T] | None, make: Callable[[], T]) -> _Entry[T]:
         """The latest that is answered, or else asked for; its successor is asked for when it is time."""
@@ -82,14 +99,26 @@ class Kept(Generic[T]):
             entry.next = self._ask(make)
         return entry
 
-    def _given(self, entry: _Entry[T]) -> Future[T]:
+    def _given(self, entry: _Entry[T]) -> _Entry[T]:
         if entry.next is None:
-            return entry.value
+            return entry
         failed = entry.value.exception() is not None  # it is done: only then there is a next
-        return entry.next.value if failed or self._age(entry) >= max(self._fresh, STALE) else entry.value
+        return entry.next if failed or self._is_stale(entry) else entry
+
+    def _is_past(self, entry: _Entry[T]) -> bool:
+        """Whether nobody will be told of it: the latest that was asked for is answered, and stale."""
+        latest = entry.next or entry
+        return latest.value.done() and self._is_stale(latest)
+
+    def _is_stale(self, entry: _Entry[T]) -> bool:
+        return self._age(entry) >= max(self._fresh, STALE)
 
     def _ask(self, make: Callable[[], T]) -> _Entry[T]:
         return _Entry(self._now(), self._pool.submit(make))
 
     def _age(self, entry: _Entry[T]) -> float:
         return self._now() - entry.asked
+
+    def _left(self, entry: _Entry[T], seconds: float) -> float:
+        """Of so many seconds from when it was asked."""
+        return max(0.0, seconds - self._age(entry))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from inference_rollouts.console.cluster import Claims, Place, Surroundings, place_of
 from inference_rollouts.console.kept import FRESH, SLOW, Kept
@@ -30,10 +31,15 @@ class Known:
     def claims(self, place: Place) -> Claims | None:
         """What is claimed there; None where nobody knows."""
         try:
-            return self._claims.get(place, lambda: self._world.claims(place))
+            return self._claims.get(place, partial(self._world.claims, place))
         except Exception as error:
             log.debug("nothing is known of the claims in namespace %s: %s", place[1], error)
             return None
+
+    def begin(self, places: Iterable[Place]) -> None:
+        """Ask all of them at once: who wants the claims of each then waits as for one."""
+        for place in places:
+            self._claims.begin(place, partial(self._world.claims, place))
 
     def forget(self, place: Place) -> None:
         """Somebody changed what is claimed there."""

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from inference_rollouts.console.cluster import Place, place_of
-from inference_rollouts.console.kept import FOREVER, FRESH, SLOW, WAIT, Kept
+from inference_rollouts.console.kept import FOREVER, FRESH, OF_DATABASE, SLOW, WAIT, Kept
 from inference_rollouts.console.known import Known
 from inference_rollouts.console.load import Load, load_between
 from inference_rollouts.console.protocols import World
@@ -62,13 +62,13 @@ class RolloutSource:
         self._now = now
         self._known = Known(world, patience)
         self._standing = Standing(world, self._known, now, patience)
-        self._frozen: Kept[Frozen | None] = Kept(FOREVER, most=1024)
+        self._frozen: Kept[Frozen | None] = Kept(FOREVER, most=1024, workers=OF_DATABASE)
         self._lists: Kept[dict[str, Any]] = Kept(FRESH)
-        self._runs: Kept[SeenRun | None] = Kept(FRESH, waits=patience)
+        self._runs: Kept[SeenRun | None] = Kept(FRESH, workers=OF_DATABASE, waits=patience)
         self._ones: Kept[dict[str, Any] | None] = Kept(FRESH)
         self._charts: Kept[dict[str, Any] | None] = Kept(FRESH)
         self._again: Kept[dict[str, Any]] = Kept(SLOW)
-        self._older: Kept[dict[str, Any]] = Kept(SLOW)
+        self._older: Kept[dict[str, Any]] = Kept(SLOW, workers=OF_DATABASE)
         self._loads: Kept[Load | None] = Kept(SLOW, patience=patience)
 
     def overview(self) -> dict[str, Any]:
@@ -121,17 +121,22 @@ class RolloutSource:
     def _stops(self, runs: Sequence[SeenRun], plans: Mapping[str, Plan]) -> Iterator[dict[str, Any]]:
         """Where all rollouts are stopped, by whom and why: each namespace once, with its DAGs, running or
         not."""
+        for place, dags in self._places(runs, plans).items():
+            if (claims := self._known.claims(place)) and claims.stop:
+                yield {"dags": sorted(dags), "namespace": place[1], "words": claims.stop}
+
+    def _places(self, runs: Sequence[SeenRun], plans: Mapping[str, Plan]) -> dict[Place, set[str]]:
+        """Where these run, or would, with the ids of their DAGs."""
         places: dict[Place, set[str]] = {}
         running = [(run.dag, frozen.plan) for run in runs if (frozen := self._plan_of(run))]
         for dag, plan in (*running, *plans.items()):
             places.setdefault(place_of(plan), set()).add(dag)
-        for place, dags in places.items():
-            if (claims := self._known.claims(place)) and claims.stop:
-                yield {"dags": sorted(dags), "namespace": place[1], "words": claims.stop}
+        return places
 
     def _overview(self) -> dict[str, Any]:
         now, plans = self._now(), self._world.plans()
         flying = self._world.in_flight()
+        self._known.begin(self._places(flying, plans))
         lines = [self._line(run, now) for run in flying]
         return {
             "now": now,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from typing import Any
 
 import pytest
@@ -111,6 +112,35 @@ def test_who_stopped_everything_is_told_though_nothing_is_in_flight(promoted: An
         "namespace": "default",
         "words": "All rollouts are held by mara: a test",
     }
+
+
+def test_clusters_that_hang_hold_up_no_other(promoted: Any) -> None:
+    """Each would else take one of few workers, and the list as long as all of them together."""
+    from inference_rollouts.console.cluster import Claims
+    from inference_rollouts.console.source import RolloutSource
+    from inference_rollouts.core.plan.common import Connections
+    from tests.support.console_world import NOW, PlayedWorld
+
+    hangs = threading.Event()
+
+    class Clusters(PlayedWorld):
+        def plans(self) -> Any:
+            clusters = [Connections(kubernetes=f"cluster-{number:02d}") for number in range(40)]
+            return {
+                each.kubernetes: promoted.plan.model_copy(update={"connections": each}) for each in clusters
+            }
+
+        def claims(self, place: Any) -> Claims:
+            if place[0].kubernetes < "cluster-20":
+                hangs.wait(30)
+            return Claims({}, {}, {}, "held")
+
+    shown = RolloutSource(Clusters(promoted), lambda: NOW, 2.0)
+    try:
+        stops = shown.overview()["stops"]
+        assert [dag for stop in stops for dag in stop["dags"]] == [f"cluster-{n}" for n in range(20, 40)]
+    finally:
+        hangs.set()
 
 
 def test_two_api_servers_say_the_same(promoted: Any) -> None:

@@ -131,3 +131,31 @@ def test_only_the_latest_are_kept() -> None:
     for key in ("a", "b", "c"):
         kept.get(key, lambda: "first")
     assert [kept.get(key, lambda: "again") for key in ("c", "a")] == ["first", "again"]
+
+
+def test_one_that_hangs_holds_up_no_other() -> None:
+    kept: Kept[str] = Kept(FRESH, patience=10.0)
+    hangs = threading.Event()
+    try:
+        for key in range(32):
+            kept.begin(key, lambda: str(hangs.wait(10)))
+        assert kept.get("another", lambda: "at once") == "at once"
+    finally:
+        hangs.set()
+
+
+def test_who_comes_late_waits_no_longer_than_who_asked(asked: Asked) -> None:
+    hangs = threading.Event()
+    asked.kept.begin("it", lambda: 7 * hangs.wait(1.0))
+    asked.now += 10.0
+    with pytest.raises(TimeoutError):
+        asked.get()
+    hangs.set()
+
+
+def test_what_nobody_is_told_any_more_is_not_kept(asked: Asked) -> None:
+    """Whole runs, with records of several MB, would else stay until 256 others were looked at."""
+    asked.get()
+    asked.now += STALE
+    asked.kept.get("another", asked.make)
+    assert list(asked.kept._entries) == ["another"]
