@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -25,6 +23,7 @@ from inference_rollouts.core.routing.claim import What
 from inference_rollouts.core.routing.control import HURRIES
 from inference_rollouts.core.routing.switch import Mode
 from inference_rollouts.hooks.clients import clients_at
+from inference_rollouts.operators.places import in_each
 from inference_rollouts.rollout.claims import claimed_objects
 from inference_rollouts.rollout.command import command
 from inference_rollouts.rollout.control import obey_all
@@ -204,11 +203,7 @@ def _each_place(
             return error
 
     all_ = _clusters(places)
-    with ThreadPoolExecutor(max(1, len(all_)), "place") as threads:
-        asked = [threads.submit(copy_context().run, tried, place) for place in all_]
-    done = sorted(
-        zip(all_, (each.result() for each in asked), strict=True), key=lambda each: isinstance(each[1], str)
-    )
+    done = sorted(in_each(all_, tried), key=lambda each: isinstance(each[1], str))
     several = len({place["kubernetes"] for place in all_}) > 1
     told = [f"{_title(place, several=several)}: {str(answer).rstrip('.')}." for place, answer in done]
     return told, [answer for _, answer in done if isinstance(answer, Exception)]

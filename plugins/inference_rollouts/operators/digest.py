@@ -29,12 +29,14 @@ from inference_rollouts.core.reporting.digest import (
     waiting,
     worth_telling,
 )
+from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.schedule.outlook import openings
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.hooks.notifiers import send
 from inference_rollouts.hooks.storage import ObjectStorage
 from inference_rollouts.operators.base import ENDED
 from inference_rollouts.operators.links import page_of_run
+from inference_rollouts.operators.places import in_each
 from inference_rollouts.operators.schedules import next_start
 from inference_rollouts.operators.starting import NOT_NOW
 from inference_rollouts.preflight.calendar import calendar_of
@@ -87,33 +89,46 @@ class ReportNight(BaseOperator):
 
     def _digest(self, context: Context, plans: list[Plan], since: float, until: float, zone: str) -> Digest:
         ended = {plan.name: tuple(_ended(context, plan, since)) for plan in plans}
-        doing = self._doing(plans)
+        doing, unknown = self._doing(plans)
         services = []
         for plan in plans:
-            idle = not ended[plan.name] and plan.name not in doing
+            idle = not ended[plan.name] and plan.name not in {*doing, *unknown}
             services.append(
                 Service(
                     name=plan.name,
                     ended=worth_telling(ended[plan.name]),
                     doing=doing.get(plan.name, ""),
+                    unknown=unknown.get(plan.name, ""),
                     waits=(_not_now(context, plan, since) or waiting(plan.after, ended)) if idle else "",
                     next=_next(plan, until),
                 )
             )
         return Digest(tuple(services), since, until, zone)
 
-    def _doing(self, plans: list[Plan]) -> dict[str, str]:
-        """Where each rollout is that still goes on; each cluster and namespace is asked once."""
-        places = {(plan.connections.kubernetes, plan.namespace): plan for plan in plans}
+    def _doing(self, plans: list[Plan]) -> tuple[dict[str, str], dict[str, str]]:
+        """Where each rollout is that still goes on, and why nobody knows it of a plan, by the plans' names.
+
+        Each cluster and namespace is asked once, all of them side by side.
+        """
+        places: dict[tuple[str, str], list[Plan]] = {}
+        for plan in plans:
+            places.setdefault((plan.connections.kubernetes, plan.namespace), []).append(plan)
         doing: dict[str, str] = {}
-        for plan in places.values():
-            try:
-                statuses = overview(clients_of(plan).cluster).statuses
-            except Exception as error:
-                self.log.warning("nobody knows what goes on in namespace %s: %s", plan.namespace, error)
-                continue
-            doing |= {status.plan: status.headline for status in statuses}
-        return doing
+        unknown: dict[str, str] = {}
+        for there, seen in in_each(list(places.values()), self._seen):
+            if isinstance(seen, str):
+                unknown |= {plan.name: seen for plan in there}
+            else:
+                doing |= {status.plan: status.headline for status in seen}
+        return doing, unknown
+
+    def _seen(self, there: list[Plan]) -> list[Status] | str:
+        """What goes on where these plans are, or why nobody knows."""
+        try:
+            return overview(clients_of(there[0]).cluster).statuses
+        except Exception as error:
+            self.log.warning("nobody knows what goes on in namespace %s: %s", there[0].namespace, error)
+            return str(error) or type(error).__name__
 
 
 def _ended(context: Context, plan: Plan, since: float) -> Iterator[Ended]:

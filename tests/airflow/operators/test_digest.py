@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from inference_rollouts.clients import Clients
+from inference_rollouts.core.errors import ClusterUnavailable
 from inference_rollouts.core.reporting.digest import Ended
 from inference_rollouts.digest_dag import build_digest_dag
 from inference_rollouts.operators.base import ENDED
@@ -126,6 +129,28 @@ def test_a_rollout_that_still_goes_on_is_told_with_its_share(
     told = report(Night())
     assert "(step 1 of" in lines(told)["llm"]
     assert "1 still going on" in told.splitlines()[0]
+
+
+def test_where_a_cluster_does_not_answer_nothing_is_said_to_be_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rollouts may go on; nor does it hold up the others: both of these wait for each other."""
+    away = {"connections": {"kubernetes": "away"}}
+    named_plans(tmp_path, monkeypatch, llm={}, chat=away, search=away | {"after": ["chat"]})
+    both = threading.Barrier(2)
+
+    def clients(plan: Any) -> Clients:
+        both.wait(30)
+        if plan.connections.kubernetes == "away":
+            raise ClusterUnavailable("GET", "/apis", 0, "no route to host")
+        return fake_clients(FakeCluster())
+
+    monkeypatch.setattr("inference_rollouts.operators.digest.clients_of", clients)
+    told = report(Night(chat={run_id(7200): ended("promoted", 3600)}))
+    assert "no rollout" in lines(told)["llm"]
+    assert "nobody knows whether a rollout goes on: " in lines(told)["chat"]
+    assert "no route to host" in lines(told)["search"]
+    assert "1 promoted, 2 that nobody sees" in told.splitlines()[0]
 
 
 def test_one_that_was_not_started_is_told_with_the_reason(

@@ -55,13 +55,14 @@ class Ended(Value):
 class Service:
     """All that the report says of one plan.
 
-    `ended` are its runs of the night, `doing` what it does now (empty: nothing), `waits` what it waits for,
-    and `next` when it starts again.
+    `ended` are its runs of the night, `doing` what it does now (empty: nothing), or `unknown` why nobody
+    knows that, `waits` what it waits for, and `next` when it starts again.
     """
 
     name: str
     ended: tuple[Ended, ...] = ()
     doing: str = ""
+    unknown: str = ""
     waits: str = ""
     next: str = ""
 
@@ -219,6 +220,7 @@ def _headline(digest: Digest) -> str:
     outcomes = [each.outcome for service in digest.services for each in service.ended]
     counted = [f"{outcomes.count(each)} {each}" for each in dict.fromkeys(outcomes)]
     counted += [f"{n} still going on" for n in [sum(bool(each.doing) for each in digest.services)] if n]
+    counted += [f"{n} that nobody sees" for n in [sum(bool(each.unknown) for each in digest.services)] if n]
     what = ", ".join(counted) or "no rollout"
     return (
         f"Rollouts from {local_and_utc(digest.since, digest.zone)} "
@@ -233,6 +235,9 @@ def _lines(digest: Digest) -> Iterable[Sequence[str]]:
             yield _of_run(service.name, each, digest.zone)
         if service.doing:
             yield service.name, "", "", "now", "", service.doing, ""
+        elif service.unknown:
+            words = f"nobody knows whether a rollout goes on: {service.unknown}"
+            yield service.name, "", "", "now", "", words, ""
         elif service.waits:
             yield service.name, "", "", "", "", f"not started: {service.waits}", ""
         elif not service.ended:
