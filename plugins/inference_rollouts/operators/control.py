@@ -23,6 +23,7 @@ from inference_rollouts.core.routing.claim import What
 from inference_rollouts.core.routing.control import HURRIES
 from inference_rollouts.core.routing.switch import Mode
 from inference_rollouts.hooks.clients import clients_at
+from inference_rollouts.operators.base import run_identity
 from inference_rollouts.operators.places import in_each
 from inference_rollouts.rollout.claims import claimed_objects
 from inference_rollouts.rollout.command import command
@@ -122,7 +123,8 @@ class Control(BaseOperator):
                 f"The DAG {place['dag']} is paused, so nothing can be raised: unpause it first. "
                 "The share stays as it is."
             )
-        told: str = _hurrying()(command, _cluster(place), name, what, who, given["reason"])
+        mark = run_identity(context)  # the same command, however often it is tried
+        told: str = _hurrying()(command, _cluster(place), name, what, who, given["reason"], mark)
         hint = (
             f" The DAG {place['dag']} is paused: nothing is raised before it is unpaused." if paused else ""
         )

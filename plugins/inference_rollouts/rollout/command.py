@@ -8,11 +8,12 @@ from inference_rollouts.rollout.control import control_of
 from inference_rollouts.rollout.undo import undo
 
 
-def command(cluster: Cluster, name: str, what: str, who: str, why: str) -> str:
+def command(cluster: Cluster, name: str, what: str, who: str, why: str, mark: str = "") -> str:
     """Command the rollout of a plan, or of an object; what happens to the traffic now, in sentences.
 
-    Raises NotFound, CommandRefused, ClaimLost, and of an undo RouteDrift.
+    Given again with the same `mark` it is the same command, but for an undo. Raises NotFound, CommandRefused,
+    ClaimLost, and of an undo RouteDrift.
     """
     if what == What.UNDO:
         return undo(cluster, name, who, why)
-    return control_of(cluster, name).give(what, who, why)
+    return control_of(cluster, name).give(what, who, why, mark)

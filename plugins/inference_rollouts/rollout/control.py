@@ -19,6 +19,7 @@ from inference_rollouts.core.routing.control import (
     command_of,
     commanded,
     effect,
+    given,
     latest,
     standing_order,
 )
@@ -41,22 +42,31 @@ class Control:
     targets: Sequence[Target]
     token: str
 
-    def give(self, what: str, who: str, why: str) -> str:
+    def give(self, what: str, who: str, why: str, mark: str = "") -> str:
         """Leave a command on every claim; what happens to the traffic now, in sentences.
 
         Each write is guarded by the claim that was read. The first object decides which of two commands is
-        the later one. Raises CommandRefused where the command makes no sense now, ClaimLost where nothing is
-        claimed any more.
+        the later one. One that was given with the same `mark` before is the same command: it is only left
+        where it does not stand yet. Raises CommandRefused where the command makes no sense now, ClaimLost
+        where nothing is claimed any more.
         """
         for _ in range(WRITE_ATTEMPTS):
             claims = self.claims()
             if not claims:
                 raise ClaimLost("The rollout has ended meanwhile: it claims nothing any more.")
-            command = command_of(what, who, why, claims, self.cluster.time())
+            if before := given(claims, mark):
+                return self._given(before, claims)
+            command = command_of(what, who, why, claims, self.cluster.time(), mark)
             self._require_no_stop(command)
             if (claim := self.leave(command)) is not None:
                 return f"{effect(claim, command)}. {self._watched(command)}"
         raise CommandRefused("Others command this rollout at this very moment. Look at it, and try again.")
+
+    def _given(self, command: Command, claims: Sequence[Claim]) -> str:
+        """What has become of a command that was given before; where it is the latest it is left on all."""
+        claim = self.leave(command) if command == latest(claims) else None
+        claim = claim or max(claims, key=lambda each: each.command.sequence if each.command else 0)
+        return f"{effect(claim, command)}. {self._watched(command)}"
 
     def _require_no_stop(self, command: Command) -> None:
         """Raises CommandRefused for what would go on while all rollouts are stopped."""

@@ -32,14 +32,17 @@ class Commander:
     """Anna triggers the DAG, about a rollout whose own DAG may be `paused`."""
 
     def __init__(self, step: Step) -> None:
-        self.step, self.paused, self.told = step, False, Told()
+        self.step, self.paused, self.told, self.runs = step, False, Told(), 0
         self.context: dict[str, Any] = {}
 
     def give(self, what: str, rollout: str = "llm", reason: str = "the pager", lasts: str = "4h") -> str:
         self.told = Told()
         self.told.get_dag = lambda dag: SimpleNamespace(is_paused=self.paused)  # type: ignore[attr-defined]
         params = {"rollout": rollout, "command": what, "reason": reason, "lasts": lasts}
-        run = SimpleNamespace(triggering_user_name="anna", run_type="manual")
+        self.runs += 1
+        run = SimpleNamespace(
+            triggering_user_name="anna", run_type="manual", dag_id="rollout_control", run_id=str(self.runs)
+        )
         self.context = {"ti": self.told, "params": params, "dag_run": run, "task_state_store": Kept()}
         task: Any = DAG.task_dict["control"]
         task.execute(self.context)
@@ -65,6 +68,14 @@ def test_who_triggers_commands_and_the_note_says_what_happens(anna: Commander) -
     assert anna.phase == Phase.PAUSED
     [claim] = anna.step.run.traffic.claims()
     assert str(claim.command) == "anna: the pager"
+
+
+def test_another_try_of_a_run_gives_no_other_command(anna: Commander) -> None:
+    """Its first one stood, and died before it could say so."""
+    note = anna.give("pause")
+    task: Any = DAG.task_dict["control"]
+    task.execute(anna.context)
+    assert anna.told.pushed["report"] == note
 
 
 def test_a_dag_that_is_paused_can_be_paused_and_aborted_but_not_hurried(anna: Commander) -> None:

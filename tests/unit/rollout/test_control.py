@@ -10,12 +10,12 @@ from inference_rollouts.cli import control as command
 from inference_rollouts.cli import main
 from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import CommandRefused, Held, NotFound
-from inference_rollouts.core.routing.claim import Phase, What
-from inference_rollouts.core.routing.control import is_paused
+from inference_rollouts.core.routing.claim import Command, Phase, What
+from inference_rollouts.core.routing.control import hurried, is_paused
 from inference_rollouts.rollout.claims import commands_to
 from inference_rollouts.rollout.control import Control, control_of
 from inference_rollouts.rollout.guardian import Guardian
-from tests.support.traffic_world import CANARY, STABLE, Fate, Killed, Run, World, shares
+from tests.support.traffic_world import CANARY, STABLE, Fate, Killed, Passing, Run, World, shares
 
 
 @pytest.fixture
@@ -32,6 +32,10 @@ def world() -> World:
 
 def run_of(world: World) -> Run:
     return cast(Run, cast(Any, world).run)
+
+
+def latest_commands(world: World) -> list[Command]:
+    return [claim.command for claim in run_of(world).traffic.claims() if claim.command]
 
 
 def wheel(world: World, name: str = "route-1") -> Control:
@@ -67,6 +71,33 @@ def test_what_a_dead_hand_left_halfway_is_finished(world: World) -> None:
     before = whole.claims()
     whole.obey(before, lambda: None)
     assert whole.claims() == before
+
+
+def test_who_has_not_heard_what_came_of_a_command_gives_the_same_one_again(world: World) -> None:
+    """The answer was lost, and so was what was read back: a pause was then refused as paused already."""
+    world.fates = [Fate.FINE] * 3 + [Fate.LOST, Fate.REFUSED]
+    with pytest.raises(Passing):
+        wheel(world).give("pause", "anna", "the pager", "her run")
+    world.fates = []
+    told = wheel(world).give("pause", "anna", "the pager", "her run")
+    assert told.startswith("new keeps 20 % until somebody resumes it")
+    assert [claim.phase for claim in run_of(world).traffic.claims()] == [Phase.PAUSED, Phase.PAUSED]
+    assert {each.sequence for each in latest_commands(world)} == {1}
+    wheel(world).give("resume", "ben", "all is well")
+    told = wheel(world).give("pause", "anna", "the pager", "her run")
+    assert told.startswith("new keeps 20 %; since it was given there was resume by ben: all is well. ")
+    assert not is_paused(run_of(world).traffic.claims())
+
+
+def test_a_raise_that_is_tried_again_lets_no_other_step_pass(world: World) -> None:
+    wheel(world).give("raise_now", "anna", "in a hurry", "her run")
+    run_of(world).pass_(1)
+    run_of(world).shift(2)
+    told = wheel(world).give("raise_now", "anna", "in a hurry", "her run")
+    assert "; since it was given step 1 of " in told
+    assert hurried(run_of(world).traffic.claims()) is None
+    wheel(world).give("raise_now", "anna", "in a hurry", "her next run")
+    assert hurried(run_of(world).traffic.claims())
 
 
 def test_a_guardian_obeys_an_abort(world: World) -> None:

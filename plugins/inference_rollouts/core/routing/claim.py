@@ -108,7 +108,8 @@ class Command(_Part):
     """What somebody commanded, the latest only: `sequence` grows with each.
 
     `at` is a time of the API server's clock, `step` the one that stood then. `switch`: it was no person's own
-    doing, but that of the switch that stops everything, so that it ends with that.
+    doing, but that of the switch that stops everything, so that it ends with that. Who may try again to give
+    the same one gives it a `mark`, by which it is known.
     """
 
     what: Annotated[What, Field(strict=False)]
@@ -118,6 +119,7 @@ class Command(_Part):
     sequence: Annotated[int, Field(ge=1)]
     step: Annotated[int, Field(ge=0)] = 0
     switch: bool = False
+    mark: str = ""
 
     def __str__(self) -> str:
         return f"{self.who}: {self.why.rstrip('.')}" if self.why else self.who

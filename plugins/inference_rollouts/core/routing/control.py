@@ -28,7 +28,7 @@ from inference_rollouts.core.routing.switch import Mode, Switch
 HURRIES = frozenset({What.SKIP_BAKE, What.RAISE_NOW, What.PROMOTE_NOW})
 
 
-def command_of(what: str, who: str, why: str, claims: Sequence[Claim], now: float) -> Command:
+def command_of(what: str, who: str, why: str, claims: Sequence[Claim], now: float, mark: str = "") -> Command:
     """A new command to the rollout with these claims, one at least. Raises CommandRefused."""
     before = latest(claims)
     try:
@@ -39,6 +39,7 @@ def command_of(what: str, who: str, why: str, claims: Sequence[Claim], now: floa
             at=now,
             sequence=before.sequence + 1 if before else 1,
             step=min(claim.step for claim in claims),
+            mark=mark,
         )
     except ValidationError as error:
         raise CommandRefused(
@@ -56,6 +57,15 @@ def latest(claims: Sequence[Claim]) -> Command | None:
     """The latest command: whoever gave it may have died before it stood on all of a rollout's claims."""
     commands = [claim.command for claim in claims if claim.command]
     return max(commands, key=lambda command: command.sequence, default=None)
+
+
+def given(claims: Sequence[Claim], mark: str) -> Command | None:
+    """The command with this mark that was given to the rollout before; None where there is none, or no mark.
+
+    Who has not heard what came of a command gives it again: that is no second one, for another step.
+    """
+    commands = (command for claim in claims for command in claim.commands)
+    return next((command for command in commands if mark and command.mark == mark), None)
 
 
 def commanded(claim: Claim, command: Command) -> Claim:
@@ -146,6 +156,8 @@ def went_on_at(claims: Sequence[Claim]) -> float:
 
 def effect(claim: Claim, command: Command) -> str:
     """What happens to the traffic now that a command stands on the claim: a sentence, without full stop."""
+    if since := _overtaken(claim, command):
+        return f"{_keeps(claim)}; since it was given {since}"
     keeps, step = _keeps(claim), f"step {claim.step} of {claim.steps}"
     match command.what:
         case What.PAUSE:
@@ -168,6 +180,17 @@ def effect(claim: Claim, command: Command) -> str:
             return f"all traffic of {claim.canary} goes back to {claim.stable}, as far as that can carry it"
         case What.UNDO:
             return f"all traffic goes back to {claim.canary}"
+
+
+def _overtaken(claim: Claim, command: Command) -> str:
+    """Why a command that was given some time ago has no effect any more; empty where it has one."""
+    if claim.command and claim.command.sequence > command.sequence:
+        return f"there was {claim.command.what.value} by {claim.command}"
+    if claim.phase is Phase.RETURNING and command.what is not What.ABORT:
+        return f"it began to go back to {claim.stable}"
+    if command.what in (What.SKIP_BAKE, What.RAISE_NOW) and command.step < claim.step:
+        return f"step {command.step} of {claim.steps} passed"
+    return ""
 
 
 def _paused_seconds(claim: Claim, since: float, now: float) -> float:
