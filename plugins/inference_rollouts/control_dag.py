@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Param
 from airflow.sdk.definitions.param import ParamsDict
 
 from inference_rollouts.core.plan.plan import Plan
-from inference_rollouts.operators.base import RETRIES
+from inference_rollouts.operators.base import BEFORE_ALL, RETRIES
 from inference_rollouts.operators.control import COMMANDS, EVERYTHING, Control
 
 DAG_ID = "rollout_control"
@@ -24,8 +24,9 @@ def build_control_dag(plans: Sequence[Plan]) -> DAG:
         schedule=None,
         start_date=datetime(2026, 1, 1),
         catchup=False,
+        max_active_runs=1000,  # a command waits neither for a cluster that does not answer nor for an undo
         is_paused_upon_creation=False,  # it does nothing by itself, and in need must not be looked for
-        default_args=RETRIES,
+        default_args=RETRIES | BEFORE_ALL,
         tags=["inference-rollout", "control"],
     ) as dag:
         places = [

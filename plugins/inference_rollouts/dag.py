@@ -23,7 +23,7 @@ from inference_rollouts.core.run.pipeline import endings, preparation
 from inference_rollouts.operators.adapter import LoadAdapter
 from inference_rollouts.operators.ask import Ask
 from inference_rollouts.operators.assets import ended, heard, well
-from inference_rollouts.operators.base import PREFLIGHT, RETRIES, ROLLBACK_RETRIES
+from inference_rollouts.operators.base import BEFORE_ALL, BEGUN_FIRST, PREFLIGHT, RETRIES, ROLLBACK_RETRIES
 from inference_rollouts.operators.deploy_pool import DeployPool
 from inference_rollouts.operators.judge import Judge
 from inference_rollouts.operators.notify import LAST_WORDS, telling
@@ -93,7 +93,7 @@ def _without_tasks(plan: Plan) -> DAG:
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,  # a plan in git is a decision: a schedule runs by itself
-        default_args=RETRIES,
+        default_args=RETRIES | BEGUN_FIRST,
         tags=["inference-rollout", plan.kind.value],
         render_template_as_native_obj=True,
         auto_register=False,  # the DAG file names its DAGs: one that was begun and failed is none
@@ -126,7 +126,7 @@ def build_invalid_dag(refused: Refused) -> DAG:
         start_date=START,
         catchup=False,
         max_active_runs=1,
-        default_args=RETRIES,
+        default_args=RETRIES | BEGUN_FIRST,
         tags=["inference-rollout", "invalid-plan"],
         auto_register=False,
     ) as dag:
@@ -143,7 +143,7 @@ def _end(preflight: Any, last: Any, plan: str, last_tasks: Sequence[str]) -> Non
     """
     begin = EmptyOperator(task_id="begin")
     begin >> preflight
-    rollback = Rollback(task_id="rollback", outlets=[ended(plan)], **ROLLBACK_RETRIES)
+    rollback = Rollback(task_id="rollback", outlets=[ended(plan)], **ROLLBACK_RETRIES, **BEFORE_ALL)
     outlets = {"report": [well(plan)]}
     teardowns = [
         rollback,

@@ -9,7 +9,7 @@ from airflow.sdk import DAG
 
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.operators.assets import ended
-from inference_rollouts.operators.base import RETRIES
+from inference_rollouts.operators.base import BEFORE_ALL, RETRIES
 from inference_rollouts.operators.guard import Guard
 
 DAG_ID = "guardian_of_rollouts"
@@ -29,7 +29,7 @@ def build_guardian_dag(plans: Sequence[Plan]) -> DAG:
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=True,
-        default_args=RETRIES,
+        default_args=RETRIES | BEFORE_ALL,
         tags=["inference-rollout", "guardian"],
     ) as dag:
         names = [plan.name for plan in plans]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pendulum
@@ -57,6 +58,32 @@ def test_each_step_leads_to_the_next_to_promotion_and_to_the_rollback(dag: DAG) 
     assert {"step_1.judge", "step_1.ask"} == dag.task_dict["step_2.shift"].upstream_task_ids
     assert dag.task_dict["promote"].downstream_task_ids == {"rollback"}
     assert dag.task_dict["rollback"].downstream_task_ids == {"report"}
+
+
+def weights(dag: DAG) -> dict[str, int]:
+    """By which of many tasks the scheduler takes the next."""
+    read = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    tasks = [(task, SimpleNamespace(task=task)) for task in read.task_dict.values()]
+    return {task.task_id: task.weight_rule.get_weight(cast(Any, ti)) for task, ti in tasks}
+
+
+def test_where_slots_are_scarce_the_way_back_waits_for_none_and_what_has_begun_for_no_beginning(
+    dag: DAG,
+) -> None:
+    """Two hundred plans may start at one time."""
+    weighs = weights(dag)
+    steps = [weighs[f"step_{n}.{task}"] for n in range(1, 5) for task in ("shift", "judge", "ask")]
+    order = [weighs["begin"], weighs["preflight"], weighs["warm_up"], *steps, weighs["promote"]]
+    assert order == sorted(order)
+    before_all = weighs.pop("rollback")
+    assert max(order) < before_all < weighs["report"]
+    for built in (control_dag.build_control_dag([llm_plan()]), guardian_dag.build_guardian_dag([llm_plan()])):
+        assert set(weights(built).values()) == {before_all}
+
+
+def test_no_command_waits_for_another() -> None:
+    """Sixteen at once, as of other DAGs, are soon taken by undos, which are watched for minutes."""
+    assert control_dag.build_control_dag([llm_plan()]).max_active_runs >= 1000
 
 
 def test_rollback_and_report_are_teardowns_so_that_a_failed_run_still_restores(dag: DAG) -> None:

@@ -58,6 +58,12 @@ RETRIES: dict[str, Any] = {
 ROLLBACK_RETRIES: dict[str, Any] = {"retries": 10_000, "max_retry_delay": timedelta(minutes=1)}
 
 
+# Where slots are scarce, as when two hundred plans start at one time: what has begun ends before others
+# begin, and what takes traffic back, watches or obeys people waits for none of them.
+BEGUN_FIRST: dict[str, Any] = {"weight_rule": "upstream"}
+BEFORE_ALL: dict[str, Any] = {"weight_rule": "absolute", "priority_weight": 1000}
+
+
 def records_failure(act: Callable[..., T]) -> Callable[..., T]:
     """An operator's method that leaves why it failed as XCom, for the rollback and the report to repeat.
 
