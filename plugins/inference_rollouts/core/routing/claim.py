@@ -25,7 +25,7 @@ ENDING = "inference-rollouts.dev/ending"
 
 SCHEMA = 1
 LIMIT = 128 * 1024  # bytes of a new claim: half of what all annotations of an object may have together
-ROOM = 16 * 1024  # bytes that those are to leave: a claim grows with every command
+ROOM = 64 * 1024  # bytes that those are to leave: a claim, and what it leaves, grows with every command
 
 LONGEST_WHO = 253  # characters of the name of whoever commands
 COMMANDS_KEPT = 10  # on a claim, and on what it let go: for the report

@@ -18,6 +18,11 @@ from tests.support.json_patch import TestFailed, apply_patch
 from tests.support.routes import ref, rewrite, route, service
 
 
+def noted(live: Any) -> int:
+    """The bytes of all annotations."""
+    return sum(len(f"{key}{value}".encode()) for key, value in live["metadata"]["annotations"].items())
+
+
 def refs(live: Any, rule: Any = 0) -> Any:
     return [(r["name"], r.get("weight")) for r in live["spec"]["rules"][rule]["backendRefs"]]
 
@@ -211,6 +216,23 @@ def test_what_others_have_noted_leaves_room_for_a_claim_that_grows() -> None:
     attached(route([ref("llm-pool")], annotations={"note": "x" * spare}))
     with pytest.raises(RouteRefused, match="too little room"):
         attached(route([ref("llm-pool")], annotations={"note": "x" * (spare + 1)}))
+
+
+@pytest.mark.parametrize("how", Ending)
+@pytest.mark.parametrize("letter", ["\U0001f600", "\x01"])
+def test_that_room_is_enough_for_all_that_people_may_command(letter: str, how: Ending) -> None:
+    """Each names itself, and says why, at the greatest length; in JSON a control character takes six."""
+    bare = route([ref("llm-pool")])
+    spare = 2 * claims.LIMIT - claims.ROOM - len(claim_on(bare).to_json().encode()) - len("note")
+    live = attached(route([ref("llm-pool")], annotations={"note": "x" * spare}))
+    most = (letter * claims.LONGEST_WHO, letter * claims.LONGEST_WHY)
+    for number in range(claims.COMMANDS_KEPT + 2):
+        what = "resume" if number % 2 else "pause"
+        command = command_of(what, *most, [own(live)], 1000.0, f"rollout_control/{'r' * 250}")
+        live = apply_patch(live, patches.command_patch(live, commanded(own(live), command)))
+        assert noted(live) <= 2 * claims.LIMIT
+    last = patches.ending_of(own(live), how, 2000.0, letter * 2000)
+    assert noted(apply_patch(live, patches.restore_patch(live, own(live), last))) <= 2 * claims.LIMIT
 
 
 @pytest.mark.parametrize("holder", [None, "rollout_llm/other"])
