@@ -21,12 +21,13 @@ from inference_rollouts.core.judging.judgement import Judgement
 from inference_rollouts.core.judging.policy import Health, StepContext
 from inference_rollouts.core.judging.queries import keyed, queries
 from inference_rollouts.core.judging.rows import least_goodness, rounded
-from inference_rollouts.core.judging.sums import Sums
 from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.limits import CATCH_UP
 from inference_rollouts.core.reporting.turning import turning_points
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import beside, in_order, snapshots
+
+MOST_WINDOWS = 720  # of a step that is looked at all the time, after which it is counted anew
 
 BY_COUNTS = Health(ready_canary=1, ready_stable=1)
 """All that is not seen here counts as well: the verdict is that of the counts alone."""
@@ -47,6 +48,9 @@ class LiveView:
 class LiveStep:
     """One step of a run; each `look` counts what has passed since the last.
 
+    One that stands for days, as while it is paused, is counted anew now and then, in the few long windows of
+    who looks at it for the first time: it never has more than MOST_WINDOWS and those of one look.
+
     `is_judged`: its judge has not concluded. Else it is only watched on, as while a person thinks.
     """
 
@@ -60,19 +64,28 @@ class LiveStep:
         self._step = step
         self._carried = carried
         self._grid = Grid(step.anchor, policy.interval, policy.scrape_delay)
-        arms = frozen.arm_at_home(plan.canary), frozen.arm_at_home(plan.stable)
-        self._queries = queries(frozen.metric_set, *arms)
-        self._counters = Counters(frozen.metric_set, *arms, step.anchor)
-        self._sums = begin(policy, frozen.metric_set, step, carried)
+        self._arms = frozen.arm_at_home(plan.canary), frozen.arm_at_home(plan.stable)
+        self._queries = queries(frozen.metric_set, *self._arms)
+        self._lock = threading.Lock()
         self._windows: list[WindowCounts] = []
         self._evidence: list[tuple[float, float]] = []
         self._goodness: list[tuple[float, float]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing is counted yet."""
+        metric_set = self._frozen.metric_set
+        self._counters = Counters(metric_set, *self._arms, self._step.anchor)
+        self._sums = begin(self._frozen.plan.analysis, metric_set, self._step, self._carried)
+        for counted in (self._windows, self._evidence, self._goodness):
+            counted.clear()
         self._done = 0
-        self._lock = threading.Lock()
 
     def look(self, prometheus: Prometheus, now: float, own: Collection[Exporter] | None = None) -> LiveView:
         """`own` are the pods that the cluster has (None: nobody knows). Raises PrometheusUnavailable."""
         with self._lock:
+            if len(self._windows) >= MOST_WINDOWS:
+                self._begin()
             if due := self._grid.missed(self._done, now, CATCH_UP):
                 answers = self._asked(prometheus, due)
                 ours = own and {*own, *self._gone(answers)}
@@ -117,9 +130,6 @@ class LiveStep:
             self._goodness.append((window.end, good))
 
     def _seen(self) -> Iterator[Seen]:
-        sums: Sums = begin(self._frozen.plan.analysis, self._frozen.metric_set, self._step, self._carried)
-        for window in self._windows:
-            sums = absorb(sums, window)
         at = self._windows[-1].end if self._windows else self._step.started_at
-        judgement = conclude(sums, BY_COUNTS, at).to_json()
+        judgement = conclude(self._sums, BY_COUNTS, at).to_json()
         yield Seen(tuple(self._windows), BY_COUNTS, judgement)

@@ -67,6 +67,26 @@ def test_proof_that_it_is_good_enough_is_drawn_where_it_is_asked_for() -> None:
     assert last.goodness[-1][1] == min(needed)
 
 
+def test_a_step_that_is_looked_at_for_days_does_not_grow_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause may last a week, and a page may stay open on a wall."""
+    from inference_rollouts.console import live
+    from inference_rollouts.core.judging.carried import Carried
+    from tests.support.console_states import IN_STEP
+    from tests.support.console_world import NOW, Played
+
+    running = Played("llm", "llm-pool", "llm-pool-version-2", IN_STEP[0], seed=3)
+    context = running.plan.step_context(1, running.since)
+    once = live.LiveStep(running.frozen, context, Carried()).look(running.traffic, NOW)
+    monkeypatch.setattr(live, "CATCH_UP", 3)
+    monkeypatch.setattr(live, "MOST_WINDOWS", 5)
+    step = live.LiveStep(running.frozen, context, Carried())
+    looks = [step.look(running.traffic, NOW - 90 + 7.5 * number) for number in range(13)]
+    assert max(len(look.windows) for look in looks) <= 5 + 3 < len(once.windows)
+    assert looks[-1].judgement.canary.requests == once.judgement.canary.requests
+    [seen] = step.record().seen
+    assert seen.judgement["evidence"] == looks[-1].judgement.evidence
+
+
 def test_what_was_proven_is_drawn_after_the_end_too_and_the_load_of_both_arms(promoted: Any) -> None:
     series = source(promoted).series(promoted.dag, promoted.run_id)
     assert series["goodness"][-1][1] >= series["good_at"]
