@@ -36,7 +36,10 @@ class Source(Protocol):
         """A plan, and the latest look ahead at what it would do."""
 
     def command(self, dag: str, run: str, what: str, who: str, why: str) -> str:
-        """Command a rollout; what happens to the traffic now. Raises what `rollout.command` raises."""
+        """Command the rollout by this run and no other; what happens to the traffic now.
+
+        Raises CommandRefused, ClaimLost where it claims nothing, and what the cluster raises.
+        """
 
 
 class World(Protocol):

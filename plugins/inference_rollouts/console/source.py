@@ -46,7 +46,7 @@ from inference_rollouts.core.reporting.pods import deaths
 from inference_rollouts.core.reporting.seen import SeenRun
 from inference_rollouts.core.reporting.status import Status
 from inference_rollouts.core.run.frozen import Frozen
-from inference_rollouts.rollout.command import command
+from inference_rollouts.rollout.control import Control
 from inference_rollouts.triggers.publishing import STATUS
 
 ALPHAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # under which a record is judged again
@@ -109,10 +109,11 @@ class RolloutSource:
     def command(self, dag: str, run: str, what: str, who: str, why: str) -> str:
         seen = self._run(dag, run)
         frozen = self._plan_of(seen) if seen else None
-        if seen is None or frozen is None or not self._known.claims_of(seen, frozen):
-            raise CommandRefused("This run claims nothing now, so there is nothing to command.")
+        if seen is None or frozen is None:
+            raise CommandRefused("This run has frozen no plan, so it claims nothing that could be commanded.")
         log.info("%s: %s by %s: %s", run, what, who, why)
-        words = command(self._world.clients(frozen).cluster, frozen.plan.name, what, who, why)
+        control = Control(self._world.clients(frozen).cluster, frozen.targets, frozen.token)
+        words = control.give(what, who, why)
         self._known.forget(place_of(frozen.plan))
         self._ones.forget((dag, run))
         self._lists.forget("all")

@@ -53,7 +53,9 @@ class Control:
         for _ in range(WRITE_ATTEMPTS):
             claims = self.claims()
             if not claims:
-                raise ClaimLost("The rollout has ended meanwhile: it claims nothing any more.")
+                raise ClaimLost(
+                    "The rollout claims nothing: it has ended, or not begun. Nothing was changed."
+                )
             if before := given(claims, mark):
                 return self._given(before, claims)
             command = command_of(what, who, why, claims, self.cluster.time(), mark)

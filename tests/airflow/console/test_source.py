@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,6 +162,34 @@ def test_clusters_that_hang_hold_up_no_other(promoted: Any) -> None:
         assert [dag for stop in stops for dag in stop["dags"]] == [f"cluster-{n}" for n in range(20, 40)]
     finally:
         hangs.set()
+
+
+def test_a_command_is_for_this_run_and_asks_its_claims_themselves(promoted: Any) -> None:
+    """What the page knew of them may be gone, or late: of a slow cluster it was said that there is nothing to
+    command, and a command to a run that had just ended went to the next one of its plan."""
+    from inference_rollouts.console.source import RolloutSource
+    from inference_rollouts.core.errors import ClaimLost, ClusterUnavailable
+    from inference_rollouts.core.routing.claim import Phase
+    from tests.support.console_states import PATIENCE
+    from tests.support.console_world import NOW, PlayedWorld
+    from tests.support.steps import Step
+
+    step = Step()
+    flying, ended = promoted.called("flying", 1), promoted.called("ended", 2)
+    flying.frozen, flying.over = step.run.frozen, None
+    ended.frozen = replace(step.run.frozen, token="of another run")
+
+    class Slow(PlayedWorld):
+        def clients(self, frozen: Any) -> Any:
+            return step.run.clients
+
+    shown = RolloutSource(
+        Slow(flying, ended, broken=ClusterUnavailable("GET", "/apis", 0, "away")), lambda: NOW, PATIENCE
+    )
+    with pytest.raises(ClaimLost, match="has ended, or not begun"):
+        shown.command(ended.dag, ended.run_id, "pause", "anna", "the pager")
+    assert "keeps 50 %" in shown.command(flying.dag, flying.run_id, "pause", "anna", "the pager")
+    assert [claim.phase for claim in step.run.traffic.claims()] == [Phase.PAUSED]
 
 
 def test_two_api_servers_say_the_same(promoted: Any) -> None:
