@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,13 @@ from inference_rollouts.clients.api_server import APPLY, JSON, JSON_PATCH, ApiSe
 from inference_rollouts.clients.discovery import Discovery, Extensions, root
 from inference_rollouts.core.errors import ClusterRefused, ClusterUnavailable, NotFound
 from inference_rollouts.core.faults import field_owners
-from inference_rollouts.core.limits import EVENT_TIMEOUT, KUBERNETES_TIMEOUT, LIST_TIMEOUT
+from inference_rollouts.core.limits import (
+    EVENT_REST,
+    EVENT_SLOW,
+    EVENT_TIMEOUT,
+    KUBERNETES_TIMEOUT,
+    LIST_TIMEOUT,
+)
 from inference_rollouts.core.objects.k8s import K8sObject, event_name
 from inference_rollouts.core.objects.ownership import OWNER
 
@@ -78,14 +85,15 @@ class Cluster(Reader, Protocol):
         """The Events about an object; empty where they may not be read: they only explain."""
 
     def event(self, about: K8sObject, reason: str, message: str, *, warning: bool = False) -> None:
-        """A Kubernetes Event on an object. Best effort: a failure is logged, never raised."""
+        """A Kubernetes Event on an object. Best effort: a failure is logged, never raised, and where one was
+        slow none is written for a while."""
 
 
 class KubernetesCluster:
     """A Cluster behind the official client, which `connect` makes on first use.
 
     `timeout` is in seconds, for one request in total; `now` gives seconds, by which what discovery said and
-    who we are grow old.
+    who we are grow old, and Events are slow.
     """
 
     def __init__(
@@ -96,6 +104,8 @@ class KubernetesCluster:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.namespace = namespace
+        self._now = now
+        self._tells_from = -math.inf
         self._api = ApiServer(connect, timeout, now)
         self._discovery = Discovery(self._api.ask, now)
 
@@ -191,9 +201,26 @@ class KubernetesCluster:
             return []
 
     def event(self, about: K8sObject, reason: str, message: str, *, warning: bool = False) -> None:
+        if (began := self._now()) < self._tells_from:
+            log.warning("did not write the Event %s (%s): the last one was too slow", reason, message)
+            return
+        try:
+            request = Request(
+                "POST",
+                self._events,
+                {"fieldManager": FIELD_MANAGER},
+                self._event(about, reason, message, "Warning" if warning else "Normal"),
+            )
+            self._api.call(request, min(EVENT_TIMEOUT, self._api.timeout))
+        except Exception as error:
+            log.warning("could not write the Event %s (%s): %s", reason, message, error)
+        if (ended := self._now()) - began > EVENT_SLOW:
+            self._tells_from = ended + EVENT_REST
+
+    def _event(self, about: K8sObject, reason: str, message: str, type_: str) -> K8sObject:
         now = datetime.now(UTC)
         meta = about["metadata"]
-        body = {
+        return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"name": event_name(meta["name"], secrets.token_hex(8)), "namespace": self.namespace},
@@ -207,7 +234,7 @@ class KubernetesCluster:
             },
             "reason": reason,
             "message": message[:1024],
-            "type": "Warning" if warning else "Normal",
+            "type": type_,
             "source": {"component": FIELD_MANAGER},
             "reportingComponent": FIELD_MANAGER,
             "reportingInstance": FIELD_MANAGER,
@@ -215,11 +242,6 @@ class KubernetesCluster:
             "lastTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "count": 1,
         }
-        try:
-            request = Request("POST", self._events, {"fieldManager": FIELD_MANAGER}, body)
-            self._api.call(request, min(EVENT_TIMEOUT, self._api.timeout))
-        except Exception as error:
-            log.warning("could not write the Event %s (%s): %s", reason, message, error)
 
     def _list(self, path: str, whose: dict[str, Any], labels: Mapping[str, str] | None) -> list[K8sObject]:
         """All pages; the items of a list do not say their kind themselves."""

@@ -17,6 +17,7 @@ from inference_rollouts.core.errors import (
     NotFound,
     PatchRefused,
 )
+from inference_rollouts.core.limits import EVENT_REST, EVENT_TIMEOUT
 from inference_rollouts.core.objects.k8s import K8sObject
 from tests.support.odd_server import (
     BROKEN,
@@ -39,6 +40,7 @@ from tests.support.scripted_api import (
     status,
 )
 
+ABOUT = {"apiVersion": API, "kind": "HTTPRoute", "metadata": ROUTE["metadata"] | {"resourceVersion": "1"}}
 LIMIT = 0.3
 SOON = 10 * LIMIT
 
@@ -93,12 +95,30 @@ def test_an_event_is_best_effort_and_does_not_hold_up_what_it_tells(server: Scri
     """Nor is anybody asked where Events are, who might hang as well."""
     server.fixed["/api/v1"] = hangs
     server.once(EVENTS, drips_head, hangs)
-    about = {"apiVersion": API, "kind": "HTTPRoute", "metadata": ROUTE["metadata"] | {"resourceVersion": "1"}}
     with choosing_server(server.choose) as url:
         started = time.monotonic()
-        client(url, timeout=LIMIT).event(about, "Shifted", "words")
+        client(url, timeout=LIMIT).event(ABOUT, "Shifted", "words")
         assert time.monotonic() - started < SOON
     assert server.count(EVENTS) == 1
+
+
+def test_after_a_slow_event_none_is_written_for_a_while(server: ScriptedApi) -> None:
+    """A rollout tells of each of its routes: with five seconds for each of forty, who watches came late."""
+    server.fixed[EVENTS] = replies_json(201, {"metadata": {"name": "told"}})
+    clock = [0.0]
+
+    def slow(method: str, target: str, body: bytes) -> Talk:
+        clock[0] += EVENT_TIMEOUT * target.startswith(EVENTS)
+        return server.choose(method, target, body)
+
+    with choosing_server(slow) as url:
+        telling = client(url, lambda: clock[0])
+        for _ in range(40):
+            telling.event(ABOUT, "Shifted", "words")
+        assert server.count(EVENTS) == 1
+        clock[0] += EVENT_REST
+        telling.event(ABOUT, "Shifted", "words")
+    assert server.count(EVENTS) == 2
 
 
 # Answers
