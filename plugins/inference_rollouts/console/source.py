@@ -68,6 +68,7 @@ class RolloutSource:
         self._ones: Kept[dict[str, Any] | None] = Kept(FRESH)
         self._charts: Kept[dict[str, Any] | None] = Kept(FRESH)
         self._again: Kept[dict[str, Any]] = Kept(SLOW)
+        self._plans: Kept[dict[str, Any] | None] = Kept(FRESH, workers=OF_DATABASE)
         self._older: Kept[dict[str, Any]] = Kept(SLOW, workers=OF_DATABASE)
         self._loads: Kept[Load | None] = Kept(SLOW, patience=patience)
 
@@ -94,6 +95,9 @@ class RolloutSource:
         return self._again.get(key, lambda: of | self._judged_again(seen, frozen, closest))
 
     def plan(self, dag: str) -> dict[str, Any] | None:
+        return self._plans.get(dag, lambda: self._plan(dag))
+
+    def _plan(self, dag: str) -> dict[str, Any] | None:
         named = next((each for each in self._world.dags() if each.dag == dag), None)
         if named is None:
             return None

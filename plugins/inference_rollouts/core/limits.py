@@ -8,9 +8,7 @@ from datetime import timedelta
 KUBERNETES_TIMEOUT = 30.0  # for one request; a hung API server is an error that a retry may mend
 LIST_TIMEOUT = 120.0  # for all pages of one list
 EVENT_TIMEOUT = 5.0  # for an Event: telling is best effort and must not hold up what is told
-EVENT_SLOW = (
-    1.0  # after one that took longer none is written for a while: there is one for each of many routes
-)
+EVENT_SLOW = 1.0  # after an Event that took longer none is written for a while: there may be many to tell
 EVENT_REST = 60.0  # for so long
 GKE_TIMEOUT = 30.0  # for one request, and for a token
 MODEL_SERVER_TIMEOUT = (

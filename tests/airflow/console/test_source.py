@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -190,6 +191,39 @@ def test_a_command_is_for_this_run_and_asks_its_claims_themselves(promoted: Any)
         shown.command(ended.dag, ended.run_id, "pause", "anna", "the pager")
     assert "keeps 50 %" in shown.command(flying.dag, flying.run_id, "pause", "anna", "the pager")
     assert [claim.phase for claim in step.run.traffic.claims()] == [Phase.PAUSED]
+
+
+def test_however_many_look_each_answer_is_made_once(promoted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from inference_rollouts.console.kept import Kept
+    from inference_rollouts.console.source import RolloutSource
+    from tests.support.console_world import NOW, PlayedWorld
+
+    asked: list[str] = []
+
+    class Counting(PlayedWorld):
+        def dags(self) -> Any:
+            asked.append("dags")
+            return super().dags()
+
+        def whole(self, dag: str, run: str) -> Any:
+            asked.append("whole")
+            return super().whole(dag, run)
+
+    shown = RolloutSource(Counting(promoted), lambda: NOW)
+    looks: list[Callable[[], Any]] = [
+        shown.overview,
+        lambda: shown.one(promoted.dag, promoted.run_id),
+        lambda: shown.plan(promoted.dag),
+    ]
+    for kept in vars(shown).values():
+        if isinstance(kept, Kept):
+            monkeypatch.setattr(kept, "_now", lambda: 0.0)
+    for look in looks:
+        look()
+        before = len(asked)
+        for _ in range(20):
+            look()
+        assert len(asked) == before
 
 
 def test_two_api_servers_say_the_same(promoted: Any) -> None:
