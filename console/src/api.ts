@@ -22,7 +22,8 @@ async function answer<T>(path: string, init?: RequestInit): Promise<T> {
 function words(detail: unknown): string {
   if (typeof detail === "string") return detail;
   if (Array.isArray(detail)) return detail.map((each) => each?.msg ?? String(each)).join("; ");
-  return "";
+  const { reason, message } = (detail ?? {}) as { reason?: string; message?: string }; // as Airflow says it of its database
+  return [reason, message].filter(Boolean).join(". ");
 }
 
 const run = (dag: string, id: string) => `${encodeURIComponent(dag)}/${encodeURIComponent(id)}`;

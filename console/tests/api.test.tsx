@@ -1,6 +1,6 @@
 import { render } from "preact";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { usePolled } from "../src/api";
+import { api, usePolled } from "../src/api";
 
 interface Answer { steps: number }
 
@@ -33,6 +33,19 @@ afterEach(() => {
   render(null, box);
   vi.unstubAllGlobals();
   vi.useRealTimers();
+});
+
+describe("what is refused", () => {
+  it.each([
+    ['"not yet"', "not yet"],
+    ['[{"msg": "too long"}, {"msg": "too short"}]', "too long; too short"],
+    ['{"reason": "Unique constraint violation", "message": "Look for ID 7."}', "Unique constraint violation. Look for ID 7."],
+    ["null", "409 "],
+  ])("is so in words, whichever way they come: %s", async (detail, words) => {
+    asked.mockReset();
+    asked.mockResolvedValueOnce(new Response(`{"detail": ${detail}}`, { status: 409 }));
+    await expect(api.start("rollout_llm", false)).rejects.toThrow(words);
+  });
 });
 
 describe("what is asked for again", () => {
