@@ -52,8 +52,13 @@ export const api = {
       body: JSON.stringify({ logical_date: null, conf }),
     }),
 
-  // By the DAG that commands all rollouts: who triggers it commands, and its run watches what it began.
-  control: (conf: { rollout: string; command: string; reason: string; lasts?: string }) => api.trigger(CONTROL, conf),
+  // By the DAG that commands all rollouts: who triggers it commands, and its run watches what it began. Who stops
+  // everything may have paused all DAGs before: a run of it would wait then, and nothing would be stopped.
+  control: async (conf: { rollout: string; command: string; reason: string; lasts?: string }) => {
+    const dag = await answer<{ is_paused?: boolean }>(`${AIRFLOW}/dags/${CONTROL}`).catch(() => ({ is_paused: false }));
+    if (dag.is_paused) throw new Refused(409, `The DAG ${CONTROL} is paused in Airflow, so that nothing would happen. Unpause it, then try again.`);
+    return api.trigger(CONTROL, conf);
+  },
 
   start: (dag: string, dryRun: boolean) => api.trigger(dag, dryRun ? { dry_run: true } : {}),
 

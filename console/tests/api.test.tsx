@@ -48,6 +48,28 @@ describe("what is refused", () => {
   });
 });
 
+describe("a command by Airflow", () => {
+  const conf = { rollout: "everything", command: "stop", reason: "incident 42" };
+  const run = () => new Response('{"dag_run_id": "r1"}');
+
+  it("is refused while its DAG is paused, as it would wait in silence", async () => {
+    asked.mockReset();
+    asked.mockResolvedValueOnce(new Response('{"is_paused": true}')).mockResolvedValueOnce(run());
+    await expect(api.control(conf)).rejects.toThrow("is paused in Airflow");
+    expect(asked).toHaveBeenCalledTimes(1);
+  });
+
+  it.each([
+    ["it is not", '{"is_paused": false}', 200],
+    ["nobody knows", '{"detail": "Forbidden"}', 403],
+  ])("is given where %s", async (_, body, status) => {
+    asked.mockReset();
+    asked.mockResolvedValueOnce(new Response(body, { status })).mockResolvedValueOnce(run());
+    await expect(api.control(conf)).resolves.toEqual({ dag_run_id: "r1" });
+    expect(asked.mock.calls.map(([path]) => path)).toEqual(["../api/v2/dags/rollout_control", "../api/v2/dags/rollout_control/dagRuns"]);
+  });
+});
+
 describe("what is asked for again", () => {
   it("is so until it is all that there is, whatever is refused meanwhile", async () => {
     answers(null, 0, 1);
