@@ -74,11 +74,12 @@ class Watcher:
     ) -> None:
         """Say that these objects, as they were just read, are watched; and how far their judge is.
 
-        `seen` says, where it is needed, what whoever comes after has to know.
+        `seen` says, where it is needed, what whoever comes after has to know: on the first of their leases,
+        as it is large, there may be very many, and each is written every few seconds.
         """
-        for obj, claim in claimed_by(token, objects):
+        for place, (obj, claim) in enumerate(claimed_by(token, objects)):
             if self._is_due(obj, claim, progress):
-                self._renew(obj, claim, progress, seen())
+                self._renew(obj, claim, progress, "" if place else seen())
 
     def is_due(self, objects: Sequence[K8sObject], token: str, progress: Progress | None = None) -> bool:
         """Whether `renew` would say anything."""
