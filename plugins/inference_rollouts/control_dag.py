@@ -15,8 +15,11 @@ from inference_rollouts.operators.control import COMMANDS, EVERYTHING, Control
 DAG_ID = "rollout_control"
 
 
-def build_control_dag(plans: Sequence[Plan]) -> DAG:
-    """Its form takes any words: what makes no sense is refused by the task, which can say why."""
+def build_control_dag(plans: Sequence[Plan], invalid: Sequence[str] = ()) -> DAG:
+    """Its form takes any words: what makes no sense is refused by the task, which can say why.
+
+    `invalid` are the names of plans that say no longer where their rollouts are.
+    """
     with DAG(
         dag_id=DAG_ID,
         description="Pause, resume, hurry, abort or undo a rollout; stop all of them.",
@@ -39,8 +42,9 @@ def build_control_dag(plans: Sequence[Plan]) -> DAG:
             }
             for plan in plans
         ]
-        Control(task_id="control", places=places)
-    dag.params = ParamsDict(_parameters([plan.name for plan in plans]))
+        names = [plan.name for plan in plans]
+        Control(task_id="control", places=places, invalid=[name for name in invalid if name not in names])
+    dag.params = ParamsDict(_parameters(names))
     return dag
 
 

@@ -46,8 +46,8 @@ def control_dag() -> DAG:
     """The DAG with which people command the rollouts of all plans that are accepted."""
     from inference_rollouts.control_dag import build_control_dag
 
-    plans, _ = accept(load_plans())
-    return build_control_dag(plans)
+    plans, refused = accept(load_plans())
+    return build_control_dag(plans, [each.plan for each in refused])
 
 
 def require_valid_plans() -> None:

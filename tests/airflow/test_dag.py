@@ -225,6 +225,9 @@ def test_every_plan_is_a_dag_and_a_broken_plan_breaks_no_other(
     for name in crons:
         assert "Airflow does not take it" in (bag.dags[name].description or "")
     assert "must be named" in (bag.dags["rollout_other_name"].description or "")
+    control: Any = bag.dags[control_dag.DAG_ID].task_dict["control"]
+    assert "same-pool" in control.invalid
+    assert "chat" not in control.invalid
     broken: Any = bag.dags["rollout_same_pool"].task_dict["preflight"]
     with pytest.raises(PlanInvalid, match=r"same-pool.yaml: .*are both 'llm-pool'.*Nothing"):
         type(broken).execute.__wrapped__(broken, {})

@@ -36,6 +36,7 @@ STOPS = {"stop": Mode.HOLD, "send_back": Mode.BACK}
 GO = "go"
 COMMANDS = (*(what.value for what in What), *STOPS, GO)
 REPORT = "report"  # the XCom that becomes the run's note
+_BY_HAND = "command it on its page in Rollouts, or at a terminal with `inference-rollouts`"
 UNDONE = "undone"  # the state of a task that has undone a promotion, over all of its tries
 
 
@@ -43,14 +44,18 @@ class Control(BaseOperator):
     """Leaves a command where the plan's connections lead. Its XCom `report` says what happens now.
 
     `places` are the plans: each has its name as `plan`, its DAG's as `dag`, connections `kubernetes` and
-    `prometheus`, and a `namespace`. Airflow's right to trigger this DAG is the right to command.
+    `prometheus`, and a `namespace`. Of `invalid` ones, by their names, nobody knows these. Airflow's right to
+    trigger this DAG is the right to command.
     """
 
     ui_color = "#fde7f3"
 
-    def __init__(self, *, places: Sequence[dict[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self, *, places: Sequence[dict[str, str]], invalid: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.places = places
+        self.invalid = invalid
 
     def execute(self, context: Context) -> None:
         """Raises CommandRefused, NotFound."""
@@ -106,6 +111,9 @@ class Control(BaseOperator):
             raise CommandRefused(f"{error}. Nothing was changed.") from error
         _need(why)
         told, errors = _each_place(self.places, partial(_switched, what, who, why, seconds))
+        if self.invalid:
+            names = ", ".join(self.invalid)
+            told.insert(0, f"Maybe not where only plans are that are invalid now ({names}): {_BY_HAND}.")
         if errors:
             worst = PassingError if any(isinstance(each, PassingError) for each in errors) else CommandRefused
             raise worst(f"Not everywhere. {' '.join(told)}")
@@ -134,6 +142,11 @@ class Control(BaseOperator):
         for place in self.places:
             if place["plan"] == name:
                 return place
+        if name in self.invalid:
+            raise CommandRefused(
+                f"The plan {name} is invalid now, so that it does not say where its rollout is: {_BY_HAND}. "
+                "Nothing was changed."
+            )
         known = ", ".join(place["plan"] for place in self.places)
         raise CommandRefused(f"There is no plan {name or 'without a name'}; there are: {known}.")
 

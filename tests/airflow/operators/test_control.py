@@ -97,6 +97,16 @@ def test_everything_is_stopped_and_goes_on(anna: Commander) -> None:
     assert anna.phase == Phase.RETURNING
 
 
+def test_of_plans_that_became_invalid_it_is_said_that_nobody_knows_where_they_are(
+    anna: Commander, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DAG.task_dict["control"], "invalid", ["shop"])
+    assert "Maybe not where only plans are that are invalid now (shop)" in anna.give("stop", "everything")
+    assert anna.phase == Phase.PAUSED
+    with pytest.raises(CommandRefused, match="The plan shop is invalid now"):
+        anna.give("abort", "shop")
+
+
 def test_a_cluster_that_does_not_answer_keeps_no_other_from_being_stopped(
     anna: Commander, monkeypatch: pytest.MonkeyPatch
 ) -> None:
