@@ -8,6 +8,7 @@ RolloutError                a decision: trying again changes nothing
 |   +-- PatchRefused        what a guarded patch tested had changed
 +-- RouteDrift              somebody else changed what this rollout moves
 +-- ClaimLost               the object is claimed by another rollout, or by none
+|   +-- ClaimUnreadable     somebody edited the claim, so that it says nothing
 +-- RaiseRefused            the claim does not permit this raise, or this promotion
 |   +-- Held                somebody holds the rollout, or all of them
 +-- CommandRefused          what somebody commanded makes no sense as things stand
@@ -18,6 +19,7 @@ RolloutError                a decision: trying again changes nothing
 +-- WarmUpFailed            a pod of the canary answered wrongly, or never became steady
 +-- ServerRefused           a model server did not do what it was asked
 +-- PrometheusUnavailable   the metrics store did not answer
+|   +-- PrometheusBusy      it cannot now, and may soon: worth trying again
 +-- SourceRefused           a source of versions has none to show, or not to us
 +-- RetirementRefused       what was to be taken away is in use, or not a rollout's
 +-- DecisionRecordBroken    lines that are not a whole decision record
