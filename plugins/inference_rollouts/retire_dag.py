@@ -33,6 +33,7 @@ def build_retire_dag(plan: Plan) -> DAG:
         schedule=assets[0] | assets[1] if len(assets) > 1 else assets or None,
         start_date=datetime(2026, 1, 1),
         catchup=False,
+        max_active_runs=256,  # each waits as long as something is kept; who retires by hand waits for none
         is_paused_upon_creation=False,  # a plan in git is a decision
         default_args=RETRIES,
         tags=["inference-rollout", "retirement"],

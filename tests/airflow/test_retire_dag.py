@@ -38,3 +38,8 @@ def test_the_chain_of_a_retirement(asks: bool) -> None:
     for before, after in pairwise(chain):
         assert f"retirement.{after}" in dag.task_dict[f"retirement.{before}"].downstream_task_ids
     assert min(task.retries or 0 for task in dag.tasks) >= 1
+
+
+def test_who_retires_by_hand_does_not_wait_for_what_is_kept_for_weeks() -> None:
+    """One run of each night waits for its time: with sixteen at once, as of other DAGs, all have begun."""
+    assert build_retire_dag(llm_plan(retention={"keep": "30d"})).max_active_runs >= 8 * 30
