@@ -28,7 +28,7 @@ from inference_rollouts.core.judging.queries import Query
 from inference_rollouts.core.judging.window_counts import WindowCounts
 from inference_rollouts.core.values import mistakes
 
-VERSION = 11  # of what is counted and how it is judged; a record of another one gives other verdicts
+VERSION = 12  # of what is counted and how it is judged; a record of another one gives other verdicts
 EVERY = 60.0  # seconds after which an observation is recorded even if it changed nothing
 BOUND = 256 * 1024  # bytes of a record that goes where space is short
 GAP = 64  # of them for the line that counts what is missing

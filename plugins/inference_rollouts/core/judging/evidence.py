@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Integers = NDArray[Any]
 
-WORSE_ODDS = (1.25, 1.5, 2.5, 5.0, 16.0)
+WORSE_ODDS = (1.25, 1.5, 2.2, 3.2, 6.0, 16.0)
 """Odds ratios mixed as alternatives to "no worse"..."""
-WORSE_PRIOR = (0.05, 0.45, 0.29, 0.2, 0.01)
+WORSE_PRIOR = (0.03, 0.42, 0.2, 0.22, 0.12, 0.01)
 """...and how likely: what is ten times as bad shows at once, whatever its prior."""
 BETTER_RATIOS = (1.25, 1.5, 2.0, 3.0)
 """How far below the promotion margin the alternatives of "too bad" lie, as ratios of odds..."""

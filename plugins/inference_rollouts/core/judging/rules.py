@@ -226,11 +226,11 @@ def _limit(metric: Rate | Latency) -> float:
 
 
 def _worse(tolerances: list[float]) -> Test:
-    """Against "the odds are at most stable's"; where most of the usual odds would be tolerated, these are
+    """Against "the odds are at most stable's"; where half of the usual odds would be tolerated, these are
     tried beyond what is."""
     tolerated = np.log1p(np.array(tolerances))[:, None]
     odds = np.tile(np.log(evidence.WORSE_ODDS), (len(tolerances), 1))
-    effects = np.where(odds[:, -3:-2] <= tolerated, odds + tolerated, odds)
+    effects = np.where(odds[:, 2:3] <= tolerated, odds + tolerated, odds)
     return Test(effects, np.zeros(len(tolerances)), _worse_prior(len(tolerances)))
 
 

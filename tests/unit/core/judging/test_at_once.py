@@ -49,17 +49,17 @@ def test_what_is_no_surprise_counts_whole(few: int) -> None:
 
 
 def test_of_a_surprise_a_part_counts() -> None:
-    whole = exact((30, 30), (250, 125))
+    whole = exact((30, 30), (250, 160))
     surprising = whole > AT_ONCE
     assert surprising.sum() >= 3
     np.testing.assert_allclose(
-        gains((30, 30), (250, 125))[surprising], AT_ONCE + REST * (whole[surprising] - AT_ONCE)
+        gains((30, 30), (250, 160))[surprising], AT_ONCE + REST * (whole[surprising] - AT_ONCE)
     )
 
 
 def test_a_worse_canary_never_has_less_against_it() -> None:
-    """As many bad ones of both together: 155."""
-    told = np.array([gains((30, bad), (250, 155 - bad)) for bad in range(31)])
+    """As many bad ones of both together: 190."""
+    told = np.array([gains((30, bad), (250, 190 - bad)) for bad in range(31)])
     assert (np.diff(told, axis=0) > 0).all()
 
 
