@@ -27,16 +27,26 @@ def person(monkeypatch: pytest.MonkeyPatch) -> Person:
     return Person(monkeypatch)
 
 
+LOOK = 0.02  # seconds that pass, by the common clock, from one look at it to the next
+
+
 class Asked:
-    """A step that was judged good just now, and what a person is asked about it."""
+    """A step that was judged good just now, and what a person is asked about it.
+
+    No time passes but by looking at the clock: how fast the machine is changes nothing.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         analysis = {"interval": "250ms", "margin": None, "progress_deadline": "100ms"}
-        self.step = Step(time.time() - 1, analysis=analysis, approvals={"steps": [100]})
+        self.looks, self.began = count(1), time.time()
+        self.step = Step(self.began - 1, self.time, analysis=analysis, approvals={"steps": [100]})
         self.judgement: dict[str, Any] = self.step.judged()["judgement"]
         assert self.judgement["verdict"] == "advance"
         use(self.step.run.clients, monkeypatch)
         self.patience = 600.0
+
+    def time(self) -> float:
+        return self.began + next(self.looks) * LOOK
 
     def trigger(self) -> AskTrigger:
         return AskTrigger(
@@ -46,7 +56,7 @@ class Asked:
             options=["Go on", "Roll back"],
             defaults=["Roll back"],
             params={},
-            timeout_datetime=datetime.fromtimestamp(time.time() + self.patience, UTC),
+            timeout_datetime=datetime.fromtimestamp(self.time() + self.patience, UTC),
             poke_interval=0.02,
         )
 
@@ -148,9 +158,9 @@ def paused_for_ten_minutes(asked: Asked) -> None:
     """Somebody did, and resumed it since."""
     cluster = asked.step.cluster
     for ago, what in ((1000.0, "pause"), (400.0, "resume")):
-        cluster.clock = lambda ago=ago: time.time() - ago  # type: ignore[misc]
+        cluster.clock = lambda ago=ago: asked.time() - ago  # type: ignore[misc]
         wheel(asked).give(what, "anna", "lunch")
-    cluster.clock = time.time
+    cluster.clock = asked.time
 
 
 def test_who_goes_on_waiting_after_a_pause_knows_what_it_took(asked: Asked, person: Person) -> None:
@@ -190,9 +200,9 @@ def test_a_canary_that_was_taken_off_gets_no_weight_by_a_late_yes(asked: Asked) 
     traffic = asked.step.run.traffic
     traffic.way_back.retreat("alarm")
     with pytest.raises(ClaimLost, match="on its way back"):
-        traffic.permit(1, time.time())
+        traffic.permit(1, asked.time())
     with pytest.raises(ClaimLost, match="on its way back"):
-        traffic.shift(2, asked.step.run.plan.all_steps[1], time.time())
+        traffic.shift(2, asked.step.run.plan.all_steps[1], asked.time())
     assert asked.step.cluster.weights() == {STABLE: 1, CANARY: 0}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from inference_rollouts.clients.awaiting import OneAtATime, within
+from tests.support.stopwatch import ends_within
 
 LIMIT = 0.1
 
@@ -22,16 +22,14 @@ def over() -> Iterator[threading.Event]:
 
 
 def test_what_it_returns_or_raises_comes_out() -> None:
-    assert within(5, lambda: 7) == 7
+    assert within(60, lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        within(5, lambda: 1 // 0)
+        within(60, lambda: 1 // 0)
 
 
 def test_what_hangs_is_left_to_itself(over: threading.Event) -> None:
-    started = time.monotonic()
-    with pytest.raises(TimeoutError):
+    with ends_within(10 * LIMIT), pytest.raises(TimeoutError):
         within(LIMIT, over.wait)
-    assert time.monotonic() - started < 10 * LIMIT
 
 
 def test_where_no_thread_can_be_started_the_next_who_comes_tries_again(
@@ -45,7 +43,7 @@ def test_where_no_thread_can_be_started_the_next_who_comes_tries_again(
         patched.setattr(threading.Thread, "start", full)
         with pytest.raises(RuntimeError):
             shared.result(LIMIT)
-    assert shared.result(5) == 7
+    assert shared.result(60) == 7
 
 
 def test_whoever_comes_while_it_hangs_waits_for_the_same_run(over: threading.Event) -> None:
@@ -62,7 +60,7 @@ def test_whoever_comes_while_it_hangs_waits_for_the_same_run(over: threading.Eve
             shared.result(LIMIT)
     assert runs == [0]
     with ThreadPoolExecutor(4) as threads:
-        waiting = [threads.submit(shared.result, 10) for _ in range(4)]
+        waiting = [threads.submit(shared.result, 60) for _ in range(4)]
         over.set()
         assert [each.result() for each in waiting] == [1] * 4
-    assert shared.result(10) == 2, "the next one runs anew"
+    assert shared.result(60) == 2, "the next one runs anew"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -19,6 +18,7 @@ from inference_rollouts.clients.connections import TimeLeft, session
 from inference_rollouts.clients.exchanges import Reply, exchange
 from tests.support.http_server import serving
 from tests.support.odd_server import BROKEN, SLOW, Talk, floods, hangs, odd_server, replies, replies_json
+from tests.support.stopwatch import ends_within
 
 LIMIT = 0.3  # seconds
 SOON = 10 * LIMIT  # far less than those servers take, and enough for a machine that is busy
@@ -32,10 +32,8 @@ def ask(url: str, most: int = 1000, seconds: float = LIMIT, **request: Any) -> R
 
 
 def fails_soon(url: str, words: str, **request: Any) -> None:
-    started = time.monotonic()
-    with pytest.raises(requests.ConnectionError) as caught:
+    with ends_within(SOON), pytest.raises(requests.ConnectionError) as caught:
         ask(url, **request)
-    assert time.monotonic() - started < SOON
     assert words in str(caught.value)
     assert "object at 0x" not in str(caught.value)
 
@@ -62,38 +60,36 @@ def test_a_tls_handshake_that_hangs_is_left_at_the_limit() -> None:
 def test_an_answer_over_tls_is_read_whole(certificate: Certificate) -> None:
     certificate_file, context = certificate
     with odd_server(replies(200, b"x" * 900), context) as url:
-        assert ask(url, seconds=5, verify=certificate_file).body == b"x" * 900
+        assert ask(url, seconds=60, verify=certificate_file).body == b"x" * 900
 
 
 @pytest.mark.parametrize("talk", BROKEN, ids=lambda talk: talk.__name__)
 def test_a_broken_answer_is_an_error_in_one_phrase(talk: Talk) -> None:
     with odd_server(talk) as url:
-        fails_soon(url, "", seconds=5)
+        fails_soon(url, "", seconds=60)
 
 
 def test_a_refused_connection_says_so() -> None:
     with odd_server(hangs) as url:
         pass
-    fails_soon(url, "Connection refused", seconds=5)
+    fails_soon(url, "Connection refused", seconds=60)
 
 
 def test_a_flood_is_refused_at_its_size() -> None:
     with odd_server(floods) as url:
-        fails_soon(url, "the answer is larger than 1000 bytes", seconds=5)
+        fails_soon(url, "the answer is larger than 1000 bytes", seconds=60)
 
 
 def test_a_body_may_have_exactly_its_size() -> None:
     with odd_server(replies(200, b"x" * 1000)) as url:
-        assert len(ask(url, seconds=5).body) == 1000
+        assert len(ask(url, seconds=60).body) == 1000
     with odd_server(replies(200, b"x" * 1001)) as url:
-        fails_soon(url, "larger than 1000 bytes", seconds=5)
+        fails_soon(url, "larger than 1000 bytes", seconds=60)
 
 
 def test_a_promise_to_answer_later_is_not_waited_for() -> None:
-    with odd_server(replies_json(503, {}, Retry_After="30")) as url:
-        started = time.monotonic()
-        assert ask(url, seconds=5).status == 503
-        assert time.monotonic() - started < SOON
+    with odd_server(replies_json(503, {}, Retry_After="30")) as url, ends_within(SOON):
+        assert ask(url, seconds=60).status == 503
 
 
 def test_a_redirect_is_not_followed_however_long_its_own_body_is() -> None:
@@ -102,7 +98,7 @@ def test_a_redirect_is_not_followed_however_long_its_own_body_is() -> None:
         floods(connection, over)
 
     with odd_server(redirects) as url:
-        fails_soon(url, "it redirects to https://login.test/", seconds=5)
+        fails_soon(url, "it redirects to https://login.test/", seconds=60)
 
 
 def test_a_name_that_is_not_resolved_is_left_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +115,7 @@ def test_a_name_without_an_address_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    fails_soon("http://nowhere.test", "Name or service not known", seconds=5)
+    fails_soon("http://nowhere.test", "Name or service not known", seconds=60)
 
 
 def test_the_second_address_is_tried_when_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +128,7 @@ def test_the_second_address_is_tried_when_the_first_refuses(monkeypatch: pytest.
         lambda host, *a, **kw: entries if host == "two.test" else real(host, *a, **kw),
     )
     with odd_server(replies(200, b"ok")) as url:
-        assert ask(url.replace("127.0.0.1", "two.test"), seconds=5).body == b"ok"
+        assert ask(url.replace("127.0.0.1", "two.test"), seconds=60).body == b"ok"
 
 
 def test_a_connection_is_used_again() -> None:

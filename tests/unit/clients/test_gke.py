@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from inference_rollouts.core.errors import ClusterRefused, GkeBusy, QuotaExceede
 from inference_rollouts.core.nodes.gke import GkeObject
 from tests.support.fake_gke import CLUSTER, FakeGke, serving_gke
 from tests.support.odd_server import BROKEN, SLOW, Talk, floods, odd_server, replies, replies_json
+from tests.support.stopwatch import ends_within
 
 LIMIT = 0.3
 
@@ -30,19 +30,18 @@ def find(talk: Talk, token: str = "secret", timeout: float = 20.0) -> GkeObject 
 @pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
 @pytest.mark.parametrize("token", ["secret", ""])
 def test_a_request_and_a_token_are_waited_for_up_to_the_limit(talk: Talk, token: str) -> None:
-    started = time.monotonic()
-    with pytest.raises((requests.ConnectionError, GkeBusy), match=r"no whole answer within 0\.3 s"):
+    with (
+        ends_within(10 * LIMIT),
+        pytest.raises((requests.ConnectionError, GkeBusy), match=r"no whole answer within 0\.3 s"),
+    ):
         find(talk, token=token, timeout=LIMIT)
-    assert time.monotonic() - started < 10 * LIMIT
 
 
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize("token", ["secret", ""])
 def test_a_promise_to_answer_later_is_not_waited_for(code: int, token: str) -> None:
-    started = time.monotonic()
-    with pytest.raises(GkeBusy):
-        find(replies(code, b"", Retry_After="4"), token=token, timeout=0.5)
-    assert time.monotonic() - started < 3
+    with ends_within(3), pytest.raises(GkeBusy):
+        find(replies(code, b"", Retry_After="4"), token=token, timeout=60)
 
 
 @pytest.mark.parametrize("token", ["secret", ""])

@@ -8,7 +8,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from base64 import b64encode
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +35,7 @@ from tests.support.odd_server import (
     replies,
     replies_json,
 )
+from tests.support.stopwatch import ends_within
 
 LIMIT = 0.3
 SAMPLE = {"metric": {}, "value": (7, "1")}
@@ -115,9 +115,8 @@ def test_a_compressed_answer_is_read() -> None:
 
 @pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
 def test_a_query_ends_at_its_limit(talk: Talk) -> None:
-    began = time.monotonic()
-    assert refusal(talk, LIMIT).endswith("does not answer: no whole answer within 0.3 s")
-    assert time.monotonic() - began < 10 * LIMIT
+    with ends_within(10 * LIMIT):
+        assert refusal(talk, LIMIT).endswith("does not answer: no whole answer within 0.3 s")
 
 
 @pytest.mark.parametrize("talk", BROKEN, ids=lambda talk: talk.__name__)
@@ -212,7 +211,7 @@ def test_after_a_certificate_that_is_refused_those_we_trust_are_read_anew(
 @pytest.mark.parametrize("url", ["nonsense", "http://[::1", "https://", "http://user@:x/"])
 def test_an_address_that_is_none_is_said_to_be(url: str) -> None:
     with pytest.raises(PrometheusUnavailable, match="does not answer"):
-        in_turn(client(url, timeout=5.0))
+        in_turn(client(url, timeout=60.0))
 
 
 def test_what_is_no_gzip_is_no_answer() -> None:

@@ -29,6 +29,7 @@ from tests.support.odd_server import (
     replies,
     replies_json,
 )
+from tests.support.stopwatch import ends_within
 
 LIMIT = 0.3
 SOON = 10 * LIMIT
@@ -137,9 +138,8 @@ def never_ends(connection: socket.socket, over: threading.Event) -> None:
 
 @pytest.mark.parametrize("talk", [never_ends, *SLOW], ids=lambda talk: talk.__name__)
 def test_an_answer_that_does_not_end_in_time_is_a_failure_that_says_so(talk: Talk) -> None:
-    started = time.monotonic()
-    answer = complete(talk, timeout=LIMIT)
-    assert time.monotonic() - started < SOON
+    with ends_within(SOON):
+        answer = complete(talk, timeout=LIMIT)
     assert answer == Failure(0, "no whole answer within 0.3 s")
     assert mistake(answer, "m") == "gave no valid answer: no whole answer within 0.3 s"
 
@@ -302,31 +302,29 @@ def test_a_server_that_cannot_list_now_may_later(talk: Talk) -> None:
 
 @pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
 def test_a_silent_server_is_left_at_the_limit(talk: Talk) -> None:
-    started = time.monotonic()
-    with pytest.raises(ServerUnavailable, match=r"does not answer: no whole answer within 0\.3 s"):
+    with (
+        ends_within(SOON),
+        pytest.raises(ServerUnavailable, match=r"does not answer: no whole answer within 0\.3 s"),
+    ):
         models(talk, timeout=LIMIT)
-    assert time.monotonic() - started < SOON
 
 
 def test_a_promise_to_answer_later_is_not_waited_for() -> None:
-    started = time.monotonic()
-    later = replies(503, b"later", Retry_After="4")
-    assert complete(later, timeout=0.5) == Failure(503, "later")
-    with pytest.raises(ServerUnavailable, match="answers 503: later"):
-        models(later, timeout=0.5)
-    assert time.monotonic() - started < 3
+    with ends_within(3):
+        later = replies(503, b"later", Retry_After="4")
+        assert complete(later, timeout=60) == Failure(503, "later")
+        with pytest.raises(ServerUnavailable, match="answers 503: later"):
+            models(later, timeout=60)
 
 
 @pytest.mark.parametrize("talk", [floods, *SLOW], ids=lambda talk: talk.__name__)
 def test_loading_and_unloading_end_at_the_limit_too(talk: Talk) -> None:
-    started = time.monotonic()
-    with odd_server(talk) as url:
+    with ends_within(2 * SOON), odd_server(talk) as url:
         servers = HttpModelServers(LIMIT)
         with pytest.raises(ServerUnavailable):
             servers.load_adapter(url, "sql", "/adapters/sql")
         with pytest.raises(ServerUnavailable):
             servers.unload_adapter(url, "sql")
-    assert time.monotonic() - started < 2 * SOON
 
 
 def test_a_list_that_is_too_large_is_no_answer() -> None:

@@ -27,6 +27,7 @@ from inference_rollouts.core.errors import PrometheusBusy, PrometheusUnavailable
 from tests.support.http_server import Reply, serving
 from tests.support.json_values import json_values
 from tests.support.odd_server import BROKEN, SLOW, Talk, floods, odd_server, replies, replies_json
+from tests.support.stopwatch import ends_within
 
 LIMIT = 0.3
 SAMPLE = {"metric": {"pod": "a", "le": "+Inf"}, "value": (7.5, "1e+06")}
@@ -217,19 +218,21 @@ def test_a_server_that_is_not_there_does_not_answer() -> None:
 
 @pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
 def test_a_query_ends_at_its_limit(talk: Talk) -> None:
-    started = time.monotonic()
-    with pytest.raises(PrometheusUnavailable, match=r"no whole answer within 0\.3 s"):
+    with (
+        ends_within(10 * LIMIT),
+        pytest.raises(PrometheusUnavailable, match=r"no whole answer within 0\.3 s"),
+    ):
         query(talk, timeout=LIMIT)
-    assert time.monotonic() - started < 10 * LIMIT
 
 
 @pytest.mark.parametrize("code", [429, 503])
 def test_a_promise_to_answer_later_is_not_waited_for(code: int) -> None:
-    started = time.monotonic()
-    with pytest.raises(PrometheusBusy, match=f"answered {code}") as caught:
-        query(replies(code, b"later", Retry_After="4"), timeout=0.5)
+    with (
+        ends_within(3),
+        pytest.raises(PrometheusBusy, match=f"answered {code}") as caught,
+    ):
+        query(replies(code, b"later", Retry_After="4"), timeout=60)
     assert caught.value.later == 4.0
-    assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize(("after", "pause"), [("4", 4.0), ("3600", 15.0)])

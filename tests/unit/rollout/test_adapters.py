@@ -52,7 +52,7 @@ def test_a_refusal_names_pod_path_and_words(
 def settled(reconciler: AdapterReconciler, servers: Sequence[Server]) -> list[str]:
     """What the reconciler says once all servers have answered."""
     while "being asked" in " ".join(sentences := reconciler(servers)):
-        wait(reconciler._asked.values(), timeout=10)
+        wait(reconciler._asked.values(), timeout=60)
     return sentences
 
 

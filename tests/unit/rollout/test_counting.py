@@ -215,10 +215,11 @@ def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked one thing at a time, and what it says in the end counts."""
     monkeypatch.setattr(step_observer, "SLOW_STORE", 0.0)
     step = Step(analysis={"interval": "125ms", "margin": None}, metrics="vllm")
-    query, thinks, asked = step.prometheus.query, threading.Event(), []
+    query, begun, thinks, asked = step.prometheus.query, threading.Event(), threading.Event(), []
 
     def slow(promql: str, at: float) -> list[dict[str, Any]]:
         asked.append(at)
+        begun.set()
         assert thinks.wait(60)
         return query(promql, at)
 
@@ -226,6 +227,7 @@ def test_nobody_waits_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
     observer = step.observer()
     for elapsed in (0.0, 0.125, 0.25):
         assert not observer.observe(step.since + elapsed).verdict.final
+        assert begun.wait(60)
     assert asked == [step.since]
     thinks.set()
     monkeypatch.setattr(step_observer, "SLOW_STORE", 60.0)

@@ -61,12 +61,12 @@ def test_judging_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     observer.observe(step.since)
     begun = observer.begin(step.since + 1.0)
     asked = observer.asked(begun)
-    next(asked).result(20)
+    next(asked).result(60)
     assert not next(asked).done(), "about room"
     unknown = replace(begun, cluster=None)
     with ThreadPoolExecutor(1) as threads:
         try:
-            assert threads.submit(judge_all, [(observer, unknown)]).result(20)
+            assert threads.submit(judge_all, [(observer, unknown)]).result(60)
         finally:
             thinks.set()
 
