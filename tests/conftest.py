@@ -1,5 +1,6 @@
 """What every test relies on. Airflow reads its environment when it is imported, so that comes first."""
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as examples
 
 from lab.airflow.settings import settings
+from tests.support.stopwatch import RunningLoops
 
 HOME = Path(tempfile.mkdtemp(prefix="inference-rollouts-airflow-"))
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
@@ -20,6 +22,9 @@ os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
 # An example takes as long as the machine lets it.
 examples.register_profile("patient", examples(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 examples.load_profile("patient")
+
+# So does whatever is waited for.
+asyncio.set_event_loop_policy(RunningLoops())
 
 
 @pytest.fixture(scope="session")

@@ -137,11 +137,15 @@ def _signal(leaders: list[Process], number: signal.Signals) -> None:
 
 def _wait_gone(leaders: list[Process], patience: float) -> bool:
     deadline = time.monotonic() + patience
-    while _members(leaders):
-        if time.monotonic() > deadline:
+    while True:
+        over = (
+            time.monotonic() > deadline
+        )  # looked at first: what ended by then is gone, however late we look
+        if not _members(leaders):
+            return True
+        if over:
             return False
         time.sleep(0.05)
-    return True
 
 
 def _members(leaders: list[Process]) -> list[_Stat]:

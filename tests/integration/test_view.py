@@ -10,7 +10,7 @@ import pytest
 from inference_rollouts.clients.kubernetes import KubernetesCluster
 from inference_rollouts.clients.view import ClusterView
 
-PATIENCE = 20.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 def comes(seen: Callable[[], bool]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from inference_rollouts.core.objects.k8s import K8sObject
 from tests.support.fake_cluster import FakeCluster
 
-PATIENCE = 10.0  # seconds that a thread gets
+PATIENCE = 60.0  # seconds that a thread gets
 
 
 class ToldCluster:

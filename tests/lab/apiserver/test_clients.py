@@ -81,13 +81,13 @@ def test_kubectl_waits_and_follows_a_rollout(server: ApiServer) -> None:
         0.5, lambda: server.ok("PATCH", f"{DEPLOYMENTS}/waited/status", {"status": done}, MERGE_PATCH)
     )
     timer.start()
-    told = server.kubectl("rollout", "status", "deployment/waited", "--timeout=20s")
+    told = server.kubectl("rollout", "status", "deployment/waited", "--timeout=40s")
     timer.join()
     assert "successfully rolled out" in told
-    server.kubectl("wait", "--for=condition=Available", "deployment/waited", "--timeout=5s")
+    server.kubectl("wait", "--for=condition=Available", "deployment/waited", "--timeout=40s")
     late = threading.Timer(0.5, lambda: server.ok("DELETE", f"{DEPLOYMENTS}/waited"))
     late.start()
-    server.kubectl("wait", "--for=delete", "deployment/waited", "--timeout=20s")
+    server.kubectl("wait", "--for=delete", "deployment/waited", "--timeout=40s")
     late.join()
 
 

@@ -78,7 +78,7 @@ async def kubelet(kube: FakeKube, subnet: str) -> AsyncIterator[aiohttp.ClientSe
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - polls the code under test
             await asyncio.sleep(0.005)
 
@@ -97,7 +97,7 @@ async def answers(session: aiohttp.ClientSession, address: str) -> int:
 
 
 async def until_answer(session: aiohttp.ClientSession, address: str, status: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await answers(session, address) != status:  # noqa: ASYNC110 - polls the code under test
             await asyncio.sleep(0.005)
 
@@ -214,7 +214,7 @@ def test_streams_are_finished_before_a_pod_goes_that_was_given_time(subnet: str)
                 async with session.post(url, json=STREAM) as second:
                     texts = await asyncio.gather(ended(first), ended(second))
             assert all(text.endswith("data: [DONE]\n\n") for text in texts)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while (await session.post(url, json=STREAM)).status != 500:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             await until(lambda: kube.pod("p") is None)

@@ -27,7 +27,7 @@ class Running:
         self.generator, self.log = generator, log
 
     async def until(self, condition: Callable[[Generator], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition(self.generator):  # noqa: ASYNC110 - polls the code under test
                 await asyncio.sleep(0.005)
 
@@ -154,9 +154,10 @@ def test_a_trace_is_replayed_at_its_speed(tmp_path: Path) -> None:
             log = RequestLog(tmp_path)
             generator = Generator(client, log, 0.0, 1.0, seed=1)
             began = time.monotonic()
-            await generator.run(trace, speed=5.0)
+            with ends_within(1.5):
+                await generator.run(trace, speed=5.0)
             log.close()
             assert generator.stats.outcomes == {"ok": 2}
             return time.monotonic() - began
 
-    assert 0.3 <= asyncio.run(scenario()) < 1.5
+    assert asyncio.run(scenario()) >= 0.3

@@ -281,7 +281,7 @@ def test_whoever_finds_the_queue_full_is_told_to_go_elsewhere() -> None:
                 status, body = await server.complete(stream=stream)
                 assert (status, body["error"]["type"]) == (503, "Service Unavailable")
             waiting.cancel()
-            await asyncio.wait_for(server.api.completions.idle.wait(), 5)
+            await asyncio.wait_for(server.api.completions.idle.wait(), 60)
             [error, done] = await server.stream(COMPLETIONS, {**HI, "prompt": ["one", "two"]})
             assert (error["error"]["code"], done) == (503, "[DONE]")
             series = 'vllm:admission_rejections_total{model_name="llama",reason="max_num_queued_reqs"}'
@@ -313,7 +313,7 @@ def test_an_engine_that_dies_takes_the_server_with_it() -> None:
             status, body = await server.complete()
             assert (status, body["error"]["type"]) == (500, "InternalServerError")
             assert (await server.get("/health"))[0] == 503
-            await asyncio.wait_for(server.api.crashed.wait(), 5)
+            await asyncio.wait_for(server.api.crashed.wait(), 60)
 
     run(scenario)
 

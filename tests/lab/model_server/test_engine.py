@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -158,15 +159,25 @@ def test_tokens_come_first_alone_then_in_groups() -> None:
     asyncio.run(scenario())
 
 
-def test_observed_latencies_are_those_of_the_timing_model() -> None:
+def test_observed_latencies_are_those_of_the_timing_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a time that passes only while the engine lets it pass."""
+    now = 0.0
+
+    async def passes(self: Engine, seconds: float) -> None:
+        nonlocal now
+        now += max(0.0, seconds)
+
+    monkeypatch.setattr(Engine, "_pass", passes)
+    monkeypatch.setattr("lab.model_server.engine.time", SimpleNamespace(monotonic=lambda: now))
+
     async def scenario() -> None:
         metrics = VllmMetrics("m", 1000)
         timing = replace(
             STILL, prefill_base=0.05, prefill_per_token=0.0, inter_token=0.01, batch_slowdown=0.0
         )
         await consume(Engine(timing, Limits(1, 1000), metrics), sequence(41))
-        assert metrics.ttft.total == pytest.approx(0.05, abs=0.02)
-        assert metrics.inter_token.total / metrics.inter_token.count == pytest.approx(0.01, abs=0.002)
+        assert metrics.ttft.total == pytest.approx(0.05)
+        assert metrics.inter_token.total / metrics.inter_token.count == pytest.approx(0.01)
 
     asyncio.run(scenario())
 

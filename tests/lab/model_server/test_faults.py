@@ -57,17 +57,19 @@ async def lost(server: Server) -> float:
     return (await server.metric(http) or 0) - sum(reasons)
 
 
-async def received(server: Server, seconds: float = 5.0) -> bytes:
-    """What came of a stream until it ended, broke off, or was left."""
+async def received(server: Server, seconds: float = 60.0, *, begins: bool = False) -> bytes:
+    """What came of a stream until it ended, broke off, or was left; `begins`: so long after its begin."""
     come = bytearray()
     with suppress(aiohttp.ClientError, TimeoutError):
         async with (
-            asyncio.timeout(seconds),
             server.session.post(server.url + PATH, json={**BODY, "stream": True}) as response,
         ):
-            async for chunk in response.content.iter_any():
-                come.extend(chunk)
-    await asyncio.wait_for(server.api.completions.idle.wait(), 5)
+            if begins:
+                come.extend(await response.content.readuntil(b"data: "))
+            async with asyncio.timeout(seconds):
+                async for chunk in response.content.iter_any():
+                    come.extend(chunk)
+    await asyncio.wait_for(server.api.completions.idle.wait(), 60)
     return bytes(come)
 
 
@@ -104,13 +106,13 @@ def test_an_engine_that_fails_is_500_or_an_event_in_a_stream() -> None:
 def test_a_stall_stops_in_the_middle_and_a_hang_before_the_first_token(fault: str, begins: bool) -> None:
     async def scenario() -> None:
         async with serving(faults=Faults().changed({fault: 1.0})) as server:
-            come = await received(server, 0.3)
+            come = await received(server, 0.3, begins=begins)
             assert (b"data: " in come) == begins
             assert b"[DONE]" not in come
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await server.complete()
-            await asyncio.wait_for(server.api.completions.idle.wait(), 5)
+            await asyncio.wait_for(server.api.completions.idle.wait(), 60)
             assert server.api.engine.running == 0
             assert await lost(server) == 2
 

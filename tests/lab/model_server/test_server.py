@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import aiohttp
-import pytest
 
 from lab.model_server.timing import Timing
 from tests.support.lab.model_server import Server, run, serving, until
@@ -41,7 +40,7 @@ def test_by_default_nobody_gets_anything_more() -> None:
             done, _ = await asyncio.wait([request, ending], timeout=1.5)
             assert not done, "the client waits in vain, and so does the process for it"
             request.cancel()
-            await asyncio.wait_for(ending, 5)
+            await asyncio.wait_for(ending, 60)
 
     run(scenario)
 
@@ -63,8 +62,8 @@ def test_with_a_shutdown_timeout_answers_are_finished_and_new_ones_refused() -> 
                 assert (await server.get(path))[0] == 200
             http = 'http_requests_total{handler="/v1/completions",method="POST",status="5xx"}'
             assert await server.metric(http) == 2
-            await asyncio.wait_for(ending, 10)
-            assert asyncio.get_running_loop().time() - began == pytest.approx(3, abs=0.5)
+            await asyncio.wait_for(ending, 60)
+            assert 2.9 < asyncio.get_running_loop().time() - began < 5
             assert await refuses(server)
 
     run(scenario)
@@ -77,7 +76,7 @@ def test_an_engine_that_ends_when_it_has_nothing_to_do_ends_its_server() -> None
             ending = asyncio.create_task(server.server.terminate())
             assert (await request)[0] == 200
             assert not ending.done()
-            await asyncio.wait_for(ending, 5)
+            await asyncio.wait_for(ending, 60)
             assert await refuses(server)
 
     run(scenario)
@@ -91,6 +90,6 @@ def test_a_stream_that_outlasts_the_timeout_gets_nothing_more() -> None:
             await until(lambda: server.api.engine.stopped)
             assert await refuses(server)
             request.cancel()
-            await asyncio.wait_for(ending, 5)
+            await asyncio.wait_for(ending, 60)
 
     run(scenario)

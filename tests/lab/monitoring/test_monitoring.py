@@ -20,7 +20,7 @@ from lab.monitoring.binary import PrometheusNotFound, find_prometheus
 from lab.monitoring.prometheus import prometheus_argv, targets_folder, write_config, write_targets
 from lab.monitoring.targets import target_groups
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def pod(name: str, phase: str = "Running", pool: str | None = "llm-pool", **more: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 MAPS = "/api/v1/namespaces/{}/configmaps"
 GATEWAY = "/apis/gateway.networking.k8s.io/v1/namespaces/default"
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 @dataclass

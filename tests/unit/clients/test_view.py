@@ -16,7 +16,7 @@ from inference_rollouts.core.limits import VIEW_AGE
 from inference_rollouts.core.objects.k8s import K8sObject
 
 POD = ("v1", "Pod")
-PATIENCE = 10.0  # seconds that a thread gets
+PATIENCE = 60.0  # seconds that a thread gets
 
 
 def pod(name: str, version: int, **labels: str) -> dict[str, Any]:
