@@ -72,7 +72,10 @@ class FakePrometheus(AskedAlike):
         if self.down:
             raise PrometheusUnavailable("Prometheus at http://127.0.0.1:9 does not answer: refused")
         if "avg_over_time" in promql:
-            return self._asked(promql, self._gauges(at))
+            gauges = self._gauges(at)
+            return self._asked(
+                promql, [*gauges, *self._begun(at)] if gauges and STARTED in promql else gauges
+            )
         if promql.startswith("process_start_time_seconds"):
             servers = [(pool, pod) for pool in self._pools() for pod in self._pods(pool)]
             return [
@@ -168,6 +171,11 @@ class FakePrometheus(AskedAlike):
             for gauge in ("0", "1")
         ]
         return [*own, *(self._theirs(sample) for sample in own if self.also or self.namesakes)]
+
+    def _begun(self, at: float) -> list[dict[str, Any]]:
+        """When the processes began that export gauges."""
+        own = [self._started(pool, pod, at) for pool in self._pools() for pod in self._pods(pool)]
+        return [*own, *(self._theirs(each) for each in own if self.also or self.namesakes)]
 
     def _samples(self, pool: str, pod: str, port: int, at: float) -> list[dict[str, Any]]:
         direct = self.answered.get(base_url(self.cluster.objects["Pod", pod], port), 0)

@@ -71,6 +71,7 @@ class Activity(AskedAlike):
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster
         self.observations = 0
+        self.began = 1.0
         self.inside: Callable[[int], float | None] = lambda observation: 0.0
         self.answered: Callable[[int], float] = lambda observation: 7.0
         self.asked: Callable[[int], object] = lambda observation: None
@@ -81,7 +82,7 @@ class Activity(AskedAlike):
         if (inside := self.inside(self.observations)) is None:
             raise PrometheusUnavailable("Prometheus does not answer")
         answered = self.answered(self.observations)
-        told = {"alive": 1.0, "inside/0": inside, "inside/1": 0.0, "answered/0": answered}
+        told = {"started": self.began, "inside/0": inside, "inside/1": 0.0, "answered/0": answered}
         return [
             {"metric": {SERIES: part, "pod": pod}, "value": [at, str(value)]}
             for pod in self.cluster.names("Pod")

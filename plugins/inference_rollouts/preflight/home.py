@@ -14,14 +14,10 @@ from inference_rollouts.core.judging.home import Home, Known, home_of
 from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.queries import keyed
 from inference_rollouts.core.judging.sites import Site, in_words
-from inference_rollouts.core.objects.k8s import K8sObject, moment, part, parts
-from inference_rollouts.core.objects.readiness import container_statuses
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.rollout.observation import exporting
 
 log = logging.getLogger(__name__)
-
-SCRAPED_BY_THEN = 120.0  # seconds after which a pod that is ready has been scraped
 
 
 def at_home(cluster: Reader, frozen: Frozen, seen: Snapshot) -> Frozen:
@@ -29,7 +25,7 @@ def at_home(cluster: Reader, frozen: Frozen, seen: Snapshot) -> Frozen:
 
     Raises ClusterRefused where pods of other clusters have the same names, and nothing tells which are ours.
     """
-    known = {each: _known(pod, seen.time) for each, pod in exporting(cluster, frozen).items()}
+    known = {each: Known.of(pod, seen.time) for each, pod in exporting(cluster, frozen).items()}
     homes = [
         (each, _home(frozen, each, Snapshot(seen.time, {key: seen.samples[key]}), known))
         for key, each in keyed(frozen.metric_set)
@@ -49,18 +45,6 @@ def _home(frozen: Frozen, metric_set: MetricSet, seen: Snapshot, known: Mapping[
     own = {name: each for (kind, name), each in known.items() if kind == metric_set.exporters}
     [samples] = seen.samples.values()
     return home_of(samples, metric_set.pod, own, {label, f"exported_{label}"})
-
-
-def _known(pod: K8sObject, now: float) -> Known:
-    started = (moment(part(each, "state", "running").get("startedAt")) for each in container_statuses(pod))
-    ready = (each for each in parts(pod, "status", "conditions") if _ready(each))
-    since = next((moment(each.get("lastTransitionTime")) for each in ready), None)
-    settled = since is not None and now - since >= SCRAPED_BY_THEN
-    return Known(tuple(each for each in started if each is not None), settled)
-
-
-def _ready(condition: K8sObject) -> bool:
-    return condition.get("type") == "Ready" and condition.get("status") == "True"
 
 
 def _refuse(metric_set: MetricSet, twins: Mapping[str, frozenset[Site]]) -> None:

@@ -10,9 +10,9 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.kubernetes import Reader
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import PrometheusUnavailable
-from inference_rollouts.core.judging.metrics import SERIES
+from inference_rollouts.core.judging.own import inside, near_home
 from inference_rollouts.core.judging.policy import Health, Step, StepContext
-from inference_rollouts.core.judging.queries import load_query
+from inference_rollouts.core.judging.queries import inside_query, load_query
 from inference_rollouts.core.limits import STORE_SKEW
 from inference_rollouts.core.objects.k8s import K8sObject
 from inference_rollouts.core.objects.readiness import Phase, Readiness, ready_pods
@@ -135,22 +135,23 @@ def load_over(prometheus: Prometheus, frozen: Frozen, until: float, seconds: int
 
 
 def _gauges(prometheus: Prometheus, frozen: Frozen, at: float) -> dict[tuple[str, str], float] | None:
-    """What pods export by Unix time `at`, by pod and gauge; None where nobody knows."""
+    """What pods export by Unix time `at`, by pod and gauge; None where nobody knows.
+
+    Of pods of one name in several clusters what ours exports; nothing where nothing tells which that is.
+    """
     plan, metric_set = frozen.plan, frozen.metric_set
     if not metric_set.load:
         return None
-    query = load_query(metric_set, frozen.arm(plan.canary), frozen.arm(plan.stable), LOAD_SPAN)
+    arms = frozen.arm(plan.canary), frozen.arm(plan.stable)
+    query = inside_query(metric_set, *arms, LOAD_SPAN)
     try:
-        samples = prometheus.query(query, at)
+        answer = prometheus.query(query, at)
     except PrometheusUnavailable as error:
         log.warning("%s", error)
         return None
-    return {
-        (sample["metric"].get(metric_set.pod, ""), sample["metric"].get(SERIES, "")): float(
-            sample["value"][1]
-        )
-        for sample in samples
-    }
+    samples = [(each["metric"], float(each["value"][1])) for each in answer]
+    near = near_home(samples, metric_set.pod, metric_set.arm_of(arms[1]), frozen.home)
+    return inside(near, metric_set.pod, several=any(arm.ports for arm in arms))
 
 
 def _total(

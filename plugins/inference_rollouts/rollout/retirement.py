@@ -9,8 +9,8 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Generic, Protocol, TypeVar
+from functools import cached_property
+from typing import Generic, Protocol, TypeVar
 
 from inference_rollouts.clients import Clients
 from inference_rollouts.clients.include import load_manifests, load_metric_set
@@ -20,7 +20,11 @@ from inference_rollouts.core.errors import (
     PrometheusUnavailable,
     RetirementRefused,
 )
-from inference_rollouts.core.judging.arms import Ports
+from inference_rollouts.core.judging.arms import Arm
+from inference_rollouts.core.judging.home import Known
+from inference_rollouts.core.judging.metrics import MetricSet
+from inference_rollouts.core.judging.own import of_own
+from inference_rollouts.core.judging.raw_series import Sample
 from inference_rollouts.core.objects.api_groups import ATTACHED, GATEWAY_API, NOT_ATTACHED
 from inference_rollouts.core.objects.inference_pool import ports
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -39,7 +43,7 @@ from inference_rollouts.core.retirement.idle import (
     activity_query,
     observed_adapter,
     observed_pool,
-    of_pods,
+    untold,
 )
 from inference_rollouts.core.retirement.retirement import (
     RetiredObject,
@@ -109,11 +113,26 @@ class _Subject(ABC, Generic[P]):
     def _activity(self, now: float, seconds: int) -> Observation:
         """What ran in it in the last `seconds`."""
 
-    def _samples(self, now: float, seconds: int, ports: Ports = ()) -> tuple[Sequence[dict[str, Any]], str]:
-        """What the subject's processes exported, and the label of their pods."""
-        metric_set = load_metric_set(*self.plan.metrics)
-        query = activity_query(metric_set, replace(self.plan.arm(self.name), ports=ports), seconds)
-        return self.clients.prometheus.query(query, now - self.plan.analysis.scrape_delay), metric_set.pod
+    def _exported(self, now: float, seconds: int) -> list[Sample]:
+        """What the subject's processes exported, and those of others of its name."""
+        query = activity_query(self._metrics, self._arm, seconds)
+        answer = self.clients.prometheus.query(query, now - self.plan.analysis.scrape_delay)
+        return [(each["metric"], float(each["value"][1])) for each in answer]
+
+    def _by(
+        self, pods: Iterable[K8sObject], samples: Sequence[Sample], now: float
+    ) -> tuple[list[Sample], frozenset[str]]:
+        """Those of these pods alone; and which pods have namesakes and are not told from them."""
+        known = {pod["metadata"]["name"]: Known.of(pod, now) for pod in pods}
+        return of_own(samples, self._metrics.pod, known, self._arm)
+
+    @cached_property
+    def _metrics(self) -> MetricSet:
+        return load_metric_set(*self.plan.metrics)
+
+    @property
+    def _arm(self) -> Arm:
+        return self.plan.arm(self.name)
 
     def _guard(self) -> None:
         if user := self.user():
@@ -155,9 +174,10 @@ class PoolSubject(_Subject[PoolPlan]):
         if not pods:
             return Observation(now, "")
         several = ports_of_pool(self.cluster, self.name)
-        samples, label = self._samples(now, seconds, several)
-        ours = of_pods(samples, label, _names(pods))
-        return observed_pool(now, ours, label, _names(ready_pods(pods)), several)
+        ours, mixed = self._by(pods, self._exported(now, seconds), now)
+        if mixed:
+            return untold(now, mixed)
+        return observed_pool(now, ours, self._metrics.pod, _names(ready_pods(pods)), several)
 
     def reconcile(self) -> Readiness:
         """Route, pool and what came with it, pods, workload, nodes: in this order."""
@@ -314,10 +334,12 @@ class AdapterSubject(_Subject[AdapterPlan]):
         return user_of_adapter(bound_to(self.cluster, self.plan.pool), self.name)
 
     def _activity(self, now: float, seconds: int) -> Observation:
-        samples, label = self._samples(now, seconds)
+        samples = self._exported(now, seconds)
         if pickers := picker_pods(self.cluster, self.plan.pool):
-            samples = of_pods(samples, label, _names(pickers))
-        return observed_adapter(now, samples, label, self.plan.pool)
+            samples, mixed = self._by(pickers, samples, now)
+            if mixed:
+                return untold(now, mixed)
+        return observed_adapter(now, samples, self._metrics.pod, self.plan.pool)
 
     def reconcile(self) -> Readiness:
         pool = find_pool(self.cluster, self.plan.pool)

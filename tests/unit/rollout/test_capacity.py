@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -156,3 +157,41 @@ def test_gauges_without_a_number_and_a_silent_prometheus_make_pods_count(
     prometheus.load, prometheus.down = load, load is None
     assert room().phase is Phase.READY
     assert "counted in pods" in room().message
+
+
+class Twins(FakePrometheus):
+    """Pods of the names of ours, in another cluster, with ten times the load."""
+
+    def _gauges(self, at: float) -> list[dict[str, Any]]:
+        own, away = super()._gauges(at), ("cluster", "away")
+        return [
+            each | {"value": [at, str(10 * float(each["value"][1]))]}
+            if away in each["metric"].items()
+            else each
+            for each in own
+        ]
+
+
+@pytest.mark.parametrize(
+    ("home", "told"), [("here", "100 % of 120 requests"), ("", "counted in pods")], ids=["told", "untold"]
+)
+def test_what_another_cluster_s_pods_have_that_come_later_by_the_names_of_ours_does_not_count(
+    home: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = FakeCluster()
+    prometheus = Twins(cluster, home=home, load=120.0)
+    run = run_on(cluster, prometheus=prometheus, capacity={"per_pod": 64})
+    for manifest in run.frozen.manifests:
+        cluster.apply(manifest)
+    if not home:  # two clusters' series that differ by a label which ours lack
+        monkeypatch.setattr(prometheus, "_theirs", _away(prometheus._theirs))
+    prometheus.namesakes = 5.0
+    assert told in check_now(run, "capacity:2").message
+
+
+def _away(theirs: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def labelled(sample: dict[str, Any]) -> dict[str, Any]:
+        told = theirs(sample)
+        return {**told, "metric": told["metric"] | {"cluster": "away"}}
+
+    return labelled

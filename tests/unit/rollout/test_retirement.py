@@ -11,6 +11,7 @@ from inference_rollouts.core.objects.ownership import owner_labels
 from inference_rollouts.core.objects.readiness import Phase, Readiness
 from inference_rollouts.core.plan.plan import AdapterPlan
 from inference_rollouts.core.plan.retention import Action
+from inference_rollouts.core.retirement.idle import Clock
 from inference_rollouts.core.retirement.retirement import Retirement
 from tests.support.fake_cluster import OBJECTIVE_API
 from tests.support.left_behind import NEW, OLD, Stage
@@ -180,7 +181,7 @@ def test_an_adapter_that_a_rewrite_sends_requests_to_stays(stage: Stage, plan: A
     assert stage.servers.unloaded == []
 
 
-def test_another_cluster_s_pods_of_the_same_names_keep_nothing(
+def test_another_cluster_s_pods_of_another_name_keep_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are always busy, and write into the same store."""
@@ -195,3 +196,54 @@ def test_another_cluster_s_pods_of_the_same_names_keep_nothing(
     seen = stage.subject(stage.found()).observe(1.0, 5)
     assert seen.busy == ""
     assert {pod for _, pod in seen.answered} <= set(stage.cluster.pods_of(OLD))
+
+
+def beside(stage: Stage, theirs: dict[str, str], begun: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another cluster's pods of the names of ours, which are always busy, write into the same store.
+
+    `theirs` are their labels. All of ours began at 1, as the cluster says.
+    """
+    query = stage.activity.query
+    for pod in stage.cluster.pods_of(OLD):
+        running = {"state": {"running": {"startedAt": "1970-01-01T00:00:01Z"}}}
+        stage.cluster.objects["Pod", pod]["status"]["containerStatuses"] = [running]
+
+    def both(promql: str, at: float) -> list[dict[str, Any]]:
+        own = [each | {"metric": {"cluster": "here"} | each["metric"]} for each in query(promql, at)]
+        also = [
+            {
+                "metric": each["metric"] | theirs,
+                "value": [at, str(begun) if each["metric"]["series"] == "started" else "7"],
+            }
+            for each in own
+        ]
+        return [*own, *also]
+
+    monkeypatch.setattr(stage.activity, "query", both)
+
+
+def test_another_cluster_s_pods_of_the_same_names_keep_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside(stage, {"cluster": "away"}, 5000.0, monkeypatch)
+    seen = stage.subject(stage.found()).observe(1.0, 5)
+    assert seen.busy == ""
+    assert set(seen.answered.values()) == {7.0}, "of each name one alone"
+
+
+def test_nothing_is_quiet_where_nothing_tells_which_of_the_same_names_are_ours(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside(stage, {"cluster": "away"}, 1.5, monkeypatch)
+    stage.activity.inside = lambda _: 0.0
+    monkeypatch.setattr("inference_rollouts.core.judging.sites.CLOCK", 0.1)
+    assert "nothing tells which are ours" in stage.subject(stage.found()).observe(1.0, 5).busy
+
+
+def test_a_pod_made_anew_under_its_name_that_has_answered_as_many_is_no_quiet_one(stage: Stage) -> None:
+    """What ran in the one before it until its end, nobody has seen."""
+    subject, clock = stage.subject(stage.found()), Clock()
+    for at in (0.0, 5.0, 10.0):
+        stage.activity.began = 1.0 if at < 10 else 8.0
+        clock = clock.tick(subject.observe(at, 5))
+    assert not clock.is_quiet(10.0)

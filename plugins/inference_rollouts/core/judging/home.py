@@ -15,8 +15,13 @@ from inference_rollouts.core.judging.arms import Labels
 from inference_rollouts.core.judging.metrics import SERIES, STARTED
 from inference_rollouts.core.judging.raw_series import Sample
 from inference_rollouts.core.judging.sites import STORE, OneName, Pairs, Site, processes, rank, site_of
+from inference_rollouts.core.objects.k8s import K8sObject, moment, part, parts
+from inference_rollouts.core.objects.readiness import container_statuses
 
 SOONER, LATER = 5.0, 60.0  # seconds by which a process may begin before, and after, its container is said to
+
+
+SCRAPED_BY_THEN = 120.0  # seconds after which a pod that is ready has been scraped
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,16 @@ class Known:
 
     begun: tuple[float, ...] = ()
     settled: bool = True
+
+    @classmethod
+    def of(cls, pod: K8sObject, now: float) -> Known:
+        """A pod as the cluster has it at Unix time `now`."""
+        running = (part(each, "state", "running") for each in container_statuses(pod))
+        begun = (moment(each.get("startedAt")) for each in running)
+        ready = (each for each in parts(pod, "status", "conditions") if _is_ready(each))
+        since = next((moment(each.get("lastTransitionTime")) for each in ready), None)
+        settled = since is not None and now - since >= SCRAPED_BY_THEN
+        return cls(tuple(each for each in begun if each is not None), settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +55,8 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
-    """A series that counts, as far as it matters where."""
+class Counted:
+    """A series that counts, as far as it matters where it is."""
 
     site: Site
 
@@ -51,7 +66,7 @@ def home_of(
 ) -> Home:
     """As the samples of one metric set show our own pods (label `pod`); labels `but_for` these are of no
     place."""
-    named = _by_name(samples, pod, own, but_for)
+    named = named_so(samples, pod, own, but_for)
     clusters = _clusters({name: each.sites for name, each in named.items()})
     twins = {name: each.sites for name, each in named.items() if len({clusters[s] for s in each.sites}) > 1}
     at_home = _cluster_of_ours(twins, clusters, own, named)
@@ -67,18 +82,19 @@ def home_of(
     return Home(labels, apart, {name: frozenset(sites) for name, sites in twins.items()})
 
 
-def _by_name(
+def named_so(
     samples: Sequence[Sample], pod: str, own: Collection[str], but_for: Collection[str]
-) -> dict[str, OneName[_Counted]]:
+) -> dict[str, OneName[Counted]]:
+    """What a store has of each of the pods (label `pod`) that are called as our `own`."""
     begun: dict[str, dict[Pairs, float]] = {}
-    counted: dict[str, dict[_Counted, float]] = {}
+    counted: dict[str, dict[Counted, float]] = {}
     for labels, value in samples:
         if (name := labels.get(pod, "")) not in own:
             continue
         if labels.get(SERIES) == STARTED:
             begun.setdefault(name, {})[frozenset(labels.items())] = value
         else:
-            counted.setdefault(name, {})[_Counted(site_of(labels.items(), but_for))] = value
+            counted.setdefault(name, {})[Counted(site_of(labels.items(), but_for))] = value
     return {
         name: OneName(begun.get(name, {}), counted.get(name, {}), lambda each: site_of(each, but_for))
         for name in {*begun, *counted}
@@ -102,7 +118,7 @@ def _cluster_of_ours(
     twins: Mapping[str, Mapping[Site, Collection[float]]],
     clusters: Mapping[Site, int],
     own: Mapping[str, Known],
-    named: Mapping[str, OneName[_Counted]],
+    named: Mapping[str, OneName[Counted]],
 ) -> int | None:
     """Which one it is where there are `twins`; None where nothing tells."""
     by_start = {
@@ -139,7 +155,7 @@ def _begun_as(
     return fits.pop() if len(fits) == 1 else None
 
 
-def _all_sites(named: OneName[_Counted]) -> Iterator[Site]:
+def _all_sites(named: OneName[Counted]) -> Iterator[Site]:
     yield from map(named.of_start, named.begun)
     yield from (series.site for series in named.counted)
 
@@ -159,3 +175,7 @@ def _telling(labels: Labels, others: Collection[Site]) -> Labels | None:
             told.append(pair)
             left -= away
     return None if left else tuple(sorted(told))
+
+
+def _is_ready(condition: K8sObject) -> bool:
+    return condition.get("type") == "Ready" and condition.get("status") == "True"

@@ -116,6 +116,27 @@ def load_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) ->
     return "\nor ".join(parts)
 
 
+def inside_query(metric_set: MetricSet, canary: Arm, stable: Arm, seconds: int) -> str:
+    """The same gauges as raw series, with all their labels, and the start times of their processes.
+
+    For who has to tell our own pods from others of the same names.
+    """
+    canary, stable = metric_set.arm_of(canary), metric_set.arm_of(stable)
+    both = f"{label_name(canary.label)}=~{quoted_words(canary.value, stable.value)}"
+    where = _matchers(_place(metric_set, canary))
+
+    def vector(selector: str) -> str:
+        name, matchers = split_selector(selector)
+        return f"{name}{{{_joined(matchers, both, where)}}}"
+
+    gauges = [
+        _tagged(f"avg_over_time({vector(selector)}[{seconds}s])", str(place))
+        for place, selector in enumerate(metric_set.load)
+    ]
+    started = [] if metric_set.started is None else [_tagged(vector(metric_set.started), STARTED)]
+    return "\nor ".join(gauges + started)
+
+
 def _once(gauge: str, pod: str, *arms: Arm) -> str:
     """A gauge by pod, of which each server counts once, whatever scrapes it."""
     by_pod = f"{arms[0].label},{pod}"

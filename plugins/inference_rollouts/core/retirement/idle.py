@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from inference_rollouts.core.durations import format_duration
-from inference_rollouts.core.judging.arms import TELLING, Arm, Ports, server_in, server_names
-from inference_rollouts.core.judging.metrics import SERIES, MetricSet
+from inference_rollouts.core.judging.arms import Arm, Ports, server_in, server_names
+from inference_rollouts.core.judging.metrics import SERIES, STARTED, MetricSet
 from inference_rollouts.core.judging.promql import quoted, split_selector
+from inference_rollouts.core.judging.raw_series import Sample
+from inference_rollouts.core.judging.sites import CLOCK
 from inference_rollouts.core.serving.engines import vllm
 
-INSIDE, ANSWERED, ALIVE = "inside", "answered", "alive"
+INSIDE, ANSWERED, ALIVE = "inside", "answered", STARTED
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen at Unix time `at`: why it is not quiet (empty: it is), and counts of requests so far."""
+    """What was seen at Unix time `at`: why it is not quiet (empty: it is), counts of requests, and when
+    the processes that count them began, by pod (Unix seconds)."""
 
     at: float
     busy: str
     answered: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    begun: Mapping[str, frozenset[float]] = field(default_factory=dict)
+
+    def goes_on(self, before: Observation) -> bool:
+        """Whether the same processes have answered nothing since: one that began anew has forgotten what the
+        one before it answered, and nobody has seen its end."""
+        if self.answered != before.answered or self.begun.keys() != before.begun.keys():
+            return False
+        pairs = [(before.begun[pod], starts) for pod, starts in self.begun.items()]
+        return all(_is_near(one, other) and _is_near(other, one) for one, other in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +44,8 @@ class Clock:
 
     def tick(self, observation: Observation) -> Clock:
         """The clock after an observation: it starts anew with every sign of a request, and without data."""
-        before = None if self.last is None or self.last.busy else self.last.answered
-        answered = before is not None and before != observation.answered
+        before = None if self.last is None or self.last.busy else self.last
+        answered = before is not None and not observation.goes_on(before)
         if observation.busy or answered:
             return Clock(None, observation)
         return Clock(observation.at if self.since is None else self.since, observation)
@@ -52,32 +63,26 @@ class Clock:
 
 
 def activity_query(metric_set: MetricSet, arm: Arm, seconds: int) -> str:
-    """What the processes of an arm exported in the last `seconds`.
+    """What the processes of an arm exported in the last `seconds`, as raw series: labels tell whose they are.
 
-    Requests inside (no gauge counts those of an adapter), requests so far, and that they were there at all.
+    Requests inside (no gauge counts those of an adapter), requests so far, and when they began.
     """
     place = (("namespace", arm.namespace),) if arm.namespace else ()
     own = ((arm.label, arm.value),)
     process = (*place, *(arm.process or own))
     assert metric_set.started  # only gateways have none
-    parts = [_part("max", "last", metric_set.started, process, metric_set.pod, ALIVE, seconds)]
+    parts = [_part("last", metric_set.started, process, ALIVE, seconds)]
     for number, gauge in enumerate(() if arm.process else metric_set.load or vllm.LOAD_GAUGES):
-        each = (metric_set.pod, *(TELLING if arm.ports else ()))
-        parts.append(_part("sum", "max", gauge, process, ",".join(each), f"{INSIDE}/{number}", seconds))
+        parts.append(_part("max", gauge, process, f"{INSIDE}/{number}", seconds))
     requests = metric_set[metric_set.errors]
     for number, counter in enumerate(getattr(requests, "total", ())):
         labels = (*process, *own) if arm.process else process
-        parts.append(_part("sum", "last", counter, labels, metric_set.pod, f"{ANSWERED}/{number}", seconds))
+        parts.append(_part("last", counter, labels, f"{ANSWERED}/{number}", seconds))
     return "\nor ".join(parts)
 
 
-def of_pods(samples: Sequence[Mapping[str, Any]], pod_label: str, own: Collection[str]) -> list[Any]:
-    """Those of our own pods: in one store others may have the same names for pools and adapters."""
-    return [sample for sample in samples if sample["metric"].get(pod_label, "") in own]
-
-
 def observed_pool(
-    at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pods: set[str], ports: Ports = ()
+    at: float, samples: Sequence[Sample], pod_label: str, pods: set[str], ports: Ports = ()
 ) -> Observation:
     """A pool observed: quiet when every one of its ready `pods` says that nothing is inside.
 
@@ -89,39 +94,52 @@ def observed_pool(
         return Observation(at, f"Prometheus has no data of {', '.join(sorted(silent))}")
     if loud := {pod for (_, pod), value in inside if value != 0}:
         return Observation(at, f"requests are running or waiting in {', '.join(sorted(loud))}")
-    return Observation(at, "", dict(_values(samples, pod_label, ANSWERED)))
+    return _quiet(at, samples, pod_label)
 
 
-def observed_adapter(
-    at: float, samples: Sequence[Mapping[str, Any]], pod_label: str, pool: str
-) -> Observation:
+def observed_adapter(at: float, samples: Sequence[Sample], pod_label: str, pool: str) -> Observation:
     """An adapter observed: nothing is known of it while the pool's endpoint picker says nothing."""
     if not list(_values(samples, pod_label, ALIVE)):
         return Observation(at, f"Prometheus has no data of the endpoint picker of {pool}")
-    return Observation(at, "", dict(_values(samples, pod_label, ANSWERED)))
+    return _quiet(at, samples, pod_label)
 
 
-def _values(
-    samples: Sequence[Mapping[str, Any]], pod_label: str, part: str
-) -> Iterator[tuple[tuple[str, str], float]]:
-    for sample in samples:
-        labels = sample["metric"]
+def untold(at: float, pods: Collection[str]) -> Observation:
+    """Of several pods of one name, some in other clusters, nothing tells which are ours: nothing is known."""
+    names = ", ".join(sorted(pods))
+    return Observation(at, f"Prometheus has several pods called {names}, and nothing tells which are ours")
+
+
+def _quiet(at: float, samples: Sequence[Sample], pod_label: str) -> Observation:
+    answered: dict[tuple[str, str], float] = {}
+    for key, value in _values(samples, pod_label, ANSWERED):
+        answered[key] = answered.get(key, 0.0) + value
+    begun: dict[str, frozenset[float]] = {}
+    for (_, pod), value in _values(samples, pod_label, ALIVE):
+        begun[pod] = begun.get(pod, frozenset()) | {value}
+    return Observation(at, "", answered, begun)
+
+
+def _is_near(starts: Collection[float], others: Collection[float]) -> bool:
+    return all(any(abs(start - other) <= CLOCK for other in others) for start in starts)
+
+
+def _values(samples: Sequence[Sample], pod_label: str, part: str) -> Iterator[tuple[tuple[str, str], float]]:
+    for labels, value in samples:
         if _is_of(labels, part):
-            yield (labels[SERIES], labels.get(pod_label, "")), float(sample["value"][1])
+            yield (labels[SERIES], labels.get(pod_label, "")), value
 
 
-def _labels(samples: Sequence[Mapping[str, Any]], part: str) -> Iterator[Mapping[str, str]]:
-    return (sample["metric"] for sample in samples if _is_of(sample["metric"], part))
+def _labels(samples: Sequence[Sample], part: str) -> Iterator[Mapping[str, str]]:
+    return (labels for labels, _ in samples if _is_of(labels, part))
 
 
 def _is_of(labels: Mapping[str, str], part: str) -> bool:
     return labels.get(SERIES, "").partition("/")[0] == part
 
 
-def _part(
-    total: str, over: str, selector: str, labels: Sequence[tuple[str, str]], pod: str, tag: str, seconds: int
-) -> str:
+def _part(over: str, selector: str, labels: Sequence[tuple[str, str]], tag: str, seconds: int) -> str:
     name, matchers = split_selector(selector)
     where = ",".join(filter(None, (matchers, *(f"{key}={quoted(value)}" for key, value in labels))))
     vector = f"{over}_over_time({name}{{{where}}}[{seconds}s])"
-    return f'label_replace({total} by ({pod}) ({vector}), "{SERIES}", {quoted(tag)}, "", "")'
+    return f'label_replace({vector}, "{SERIES}", {quoted(tag)}, "", "")'

@@ -9,6 +9,7 @@ import pytest
 
 from inference_rollouts.core.judging.arms import Arm
 from inference_rollouts.core.judging.metrics import SERIES, MetricSet, parse_metric_set
+from inference_rollouts.core.judging.raw_series import Sample
 from inference_rollouts.core.retirement.idle import (
     Clock,
     Observation,
@@ -66,14 +67,16 @@ SAME = {("answered/0", "a"): 5.0}
             None,
         ),
         ([Observation(t, "no data") for t in range(0, 100, 5)], None),
+        ([Observation(t, "", SAME, {"a": frozenset({1.0 + t / 100})}) for t in (0, 5, 10)], 10),
+        ([Observation(t, "", SAME, {"a": frozenset({1.0 if t < 9 else 8.0})}) for t in (0, 5, 10)], None),
     ],
 )
 def test_only_an_unbroken_silence_of_the_longest_stream_is_quiet(observations: Any, at: int) -> None:
     assert quiet_after(observations) == at
 
 
-def sample(part: Any, value: Any, pod: str = "a") -> dict[str, Any]:
-    return {"metric": {SERIES: part, "pod": pod}, "value": [0, str(value)]}
+def sample(part: Any, value: Any, pod: str = "a") -> Sample:
+    return {SERIES: part, "pod": pod}, float(value)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +99,8 @@ def test_a_pool_is_quiet_only_if_every_ready_pod_says_so(samples: list[Any], bus
 
 def test_an_adapter_nobody_asks_for_is_quiet_only_while_its_picker_tells() -> None:
     assert "no data" in observed_adapter(1.0, [sample("answered/0", 3)], "pod", OLD).busy
-    observation = observed_adapter(1.0, [sample("alive", 1), sample("answered/0", 3)], "pod", OLD)
-    assert observation == Observation(1.0, "", {("answered/0", "a"): 3.0})
+    observation = observed_adapter(1.0, [sample("started", 1), sample("answered/0", 3)], "pod", OLD)
+    assert observation == Observation(1.0, "", {("answered/0", "a"): 3.0}, {"a": frozenset({1.0})})
 
 
 def metric_set(**changes: Any) -> MetricSet:
@@ -123,12 +126,9 @@ def test_the_query_asks_each_process_and_escapes_what_people_typed() -> None:
 def test_of_a_pod_with_several_servers_each_has_to_say_so() -> None:
     """Requests inside the one that is not scraped would be cut off."""
     ports = (("8000", "first"), ("8001",))
-    query = activity_query(metric_set(), Arm("inference_pool", "new", ports=ports), 30)
-    assert "sum by (pod,instance,endpoint) (max_over_time(vllm:num_requests_running" in query
 
-    def inside(instance: str, value: float = 0) -> dict[str, Any]:
-        labels = {"pod": "a", "instance": instance, "series": "inside/0"}
-        return {"metric": labels, "value": [1.0, str(value)]}
+    def inside(instance: str, value: float = 0) -> Sample:
+        return {"pod": "a", "instance": instance, "series": "inside/0"}, value
 
     one, both = [inside("a:first")], [inside("a:first"), inside("10.0.0.1:8001")]
     assert observed_pool(1.0, one, "pod", {"a"}, ports).busy == "Prometheus has no data of a:8001"
