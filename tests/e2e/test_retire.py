@@ -81,13 +81,13 @@ def held_after_one() -> Iterator[tuple[threading.Event, threading.Event]]:
     due, go_on = threading.Event(), threading.Event()
     observe, calls = idle.observe, 0
 
-    def held(subject: Subject, now: float, seconds: int) -> Observation:
+    def held(*asked: Any) -> Observation:
         nonlocal calls
         calls += 1
         if calls == 2:
             due.set()
             assert go_on.wait(PATIENCE)
-        return observe(subject, now, seconds)
+        return observe(*asked)
 
     with patch.object(idle, "observe", held):
         yield due, go_on

@@ -63,7 +63,7 @@ def test_it_is_paused_stopped_and_sent_back_at_a_terminal(
         assert phase(traffic) is Phase.PROGRESSING
     traffic.shift(2, traffic.plan.all_steps[1], 3.0)
     assert "goes back to llm-pool" in run("control", "llm", "abort")
-    guardian = Guardian(real, None, "guardian", lambda: real.time() + 3600)
+    guardian = Guardian(real, None, "guardian")
     [lease] = real.select(
         "coordination.k8s.io/v1", "Lease", {"app.kubernetes.io/managed-by": "inference-rollouts"}
     )

@@ -143,7 +143,7 @@ class TrafficMachine(RuleBasedStateMachine):
 
     def look(self, which: int) -> None:
         """One round of one guardian, which may die in it."""
-        guardian = Guardian(cast(Cluster, self.world), None, f"guardian {which}", lambda: 9.0, at_once=1)
+        guardian = Guardian(cast(Cluster, self.world), None, f"guardian {which}", at_once=1)
         with suppress(RolloutError, PassingError, Passing, Killed):
             guardian.round()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from inference_rollouts.preflight import calendar
 from inference_rollouts.preflight.current import with_current
 from inference_rollouts.preflight.forecast import forecast
 from inference_rollouts.rollout.busy_store import patient
+from inference_rollouts.rollout.common_time import time_of
 from inference_rollouts.rollout.run import Run
 
 
@@ -92,7 +92,7 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
     clients = patient(clients_of(arguments))
     if plan.versions:
         plan = with_version(plan, _candidate(arguments.candidate))
-    named, now = with_current(clients.cluster, plan), time.time()
+    named, now = with_current(clients.cluster, plan), time_of(clients.cluster)
     if named is None:
         raise RouteRefused(f"{plan.canary} has all traffic already: there is nothing new.")
     when = calendar.calendar_of(named)

@@ -6,7 +6,6 @@ It needs the cluster alone: no Airflow, no plan. A promotion that was decided is
 from __future__ import annotations
 
 import argparse
-import time
 from typing import Any
 
 from inference_rollouts.cli.cluster import add_arguments, cluster_of
@@ -41,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     why = "by hand, with inference-rollouts restore"
     if arguments.force:
         way_back.retreat(why)
-    restored = way_back.restore(why, time.time())
+    restored = way_back.restore(why, cluster.time())
     print(f"{', '.join(map(str, way_back.targets))}: {restored.value}", flush=True)
     print(_words(await_confirmation(lambda: confirmation(cluster, way_back.targets))))
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,7 +48,8 @@ class AdapterRollout:
         from inference_rollouts.preflight import measuring  # on use: no other task needs it, and numpy
 
         cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
-        began, moved = time.time(), self.targets(cluster)
+        moved = self.targets(cluster)
+        began = cluster.time()  # which has just said what time it is
         targets = routing.targets(moved, self.places)
         routing.warn_of_writers(moved, began)
         pools.check_stable(cluster, self.plan, parents=())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,7 +68,8 @@ class PoolRollout:
         from inference_rollouts.preflight import measuring  # on use: no other task needs it, and numpy
 
         cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
-        began, moved = time.time(), self.targets(cluster)
+        moved = self.targets(cluster)
+        began = cluster.time()  # which has just said what time it is
         targets = routing.targets(moved, self.places)
         parents = routing.parents(cluster, self.plan, targets)
         routing.check_owners(moved, self.plan.accept_differences)

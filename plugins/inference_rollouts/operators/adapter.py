@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
@@ -11,7 +9,7 @@ from inference_rollouts.core.limits import WRITE_DEADLINE
 from inference_rollouts.operators.base import keep_token, records_failure, run_of
 from inference_rollouts.rollout.adapters import load_everywhere
 from inference_rollouts.rollout.pods import servers_of
-from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.retrying import for_seconds
 
 
 class LoadAdapter(BaseOperator):
@@ -30,5 +28,5 @@ class LoadAdapter(BaseOperator):
         plan = run.plan.as_adapter_plan
         urls = servers_of(run.cluster, plan.pool)
         loaded = load_everywhere(run.clients.servers, urls, plan) if plan.load == "runtime" else []
-        until(time.time() + WRITE_DEADLINE)(run.attach)
+        for_seconds(WRITE_DEADLINE)(run.attach)
         return loaded

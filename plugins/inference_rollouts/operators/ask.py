@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +20,7 @@ from inference_rollouts.operators.base import frozen_plan, records_failure, resu
 from inference_rollouts.operators.branching import pass_on
 from inference_rollouts.operators.history import ANSWERED_BY, keep_person
 from inference_rollouts.rollout.control import Control
-from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.retrying import for_seconds
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.triggers.event import error_of
 
@@ -51,9 +50,13 @@ class Ask(BaseOperator):
         asked = question(frozen.plan, judgement)
         if asked is None or ti.xcom_pull(task_ids=self.judge, key=ANSWERED_BY):
             raise AirflowSkipException(f"Nobody needs to be asked: {judgement.reason}")
-        approvals, run, now = frozen.plan.approvals, run_of(context), time.time()
-        due = answered_by(frozen.plan, frozen.calendar, now)
-        until(now + WRITE_DEADLINE)(run.traffic.wait, due - now)
+        approvals, run = frozen.plan.approvals, run_of(context)
+
+        def wait() -> None:
+            now = run.cluster.time()
+            run.traffic.wait(answered_by(frozen.plan, frozen.calendar, now) - now)
+
+        for_seconds(WRITE_DEADLINE)(wait)
         began = run.cluster.time()  # not when it was judged: who is asked late has as long to answer
         asked = question(frozen.plan, judgement, began) or asked
         upsert_hitl_detail(
@@ -104,8 +107,7 @@ class Ask(BaseOperator):
             self._command(run, judgement, person)
         context["ti"].xcom_push(key=ANSWERED_BY, value=person or "nobody's answer in time")
         if judgement.verdict is Verdict.ADVANCE:
-            now = time.time()
-            until(now + WRITE_DEADLINE)(run.traffic.permit, judgement.step, now)
+            for_seconds(WRITE_DEADLINE)(run.traffic.permit, judgement.step, run.cluster.time())
         return judgement
 
     def _command(self, run: Run, judgement: Judgement, person: str) -> None:
@@ -113,7 +115,7 @@ class Ask(BaseOperator):
         what = What.RAISE_NOW if judgement.verdict is Verdict.ADVANCE else What.ABORT
         control = Control(run.cluster, run.frozen.targets, run.frozen.token)
         try:
-            until(time.time() + WRITE_DEADLINE)(control.give, what, person, "the answer to the question")
+            for_seconds(WRITE_DEADLINE)(control.give, what, person, "the answer to the question")
         except (CommandRefused, ClaimLost) as error:
             self.log.info("%s", error)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -27,8 +26,9 @@ from inference_rollouts.operators.base import run_identity
 from inference_rollouts.operators.places import in_each
 from inference_rollouts.rollout.claims import claimed_objects
 from inference_rollouts.rollout.command import command
+from inference_rollouts.rollout.common_time import time_of
 from inference_rollouts.rollout.control import obey_all
-from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.retrying import for_seconds
 from inference_rollouts.rollout.switch import put_back, throw
 
 EVERYTHING = "everything"
@@ -174,9 +174,9 @@ class Control(BaseOperator):
         """Be the guardian of an undo, where there is no other."""
         from inference_rollouts.triggers.guard import GuardTrigger
 
-        end = UNDO_WATCH + TRIGGER_GRACE.total_seconds()
+        end, place = UNDO_WATCH + TRIGGER_GRACE.total_seconds(), self._place(name)
         self.defer(
-            trigger=GuardTrigger(places=[self._place(name)], deadline=time.time() + end),
+            trigger=GuardTrigger(places=[place], deadline=time_of(_cluster(place)) + end),
             method_name="watched",
             kwargs={"refused": refused},
             timeout=timedelta(seconds=end) + TRIGGER_GRACE,
@@ -185,7 +185,7 @@ class Control(BaseOperator):
 
 def _hurrying() -> Retrying:
     """Tries again for a while: what is commanded may be a way back, for which no server is waited long."""
-    return until(time.time() + WRITE_DEADLINE, hurries=True)
+    return for_seconds(WRITE_DEADLINE, hurries=True)
 
 
 def _need(reason: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from airflow.sdk.definitions.context import Context
@@ -10,7 +9,7 @@ from airflow.sdk.definitions.context import Context
 from inference_rollouts.core.limits import WRITE_DEADLINE
 from inference_rollouts.operators.base import keep_token, records_failure, resumes, run_of
 from inference_rollouts.operators.ready import NodesOperator
-from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.retrying import for_seconds
 from inference_rollouts.rollout.run import Run
 
 
@@ -51,7 +50,7 @@ class DeployPool(NodesOperator):
         self._attach(context, run_of(context))
 
     def _attach(self, context: Context, run: Run) -> None:
-        until(time.time() + WRITE_DEADLINE)(run.attach)
+        for_seconds(WRITE_DEADLINE)(run.attach)
         for manifest in run.frozen.previews:
             live = run.cluster.apply(manifest)
             self.log.info("applied %s %s, a preview", live["kind"], live["metadata"]["name"])

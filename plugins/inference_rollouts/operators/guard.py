@@ -11,7 +11,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.limits import TRIGGER_GRACE
+from inference_rollouts.core.plan.common import Connections
+from inference_rollouts.hooks.clients import clients_at
 from inference_rollouts.operators.assets import announce_promotion, announce_rollback
+from inference_rollouts.rollout.common_time import time_of
 from inference_rollouts.rollout.way_back import Restored
 from inference_rollouts.triggers.guard import GuardTrigger
 
@@ -41,10 +44,9 @@ class Guard(BaseOperator):
         self.plans = plans
 
     def execute(self, context: Context) -> None:
+        deadline = _now(self.places) + WATCH
         self.defer(
-            trigger=GuardTrigger(
-                places=self.places, deadline=time.time() + WATCH, notifications=self.notifications
-            ),
+            trigger=GuardTrigger(places=self.places, deadline=deadline, notifications=self.notifications),
             method_name="seen",
             timeout=timedelta(seconds=WATCH) + TRIGGER_GRACE,
         )
@@ -61,3 +63,11 @@ class Guard(BaseOperator):
             else:
                 announce_rollback(context, each["plan"], each["canary"])
         return ended
+
+
+def _now(places: Sequence[Mapping[str, str]]) -> float:
+    """What time it is (Unix seconds) by the clock of the first place's cluster; without places by ours."""
+    for place in places:
+        connections = Connections(kubernetes=place["kubernetes"], prometheus=place["prometheus"])
+        return time_of(clients_at(connections, place["namespace"]).cluster)
+    return time.time()

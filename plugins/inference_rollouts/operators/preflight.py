@@ -43,8 +43,9 @@ from inference_rollouts.operators.starting import not_now
 from inference_rollouts.preflight.versions import Asked, Told, latest
 from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.claims import way_back_of
+from inference_rollouts.rollout.common_time import time_of
 from inference_rollouts.rollout.confirmation import await_confirmation, confirmation
-from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.retrying import for_seconds
 from inference_rollouts.rollout.run import Run
 
 EVENTS = 100  # of an asset that are looked at, the newest
@@ -76,17 +77,16 @@ class Preflight(BaseOperator):
         check_notifications(plan)
         clients = patient(clients_of(plan))
         if token := earlier_token(context):
-            back = until(time.time() + REFLEX_DEADLINE, hurries=True)
+            back = for_seconds(REFLEX_DEADLINE, hurries=True)
             confirmed = back(_bring_back, clients.cluster, token)
             self.log.info("what an earlier try of this run claimed is as it was: %s", confirmed.message)
-        now = time.time()
-        if why := not_now(context, plan, now):
+        if why := not_now(context, plan, time.time()):
             self._not_begun(context, plan, why, "its schedule")
         plan, version = self._versioned(context, clients, plan)
         if (named := with_current(clients.cluster, plan)) is None:
             self._nothing_new(context, plan, f"{plan.canary} has all traffic already: there is nothing new")
         plan = named
-        when = calendar.calendar_of(plan, override_of(context["params"]))
+        when, now = calendar.calendar_of(plan, override_of(context["params"])), time_of(clients.cluster)
         calendar.check(plan, when, now)
         run = context["dag_run"]
         link = page_of_run(run.dag_id, run.run_id)
@@ -133,7 +133,7 @@ class Preflight(BaseOperator):
         """Leave what the run would do as XCom, and skip everything but the report of it."""
         from inference_rollouts.preflight.forecast import forecast
 
-        seen, ti = forecast(run, time.time()), context["ti"]
+        seen, ti = forecast(run, run.cluster.time()), context["ti"]
         ti.xcom_push(key=FORECAST, value=markdown(seen))
         self.log.info("%s", markdown(seen))
         self._end(context, summary(seen))
@@ -186,7 +186,7 @@ def _events(context: Context, versions: Versions) -> list[Told]:
 def _bring_back(cluster: Cluster, token: str) -> Readiness:
     """One try to end what an earlier try of this run claimed, and whether gateways have taken that."""
     way_back = way_back_of(cluster, token)
-    end_by_claims(cluster, way_back, "the run was cleared", time.time())
+    end_by_claims(cluster, way_back, "the run was cleared", cluster.time())
     return await_confirmation(lambda: confirmation(cluster, way_back.targets))
 
 

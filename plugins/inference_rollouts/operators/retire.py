@@ -24,6 +24,7 @@ from inference_rollouts.core.reporting.text import capital
 from inference_rollouts.core.retirement.retirement import Retirement, latest
 from inference_rollouts.hooks.clients import clients_of
 from inference_rollouts.kinds import kind_of
+from inference_rollouts.rollout.common_time import time_of
 from inference_rollouts.rollout.retirement import Subject
 from inference_rollouts.triggers.idle import IdleTrigger
 
@@ -133,7 +134,8 @@ class WaitIdle(_RetirementOperator):
     ui_color = "#fff8e1"
 
     def execute(self, context: Context) -> None:
-        deadline = time.time() + RETIREMENT_WAIT.total_seconds()
+        plan = Retirement.from_json(self.retirement).plan
+        deadline = time_of(clients_of(plan).cluster) + RETIREMENT_WAIT.total_seconds()
         trigger = IdleTrigger(retirement=self.retirement, deadline=deadline)
         self.defer(trigger=trigger, method_name="decided", timeout=RETIREMENT_WAIT + JUDGE_GRACE)
 

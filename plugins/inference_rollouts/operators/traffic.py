@@ -54,7 +54,7 @@ from inference_rollouts.rollout.by_claims import end_by_claims
 from inference_rollouts.rollout.checks import check_now
 from inference_rollouts.rollout.claims import way_back_of
 from inference_rollouts.rollout.confirmation import await_confirmation
-from inference_rollouts.rollout.retrying import until, without_end
+from inference_rollouts.rollout.retrying import for_seconds, without_end
 from inference_rollouts.rollout.run import Run
 from inference_rollouts.rollout.way_back import Restored
 from inference_rollouts.triggers.event import error_of
@@ -140,7 +140,7 @@ class ShiftWeight(_Forward):
         step = self._planned(run)
         now = run.cluster.time()
         try:
-            since = until(time.time() + WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
+            since = for_seconds(WRITE_DEADLINE)(run.traffic.shift, self.step, step, now)
         except WindowClosed as closed:
             self._wait_for_window(context, run, closed)
         except Held as held:
@@ -154,7 +154,7 @@ class ShiftWeight(_Forward):
         if closed.opens is None:
             raise _refusal(str(closed)) from closed
         now = run.cluster.time()
-        until(time.time() + WRITE_DEADLINE)(run.traffic.wait, closed.opens + run.plan.deadlines.route - now)
+        for_seconds(WRITE_DEADLINE)(run.traffic.wait, closed.opens + run.plan.deadlines.route - now)
         self._wait_for_room(context, run, closed.opens, str(closed))
 
     def _wait_for_room(self, context: Context, run: Run, opens: float, why: str) -> NoReturn:
@@ -187,7 +187,7 @@ class Promote(_Forward):
     def _move(self, context: Context, run: Run) -> None:
         now = run.cluster.time()
         try:
-            until(time.time() + WRITE_DEADLINE)(run.traffic.promote, now)
+            for_seconds(WRITE_DEADLINE)(run.traffic.promote, now)
         except Held as held:
             self.log.info("not promoted yet: %s", held)
             self._wait(context, run, "free", len(run.plan.all_steps), now)
@@ -227,15 +227,14 @@ class Rollback(BaseOperator):
             run = run_of(context)
         except PlanInvalid as error:
             return self._by_claims(context, error)
-        ended, began = cause(context), time.time()
+        ended, began = cause(context), time.monotonic()
         without_end()(lambda: self._announce(run, ended))
 
         def bring() -> Restored:
-            now = time.time()
-            patient = now < began + RETURN_PATIENCE
+            patient = time.monotonic() < began + RETURN_PATIENCE
             kept = partial(run.kind.kept_share, run, patient=patient)
             try:
-                return bring_back(run.traffic.way_back, kept, ended.why, now, patient=patient)
+                return bring_back(run.traffic.way_back, kept, ended.why, run.cluster.time(), patient=patient)
             except Exception:
                 run.traffic.way_back.watch("rollback")  # after the try: the traffic waits for no lease
                 raise
@@ -273,7 +272,7 @@ class Rollback(BaseOperator):
         cluster = clients_at(connections, place["namespace"]).cluster
 
         def bring() -> Restored:
-            return end_by_claims(cluster, way_back_of(cluster, token), str(error), time.time())
+            return end_by_claims(cluster, way_back_of(cluster, token), str(error), cluster.time())
 
         restored = without_end()(bring)
         self.log.warning("%s By the claims alone: %s", error, restored)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from inference_rollouts.core.limits import WRITE_DEADLINE
 from inference_rollouts.core.reporting.status import preparing
 from inference_rollouts.operators.base import records_failure, run_of, tell
-from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.retrying import for_seconds
 
 
 class WarmUp(BaseOperator):
@@ -27,6 +25,5 @@ class WarmUp(BaseOperator):
         run = run_of(context)
         tell(context, lambda: preparing(run.frozen, "warming up"))
         ttfts = dict(run.kind.warm_up(run))
-        now = time.time()
-        until(now + WRITE_DEADLINE)(run.traffic.permit, 0, now)
+        for_seconds(WRITE_DEADLINE)(run.traffic.permit, 0, run.cluster.time())
         return ttfts

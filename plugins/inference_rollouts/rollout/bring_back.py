@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 
 from inference_rollouts.core.errors import Forbidden, RolloutError, RouteDrift, StableUnavailable
 from inference_rollouts.core.limits import REFUSAL_LASTS
 from inference_rollouts.core.routing.claim import Claim
 from inference_rollouts.rollout.availability import availability_of
-from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.retrying import for_seconds
 from inference_rollouts.rollout.way_back import Restored, WayBack
 
 log = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ def _kept(way_back: WayBack, kept_share: Callable[[int], int], percent: int, pat
 def _refused_for_good(kept_share: Callable[[int], int], percent: int) -> int:
     """As `kept_share` says, unless pods may not be read for REFUSAL_LASTS either: 0."""
     try:
-        return until(time.time() + REFUSAL_LASTS)(kept_share, percent)
+        return for_seconds(REFUSAL_LASTS)(kept_share, percent)
     except Forbidden as error:
         log.warning("what stable can take may not be known, so all of it goes back: %s", error)
         return 0

@@ -14,7 +14,7 @@ from inference_rollouts.clients import Clients
 from inference_rollouts.clients.line import Line
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.limits import BUSY_STORE
-from inference_rollouts.rollout.retrying import Seconds, Sleep, until
+from inference_rollouts.rollout.retrying import Seconds, Sleep, for_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class AskedAgain:
         return self.store.remarks_on(asked)
 
     def _patiently(self, ask: Any, *what: Any) -> Any:
-        return until(self.now() + BUSY_STORE, now=self.now, sleep=self.sleep)(ask, *what)
+        return for_seconds(BUSY_STORE, now=self.now, sleep=self.sleep)(ask, *what)
 
 
 def patient(clients: Clients) -> Clients:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -92,7 +91,7 @@ def workloads(run: Run) -> Readiness:
     """Every workload that the rollout applied runs its current template with the pods that it needs."""
     if (refusal := refused_shared_pods(run)) is not None:
         return refusal
-    frozen, now, answers = run.frozen, time.time(), []
+    frozen, answers = run.frozen, []
     for manifest in frozen.manifests:
         if is_workload(manifest):
             live = run.cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
@@ -100,7 +99,7 @@ def workloads(run: Run) -> Readiness:
             since = max(frozen.began, created_at(live) or 0.0)
             demand = demand_of(manifest, frozen.manifests)
             events = [event for each in in_question(live, pods) for event in run.cluster.events_about(each)]
-            answers.append(workload_readiness(live, pods, since, now, demand, events))
+            answers.append(workload_readiness(live, pods, since, run.cluster.time(), demand, events))
     return worst(answers)
 
 

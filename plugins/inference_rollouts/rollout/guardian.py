@@ -7,8 +7,7 @@ namespace, each for itself; several guardians harm nobody, as every write is gua
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -155,7 +154,6 @@ class Guardian:
     cluster: Cluster
     prometheus: Prometheus | None
     holder: str
-    now: Callable[[], float] = time.time
     at_once: int = AT_ONCE
     patience: float = GUARDIAN_PATIENCE
     _told: set[str] = field(default_factory=set)
@@ -294,17 +292,17 @@ class Guardian:
         return alarm.reason
 
     def _begun(self, token: str, since: float) -> float:
-        """When a share of `since` began, by our clock (Unix seconds): not after it was first seen here.
+        """When a share of `since` began (Unix seconds): not after it was first seen here.
 
-        Whoever wrote that may have a clock ahead of ours, and would keep us from looking until we are there.
+        Whoever wrote that may not have known the common clock, and would keep us from looking until then.
         """
-        return min(since, self._met.setdefault((token, since), self.now()))
+        return min(since, self._met.setdefault((token, since), self.cluster.time()))
 
     def _storm(self, guard: Guard, since: float) -> str:
         watch = read_storm_watch(guard)
         if self.prometheus is None or watch is None:
             return ""
-        end = self.now() - guard.scrape_delay
+        end = self.cluster.time() - guard.scrape_delay
         start = end - STORM_WINDOWS * max(guard.interval, GUARDIAN_POLL)
         if start < since:
             return ""
@@ -326,7 +324,7 @@ class Guardian:
         if not claims or not (alarm or duty(claims, rollout.watches, self.holder, now) is Duty.END):
             return None
         why = alarm or why_ended(claims, now)
-        done = end_by_claims(self.cluster, way_back, f"{why} ({self.holder})", self.now())
+        done = end_by_claims(self.cluster, way_back, f"{why} ({self.holder})", now)
         log.warning("%s: %s, because %s", rollout, done, why)
         return Ended(rollout.claims[0], done, why, rollout.namespace, bool(alarm))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from inference_rollouts.core.errors import ClaimLost
 from inference_rollouts.core.judging.judge import Health, Judgement
@@ -12,7 +11,7 @@ from inference_rollouts.core.routing.claim import read_claim
 from inference_rollouts.rollout.capacity import is_shrunk
 from inference_rollouts.rollout.floors import lowered_floors
 from inference_rollouts.rollout.observation import ClusterObservation
-from inference_rollouts.rollout.retrying import until
+from inference_rollouts.rollout.retrying import for_seconds
 from inference_rollouts.rollout.run import Run
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ def retreat(run: Run, percent: int, judgement: Judgement, health: Health, *, abo
             way_back.retreat(judgement.reason, kept)
 
     try:
-        until(time.time() + REFLEX_DEADLINE, hurries=True)(act)
+        for_seconds(REFLEX_DEADLINE, hurries=True)(act)
     except Exception as error:
         log.warning("could not take the traffic away at once, the rollback task will: %s", error)
 
@@ -56,7 +55,7 @@ def _kept(run: Run, percent: int, health: Health) -> int:
 
 def permit(run: Run, judgement: Judgement) -> None:
     """Permit the raise after a step that passed. Raises what the cluster raises."""
-    until(time.time() + WRITE_DEADLINE)(run.traffic.permit, judgement.step, judgement.time)
+    for_seconds(WRITE_DEADLINE)(run.traffic.permit, judgement.step, judgement.time)
 
 
 def tell_smaller(run: Run, cluster: ClusterObservation) -> None:

@@ -6,6 +6,7 @@ Before each write that cannot be undone it is read again who uses the pool; a us
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -82,8 +83,11 @@ class Subject(Protocol):
     def find(self) -> tuple[RetiredObject, ...]:
         """The objects that go. Raises RetirementRefused when it may not be taken away at all."""
 
-    def observe(self, now: float, seconds: int) -> Observation:
-        """Is it quiet: who uses it now, what ran in it in the last `seconds`."""
+    def observe(self, seconds: float, since: float | None = None) -> Observation:
+        """Is it quiet: who uses it now, and what ran in it from `seconds` before `since`, or before now.
+
+        Times, that of the observation too, are those of the API server's clock.
+        """
 
     def reconcile(self) -> Readiness:
         """Take away what may go now; to be called until it is ready. Raises RetirementRefused when in use."""
@@ -101,11 +105,13 @@ class _Subject(ABC, Generic[P]):
     def user(self) -> str:
         """Why it is in use; empty when it is not."""
 
-    def observe(self, now: float, seconds: int) -> Observation:
-        if user := self.user():
+    def observe(self, seconds: float, since: float | None = None) -> Observation:
+        user = self.user()
+        now = self.cluster.time()  # which has just been asked
+        if user:
             return Observation(now, user)
         try:
-            return self._activity(now, seconds)
+            return self._activity(now, math.ceil(seconds + (0.0 if since is None else now - since)))
         except PrometheusUnavailable as error:
             return Observation(now, str(error))
 
@@ -113,10 +119,10 @@ class _Subject(ABC, Generic[P]):
     def _activity(self, now: float, seconds: int) -> Observation:
         """What ran in it in the last `seconds`."""
 
-    def _exported(self, now: float, seconds: int) -> list[Sample]:
-        """What the subject's processes exported, and those of others of its name."""
-        query = activity_query(self._metrics, self._arm, seconds)
-        answer = self.clients.prometheus.query(query, now - self.plan.analysis.scrape_delay)
+    def _exported(self, seconds: int) -> list[Sample]:
+        """What the subject's processes exported, and those of others of its name, by the store's clock."""
+        query, store = activity_query(self._metrics, self._arm, seconds), self.clients.prometheus
+        answer = store.query(query, store.time() - self.plan.analysis.scrape_delay)
         return [(each["metric"], float(each["value"][1])) for each in answer]
 
     def _by(
@@ -174,7 +180,7 @@ class PoolSubject(_Subject[PoolPlan]):
         if not pods:
             return Observation(now, "")
         several = ports_of_pool(self.cluster, self.name)
-        ours, mixed = self._by(pods, self._exported(now, seconds), now)
+        ours, mixed = self._by(pods, self._exported(seconds), now)
         if mixed:
             return untold(now, mixed)
         return observed_pool(now, ours, self._metrics.pod, _names(ready_pods(pods)), several)
@@ -334,7 +340,7 @@ class AdapterSubject(_Subject[AdapterPlan]):
         return user_of_adapter(bound_to(self.cluster, self.plan.pool), self.name)
 
     def _activity(self, now: float, seconds: int) -> Observation:
-        samples = self._exported(now, seconds)
+        samples = self._exported(seconds)
         if pickers := picker_pods(self.cluster, self.plan.pool):
             samples, mixed = self._by(pickers, samples, now)
             if mixed:

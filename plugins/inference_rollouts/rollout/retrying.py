@@ -1,6 +1,6 @@
-"""Trying again what may pass: until a deadline for tasks, without end for the way back.
+"""Trying again what may pass: for a while for tasks, without end for the way back.
 
-    until(time.time() + 120)(traffic.shift, 1, step, now)
+    for_seconds(120)(traffic.shift, 1, step, now)
     without_end()(way_back.restore, why, now)
 
 A PassingError, a busy metrics store or an error of the network is tried again, after pauses that grow from
@@ -45,18 +45,19 @@ Sleep = Callable[[float], None]
 log = logging.getLogger(__name__)
 
 
-def until(
-    deadline: float, *, hurries: bool = False, now: Seconds = time.time, sleep: Sleep = time.sleep
+def for_seconds(
+    seconds: float, *, hurries: bool = False, now: Seconds = time.monotonic, sleep: Sleep = time.sleep
 ) -> Retrying:
-    """Tries again until `deadline`, a time of `now`; the last try is then, and what it raises comes out.
+    """Tries again for so many seconds from here on; the last try is then, and what it raises comes out.
 
     A try is not interrupted: what it asks of the clients has limits of its own. `hurries`: it is of the way
-    back. For one call at a time.
+    back. `now` gives seconds that only grow: what is done to the clock makes it no longer and no shorter.
+    For one call at a time.
     """
-    return _retrying(deadline, OBEYED if hurries else math.inf, now, sleep)
+    return _retrying(now() + seconds, OBEYED if hurries else math.inf, now, sleep)
 
 
-def without_end(*, now: Seconds = time.time, sleep: Sleep = time.sleep) -> Retrying:
+def without_end(*, now: Seconds = time.monotonic, sleep: Sleep = time.sleep) -> Retrying:
     """Tries again until it works, or is decided otherwise. For one call at a time."""
     return _retrying(math.inf, OBEYED, now, sleep)
 

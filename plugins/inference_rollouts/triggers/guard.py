@@ -33,8 +33,8 @@ class GuardTrigger(BaseTrigger):
     People hear of what it had to do by `notifications`, by the name of the plan.
 
     Its event has `ended`, each with `plan`, `run`, `stable`, `canary`, `how` and `why`: nothing when it ended
-    nothing until `deadline` (Unix time). Places whose round is slow are waited for, `LAST_WORD` seconds at
-    most, and the others are watched meanwhile.
+    nothing until `deadline` (Unix time by the clock of the first place's cluster). Places whose round is slow
+    are waited for, `LAST_WORD` seconds at most, and the others are watched meanwhile.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class GuardTrigger(BaseTrigger):
         guardians, end, ended = [self._guardian(place) for place in self.places], _End(), list[Ended]()
         if not guardians:
             await asyncio.sleep(max(0.0, self.deadline - time.time()))
+        self._now = guardians[0].cluster.time if guardians else time.time
         threads = ThreadPoolExecutor(max(1, len(guardians)), "place")
         rounds = [asyncio.create_task(self._rounds(each, threads, end, ended)) for each in guardians]
         try:
@@ -79,7 +80,7 @@ class GuardTrigger(BaseTrigger):
             end.began(guardian)
             found = await loop.run_in_executor(threads, run, self._round, guardian)
             ended += found
-            end.is_near(guardian, over=bool(found) or time.time() >= self.deadline)
+            end.is_near(guardian, over=bool(found) or self._now() >= self.deadline)
             with suppress(TimeoutError):
                 await asyncio.wait_for(end.has_come.wait(), GUARDIAN_POLL)
                 return

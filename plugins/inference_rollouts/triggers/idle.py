@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from inference_rollouts.clients.kubernetes import Cluster
 from inference_rollouts.core.errors import RolloutError
 from inference_rollouts.core.retirement.idle import Clock, Observation
 from inference_rollouts.core.retirement.retirement import Retirement
@@ -25,7 +25,7 @@ LOG_EVERY = 60.0  # seconds between two log lines
 class IdleTrigger(BaseTrigger):
     """Its event is `{"since"}` (Unix time), or `{"error"}`, a sentence, also at the `deadline` (Unix time).
 
-    A triggerer that takes over starts the clock anew.
+    Both are times of the API server's clock. A triggerer that takes over starts the wait anew.
     """
 
     def __init__(self, *, retirement: dict[str, Any], deadline: float) -> None:
@@ -52,28 +52,31 @@ class IdleTrigger(BaseTrigger):
         plan = retirement.plan
         longest, scrape = plan.retention.longest_stream, plan.analysis.interval
         poll = max(scrape, longest / OBSERVATIONS)
-        subject = kind_of(plan).retired(shared.clients[plan.namespace], retirement)
+        clients = shared.clients[plan.namespace]
+        subject, cluster = kind_of(plan).retired(clients, retirement), clients.cluster
         clock, logged = Clock(), -math.inf
         while not clock.is_quiet(longest):
-            now = time.time()
-            before = clock.last.at if clock.last else now - poll
-            look = partial(observe, subject, now, math.ceil(now - before + 2 * scrape))
-            clock = clock.tick(await shared.look(look))
+            if clock.last:
+                look = partial(observe, subject, cluster, 2 * scrape, clock.last.at)
+            else:
+                look = partial(observe, subject, cluster, poll + 2 * scrape)
+            seen = await shared.look(look)
+            clock = clock.tick(seen)
             sentence = clock.sentence(longest)
-            if now >= logged + LOG_EVERY:
+            if seen.at >= logged + LOG_EVERY:
                 self.log.info("%s: %s", retirement.name, sentence)
-                logged = now
-            if now >= self.deadline:
+                logged = seen.at
+            if seen.at >= self.deadline:
                 raise RolloutError(f"{retirement.name} is still in use and stays as it is: {sentence}.")
             await asyncio.sleep(min(poll, longest))
         return clock.since
 
 
-def observe(subject: Subject, now: float, seconds: int) -> Observation:
-    """One observation. A cluster that does not answer is no sign of quiet."""
+def observe(subject: Subject, cluster: Cluster, seconds: float, since: float | None = None) -> Observation:
+    """One observation, as `Subject.observe`. A cluster that does not answer is no sign of quiet."""
     try:
-        return subject.observe(now, seconds)
+        return subject.observe(seconds, since)
     except RolloutError:
         raise
     except Exception as error:
-        return Observation(now, f"the cluster does not answer: {error}")
+        return Observation(cluster.time(), f"the cluster does not answer: {error}")

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from inference_rollouts.core.limits import LEASE_SECONDS
 from inference_rollouts.guardian_dag import build_guardian_dag
-from inference_rollouts.operators.guard import Guard
+from inference_rollouts.operators.guard import WATCH, Guard
 from inference_rollouts.rollout.guardian import Ended
 from inference_rollouts.rollout.way_back import Restored
 from inference_rollouts.triggers.guard import GuardTrigger
@@ -45,25 +45,33 @@ def step(monkeypatch: pytest.MonkeyPatch) -> Step:
 
 
 def test_the_trigger_ends_with_what_it_ended(step: Step) -> None:
-    [ended] = event_of(GuardTrigger(places=[PLACE], deadline=time.time() + 60))["ended"]
+    [ended] = event_of(GuardTrigger(places=[PLACE], deadline=step.cluster.time() + 60))["ended"]
     assert (ended["plan"], ended["stable"], ended["canary"], ended["how"]) == ("llm", STABLE, CANARY, "done")
     assert step.cluster.weights() == {STABLE: 1}
+
+
+class Place:
+    """A guardian of a place that has a name, by the clock of this machine."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.cluster = SimpleNamespace(time=time.time)
 
 
 def test_a_place_that_hangs_holds_no_other_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference_rollouts.triggers.guard.GUARDIAN_POLL", 0.01)
     over, rounds = threading.Event(), []
 
-    def round_(self: GuardTrigger, guardian: str) -> tuple[()]:
-        if guardian == "hangs":
-            assert over.wait(20), "until the other has looked three times"
-        rounds.append(guardian)
+    def round_(self: GuardTrigger, guardian: Place) -> tuple[()]:
+        if guardian.name == "hangs":
+            assert over.wait(60), "until the other has looked three times"
+        rounds.append(guardian.name)
         if len(rounds) == 3:
             self.deadline = 0.0
             over.set()
         return ()
 
-    monkeypatch.setattr(GuardTrigger, "_guardian", lambda _, place: place["namespace"])
+    monkeypatch.setattr(GuardTrigger, "_guardian", lambda _, place: Place(place["namespace"]))
     monkeypatch.setattr(GuardTrigger, "_round", round_)
     places = [PLACE | {"namespace": name} for name in ("hangs", "well")]
     assert event_of(GuardTrigger(places=places, deadline=time.time() + 60)) == {"ended": []}
@@ -81,8 +89,8 @@ class Places:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.goes_on, self.rounds = threading.Event(), Counter[str]()
         monkeypatch.setattr("inference_rollouts.triggers.guard.GUARDIAN_POLL", 0.01)
-        monkeypatch.setattr(GuardTrigger, "_guardian", lambda _, place: place["namespace"])
-        monkeypatch.setattr(GuardTrigger, "_round", lambda _, guardian: self.round(guardian))
+        monkeypatch.setattr(GuardTrigger, "_guardian", lambda _, place: Place(place["namespace"]))
+        monkeypatch.setattr(GuardTrigger, "_round", lambda _, guardian: self.round(guardian.name))
 
     def round(self, guardian: str) -> tuple[Ended, ...]:
         self.rounds[guardian] += 1
@@ -122,7 +130,21 @@ def test_and_with_nothing_at_its_deadline_whatever_the_cluster_says(
         raise ConnectionError("refused")
 
     monkeypatch.setattr(step.cluster, "select", refused)
-    assert event_of(GuardTrigger(places=[PLACE], deadline=time.time())) == {"ended": []}
+    assert event_of(GuardTrigger(places=[PLACE], deadline=step.cluster.time())) == {"ended": []}
+
+
+def test_its_deadline_is_one_of_the_clock_that_all_have_in_common(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hours ahead of ours: by our own it would watch for three."""
+    step.cluster.clock = lambda: time.time() + 7200
+    task: Any = build_guardian_dag([llm_plan()]).task_dict["guard"]
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({})
+    trigger: Any = deferred.value.trigger
+    assert trigger.deadline == pytest.approx(time.time() + 7200 + WATCH, abs=60)
+    monkeypatch.setattr(GuardTrigger, "_round", lambda *_: ())
+    assert event_of(GuardTrigger(places=[PLACE], deadline=time.time() + 7199)) == {"ended": []}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from inference_rollouts.core.retirement.idle import Observation
 from inference_rollouts.core.retirement.retirement import RetiredObject
 from inference_rollouts.triggers.idle import IdleTrigger, observe
 from tests.support.airflow import again, event_of, use
+from tests.support.fake_cluster import FakeCluster
 from tests.support.left_behind import LONGEST, NEW, OLD, Stage
 from tests.support.plans import llm_plan
 from tests.support.routes import ref, route
@@ -82,10 +83,31 @@ def test_a_cluster_that_does_not_answer_is_no_sign_of_quiet() -> None:
         def find(self) -> tuple[RetiredObject, ...]:
             raise AssertionError
 
-        def observe(self, now: float, seconds: int) -> Observation:
+        def observe(self, seconds: float, since: float | None = None) -> Observation:
             raise ConnectionError("refused")
 
         def reconcile(self) -> Readiness:
             raise AssertionError
 
-    assert "refused" in observe(Broken(), 1.0, 5).busy
+    assert "refused" in observe(Broken(), FakeCluster(), 5).busy
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_how_long_it_is_quiet_is_counted_by_the_clock_that_all_have_in_common(
+    stage: Stage, ahead: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours, until the API server has said what time it is: no hour passes when it does."""
+    heard, asked = list[bool](), stage.cluster.select_everywhere
+
+    def routes(api: str, kind: str) -> list[K8sObject]:
+        heard.append(True)
+        return asked(api, kind)
+
+    monkeypatch.setattr(stage.cluster, "select_everywhere", routes)
+    retirement = stage.found(llm_plan(**QUICK)).to_json()
+    heard.clear()
+    stage.cluster.clock = lambda: time.time() + (ahead if heard else 0.0)
+    now = time.time()
+    event = event_of(IdleTrigger(retirement=retirement, deadline=now + ahead + 60))
+    assert event["since"] == pytest.approx(now + ahead, abs=50)
+    assert time.time() - now >= LONGEST

@@ -161,7 +161,7 @@ def test_kubectl_watches(server: ApiServer) -> None:
     timer = threading.Timer(1.0, lambda: server.ok("POST", f"{GATEWAY}/httproutes", route("watched")))
     timer.start()
     told = server.kubectl(
-        "get", "httproutes", "-w", "--request-timeout=3s", "--output-watch-events", check=False
+        "get", "httproutes", "-w", "--request-timeout=20s", "--output-watch-events", check=False
     )
     timer.join()
     assert [line.split()[:2] for line in told.splitlines() if "watched" in line] == [["ADDED", "watched"]]

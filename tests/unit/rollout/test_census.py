@@ -20,7 +20,7 @@ class Scene:
         self.now = 1000.0
         self.step = Step(self.now, clock=lambda: self.now)
         self.cluster = self.step.cluster
-        self.guardian = Guardian(self.cluster, None, "guardian a", now=lambda: self.now)
+        self.guardian = Guardian(self.cluster, None, "guardian a")
 
     def after(self, seconds: float) -> Round:
         self.now += seconds

@@ -103,7 +103,7 @@ def test_a_raise_that_is_tried_again_lets_no_other_step_pass(world: World) -> No
 def test_a_guardian_obeys_an_abort(world: World) -> None:
     wheel(world).give("abort", "anna", "the pager")
     world.clock += 100.0
-    [ended] = Guardian(cast(Cluster, world), None, "guardian", lambda: 9.0, at_once=1).round().ended
+    [ended] = Guardian(cast(Cluster, world), None, "guardian", at_once=1).round().ended
     assert ended.why == "aborted by anna: the pager"
     assert all(CANARY not in shares(obj) and STABLE in shares(obj) for obj in world.objects.values())
 

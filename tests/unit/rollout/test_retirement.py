@@ -104,7 +104,7 @@ def test_routes_of_other_namespaces_are_looked_at_only_where_that_is_allowed(
             if (labels or {}).items() <= obj["metadata"].get("labels", {}).items()
         ],
     )
-    assert stage.subject(stage.found()).observe(1.0, 5).busy == ""
+    assert stage.subject(stage.found()).observe(5).busy == ""
 
 
 def test_nodes_on_which_others_work_stay(stage: Stage) -> None:
@@ -177,7 +177,7 @@ def test_an_adapter_that_a_rewrite_sends_requests_to_stays(stage: Stage, plan: A
     for act in (subject.find, subject.reconcile):
         with pytest.raises(RetirementRefused, match=f"sends requests to {plan.stable}"):
             act()
-    assert "sends requests" in subject.observe(1.0, 5).busy
+    assert "sends requests" in subject.observe(5).busy
     assert stage.servers.unloaded == []
 
 
@@ -193,7 +193,7 @@ def test_another_cluster_s_pods_of_another_name_keep_nothing(
         return [*own, *theirs]
 
     monkeypatch.setattr(stage.activity, "query", both)
-    seen = stage.subject(stage.found()).observe(1.0, 5)
+    seen = stage.subject(stage.found()).observe(5)
     assert seen.busy == ""
     assert {pod for _, pod in seen.answered} <= set(stage.cluster.pods_of(OLD))
 
@@ -226,7 +226,7 @@ def test_another_cluster_s_pods_of_the_same_names_keep_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beside(stage, {"cluster": "away"}, 5000.0, monkeypatch)
-    seen = stage.subject(stage.found()).observe(1.0, 5)
+    seen = stage.subject(stage.found()).observe(5)
     assert seen.busy == ""
     assert set(seen.answered.values()) == {7.0}, "of each name one alone"
 
@@ -237,7 +237,7 @@ def test_nothing_is_quiet_where_nothing_tells_which_of_the_same_names_are_ours(
     beside(stage, {"cluster": "away"}, 1.5, monkeypatch)
     stage.activity.inside = lambda _: 0.0
     monkeypatch.setattr("inference_rollouts.core.judging.sites.CLOCK", 0.1)
-    assert "nothing tells which are ours" in stage.subject(stage.found()).observe(1.0, 5).busy
+    assert "nothing tells which are ours" in stage.subject(stage.found()).observe(5).busy
 
 
 def test_a_pod_made_anew_under_its_name_that_has_answered_as_many_is_no_quiet_one(stage: Stage) -> None:
@@ -245,5 +245,6 @@ def test_a_pod_made_anew_under_its_name_that_has_answered_as_many_is_no_quiet_on
     subject, clock = stage.subject(stage.found()), Clock()
     for at in (0.0, 5.0, 10.0):
         stage.activity.began = 1.0 if at < 10 else 8.0
-        clock = clock.tick(subject.observe(at, 5))
+        stage.cluster.clock = lambda at=at: at  # type: ignore[misc]
+        clock = clock.tick(subject.observe(5))
     assert not clock.is_quiet(10.0)

@@ -18,7 +18,7 @@ from inference_rollouts.core.errors import (
     RolloutError,
 )
 from inference_rollouts.core.limits import OBEYED
-from inference_rollouts.rollout.retrying import until, without_end
+from inference_rollouts.rollout.retrying import for_seconds, without_end
 
 ROUTE = "/apis/gateway.networking.k8s.io/v1/namespaces/prod/httproutes/llm"
 DOWN = ClusterUnavailable("PATCH", ROUTE, 503, "starting")
@@ -75,7 +75,7 @@ def time() -> Time:
     ids=lambda error: type(error).__name__,
 )
 def test_what_may_pass_is_tried_again(time: Time, error: Exception) -> None:
-    for policy in (until(100, now=time, sleep=time.sleep), without_end(now=time, sleep=time.sleep)):
+    for policy in (for_seconds(100, now=time, sleep=time.sleep), without_end(now=time, sleep=time.sleep)):
         act = Act(error, error)
         assert policy(act, answer="there") == "there"
         assert act.calls == 3
@@ -95,7 +95,7 @@ def test_what_may_pass_is_tried_again(time: Time, error: Exception) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_a_decision_comes_out_at_once(time: Time, error: Exception) -> None:
-    for policy in (until(100, now=time, sleep=time.sleep), without_end(now=time, sleep=time.sleep)):
+    for policy in (for_seconds(100, now=time, sleep=time.sleep), without_end(now=time, sleep=time.sleep)):
         act = Act(DOWN, error)
         with pytest.raises(type(error)):
             policy(act)
@@ -115,7 +115,7 @@ def test_a_task_ends_at_its_deadline_with_what_was_in_the_way(time: Time) -> Non
     time.now = 1000.0
     act = Act(forever=DOWN)
     with pytest.raises(ClusterUnavailable, match="starting"):
-        until(1100, now=time, sleep=time.sleep)(act)
+        for_seconds(100, now=time, sleep=time.sleep)(act)
     assert time.now == pytest.approx(1100)
     assert act.calls == len(time.pauses) + 1
 
@@ -124,7 +124,7 @@ def test_a_deadline_that_has_passed_leaves_one_try(time: Time) -> None:
     time.now = 10.0
     act = Act(forever=DOWN)
     with pytest.raises(ClusterUnavailable):
-        until(5, now=time, sleep=time.sleep)(act)
+        for_seconds(-5, now=time, sleep=time.sleep)(act)
     assert (act.calls, time.pauses) == (1, [])
 
 
@@ -163,14 +163,14 @@ def busy(later: float) -> ClusterUnavailable:
 
 
 def test_a_server_is_not_asked_before_it_wants_to_be(time: Time) -> None:
-    assert until(100, now=time, sleep=time.sleep)(Act(busy(30), busy(0))) == "done"
+    assert for_seconds(100, now=time, sleep=time.sleep)(Act(busy(30), busy(0))) == "done"
     assert time.pauses[0] == 30
     assert time.pauses[1] <= 1
 
 
 def test_it_is_asked_at_the_deadline_whatever_it_says(time: Time) -> None:
     act = Act(busy(3600))
-    assert until(100, now=time, sleep=time.sleep)(act) == "done"
+    assert for_seconds(100, now=time, sleep=time.sleep)(act) == "done"
     assert time.now == 100
     assert act.calls == 2
 
@@ -178,7 +178,7 @@ def test_it_is_asked_at_the_deadline_whatever_it_says(time: Time) -> None:
 @pytest.mark.parametrize("hurried", [True, False])
 def test_a_way_back_does_not_wait_for_long_because_a_server_says_so(time: Time, *, hurried: bool) -> None:
     policy = (
-        until(1000, hurries=True, now=time, sleep=time.sleep)
+        for_seconds(1000, hurries=True, now=time, sleep=time.sleep)
         if hurried
         else without_end(now=time, sleep=time.sleep)
     )

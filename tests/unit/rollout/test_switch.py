@@ -30,7 +30,7 @@ class Scene:
         self.step.run.traffic.permit(1, START)
         frozen = self.step.run.frozen
         self.wheel = Control(self.cluster, frozen.targets, frozen.token)
-        self.guardian = Guardian(self.cluster, None, "guardian", now=lambda: self.now)
+        self.guardian = Guardian(self.cluster, None, "guardian")
 
     def raise_it(self) -> None:
         self.step.run.traffic.shift(2, self.step.run.plan.all_steps[1], self.now)

@@ -137,7 +137,7 @@ def test_a_guardian_knows_of_them_and_keeps_them_for_who_comes(monkeypatch: pyte
     seen = scene.cluster.objects["Lease", LEASE]["metadata"]["annotations"][SEEN]
     scene.replace(CANARY)
     scene.now += 60  # nobody watches any more
-    guardian = Guardian(scene.cluster, None, "guardian", now=lambda: scene.now)
+    guardian = Guardian(scene.cluster, None, "guardian")
     assert not guardian.round().ended
     assert scene.cluster.objects["Lease", LEASE]["metadata"]["annotations"][SEEN] == seen
     scene.crash(scene.cluster.pods_of(CANARY)[0], 1)

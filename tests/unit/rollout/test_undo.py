@@ -42,7 +42,7 @@ class Scene:
         traffic.permit(2, START)
         traffic.promote(START)
         self.cluster = self.step.cluster
-        self.guardian = Guardian(self.cluster, self.step.prometheus, "guardian", now=lambda: self.now)
+        self.guardian = Guardian(self.cluster, self.step.prometheus, "guardian")
         assert self.cluster.weights() == NEW
 
     def undo(self, name: str = "llm") -> str:

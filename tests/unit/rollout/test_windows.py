@@ -32,7 +32,7 @@ class Night:
         self.cluster, self.traffic = self.step.cluster, self.step.run.traffic
         self.route = self.step.run.plan.deadlines.route
         self.abandon = self.step.run.plan.deadlines.abandon
-        self.guardian = Guardian(self.cluster, self.step.prometheus, "guardian a", now=lambda: self.now)
+        self.guardian = Guardian(self.cluster, self.step.prometheus, "guardian a")
 
     def pass_(self, at: float) -> None:
         self.now = at
