@@ -7,7 +7,6 @@ import ast
 import pytest
 
 from inference_rollouts.rollout.common_time import time_of
-from inference_rollouts.rollout.retrying import for_seconds
 from tests.support.fake_cluster import FakeCluster
 from tests.support.plans import ROOT
 
@@ -59,17 +58,3 @@ def test_nothing_is_decided_by_the_clock_of_the_machine_on_which_it_happens_to_r
 
 def _attributes(source: str) -> list[ast.Attribute]:
     return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)]
-
-
-def test_a_while_is_as_long_whatever_is_done_to_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set back by an hour it would be an hour longer, set on there would be one try."""
-    tries = list[int]()
-
-    def act() -> str:
-        tries.append(len(tries))
-        if len(tries) < 3:
-            monkeypatch.setattr("time.time", lambda: 1e10)
-            raise ConnectionError("refused")
-        return "done"
-
-    assert for_seconds(60, sleep=lambda _: None)(act) == "done"
