@@ -13,7 +13,7 @@ from inference_rollouts.core.errors import ClusterRefused, GkeBusy
 from inference_rollouts.core.nodes import gke
 from inference_rollouts.core.nodes.provisioners import ComputeClass, NodePool
 from inference_rollouts.core.objects.api_groups import COMPUTE_CLASS_API
-from inference_rollouts.core.objects.k8s import K8sObject
+from inference_rollouts.core.objects.k8s import K8sObject, part
 from inference_rollouts.core.objects.ownership import RUN_LABEL, is_ours, run_label
 from inference_rollouts.core.objects.readiness import Phase, Readiness, Replicas, nodes_readiness
 from inference_rollouts.core.plan.plan import PoolPlan
@@ -105,9 +105,11 @@ class _Existing:
     def nodes_readiness(self) -> Readiness:
         """Whether there are enough free accelerators, for whomever."""
         plan = self.plan
-        nodes = self.cluster.select("v1", "Node", plan.nodes.selector_for(self.pool))
+        meant, nodes = plan.nodes.selector_for(self.pool).items(), self.cluster.select("v1", "Node")
         pods = self.cluster.select_everywhere("v1", "Pod")
-        return nodes_readiness(nodes, pods, self.wanted, plan.pod_labels(self.pool))
+        here = [node for node in nodes if meant <= part(node, "metadata", "labels").items()]
+        others = [node for node in nodes if node not in here]
+        return nodes_readiness(here, pods, self.wanted, plan.pod_labels(self.pool), others)
 
     def take_back(self) -> Readiness:
         return Readiness(Phase.READY, "no nodes were created")

@@ -30,6 +30,23 @@ def may_run_on(node: K8sObject, pod: K8sObject) -> bool:
     return terms is None or any(_is_met(term, node) for term in terms)
 
 
+def tolerates(toleration: K8sObject, taint: K8sObject) -> bool:
+    """Whether a pod with a toleration may be where a taint is."""
+    if toleration.get("effect") not in (None, "", taint.get("effect")):
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in (None, "", taint.get("key"))
+    same = toleration.get("key") == taint.get("key")
+    return same and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def _keeps_off(taint: K8sObject, pod: K8sObject) -> bool:
+    """That of a resource for which a pod asks does not: Kubernetes gives it that toleration."""
+    asked = {name for each in parts(pod, "spec", "containers") for name in part(each, "resources", "limits")}
+    lets = any(tolerates(each, taint) for each in parts(pod, "spec", "tolerations"))
+    return taint.get("effect") in ("NoSchedule", "NoExecute") and taint.get("key") not in asked and not lets
+
+
 def _is_met(term: K8sObject, node: K8sObject) -> bool:
     """An empty term chooses nothing."""
     fields = {"metadata.name": node["metadata"]["name"]}
@@ -83,6 +100,14 @@ class _Spread:
     term: _Term
     most: int  # of a domain, beyond the least
     new: bool  # no pod that is there already counts
+    anywhere: bool  # nodes count on which the pod may not run
+    tolerant: bool  # nodes count whose taints keep it off
+
+    def counts_on(self, node: K8sObject, pod: K8sObject) -> bool:
+        """Whether a node, and the pods there, count."""
+        if not self.tolerant and any(_keeps_off(taint, pod) for taint in parts(node, "spec", "taints")):
+            return False
+        return self.anywhere or may_run_on(node, pod)
 
 
 def _spreads(pod: K8sObject, namespace: str) -> Iterator[_Spread]:
@@ -92,7 +117,13 @@ def _spreads(pod: K8sObject, namespace: str) -> Iterator[_Spread]:
         selector = each.get("labelSelector")
         if isinstance(selector, Mapping):
             term = _Term(selector, str(each.get("topologyKey")), frozenset([namespace]))
-            yield _Spread(term, int(each.get("maxSkew") or 1), bool(each.get("matchLabelKeys")))
+            yield _Spread(
+                term,
+                int(each.get("maxSkew") or 1),
+                new=bool(each.get("matchLabelKeys")),
+                anywhere=each.get("nodeAffinityPolicy") == "Ignore",
+                tolerant=each.get("nodeTaintsPolicy") != "Honor",
+            )
 
 
 @dataclass(slots=True)
@@ -169,9 +200,11 @@ class Rooms:
 
     def _evenly(self, pod: K8sObject, spread: _Spread, candidates: Sequence[K8sObject]) -> list[K8sObject]:
         key, term = spread.term.key, spread.term
-        there = [each for each in self._placed if each[0] is pod] if spread.new else None
-        counts = self._domains(term, of=there)
-        values = {_value(node, key) for node in self.nodes if may_run_on(node, pod)} - {None}
+        counting = [node for node in self.nodes if spread.counts_on(node, pod)]
+        names = {node["metadata"]["name"] for node in counting}
+        there = [each for each in self._placed if each[0] is pod or not spread.new]
+        counts = self._domains(term, of=[each for each in there if each[1]["metadata"]["name"] in names])
+        values = {_value(node, key) for node in counting} - {None}
         least = min((counts[str(value)] for value in values), default=0)
         own = term.counts(pod)
         allowed = [

@@ -19,7 +19,7 @@ from inference_rollouts.core.objects.parents import (
     reports_of,
     route_statuses,
 )
-from inference_rollouts.core.objects.placing import Rooms, may_run_on
+from inference_rollouts.core.objects.placing import Rooms, may_run_on, tolerates
 from inference_rollouts.core.objects.quantities import requested, units
 
 
@@ -74,14 +74,19 @@ class Replicas:
 
 
 def nodes_readiness(
-    nodes: Sequence[K8sObject], pods: Sequence[K8sObject], wanted: Sequence[Replicas], own: Mapping[str, str]
+    nodes: Sequence[K8sObject],
+    pods: Sequence[K8sObject],
+    wanted: Sequence[Replicas],
+    own: Mapping[str, str],
+    elsewhere: Sequence[K8sObject] = (),
 ) -> Readiness:
     """Whether Ready, schedulable `nodes` have room for the replicas, each on one node that they tolerate,
     that their affinity chooses, and that the pods beside it, or how they are to be spread, leave them.
 
     Several sorts of them want the same resource; the largest are placed first. `pods` are all pods of the
     cluster that may run there; those with labels `own` are the canary's and count as free, so that a retry
-    after the pool was deployed gives the same answer.
+    after the pool was deployed gives the same answer. `elsewhere` are the cluster's other nodes: none of the
+    replicas is to run there, but who runs there counts for what they want beside them, and in which zone.
     """
     usable = [node for node in nodes if is_true(node, "Ready") and not node["spec"].get("unschedulable")]
     meant = [node for node in usable if any(_is_chosen(node, each) for each in wanted)]
@@ -103,7 +108,7 @@ def nodes_readiness(
     if tainted := len(meant) - len(tolerated):
         words += f"; {tainted} of them are tainted for others"
     enough = wished <= sum(free.values())
-    ruled = _placed(tolerated, free, wanted, Rooms(nodes, others))
+    ruled = _placed(tolerated, free, wanted, Rooms([*nodes, *elsewhere], others))
     apart = [replace(each, template={}) for each in wanted]
     fitting = ruled if ruled >= needed else _placed(tolerated, free, apart, Rooms(nodes, ()))
     if fitting < needed and enough:
@@ -159,18 +164,9 @@ def _repelling(node: K8sObject, wanted: Replicas) -> bool:
     return any(
         taint.get("effect") in ("NoSchedule", "NoExecute")
         and taint.get("key") != wanted.resource
-        and not any(_tolerates(each, taint) for each in wanted.tolerations)
+        and not any(tolerates(each, taint) for each in wanted.tolerations)
         for taint in parts(node, "spec", "taints")
     )
-
-
-def _tolerates(toleration: K8sObject, taint: K8sObject) -> bool:
-    if toleration.get("effect") not in (None, "", taint.get("effect")):
-        return False
-    if toleration.get("operator") == "Exists":
-        return toleration.get("key") in (None, "", taint.get("key"))
-    same = toleration.get("key") == taint.get("key")
-    return same and (toleration.get("value") or "") == (taint.get("value") or "")
 
 
 def pool_readiness(pool: K8sObject, parents: Sequence[Parent]) -> Readiness:

@@ -155,3 +155,44 @@ def test_zones_that_a_pod_may_not_run_in_are_none_to_spread_to() -> None:
     zones = [node("1", "a", gpu="h100"), node("2", "b")]
     assert has_room(zones, [], 3, **spread(), **node_affinity(expression("gpu", "Exists")))
     assert not has_room([*zones[:1], node("2", "b", gpus=0)], [], 3, **spread())
+
+
+def among(here: list[Any], elsewhere: list[Any], pods: list[Any], count: int, **spec: Any) -> bool:
+    """Whether there is room on the nodes that a plan means, in a cluster that has others."""
+    wanted = [Replicas(count, 1, GPU, template=template(**spec))]
+    return nodes_readiness(here, pods, wanted, {"app": "own"}, elsewhere).phase is Phase.READY
+
+
+def test_zones_of_nodes_that_a_plan_does_not_mean_count_where_the_pod_s_own_rules_let_it_run() -> None:
+    """Two more in one zone are too many while none is in the other, where no node is the plan's."""
+    here, elsewhere = [node("1", "a")], [node("2", "b", gpus=0)]
+    assert among(here, [], [], 2, **spread())
+    assert not among(here, elsewhere, [], 2, **spread())
+    chosen = node_affinity(expression(HOST, "In", "1"))
+    assert among(here, elsewhere, [], 2, **spread(), **chosen)
+    assert not among(here, elsewhere, [], 2, **spread(nodeAffinityPolicy="Ignore"), **chosen)
+
+
+def test_who_runs_on_nodes_that_a_plan_does_not_mean_counts_in_their_zone() -> None:
+    here, elsewhere = [node("1", "a")], [node("2", "a"), node("3", "b")]
+    apart = beside("podAntiAffinity", OLD, ZONE)
+    assert not among(here, elsewhere, [there("2")], 1, **apart)
+    assert among(here, elsewhere, [there("3")], 1, **apart)
+    assert among(here, elsewhere, [there("2")], 1, **beside("podAffinity", OLD, ZONE))
+    assert not among(here, elsewhere, [there("3")], 1, **beside("podAffinity", OLD, ZONE))
+    assert not among(here, elsewhere, [there("2", NEW)], 1, **spread())
+
+
+def test_pods_where_the_new_ones_may_not_run_count_for_no_spreading() -> None:
+    here, elsewhere = [node("1", "a", gpu="h100"), node("3", "b", gpu="h100")], [node("2", "a")]
+    chosen = node_affinity(expression("gpu", "Exists"))
+    assert among(here, elsewhere, [there("2", NEW), there("2", NEW)], 2, **spread(), **chosen)
+
+
+def test_tainted_nodes_count_for_spreading_unless_it_honours_taints() -> None:
+    taint = {"key": "others", "effect": "NoSchedule"}
+    here, tainted = [node("1", "a")], node("2", "b", gpus=0) | {"spec": {"taints": [taint]}}
+    honours = spread(nodeTaintsPolicy="Honor")
+    assert not among(here, [tainted], [], 2, **spread())
+    assert among(here, [tainted], [], 2, **honours)
+    assert not among(here, [tainted], [], 2, **honours, tolerations=[{"operator": "Exists"}])
