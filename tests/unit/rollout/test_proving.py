@@ -206,7 +206,8 @@ def test_of_an_adapter_the_picker_must_be_scraped() -> None:
     assert len(adapters()()) == 3
 
 
-def test_an_adapters_picker_that_is_not_scraped_is_named() -> None:
+def test_an_adapters_picker_that_is_not_scraped_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WITHIN, 1.0)
     warm_up = adapters("llm-pool-epp-0", "llm-pool-epp-1")
     with pytest.raises(WarmUpFailed, match="pod llm-pool-epp-1: no series with inference_pool=llm-pool"):
         warm_up()
