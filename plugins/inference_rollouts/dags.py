@@ -51,10 +51,21 @@ def control_dag() -> DAG:
 
 
 def require_valid_plans() -> None:
-    """Raises PlanInvalid with all mistakes, for a DAG file that has no DAGs to lose by it."""
-    from inference_rollouts.dag import check_dag
+    """Raises PlanInvalid with all mistakes, for a DAG file that has no DAGs to lose by it.
 
-    _, refused = _made(check_dag, load_plans())
+    What is missing of all that a plan names is one, and refuses its runs; those in flight do not need it.
+    """
+    from inference_rollouts.dag import check_dag
+    from inference_rollouts.preflight.named import require_named
+
+    files = load_plans()
+    names = [plan.name for _, plan in files if not isinstance(plan, PlanInvalid)]
+
+    def check(plan: Plan) -> None:
+        check_dag(plan)
+        require_named(plan, [*names, *(name for name, _ in files)])
+
+    _, refused = _made(check, files)
     if refused:
         raise PlanInvalid("\n".join(each.mistake for each in refused))
 
@@ -99,4 +110,5 @@ def _invalid_dag(refused: Refused) -> DAG:
 
 def _refused(plan: Plan, error: Exception) -> Refused:
     words = " ".join(str(error).split())
-    return Refused(plan.dag_id, f"{plan.name}.yaml: Airflow does not take it: {words}", plan.name)
+    said = words if isinstance(error, PlanInvalid) else f"Airflow does not take it: {words}"
+    return Refused(plan.dag_id, f"{plan.name}.yaml: {said}", plan.name)

@@ -226,3 +226,35 @@ def test_a_rollback_starts_without_what_only_other_tasks_need(plans: Plans) -> N
     assert not others & {name.partition(".")[0] for name in imported}
     ours = {name.removeprefix("inference_rollouts.") for name in imported}
     assert not {"retire_dag", "guardian_dag", "core.judging.judge", "triggers.judge"} & ours
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"metrics": "vlm"}, "There is no metric set 'vlm'; known are endpoint_picker, envoy"),
+        ({"calendars": ["holidays"]}, "There is no calendar 'holidays'; known are none"),
+        ({"analysis": {"tolerances": {"nothing": 0.1}}}, "has no metric 'nothing'"),
+        ({"after": ["nobody"]}, "after: there is no plan 'nobody'"),
+    ],
+)
+def test_what_a_plan_names_that_is_not_there_is_told_when_it_is_read_and_ends_nothing_in_flight(
+    plans: Plans, changes: dict[str, Any], words: str
+) -> None:
+    """Its file is there to see; a run in flight does not need it."""
+    plans(lacks=changes)
+    with pytest.raises(PlanInvalid) as shown:
+        require_valid_plans()
+    [line] = str(shown.value).splitlines()
+    assert line.startswith("lacks.yaml: ")
+    assert words in line
+    assert "Airflow" not in line
+    assert "invalid-plan" not in {tag for dag in all_dags() for tag in dag.tags}
+
+
+def test_plans_may_come_after_one_that_is_not_valid(plans: Plans) -> None:
+    """Which is told of itself."""
+    plans(later={"after": ["wrong"]}, wrong=INVALID)
+    with pytest.raises(PlanInvalid) as shown:
+        require_valid_plans()
+    [line] = str(shown.value).splitlines()
+    assert line.startswith("wrong.yaml: ")

@@ -166,3 +166,13 @@ def test_a_guardian_or_a_check_that_would_see_less_than_was_meant_does_not_begin
 ) -> None:
     assert main([*given.split(" "), "-n", "shop"]) != 0
     assert words in capsys.readouterr().err
+
+
+def test_what_a_plan_names_that_is_not_there_is_told_before_any_cluster_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacks = tmp_path / "llm.yaml"
+    lacks.write_text(PLAN.read_text() + "\ncalendars: [holidays]\n")
+    nowhere = ["--prometheus", "http://127.0.0.1:1", "--kubeconfig", str(tmp_path / "none")]
+    assert main(["plan", str(lacks), *nowhere]) == 1
+    assert capsys.readouterr().err.startswith("There is no calendar 'holidays'")

@@ -37,6 +37,7 @@ from inference_rollouts.kinds import kind_of
 from inference_rollouts.preflight import calendar
 from inference_rollouts.preflight.current import with_current
 from inference_rollouts.preflight.forecast import forecast
+from inference_rollouts.preflight.named import require_named
 from inference_rollouts.rollout.busy_store import patient
 from inference_rollouts.rollout.common_time import time_of
 from inference_rollouts.rollout.run import Run
@@ -89,6 +90,7 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
     if arguments.namespace:
         plan = plan.model_copy(update={"namespace": arguments.namespace})
     arguments.namespace = plan.namespace
+    require_named(plan)
     clients = patient(clients_of(arguments))
     if plan.versions:
         plan = with_version(plan, _candidate(arguments.candidate))

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter
@@ -21,6 +21,8 @@ from inference_rollouts.core.errors import PlanInvalid
 from inference_rollouts.core.judging.metrics import MetricSet, judged_together, parse_metric_set
 from inference_rollouts.core.plan.plan import Plan, parse_plan, validated
 from inference_rollouts.core.schedule.windows import Blackout
+
+T = TypeVar("T")
 
 _BLACKOUTS = TypeAdapter(tuple[Blackout, ...])
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -108,25 +110,32 @@ def load_metric_set(*names: str) -> MetricSet:
 
 
 def _metric_set(name: str) -> MetricSet:
-    value = _held("metrics", name, "metric set")
     try:
-        return parse_metric_set(value)
+        return _held("metrics", name, "metric set", _set_of)
     except PlanInvalid as error:
         words = str(error).replace("The metric set", f"The metric set {name}.yaml", 1)
         raise PlanInvalid(words) from error
 
 
+@lru_cache(maxsize=256)
+def _set_of(text: str) -> MetricSet:
+    """Kept for the life of a process: many plans have the same."""
+    return parse_metric_set(safe_load(text))
+
+
 def load_blackouts(name: str) -> tuple[Blackout, ...]:
     """A calendar's blackouts. Raises PlanInvalid when there is no such calendar or it is not valid."""
-    value = _held("calendars", name, "calendar")
+    value = _held("calendars", name, "calendar", safe_load)
     return validated(_BLACKOUTS, value, f"The calendar {name}.yaml is invalid")
 
 
-def _held(folder: str, name: str, what: str) -> Any:
-    """The value in a file of a folder. Raises PlanInvalid, in one line, whatever is wrong with it."""
+def _held(folder: str, name: str, what: str, read: Callable[[str], T]) -> T:
+    """What is read in a file of a folder. Raises PlanInvalid, in one line, whatever is wrong with it."""
     path = include_folder(folder) / f"{name}.yaml"
     try:
-        return safe_load(path.read_text(encoding="utf-8"))
+        return read(path.read_text(encoding="utf-8"))
+    except PlanInvalid:
+        raise
     except FileNotFoundError:
         raise PlanInvalid(f"There is no {what} {name!r}; known are {_known(path.parent)}.") from None
     except Exception as error:

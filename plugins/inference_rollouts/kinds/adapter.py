@@ -19,6 +19,7 @@ from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.capacity import RoomAhead
 from inference_rollouts.preflight import capacity, lora, pools, routing
+from inference_rollouts.preflight.named import metric_set_of
 from inference_rollouts.rollout import serving
 from inference_rollouts.rollout.adapters import (
     AdapterReconciler,
@@ -47,7 +48,7 @@ class AdapterRollout:
     def freeze(self, clients: Clients, run: str) -> Frozen:
         from inference_rollouts.preflight import measuring  # on use: no other task needs it, and numpy
 
-        cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
+        cluster, metric_set = clients.cluster, metric_set_of(self.plan)
         moved = self.targets(cluster)
         began = cluster.time()  # which has just said what time it is
         targets = routing.targets(moved, self.places)

@@ -40,6 +40,7 @@ from inference_rollouts.preflight import (
     takeover,
     trial,
 )
+from inference_rollouts.preflight.named import metric_set_of
 from inference_rollouts.rollout import serving
 from inference_rollouts.rollout.asking import AskedServers
 from inference_rollouts.rollout.availability import availability_of
@@ -67,7 +68,7 @@ class PoolRollout:
     def freeze(self, clients: Clients, run: str) -> Frozen:
         from inference_rollouts.preflight import measuring  # on use: no other task needs it, and numpy
 
-        cluster, metric_set = clients.cluster, measuring.metric_set_of(self.plan)
+        cluster, metric_set = clients.cluster, metric_set_of(self.plan)
         moved = self.targets(cluster)
         began = cluster.time()  # which has just said what time it is
         targets = routing.targets(moved, self.places)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Collection
 
 from inference_rollouts.clients import Clients
-from inference_rollouts.clients.include import load_metric_set
 from inference_rollouts.clients.prometheus import Prometheus
 from inference_rollouts.core.errors import ClusterRefused, PlanInvalid
 from inference_rollouts.core.judging.arms import TOLD
@@ -16,9 +15,7 @@ from inference_rollouts.core.judging.metrics import MetricSet
 from inference_rollouts.core.judging.power import markdown, shortfalls, step_powers, traffic_of
 from inference_rollouts.core.judging.promotion import late
 from inference_rollouts.core.judging.queries import keyed
-from inference_rollouts.core.judging.rules import problems
 from inference_rollouts.core.objects.inference_pool import pod_of
-from inference_rollouts.core.plan.plan import Kind, Plan
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.scraping import scraped
 from inference_rollouts.preflight.home import at_home
@@ -27,19 +24,6 @@ from inference_rollouts.rollout.observation import exporters_of, queries_of, sna
 log = logging.getLogger(__name__)
 
 TRAFFIC_SEEN = 120.0  # seconds before the rollout of traffic from which its power is computed
-
-
-def metric_set_of(plan: Plan) -> MetricSet:
-    """The metric set by which a plan judges. Raises PlanInvalid when its policy does not fit."""
-    metric_set = load_metric_set(*plan.metrics)
-    pools_alone = [each.name for each in metric_set.sets if each.arm or each.exporters == "gateways"]
-    if plan.kind is Kind.LORA and pools_alone:
-        raise PlanInvalid(
-            f"The plan is invalid: metrics: {pools_alone[0]!r} tells pools apart; both adapters are in one."
-        )
-    if mistakes := problems(plan.analysis, metric_set):
-        raise PlanInvalid(f"The plan is invalid: {' '.join(mistakes)}")
-    return metric_set
 
 
 def check_metrics(clients: Clients, frozen: Frozen) -> Frozen:

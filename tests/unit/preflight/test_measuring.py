@@ -13,7 +13,8 @@ from inference_rollouts.core.errors import (
 )
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.run.guard import guard_of, read_storm_watch, storm_watch_of
-from inference_rollouts.preflight.measuring import check_power, metric_set_of
+from inference_rollouts.preflight.measuring import check_power
+from inference_rollouts.preflight.named import metric_set_of
 from inference_rollouts.rollout.observation import exporters_of, queries_of
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_prometheus import FakePrometheus
