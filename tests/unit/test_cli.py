@@ -25,6 +25,20 @@ def test_power_says_by_its_status_whether_every_step_sees_enough(capsys: pytest.
 
 
 @pytest.mark.parametrize(
+    ("bad", "told"),
+    [("0", "0 %, as 1 %"), ("0.001", "0.1 %, as 1 %"), ("0.01", "1 %"), ("0.03", "3 %"), ("1", "100 %")],
+)
+def test_power_says_for_which_share_it_is_asked_and_as_what_that_is_taken(
+    bad: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["power", str(PLAN), "--bad", bad])
+    out = capsys.readouterr().out
+    [row] = [line for line in out.splitlines() if line.startswith("| 1 | 5 % | 5 min | HTTP 5xx |")]
+    assert f"| {told} |" in row
+    assert ("A negligible share is taken as the most that is" in out) is (float(bad) < 0.02)
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
         *((f"power {PLAN} --rate={text}", f"{text!r} is not a number") for text in ("nan", "inf", "-1", "x")),

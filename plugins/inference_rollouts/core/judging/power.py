@@ -40,7 +40,7 @@ class StepPower(Value):
 
     `odds` is the smallest odds ratio it is likely to detect in its bake time (None: not even 1000), `seconds`
     the time it needs for the policy's `min_detectable_odds` (None: for ever), `threshold` where it sees
-    the best.
+    the best. `usual` is the bad share there, `share` what it was taken as.
     """
 
     index: int
@@ -48,6 +48,7 @@ class StepPower(Value):
     metric: str
     title: str
     threshold: float | None
+    usual: float
     share: float
     odds: float | None
     seconds: float | None
@@ -169,10 +170,25 @@ def markdown(policy: Policy, powers: Sequence[StepPower]) -> str:
         title = name if s.threshold is None else f"{name} > {s.threshold:g} s"
         odds = "-" if s.odds is None else f"{s.odds:.2f}"
         lines.append(
-            f"| {s.index} | {s.step} | {_time(s.step.bake)} | {title} | {100 * s.share:.2g} % | {odds} "
+            f"| {s.index} | {s.step} | {_time(s.step.bake)} | {title} | {_usual(s)} | {odds} "
             f"| {_time(s.seconds)} |"
         )
+    if any(s.usual < s.share for s in powers):
+        lines += [
+            "",
+            "A negligible share is taken as the most that is: a multiple of less matters to nobody.",
+        ]
     return "\n".join(lines)
+
+
+def _usual(power: StepPower) -> str:
+    """The usual share, and as what it was taken."""
+    taken = f", as {_percent(power.share)}" if power.usual < power.share else ""
+    return f"{_percent(power.usual)}{taken}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
 
 
 def _time(seconds: float | None) -> str:
@@ -218,6 +234,7 @@ def _power_of(
         metric=metric.name,
         title=metric.label,
         threshold=metric.thresholds[best],
+        usual=traffic.shares[best],
         share=watches[best].share,
         odds=_smallest(watches[best], step.bake),
         seconds=round(times[best], 1) if math.isfinite(times[best]) else None,
