@@ -16,7 +16,7 @@ import aiohttp
 from lab.airflow.client import AirflowClient
 from lab.airflow.settings import USERS, settings
 from lab.host import processes
-from lab.host.addresses import free_port
+from lab.host.addresses import Claims
 from lab.host.processes import Process, ProcessError
 from lab.host.state import write_json, write_private
 
@@ -49,11 +49,15 @@ class Airflow:
     home: Path
     extra: Mapping[str, str]
     report: Callable[[str], None] = lambda _: None
-    port: int = field(default_factory=lambda: free_port(preferred=8088))
+    port: int = field(init=False)
     passwords: dict[str, str] = field(default_factory=lambda: {u: secrets.token_urlsafe(12) for u in USERS})
     processes: dict[str, Process] = field(default_factory=dict)
     preloaded: bool = True
     _environment: dict[str, str] = field(default_factory=dict, repr=False)
+    _claims: Claims = field(default_factory=Claims, repr=False)
+
+    def __post_init__(self) -> None:
+        self.port = self._claims.port(preferred=8088)
 
     @property
     def url(self) -> str:
@@ -85,6 +89,7 @@ class Airflow:
         except BaseException:
             self.stop()
             raise
+        self._claims.let_go()
 
     def start_again(self, name: str) -> None:
         """Start a component that has ended, as it was; its log begins anew."""
@@ -94,6 +99,7 @@ class Airflow:
         """End every component with its workers; a task that is at work is not waited for."""
         stopping, self.processes = self.processes, {}
         processes.stop(stopping.values(), patience=STOP_PATIENCE)
+        self._claims.let_go()
         (self.home / RECORD).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

@@ -7,35 +7,85 @@ from pathlib import Path
 
 GATEWAY_PORT = 8080
 POD_PORT = 8000
+TRIES = 200
 
 
 class AddressError(Exception):
     """The loopback addresses a lab needs are taken, or the platform has none."""
 
 
-def free_subnet() -> str:
-    """The first two numbers of an unused `127.A.B.0/24`, as "127.A.B"."""
-    used = listening_subnets()
-    numbers = random.SystemRandom()
-    for _ in range(200):
-        subnet = f"127.{numbers.randint(16, 250)}.{numbers.randint(1, 250)}"
-        if subnet not in used:
-            _check_bindable(f"{subnet}.1", GATEWAY_PORT)
-            _check_bindable(f"{subnet}.10", POD_PORT)
-            return subnet
-    raise AddressError("no unused 127.A.B.0/24 was found")
+class Claims:
+    """Addresses that are chosen here and by nobody else, from then until they are `let_go`: by then somebody
+    listens there. They go with the process, too.
 
+    A claim is a name that is bound. The port itself may be bound by whoever is to listen there, and by
+    another who looks whether it is free: that alone keeps none of two from choosing it.
+    """
 
-def free_port(address: str = "127.0.0.1", preferred: int = 0) -> int:
-    """`preferred` where it is free on `address`, else any free port."""
-    for port in (preferred, 0):
-        with _probe() as probe:
+    def __init__(self) -> None:
+        self._held: list[socket.socket] = []
+
+    def port(self, address: str = "127.0.0.1", preferred: int = 0) -> int:
+        """`preferred` where it is free on `address`, else any free port."""
+        for port in (preferred, *[0] * TRIES):
+            probe = _probe()
             try:
                 probe.bind((address, port))
             except OSError:
+                probe.close()
                 continue
-            return int(probe.getsockname()[1])
-    raise AddressError(f"no free port on {address}")
+            found = int(probe.getsockname()[1])
+            if self._claim(f"{address}:{found}"):
+                self._held.append(probe)  # the system gives it to nobody who wants any
+                return found
+            probe.close()
+        raise AddressError(f"no free port on {address}")
+
+    def subnet(self) -> str:
+        """The first two numbers of an unused `127.A.B.0/24`, as "127.A.B"."""
+        used = listening_subnets()
+        numbers = random.SystemRandom()
+        for _ in range(TRIES):
+            subnet = f"127.{numbers.randint(16, 250)}.{numbers.randint(1, 250)}"
+            if subnet not in used and self._claim(subnet):
+                _check_bindable(f"{subnet}.1", GATEWAY_PORT)
+                _check_bindable(f"{subnet}.10", POD_PORT)
+                return subnet
+        raise AddressError("no unused 127.A.B.0/24 was found")
+
+    def let_go(self) -> None:
+        """Others may choose what is not listened at."""
+        while self._held:
+            self._held.pop().close()
+
+    def _claim(self, name: str) -> bool:
+        """Whether nobody else has."""
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0inference-rollouts-lab/{name}")
+        except OSError:
+            claim.close()
+            return False
+        self._held.append(claim)
+        return True
+
+
+def free_subnet() -> str:
+    """One for who is alone, as a test: it is not kept from others."""
+    claims = Claims()
+    try:
+        return claims.subnet()
+    finally:
+        claims.let_go()
+
+
+def free_port(address: str = "127.0.0.1", preferred: int = 0) -> int:
+    """The same of a port."""
+    claims = Claims()
+    try:
+        return claims.port(address, preferred)
+    finally:
+        claims.let_go()
 
 
 def is_listening(address: str, port: int) -> bool:

@@ -65,18 +65,20 @@ class Startup:
     record: dict[str, Any] = field(init=False)
     deadline: float = field(default_factory=lambda: time.monotonic() + PATIENCE)
     _started: list[Process] = field(default_factory=list)
+    _claims: addresses.Claims = field(init=False)
 
     def __post_init__(self) -> None:
-        subnet = addresses.free_subnet()
+        self._claims = addresses.Claims()
+        subnet = self._claims.subnet()
         gateway, port = f"{subnet}.1", addresses.GATEWAY_PORT
         self.record = {
             "ready": False,
             "namespace": HOME,
             "subnet": f"{subnet}.0/24",
             "gateway": {"address": gateway, "port": port, "url": f"http://{gateway}:{port}"},
-            "prometheus": {"url": f"http://127.0.0.1:{addresses.free_port(preferred=9090)}"},
-            "envoy": {"admin_url": f"http://127.0.0.1:{addresses.free_port(preferred=9901)}"},
-            "loadgen": {"url": f"http://127.0.0.1:{addresses.free_port(preferred=9100)}"},
+            "prometheus": {"url": f"http://127.0.0.1:{self._claims.port(preferred=9090)}"},
+            "envoy": {"admin_url": f"http://127.0.0.1:{self._claims.port(preferred=9901)}"},
+            "loadgen": {"url": f"http://127.0.0.1:{self._claims.port(preferred=9100)}"},
             "aliases": ALIASES if self.pickers else {},
             "kubeconfig": str(self.directory.kubeconfig),
             "processes": {},
@@ -89,6 +91,13 @@ class Startup:
         if the directory is in use, ForeignError if the cluster cannot take a lab.
         """
         began = time.monotonic()
+        try:
+            await self._run()
+        finally:
+            self._claims.let_go()
+        self.report(f"lab up in {time.monotonic() - began:.1f} s")
+
+    async def _run(self) -> None:
         with self.directory.locked():
             if self.directory.read():
                 raise StateError(f"there is a lab in {self.directory.path} already")
@@ -100,7 +109,6 @@ class Startup:
             except BaseException:
                 _end(self.directory)
                 raise
-        self.report(f"lab up in {time.monotonic() - began:.1f} s")
 
     def add_clients(self, service: str, header: str, rate: float) -> None:
         """More clients, of another service behind the gateway, who send `header` (`name=value`).
