@@ -12,6 +12,7 @@ RolloutError                a decision: trying again changes nothing
 +-- RaiseRefused            the claim does not permit this raise, or this promotion
 |   +-- Held                somebody holds the rollout, or all of them
 +-- CommandRefused          what somebody commanded makes no sense as things stand
++-- HeldTooLong             it was paused for as long as a pause may last
 +-- WindowClosed            the plan's windows do not allow it now
 +-- NotReady                not ready before its deadline, or failed for good
 |   +-- StockOut            the cloud has no such machines now
@@ -82,6 +83,10 @@ class Held(RaiseRefused):
 
 class CommandRefused(RolloutError):
     """What somebody commanded makes no sense as things stand. Nothing was changed."""
+
+
+class HeldTooLong(RolloutError):
+    """It was paused for as long as a pause may last, and nobody resumed it."""
 
 
 class WindowClosed(RolloutError):

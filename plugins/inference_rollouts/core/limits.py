@@ -84,5 +84,5 @@ OBSERVATION_PAUSE = 0.05  # at least so long between two observations
 
 TRIGGER_GRACE = timedelta(minutes=2)  # triggers end by themselves; Airflow's own timeout is a net below them
 JUDGE_GRACE = timedelta(minutes=15)  # the same for those that a judge, or a person, may keep for long
-LONGEST_HOLD = timedelta(days=7)  # a pause; then Airflow's own nets, which know of none, end the rollout
+LONGEST_HOLD = timedelta(days=7)  # the pauses of a step; Airflow's own nets, which know of none, come later
 RETIREMENT_WAIT = timedelta(days=3)  # for somebody who still uses what is to go, and for its pods to end

@@ -24,7 +24,7 @@ from inference_rollouts.core.objects.workload_kinds import (
 )
 from inference_rollouts.core.objects.workloads import demand_of, in_question, unmade, workload_readiness
 from inference_rollouts.core.routing.claim import Phase as ClaimPhase
-from inference_rollouts.core.routing.control import aborted
+from inference_rollouts.core.routing.control import aborted, too_long
 from inference_rollouts.rollout.control import Control
 from inference_rollouts.rollout.nodes import Present, Provisioner, provisioner_of
 from inference_rollouts.rollout.retrying import later
@@ -142,6 +142,8 @@ def free(run: Run) -> Readiness:
     claims = control.obey(run.traffic.claims(), partial(read_switch, run.cluster))
     if command := aborted(claims):
         return Readiness(Phase.FAILED, f"aborted by {command}")
+    if words := too_long(claims, run.cluster.time()):
+        return Readiness(Phase.FAILED, words.rstrip("."))
     if paused := next((claim for claim in claims if claim.phase is ClaimPhase.PAUSED), None):
         return Readiness(Phase.WAITING, f"paused by {paused.command}")
     return Readiness(Phase.READY, "nobody holds it")

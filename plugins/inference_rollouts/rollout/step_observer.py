@@ -33,7 +33,7 @@ from inference_rollouts.core.limits import FIRST_WORD, SLOW_STORE
 from inference_rollouts.core.reporting.approval import question
 from inference_rollouts.core.reporting.chart import Point, Points
 from inference_rollouts.core.reporting.status import Status, progress_of, status_of
-from inference_rollouts.core.routing.control import aborted, is_held, skipped, went_on_at
+from inference_rollouts.core.routing.control import aborted, is_held, require_resumed, skipped, went_on_at
 from inference_rollouts.core.routing.watch import Progress
 from inference_rollouts.core.run.doubts import blockers, is_enough, shared_notes, split_of
 from inference_rollouts.core.schedule.moves import require_stay
@@ -133,7 +133,8 @@ class StepObserver:
     def observe(self, now: float) -> Judgement:
         """Count up to `now` and judge; an observation may lack answers.
 
-        Raises ClaimLost or RouteDrift; WindowClosed when the plan goes back because its window is over.
+        Raises ClaimLost or RouteDrift; WindowClosed when the plan goes back because its window is over,
+        HeldTooLong when it was paused for too long.
         """
         begun = self.begin(now)
         for asked in self.asked(begun):
@@ -149,6 +150,7 @@ class StepObserver:
         """Look at the cluster, and ask for all else. Raises as `observe`."""
         until, look = self._ask(now), self._lookout
         cluster = look.look(afresh=False)
+        require_resumed(self.helm.claims, now)
         if look.heard_late():
             self._begin_counting()
             self._counting.ask(now)
@@ -159,6 +161,7 @@ class StepObserver:
     def glance(self, now: float) -> Begun | None:
         """As `begin`, of a cluster that is as it was; None where that is not known, or alarms."""
         cluster = self._lookout.glance()
+        require_resumed(self.helm.claims, now)
         return Begun(now, self._ask(now), cluster, alarmed=False) if cluster else None
 
     def _ask(self, now: float) -> float:

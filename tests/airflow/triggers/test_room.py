@@ -127,6 +127,20 @@ def test_what_is_paused_waits_until_it_is_resumed_whatever_its_deadline(waiting:
     assert trigger.look(run).phase is Phase.READY
 
 
+def test_what_was_paused_for_too_long_goes_back_and_says_so(waiting: Waiting) -> None:
+    """While room is waited for, and while the step is judged: nobody is left with Airflow's own timeouts."""
+    run = waiting.step.run
+    wheel = Control(waiting.step.cluster, run.frozen.targets, run.frozen.token)
+    waiting.step.cluster.clock = lambda: time.time() - 8 * 86400
+    wheel.give("pause", "anna", "lunch")
+    waiting.step.cluster.clock = time.time
+    words = "It was paused for 7d by anna: lunch, and nobody resumed it"
+    trigger = waiting.trigger(None, deadline=time.time() + 60)
+    assert trigger.look(run) == Readiness(Phase.FAILED, words)
+    judge = JudgeTrigger(frozen=run.frozen.to_json(), step=1, since=waiting.step.since)
+    assert event_of(judge)["error"] == f"{words}."
+
+
 def test_who_goes_on_waiting_for_room_after_a_pause_has_as_long_for_it(waiting: Waiting) -> None:
     """A triggerer that takes over knows the deadline as it was before the pause."""
     run, cluster = waiting.step.run, waiting.step.cluster

@@ -45,7 +45,8 @@ def wheel(world: World, name: str = "route-1") -> Control:
 def test_a_command_stands_on_every_object_and_says_who_why_and_what_follows(world: World) -> None:
     told = wheel(world).give("pause", "anna", "the pager")
     assert told.startswith(
-        "new keeps 20 % until somebody resumes it, is watched, and an alarm takes it back. "
+        "new keeps 20 % until somebody resumes it, is watched, and an alarm takes it back; "
+        "after 7d it goes back of itself. "
     )
     claims = run_of(world).traffic.claims()
     assert [claim.phase for claim in claims] == [Phase.PAUSED, Phase.PAUSED]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from inference_rollouts.core.durations import roughly, spoken
 from inference_rollouts.core.judging.judgement import Judgement, Verdict, figure
 from inference_rollouts.core.plan.plan import Plan
 from inference_rollouts.core.routing.claim import Claim, Phase
-from inference_rollouts.core.routing.control import aborted
+from inference_rollouts.core.routing.control import aborted, hold_ends
 from inference_rollouts.core.routing.permission import permits
 from inference_rollouts.core.routing.watch import LONGEST_REASON, MetricEvidence, Progress
 from inference_rollouts.core.run.frozen import Frozen
@@ -145,7 +146,8 @@ def _doing(claim: Claim, progress: Progress | None) -> str:
             why = f", aborted by {command}" if command else " after an alarm" if claim.alarm else ""
             return f"going back to {claim.stable}{why}"
         case Phase.PAUSED:
-            return f"paused by {claim.command}" if claim.command else "paused"
+            by = f"paused by {claim.command}" if claim.command else "paused"
+            return by if claim.paused is None else f"{by}; goes back {_utc(hold_ends(claim))} unless resumed"
     if claim.undo:
         return f"undone by {claim.command}, guardrails watch it"
     if claim.committed:
@@ -177,3 +179,7 @@ def _judged(progress: Progress) -> Iterator[str]:
 
 def _signs(evidence: float) -> str:
     return "no sign" if evidence < SOME else "signs" if evidence < STRONG else "strong signs"
+
+
+def _utc(time: float) -> str:
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC"

@@ -8,11 +8,14 @@ so that it is obeyed once, however often it is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from inference_rollouts.core.errors import CommandRefused
+from inference_rollouts.core.durations import format_duration
+from inference_rollouts.core.errors import CommandRefused, HeldTooLong
+from inference_rollouts.core.limits import LONGEST_HOLD
 from inference_rollouts.core.routing.claim import (
     COMMANDS_KEPT,
     LONGEST_WHO,
@@ -143,6 +146,29 @@ def paused_seconds(claims: Sequence[Claim], since: float, now: float) -> float:
     return max((_paused_seconds(claim, since, now) for claim in claims), default=0.0)
 
 
+def hold_ends(claim: Claim) -> float:
+    """When a pause that stands has lasted for as long as all pauses of one step may (Unix seconds); infinite
+    where none does."""
+    if claim.paused is None:
+        return math.inf
+    return claim.paused + LONGEST_HOLD.total_seconds() - _paused_seconds(claim, claim.since, claim.paused)
+
+
+def too_long(claims: Sequence[Claim], now: float) -> str:
+    """That it has been paused for too long, in a sentence; empty where it has not."""
+    over = next((claim for claim in claims if claim.phase is Phase.PAUSED and hold_ends(claim) <= now), None)
+    if over is None:
+        return ""
+    longest = format_duration(LONGEST_HOLD.total_seconds())
+    return f"It was paused for {longest} by {over.command or 'somebody'}, and nobody resumed it."
+
+
+def require_resumed(claims: Sequence[Claim], now: float) -> None:
+    """Raises HeldTooLong where it has been paused for too long: it goes back then."""
+    if words := too_long(claims, now):
+        raise HeldTooLong(words)
+
+
 def is_held(claims: Sequence[Claim]) -> bool:
     """Whether people decide how long the step lasts, so that no deadline ends it."""
     return is_paused(claims) or hurried(claims) is not None
@@ -161,7 +187,11 @@ def effect(claim: Claim, command: Command) -> str:
     keeps, step = _keeps(claim), f"step {claim.step} of {claim.steps}"
     match command.what:
         case What.PAUSE:
-            return f"{keeps} until somebody resumes it, is watched, and an alarm takes it back"
+            longest = format_duration(LONGEST_HOLD.total_seconds())
+            return (
+                f"{keeps} until somebody resumes it, is watched, and an alarm takes it back; after {longest} "
+                "it goes back of itself"
+            )
         case What.RESUME:
             return f"{keeps} and the rollout goes on from there"
         case What.SKIP_BAKE:

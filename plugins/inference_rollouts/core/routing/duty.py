@@ -9,7 +9,7 @@ from enum import StrEnum
 from inference_rollouts.core.durations import format_duration
 from inference_rollouts.core.limits import RETURN_PATIENCE
 from inference_rollouts.core.routing.claim import Claim, Phase
-from inference_rollouts.core.routing.control import aborted, latest
+from inference_rollouts.core.routing.control import aborted, hold_ends, latest, too_long
 from inference_rollouts.core.routing.undo import is_undone
 from inference_rollouts.core.routing.watch import Watch
 
@@ -42,8 +42,8 @@ def duty(claims: Sequence[Claim], watches: Sequence[Watch | None], holder: str, 
 def abandoned_at(claims: Sequence[Claim]) -> float:
     """From when on nobody is believed to drive: a time of the API server's clock, infinite for never.
 
-    What is paused nobody need drive, but where the plan goes back at the end of a window: a pause puts that
-    off no more than anything else does.
+    What is paused nobody need drive for as long as a pause may last, but where the plan goes back at the end
+    of a window: a pause puts that off no more than anything else does.
     """
     return max((_due(claim) + claim.abandon_after for claim in claims), default=math.inf)
 
@@ -51,7 +51,9 @@ def abandoned_at(claims: Sequence[Claim]) -> float:
 def _due(claim: Claim) -> float:
     """By when somebody must have moved on; infinite for never."""
     leave = math.inf if claim.leave_by is None else claim.leave_by
-    if claim.next_move_by is None or claim.phase is Phase.PAUSED:
+    if claim.phase is Phase.PAUSED:
+        return min(leave, hold_ends(claim))
+    if claim.next_move_by is None:
         return leave
     return min(claim.next_move_by, leave)
 
@@ -72,6 +74,8 @@ def why_ended(claims: Sequence[Claim], now: float) -> str:
         return f"undone by {latest(claims)}, and no guardrail raised an alarm"
     if any(_is_ending(claim) for claim in claims):
         return "it was being ended, and nobody else finished it"
+    if words := too_long(claims, now):
+        return words.rstrip(".")
     due = max((each for each in map(_due, claims) if math.isfinite(each)), default=now)
     late = format_duration(max(0.0, round(now - due)))
     return f"nobody drove it any more: its next move was due {late} ago"

@@ -82,6 +82,10 @@ def test_what_keeps_a_step_is_said(changes: dict[str, Any], words: str) -> None:
             {"phase": Phase.PAUSED, "command": Command(what=What.PAUSE, who="anna", at=1.0, sequence=1)},
             "20 % (step 1 of 3) - paused by anna",
         ),
+        (
+            {"phase": Phase.PAUSED, "paused": 2000.0},
+            "20 % (step 1 of 3) - paused; goes back 1970-01-08 00:33 UTC unless resumed",
+        ),
         ({"phase": Phase.RETURNING}, "20 % (step 1 of 3) - going back to llm-pool"),
         (
             {"phase": Phase.RETURNING, "alarm": True},

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
 
-from inference_rollouts.core.errors import ClaimUnreadable, CommandRefused, Held
+from inference_rollouts.core.errors import ClaimUnreadable, CommandRefused, Held, HeldTooLong
 from inference_rollouts.core.routing.claim import CLAIM, Claim, Command, Permission, Phase, What, read_claim
 from inference_rollouts.core.routing.control import (
     aborted,
     command_of,
     commanded,
     effect,
+    hold_ends,
     hurried,
     is_paused,
     latest,
+    require_resumed,
     skipped,
 )
-from inference_rollouts.core.routing.duty import Duty, duty
+from inference_rollouts.core.routing.duty import Duty, duty, why_ended
 from inference_rollouts.core.routing.permission import permission_of, require_raise
 from tests.support.claims import attached, claim_on
 from tests.support.routes import ref, route
 
-NOW = 2000.0
+NOW, DAY = 2000.0, 86400.0
 ROUTE = route([ref("llm-pool")])
 
 
@@ -42,9 +45,34 @@ def test_a_pause_keeps_the_share_and_nothing_is_due_while_it_lasts() -> None:
     paused = give(claim(verdict=permission_of(claim(), NOW)), What.PAUSE)
     assert (paused.phase, paused.percent, paused.paused) == (Phase.PAUSED, 20, NOW)
     assert is_paused([claim(), paused])
-    assert duty([paused], [None], "guardian", NOW + 10**6) is Duty.WATCH
+    assert duty([paused], [None], "guardian", NOW + 6 * DAY) is Duty.WATCH
     with pytest.raises(Held, match=r"Paused by anna: too warm\. new keeps 20 %"):
         require_raise(ROUTE, paused, 2, None, NOW)
+
+
+def test_after_the_longest_pause_it_goes_back_and_says_why() -> None:
+    """And was said to beforehand, with the command and as long as it lasted."""
+    paused = give(claim(since=NOW - 10), What.PAUSE)
+    ends = NOW + 7 * DAY
+    assert hold_ends(paused) == ends
+    assert effect(paused, paused.commands[-1]).endswith("; after 7d it goes back of itself")
+    require_resumed([paused], ends - 1)
+    words = "It was paused for 7d by anna: too warm, and nobody resumed it."
+    with pytest.raises(HeldTooLong, match=words):
+        require_resumed([claim(), paused], ends)
+    abandoned = ends + paused.abandon_after
+    assert duty([paused], [None], "guardian", abandoned + 1) is Duty.END
+    assert why_ended([paused], abandoned + 1) == words.rstrip(".")
+
+
+def test_all_pauses_of_a_step_together_last_no_longer() -> None:
+    """Whatever Airflow waits for is given as much longer, once."""
+    once = give(give(claim(since=NOW - 10), What.PAUSE), What.RESUME, NOW + 5 * DAY)
+    again = give(once, What.PAUSE, NOW + 6 * DAY)
+    assert hold_ends(again) == NOW + 8 * DAY
+    assert hold_ends(once) == math.inf
+    later = again.with_(since=NOW + 5.5 * DAY)
+    assert hold_ends(later) == NOW + 13 * DAY, "those of the step before are over"
 
 
 def test_what_is_resumed_has_the_time_that_it_had_and_its_permission() -> None:
