@@ -218,19 +218,13 @@ def test_a_server_that_is_not_there_does_not_answer() -> None:
 
 @pytest.mark.parametrize("talk", SLOW, ids=lambda talk: talk.__name__)
 def test_a_query_ends_at_its_limit(talk: Talk) -> None:
-    with (
-        ends_within(10 * LIMIT),
-        pytest.raises(PrometheusUnavailable, match=r"no whole answer within 0\.3 s"),
-    ):
+    with ends_within(3), pytest.raises(PrometheusUnavailable, match=r"no whole answer within 0\.3 s"):
         query(talk, timeout=LIMIT)
 
 
 @pytest.mark.parametrize("code", [429, 503])
 def test_a_promise_to_answer_later_is_not_waited_for(code: int) -> None:
-    with (
-        ends_within(3),
-        pytest.raises(PrometheusBusy, match=f"answered {code}") as caught,
-    ):
+    with ends_within(3), pytest.raises(PrometheusBusy, match=f"answered {code}") as caught:
         query(replies(code, b"later", Retry_After="4"), timeout=60)
     assert caught.value.later == 4.0
 
