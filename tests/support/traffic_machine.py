@@ -21,20 +21,9 @@ from inference_rollouts.rollout.guardian import Guardian
 from inference_rollouts.rollout.switch import put_back, throw
 from tests.support.route_objects import Change, MemoryObjects, Objects
 from tests.support.routes import ref
-from tests.support.traffic_world import (
-    CANARY,
-    PODS,
-    STABLE,
-    WEB,
-    Fate,
-    Killed,
-    Passing,
-    Run,
-    World,
-    readable,
-    share,
-)
-from tests.support.traffic_world import rule as our_rule
+from tests.support.traffic_rules import CANARY, STABLE, readable, share
+from tests.support.traffic_rules import rule as our_rule
+from tests.support.traffic_world import PODS, WEB, Fate, Killed, Passing, Run, World
 
 VERBS = (
     *("attach", "pass_", "shift", "shift", "shift", "alarm", "promote", "rollback"),

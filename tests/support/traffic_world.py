@@ -14,12 +14,10 @@ from enum import IntEnum
 from fractions import Fraction
 from typing import Any
 
-from inference_rollouts.core.errors import ClaimUnreadable, ClusterUnavailable, NotFound, PatchRefused
+from inference_rollouts.core.errors import ClusterUnavailable, NotFound, PatchRefused
 from inference_rollouts.core.limits import RETURN_PATIENCE
 from inference_rollouts.core.objects.api_groups import GATEWAY_API
 from inference_rollouts.core.routing.claim import (
-    CLAIM,
-    ENDING,
     Claim,
     Ending,
     Phase,
@@ -27,9 +25,8 @@ from inference_rollouts.core.routing.claim import (
     read_ending,
 )
 from inference_rollouts.core.routing.permission import permits
-from inference_rollouts.core.routing.rules import matches_of
 from inference_rollouts.core.routing.switch import SWITCH, switch_of
-from inference_rollouts.core.routing.weights import SPELLINGS, Target, weights_of
+from inference_rollouts.core.routing.weights import Target
 from inference_rollouts.core.run.frozen import Frozen
 from inference_rollouts.core.serving.availability import Availability
 from inference_rollouts.core.serving.way_back import kept_share
@@ -43,11 +40,19 @@ from tests.support.route_objects import MemoryObjects, Objects
 from tests.support.routes import ref, route, service
 from tests.support.traffic_people import Commanded
 from tests.support.traffic_plan import POOL_API, metric_set, plan_of, pod, pool
+from tests.support.traffic_rules import (
+    CANARY,
+    STABLE,
+    foreign,
+    made_of,
+    owned,
+    readable,
+    share,
+    shares,
+)
 
-STABLE, CANARY = "llm-pool", "new"
 WEB = service("web") | {"port": 80}  # what other rules send to
 PODS = 3  # of each pool, as many as carry all traffic
-SPELLING = SPELLINGS["HTTPRoute"]
 WEIGHTS = (20, 50, 100)
 
 
@@ -239,7 +244,7 @@ class World:
                 self.broken.append(f"{name} goes back while {other} may still be raised")
         if name in self.drifted:
             return  # the canary may have had more than we gave it
-        gets = 1 - share(after) / _owned(after) if _owned(after) else Fraction(0)
+        gets = 1 - share(after) / owned(after) if owned(after) else Fraction(0)
         if self.pods[STABLE] and claim.phase is Phase.RETURNING and self._waited_long(claim):
             return
         if self.pods[CANARY] and gets * PODS > self.pods[STABLE]:
@@ -258,7 +263,7 @@ class World:
             return
         if last.ending is Ending.PROMOTED:
             judged = (claim.token, len(WEIGHTS)) in self.judged
-            everything = share(before) == _owned(before)
+            everything = share(before) == owned(before)
             if claim.token in self.aborted:
                 self.broken.append(f"{name} was promoted after somebody had sent it back")
             if claim.percent != 100 or not everything or not (judged and permits(claim)):
@@ -269,7 +274,7 @@ class World:
         assert not self.broken, self.broken
         for name in set(self.objects) - self.drifted:
             obj = self.objects[name]
-            assert _owned(obj) == _owned(self.found[name]), f"{name}: the pair's share is another"
+            assert owned(obj) == owned(self.found[name]), f"{name}: the pair's share is another"
 
     def as_found(self, name: str) -> bool:
         return shares(self.objects[name]) == shares(self.found[name])
@@ -277,63 +282,6 @@ class World:
     def promoted(self, name: str) -> bool:
         now = shares(self.objects[name])
         return now.get(STABLE, 0) == 0 and now.get(CANARY, 0) == shares(self.found[name])[STABLE]
-
-
-def rule(obj: dict[str, Any]) -> dict[str, Any] | None:
-    """The rule that moves, wherever it is."""
-    rules = obj["spec"]["rules"]
-    return next((each for each in rules if each["matches"][0]["path"]["value"] == "/"), None)
-
-
-def shares(obj: dict[str, Any]) -> dict[str, Fraction]:
-    """By backend of the rule that moves: its share, of those that have one."""
-    refs = (rule(obj) or {}).get("backendRefs", [])
-    weights = weights_of(refs, SPELLING)
-    total = sum(weights)
-    return {
-        each["name"]: Fraction(weight, total) for each, weight in zip(refs, weights, strict=True) if weight
-    }
-
-
-def share(obj: dict[str, Any]) -> Fraction:
-    """The canary's share."""
-    return shares(obj).get(CANARY, Fraction(0))
-
-
-def readable(obj: dict[str, Any]) -> Claim | None:
-    """The claim on an object; None also where nobody can read it."""
-    try:
-        return read_claim(obj)
-    except ClaimUnreadable:
-        return None
-
-
-def _owned(obj: dict[str, Any]) -> Fraction:
-    return shares(obj).get(CANARY, Fraction(0)) + shares(obj).get(STABLE, Fraction(0))
-
-
-def made_of(ours: set[str | None], obj: dict[str, Any]) -> set[str | None]:
-    """What our rules match, or where they are gone, those with both pools, which others made of them."""
-    rules = obj["spec"]["rules"]
-    if any(matches_of(each) in ours for each in rules):
-        return ours
-    pools = {matches_of(each): {backend["name"] for backend in each["backendRefs"]} for each in rules}
-    return {matches for matches, names in pools.items() if {STABLE, CANARY} <= names}
-
-
-def foreign(obj: dict[str, Any], ours: set[str | None]) -> Any:
-    """All of an object that no rollout may change which moves the rules that match `ours`."""
-    obj = copy.deepcopy(obj)
-    for each in obj["spec"]["rules"]:
-        if matches_of(each) in ours:
-            each["backendRefs"] = sorted(
-                backend["name"]
-                for backend in each["backendRefs"]
-                if backend["name"] not in (STABLE, CANARY, "other") and not backend.get("weight", 1)
-            )
-    meta = obj["metadata"]
-    notes = {k: v for k, v in meta.get("annotations", {}).items() if k not in (CLAIM, ENDING)}
-    return obj["spec"], notes, meta["name"], meta["uid"]
 
 
 @dataclass

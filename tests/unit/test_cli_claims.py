@@ -7,7 +7,8 @@ import pytest
 from inference_rollouts.cli import get, main, restore
 from inference_rollouts.core.routing.claim import CLAIM
 from tests.support.read_only_cluster import says
-from tests.support.traffic_world import CANARY, STABLE, Run, World, shares
+from tests.support.traffic_rules import CANARY, STABLE, shares
+from tests.support.traffic_world import Run, World
 
 PLAN = "llm"
 

@@ -15,7 +15,8 @@ from inference_rollouts.core.routing.control import hurried, is_paused
 from inference_rollouts.rollout.claims import commands_to
 from inference_rollouts.rollout.control import Control, control_of
 from inference_rollouts.rollout.guardian import Guardian
-from tests.support.traffic_world import CANARY, STABLE, Fate, Killed, Passing, Run, World, shares
+from tests.support.traffic_rules import CANARY, STABLE, shares
+from tests.support.traffic_world import Fate, Killed, Passing, Run, World
 
 
 @pytest.fixture

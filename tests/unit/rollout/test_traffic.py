@@ -14,7 +14,8 @@ from inference_rollouts.core.judging.policy import Step
 from inference_rollouts.core.limits import WRITE_ATTEMPTS
 from inference_rollouts.core.routing.claim import CLAIM, ENDING, Standing, read_ending
 from inference_rollouts.rollout.way_back import Restored
-from tests.support.traffic_world import CANARY, STABLE, WEIGHTS, Fate, Killed, Passing, Run, World, shares
+from tests.support.traffic_rules import CANARY, STABLE, shares
+from tests.support.traffic_world import WEIGHTS, Fate, Killed, Passing, Run, World
 
 FIRST, SECOND = "route-0", "route-1"
 MIRROR = Step(weight=0, mirror=20, bake=1)

@@ -15,7 +15,8 @@ from inference_rollouts.rollout.claims import claimed_objects, way_back_of
 from inference_rollouts.rollout.retrying import without_end
 from inference_rollouts.rollout.way_back import Restored, WayBack
 from tests.support.routes import ref
-from tests.support.traffic_world import CANARY, STABLE, Fate, Killed, Passing, Run, World, shares
+from tests.support.traffic_rules import CANARY, STABLE, shares
+from tests.support.traffic_world import Fate, Killed, Passing, Run, World
 
 
 def at_half(routes: int = 1) -> tuple[World, Run]:
