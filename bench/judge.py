@@ -88,12 +88,15 @@ def report(rollouts: int, seed: int, arrivals: Array | None) -> str:
     with ProcessPoolExecutor(2) as pool:
         tune = partial(judged, rollouts=TUNED * rollouts, seed=seed + 1, arrivals=arrivals)
         play = partial(judged, rollouts=rollouts, seed=seed, arrivals=arrivals)
-        tuning = list(zip(known, pool.map(tune, known), strict=True))
-        shown = list(zip((*known, *OTHERS), pool.map(play, (*known, *OTHERS)), strict=True))
+        # All are handed out before any is waited for, so that no processor is idle in between.
+        tuning, healthy_ones = pool.map(tune, known), pool.map(play, (*known, *OTHERS))
+        worse = {name: pool.map(play, scenarios) for name, scenarios in sets.items()}
+        tuned_on = list(zip(known, tuning, strict=True))
+        shown = list(zip((*known, *OTHERS), healthy_ones, strict=True))
         parts = [HEALTHY, healthy(shown)]
         for name, scenarios in sets.items():
-            nulls = [row for each, row in tuning if each.kind in SETS[name]]
-            rows = list(zip(scenarios, pool.map(play, scenarios), strict=True))
+            nulls = [row for each, row in tuned_on if each.kind in SETS[name]]
+            rows = list(zip(scenarios, worse[name], strict=True))
             fresh = [row for each, row in shown if each.kind in SETS[name]]
             parts += [f"The {name} set. {EQUAL}", regressions(rows, nulls, fresh)]
     return "\n\n".join(parts)
