@@ -205,7 +205,7 @@ class FakeCluster:
         served = [(api, kind) for api, kind in sorted(self.served) if kind not in CLUSTER_SCOPED]
         return Extensions(tuple(each for each in served if not is_own(each[0].rpartition("/")[0])))
 
-    def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> Object:
+    def apply(self, manifest: K8sObject, *, dry_run: bool = False, force: bool = False) -> Object:
         api_version, kind, name = manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]
         if not self.serves(api_version, kind):
             raise NotFound(f"The cluster does not serve {kind} of {api_version}.")
@@ -214,7 +214,7 @@ class FakeCluster:
         if manifest["metadata"].get("resourceVersion", version) != version:
             raise ClusterUnavailable("PATCH", f"/{kind}/{name}", 409, "the object has been modified")
         wanted = {path: value for path, value in leaves(manifest) if path not in IDENTITY}
-        merged, owners = self._merged(before, manifest, wanted)
+        merged, owners = self._merged(before, manifest, wanted, force=force)
         if merged == before or dry_run:
             return merged
         return self._write(merged, owners)
@@ -282,15 +282,16 @@ class FakeCluster:
         self.objects[kind, meta["name"]] = obj
 
     def _merged(
-        self, before: Object | None, manifest: K8sObject, wanted: Mapping[Path, Any]
+        self, before: Object | None, manifest: K8sObject, wanted: Mapping[Path, Any], *, force: bool
     ) -> tuple[Object, dict[Path, str]]:
-        """The object as applied, and who owns its fields then. Raises PatchRefused on others' fields."""
+        """The object as applied, and who owns its fields then. Raises PatchRefused on others' fields, but by
+        force."""
         key = manifest["kind"], manifest["metadata"]["name"]
         owners = self._owners.get(key, {})
         live = dict(leaves(before)) if before else {}
         for path, value in wanted.items():
             owner = owners.get(path, FIELD_MANAGER)
-            if owner != FIELD_MANAGER and live.get(path) != value:
+            if owner != FIELD_MANAGER and live.get(path) != value and not force:
                 raise PatchRefused(f'conflict with "{owner}": .{".".join(path)}')
         merged: Object = merge(copy.deepcopy(before or {}), manifest)
         dropped = [path for path, who in owners.items() if who == FIELD_MANAGER and path not in wanted]

@@ -65,7 +65,7 @@ class Objects:
     def events_about(self, obj: K8sObject) -> list[K8sObject]:
         return []
 
-    def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> NoReturn:
+    def apply(self, manifest: K8sObject, *, dry_run: bool = False, force: bool = False) -> NoReturn:
         raise AssertionError(READ_ONLY)
 
     def patch(self, api_version: str, kind: str, name: str, patch: Sequence[K8sObject]) -> NoReturn:

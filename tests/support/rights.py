@@ -100,11 +100,11 @@ class GuardedCluster:
     def extensions(self) -> Extensions:
         return self.cluster.extensions()
 
-    def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> Any:
+    def apply(self, manifest: K8sObject, *, dry_run: bool = False, force: bool = False) -> Any:
         api, kind, name = manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]
         creates = (kind, name) not in self.cluster.objects
         self._use(api, kind, "patch", *(["create"] if creates else []))
-        return self.cluster.apply(manifest, dry_run=dry_run)
+        return self.cluster.apply(manifest, dry_run=dry_run, force=force)
 
     def patch(self, api_version: str, kind: str, name: str, patch: Sequence[K8sObject]) -> Any:
         self._use(api_version, kind, "patch")

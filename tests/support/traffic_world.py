@@ -132,7 +132,9 @@ class World:
                 raise NotFound(f"{kind} {name} not found")
             return copy.deepcopy(self.leases[name])
 
-    def apply(self, manifest: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+    def apply(
+        self, manifest: dict[str, Any], *, dry_run: bool = False, force: bool = False
+    ) -> dict[str, Any]:
         """Of leases alone, which nobody else applies."""
         with self._call():
             meta = manifest["metadata"]

@@ -69,10 +69,11 @@ class Cluster(Reader, Protocol):
     def select_everywhere(self, api_version: str, kind: str) -> list[K8sObject]:
         """All objects of a namespaced kind in all namespaces; Forbidden where that may not be read."""
 
-    def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> K8sObject:
-        """Server-side apply, never by force against others: raises ClusterRefused naming who owns a field.
+    def apply(self, manifest: K8sObject, *, dry_run: bool = False, force: bool = False) -> K8sObject:
+        """Server-side apply, not by force against others: raises ClusterRefused naming who owns a field.
 
         Our own patches own what they set (the 0 replicas of a pool that was scaled down): that is taken back.
+        `force` is for what is ours alone, leases: also what somebody has edited is.
         """
 
     def patch(self, api_version: str, kind: str, name: str, patch: Sequence[K8sObject]) -> K8sObject:
@@ -159,9 +160,10 @@ class KubernetesCluster:
     def extensions(self) -> Extensions:
         return self._discovery.extensions()
 
-    def apply(self, manifest: K8sObject, *, dry_run: bool = False) -> K8sObject:
+    def apply(self, manifest: K8sObject, *, dry_run: bool = False, force: bool = False) -> K8sObject:
         name = manifest["metadata"]["name"]
-        query = {"fieldManager": FIELD_MANAGER, "force": "false"} | ({"dryRun": "All"} if dry_run else {})
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
+        query |= {"dryRun": "All"} if dry_run else {}
         with self._listed(manifest["apiVersion"]):
             path = self._path(manifest["apiVersion"], manifest["kind"], name)
             request = Request("PATCH", path, query, manifest, APPLY)

@@ -46,7 +46,6 @@ from inference_rollouts.rollout.floors import settle_floors
 from inference_rollouts.rollout.observation import exporters_in, observe_pools, resolves, storm_between
 from inference_rollouts.rollout.side_by_side import SideBySide
 from inference_rollouts.rollout.targets import claimable_objects
-from inference_rollouts.rollout.watching import apply_lease
 from inference_rollouts.rollout.way_back import Restored, WayBack
 from inference_rollouts.rollout.writer import Writer
 
@@ -266,7 +265,7 @@ class Guardian:
         lease = renewed_lease(each.obj, each.claim, self.holder, watch, now, status=status)
         if watch:
             lease["metadata"]["resourceVersion"] = watch.version
-        apply_lease(self.cluster, lease)
+        self.cluster.apply(lease, force=True)
 
     def _watch(self, rollout: Guarded) -> str:
         """Look at a rollout. An alarm takes its traffic away; the reason, empty if there is none."""

@@ -18,7 +18,6 @@ from inference_rollouts.core.routing.switch import (
     switch_of,
     thrown_lease,
 )
-from inference_rollouts.rollout.watching import apply_lease
 
 
 def read_switch(cluster: Reader) -> Switch | None:
@@ -64,7 +63,7 @@ def throw(cluster: Cluster, mode: str, who: str, why: str, seconds: float) -> Sw
         if before:
             lease["metadata"]["resourceVersion"] = before.version
         try:
-            live = apply_lease(cluster, lease)
+            live = cluster.apply(lease, force=True)
         except ClusterUnavailable as error:
             if error.status != 409:
                 raise

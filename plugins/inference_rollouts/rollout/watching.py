@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from inference_rollouts.clients.kubernetes import Cluster
-from inference_rollouts.core.errors import ClaimUnreadable, PatchRefused
+from inference_rollouts.core.errors import ClaimUnreadable
 from inference_rollouts.core.limits import LEASE_RENEWAL
 from inference_rollouts.core.objects.api_groups import LEASE_API
 from inference_rollouts.core.objects.k8s import K8sObject
@@ -99,27 +99,12 @@ class Watcher:
             watch = held or watch_of(self.cluster.find(LEASE_API, "Lease", name))
             status = status_of([claim], progress).headline
             wanted = renewed_lease(obj, claim, self.holder, watch, now, progress, status, seen)
-            lease = apply_lease(self.cluster, wanted)
+            lease = self.cluster.apply(wanted, force=True)
         except Exception as error:
             self._said.pop(name, None)
             log.warning("could not say that %s watches %s: %s", self.holder, target_of(obj), error)
             return
         self._said[name] = Said(now, labels, watch_of(lease))
-
-
-def apply_lease(cluster: Cluster, lease: K8sObject) -> K8sObject:
-    """The lease as it is then. One of which somebody has made fields their own is made anew: it is ours.
-
-    Raises what the cluster raises.
-    """
-    try:
-        return cluster.apply(lease)
-    except PatchRefused:
-        name = lease["metadata"]["name"]
-        if (live := cluster.find(LEASE_API, "Lease", name)) is not None:
-            cluster.delete(live)
-        rest = {key: value for key, value in lease["metadata"].items() if key != "resourceVersion"}
-        return cluster.apply({**lease, "metadata": rest})
 
 
 def claimed_by(token: str, objects: Sequence[K8sObject]) -> Iterator[tuple[K8sObject, Claim]]:

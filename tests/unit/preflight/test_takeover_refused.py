@@ -189,11 +189,11 @@ def test_labels_that_a_webhook_gives_the_canary_s_template_count(include: Path) 
     cluster = real_pool()
     real = cluster.apply
 
-    def apply(manifest: Any, *, dry_run: bool = False) -> Any:
+    def apply(manifest: Any, *, dry_run: bool = False, force: bool = False) -> Any:
         if manifest["kind"] == "Deployment" and manifest["metadata"]["name"] == CANARY:
             manifest = copy.deepcopy(manifest)
             manifest["spec"]["template"]["metadata"]["labels"]["app"] = "vllm-llama"
-        return real(manifest, dry_run=dry_run)
+        return real(manifest, dry_run=dry_run, force=force)
 
     cluster.apply = apply  # type: ignore[method-assign]
     with pytest.raises(ClusterRefused, match="InferencePool chat selects its pods by app=vllm-llama"):

@@ -85,7 +85,7 @@ def test_a_lease_that_cannot_be_written_keeps_nothing_from_being_watched(
     assert [ended.how for ended in scene.after(LEASE_SECONDS + 1).ended] == [Restored.DONE]
 
 
-def test_a_lease_that_somebody_took_by_hand_is_made_anew() -> None:
+def test_a_lease_that_somebody_took_by_hand_is_taken_back() -> None:
     scene = Scene()
     mine = Watcher(scene.cluster, "triggerer")
     for take in (

@@ -136,11 +136,11 @@ def test_two_who_throw_it_at_once_are_told_apart(scene: Scene, monkeypatch: pyte
     apply = scene.cluster.apply
     raced: list[bool] = []
 
-    def faster(manifest: Any, *, dry_run: bool = False) -> Any:
+    def faster(manifest: Any, **how: Any) -> Any:
         if not raced:
             raced.append(True)
             scene.throw("back", "ben")
-        return apply(manifest, dry_run=dry_run)
+        return apply(manifest, **how)
 
     monkeypatch.setattr(scene.cluster, "apply", faster)
     with pytest.raises(CommandRefused, match=r"sent back until .* by ben"):
@@ -169,14 +169,17 @@ def test_the_command_line_stops_and_goes(
 
 
 def test_it_is_thrown_also_where_somebody_has_edited_its_lease(scene: Scene) -> None:
+    """In one write: whoever dies there leaves one or the other, never none."""
     scene.throw("hold")
     lease = copy.deepcopy(scene.cluster.objects["Lease", SWITCH])
     lease["spec"]["holderIdentity"] = "ben"
     scene.cluster.write_as("kubectl-edit", lease)
+    writes = len(scene.cluster.writes)
     throw(scene.cluster, "back", "anna", "an incident", 60.0)
     switch = read_switch(scene.cluster)
     assert switch
     assert (switch.owner, switch.mode) == ("anna", Mode.BACK)
+    assert scene.cluster.writes[writes:] == [("Lease", SWITCH)]
 
 
 @pytest.mark.parametrize("why", ["", " ", "\t\n"])

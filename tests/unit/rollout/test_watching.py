@@ -34,10 +34,10 @@ def test_a_lease_of_ours_is_not_read_while_it_counts(
         reads.append(kind)
         return find(api, kind, name)
 
-    def applying(lease: Any) -> Any:
+    def applying(lease: Any, **how: Any) -> Any:
         writes.append(clock[0])
         read = list(reads)
-        applied = apply(lease)
+        applied = apply(lease, **how)
         reads[:] = read  # not those of the fake itself
         return applied
 
